@@ -1,0 +1,144 @@
+//! What the root task leaves in a domain's address space and CSpace at its
+//! start: fixed places, fixed slots, and the pages that it fills.
+//!
+//! The image builder, the root task and the domains' runtime all read this
+//! module, so that a number stands in one place.
+
+use core::sync::atomic::AtomicU64;
+
+/// Size of a page.
+pub const PAGE: u64 = 4096;
+
+/// Fixed addresses in every domain. All are below 4 GiB: the embedded kernel
+/// reports only 32 bits of a fault's address.
+pub mod place {
+    /// The [`Facts`](super::Facts) page, read-only.
+    pub const FACTS: u64 = 0x1000_0000;
+    /// The IPC buffer, one page.
+    pub const IPC_BUFFER: u64 = 0x1001_0000;
+    /// The log ring, [`LOG_BYTES`](super::LOG_BYTES).
+    pub const LOG: u64 = 0x1002_0000;
+    /// The domain's own page of counters.
+    pub const STATS: u64 = 0x1004_0000;
+    /// The lowest byte of the stack; nothing is mapped below it or behind it.
+    pub const STACK: u64 = 0x1100_0000;
+    /// The heap.
+    pub const HEAP: u64 = 0x2000_0000;
+    /// Regions, windows of devices and other domains' counters.
+    pub const REGIONS: u64 = 0x4000_0000;
+}
+
+/// Fixed slots of every domain's CSpace.
+pub mod slot {
+    /// The endpoint that the domain serves.
+    pub const ENDPOINT: u64 = 1;
+    /// The notification that is bound to the domain's thread.
+    pub const NOTIFICATION: u64 = 2;
+    /// Where the kernel sends the domain's faults.
+    pub const FAULT: u64 = 3;
+    /// Tells the monitor that the log ring has something.
+    pub const LOG: u64 = 4;
+    /// A second-level CNode whose slots hold CNode capabilities of windows
+    /// and mint sources; only a manager has one.
+    pub const TOOLS: u64 = 5;
+    /// The first slot that the system description fills.
+    pub const FIRST: u64 = 8;
+    /// Slots of a domain's root CNode, as a power of two.
+    pub const RADIX: u8 = 8;
+    /// Address bits below the root CNode.
+    pub const LOW_BITS: u8 = 12;
+
+    /// The address of the capability in `slot` of the root CNode.
+    pub const fn cptr(slot: u64) -> u64 {
+        slot << LOW_BITS
+    }
+}
+
+/// Bits of signals that come from interrupts.
+pub mod interrupt {
+    /// The network card.
+    pub const NIC: u32 = 23;
+    /// The timer.
+    pub const TIMER: u32 = 22;
+}
+
+/// Bytes of a log ring with its header.
+pub const LOG_BYTES: u64 = 4 * PAGE;
+
+/// The log ring: the domain writes, the monitor reads and trusts nothing.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LogRing {
+    /// Bytes written since the start; the next one goes to this number modulo
+    /// the length of `data`.
+    pub written: AtomicU64,
+    /// The bytes.
+    pub data: [AtomicU64; (LOG_BYTES as usize - 8) / 8],
+}
+
+/// Starts a [`Facts`] page.
+pub const FACTS_MAGIC: u64 = u64::from_le_bytes(*b"handoff1");
+
+/// What a domain is told of itself and of the machine.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// [`FACTS_MAGIC`].
+    pub magic: u64,
+    /// The domain's number in the system description.
+    pub domain: u64,
+    /// Rate of the time-stamp counter.
+    pub tsc_hz: u64,
+    /// Nanoseconds a tick of the time-stamp counter, times 2^32.
+    pub nanos_per_tick: u64,
+    /// Seconds since 1970-01-01 00:00 UTC when the counter was zero.
+    pub unix_at_zero: u64,
+    /// Memory of the machine that the kernel left to the system, in bytes.
+    pub memory: u64,
+    /// Bytes of the stack at [`place::STACK`].
+    pub stack: u64,
+    /// Bytes of the heap at [`place::HEAP`].
+    pub heap: u64,
+    /// The domain's name, filled up with zeros.
+    pub name: [u8; 32],
+    /// The kernel's name, filled up with zeros.
+    pub kernel: [u8; 32],
+}
+
+/// Starts a [`DeviceSnapshot`] page.
+pub const DEVICE_MAGIC: u64 = u64::from_le_bytes(*b"device01");
+
+/// One base address register of a PCI function, mapped for its driver.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bar {
+    /// Where it is in the driver's address space; zero when it is not.
+    pub address: u64,
+    /// Its physical address.
+    pub physical: u64,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// The network card as the root task found it: its driver needs no I/O port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceSnapshot {
+    /// [`DEVICE_MAGIC`]; zero when there is no card.
+    pub magic: u64,
+    /// Its configuration space.
+    pub config: [u8; 256],
+    /// Its base address registers.
+    pub bars: [Bar; 6],
+    /// The memory that it may read and write, in the driver's address space.
+    pub dma_address: u64,
+    /// The same memory as the card sees it.
+    pub dma_physical: u64,
+    /// Bytes of it.
+    pub dma_bytes: u64,
+    /// The HPET's registers in the driver's address space; zero when there is
+    /// no timer.
+    pub timer_address: u64,
+    /// The I/O APIC pin that the timer must be routed to.
+    pub timer_pin: u64,
+}

@@ -1,0 +1,112 @@
+//! Threads.
+
+use super::{CNode, Granule, Notification, Tcb, VSpace};
+use crate::error::Error;
+use crate::message::word;
+use crate::{facts, generation};
+
+/// The registers of a thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserContext {
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// Flags.
+    pub rflags: u64,
+    /// RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15, and the kernel
+    /// generation's own words.
+    pub others: [u64; OTHERS],
+}
+
+const OTHERS: usize = facts::USER_CONTEXT_WORDS as usize - 3;
+
+/// Names of [`UserContext::others`].
+pub const REGISTER_NAMES: [&str; 15] = [
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+    "r15",
+];
+
+impl Tcb {
+    /// Gives the thread its spaces, IPC buffer, priority, and the endpoint of
+    /// its own CSpace (`fault`, an address there) that its faults go to.
+    ///
+    /// # Errors
+    /// The kernel's: a capability is of the wrong kind.
+    pub fn configure(
+        &self,
+        fault: u64,
+        priority: u8,
+        cspace: &CNode,
+        vspace: &VSpace,
+        buffer: u64,
+        buffer_frame: &Granule,
+    ) -> Result<(), Error> {
+        // No guard data: the CSpace capability brings its own.
+        let words = [fault, generation::priority_word(priority), 0, 0, buffer];
+        let caps = [cspace.bits(), vspace.bits(), buffer_frame.bits()];
+        self.invoke(facts::TCB_CONFIGURE, &caps, words).map(drop)
+    }
+
+    /// Sets where the thread starts and its stack pointer; it does not start.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn write_start(&self, rip: u64, rsp: u64) -> Result<(), Error> {
+        let mut words = [0; facts::USER_CONTEXT_WORDS as usize + 2];
+        // Words 0 and 1: flags (don't resume), count.
+        let [_, count, ip, sp, ..] = &mut words;
+        *count = facts::USER_CONTEXT_WORDS;
+        *ip = rip;
+        *sp = rsp;
+        self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
+            .map(drop)
+    }
+
+    /// The thread's registers.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn read_registers(&self) -> Result<UserContext, Error> {
+        let [rip, rsp, rflags, rax] = self.invoke(
+            facts::TCB_READ_REGISTERS,
+            &[],
+            [0, facts::USER_CONTEXT_WORDS],
+        )?;
+        let mut others = [0; OTHERS];
+        for (index, other) in others.iter_mut().enumerate() {
+            *other = if index == 0 { rax } else { word(index + 3) };
+        }
+        Ok(UserContext {
+            rip,
+            rsp,
+            rflags,
+            others,
+        })
+    }
+
+    /// Lets the thread run.
+    ///
+    /// # Errors
+    /// The kernel's: it is not configured.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.invoke(facts::TCB_RESUME, &[], []).map(drop)
+    }
+
+    /// Stops the thread.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn suspend(&self) -> Result<(), Error> {
+        self.invoke(facts::TCB_SUSPEND, &[], []).map(drop)
+    }
+
+    /// Delivers the signals of `notification` wherever the thread receives.
+    ///
+    /// # Errors
+    /// The kernel's: one of the two is bound already.
+    pub fn bind_notification(&self, notification: &Notification) -> Result<(), Error> {
+        self.invoke(facts::TCB_BIND_NOTIFICATION, &[notification.bits()], [])
+            .map(drop)
+    }
+}

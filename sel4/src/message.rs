@@ -1,0 +1,151 @@
+//! Message info words, and the IPC buffer.
+
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::facts;
+
+/// Message words that fit in one message.
+pub const MESSAGE_WORDS: usize = facts::MESSAGE_WORDS as usize;
+
+/// Message words that travel in processor registers (seL4 manual, x86-64).
+pub const REGISTER_WORDS: usize = 4;
+
+/// The word that describes a message: label, capabilities, length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageInfo(u64);
+
+impl MessageInfo {
+    /// A message of `length` words (at most [`MESSAGE_WORDS`]) with
+    /// `extra_caps` capabilities.
+    pub const fn new(label: u64, extra_caps: u64, length: usize) -> Self {
+        Self(
+            (label & facts::INFO_LABEL_MASK) * facts::INFO_LABEL_UNIT
+                | extra_caps * facts::INFO_EXTRA_CAPS_UNIT
+                | length as u64 * facts::INFO_LENGTH_UNIT,
+        )
+    }
+
+    /// From the word that the kernel gave.
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word for the kernel.
+    pub const fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// What the sender wrote; an error code in the answer to an invocation.
+    pub const fn label(self) -> u64 {
+        (self.0 / facts::INFO_LABEL_UNIT) & facts::INFO_LABEL_MASK
+    }
+
+    /// Length in words, never above [`MESSAGE_WORDS`].
+    pub const fn length(self) -> usize {
+        let length = (self.0 / facts::INFO_LENGTH_UNIT) as usize
+            & (facts::INFO_EXTRA_CAPS_UNIT as usize - 1);
+        if length > MESSAGE_WORDS {
+            MESSAGE_WORDS
+        } else {
+            length
+        }
+    }
+}
+
+static IPC_BUFFER: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Tells this module where this thread's IPC buffer is.
+///
+/// # Safety
+/// `buffer` is the IPC buffer of the only thread of this program, for as long
+/// as it runs.
+pub(crate) unsafe fn set_ipc_buffer(buffer: *mut u8) {
+    IPC_BUFFER.store(buffer, Ordering::Relaxed);
+}
+
+fn message() -> *mut u64 {
+    IPC_BUFFER
+        .load(Ordering::Relaxed)
+        .wrapping_add(facts::BUFFER_MESSAGE as usize)
+        .cast()
+}
+
+/// Reads message word `index`; zero behind the end.
+pub fn word(index: usize) -> u64 {
+    if index >= MESSAGE_WORDS {
+        return 0;
+    }
+    // SAFETY: the IPC buffer is mapped for the program's life
+    // (`set_ipc_buffer`), and the index is below its length.
+    unsafe { message().add(index).read() }
+}
+
+/// Writes message word `index`; nothing happens behind the end.
+pub fn set_word(index: usize, value: u64) {
+    if index < MESSAGE_WORDS {
+        // SAFETY: as in `word`.
+        unsafe { message().add(index).write(value) };
+    }
+}
+
+/// Names the capability that travels as extra capability `index`.
+pub(crate) fn set_cap(index: usize, cptr: u64) {
+    debug_assert!(index < facts::MESSAGE_CAPS as usize);
+    let caps: *mut u64 = IPC_BUFFER
+        .load(Ordering::Relaxed)
+        .wrapping_add(facts::BUFFER_CAPS as usize)
+        .cast();
+    // SAFETY: callers pass at most MESSAGE_CAPS capabilities.
+    unsafe { caps.add(index).write(cptr) };
+}
+
+/// The most bytes in one message.
+pub const MESSAGE_BYTES: usize = MESSAGE_WORDS * 8;
+
+/// How many words `length` bytes take.
+const fn words(length: usize) -> usize {
+    length.div_ceil(8)
+}
+
+/// Puts bytes (at most [`MESSAGE_BYTES`], the rest is cut off) into the IPC
+/// buffer. The label's low three bits tell how many bytes of the last word
+/// don't count.
+pub(crate) fn put_bytes(bytes: &[u8]) -> MessageInfo {
+    let length = bytes.len().min(MESSAGE_BYTES);
+    let words = words(length);
+    if let Some(last) = words.checked_sub(1) {
+        set_word(last, 0);
+    }
+    // SAFETY: `length` bytes are readable in `bytes`, and the IPC buffer has
+    // room for MESSAGE_BYTES; the two don't overlap because nobody holds a
+    // reference into the IPC buffer.
+    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), message().cast::<u8>(), length) };
+    MessageInfo::new((words * 8 - length) as u64, 0, words)
+}
+
+/// Takes the bytes of a message out of the IPC buffer into `buffer`, clears
+/// them there, and returns how many there were; `None` when the sender's label
+/// makes no sense or `buffer` is too small.
+pub(crate) fn take_bytes(info: MessageInfo, buffer: &mut [u8]) -> Option<usize> {
+    let words = info.length();
+    let unused = usize::try_from(info.label()).ok()?;
+    let length = (words * 8).checked_sub(unused)?;
+    let fits = unused < 8 && length <= buffer.len();
+    if fits {
+        // SAFETY: `length` is at most MESSAGE_BYTES, which the IPC buffer has,
+        // and at most what `buffer` has; they don't overlap.
+        unsafe {
+            core::ptr::copy_nonoverlapping(message().cast::<u8>(), buffer.as_mut_ptr(), length);
+        };
+    }
+    clear(words);
+    fits.then_some(length)
+}
+
+/// Clears the first `words` words of the IPC buffer: a message may have
+/// carried a key.
+pub(crate) fn clear(words: usize) {
+    // SAFETY: `words` is at most MESSAGE_WORDS in all callers.
+    unsafe { core::ptr::write_bytes(message(), 0, words.min(MESSAGE_WORDS)) };
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}

@@ -1,0 +1,141 @@
+//! What a program needs around its `main`.
+//!
+//! A domain's `main.rs`:
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//!
+//! sel4::entry!(main);
+//!
+//! fn main() -> ! {
+//!     // take capabilities, build the server, loop
+//! }
+//! ```
+
+mod clock;
+mod heap;
+pub mod log;
+#[cfg(handoff_guest)]
+mod memory;
+#[cfg(handoff_guest)]
+mod panic;
+mod scrub;
+mod service;
+mod window;
+
+use ipc::boot::{FACTS_MAGIC, Facts, place};
+
+pub use clock::SystemClock;
+pub use heap::heap_used;
+pub use scrub::{scrub_registers, scrub_stack};
+pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
+pub use window::{DEAD_BADGE, MintSource, Window};
+
+use crate::BootInfo;
+use crate::message;
+
+/// Makes `$main`, a `fn() -> !`, the start of a protection domain.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        // The root task has set the stack pointer to the end of the stack.
+        core::arch::global_asm!(
+            ".section .text._start,\"ax\",@progbits",
+            ".global _start",
+            ".type _start, @function",
+            "_start:",
+            "xor ebp, ebp",
+            "and rsp, -16",
+            "call handoff_domain_start",
+            "ud2",
+        );
+
+        #[unsafe(no_mangle)]
+        extern "C" fn handoff_domain_start() -> ! {
+            // SAFETY: called once, by `_start`, in a program that the root
+            // task started with its pages in place.
+            unsafe { $crate::runtime::start_domain() };
+            let main: fn() -> ! = $main;
+            main()
+        }
+    };
+}
+
+/// Makes `$main`, a `fn(sel4::BootInfo) -> !`, the start of the root task,
+/// with a stack of `$stack` and a heap of `$heap` bytes.
+#[macro_export]
+macro_rules! root_task {
+    ($main:path, stack = $stack:expr, heap = $heap:expr) => {
+        #[repr(C, align(4096))]
+        struct RootMemory<const N: usize>(core::cell::UnsafeCell<[u8; N]>);
+        // SAFETY: only the start code takes the address, once.
+        unsafe impl<const N: usize> Sync for RootMemory<N> {}
+
+        #[unsafe(no_mangle)]
+        static HANDOFF_ROOT_STACK: RootMemory<{ $stack }> =
+            RootMemory(core::cell::UnsafeCell::new([0; $stack]));
+        static HANDOFF_ROOT_HEAP: RootMemory<{ $heap }> =
+            RootMemory(core::cell::UnsafeCell::new([0; $heap]));
+
+        core::arch::global_asm!(
+            ".section .text._start,\"ax\",@progbits",
+            ".global _start",
+            ".type _start, @function",
+            "_start:",
+            "lea rsp, [HANDOFF_ROOT_STACK + {stack}]",
+            "xor ebp, ebp",
+            "call handoff_root_start",
+            "ud2",
+            stack = const $stack,
+        );
+
+        #[unsafe(no_mangle)]
+        extern "C" fn handoff_root_start(boot_info: *const u8) -> ! {
+            let heap = HANDOFF_ROOT_HEAP.0.get().cast::<u8>();
+            // SAFETY: called once, by `_start`, with the kernel's pointer; the
+            // heap is a static that nothing else uses.
+            let boot_info = unsafe { $crate::runtime::start_root(boot_info, heap, $heap) };
+            let main: fn($crate::BootInfo) -> ! = $main;
+            main(boot_info)
+        }
+    };
+}
+
+/// Sets a domain's runtime up.
+///
+/// # Safety
+/// Called once, before anything else, in a program that the root task started
+/// with its pages at the places of [`ipc::boot::place`].
+pub unsafe fn start_domain() {
+    // SAFETY: the root task mapped the IPC buffer of this only thread there.
+    unsafe { message::set_ipc_buffer(place::IPC_BUFFER as *mut u8) };
+    let facts = boot_facts();
+    assert!(facts.magic == FACTS_MAGIC, "no boot facts page");
+    // SAFETY: the root task mapped that many bytes there for the heap.
+    unsafe { heap::claim(place::HEAP as *mut u8, facts.heap as usize) };
+    // SAFETY: the root task mapped the log ring for this domain.
+    unsafe { log::use_ring() };
+}
+
+/// Sets the root task's runtime up.
+///
+/// # Safety
+/// Called once, before anything else, with the pointer that the kernel gave
+/// and `size` bytes at `heap` that nothing else uses.
+pub unsafe fn start_root(boot_info: *const u8, heap: *mut u8, size: usize) -> BootInfo {
+    // SAFETY: the caller passes the kernel's pointer.
+    let boot_info = unsafe { BootInfo::new(boot_info) };
+    // SAFETY: the kernel mapped the root task's IPC buffer there.
+    unsafe { message::set_ipc_buffer(boot_info.ipc_buffer()) };
+    // SAFETY: the caller gives the memory away.
+    unsafe { heap::claim(heap, size) };
+    boot_info
+}
+
+/// What the root task tells this domain.
+pub fn boot_facts() -> &'static Facts {
+    // SAFETY: in every domain the root task has mapped a page with the facts
+    // there, read-only and for good.
+    unsafe { &*(place::FACTS as *const Facts) }
+}

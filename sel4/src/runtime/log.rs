@@ -1,0 +1,74 @@
+//! Lines for the monitor. Never for secrets.
+
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use ipc::boot::{LogRing, place, slot};
+
+use crate::syscall;
+
+/// Writes one line to the log. Never give it a secret.
+#[macro_export]
+macro_rules! log {
+    ($($arg:tt)*) => { $crate::runtime::log::write(format_args!($($arg)*)) };
+}
+
+/// Takes finished pieces of a line.
+pub type Sink = fn(&[u8]);
+
+static SINK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Sends lines to `sink`: the root task prints its own.
+pub fn use_sink(sink: Sink) {
+    SINK.store(sink as *mut (), Ordering::Relaxed);
+}
+
+/// Sends lines to the ring that the monitor drains.
+///
+/// # Safety
+/// The root task has mapped the log ring of this domain at its place.
+pub(super) unsafe fn use_ring() {
+    use_sink(to_ring);
+}
+
+/// Writes one line. Without a sink nothing happens.
+pub fn write(line: fmt::Arguments<'_>) {
+    let pointer = SINK.load(Ordering::Relaxed);
+    if pointer.is_null() {
+        return;
+    }
+    // SAFETY: only `use_sink` stores a pointer there, made from a `Sink`.
+    let sink: Sink = unsafe { core::mem::transmute::<*mut (), Sink>(pointer) };
+    // The writer itself never fails; a failing Display cuts the line short.
+    let _ = Pieces(sink).write_fmt(line);
+    sink(b"\n");
+}
+
+struct Pieces(Sink);
+
+impl Write for Pieces {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        (self.0)(piece.as_bytes());
+        Ok(())
+    }
+}
+
+fn to_ring(piece: &[u8]) {
+    // SAFETY: the root task mapped the ring there; all of it is atomics.
+    let ring = unsafe { &*(place::LOG as *const LogRing) };
+    let capacity = ring.data.len() * 8;
+    let mut written = ring.written.load(Ordering::Relaxed);
+    for byte in piece {
+        let at = (written % capacity as u64) as usize;
+        let shift = at % 8 * 8;
+        if let Some(word) = ring.data.get(at / 8) {
+            let kept = word.load(Ordering::Relaxed) & !(0xff << shift);
+            word.store(kept | u64::from(*byte) << shift, Ordering::Relaxed);
+        }
+        written = written.wrapping_add(1);
+    }
+    ring.written.store(written, Ordering::Release);
+    if piece.ends_with(b"\n") {
+        syscall::signal(slot::cptr(slot::LOG));
+    }
+}

@@ -1,0 +1,159 @@
+//! Waiting, calling, answering, ringing.
+
+use ipc::boot::slot;
+use ipc::channel::Doorbell;
+use ipc::transport::{MAX_MESSAGE, Transport, TransportError};
+
+use crate::cap::{Endpoint, Notification};
+use crate::message::{clear, put_bytes, take_bytes};
+use crate::{MessageInfo, syscall};
+
+const _: () = assert!(MAX_MESSAGE == crate::message::MESSAGE_BYTES);
+
+/// Set in the badge of every call, never in that of a signal.
+const CALL_BIT: u64 = ipc::badge::CALL;
+
+/// Why a server woke up.
+#[derive(Debug)]
+pub enum Wake {
+    /// Signals arrived; each bit is a peer or an interrupt.
+    Signal(u64),
+    /// Somebody called; the request is at the start of the buffer, and one
+    /// answer is due.
+    Call {
+        /// The badge of the caller's capability.
+        badge: u64,
+        /// Bytes of the request; zero also for bytes that make no sense.
+        length: usize,
+    },
+}
+
+/// The side of a server's endpoint where calls arrive, together with the
+/// signals of its thread's notification.
+#[derive(Debug)]
+pub struct Service {
+    endpoint: Endpoint,
+}
+
+impl Service {
+    /// The endpoint that the system description gave this domain.
+    ///
+    /// # Safety
+    /// The domain serves, and this is its only `Service`.
+    pub const unsafe fn new() -> Self {
+        Self {
+            // SAFETY: the caller vouches for the capability.
+            endpoint: unsafe { Endpoint::from_bits(slot::cptr(slot::ENDPOINT)) },
+        }
+    }
+
+    /// Waits for a call or a signal.
+    pub fn wait(&self, request: &mut [u8; MAX_MESSAGE]) -> Wake {
+        let (badge, info) = syscall::recv(self.endpoint.bits());
+        wake(badge, info, request)
+    }
+
+    /// Answers the last call and waits for the next, in one system call.
+    /// `answer` has at most [`MAX_MESSAGE`] bytes.
+    pub fn reply_and_wait(&self, answer: &[u8], request: &mut [u8; MAX_MESSAGE]) -> Wake {
+        let info = put_bytes(answer);
+        let sent = info.length();
+        let (badge, info) = syscall::reply_recv(self.endpoint.bits(), info);
+        if sent > info.length() {
+            clear(sent);
+        }
+        wake(badge, info, request)
+    }
+
+    /// Answers the last call, to go on with something else.
+    pub fn reply(&self, answer: &[u8]) {
+        let info = put_bytes(answer);
+        syscall::reply(info);
+        clear(info.length());
+    }
+
+    /// A call or a signal that is there already; `None` when there is none.
+    pub fn poll(&self, request: &mut [u8; MAX_MESSAGE]) -> Option<Wake> {
+        let (badge, info) = syscall::nb_recv(self.endpoint.bits());
+        (badge != 0).then(|| wake(badge, info, request))
+    }
+}
+
+fn wake(badge: u64, info: MessageInfo, request: &mut [u8; MAX_MESSAGE]) -> Wake {
+    if badge & CALL_BIT == 0 {
+        return Wake::Signal(badge);
+    }
+    Wake::Call {
+        badge,
+        length: take_bytes(info, request).unwrap_or(0),
+    }
+}
+
+/// Waits for signals at the notification of this domain: for a domain that
+/// serves nobody.
+pub fn wait_signals() -> u64 {
+    syscall::recv(slot::cptr(slot::NOTIFICATION)).0
+}
+
+/// The signals that are there already.
+pub fn poll_signals() -> u64 {
+    syscall::nb_recv(slot::cptr(slot::NOTIFICATION)).0
+}
+
+/// Calls one server.
+#[derive(Debug)]
+pub struct Caller {
+    endpoint: Endpoint,
+}
+
+impl Caller {
+    /// The right to call the server behind `cptr`.
+    ///
+    /// # Safety
+    /// The system description gives this domain an endpoint capability there,
+    /// and whoever gets this value may use it.
+    pub const unsafe fn new(cptr: u64) -> Self {
+        Self {
+            // SAFETY: the caller vouches for the capability.
+            endpoint: unsafe { Endpoint::from_bits(cptr) },
+        }
+    }
+}
+
+impl Transport for Caller {
+    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
+        let info = put_bytes(request);
+        let sent = info.length();
+        let answer = syscall::call(self.endpoint.bits(), info);
+        let length = take_bytes(answer, reply).ok_or(TransportError::MalformedReply);
+        if sent > answer.length() {
+            clear(sent);
+        }
+        length
+    }
+}
+
+/// Rings another domain's bell.
+#[derive(Debug)]
+pub struct Bell {
+    notification: Notification,
+}
+
+impl Bell {
+    /// The right to signal the notification behind `cptr`.
+    ///
+    /// # Safety
+    /// As for [`Caller::new`], with a notification capability.
+    pub const unsafe fn new(cptr: u64) -> Self {
+        Self {
+            // SAFETY: the caller vouches for the capability.
+            notification: unsafe { Notification::from_bits(cptr) },
+        }
+    }
+}
+
+impl Doorbell for Bell {
+    fn ring(&self) {
+        self.notification.signal();
+    }
+}

@@ -1,0 +1,87 @@
+//! Handing capabilities out and taking them back.
+//!
+//! A window is a small CNode in another domain's CSpace. Its manager mints
+//! capabilities into it; the holder can call them and can't copy them, because
+//! no domain holds a capability of its own CSpace.
+
+use crate::Error;
+use crate::cap::{CNode, MintData, Rights};
+
+/// The badge that stands in a slot whose capability was taken back: no server
+/// answers it with anything but a refusal. An empty slot would stop a holder
+/// that calls a moment too late.
+pub const DEAD_BADGE: u64 = ipc::badge::CALL;
+
+/// Unbadged endpoint capabilities that only a manager may mint from.
+#[derive(Debug)]
+pub struct MintSource {
+    cnode: CNode,
+    depth: u8,
+}
+
+/// The manager's side of a window.
+#[derive(Debug)]
+pub struct Window {
+    cnode: CNode,
+    depth: u8,
+}
+
+impl MintSource {
+    /// The mint source behind `cptr`, a CNode with 2^`radix` slots.
+    ///
+    /// # Safety
+    /// The system description gives this domain that CNode capability.
+    pub const unsafe fn new(cptr: u64, radix: u8) -> Self {
+        Self {
+            // SAFETY: the caller vouches for the capability.
+            cnode: unsafe { CNode::from_bits(cptr) },
+            depth: radix,
+        }
+    }
+}
+
+impl Window {
+    /// The window behind `cptr`, a CNode with 2^`radix` slots.
+    ///
+    /// # Safety
+    /// The system description gives this domain that CNode capability.
+    pub const unsafe fn new(cptr: u64, radix: u8) -> Self {
+        Self {
+            // SAFETY: the caller vouches for the capability.
+            cnode: unsafe { CNode::from_bits(cptr) },
+            depth: radix,
+        }
+    }
+
+    /// Puts a capability of the endpoint in slot `endpoint` of `source`, with
+    /// `badge`, into slot `index` for the holder to call; what was there is
+    /// gone.
+    ///
+    /// # Errors
+    /// The kernel's: a slot does not exist.
+    pub fn install(
+        &self,
+        index: u64,
+        source: &MintSource,
+        endpoint: u64,
+        badge: u64,
+    ) -> Result<(), Error> {
+        let slot = self.cnode.slot(index, self.depth);
+        slot.delete()?;
+        slot.mint(
+            &source.cnode.slot(endpoint, source.depth),
+            Rights::CALL,
+            MintData::Badge(badge),
+        )
+    }
+
+    /// Takes the capability in slot `index` back: [`DEAD_BADGE`] stands there
+    /// afterwards. The manager's priority is above the holder's, so the holder
+    /// never sees the slot empty.
+    ///
+    /// # Errors
+    /// The kernel's: a slot does not exist.
+    pub fn revoke(&self, index: u64, source: &MintSource, endpoint: u64) -> Result<(), Error> {
+        self.install(index, source, endpoint, DEAD_BADGE)
+    }
+}
