@@ -1,22 +1,86 @@
-//! The root task's program.
+//! The root task: builds the domains by its plan, then watches them.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
+mod builder;
+mod hardware;
+mod monitor;
+mod resources;
 mod serial;
+mod space;
 
-use sel4::cap::IOPort;
-use sel4::{BootInfo, init_slot, log};
+use init::Plan;
+use ipc::boot::PAGE;
+use sel4::cap::{IOPort, MintData};
+use sel4::{BootInfo, Cap, Error, Rights, init_slot, log};
 
-sel4::root_task!(main, stack = 0x10000, heap = 0x100000);
+use builder::Image;
+
+sel4::root_task!(main, stack = 0x1_0000, heap = 0x10_0000);
+
+unsafe extern "C" {
+    /// First byte of this program's image (linker).
+    static __executable_start: u8;
+    /// First byte behind it (linker); the plan starts at the next page.
+    static _end: u8;
+}
 
 fn main(boot: BootInfo) -> ! {
-    // SAFETY: slot of the kernel.
-    let port = unsafe { IOPort::from_bits(init_slot::IO_PORT) };
-    serial::init(port).unwrap();
+    if let Err(error) = open_serial(&boot) {
+        panic!("no serial port: {error}");
+    }
+    let (plan, image) = read_plan(&boot);
+    match builder::build(&boot, &plan, image) {
+        Ok(built) => {
+            let count = built.domains.len();
+            log!("init: {count} domains, {} capabilities", built.capabilities);
+            if let Err(error) = builder::start(&plan, &built) {
+                log!("init: a domain does not start: {error}");
+            }
+            monitor::run(&built)
+        }
+        Err(error) => {
+            log!("init: the plan can't be carried out: {error}");
+            panic!("no system")
+        }
+    }
+}
+
+/// Takes COM1 out of the right to all I/O ports.
+fn open_serial(boot: &BootInfo) -> Result<(), Error> {
+    // SAFETY: the kernel put the root task's CNode there.
+    let root: sel4::cap::CNode = unsafe { Cap::from_bits(init_slot::CNODE) };
+    // The last empty slot: the rest is handed out from the first.
+    let slot = boot.empty().end - 1;
+    let range = MintData::Ports(serial::FIRST_PORT, serial::LAST_PORT);
+    root.slot(slot, 64)
+        .mint(&root.slot(init_slot::IO_PORT, 64), Rights::ALL, range)?;
+    // SAFETY: made just now.
+    serial::init(unsafe { IOPort::from_bits(slot) })?;
     sel4::runtime::log::use_sink(serial::write);
-    log!("hello tsc {} untyped {}", boot.tsc_hz(), boot.untyped().count());
-    for u in boot.untyped() { log!("{u:x?}"); }
-    panic!("end");
+    Ok(())
+}
+
+/// The plan behind this program, and the frames of the image pages.
+fn read_plan(boot: &BootInfo) -> (Plan, Image) {
+    let start = &raw const __executable_start as u64;
+    let plan = (&raw const _end as u64).next_multiple_of(PAGE);
+    let frames = boot.user_image_frames();
+    let before = plan / PAGE - start / PAGE;
+    let pages = (frames.end - frames.start).saturating_sub(before);
+    // SAFETY: the kernel mapped `pages` pages there, and nothing writes them.
+    let bytes = unsafe { core::slice::from_raw_parts(plan as *const u8, (pages * PAGE) as usize) };
+    let found = init::read_header(bytes)
+        .and_then(|(place, skipped)| Some((init::decode(bytes.get(place)?)?, skipped as u64)));
+    let Some((decoded, skipped)) = found else {
+        log!("init: no plan behind the program");
+        panic!("no plan")
+    };
+    let image = Image {
+        first_slot: frames.start + before + skipped,
+        pages: pages - skipped,
+    };
+    (decoded, image)
 }

@@ -33,6 +33,12 @@ pub(super) unsafe fn use_ring() {
 
 /// Writes one line. Without a sink nothing happens.
 pub fn write(line: fmt::Arguments<'_>) {
+    write_part(line);
+    write_part(format_args!("\n"));
+}
+
+/// Writes a part of a line.
+pub fn write_part(part: fmt::Arguments<'_>) {
     let pointer = SINK.load(Ordering::Relaxed);
     if pointer.is_null() {
         return;
@@ -40,8 +46,7 @@ pub fn write(line: fmt::Arguments<'_>) {
     // SAFETY: only `use_sink` stores a pointer there, made from a `Sink`.
     let sink: Sink = unsafe { core::mem::transmute::<*mut (), Sink>(pointer) };
     // The writer itself never fails; a failing Display cuts the line short.
-    let _ = Pieces(sink).write_fmt(line);
-    sink(b"\n");
+    let _ = Pieces(sink).write_fmt(part);
 }
 
 struct Pieces(Sink);

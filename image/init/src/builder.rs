@@ -1,0 +1,573 @@
+//! Carries the plan out.
+
+use alloc::vec::Vec;
+
+use init::{Capability, Content, Domain, Plan};
+use ipc::boot::{
+    DEVICE_MAGIC, DeviceSnapshot, FACTS_MAGIC, Facts, LOG_BYTES, PAGE, interrupt, place, slot,
+};
+use sel4::cap::{
+    CNode, Cache, IOPort, IrqControl, IrqHandler, MintData, Notification, ObjectKind, Tcb,
+};
+use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
+
+use crate::hardware::{CLOCK_PORTS, Cmos, NetworkCard, PCI_PORTS, Pci};
+use crate::resources::{Page, Resources, granule};
+use crate::space::Space;
+
+/// Where the root task maps a page for a moment.
+const SCRATCH: u64 = 0x6000_0000;
+/// Where the root task maps the domains' log rings, read-only.
+const LOGS: u64 = 0x7000_0000;
+/// Distance between two log rings there.
+const LOG_STRIDE: u64 = 0x1_0000;
+/// Vectors of the two interrupts, as the kernel counts them.
+const NIC_VECTOR: u64 = 10;
+const TIMER_VECTOR: u64 = 11;
+/// The HPET's registers and the I/O APIC pin that both machines can route its
+/// first timer to (IA-PC HPET 1.0a §2.3.8).
+const TIMER_PHYSICAL: u64 = 0xfed0_0000;
+const TIMER_PIN: u64 = 2;
+/// Calls to the monitor's endpoint carry this bit: they are faults.
+const FAULT_BADGE: u64 = 1 << 27;
+
+/// What the monitor needs of a domain.
+pub(crate) struct Watched {
+    pub(crate) name: alloc::string::String,
+    pub(crate) tcb: Tcb,
+    /// Its log ring in this address space.
+    pub(crate) log: u64,
+}
+
+/// What is left when everything is built.
+pub(crate) struct Built {
+    pub(crate) domains: Vec<Watched>,
+    /// The endpoint where faults arrive, bound to the notification of the logs.
+    pub(crate) endpoint: sel4::cap::Endpoint,
+    pub(crate) capabilities: usize,
+}
+
+/// Capabilities that all parts of the work need.
+struct Work<'a> {
+    plan: &'a Plan,
+    resources: Resources,
+    own: Space,
+    image: Image,
+    /// Slots, by the domain's number.
+    endpoints: Vec<u64>,
+    notifications: Vec<u64>,
+    /// Slots, by the table's number.
+    tables: Vec<u64>,
+    /// Pages, by the region's number.
+    regions: Vec<Vec<Page>>,
+    card: Option<NetworkCard>,
+    /// Device registers: physical address and place in the driver's space.
+    registers: Vec<(u64, u64)>,
+    capabilities: usize,
+}
+
+/// The image pages behind the plan, as frames of the root task.
+pub(crate) struct Image {
+    /// Slot of the first image page.
+    pub(crate) first_slot: u64,
+    /// How many pages there are.
+    pub(crate) pages: u64,
+}
+
+/// Builds everything and starts the domains, the highest priority first.
+pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built, Error> {
+    let mut work = Work {
+        plan,
+        resources: Resources::new(boot),
+        own: Space::own(),
+        image,
+        endpoints: Vec::new(),
+        notifications: Vec::new(),
+        tables: Vec::new(),
+        regions: Vec::new(),
+        card: None,
+        registers: Vec::new(),
+        capabilities: 0,
+    };
+    let mut facts = work.facts(boot)?;
+    for domain in &plan.domains {
+        let endpoint = if domain.serves {
+            work.resources.make(ObjectKind::Endpoint)?
+        } else {
+            0
+        };
+        work.endpoints.push(endpoint);
+        let notification = work.resources.make(ObjectKind::Notification)?;
+        work.notifications.push(notification);
+    }
+    work.make_tables()?;
+    work.make_regions()?;
+    work.fill_snapshot()?;
+    let fault = work.resources.make(ObjectKind::Endpoint)?;
+    let log = work.resources.make(ObjectKind::Notification)?;
+    let mut domains = Vec::new();
+    for (number, domain) in plan.domains.iter().enumerate() {
+        facts.domain = number as u64;
+        domains.push(work.make_domain(number, domain, &facts, fault, log)?);
+    }
+    // SAFETY: made above; the monitor gets the only value for it.
+    let endpoint = unsafe { Cap::from_bits(fault) };
+    // SAFETY: made above.
+    let notification = unsafe { Notification::from_bits(log) };
+    // SAFETY: the kernel put this thread there.
+    let own = unsafe { Tcb::from_bits(init_slot::TCB) };
+    own.bind_notification(&notification)?;
+    let capabilities = work.capabilities;
+    work.give_up()?;
+    Ok(Built {
+        domains,
+        endpoint,
+        capabilities,
+    })
+}
+
+/// Starts the domains, the highest priority first.
+pub(crate) fn start(plan: &Plan, built: &Built) -> Result<(), Error> {
+    let mut order: Vec<_> = plan.domains.iter().zip(&built.domains).collect();
+    order.sort_by_key(|(domain, _)| core::cmp::Reverse(domain.priority));
+    for (_, watched) in order {
+        watched.tcb.resume()?;
+    }
+    Ok(())
+}
+
+impl Work<'_> {
+    /// What every domain is told; reads the clock.
+    fn facts(&mut self, boot: &BootInfo) -> Result<Facts, Error> {
+        let ports = self.ports(CLOCK_PORTS)?;
+        let tsc_hz = boot.tsc_hz();
+        let seconds = Cmos::new(ports).unix_seconds()?;
+        let ticks = sel4::runtime::SystemClock::ticks();
+        let mut kernel = [0; 32];
+        fill(&mut kernel, generation::KERNEL);
+        Ok(Facts {
+            magic: FACTS_MAGIC,
+            domain: 0,
+            tsc_hz,
+            nanos_per_tick: (1_000_000_000_u64 << 32) / tsc_hz.max(1_000_000),
+            unix_at_zero: seconds.saturating_sub(ticks / tsc_hz.max(1)),
+            memory: self.resources.total_memory(),
+            stack: 0,
+            heap: 0,
+            name: [0; 32],
+            kernel,
+        })
+    }
+
+    /// The right to a range of I/O ports, for this task.
+    fn ports(&mut self, (first, last): (u16, u16)) -> Result<IOPort, Error> {
+        let slot = self.resources.take_slots(1)?;
+        let source = self.resources.slot(init_slot::IO_PORT);
+        let target = self.resources.slot(slot);
+        target.mint(&source, Rights::ALL, MintData::Ports(first, last))?;
+        // SAFETY: made just now.
+        Ok(unsafe { IOPort::from_bits(slot) })
+    }
+
+    fn make_tables(&mut self) -> Result<(), Error> {
+        for table in &self.plan.tables {
+            let slot = self.resources.make(ObjectKind::CNode(table.radix))?;
+            // SAFETY: made just now.
+            let cnode = unsafe { CNode::from_bits(slot) };
+            for (index, domain) in table.endpoints.iter().enumerate() {
+                let endpoint = *lookup(&self.endpoints, *domain)?;
+                let source = self.resources.slot(endpoint);
+                let target = cnode.slot(index as u64, table.radix);
+                target.copy(&source, Rights::CALL)?;
+                self.capabilities += 1;
+            }
+            self.tables.push(slot);
+        }
+        Ok(())
+    }
+
+    fn make_regions(&mut self) -> Result<(), Error> {
+        for (number, region) in self.plan.regions.iter().enumerate() {
+            let address = self.region_address(number);
+            let pages = match region.content {
+                Content::Zero | Content::Snapshot => {
+                    self.resources.make_pages(address, region.bytes)?
+                }
+                Content::Dma => self.resources.make_contiguous(region.bytes)?,
+                Content::Pages(first) => {
+                    let count = region.bytes / PAGE;
+                    (0..count)
+                        .map(|index| self.image_page(u64::from(first) + index))
+                        .collect::<Result<_, _>>()?
+                }
+            };
+            self.regions.push(pages);
+        }
+        Ok(())
+    }
+
+    /// Where the region is mapped first; all places agree modulo 2 MiB.
+    fn region_address(&self, number: usize) -> u64 {
+        let maps = self.plan.domains.iter().flat_map(|domain| &domain.maps);
+        maps.filter(|map| usize::from(map.region) == number)
+            .map(|map| map.address)
+            .next()
+            .unwrap_or(0)
+    }
+
+    /// Takes one page of the image out of this address space.
+    fn image_page(&mut self, page: u64) -> Result<Page, Error> {
+        if page >= self.image.pages {
+            return Err(Error::RangeError);
+        }
+        let slot = self.image.first_slot + page;
+        // SAFETY: the kernel put the frames of the root task's image there.
+        unsafe { granule(slot) }.frame_unmap()?;
+        self.resources.keep(slot);
+        Ok(Page::Small(slot))
+    }
+
+    /// Finds the network card and writes down what its driver needs.
+    fn fill_snapshot(&mut self) -> Result<(), Error> {
+        let Some(device) = self.plan.device else {
+            return Ok(());
+        };
+        let ports = self.ports(PCI_PORTS)?;
+        let port_slot = ports.bits();
+        let pci = Pci::new(ports);
+        // SAFETY: all-zero bytes are a valid snapshot: it is numbers only.
+        let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
+        self.card = pci.find()?;
+        if let Some(card) = self.card {
+            snapshot.magic = DEVICE_MAGIC;
+            pci.describe(&card, &mut snapshot)?;
+        }
+        self.resources.slot(port_slot).delete()?;
+        let mut address = device.address;
+        snapshot.timer_address = address;
+        snapshot.timer_pin = TIMER_PIN;
+        self.registers.push((TIMER_PHYSICAL, address));
+        address += PAGE;
+        for bar in &mut snapshot.bars {
+            if bar.size == 0 {
+                continue;
+            }
+            bar.address = address;
+            for page in 0..bar.size.div_ceil(PAGE) {
+                self.registers.push((bar.physical + page * PAGE, address));
+                address += PAGE;
+            }
+        }
+        self.registers.sort_unstable();
+        for (number, region) in self.plan.regions.iter().enumerate() {
+            if region.content == Content::Dma
+                && let Some(Page::Small(slot)) = self.regions.get(number).and_then(|r| r.first())
+            {
+                // SAFETY: made by `make_contiguous`.
+                snapshot.dma_physical = unsafe { granule(*slot) }.frame_address()?;
+                snapshot.dma_bytes = region.bytes;
+                snapshot.dma_address = self.region_address(number);
+            }
+        }
+        for (number, region) in self.plan.regions.iter().enumerate() {
+            if region.content == Content::Snapshot
+                && let Some(page) = self.regions.get(number).and_then(|r| r.first()).copied()
+            {
+                // SAFETY: a snapshot is plain numbers and fits a page.
+                unsafe { self.fill_page(page, &snapshot)? };
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `value` at the start of `page`.
+    ///
+    /// # Safety
+    /// `T` is plain numbers without padding and fits a page.
+    unsafe fn fill_page<T: Copy>(&mut self, page: Page, value: &T) -> Result<(), Error> {
+        let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
+        let resources = &mut self.resources;
+        self.own
+            .map(resources, Page::Small(copy), SCRATCH, true, Cache::WriteBack)?;
+        // SAFETY: the page was mapped there just now, and nothing else is
+        // there; it is larger than `T`.
+        unsafe { (SCRATCH as *mut T).write(*value) };
+        self.resources.slot(copy).delete()
+    }
+
+    fn make_domain(
+        &mut self,
+        number: usize,
+        domain: &Domain,
+        facts: &Facts,
+        fault: u64,
+        log: u64,
+    ) -> Result<Watched, Error> {
+        let mut space = Space::new(&mut self.resources)?;
+        self.map_program(&mut space, domain)?;
+        let mut facts = *facts;
+        facts.stack = domain.stack;
+        facts.heap = domain.heap;
+        fill(&mut facts.name, &domain.name);
+        let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
+        // SAFETY: the facts are plain numbers and fit a page.
+        unsafe { self.fill_page(page, &facts)? };
+        let resources = &mut self.resources;
+        space.map(resources, page, place::FACTS, false, Cache::WriteBack)?;
+        let buffer = resources.make_kept(ObjectKind::Granule)?;
+        let buffer_page = Page::Small(buffer);
+        space.map(resources, buffer_page, place::IPC_BUFFER, true, Cache::WriteBack)?;
+        for (address, bytes) in [(place::STACK, domain.stack), (place::HEAP, domain.heap)] {
+            let pages = self.resources.make_pages(address, bytes)?;
+            space.map_all(&mut self.resources, &pages, address, true)?;
+        }
+        let watched_log = LOGS + number as u64 * LOG_STRIDE;
+        self.map_log(&mut space, watched_log)?;
+        self.map_regions(&mut space, domain)?;
+        if self.plan.device.is_some_and(|device| usize::from(device.domain) == number) {
+            for (physical, address) in core::mem::take(&mut self.registers) {
+                let page = Page::Small(self.resources.device_page(physical)?);
+                space.map(&mut self.resources, page, address, true, Cache::Uncacheable)?;
+            }
+        }
+        let tcb = self.resources.make(ObjectKind::Tcb)?;
+        // SAFETY: made just now; the monitor gets the only value for it.
+        let tcb = unsafe { Tcb::from_bits(tcb) };
+        let cspace = self.make_cspace(number, domain, fault, log)?;
+        tcb.configure(
+            slot::cptr(slot::FAULT),
+            domain.priority,
+            &cspace,
+            space.vspace(),
+            place::IPC_BUFFER,
+            // SAFETY: made above.
+            &unsafe { granule(buffer) },
+        )?;
+        self.resources.slot(cspace.bits()).delete()?;
+        // SAFETY: made in `build`.
+        let bound = unsafe { Notification::from_bits(*lookup(&self.notifications, number as u16)?) };
+        tcb.bind_notification(&bound)?;
+        tcb.write_start(domain.entry, place::STACK + domain.stack)?;
+        Ok(Watched {
+            name: domain.name.clone(),
+            tcb,
+            log: watched_log,
+        })
+    }
+
+    fn map_program(&mut self, space: &mut Space, domain: &Domain) -> Result<(), Error> {
+        for segment in &domain.segments {
+            let mut address = segment.address;
+            for index in 0..segment.pages {
+                let page = self.image_page(u64::from(segment.page + index))?;
+                let resources = &mut self.resources;
+                space.map(resources, page, address, segment.writable, Cache::WriteBack)?;
+                address += PAGE;
+            }
+            let zeros = u64::from(segment.zero_pages) * PAGE;
+            let pages = self.resources.make_pages(address, zeros)?;
+            space.map_all(&mut self.resources, &pages, address, segment.writable)?;
+        }
+        Ok(())
+    }
+
+    fn map_log(&mut self, space: &mut Space, watched: u64) -> Result<(), Error> {
+        for index in 0..LOG_BYTES / PAGE {
+            let frame = self.resources.make_kept(ObjectKind::Granule)?;
+            let copy = self.resources.copy(frame, Rights::READ)?;
+            self.resources.keep(copy);
+            let at = index * PAGE;
+            let resources = &mut self.resources;
+            let (ours, theirs) = (Page::Small(copy), Page::Small(frame));
+            space.map(resources, theirs, place::LOG + at, true, Cache::WriteBack)?;
+            self.own
+                .map(resources, ours, watched + at, false, Cache::WriteBack)?;
+        }
+        Ok(())
+    }
+
+    fn map_regions(&mut self, space: &mut Space, domain: &Domain) -> Result<(), Error> {
+        for map in &domain.maps {
+            let pages = lookup(&self.regions, map.region)?.clone();
+            let mut address = map.address;
+            for page in pages {
+                // Each mapping needs a capability of its own.
+                let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
+                self.resources.keep(copy);
+                let copied = match page {
+                    Page::Small(_) => Page::Small(copy),
+                    Page::Large(_) => Page::Large(copy),
+                };
+                let resources = &mut self.resources;
+                space.map(resources, copied, address, map.writable, Cache::WriteBack)?;
+                address += page.bytes();
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills a domain's CSpace with what the plan lists, and nothing else.
+    fn make_cspace(
+        &mut self,
+        number: usize,
+        domain: &Domain,
+        fault: u64,
+        log: u64,
+    ) -> Result<CNode, Error> {
+        let plain = self.resources.make(ObjectKind::CNode(slot::RADIX))?;
+        // SAFETY: made just now.
+        let root = unsafe { CNode::from_bits(plain) };
+        let number = number as u16;
+        let notification = *lookup(&self.notifications, number)?;
+        let fault_badge = MintData::Badge(FAULT_BADGE | u64::from(number));
+        let log_badge = MintData::Badge(1 << number);
+        self.put(&root, slot::NOTIFICATION, notification, Rights::READ, MintData::Badge(0))?;
+        self.put(&root, slot::FAULT, fault, Rights::CALL, fault_badge)?;
+        self.put(&root, slot::LOG, log, Rights::WRITE, log_badge)?;
+        let mut count = 3;
+        if domain.serves {
+            let endpoint = *lookup(&self.endpoints, number)?;
+            self.put(&root, slot::ENDPOINT, endpoint, Rights::READ, MintData::Badge(0))?;
+            count += 1;
+        }
+        for (target, capability) in &domain.slots {
+            match *capability {
+                Capability::Call { domain, badge } => {
+                    let endpoint = *lookup(&self.endpoints, domain)?;
+                    self.put(&root, *target, endpoint, Rights::CALL, MintData::Badge(badge))?;
+                }
+                Capability::Signal { domain, badge } => {
+                    let notification = *lookup(&self.notifications, domain)?;
+                    self.put(&root, *target, notification, Rights::WRITE, MintData::Badge(badge))?;
+                }
+                Capability::Window { table } => {
+                    let cnode = *lookup(&self.tables, table)?;
+                    let radix = lookup(&self.plan.tables, table)?.radix;
+                    let guard = u32::from(slot::LOW_BITS - radix);
+                    self.put(&root, *target, cnode, Rights::ALL, MintData::GuardSize(guard))?;
+                }
+                Capability::NicInterrupt | Capability::TimerInterrupt => {
+                    let handler = self.issue_interrupt(*capability, notification)?;
+                    if let Some(handler) = handler {
+                        let source = self.resources.slot(handler);
+                        root.slot(*target, slot::RADIX).move_from(&source)?;
+                    }
+                }
+            }
+            count += 1;
+        }
+        if !domain.tools.is_empty() {
+            count += self.make_tools(&root, domain)?;
+        }
+        self.capabilities += count;
+        let guarded = self.resources.take_slots(1)?;
+        let skipped = 64 - u32::from(slot::RADIX) - u32::from(slot::LOW_BITS);
+        let source = self.resources.slot(plain);
+        let target = self.resources.slot(guarded);
+        target.mint(&source, Rights::ALL, MintData::GuardSize(skipped))?;
+        self.resources.slot(plain).delete()?;
+        // SAFETY: made just now.
+        Ok(unsafe { CNode::from_bits(guarded) })
+    }
+
+    /// Mints the capability in this task's slot `source` into slot `target` of
+    /// a domain's CSpace.
+    fn put(
+        &self,
+        root: &CNode,
+        target: u64,
+        source: u64,
+        rights: Rights,
+        data: MintData,
+    ) -> Result<(), Error> {
+        let source = self.resources.slot(source);
+        root.slot(target, slot::RADIX).mint(&source, rights, data)
+    }
+
+    /// The CNode with the capabilities by which a manager changes tables.
+    fn make_tools(&mut self, root: &CNode, domain: &Domain) -> Result<usize, Error> {
+        const RADIX: u8 = 4;
+        let tools = self.resources.make(ObjectKind::CNode(RADIX))?;
+        // SAFETY: made just now.
+        let cnode = unsafe { CNode::from_bits(tools) };
+        for (index, table) in domain.tools.iter().enumerate() {
+            let source = self.resources.slot(*lookup(&self.tables, *table)?);
+            let target = cnode.slot(index as u64, RADIX);
+            target.copy(&source, Rights::ALL)?;
+        }
+        let source = self.resources.slot(tools);
+        let guard = MintData::GuardSize(u32::from(slot::LOW_BITS - RADIX));
+        root.slot(slot::TOOLS, slot::RADIX)
+            .mint(&source, Rights::ALL, guard)?;
+        self.resources.slot(tools).delete()?;
+        Ok(domain.tools.len() + 1)
+    }
+
+    /// Makes an interrupt signal the notification of its domain; the handler's
+    /// slot.
+    fn issue_interrupt(
+        &mut self,
+        which: Capability,
+        notification: u64,
+    ) -> Result<Option<u64>, Error> {
+        let timer = which == Capability::TimerInterrupt;
+        let (pin, level, active_low, vector, bit) = match (timer, self.card) {
+            (true, _) => (TIMER_PIN, false, false, TIMER_VECTOR, interrupt::TIMER),
+            (false, Some(card)) => (card.pin, true, card.active_low, NIC_VECTOR, interrupt::NIC),
+            (false, None) => return Ok(None),
+        };
+        let handler = self.resources.take_slots(1)?;
+        // SAFETY: the kernel put it there.
+        let control = unsafe { IrqControl::from_bits(init_slot::IRQ_CONTROL) };
+        let root = self.resources.root();
+        control.issue_ioapic(root, handler, 64, pin, level, active_low, vector)?;
+        let badged = self.resources.take_slots(1)?;
+        let source = self.resources.slot(notification);
+        let target = self.resources.slot(badged);
+        target.mint(&source, Rights::WRITE, MintData::Badge(1 << bit))?;
+        // SAFETY: issued just now.
+        let irq = unsafe { IrqHandler::from_bits(handler) };
+        // SAFETY: minted just now.
+        irq.set_notification(&unsafe { Notification::from_bits(badged) })?;
+        self.resources.slot(badged).delete()?;
+        Ok(Some(handler))
+    }
+
+    /// Clears what is left and gives up every capability that the monitor
+    /// does not need.
+    fn give_up(mut self) -> Result<(), Error> {
+        let resources = &mut self.resources;
+        let slots = self.endpoints.iter().chain(&self.notifications).chain(&self.tables);
+        for slot in slots.filter(|slot| **slot != 0) {
+            resources.slot(*slot).delete()?;
+        }
+        resources.seal()?;
+        let left = resources.scrub()?;
+        for slot in [
+            init_slot::IRQ_CONTROL,
+            init_slot::ASID_CONTROL,
+            init_slot::ASID_POOL,
+            init_slot::IO_PORT,
+            init_slot::IO_SPACE,
+            init_slot::DOMAIN,
+            init_slot::BOOT_INFO,
+            init_slot::VSPACE,
+        ] {
+            resources.slot(slot).delete()?;
+        }
+        sel4::log!("memory left: {} KiB", left / 1024);
+        // Last: without it no slot of this task can change any more.
+        resources.slot(init_slot::CNODE).delete()
+    }
+}
+
+fn lookup<T>(list: &[T], number: u16) -> Result<&T, Error> {
+    list.get(usize::from(number)).ok_or(Error::RangeError)
+}
+
+/// Puts as much of `text` as fits into `bytes`.
+fn fill(bytes: &mut [u8; 32], text: &str) {
+    for (byte, value) in bytes.iter_mut().zip(text.bytes()) {
+        *byte = value;
+    }
+}

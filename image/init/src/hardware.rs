@@ -1,0 +1,206 @@
+//! What the root task finds out about the machine before it gives the I/O
+//! ports up: the network card on PCI bus 0, the time of day.
+
+use ipc::boot::DeviceSnapshot;
+use sel4::Error;
+use sel4::cap::{IOPort, PortWidth};
+
+/// First and last port of the PCI configuration mechanism (PCI 3.0 §3.2.2.3.2).
+pub(crate) const PCI_PORTS: (u16, u16) = (0xcf8, 0xcff);
+/// First and last port of the real-time clock.
+pub(crate) const CLOCK_PORTS: (u16, u16) = (0x70, 0x71);
+
+const ADDRESS: u16 = 0xcf8;
+const DATA: u16 = 0xcfc;
+
+const VENDOR_VIRTIO: u32 = 0x1af4;
+/// Modern virtio network card (virtio 1.2 §4.1.2).
+const DEVICE_NET: u32 = 0x1041;
+const COMMAND: u8 = 0x04;
+const COMMAND_MEMORY_AND_BUS_MASTER: u32 = 0b110;
+const COMMAND_DECODE: u32 = 0b011;
+const BAR_0: u8 = 0x10;
+const BARS: u8 = 6;
+const INTERRUPT_LINE: u8 = 0x3c;
+/// Host bridge of the Q35 machine: vendor and device.
+const HOST_BRIDGE_Q35: u32 = 0x29c0_8086;
+/// Registers that a driver may want; larger windows are left unmapped.
+const MAX_BAR: u64 = 64 * 1024;
+
+/// The network card's place on the bus, and how its interrupt arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetworkCard {
+    device: u8,
+    /// The I/O APIC pin; level-triggered.
+    pub(crate) pin: u64,
+    /// The pin is active low.
+    pub(crate) active_low: bool,
+}
+
+/// The PCI configuration ports.
+pub(crate) struct Pci(IOPort);
+
+impl Pci {
+    pub(crate) const fn new(ports: IOPort) -> Self {
+        Self(ports)
+    }
+
+    fn select(&self, device: u8, register: u8) -> Result<(), Error> {
+        let address = 1 << 31 | u32::from(device) << 11 | u32::from(register & !3);
+        self.0.write(ADDRESS, PortWidth::Long, address)
+    }
+
+    fn read(&self, device: u8, register: u8) -> Result<u32, Error> {
+        self.select(device, register)?;
+        self.0.read(DATA, PortWidth::Long)
+    }
+
+    fn write(&self, device: u8, register: u8, value: u32) -> Result<(), Error> {
+        self.select(device, register)?;
+        self.0.write(DATA, PortWidth::Long, value)
+    }
+
+    /// Looks for the network card among the devices of bus 0.
+    pub(crate) fn find(&self) -> Result<Option<NetworkCard>, Error> {
+        for device in 0..32 {
+            if self.read(device, 0)? != DEVICE_NET << 16 | VENDOR_VIRTIO {
+                continue;
+            }
+            let line = self.read(device, INTERRUPT_LINE)?;
+            let inta_is_one = u64::from(line >> 8 & 0xff).saturating_sub(1);
+            let q35 = self.read(0, 0)? == HOST_BRIDGE_Q35;
+            return Ok(Some(NetworkCard {
+                device,
+                // Q35 routes slots 0–24 to pins 20–23; the older machine to
+                // the pin that the firmware wrote down.
+                pin: if q35 {
+                    20 + (u64::from(device) + inta_is_one) % 4
+                } else {
+                    u64::from(line & 0xff)
+                },
+                active_low: false,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Switches the card on and takes down what its driver needs to know.
+    pub(crate) fn describe(
+        &self,
+        card: &NetworkCard,
+        snapshot: &mut DeviceSnapshot,
+    ) -> Result<(), Error> {
+        let device = card.device;
+        let command = self.read(device, COMMAND)?;
+        self.write(device, COMMAND, command & !COMMAND_DECODE)?;
+        let mut index = 0;
+        while index < BARS {
+            let register = BAR_0 + index * 4;
+            let low = self.read(device, register)?;
+            let wide = low & 0b111 == 0b100;
+            let high = if wide {
+                self.read(device, register + 4)?
+            } else {
+                0
+            };
+            let size = self.bar_size(device, register, wide)?;
+            if low & 1 == 0
+                && (1..=MAX_BAR).contains(&size)
+                && let Some(bar) = snapshot.bars.get_mut(usize::from(index))
+            {
+                bar.physical = u64::from(high) << 32 | u64::from(low & !0xf);
+                bar.size = size;
+            }
+            index += if wide { 2 } else { 1 };
+        }
+        let command = command | COMMAND_MEMORY_AND_BUS_MASTER;
+        self.write(device, COMMAND, command)?;
+        for (index, bytes) in snapshot.config.chunks_exact_mut(4).enumerate() {
+            let value = self.read(device, (index * 4) as u8)?;
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    /// A register's size by writing ones and reading back (PCI 3.0 §6.2.5.1).
+    fn bar_size(&self, device: u8, register: u8, wide: bool) -> Result<u64, Error> {
+        let probe = |register| -> Result<u32, Error> {
+            let kept = self.read(device, register)?;
+            self.write(device, register, u32::MAX)?;
+            let mask = self.read(device, register)?;
+            self.write(device, register, kept)?;
+            Ok(mask)
+        };
+        let low = probe(register)? & !0xf;
+        let high = if wide { probe(register + 4)? } else { u32::MAX };
+        if low == 0 && (!wide || high == 0) {
+            return Ok(0);
+        }
+        let mask = u64::from(high) << 32 | u64::from(low);
+        Ok((!mask).wrapping_add(1))
+    }
+}
+
+/// The real-time clock's ports.
+pub(crate) struct Cmos(IOPort);
+
+impl Cmos {
+    pub(crate) const fn new(ports: IOPort) -> Self {
+        Self(ports)
+    }
+
+    fn register(&self, register: u8) -> Result<u64, Error> {
+        self.0.write(0x70, PortWidth::Byte, u32::from(register))?;
+        Ok(u64::from(self.0.read(0x71, PortWidth::Byte)? & 0xff))
+    }
+
+    /// Seconds since 1970-01-01 00:00 UTC; the clock is taken to run in UTC.
+    pub(crate) fn unix_seconds(&self) -> Result<u64, Error> {
+        loop {
+            let before = self.fields()?;
+            // Between two updates two readings agree.
+            if self.register(0x0a)? & 0x80 == 0 && before == self.fields()? {
+                return Ok(unix_from_fields(before, self.register(0x0b)?));
+            }
+        }
+    }
+
+    fn fields(&self) -> Result<[u64; 6], Error> {
+        let mut fields = [0; 6];
+        for (field, register) in fields.iter_mut().zip([0, 2, 4, 7, 8, 9]) {
+            *field = self.register(register)?;
+        }
+        Ok(fields)
+    }
+}
+
+fn unix_from_fields(fields: [u64; 6], mode: u64) -> u64 {
+    let binary = mode & 0b100 != 0;
+    let plain = |value: u64| {
+        if binary {
+            value
+        } else {
+            (value >> 4) * 10 + (value & 0xf)
+        }
+    };
+    let [second, minute, hour, day, month, year] = fields;
+    let afternoon = mode & 0b10 == 0 && hour & 0x80 != 0;
+    let mut hour = plain(hour & 0x7f);
+    if mode & 0b10 == 0 {
+        hour = hour % 12 + if afternoon { 12 } else { 0 };
+    }
+    let days = days_since_1970(2000 + plain(year), plain(month), plain(day));
+    ((days * 24 + hour) * 60 + plain(minute)) * 60 + plain(second)
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar after 2000.
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    // March is month zero: the leap day comes last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
+}

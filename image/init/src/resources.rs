@@ -1,0 +1,273 @@
+//! The root task's memory and its CNode: every object comes from here.
+
+use alloc::vec::Vec;
+
+use sel4::cap::{CNode, CNodeSlot, Granule, LargePage, ObjectKind, Untyped};
+use sel4::{BootInfo, Cap, Error, Rights, UntypedDescription, init_slot};
+
+/// Address bits that lead to a slot of the root task's CNode.
+const DEPTH: u8 = 64;
+
+/// One piece of untyped memory and how far it is used.
+struct Piece {
+    description: UntypedDescription,
+    used: u64,
+}
+
+/// Memory, slots, and the tables that keep what was built alive.
+pub(crate) struct Resources {
+    root: CNode,
+    next_slot: u64,
+    end_slot: u64,
+    memory: Vec<Piece>,
+    devices: Vec<Piece>,
+    /// Slots of objects that must live on although nobody invokes them.
+    kept: Vec<u64>,
+}
+
+/// Pages of one piece of memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Page {
+    /// 4 KiB, by slot.
+    Small(u64),
+    /// 2 MiB, by slot.
+    Large(u64),
+}
+
+/// Bytes of a small page.
+pub(crate) const SMALL: u64 = 1 << 12;
+/// Bytes of a large page.
+pub(crate) const LARGE: u64 = 1 << 21;
+
+impl Page {
+    pub(crate) const fn bytes(self) -> u64 {
+        match self {
+            Self::Small(_) => SMALL,
+            Self::Large(_) => LARGE,
+        }
+    }
+
+    pub(crate) const fn slot(self) -> u64 {
+        match self {
+            Self::Small(slot) | Self::Large(slot) => slot,
+        }
+    }
+}
+
+impl Resources {
+    pub(crate) fn new(boot: &BootInfo) -> Self {
+        let slots = boot.empty();
+        let pieces = |device: bool| {
+            let mut pieces: Vec<Piece> = boot
+                .untyped()
+                .filter(|description| description.is_device == device)
+                .map(|description| Piece {
+                    description,
+                    used: 0,
+                })
+                .collect();
+            // Small pieces first, so that large ones stay whole.
+            pieces.sort_by_key(|piece| piece.description.size_bits);
+            pieces
+        };
+        Self {
+            // SAFETY: the kernel put the root task's CNode there.
+            root: unsafe { CNode::from_bits(init_slot::CNODE) },
+            next_slot: slots.start,
+            end_slot: slots.end,
+            memory: pieces(false),
+            devices: pieces(true),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Bytes of memory that the kernel left.
+    pub(crate) fn total_memory(&self) -> u64 {
+        let sizes = self.memory.iter();
+        sizes.map(|piece| 1 << piece.description.size_bits).sum()
+    }
+
+    pub(crate) const fn root(&self) -> &CNode {
+        &self.root
+    }
+
+    /// A slot of the root task's CNode.
+    pub(crate) const fn slot(&self, slot: u64) -> CNodeSlot<'_> {
+        self.root.slot(slot, DEPTH)
+    }
+
+    /// `count` empty slots in a row; the first.
+    pub(crate) fn take_slots(&mut self, count: u64) -> Result<u64, Error> {
+        let first = self.next_slot;
+        if first + count > self.end_slot {
+            return Err(Error::NotEnoughMemory);
+        }
+        self.next_slot += count;
+        Ok(first)
+    }
+
+    /// One object; its slot.
+    pub(crate) fn make(&mut self, kind: ObjectKind) -> Result<u64, Error> {
+        let slot = self.take_slots(1)?;
+        let size = 1 << kind.size_bits();
+        for piece in &mut self.memory {
+            let start = piece.used.next_multiple_of(size);
+            if start + size <= 1 << piece.description.size_bits {
+                // SAFETY: the kernel gave that untyped memory to this task.
+                let untyped = unsafe { Untyped::from_bits(piece.description.slot) };
+                untyped.retype(kind, &self.root, slot, 1)?;
+                piece.used = start + size;
+                return Ok(slot);
+            }
+        }
+        Err(Error::NotEnoughMemory)
+    }
+
+    /// One object that only has to exist.
+    pub(crate) fn make_kept(&mut self, kind: ObjectKind) -> Result<u64, Error> {
+        let slot = self.make(kind)?;
+        self.kept.push(slot);
+        Ok(slot)
+    }
+
+    /// Zeroed pages for `bytes` at an address that is `address` modulo 2 MiB.
+    pub(crate) fn make_pages(&mut self, address: u64, bytes: u64) -> Result<Vec<Page>, Error> {
+        let mut pages = Vec::new();
+        let mut at = address;
+        while at < address + bytes {
+            let page = if at.is_multiple_of(LARGE) && address + bytes - at >= LARGE {
+                Page::Large(self.make_kept(ObjectKind::LargePage)?)
+            } else {
+                Page::Small(self.make_kept(ObjectKind::Granule)?)
+            };
+            at += page.bytes();
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+
+    /// Physically contiguous small pages.
+    pub(crate) fn make_contiguous(&mut self, bytes: u64) -> Result<Vec<Page>, Error> {
+        let bits = bytes.next_power_of_two().ilog2() as u8;
+        let memory = self.make(ObjectKind::Untyped(bits))?;
+        let count = bytes.div_ceil(SMALL);
+        let mut pages = Vec::new();
+        // SAFETY: made above.
+        let untyped = unsafe { Untyped::from_bits(memory) };
+        for _ in 0..count {
+            let slot = self.take_slots(1)?;
+            untyped.retype(ObjectKind::Granule, &self.root, slot, 1)?;
+            self.kept.push(slot);
+            pages.push(Page::Small(slot));
+        }
+        self.slot(memory).delete()?;
+        Ok(pages)
+    }
+
+    /// The page of device registers at physical address `address`. Pages must
+    /// be asked for in the order of their addresses.
+    pub(crate) fn device_page(&mut self, address: u64) -> Result<u64, Error> {
+        let covers = |piece: &Piece| {
+            let start = piece.description.address;
+            (start..start + (1 << piece.description.size_bits)).contains(&address)
+        };
+        let found = self.devices.iter().position(covers);
+        let index = found.ok_or(Error::InvalidArgument)?;
+        let root_slot = init_slot::CNODE;
+        // SAFETY: the kernel put the root task's CNode there.
+        let root = unsafe { CNode::from_bits(root_slot) };
+        let piece = self.devices.get_mut(index).ok_or(Error::InvalidArgument)?;
+        let target = address - piece.description.address;
+        // SAFETY: the kernel gave that untyped memory to this task.
+        let untyped = unsafe { Untyped::from_bits(piece.description.slot) };
+        let mut at = piece.used;
+        if at > target {
+            return Err(Error::InvalidArgument);
+        }
+        // Skip up to the page by the largest pieces that fit; their
+        // capabilities are deleted at once, and what they covered is lost.
+        let mut filler = self.next_slot;
+        while at < target {
+            let aligned = if at == 0 { 63 } else { at.trailing_zeros() };
+            let bits = aligned.min((target - at).ilog2());
+            untyped.retype(ObjectKind::Untyped(bits as u8), &root, filler, 1)?;
+            filler += 1;
+            at += 1 << bits;
+        }
+        let slot = filler;
+        untyped.retype(ObjectKind::Granule, &root, slot, 1)?;
+        piece.used = target + SMALL;
+        self.next_slot = slot + 1;
+        self.kept.push(slot);
+        Ok(slot)
+    }
+
+    /// A copy of the capability in `source`.
+    pub(crate) fn copy(&mut self, source: u64, rights: Rights) -> Result<u64, Error> {
+        let slot = self.take_slots(1)?;
+        self.slot(slot).copy(&self.slot(source), rights)?;
+        Ok(slot)
+    }
+
+    /// Keeps what is in `slot` alive to the end.
+    pub(crate) fn keep(&mut self, slot: u64) {
+        self.kept.push(slot);
+    }
+
+    /// Clears all memory that is left, and gives up the right to any of it.
+    /// What the boot loader and the kernel left there was copies of the image,
+    /// with the key rings.
+    pub(crate) fn scrub(&mut self) -> Result<u64, Error> {
+        let mut left = 0;
+        let spare = self.take_slots(1)?;
+        for piece in &self.memory {
+            let size = 1 << piece.description.size_bits;
+            left += size - piece.used;
+            if piece.used == 0 {
+                // SAFETY: the kernel gave that untyped memory to this task.
+                let untyped = unsafe { Untyped::from_bits(piece.description.slot) };
+                // The kernel clears untyped memory when it is used first.
+                untyped.retype(ObjectKind::Endpoint, &self.root, spare, 1)?;
+                self.slot(spare).delete()?;
+            }
+        }
+        for piece in self.memory.iter().chain(&self.devices) {
+            self.slot(piece.description.slot).delete()?;
+        }
+        Ok(left)
+    }
+
+    /// Moves the capabilities that only keep objects alive into a CNode that
+    /// nobody can reach: its own capability goes in last. Afterwards no thread,
+    /// this one included, can map a page of a domain.
+    pub(crate) fn seal(&mut self) -> Result<usize, Error> {
+        let kept = core::mem::take(&mut self.kept);
+        let radix = (kept.len() as u64 + 1).next_power_of_two().ilog2() as u8;
+        let vault = self.make(ObjectKind::CNode(radix))?;
+        // SAFETY: made above.
+        let cnode = unsafe { CNode::from_bits(vault) };
+        for (index, slot) in kept.iter().chain([&vault]).enumerate() {
+            let target = cnode.slot(index as u64, radix);
+            target.move_from(&self.slot(*slot))?;
+        }
+        Ok(kept.len())
+    }
+}
+
+/// The small page in `slot`.
+///
+/// # Safety
+/// There is one.
+pub(crate) const unsafe fn granule(slot: u64) -> Granule {
+    // SAFETY: the caller knows.
+    unsafe { Cap::from_bits(slot) }
+}
+
+/// The large page in `slot`.
+///
+/// # Safety
+/// There is one.
+pub(crate) const unsafe fn large_page(slot: u64) -> LargePage {
+    // SAFETY: the caller knows.
+    unsafe { Cap::from_bits(slot) }
+}
