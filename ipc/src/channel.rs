@@ -1,0 +1,779 @@
+//! Many rings each way between two domains, and a queue that tells which of
+//! them changed.
+//!
+//! A channel is made of two regions. Each is written by one side and read by
+//! the other, so that every region has a single writer:
+//!
+//! ```text
+//! region of side A (A writes, B reads)        region of side B
+//!   events:  head, entries   A -> B             events: head, entries   B -> A
+//!   events:  tail            of B -> A          events: tail            of A -> B
+//!   slot[i]: head, status    A -> B             slot[i]: head, status   B -> A
+//!   slot[i]: tail            of B -> A          slot[i]: tail           of A -> B
+//!   slot[i]: data            A -> B             slot[i]: data           B -> A
+//! ```
+//!
+//! A slot carries one connection at a time. One side, fixed by the protocol,
+//! *opens* a slot, which empties both of its rings and counts its generation
+//! up; the other side follows. [`Status`] words carry the generation, so that
+//! an end of the last connection is not taken for the end of this one.
+//!
+//! An event names a slot. A slot has at most one event outstanding, so the
+//! event queue can't overflow, and a doorbell is rung only when the other side
+//! had taken all earlier events: whoever still has events to take is awake.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
+
+use crate::ring::{Misbehaved, Ring};
+
+/// Wakes the other side.
+pub trait Doorbell {
+    /// Returns at once.
+    fn ring(&self);
+}
+
+/// The number of one slot of a channel.
+pub type SlotIndex = u16;
+
+/// An event that belongs to no slot: "there is something to ask me for".
+const CONTROL_EVENT: u16 = u16::MAX;
+const HEADER_SIZE: usize = 64;
+const SLOT_HEADER_SIZE: usize = 16;
+const PAGE: usize = 4096;
+
+/// The most slots a channel may have.
+pub const MAX_SLOTS: u16 = 4096;
+
+const fn event_capacity(slots: u16) -> usize {
+    (slots as usize + 1).next_power_of_two()
+}
+
+const fn slots_offset(slots: u16) -> usize {
+    (HEADER_SIZE + event_capacity(slots) * 2).next_multiple_of(SLOT_HEADER_SIZE)
+}
+
+const fn data_offset(slots: u16) -> usize {
+    (slots_offset(slots) + slots as usize * SLOT_HEADER_SIZE).next_multiple_of(PAGE)
+}
+
+/// Bytes of the region that one side writes, in whole pages of 4 KiB.
+/// `ring_bytes` is the size of each ring *out of* that side: a power of two.
+pub const fn region_size(slots: u16, ring_bytes: u32) -> usize {
+    (data_offset(slots) + slots as usize * ring_bytes as usize).next_multiple_of(PAGE)
+}
+
+/// What one side says of its direction of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(u32);
+
+impl Status {
+    /// The slot is in use.
+    pub const OPEN: u16 = 1;
+    /// No byte follows those in the ring.
+    pub const END: u16 = 2;
+    /// The connection was cut off: bytes may be missing.
+    pub const RESET: u16 = 4;
+    /// A connection that was asked for is there.
+    pub const ESTABLISHED: u16 = 8;
+    /// The deadline has passed.
+    pub const DEADLINE: u16 = 16;
+    /// The other side broke a rule of this protocol (a segment that was not
+    /// the next one, an index that can't be).
+    pub const REFUSED: u16 = 32;
+
+    /// Whether all of `flags` are set.
+    pub const fn has(self, flags: u16) -> bool {
+        self.0 as u16 & flags == flags
+    }
+
+    /// Counts the uses of the slot, modulo 2¹⁶.
+    pub const fn generation(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    const fn new(generation: u16, flags: u16) -> Self {
+        Self((generation as u32) << 16 | flags as u32)
+    }
+}
+
+/// What [`Channel::next_event`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes, room or status of a slot have changed.
+    Slot(SlotIndex),
+    /// The other side has something to be asked for by a call.
+    Control,
+}
+
+/// One side's view of a channel. The value is the right to use it.
+pub struct Channel<D> {
+    mine: *mut u8,
+    theirs: *const u8,
+    slots: u16,
+    /// Size of each ring out of this side.
+    tx_capacity: u32,
+    /// Size of each ring into this side.
+    rx_capacity: u32,
+    /// Where in the event queue the last event of each slot (and, last, the
+    /// control event) stands.
+    posted: Box<[u32]>,
+    doorbell_due: bool,
+    doorbell: D,
+}
+
+// SAFETY: the pointers lead to memory that only this value uses on this side;
+// moving it to another thread moves that right along.
+unsafe impl<D: Send> Send for Channel<D> {}
+
+/// Where a channel's memory is.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// The region that this side writes: [`region_size`]`(slots, tx_ring)`
+    /// bytes, aligned to 64.
+    pub mine: *mut u8,
+    /// The region that the other side writes: [`region_size`]`(slots,
+    /// rx_ring)` bytes, aligned to 64.
+    pub theirs: *const u8,
+    /// Connections at once, at most [`MAX_SLOTS`].
+    pub slots: u16,
+    /// Bytes of each ring out of this side, a power of two.
+    pub tx_ring: u32,
+    /// Bytes of each ring into this side, a power of two.
+    pub rx_ring: u32,
+}
+
+impl<D: Doorbell> Channel<D> {
+    /// Takes the memory of one side of a channel.
+    ///
+    /// # Safety
+    /// `layout` must name mapped memory of the sizes and alignments that it
+    /// tells, zeroed at boot, used on this side by this value alone for as
+    /// long as it lives, with the other side's roles mirrored.
+    ///
+    /// # Panics
+    /// At start-up, when a ring's size is no power of two, or too many slots.
+    pub unsafe fn new(layout: Layout, doorbell: D) -> Self {
+        assert!(layout.tx_ring.is_power_of_two() && layout.tx_ring <= 1 << 30);
+        assert!(layout.rx_ring.is_power_of_two() && layout.rx_ring <= 1 << 30);
+        assert!(layout.slots <= MAX_SLOTS);
+        let Layout {
+            mine,
+            theirs,
+            slots,
+            tx_ring,
+            rx_ring,
+        } = layout;
+        let never = u32::MAX;
+        Self {
+            mine,
+            theirs,
+            slots,
+            tx_capacity: tx_ring,
+            rx_capacity: rx_ring,
+            posted: vec![never; usize::from(slots) + 1].into_boxed_slice(),
+            doorbell_due: false,
+            doorbell,
+        }
+    }
+
+    /// Connections at once.
+    pub fn slots(&self) -> u16 {
+        self.slots
+    }
+
+    /// Bytes that a ring out of this side can hold.
+    pub fn tx_capacity(&self) -> usize {
+        self.tx_capacity as usize
+    }
+
+    /// Bytes that a ring into this side can hold.
+    pub fn rx_capacity(&self) -> usize {
+        self.rx_capacity as usize
+    }
+
+    // ---- slots ----
+
+    /// Opens `slot` anew: both rings become empty, earlier flags are gone, and
+    /// the generation counts up. Only the side that owns the slots opens them.
+    pub fn open(&mut self, slot: SlotIndex) {
+        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+            return;
+        };
+        let their_tail = theirs.tail.load(Ordering::Acquire);
+        let their_head = theirs.head.load(Ordering::Acquire);
+        let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
+        mine.head.store(their_tail, Ordering::Relaxed);
+        mine.tail.store(their_head, Ordering::Relaxed);
+        let status = Status::new(generation.wrapping_add(1), Status::OPEN);
+        mine.status.store(status.0, Ordering::Release);
+    }
+
+    /// Follows the other side's [`Channel::open`]: adopts its generation.
+    pub fn follow(&mut self, slot: SlotIndex) {
+        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+            return;
+        };
+        let generation = Status(theirs.status.load(Ordering::Acquire)).generation();
+        let status = Status::new(generation, Status::OPEN);
+        mine.status.store(status.0, Ordering::Release);
+    }
+
+    /// Leaves `slot`: it carries nothing more in this side's direction.
+    pub fn close(&mut self, slot: SlotIndex) {
+        let Some(mine) = self.my_slot(slot) else {
+            return;
+        };
+        let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
+        let status = Status::new(generation, 0);
+        mine.status.store(status.0, Ordering::Release);
+    }
+
+    /// Adds `flags` to this side's status of `slot`. Bytes written before are
+    /// seen by whoever sees the flags.
+    pub fn set_status(&mut self, slot: SlotIndex, flags: u16) {
+        if let Some(mine) = self.my_slot(slot) {
+            let status = mine.status.load(Ordering::Relaxed) | u32::from(flags);
+            mine.status.store(status, Ordering::Release);
+        }
+    }
+
+    /// This side's own status of `slot`.
+    pub fn status(&self, slot: SlotIndex) -> Status {
+        let status = self.my_slot(slot).map(|s| s.status.load(Ordering::Relaxed));
+        Status(status.unwrap_or(0))
+    }
+
+    /// The other side's status of `slot`; no flag at all when it speaks of an
+    /// earlier generation. Read it before [`Channel::readable`]: with
+    /// [`Status::END`] set, no byte comes after those found then.
+    pub fn peer_status(&self, slot: SlotIndex) -> Status {
+        let generation = self.status(slot).generation();
+        let status = self
+            .their_slot(slot)
+            .map_or(0, |s| s.status.load(Ordering::Acquire));
+        let status = Status(status);
+        if status.generation() == generation {
+            status
+        } else {
+            Status::new(generation, 0)
+        }
+    }
+
+    // ---- bytes ----
+
+    /// Bytes that can be read from `slot` now.
+    ///
+    /// # Errors
+    /// [`Misbehaved`] when the other side's index can't be, or there is no
+    /// such slot: drop the connection.
+    pub fn readable(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
+        Ok(self.rx_ring(slot)?.len()? as usize)
+    }
+
+    /// Bytes that can be written to `slot` now.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn writable(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
+        let ring = self.tx_ring(slot)?;
+        Ok((ring.capacity - ring.len()?) as usize)
+    }
+
+    /// Bytes written to `slot` that the other side has not consumed.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn unread(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
+        Ok(self.tx_ring(slot)?.len()? as usize)
+    }
+
+    /// Copies unread bytes from `offset` on to `out`; consumes nothing.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn peek(
+        &self,
+        slot: SlotIndex,
+        offset: usize,
+        out: &mut [u8],
+    ) -> Result<usize, Misbehaved> {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        self.rx_ring(slot)?.peek(offset, out)
+    }
+
+    /// Gives `count` read bytes back to the other side and posts an event, so
+    /// that it learns of the room.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn consume(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.rx_ring(slot)?.consume(count)?;
+        self.notify(slot);
+        Ok(())
+    }
+
+    /// Copies bytes out and consumes them.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn read(&mut self, slot: SlotIndex, out: &mut [u8]) -> Result<usize, Misbehaved> {
+        let count = self.peek(slot, 0, out)?;
+        if count > 0 {
+            self.consume(slot, count)?;
+        }
+        Ok(count)
+    }
+
+    /// Appends as much of `bytes` as there is room for, posts an event, and
+    /// returns how much it was.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn write(&mut self, slot: SlotIndex, bytes: &[u8]) -> Result<usize, Misbehaved> {
+        let count = self.tx_ring(slot)?.write(bytes)?;
+        if count > 0 {
+            self.notify(slot);
+        }
+        Ok(count)
+    }
+
+    /// The side that owns the slot takes back what it wrote and the other side
+    /// did not consume: copies those bytes from `offset` on to `out`. Nothing
+    /// is consumed; the slot is closed or opened anew afterwards.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn take_back(
+        &self,
+        slot: SlotIndex,
+        offset: usize,
+        out: &mut [u8],
+    ) -> Result<usize, Misbehaved> {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        self.tx_ring(slot)?.peek(offset, out)
+    }
+
+    // ---- events ----
+
+    /// Tells the other side that `slot` changed, unless an event that it has
+    /// not taken yet tells so already.
+    pub fn notify(&mut self, slot: SlotIndex) {
+        if slot < self.slots {
+            self.post(usize::from(slot), slot);
+        }
+    }
+
+    /// Tells the other side that there is something to ask for by a call.
+    pub fn notify_control(&mut self) {
+        self.post(usize::from(self.slots), CONTROL_EVENT);
+    }
+
+    /// Rings the doorbell if an event since the last flush needs it. Call it
+    /// once behind a batch of work.
+    pub fn flush(&mut self) {
+        if self.doorbell_due {
+            self.doorbell_due = false;
+            self.doorbell.ring();
+        }
+    }
+
+    /// Takes the oldest event; `None` when there is none. Entries that name no
+    /// slot are passed over.
+    pub fn next_event(&mut self) -> Option<Event> {
+        let capacity = event_capacity(self.slots) as u32;
+        let tail_cell = self.my_word(4);
+        let head_cell = self.their_word(0);
+        loop {
+            let tail = tail_cell.load(Ordering::Relaxed);
+            let head = head_cell.load(Ordering::Acquire);
+            let pending = head.wrapping_sub(tail);
+            if pending == 0 {
+                return None;
+            }
+            if pending > capacity {
+                // Nobody honest is that far ahead. Nothing is lost that the
+                // other side did not throw away itself.
+                tail_cell.store(head, Ordering::Release);
+                return None;
+            }
+            let entry = self.their_event(tail & (capacity - 1));
+            let slot = entry.load(Ordering::Relaxed);
+            tail_cell.store(tail.wrapping_add(1), Ordering::Release);
+            // Pairs with the fence in `post`: whoever skips an event because
+            // this one was outstanding has written its bytes before we read.
+            fence(Ordering::SeqCst);
+            match slot {
+                CONTROL_EVENT => return Some(Event::Control),
+                slot if slot < self.slots => return Some(Event::Slot(slot)),
+                _ => {}
+            }
+        }
+    }
+
+    fn post(&mut self, index: usize, entry: u16) {
+        let capacity = event_capacity(self.slots) as u32;
+        fence(Ordering::SeqCst);
+        let head_cell = self.my_word(0);
+        let head = head_cell.load(Ordering::Relaxed);
+        let tail = self.their_word(4).load(Ordering::Acquire);
+        let outstanding = head.wrapping_sub(tail);
+        let Some(posted) = self.posted.get(index).copied() else {
+            return;
+        };
+        // The last event of this slot stands at `posted`; it is outstanding if
+        // that lies in tail..head.
+        let still_there = posted.wrapping_sub(tail) < outstanding && outstanding <= capacity;
+        if still_there || outstanding >= capacity {
+            self.doorbell_due |= outstanding >= capacity;
+            return;
+        }
+        self.my_event(head & (capacity - 1))
+            .store(entry, Ordering::Relaxed);
+        head_cell.store(head.wrapping_add(1), Ordering::Release);
+        if let Some(posted) = self.posted.get_mut(index) {
+            *posted = head;
+        }
+        fence(Ordering::SeqCst);
+        let taken = self.their_word(4).load(Ordering::Acquire);
+        self.doorbell_due |= taken == head;
+    }
+
+    // ---- memory ----
+
+    fn rx_ring(&self, slot: SlotIndex) -> Result<Ring<'_>, Misbehaved> {
+        let mine = self.my_slot(slot).ok_or(Misbehaved)?;
+        let theirs = self.their_slot(slot).ok_or(Misbehaved)?;
+        let offset = data_offset(self.slots) + usize::from(slot) * self.rx_capacity as usize;
+        Ok(Ring {
+            head: theirs.head,
+            tail: mine.tail,
+            // SAFETY: `slot < slots`, so the ring lies inside the region whose
+            // size `new` was promised. Only `Ring::write` writes through the
+            // pointer, and it is never called on a receiving ring.
+            data: unsafe { self.theirs.add(offset) }.cast_mut(),
+            capacity: self.rx_capacity,
+        })
+    }
+
+    fn tx_ring(&self, slot: SlotIndex) -> Result<Ring<'_>, Misbehaved> {
+        let mine = self.my_slot(slot).ok_or(Misbehaved)?;
+        let theirs = self.their_slot(slot).ok_or(Misbehaved)?;
+        let offset = data_offset(self.slots) + usize::from(slot) * self.tx_capacity as usize;
+        Ok(Ring {
+            head: mine.head,
+            tail: theirs.tail,
+            // SAFETY: `slot < slots`, so the ring lies inside the region whose
+            // size `new` was promised.
+            data: unsafe { self.mine.add(offset) },
+            capacity: self.tx_capacity,
+        })
+    }
+
+    fn my_slot(&self, slot: SlotIndex) -> Option<SlotWords<'_>> {
+        let offset = self.slot_offset(slot)?;
+        Some(SlotWords {
+            head: self.my_word(offset),
+            tail: self.my_word(offset + 4),
+            status: self.my_word(offset + 8),
+        })
+    }
+
+    fn their_slot(&self, slot: SlotIndex) -> Option<SlotWords<'_>> {
+        let offset = self.slot_offset(slot)?;
+        Some(SlotWords {
+            head: self.their_word(offset),
+            tail: self.their_word(offset + 4),
+            status: self.their_word(offset + 8),
+        })
+    }
+
+    fn slot_offset(&self, slot: SlotIndex) -> Option<usize> {
+        (slot < self.slots).then(|| slots_offset(self.slots) + usize::from(slot) * SLOT_HEADER_SIZE)
+    }
+
+    /// The word at a byte offset that the callers above keep inside the
+    /// headers, whose size depends on `slots` alone.
+    fn my_word(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: `offset` is inside the header part of the region.
+        let word = unsafe { self.mine.add(offset) };
+        // SAFETY: the region is mapped and aligned (`new`), `offset` is a
+        // multiple of four, and the word is only ever accessed atomically.
+        unsafe { AtomicU32::from_ptr(word.cast()) }
+    }
+
+    fn their_word(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: `offset` is inside the header part of the region.
+        let word = unsafe { self.theirs.add(offset) };
+        // SAFETY: as in `my_word`; this side only loads from it, so a
+        // read-only mapping is enough.
+        unsafe { &*word.cast::<AtomicU32>() }
+    }
+
+    fn my_event(&self, position: u32) -> &AtomicU16 {
+        let offset = HEADER_SIZE + position as usize * 2;
+        // SAFETY: `position` is below the queue's capacity.
+        let entry = unsafe { self.mine.add(offset) };
+        // SAFETY: as in `my_word`; entries are aligned to two bytes.
+        unsafe { AtomicU16::from_ptr(entry.cast()) }
+    }
+
+    fn their_event(&self, position: u32) -> &AtomicU16 {
+        let offset = HEADER_SIZE + position as usize * 2;
+        // SAFETY: `position` is below the queue's capacity.
+        let entry = unsafe { self.theirs.add(offset) };
+        // SAFETY: as in `their_word`; entries are aligned to two bytes.
+        unsafe { &*entry.cast::<AtomicU16>() }
+    }
+}
+
+/// The words of one slot that one side writes.
+struct SlotWords<'a> {
+    head: &'a AtomicU32,
+    tail: &'a AtomicU32,
+    status: &'a AtomicU32,
+}
+
+pub mod local {
+    //! Both sides of a channel in one process, for tests and benchmarks.
+
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+    use core::cell::UnsafeCell;
+
+    use super::{Channel, Doorbell, Layout, region_size};
+
+    #[repr(C, align(64))]
+    struct Line(UnsafeCell<[u8; 64]>);
+
+    struct Region(Vec<Line>);
+
+    // SAFETY: the memory is only accessed through two `Channel`s, which use
+    // atomics for the words that both touch.
+    unsafe impl Sync for Region {}
+    // SAFETY: as above; the memory itself belongs to no thread.
+    unsafe impl Send for Region {}
+
+    impl Region {
+        fn new(size: usize) -> Self {
+            let lines = size.div_ceil(64);
+            Self((0..lines).map(|_| Line(UnsafeCell::new([0; 64]))).collect())
+        }
+
+        fn start(&self) -> *mut u8 {
+            self.0
+                .first()
+                .map_or(core::ptr::null_mut(), |l| l.0.get().cast())
+        }
+    }
+
+    /// Keeps the memory alive as long as one side lives, and wakes by `D`.
+    pub struct LocalDoorbell<D> {
+        inner: D,
+        _memory: (Arc<Region>, Arc<Region>),
+    }
+
+    impl<D: Doorbell> Doorbell for LocalDoorbell<D> {
+        fn ring(&self) {
+            self.inner.ring();
+        }
+    }
+
+    /// One side of a channel inside one process.
+    pub type LocalChannel<D> = Channel<LocalDoorbell<D>>;
+
+    /// A channel of `slots` slots; `a_ring` and `b_ring` are the bytes of each
+    /// ring out of the first and out of the second side; `wake_b` is rung by
+    /// the first side, `wake_a` by the second.
+    pub fn pair<A: Doorbell, B: Doorbell>(
+        slots: u16,
+        a_ring: u32,
+        b_ring: u32,
+        wake_b: A,
+        wake_a: B,
+    ) -> (LocalChannel<A>, LocalChannel<B>) {
+        let a = Arc::new(Region::new(region_size(slots, a_ring)));
+        let b = Arc::new(Region::new(region_size(slots, b_ring)));
+        let side_a = Layout {
+            mine: a.start(),
+            theirs: b.start(),
+            slots,
+            tx_ring: a_ring,
+            rx_ring: b_ring,
+        };
+        let side_b = Layout {
+            mine: b.start(),
+            theirs: a.start(),
+            slots,
+            tx_ring: b_ring,
+            rx_ring: a_ring,
+        };
+        let bell_a = LocalDoorbell {
+            inner: wake_b,
+            _memory: (a.clone(), b.clone()),
+        };
+        let bell_b = LocalDoorbell {
+            inner: wake_a,
+            _memory: (a, b),
+        };
+        // SAFETY: the regions are zeroed, aligned to 64, of the size that the
+        // layout asks for, mirrored, and kept alive by the doorbells.
+        let side_a = unsafe { Channel::new(side_a, bell_a) };
+        // SAFETY: as above.
+        let side_b = unsafe { Channel::new(side_b, bell_b) };
+        (side_a, side_b)
+    }
+
+    /// A doorbell that wakes nobody: the test polls.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Silent;
+
+    impl Doorbell for Silent {
+        fn ring(&self) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::local::{LocalChannel, Silent, pair};
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Count(Rc<Cell<u32>>);
+
+    impl Doorbell for Count {
+        fn ring(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    fn silent_pair(slots: u16) -> (LocalChannel<Silent>, LocalChannel<Silent>) {
+        pair(slots, 64, 32, Silent, Silent)
+    }
+
+    #[test]
+    fn bytes_cross_both_ways_and_slots_are_apart() {
+        let (mut a, mut b) = silent_pair(3);
+        a.open(1);
+        b.follow(1);
+        assert_eq!(a.write(1, b"to b"), Ok(4));
+        assert_eq!(b.write(1, b"to a"), Ok(4));
+        let mut out = [0; 8];
+        assert_eq!(b.readable(0), Ok(0));
+        assert_eq!(b.read(1, &mut out), Ok(4));
+        assert_eq!(&out[..4], b"to b");
+        assert_eq!(a.read(1, &mut out), Ok(4));
+        assert_eq!(&out[..4], b"to a");
+    }
+
+    #[test]
+    fn a_slot_opened_anew_is_empty_and_has_no_old_flags() {
+        let (mut a, mut b) = silent_pair(1);
+        a.open(0);
+        b.follow(0);
+        a.write(0, b"old").unwrap();
+        b.write(0, b"old").unwrap();
+        b.set_status(0, Status::END);
+        assert!(a.peer_status(0).has(Status::END));
+        a.close(0);
+        b.close(0);
+        a.open(0);
+        assert!(!a.peer_status(0).has(Status::END));
+        assert_eq!(a.readable(0), Ok(0));
+        b.follow(0);
+        assert_eq!(b.readable(0), Ok(0));
+        assert_eq!(b.write(0, b"new"), Ok(3));
+        let mut out = [0; 8];
+        assert_eq!(a.read(0, &mut out), Ok(3));
+        assert_eq!(&out[..3], b"new");
+    }
+
+    #[test]
+    fn bytes_written_before_the_other_side_follows_are_kept() {
+        let (mut a, mut b) = silent_pair(1);
+        a.open(0);
+        a.write(0, b"early").unwrap();
+        b.follow(0);
+        assert_eq!(b.readable(0), Ok(5));
+    }
+
+    #[test]
+    fn a_slot_has_one_event_outstanding_at_most() {
+        let (mut a, mut b) = silent_pair(2);
+        a.open(0);
+        for _ in 0..10 {
+            a.write(0, b"x").unwrap();
+        }
+        a.write(1, b"y").unwrap();
+        assert_eq!(b.next_event(), Some(Event::Slot(0)));
+        a.write(0, b"x").unwrap();
+        assert_eq!(b.next_event(), Some(Event::Slot(1)));
+        assert_eq!(b.next_event(), Some(Event::Slot(0)));
+        assert_eq!(b.next_event(), None);
+        a.notify_control();
+        a.notify_control();
+        assert_eq!(b.next_event(), Some(Event::Control));
+        assert_eq!(b.next_event(), None);
+    }
+
+    #[test]
+    fn the_doorbell_rings_only_for_a_side_that_had_taken_all() {
+        let bell = Count::default();
+        let (mut a, mut b) = pair(4, 64, 64, bell.clone(), Silent);
+        a.notify(0);
+        a.flush();
+        assert_eq!(bell.0.get(), 1);
+        a.notify(1);
+        a.flush();
+        assert_eq!(bell.0.get(), 1, "b has not taken slot 0 yet: it is awake");
+        while b.next_event().is_some() {}
+        a.notify(1);
+        a.notify(2);
+        a.flush();
+        a.flush();
+        assert_eq!(bell.0.get(), 2);
+    }
+
+    #[test]
+    fn events_never_get_lost_over_many_rounds() {
+        let (mut a, mut b) = silent_pair(5);
+        for round in 0..10_000u32 {
+            let slot = (round * 7 % 5) as u16;
+            a.notify(slot);
+            a.notify((slot + 1) % 5);
+            let mut seen = [false; 5];
+            while let Some(Event::Slot(slot)) = b.next_event() {
+                seen[usize::from(slot)] = true;
+            }
+            assert!(seen[usize::from(slot)] && seen[usize::from((slot + 1) % 5)]);
+        }
+    }
+
+    #[test]
+    fn a_slot_that_does_not_exist_is_refused() {
+        let (mut a, _b) = silent_pair(2);
+        assert_eq!(a.write(2, b"x"), Err(Misbehaved));
+        assert_eq!(a.readable(u16::MAX), Err(Misbehaved));
+        a.open(2);
+        a.notify(2);
+        a.set_status(2, Status::END);
+    }
+
+    #[test]
+    fn unread_bytes_can_be_taken_back() {
+        let (mut a, mut b) = silent_pair(1);
+        a.open(0);
+        b.follow(0);
+        a.write(0, b"finished|application").unwrap();
+        let mut out = [0; 9];
+        b.read(0, &mut out).unwrap();
+        let mut rest = [0; 64];
+        assert_eq!(a.take_back(0, 0, &mut rest), Ok(11));
+        assert_eq!(&rest[..11], b"application");
+    }
+}

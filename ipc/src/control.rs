@@ -1,0 +1,289 @@
+//! The control invocation: how an application starts a handshake in the
+//! offload component and collects its result.
+//!
+//! Modelled on the Linux `net/handshake` interface (ready, accept, done) and
+//! z/OS AT-TLS (`INIT_CONNECTION`, `QUERY`): start now, collect later, once.
+
+use postcard::experimental::max_size::MaxSize;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::{Bytes, List};
+use crate::channel::SlotIndex;
+use crate::clock::Instant;
+use crate::net::{ConnectionId, TcpPosition};
+use crate::tls::{
+    Alert, CipherSuite, Group, Label, Mode, PeerAuthentication, Protocols, Role, ServerName,
+    TrafficKey, Version,
+};
+use crate::transport;
+
+/// What the handshake must use and reach (R5–R8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct HandshakeRequest {
+    /// The TCP connection, which the caller owns (R6).
+    pub connection: ConnectionId,
+    /// Server or client (R6).
+    pub role: Role,
+    /// Autonomous or directed (R3, R4).
+    pub mode: Mode,
+    /// What to agree to and what to insist on.
+    pub parameters: Parameters,
+    /// The TCP sequence number of the handshake's first byte sent (R8); when
+    /// given and not that of the connection, the request is refused.
+    pub tcp_sequence: Option<u32>,
+    /// When the handshake must be over; one moment for all domains.
+    pub deadline: Instant,
+}
+
+/// The part of a request that many connections share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Parameters {
+    /// Versions that may be agreed on (R6), one or two.
+    pub versions: List<Version, 2>,
+    /// Suites in the order of preference (R6); empty means all that are on.
+    pub suites: List<CipherSuite, 9>,
+    /// Groups in the order of preference; empty means all that are on.
+    pub groups: List<Group, 3>,
+    /// The certificate key rings (R7) by label. A server with several chooses
+    /// by the name that the client asks for; the first is the default.
+    pub keyrings: List<Label, 4>,
+    /// Whether the peer must show a certificate.
+    pub peer_authentication: PeerAuthentication,
+    /// Client: whom to expect.
+    pub server_name: Option<ServerName>,
+    /// ALPN names in the order of preference; empty means no ALPN.
+    pub alpn: Protocols,
+    /// The longest handshake segment on the wire, in bytes (R8), 64 to 16384.
+    pub segment_size: u16,
+    /// Give the session's keys to the caller too (policy word `expose_keys`).
+    pub expose_keys: bool,
+}
+
+impl Parameters {
+    /// The limits of [`Parameters::segment_size`].
+    pub const SEGMENT_SIZES: core::ops::RangeInclusive<u16> = 64..=16384;
+}
+
+/// Names one handshake: slot and generation, so that a name is never used
+/// twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, MaxSize)]
+pub struct HandshakeId(pub u32);
+
+/// Names one session of this boot; it is not a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, MaxSize)]
+pub struct SessionId(pub u64);
+
+/// The completion response (R9, R10, R32).
+#[derive(Serialize, Deserialize, MaxSize)]
+pub struct SessionResult {
+    /// The session's name (R10).
+    pub session: SessionId,
+    /// Its slot in the channel between the record layer and the application,
+    /// and in the application's window of session capabilities.
+    pub slot: SlotIndex,
+    /// What the offload component reports.
+    pub established: Established,
+    /// Wake-ups of the shim between the start and the completion (R4): zero in
+    /// autonomous mode when no other request reached the shim meanwhile.
+    pub shim_wakeups: u32,
+    /// Where the TCP connection stands for the session's next bytes (R32).
+    pub tcp: TcpPosition,
+    /// When the shim accepted the request.
+    pub started: Instant,
+    /// When the shim handed the connection to the record layer.
+    pub completed: Instant,
+}
+
+/// What the handshake agreed on, as the offload component reports it.
+#[derive(Serialize, Deserialize, MaxSize)]
+pub struct Established {
+    /// The version agreed on (R10).
+    pub version: Version,
+    /// The suite agreed on (R10).
+    pub suite: CipherSuite,
+    /// The group of the key exchange.
+    pub group: Option<Group>,
+    /// Sequence numbers of the next records (R10): out, in.
+    pub sequence: (u64, u64),
+    /// Tells keys apart without telling them: the first 8 bytes of SHA-256 over
+    /// key and nonce base, out and in. A key check value.
+    pub key_check: ([u8; 8], [u8; 8]),
+    /// The keys themselves (R10), only where `expose_keys` was granted: out,
+    /// in. Otherwise they are in the record layer alone.
+    pub keys: Option<(TrafficKey, TrafficKey)>,
+    /// What the peer proved of itself (R10).
+    pub peer: Option<PeerIdentity>,
+    /// The ALPN name agreed on.
+    pub alpn: Option<crate::tls::Protocol>,
+    /// The name that the client asked for, if any.
+    pub server_name: Option<ServerName>,
+    /// The key ring whose chain was shown.
+    pub keyring: Label,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Sequence number of the first byte behind the handshake in each
+    /// direction, as the offload component counted them (R32).
+    pub tcp: TcpPosition,
+    /// When the first byte of the peer was seen.
+    pub first_byte: Instant,
+    /// When the keys were installed.
+    pub installed: Instant,
+}
+
+/// The peer's certificate, whose chain was validated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct PeerIdentity {
+    /// SHA-256 of the end-entity certificate's DER.
+    pub fingerprint: [u8; 32],
+    /// Bytes of the end-entity certificate, fetched by
+    /// [`Request::PeerCertificate`].
+    pub certificate_len: u16,
+}
+
+/// Why there is no session, by blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum HandshakeError {
+    /// The caller's request can't be met; nothing was sent (R6).
+    Request(RequestError),
+    /// The policy does not grant it to this caller.
+    Policy(PolicyError),
+    /// The peer broke the protocol or refused.
+    Peer(PeerError),
+    /// A limit was reached.
+    Resource(Resource),
+    /// The caller cancelled it.
+    Cancelled,
+    /// A server died while the handshake was in progress.
+    ServerRestarted,
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum RequestError {
+    /// The bytes are no request.
+    Malformed = 1,
+    /// There is no such handshake, session, or result any more.
+    Unknown = 2,
+    /// No version is named.
+    NoVersion = 3,
+    /// No suite named fits a version named and the key ring's keys.
+    NoSuite = 4,
+    /// There is no key ring with that label.
+    NoKeyring = 5,
+    /// The key ring has no trust anchor to validate a peer with.
+    NoTrustAnchor = 6,
+    /// The segment size is out of range.
+    SegmentSize = 7,
+    /// The connection does not stand at the given TCP sequence number.
+    TcpSequence = 8,
+    /// The connection does not exist, is not the caller's, or is closed.
+    Connection = 9,
+    /// This build does not do that role or mode.
+    Unsupported = 10,
+    /// The deadline has passed already.
+    Deadline = 11,
+    /// Still in progress.
+    Pending = 12,
+}
+
+/// What the policy does not grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum PolicyError {
+    /// The badge is no client's.
+    Client = 1,
+    /// This key ring.
+    Keyring = 2,
+    /// This role.
+    Role = 3,
+    /// This mode.
+    Mode = 4,
+    /// The session's keys.
+    ExposeKeys = 5,
+}
+
+/// What the peer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum PeerError {
+    /// It broke the protocol; this alert was sent.
+    AlertSent(Alert),
+    /// It sent this alert.
+    AlertReceived(Alert),
+    /// It closed or reset the connection.
+    Closed,
+    /// It was not done at the deadline.
+    Deadline,
+    /// What it sent was not even the beginning of a TLS record; the connection
+    /// was closed (an alert was sent all the same).
+    NotTls,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Resource {
+    /// Handshakes in progress.
+    Handshakes = 1,
+    /// Sessions.
+    Sessions = 2,
+    /// The directive queue.
+    Queue = 3,
+    /// A server answered what it never should; see its log.
+    Internal = 4,
+}
+
+/// What is asked of the shim. The badge tells which client asks, or, for the
+/// last three, which session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Request {
+    /// Start a handshake; answered at once with [`Answer::Started`].
+    StartHandshake(HandshakeRequest),
+    /// Take the result of a handshake: [`Answer::Established`], or the error
+    /// [`RequestError::Pending`]. Exactly once.
+    CollectResult(HandshakeId),
+    /// Take the result of any handshake that is over: [`Answer::Established`],
+    /// [`Answer::Failed`] or [`Answer::NothingCompleted`].
+    CollectAny,
+    /// Give a handshake up. Its result is then [`HandshakeError::Cancelled`].
+    Cancel(HandshakeId),
+    /// Have completions announced on the caller's notification.
+    Subscribe,
+    /// By a session capability: close the session; close_notify is sent and
+    /// the capability revoked.
+    CloseSession,
+    /// By a session capability: a part of the peer's end-entity certificate.
+    PeerCertificate {
+        /// Where the part starts, in bytes.
+        offset: u16,
+    },
+}
+
+/// What the shim answers when it worked.
+#[derive(Serialize, Deserialize, MaxSize)]
+pub enum Answer {
+    /// The handshake is on its way.
+    Started(HandshakeId),
+    /// Nothing else to say.
+    Done,
+    /// The result, which the shim has now forgotten.
+    Established(HandshakeId, SessionResult),
+    /// The reason, which the shim has now forgotten ([`Request::CollectAny`]).
+    Failed(HandshakeId, HandshakeError),
+    /// No handshake of this client is over.
+    NothingCompleted,
+    /// A part of the peer's certificate; empty at its end.
+    Certificate(Bytes<800>),
+}
+
+/// The shim's protocol.
+pub struct Control;
+
+impl transport::Protocol for Control {
+    type Request = Request;
+    type Reply = Result<Answer, HandshakeError>;
+    // With `expose_keys` an answer carries keys.
+    const CARRIES_SECRETS: bool = true;
+    fn malformed() -> Self::Reply {
+        Err(HandshakeError::Request(RequestError::Malformed))
+    }
+}
+
+const _: () = <Control as transport::Protocol>::FITS;

@@ -1,0 +1,81 @@
+//! The directive queue between the kernel shim and the offload component.
+//!
+//! Down goes what to do, up comes what became of it: exactly one completion
+//! for each start (R9).
+
+use postcard::experimental::max_size::MaxSize;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::Bytes;
+use crate::channel::SlotIndex;
+use crate::control::{Established, HandshakeError, Parameters};
+use crate::net::TcpPosition;
+use crate::queue::Queue;
+use crate::tls::Role;
+
+/// The longest end-entity certificate of a peer that is kept.
+pub const MAX_PEER_CERTIFICATE: usize = 4096;
+
+/// From the shim to the offload component.
+#[derive(Serialize, Deserialize, MaxSize)]
+pub enum Directive {
+    /// Run a handshake by yourself, on the connection in `slot` of the channel
+    /// to the network stack.
+    Start {
+        /// Handshake slot: also the slot of the connection, and the place of
+        /// the install capability in the window.
+        slot: SlotIndex,
+        /// Counts the uses of the slot; repeated in the completion.
+        generation: u16,
+        /// Server or client.
+        role: Role,
+        /// What to agree to and insist on.
+        parameters: Parameters,
+        /// Where the TCP connection stands.
+        position: TcpPosition,
+    },
+    /// Give the handshake in `slot` up, if it is still of this generation.
+    Cancel {
+        /// Handshake slot.
+        slot: SlotIndex,
+        /// The generation meant.
+        generation: u16,
+    },
+    /// The session that came out of the handshake is over: forget what
+    /// post-handshake messages would need.
+    Forget {
+        /// The session's slot at the record layer.
+        session: SlotIndex,
+    },
+}
+
+/// From the offload component to the shim.
+#[derive(Serialize, Deserialize, MaxSize)]
+pub enum Completion {
+    /// Keys are installed; the connection stands exactly behind the peer's
+    /// Finished.
+    Established {
+        /// Handshake slot.
+        slot: SlotIndex,
+        /// As in the start.
+        generation: u16,
+        /// What was agreed on.
+        established: Established,
+        /// The peer's end-entity certificate (DER), empty without one.
+        peer_certificate: Bytes<MAX_PEER_CERTIFICATE>,
+    },
+    /// There is no session.
+    Failed {
+        /// Handshake slot.
+        slot: SlotIndex,
+        /// As in the start.
+        generation: u16,
+        /// Why.
+        error: HandshakeError,
+    },
+}
+
+/// The shim's end of the queue.
+pub type DirectiveQueue<D> = Queue<Directive, Completion, D>;
+/// The offload component's end of the queue.
+pub type CompletionQueue<D> = Queue<Completion, Directive, D>;

@@ -1,0 +1,186 @@
+//! What the key store is asked for: chains and trust anchors, which are
+//! public, and signatures over what it can recognise as TLS.
+//!
+//! A request to sign never carries the bytes to be signed. It carries what the
+//! TLS message is made of, and the key store makes the bytes.
+
+use postcard::experimental::max_size::MaxSize;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::Bytes;
+use crate::tls::{Label, Role};
+use crate::transport::Protocol;
+
+/// A key ring, by its place in the key store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct KeyringIndex(pub u8);
+
+/// The kind of a ring's private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum KeyKind {
+    /// ECDSA on secp256r1.
+    EcdsaP256,
+    /// ECDSA on secp384r1.
+    EcdsaP384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA, 2048 to 4096 bits.
+    Rsa,
+}
+
+/// A signature scheme (RFC 8446 §4.2.3) that a ring's key can be used with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Scheme {
+    /// 0x0401, TLS 1.2 only.
+    RsaPkcs1Sha256,
+    /// 0x0501, TLS 1.2 only.
+    RsaPkcs1Sha384,
+    /// 0x0601, TLS 1.2 only.
+    RsaPkcs1Sha512,
+    /// 0x0403.
+    EcdsaSecp256r1Sha256,
+    /// 0x0503.
+    EcdsaSecp384r1Sha384,
+    /// 0x0804.
+    RsaPssRsaeSha256,
+    /// 0x0805.
+    RsaPssRsaeSha384,
+    /// 0x0806.
+    RsaPssRsaeSha512,
+    /// 0x0807.
+    Ed25519,
+}
+
+impl Scheme {
+    /// The kind of key that it signs with.
+    pub const fn key_kind(self) -> KeyKind {
+        match self {
+            Self::EcdsaSecp256r1Sha256 => KeyKind::EcdsaP256,
+            Self::EcdsaSecp384r1Sha384 => KeyKind::EcdsaP384,
+            Self::Ed25519 => KeyKind::Ed25519,
+            _ => KeyKind::Rsa,
+        }
+    }
+
+    /// Whether TLS 1.3 allows it in a CertificateVerify (RFC 8446 §4.2.3).
+    pub const fn in_tls13(self) -> bool {
+        !matches!(
+            self,
+            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512
+        )
+    }
+}
+
+/// What is to be signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum ToBeSigned {
+    /// A CertificateVerify of TLS 1.3 (RFC 8446 §4.4.3).
+    Tls13CertificateVerify {
+        /// Chooses the context string.
+        role: Role,
+        /// The transcript hash: 32 or 48 bytes.
+        transcript_hash: Bytes<48>,
+    },
+    /// A ServerKeyExchange of TLS 1.2 with a named curve (RFC 8422 §5.4).
+    Tls12ServerKeyExchange {
+        /// The ClientHello's random.
+        client_random: [u8; 32],
+        /// The ServerHello's random.
+        server_random: [u8; 32],
+        /// The group's number in the Supported Groups registry.
+        group: u16,
+        /// The server's public key: 32, 65 or 97 bytes.
+        public_key: Bytes<97>,
+    },
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Request {
+    /// What a ring has. Answer: [`Answer::Keyring`]; rings are numbered from 0
+    /// without gaps.
+    Keyring(KeyringIndex),
+    /// A part of a certificate (DER). Answer: [`Answer::Part`].
+    Certificate {
+        /// The ring.
+        keyring: KeyringIndex,
+        /// In the chain (end entity first), or among the trust anchors.
+        from: CertificateList,
+        /// Place in that list.
+        index: u8,
+        /// Where the part starts, in bytes.
+        offset: u16,
+    },
+    /// A signature. Answer: [`Answer::Signature`].
+    Sign {
+        /// The ring.
+        keyring: KeyringIndex,
+        /// How.
+        scheme: Scheme,
+        /// What.
+        to_be_signed: ToBeSigned,
+    },
+}
+
+/// Which certificates of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum CertificateList {
+    /// What this system shows of itself.
+    Chain,
+    /// Whom it believes.
+    Trust,
+}
+
+/// What is answered when it worked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Answer {
+    /// What a ring has.
+    Keyring {
+        /// Its label.
+        label: Label,
+        /// Its key; `None` for a ring of trust anchors alone.
+        key: Option<KeyKind>,
+        /// Certificates in its chain.
+        chain: u8,
+        /// Its trust anchors.
+        trust: u8,
+    },
+    /// A part of a certificate; shorter than [`MAX_PART`] only at its end.
+    Part(Bytes<MAX_PART>),
+    /// A signature as TLS carries it: DER for ECDSA.
+    Signature(Bytes<512>),
+}
+
+/// Bytes of a certificate in one answer.
+pub const MAX_PART: usize = 900;
+
+/// Why it did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum KeystoreError {
+    /// The request's bytes are none.
+    Malformed = 1,
+    /// There is no such ring or certificate.
+    Unknown = 2,
+    /// The ring's key can't be used with this scheme, or not in this role.
+    WrongScheme = 3,
+    /// What is to be signed is no TLS message: a hash of a wrong length, a
+    /// group that does not exist, a public key that does not fit it.
+    NotTls = 4,
+    /// The badge has no right to this.
+    Denied = 5,
+    /// The signature could not be made.
+    Failed = 6,
+}
+
+/// The key store's protocol.
+pub struct Keystore;
+
+impl Protocol for Keystore {
+    type Request = Request;
+    type Reply = Result<Answer, KeystoreError>;
+    fn malformed() -> Self::Reply {
+        Err(KeystoreError::Malformed)
+    }
+}
+
+const _: () = Keystore::FITS;

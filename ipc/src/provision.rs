@@ -1,0 +1,140 @@
+//! What the image builder hands to a domain at boot: postcard in a region that
+//! this domain alone can read.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::control::Parameters;
+use crate::keystore::KeyKind;
+use crate::net::Address;
+use crate::tls::{Label, Mode, Role};
+
+/// For the key store alone.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Keyrings(pub Vec<Keyring>);
+
+/// One key ring.
+#[derive(Serialize, Deserialize)]
+pub struct Keyring {
+    /// Its label, unique.
+    pub label: Label,
+    /// The private key; `None` for a ring of trust anchors alone.
+    pub key: Option<PrivateKey>,
+    /// Certificates in DER, end entity first.
+    pub chain: Vec<Vec<u8>>,
+    /// Trust anchors in DER.
+    pub trust: Vec<Vec<u8>>,
+}
+
+/// A private key in PKCS#8 DER (the builder converts SEC1 and PKCS#1). No
+/// `Debug`; zeroized on drop.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct PrivateKey {
+    /// Its kind.
+    #[zeroize(skip)]
+    pub kind: KeyKind,
+    /// PKCS#8 DER.
+    pub pkcs8: Vec<u8>,
+}
+
+/// For the network stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// How the system gets its IPv4 address. IPv6 is link-local, and by router
+    /// advertisement.
+    pub address: AddressConfig,
+    /// What each client may do, by the number in its badge.
+    pub rights: Vec<NetworkRights>,
+}
+
+/// How an address is got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddressConfig {
+    /// RFC 2131.
+    Dhcp,
+    /// Fixed.
+    Static {
+        /// The address.
+        address: Ipv4Addr,
+        /// Bits of the network.
+        prefix: u8,
+        /// The router, if any.
+        gateway: Option<Ipv4Addr>,
+    },
+}
+
+/// What a client of the network stack may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRights {
+    /// The number in its badge.
+    pub client: u16,
+    /// Ports to listen on.
+    pub listen: Vec<u16>,
+    /// Addresses to connect to.
+    pub connect: Vec<Address>,
+}
+
+/// For the kernel shim: what each client may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimRights(pub Vec<ClientRights>);
+
+/// What a client of the shim may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRights {
+    /// The number in its badge.
+    pub client: u16,
+    /// Key rings by label.
+    pub keyrings: Vec<Label>,
+    /// Roles.
+    pub roles: Vec<Role>,
+    /// Modes.
+    pub modes: Vec<Mode>,
+    /// Whether it may have the session's keys.
+    pub expose_keys: bool,
+}
+
+/// For the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// What it serves.
+    pub listeners: Vec<Listener>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// For the log and the status page.
+    pub name: String,
+    /// TCP port.
+    pub port: u16,
+    /// What the handshake must use.
+    pub tls: Tls,
+    /// Where the plaintext goes.
+    pub backend: Backend,
+}
+
+/// The `tls` table of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Server or client.
+    pub role: Role,
+    /// Autonomous or directed.
+    pub mode: Mode,
+    /// What to agree to and insist on.
+    pub parameters: Parameters,
+    /// From accept to completion, in milliseconds.
+    pub handshake_timeout_ms: u32,
+}
+
+/// Where a listener's plaintext goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backend {
+    /// To a TCP server.
+    Connect(Address),
+    /// To the built-in status page.
+    Status,
+}

@@ -1,0 +1,162 @@
+//! Typed messages over the one ring each way of a channel's slot 0.
+//!
+//! A message is its length (two bytes, little-endian) and its postcard
+//! encoding. A message that can't be decoded is passed over and reported; a
+//! length that can't be makes the queue useless, because nothing behind it can
+//! be found.
+
+use core::marker::PhantomData;
+
+use postcard::experimental::max_size::MaxSize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::channel::{Channel, Doorbell};
+use crate::ring::Misbehaved;
+use crate::transport::decode;
+
+const PREFIX: usize = 2;
+
+/// The longest message of any queue, in bytes.
+pub const MAX_QUEUED: usize = 6 * 1024;
+
+/// The other side does not take its messages: there is no room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What [`Queue::receive`] may find instead of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiveError {
+    /// One message was passed over: its bytes are none of this queue's.
+    Malformed,
+    /// The other side broke the framing; nothing more can be received.
+    Broken,
+}
+
+/// Sends `S` and receives `R`.
+pub struct Queue<S, R, D> {
+    channel: Channel<D>,
+    messages: PhantomData<fn(S) -> R>,
+}
+
+impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S, R, D> {
+    const FITS: () = assert!(
+        S::POSTCARD_MAX_SIZE <= MAX_QUEUED && R::POSTCARD_MAX_SIZE <= MAX_QUEUED,
+        "a message of this queue can exceed MAX_QUEUED"
+    );
+
+    /// A queue over slot 0 of `channel`, which is used for nothing else.
+    pub fn new(channel: Channel<D>) -> Self {
+        const { Self::FITS };
+        Self {
+            channel,
+            messages: PhantomData,
+        }
+    }
+
+    /// Queues `message` and wakes the other side at the next
+    /// [`Queue::flush`].
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was sent.
+    pub fn send(&mut self, message: &S) -> Result<(), Full> {
+        let mut buffer = [0; PREFIX + MAX_QUEUED];
+        let body = buffer.get_mut(PREFIX..).unwrap_or_default();
+        let length = postcard::to_slice(message, body).map_err(|_| Full)?.len();
+        let prefix = u16::try_from(length).map_err(|_| Full)?.to_le_bytes();
+        for (to, from) in buffer.iter_mut().zip(prefix) {
+            *to = from;
+        }
+        let framed = buffer.get(..PREFIX + length).unwrap_or_default();
+        if self.channel.writable(0).map_err(|_| Full)? < framed.len() {
+            return Err(Full);
+        }
+        self.channel.write(0, framed).map_err(|_| Full)?;
+        Ok(())
+    }
+
+    /// Takes the oldest message; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; after `Malformed` go on, after `Broken` don't.
+    pub fn receive(&mut self) -> Option<Result<R, ReceiveError>> {
+        while self.channel.next_event().is_some() {}
+        match self.take() {
+            Ok(None) => None,
+            Ok(Some(message)) => Some(message.ok_or(ReceiveError::Malformed)),
+            Err(Misbehaved) => Some(Err(ReceiveError::Broken)),
+        }
+    }
+
+    /// Wakes the other side if it needs to be.
+    pub fn flush(&mut self) {
+        self.channel.flush();
+    }
+
+    fn take(&mut self) -> Result<Option<Option<R>>, Misbehaved> {
+        let mut prefix = [0; PREFIX];
+        if self.channel.peek(0, 0, &mut prefix)? < PREFIX {
+            return Ok(None);
+        }
+        let length = usize::from(u16::from_le_bytes(prefix));
+        let mut buffer = [0; MAX_QUEUED];
+        let body = buffer.get_mut(..length).ok_or(Misbehaved)?;
+        if self.channel.peek(0, PREFIX, body)? < length {
+            // Messages are written in one piece, so a part of one is a lie.
+            return Err(Misbehaved);
+        }
+        let message = decode(body);
+        self.channel.consume(0, PREFIX + length)?;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::local::{Silent, pair};
+
+    fn queues() -> (
+        Queue<u32, u16, impl Doorbell>,
+        Queue<u16, u32, impl Doorbell>,
+    ) {
+        let (a, b) = pair(1, 64, 64, Silent, Silent);
+        (Queue::new(a), Queue::new(b))
+    }
+
+    #[test]
+    fn messages_arrive_in_order() {
+        let (mut a, mut b) = queues();
+        for round in 0..100u32 {
+            a.send(&round).unwrap();
+            a.send(&(round + 1000)).unwrap();
+            assert_eq!(b.receive(), Some(Ok(round)));
+            assert_eq!(b.receive(), Some(Ok(round + 1000)));
+            assert_eq!(b.receive(), None);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_says_so_and_loses_nothing() {
+        let (mut a, mut b) = queues();
+        let sent = (0..100).take_while(|n| a.send(n).is_ok()).count();
+        assert!(sent > 10);
+        let mut received = 0;
+        while let Some(Ok(n)) = b.receive() {
+            assert_eq!(n, received);
+            received += 1;
+        }
+        assert_eq!(received as usize, sent);
+    }
+
+    #[test]
+    fn a_malformed_message_costs_only_itself() {
+        let (mut a, b) = pair(1, 64, 64, Silent, Silent);
+        let mut b: Queue<u16, u32, _> = Queue::new(b);
+        a.write(0, &[1, 0, 0xff, 1, 0, 5]).unwrap();
+        assert_eq!(b.receive(), Some(Err(ReceiveError::Malformed)));
+        assert_eq!(b.receive(), Some(Ok(5)));
+        a.write(0, &[0xff, 0xff, 1]).unwrap();
+        assert_eq!(b.receive(), Some(Err(ReceiveError::Broken)));
+    }
+}

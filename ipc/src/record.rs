@@ -1,0 +1,132 @@
+//! What the record layer is asked for, and what it passes to the offload
+//! component.
+//!
+//! The shim (the [`Control`](crate::badge::Badge::Control) badge) opens and
+//! closes session slots. The offload component installs keys through a
+//! capability that the shim minted for one session (a
+//! [`Session`](crate::badge::Badge::Session) badge). Bytes are in the channels:
+//! session slot `n` is slot `n` of the channel to the network stack and slot
+//! `n` of the channel to the application.
+
+use postcard::experimental::max_size::MaxSize;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::Bytes;
+use crate::channel::SlotIndex;
+use crate::queue::Queue;
+use crate::tls::{CipherSuite, TrafficKey};
+use crate::transport::Protocol;
+
+/// What is asked.
+#[derive(Serialize, Deserialize, MaxSize)]
+pub enum Request {
+    /// Control: a session will come to this slot; opens the slot towards the
+    /// application too.
+    Open {
+        /// The slot.
+        slot: SlotIndex,
+        /// Modulo 4096; the install capability's badge carries it too.
+        generation: u16,
+    },
+    /// Control: end a session or take an opening back. If keys are installed,
+    /// close_notify is sent first. Keys are zeroized.
+    Close {
+        /// The slot.
+        slot: SlotIndex,
+    },
+    /// Session: the keys of the session, once. The slot of the channel to the
+    /// network stack is used only when its owner is the record layer.
+    Install {
+        /// Decides on version and AEAD.
+        suite: CipherSuite,
+        /// Out.
+        tx: TrafficKey,
+        /// In.
+        rx: TrafficKey,
+    },
+    /// Session: new keys in answer to one [`PostHandshake::Message`] or
+    /// [`PostHandshake::RekeyDue`].
+    Rekey {
+        /// A handshake message to be sent under the present key, before the
+        /// new one is used (a KeyUpdate); empty for none.
+        message: Bytes<64>,
+        /// The new key out, if it changes. Its sequence starts at 0.
+        tx: Option<TrafficKey>,
+        /// The new key in, if it changes.
+        rx: Option<TrafficKey>,
+    },
+    /// Session: the message passed to the offload component broke the
+    /// protocol, or has no answer: send this fatal alert and end the session.
+    Refuse {
+        /// The alert's number.
+        alert: u8,
+    },
+    /// Session: the message passed on is dealt with, no key changes.
+    Proceed,
+}
+
+/// Why it did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum RecordError {
+    /// The request's bytes are none.
+    Malformed = 1,
+    /// The badge has no right to this.
+    Denied = 2,
+    /// There is no such slot.
+    NoSlot = 3,
+    /// The slot is in use, or keys are installed already.
+    InUse = 4,
+    /// The session is another one by now (stale generation), or not open.
+    Stale = 5,
+    /// A key does not fit the suite.
+    BadKey = 6,
+    /// Nothing was asked of the offload component.
+    NotAsked = 7,
+}
+
+/// The record layer's protocol.
+pub struct Record;
+
+impl Protocol for Record {
+    type Request = Request;
+    type Reply = Result<(), RecordError>;
+    const CARRIES_SECRETS: bool = true;
+    fn malformed() -> Self::Reply {
+        Err(RecordError::Malformed)
+    }
+}
+
+/// From the record layer to the offload component: what a session needs after
+/// its handshake (R33). Until the answer comes, the session reads no further.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum PostHandshake {
+    /// The peer sent a handshake message (TLS 1.3: KeyUpdate or
+    /// NewSessionTicket; TLS 1.2: an attempt at renegotiation).
+    Message {
+        /// The session.
+        slot: SlotIndex,
+        /// Of the session.
+        generation: u16,
+        /// One whole handshake message with its header of 4 bytes.
+        message: Bytes<2048>,
+    },
+    /// The key out is near its limit of records (RFC 8446 §5.5).
+    RekeyDue {
+        /// The session.
+        slot: SlotIndex,
+        /// Of the session.
+        generation: u16,
+    },
+}
+
+/// Nothing is sent on this queue from the offload component: it answers by the
+/// install capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Never {}
+
+/// The record layer's end of the queue.
+pub type PostHandshakeQueue<D> = Queue<PostHandshake, Never, D>;
+/// The offload component's end of the queue.
+pub type PostHandshakeInbox<D> = Queue<Never, PostHandshake, D>;
+
+const _: () = Record::FITS;

@@ -1,0 +1,186 @@
+//! A single-producer single-consumer byte ring in shared memory.
+//!
+//! The two sides live in different domains and do not trust each other. Each
+//! index is written by one side only, in memory that only this side can write:
+//! the producer owns `head` and the data, the consumer owns `tail`. Both count
+//! bytes from zero and wrap at 2³²; the ring holds `head - tail` bytes. An
+//! index read from the other side is an allegation: it is read once, and if it
+//! claims more than the ring can hold, that is [`Misbehaved`] and nothing is
+//! touched.
+//!
+//! The bytes themselves may change while they are read, if the producer is
+//! hostile. A consumer therefore copies them out once and checks the copy.
+
+use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// The other side wrote an index that can't be: the ring is of no more use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misbehaved;
+
+/// The memory of one ring as one side sees it; capacities are powers of two.
+#[derive(Clone, Copy)]
+pub(crate) struct Ring<'a> {
+    /// Bytes ever produced; written by the producer.
+    pub(crate) head: &'a AtomicU32,
+    /// Bytes ever consumed; written by the consumer.
+    pub(crate) tail: &'a AtomicU32,
+    /// `capacity` bytes, written by the producer.
+    pub(crate) data: *mut u8,
+    /// A power of two, at most 2³⁰.
+    pub(crate) capacity: u32,
+}
+
+impl Ring<'_> {
+    /// Bytes produced and not yet consumed.
+    pub(crate) fn len(&self) -> Result<u32, Misbehaved> {
+        let head = self.head.load(Ordering::Acquire);
+        let tail = self.tail.load(Ordering::Acquire);
+        let len = head.wrapping_sub(tail);
+        if len > self.capacity {
+            return Err(Misbehaved);
+        }
+        Ok(len)
+    }
+
+    /// The consumer's side: copies bytes from `offset` behind the tail to
+    /// `out` and consumes nothing. Returns how many bytes there were.
+    pub(crate) fn peek(&self, offset: u32, out: &mut [u8]) -> Result<usize, Misbehaved> {
+        let available = self.len()?.saturating_sub(offset);
+        let count = available.min(u32::try_from(out.len()).unwrap_or(u32::MAX));
+        let position = self.tail.load(Ordering::Relaxed).wrapping_add(offset);
+        self.copy(position, count, |data, at, chunk| {
+            let to = out.get_mut(at..).unwrap_or_default().as_mut_ptr();
+            // SAFETY: `data` has `chunk` readable bytes (`Ring::copy`), `out`
+            // has `count >= at + chunk` bytes, and the two do not overlap,
+            // because no Rust reference to the shared memory ever exists.
+            unsafe { ptr::copy_nonoverlapping(data.cast_const(), to, chunk) }
+        });
+        Ok(count as usize)
+    }
+
+    /// The consumer's side: gives `count` bytes back to the producer; no more
+    /// than there are.
+    pub(crate) fn consume(&self, count: u32) -> Result<(), Misbehaved> {
+        let count = count.min(self.len()?);
+        let tail = self.tail.load(Ordering::Relaxed);
+        self.tail.store(tail.wrapping_add(count), Ordering::Release);
+        Ok(())
+    }
+
+    /// The producer's side: appends as much of `bytes` as there is room for,
+    /// and returns how much that was.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Misbehaved> {
+        let room = self.capacity - self.len()?;
+        let count = room.min(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let head = self.head.load(Ordering::Relaxed);
+        self.copy(head, count, |data, at, chunk| {
+            let from = bytes.get(at..).unwrap_or_default().as_ptr();
+            // SAFETY: `data` has `chunk` writable bytes (`Ring::copy`; the
+            // producer's mapping is writable), `bytes` has `count >= at +
+            // chunk` bytes, and the two do not overlap, because no Rust
+            // reference to the shared memory ever exists.
+            unsafe { ptr::copy_nonoverlapping(from, data, chunk) }
+        });
+        self.head.store(head.wrapping_add(count), Ordering::Release);
+        Ok(count as usize)
+    }
+
+    /// Visits the one or two runs of memory that hold `count` bytes from
+    /// `position` on: (memory, bytes visited before, length of the run).
+    fn copy(&self, position: u32, count: u32, mut visit: impl FnMut(*mut u8, usize, usize)) {
+        let start = position & (self.capacity - 1);
+        let first = count.min(self.capacity - start);
+        // SAFETY: `start < capacity`, so this stays inside the ring's data.
+        let run = unsafe { self.data.add(start as usize) };
+        visit(run, 0, first as usize);
+        if count > first {
+            visit(self.data, first as usize, (count - first) as usize);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Memory {
+        head: AtomicU32,
+        tail: AtomicU32,
+        data: Vec<u8>,
+    }
+
+    impl Memory {
+        fn new(capacity: usize, start: u32) -> Self {
+            Self {
+                head: AtomicU32::new(start),
+                tail: AtomicU32::new(start),
+                data: vec![0; capacity],
+            }
+        }
+
+        fn ring(&mut self) -> Ring<'_> {
+            Ring {
+                head: &self.head,
+                tail: &self.tail,
+                capacity: self.data.len() as u32,
+                data: self.data.as_mut_ptr(),
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_across_both_wraps() {
+        let mut memory = Memory::new(16, u32::MAX - 20);
+        let ring = memory.ring();
+        let mut next_in = 0u8;
+        let mut next_out = 0u8;
+        for round in 0..200 {
+            let chunk: Vec<u8> = (0..round % 17).map(|i| next_in.wrapping_add(i)).collect();
+            let written = ring.write(&chunk).unwrap();
+            next_in = next_in.wrapping_add(written as u8);
+            let mut out = [0; 5];
+            let read = ring.peek(0, &mut out).unwrap();
+            ring.consume(read as u32).unwrap();
+            for byte in &out[..read] {
+                assert_eq!(*byte, next_out);
+                next_out = next_out.wrapping_add(1);
+            }
+        }
+        assert!(next_out > 100);
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more() {
+        let mut memory = Memory::new(8, 0);
+        let ring = memory.ring();
+        assert_eq!(ring.write(&[1; 10]), Ok(8));
+        assert_eq!(ring.write(&[1; 1]), Ok(0));
+        ring.consume(3).unwrap();
+        assert_eq!(ring.write(&[1; 10]), Ok(3));
+    }
+
+    #[test]
+    fn an_index_that_claims_too_much_is_refused() {
+        let mut memory = Memory::new(8, 0);
+        let ring = memory.ring();
+        ring.head.store(9, Ordering::Relaxed);
+        assert_eq!(ring.peek(0, &mut [0; 4]), Err(Misbehaved));
+        assert_eq!(ring.write(&[1]), Err(Misbehaved));
+        ring.head.store(0, Ordering::Relaxed);
+        ring.tail.store(1, Ordering::Relaxed);
+        assert_eq!(ring.write(&[1]), Err(Misbehaved));
+        assert_eq!(ring.consume(1), Err(Misbehaved));
+    }
+
+    #[test]
+    fn peek_behind_the_end_finds_nothing() {
+        let mut memory = Memory::new(8, 0);
+        let ring = memory.ring();
+        ring.write(&[1, 2, 3]).unwrap();
+        let mut out = [0; 4];
+        assert_eq!(ring.peek(2, &mut out), Ok(1));
+        assert_eq!(out[0], 3);
+        assert_eq!(ring.peek(9, &mut out), Ok(0));
+    }
+}

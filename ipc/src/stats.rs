@@ -1,0 +1,167 @@
+//! What a domain shows of itself: one page of counters that it writes and the
+//! gateway reads, for the status page and `/metrics`.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters in a page.
+pub const COUNTERS: usize = 64;
+
+/// A page of counters. Shared memory: written by one domain only.
+#[repr(C, align(4096))]
+pub struct Page([AtomicU64; COUNTERS]);
+
+impl Default for Page {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; COUNTERS])
+    }
+}
+
+/// One counter of a domain: its place in the page and its name in
+/// OpenMetrics. Names ending in `_total` only ever grow; others are gauges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// Place in the page, below [`COUNTERS`].
+    pub place: usize,
+    /// As OpenMetrics wants it, without the `handoff_` prefix.
+    pub name: &'static str,
+}
+
+impl Page {
+    /// Adds to a counter.
+    pub fn add(&self, counter: Counter, count: u64) {
+        if let Some(cell) = self.0.get(counter.place) {
+            // One writer: no read-modify-write is needed.
+            let value = cell.load(Ordering::Relaxed).wrapping_add(count);
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, counter: Counter, value: u64) {
+        if let Some(cell) = self.0.get(counter.place) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads a counter; what another domain wrote there is only its word.
+    pub fn read(&self, counter: Counter) -> u64 {
+        self.0
+            .get(counter.place)
+            .map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $module:ident { $($(#[$item_doc:meta])* $constant:ident = $place:literal $name:literal;)* })*) => {
+        $($(#[$doc])*
+        pub mod $module {
+            use super::Counter;
+            $($(#[$item_doc])* pub const $constant: Counter = Counter { place: $place, name: $name };)*
+            /// Every counter of this domain.
+            pub const ALL: &[Counter] = &[$($constant),*];
+        })*
+    };
+}
+
+counters! {
+    /// The network stack's counters.
+    netstack {
+        /// Times that it was woken.
+        WAKEUPS = 0 "netstack_wakeups_total";
+        /// Ethernet frames received.
+        FRAMES_IN = 1 "netstack_frames_in_total";
+        /// Ethernet frames sent.
+        FRAMES_OUT = 2 "netstack_frames_out_total";
+        /// Connections accepted.
+        ACCEPTED = 3 "netstack_accepted_total";
+        /// Connections opened to backends.
+        CONNECTED = 4 "netstack_connected_total";
+        /// Connections that exist.
+        CONNECTIONS = 5 "netstack_connections";
+        /// Half-open connections given up.
+        HALF_OPEN_DROPPED = 6 "netstack_half_open_dropped_total";
+        /// Connections closed because their deadline passed.
+        DEADLINES = 7 "netstack_deadlines_total";
+        /// Segments refused because they were not the next one.
+        SEGMENTS_REFUSED = 8 "netstack_segments_refused_total";
+        /// Requests refused for want of rights.
+        DENIED = 9 "netstack_denied_total";
+        /// Connections refused because a table was full.
+        TABLE_FULL = 10 "netstack_table_full_total";
+    }
+    /// The offload component's counters.
+    offload {
+        /// Times that it was woken.
+        WAKEUPS = 0 "offload_wakeups_total";
+        /// Handshakes started.
+        STARTED = 1 "offload_handshakes_started_total";
+        /// Handshakes finished.
+        FINISHED = 2 "offload_handshakes_finished_total";
+        /// Handshakes failed.
+        FAILED = 3 "offload_handshakes_failed_total";
+        /// Handshakes in progress.
+        IN_PROGRESS = 4 "offload_handshakes_in_progress";
+        /// Post-handshake messages handled.
+        POST_HANDSHAKE = 5 "offload_post_handshake_total";
+    }
+    /// The key store's counters.
+    keystore {
+        /// Times that it was called.
+        CALLS = 0 "keystore_calls_total";
+        /// Signatures made.
+        SIGNED = 1 "keystore_signatures_total";
+        /// Requests refused.
+        REFUSED = 2 "keystore_refused_total";
+    }
+    /// The record layer's counters.
+    record {
+        /// Times that it was woken.
+        WAKEUPS = 0 "record_wakeups_total";
+        /// Sessions open.
+        SESSIONS = 1 "record_sessions";
+        /// Records opened.
+        OPENED = 2 "record_records_opened_total";
+        /// Records sealed.
+        SEALED = 3 "record_records_sealed_total";
+        /// Plaintext bytes received.
+        BYTES_IN = 4 "record_plaintext_bytes_in_total";
+        /// Plaintext bytes sent.
+        BYTES_OUT = 5 "record_plaintext_bytes_out_total";
+        /// Sessions that ended without close_notify.
+        TRUNCATED = 6 "record_truncated_total";
+        /// Sessions ended by a fatal alert, sent or received.
+        ALERTS = 7 "record_fatal_alerts_total";
+        /// Keys changed after the handshake.
+        REKEYS = 8 "record_rekeys_total";
+    }
+    /// The kernel shim's counters.
+    shim {
+        /// Times that it was woken.
+        WAKEUPS = 0 "shim_wakeups_total";
+        /// Handshakes started.
+        STARTED = 1 "shim_handshakes_started_total";
+        /// Results collected.
+        COLLECTED = 2 "shim_results_collected_total";
+        /// Requests refused by rights or limits.
+        REFUSED = 3 "shim_refused_total";
+        /// Handshakes in progress.
+        IN_PROGRESS = 4 "shim_handshakes_in_progress";
+        /// Sessions established.
+        SESSIONS = 5 "shim_sessions";
+    }
+    /// The gateway's counters.
+    gateway {
+        /// Times that it was woken.
+        WAKEUPS = 0 "gateway_wakeups_total";
+        /// Bytes from clients to backends.
+        BYTES_UP = 1 "gateway_bytes_up_total";
+        /// Bytes from backends to clients.
+        BYTES_DOWN = 2 "gateway_bytes_down_total";
+        /// Sessions forwarded or served.
+        SESSIONS = 3 "gateway_sessions";
+        /// Handshakes that failed.
+        FAILED = 4 "gateway_handshakes_failed_total";
+        /// Backends that could not be reached.
+        BACKEND_FAILED = 5 "gateway_backend_failed_total";
+    }
+}

@@ -1,0 +1,293 @@
+//! Versions, suites, groups, alerts: the names that all protocols share.
+
+use postcard::experimental::max_size::MaxSize;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::{Bytes, List, Text};
+use crate::secret::Secret;
+
+/// A protocol version that can be negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, MaxSize)]
+pub enum Version {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// A cipher suite, by its number in the TLS Cipher Suites registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum CipherSuite {
+    /// 0x1301.
+    Aes128GcmSha256,
+    /// 0x1302.
+    Aes256GcmSha384,
+    /// 0x1303.
+    ChaCha20Poly1305Sha256,
+    /// 0xC02B.
+    EcdheEcdsaAes128GcmSha256,
+    /// 0xC02C.
+    EcdheEcdsaAes256GcmSha384,
+    /// 0xC02F.
+    EcdheRsaAes128GcmSha256,
+    /// 0xC030.
+    EcdheRsaAes256GcmSha384,
+    /// 0xCCA8.
+    EcdheRsaChaCha20Poly1305Sha256,
+    /// 0xCCA9.
+    EcdheEcdsaChaCha20Poly1305Sha256,
+}
+
+/// The authenticated encryption of a suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Aead {
+    /// AES-128-GCM (RFC 5116, RFC 5288).
+    Aes128Gcm,
+    /// AES-256-GCM.
+    Aes256Gcm,
+    /// ChaCha20-Poly1305 (RFC 8439, RFC 7905).
+    ChaCha20Poly1305,
+}
+
+impl CipherSuite {
+    /// Every suite, in the order of preference.
+    pub const ALL: [Self; 9] = [
+        Self::Aes256GcmSha384,
+        Self::Aes128GcmSha256,
+        Self::ChaCha20Poly1305Sha256,
+        Self::EcdheEcdsaAes256GcmSha384,
+        Self::EcdheEcdsaAes128GcmSha256,
+        Self::EcdheEcdsaChaCha20Poly1305Sha256,
+        Self::EcdheRsaAes256GcmSha384,
+        Self::EcdheRsaAes128GcmSha256,
+        Self::EcdheRsaChaCha20Poly1305Sha256,
+    ];
+
+    /// Its number on the wire.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Aes128GcmSha256 => 0x1301,
+            Self::Aes256GcmSha384 => 0x1302,
+            Self::ChaCha20Poly1305Sha256 => 0x1303,
+            Self::EcdheEcdsaAes128GcmSha256 => 0xc02b,
+            Self::EcdheEcdsaAes256GcmSha384 => 0xc02c,
+            Self::EcdheRsaAes128GcmSha256 => 0xc02f,
+            Self::EcdheRsaAes256GcmSha384 => 0xc030,
+            Self::EcdheRsaChaCha20Poly1305Sha256 => 0xcca8,
+            Self::EcdheEcdsaChaCha20Poly1305Sha256 => 0xcca9,
+        }
+    }
+
+    /// The suite with a number on the wire.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.number() == number)
+    }
+
+    /// Its name in the registry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes128GcmSha256 => "TLS_AES_128_GCM_SHA256",
+            Self::Aes256GcmSha384 => "TLS_AES_256_GCM_SHA384",
+            Self::ChaCha20Poly1305Sha256 => "TLS_CHACHA20_POLY1305_SHA256",
+            Self::EcdheEcdsaAes128GcmSha256 => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            Self::EcdheEcdsaAes256GcmSha384 => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            Self::EcdheRsaAes128GcmSha256 => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            Self::EcdheRsaAes256GcmSha384 => "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+            Self::EcdheRsaChaCha20Poly1305Sha256 => "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            Self::EcdheEcdsaChaCha20Poly1305Sha256 => {
+                "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+            }
+        }
+    }
+
+    /// The version that it belongs to.
+    pub const fn version(self) -> Version {
+        match self {
+            Self::Aes128GcmSha256 | Self::Aes256GcmSha384 | Self::ChaCha20Poly1305Sha256 => {
+                Version::Tls13
+            }
+            _ => Version::Tls12,
+        }
+    }
+
+    /// Its authenticated encryption.
+    pub const fn aead(self) -> Aead {
+        match self {
+            Self::Aes128GcmSha256
+            | Self::EcdheEcdsaAes128GcmSha256
+            | Self::EcdheRsaAes128GcmSha256 => Aead::Aes128Gcm,
+            Self::Aes256GcmSha384
+            | Self::EcdheEcdsaAes256GcmSha384
+            | Self::EcdheRsaAes256GcmSha384 => Aead::Aes256Gcm,
+            Self::ChaCha20Poly1305Sha256
+            | Self::EcdheRsaChaCha20Poly1305Sha256
+            | Self::EcdheEcdsaChaCha20Poly1305Sha256 => Aead::ChaCha20Poly1305,
+        }
+    }
+}
+
+impl Aead {
+    /// Bytes of its key.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+        }
+    }
+}
+
+/// A key exchange group, by its number in the TLS Supported Groups registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Group {
+    /// 0x0017.
+    Secp256r1,
+    /// 0x0018.
+    Secp384r1,
+    /// 0x001D.
+    X25519,
+}
+
+impl Group {
+    /// Every group, in the order of preference.
+    pub const ALL: [Self; 3] = [Self::X25519, Self::Secp256r1, Self::Secp384r1];
+
+    /// Its name in the registry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Secp256r1 => "secp256r1",
+            Self::Secp384r1 => "secp384r1",
+            Self::X25519 => "x25519",
+        }
+    }
+
+    /// Its number on the wire.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Secp256r1 => 0x17,
+            Self::Secp384r1 => 0x18,
+            Self::X25519 => 0x1d,
+        }
+    }
+}
+
+/// Which side of the handshake this system plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Role {
+    /// Waits for the ClientHello.
+    Server,
+    /// Sends the ClientHello.
+    Client,
+}
+
+/// Who drives the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Mode {
+    /// The offload component alone.
+    Autonomous,
+    /// The kernel shim, message segment by message segment.
+    Directed,
+}
+
+/// What the server asks of its client (RFC 8446 §4.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum PeerAuthentication {
+    /// No certificate is asked for.
+    None,
+    /// A certificate is asked for; a client without one goes on.
+    Request,
+    /// A client without a certificate is refused.
+    Require,
+}
+
+/// The description of an alert (RFC 8446 §6), by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Alert(pub u8);
+
+impl Alert {
+    /// RFC 8446 §6.1.
+    pub const CLOSE_NOTIFY: Self = Self(0);
+    /// A message that does not belong there.
+    pub const UNEXPECTED_MESSAGE: Self = Self(10);
+    /// A record that can't be opened.
+    pub const BAD_RECORD_MAC: Self = Self(20);
+    /// A record longer than allowed.
+    pub const RECORD_OVERFLOW: Self = Self(22);
+    /// No common ground.
+    pub const HANDSHAKE_FAILURE: Self = Self(40);
+    /// A message that can't be parsed.
+    pub const DECODE_ERROR: Self = Self(50);
+    /// No common version.
+    pub const PROTOCOL_VERSION: Self = Self(70);
+    /// Not the peer's fault.
+    pub const INTERNAL_ERROR: Self = Self(80);
+    /// The handshake is given up for a reason outside the protocol.
+    pub const USER_CANCELED: Self = Self(90);
+
+    /// Its name in RFC 8446 §6, or "alert" for a number without one.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            0 => "close_notify",
+            10 => "unexpected_message",
+            20 => "bad_record_mac",
+            22 => "record_overflow",
+            40 => "handshake_failure",
+            42 => "bad_certificate",
+            43 => "unsupported_certificate",
+            44 => "certificate_revoked",
+            45 => "certificate_expired",
+            46 => "certificate_unknown",
+            47 => "illegal_parameter",
+            48 => "unknown_ca",
+            49 => "access_denied",
+            50 => "decode_error",
+            51 => "decrypt_error",
+            70 => "protocol_version",
+            71 => "insufficient_security",
+            80 => "internal_error",
+            86 => "inappropriate_fallback",
+            90 => "user_canceled",
+            100 => "no_renegotiation",
+            109 => "missing_extension",
+            110 => "unsupported_extension",
+            112 => "unrecognized_name",
+            113 => "bad_certificate_status_response",
+            115 => "unknown_psk_identity",
+            116 => "certificate_required",
+            120 => "no_application_protocol",
+            _ => "alert",
+        }
+    }
+}
+
+/// The name of a key ring.
+pub type Label = Text<32>;
+/// One ALPN protocol name (RFC 7301), at most 32 bytes here.
+pub type Protocol = Bytes<32>;
+/// ALPN protocol names in the order of preference.
+pub type Protocols = List<Protocol, 4>;
+/// A DNS name without a trailing dot.
+pub type ServerName = Text<253>;
+
+/// The key and nonce base of one direction (RFC 8446 §7.3, RFC 5288 §3).
+#[derive(Serialize, Deserialize, MaxSize)]
+pub struct TrafficKey {
+    /// As long as the AEAD's key.
+    pub key: Secret<32>,
+    /// 12 bytes: the nonce base of TLS 1.3 and ChaCha20; for AES-GCM in TLS
+    /// 1.2 the 4 bytes of the salt first, zeros behind.
+    pub iv: Secret<12>,
+    /// The sequence number of the next record.
+    pub sequence: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_have_distinct_numbers_that_lead_back() {
+        for suite in CipherSuite::ALL {
+            assert_eq!(CipherSuite::from_number(suite.number()), Some(suite));
+        }
+    }
+}
