@@ -22,6 +22,8 @@ pub struct Keyrings(pub Vec<Keyring>);
 pub struct Keyring {
     /// Its label, unique.
     pub label: Label,
+    /// The roles that its key may sign in.
+    pub roles: Vec<Role>,
     /// The private key; `None` for a ring of trust anchors alone.
     pub key: Option<PrivateKey>,
     /// Certificates in DER, end entity first.

@@ -1,0 +1,129 @@
+//! One key ring: its chain, its trust anchors, its key.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ipc::bounded::Bytes;
+use ipc::keystore::{CertificateList, KeyKind, KeystoreError, Scheme};
+use ipc::provision;
+use ipc::tls::{Label, Role};
+use ring::rand::SystemRandom;
+use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair};
+
+use crate::tbs::Content;
+
+/// What the image builder handed over can't be used; the place of the ring in
+/// the list, where it is one ring's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProvisionError {
+    /// The blob is no list of key rings.
+    Malformed,
+    /// There are more rings than [`ipc::keystore::KeyringIndex`] can name.
+    TooMany,
+    /// The key of this ring is none of its kind.
+    BadKey(usize),
+}
+
+enum PrivateKey {
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
+}
+
+pub(crate) struct Keyring {
+    pub(crate) label: Label,
+    pub(crate) kind: Option<KeyKind>,
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) trust: Vec<Vec<u8>>,
+    roles: Vec<Role>,
+    key: Option<PrivateKey>,
+}
+
+impl Keyring {
+    /// Takes a ring over. The DER of its key is zeroized.
+    pub(crate) fn new(ring: provision::Keyring, random: &SystemRandom) -> Result<Self, ()> {
+        let kind = ring.key.as_ref().map(|key| key.kind);
+        let key = match &ring.key {
+            Some(key) => Some(parse(key, random)?),
+            None => None,
+        };
+        Ok(Self {
+            label: ring.label,
+            kind,
+            chain: ring.chain,
+            trust: ring.trust,
+            roles: ring.roles,
+            key,
+        })
+    }
+
+    /// The certificate at `index` of one of the two lists.
+    pub(crate) fn certificate(&self, from: CertificateList, index: u8) -> Option<&[u8]> {
+        let list = match from {
+            CertificateList::Chain => &self.chain,
+            CertificateList::Trust => &self.trust,
+        };
+        list.get(usize::from(index)).map(Vec::as_slice)
+    }
+
+    /// Signs TLS content, if the key and its roles allow it.
+    pub(crate) fn sign(
+        &self,
+        role: Role,
+        scheme: Scheme,
+        content: &Content,
+        random: &SystemRandom,
+    ) -> Result<Bytes<512>, KeystoreError> {
+        let key = self.key.as_ref().ok_or(KeystoreError::WrongScheme)?;
+        if self.kind != Some(scheme.key_kind()) || !self.roles.contains(&role) {
+            return Err(KeystoreError::WrongScheme);
+        }
+        let failed = |_| KeystoreError::Failed;
+        match key {
+            PrivateKey::Ecdsa(pair) => {
+                let signature = pair.sign(random, content.bytes()).map_err(failed)?;
+                Bytes::from_slice(signature.as_ref())
+            }
+            PrivateKey::Ed25519(pair) => Bytes::from_slice(pair.sign(content.bytes()).as_ref()),
+            PrivateKey::Rsa(pair) => {
+                let padding = rsa_padding(scheme).ok_or(KeystoreError::WrongScheme)?;
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(padding, random, content.bytes(), &mut signature)
+                    .map_err(failed)?;
+                Bytes::from_slice(&signature)
+            }
+        }
+        .map_err(|_| KeystoreError::Failed)
+    }
+}
+
+fn parse(key: &provision::PrivateKey, random: &SystemRandom) -> Result<PrivateKey, ()> {
+    let der = &key.pkcs8;
+    let ecdsa = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, der, random);
+    match key.kind {
+        KeyKind::EcdsaP256 => {
+            ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING).map(PrivateKey::Ecdsa)
+        }
+        KeyKind::EcdsaP384 => {
+            ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING).map(PrivateKey::Ecdsa)
+        }
+        KeyKind::Ed25519 => {
+            Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(PrivateKey::Ed25519)
+        }
+        KeyKind::Rsa => RsaKeyPair::from_pkcs8(der).map(PrivateKey::Rsa),
+    }
+    .map_err(|_| ())
+}
+
+fn rsa_padding(scheme: Scheme) -> Option<&'static dyn RsaEncoding> {
+    let padding: &dyn RsaEncoding = match scheme {
+        Scheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_SHA256,
+        Scheme::RsaPkcs1Sha384 => &signature::RSA_PKCS1_SHA384,
+        Scheme::RsaPkcs1Sha512 => &signature::RSA_PKCS1_SHA512,
+        Scheme::RsaPssRsaeSha256 => &signature::RSA_PSS_SHA256,
+        Scheme::RsaPssRsaeSha384 => &signature::RSA_PSS_SHA384,
+        Scheme::RsaPssRsaeSha512 => &signature::RSA_PSS_SHA512,
+        _ => return None,
+    };
+    Some(padding)
+}

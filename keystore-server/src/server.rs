@@ -1,0 +1,138 @@
+//! Decode, check, act, reply.
+
+use alloc::vec::Vec;
+
+use ipc::badge::Badge;
+use ipc::bounded::Bytes;
+use ipc::keystore::{
+    Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, MAX_PART, Request, Scheme,
+    ToBeSigned,
+};
+use ipc::provision;
+use ipc::stats;
+use ipc::transport::{MAX_MESSAGE, dispatch};
+use ring::rand::SystemRandom;
+
+use crate::keyring::{Keyring, ProvisionError};
+use crate::tbs::{self, Content};
+
+/// The key store.
+pub struct Server<'a> {
+    rings: Vec<Keyring>,
+    random: SystemRandom,
+    stats: &'a stats::Page,
+}
+
+impl<'a> Server<'a> {
+    /// A key store with the key rings of `blob`, a postcard
+    /// [`provision::Keyrings`].
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; the image is of no use then.
+    pub fn new(blob: &[u8], stats: &'a stats::Page) -> Result<Self, ProvisionError> {
+        let (provision::Keyrings(rings), _) =
+            postcard::take_from_bytes(blob).map_err(|_| ProvisionError::Malformed)?;
+        if rings.len() > usize::from(u8::MAX) {
+            return Err(ProvisionError::TooMany);
+        }
+        let random = SystemRandom::new();
+        let rings = rings
+            .into_iter()
+            .enumerate()
+            .map(|(place, ring)| {
+                Keyring::new(ring, &random).map_err(|()| ProvisionError::BadKey(place))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            rings,
+            random,
+            stats,
+        })
+    }
+
+    /// Answers one call: `request` and `reply` are messages of
+    /// [`ipc::keystore`]; returns the reply's length.
+    pub fn serve(&mut self, badge: u64, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+        self.stats.add(stats::keystore::CALLS, 1);
+        dispatch::<Keystore>(request, reply, |request| {
+            let answer = self.answer(badge, &request);
+            if answer.is_err() {
+                self.stats.add(stats::keystore::REFUSED, 1);
+            }
+            answer
+        })
+    }
+
+    fn answer(&mut self, badge: u64, request: &Request) -> Result<Answer, KeystoreError> {
+        let Some(Badge::Client(_)) = Badge::from_word(badge) else {
+            return Err(KeystoreError::Denied);
+        };
+        match request {
+            Request::Keyring(index) => self.describe(*index),
+            Request::Certificate {
+                keyring,
+                from,
+                index,
+                offset,
+            } => self.part(*keyring, *from, *index, *offset),
+            Request::Sign {
+                keyring,
+                scheme,
+                to_be_signed,
+            } => self.sign(*keyring, *scheme, to_be_signed),
+        }
+    }
+
+    fn describe(&self, index: KeyringIndex) -> Result<Answer, KeystoreError> {
+        let ring = self.ring(index)?;
+        let count = |list: &[Vec<u8>]| u8::try_from(list.len()).unwrap_or(u8::MAX);
+        Ok(Answer::Keyring {
+            label: ring.label.clone(),
+            key: ring.kind,
+            chain: count(&ring.chain),
+            trust: count(&ring.trust),
+        })
+    }
+
+    fn part(
+        &self,
+        keyring: KeyringIndex,
+        from: CertificateList,
+        index: u8,
+        offset: u16,
+    ) -> Result<Answer, KeystoreError> {
+        let certificate = self
+            .ring(keyring)?
+            .certificate(from, index)
+            .ok_or(KeystoreError::Unknown)?;
+        let rest = certificate
+            .get(usize::from(offset)..)
+            .ok_or(KeystoreError::Unknown)?;
+        let part = rest.get(..MAX_PART).unwrap_or(rest);
+        let part = Bytes::from_slice(part).map_err(|_| KeystoreError::Failed)?;
+        Ok(Answer::Part(part))
+    }
+
+    fn sign(
+        &self,
+        keyring: KeyringIndex,
+        scheme: Scheme,
+        parts: &ToBeSigned,
+    ) -> Result<Answer, KeystoreError> {
+        let ring = self.ring(keyring)?;
+        let is_tls13 = matches!(parts, ToBeSigned::Tls13CertificateVerify { .. });
+        if is_tls13 && !scheme.in_tls13() {
+            return Err(KeystoreError::WrongScheme);
+        }
+        let content = Content::of(parts)?;
+        let signature = ring.sign(tbs::role(parts), scheme, &content, &self.random)?;
+        self.stats.add(stats::keystore::SIGNED, 1);
+        Ok(Answer::Signature(signature))
+    }
+
+    fn ring(&self, index: KeyringIndex) -> Result<&Keyring, KeystoreError> {
+        self.rings
+            .get(usize::from(index.0))
+            .ok_or(KeystoreError::Unknown)
+    }
+}
