@@ -1,2 +1,16 @@
-//! To be filled.
-fn main() {}
+//! The program of the domain `gateway`.
+#![no_std]
+#![no_main]
+
+mod system {
+    include!(concat!(env!("OUT_DIR"), "/system.rs"));
+}
+
+sel4::entry!(main);
+
+fn main() -> ! {
+    sel4::log!("{} started", system::NAME);
+    loop {
+        sel4::runtime::wait_signals();
+    }
+}

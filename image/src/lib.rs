@@ -1,7 +1,20 @@
 //! The system description, its checks, and the builder of kernel, domains and
 //! image.
 //!
-//! - [`kernel`] builds seL4 from the source that the lock file pins.
+//! - [`kernel`] builds seL4 from the source that the lock file pins;
+//! - [`description`] reads `system.toml`, [`check`] keeps its rules,
+//!   [`layout`] gives everything its address and slot;
+//! - [`generate`] writes the constants of the servers' programs;
+//! - [`guest`] builds and checks those programs, [`elf`] reads them;
+//! - [`plan`] makes the root task's plan, [`pack`] the finished image.
 
+pub mod check;
 pub mod command;
+pub mod description;
+pub mod elf;
+pub mod generate;
+pub mod guest;
 pub mod kernel;
+pub mod layout;
+pub mod pack;
+pub mod plan;

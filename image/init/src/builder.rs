@@ -287,11 +287,19 @@ impl Work<'_> {
     unsafe fn fill_page<T: Copy>(&mut self, page: Page, value: &T) -> Result<(), Error> {
         let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
         let resources = &mut self.resources;
-        self.own
-            .map(resources, Page::Small(copy), SCRATCH, true, Cache::WriteBack)?;
+        self.own.map(
+            resources,
+            Page::Small(copy),
+            SCRATCH,
+            true,
+            Cache::WriteBack,
+        )?;
         // SAFETY: the page was mapped there just now, and nothing else is
         // there; it is larger than `T`.
         unsafe { (SCRATCH as *mut T).write(*value) };
+        // This kernel leaves the mapping when a copy is only deleted.
+        // SAFETY: copied above.
+        unsafe { granule(copy) }.frame_unmap()?;
         self.resources.slot(copy).delete()
     }
 
@@ -316,7 +324,13 @@ impl Work<'_> {
         space.map(resources, page, place::FACTS, false, Cache::WriteBack)?;
         let buffer = resources.make_kept(ObjectKind::Granule)?;
         let buffer_page = Page::Small(buffer);
-        space.map(resources, buffer_page, place::IPC_BUFFER, true, Cache::WriteBack)?;
+        space.map(
+            resources,
+            buffer_page,
+            place::IPC_BUFFER,
+            true,
+            Cache::WriteBack,
+        )?;
         for (address, bytes) in [(place::STACK, domain.stack), (place::HEAP, domain.heap)] {
             let pages = self.resources.make_pages(address, bytes)?;
             space.map_all(&mut self.resources, &pages, address, true)?;
@@ -324,7 +338,11 @@ impl Work<'_> {
         let watched_log = LOGS + number as u64 * LOG_STRIDE;
         self.map_log(&mut space, watched_log)?;
         self.map_regions(&mut space, domain)?;
-        if self.plan.device.is_some_and(|device| usize::from(device.domain) == number) {
+        if self
+            .plan
+            .device
+            .is_some_and(|device| usize::from(device.domain) == number)
+        {
             for (physical, address) in core::mem::take(&mut self.registers) {
                 let page = Page::Small(self.resources.device_page(physical)?);
                 space.map(&mut self.resources, page, address, true, Cache::Uncacheable)?;
@@ -345,7 +363,8 @@ impl Work<'_> {
         )?;
         self.resources.slot(cspace.bits()).delete()?;
         // SAFETY: made in `build`.
-        let bound = unsafe { Notification::from_bits(*lookup(&self.notifications, number as u16)?) };
+        let bound =
+            unsafe { Notification::from_bits(*lookup(&self.notifications, number as u16)?) };
         tcb.bind_notification(&bound)?;
         tcb.write_start(domain.entry, place::STACK + domain.stack)?;
         Ok(Watched {
@@ -421,30 +440,60 @@ impl Work<'_> {
         let notification = *lookup(&self.notifications, number)?;
         let fault_badge = MintData::Badge(FAULT_BADGE | u64::from(number));
         let log_badge = MintData::Badge(1 << number);
-        self.put(&root, slot::NOTIFICATION, notification, Rights::READ, MintData::Badge(0))?;
+        self.put(
+            &root,
+            slot::NOTIFICATION,
+            notification,
+            Rights::READ,
+            MintData::Badge(0),
+        )?;
         self.put(&root, slot::FAULT, fault, Rights::CALL, fault_badge)?;
         self.put(&root, slot::LOG, log, Rights::WRITE, log_badge)?;
         let mut count = 3;
         if domain.serves {
             let endpoint = *lookup(&self.endpoints, number)?;
-            self.put(&root, slot::ENDPOINT, endpoint, Rights::READ, MintData::Badge(0))?;
+            self.put(
+                &root,
+                slot::ENDPOINT,
+                endpoint,
+                Rights::READ,
+                MintData::Badge(0),
+            )?;
             count += 1;
         }
         for (target, capability) in &domain.slots {
             match *capability {
                 Capability::Call { domain, badge } => {
                     let endpoint = *lookup(&self.endpoints, domain)?;
-                    self.put(&root, *target, endpoint, Rights::CALL, MintData::Badge(badge))?;
+                    self.put(
+                        &root,
+                        *target,
+                        endpoint,
+                        Rights::CALL,
+                        MintData::Badge(badge),
+                    )?;
                 }
                 Capability::Signal { domain, badge } => {
                     let notification = *lookup(&self.notifications, domain)?;
-                    self.put(&root, *target, notification, Rights::WRITE, MintData::Badge(badge))?;
+                    self.put(
+                        &root,
+                        *target,
+                        notification,
+                        Rights::WRITE,
+                        MintData::Badge(badge),
+                    )?;
                 }
                 Capability::Window { table } => {
                     let cnode = *lookup(&self.tables, table)?;
                     let radix = lookup(&self.plan.tables, table)?.radix;
                     let guard = u32::from(slot::LOW_BITS - radix);
-                    self.put(&root, *target, cnode, Rights::ALL, MintData::GuardSize(guard))?;
+                    self.put(
+                        &root,
+                        *target,
+                        cnode,
+                        Rights::ALL,
+                        MintData::GuardSize(guard),
+                    )?;
                 }
                 Capability::NicInterrupt | Capability::TimerInterrupt => {
                     let handler = self.issue_interrupt(*capability, notification)?;
@@ -537,16 +586,21 @@ impl Work<'_> {
     /// does not need.
     fn give_up(mut self) -> Result<(), Error> {
         let resources = &mut self.resources;
-        let slots = self.endpoints.iter().chain(&self.notifications).chain(&self.tables);
+        let slots = self
+            .endpoints
+            .iter()
+            .chain(&self.notifications)
+            .chain(&self.tables);
         for slot in slots.filter(|slot| **slot != 0) {
             resources.slot(*slot).delete()?;
         }
+        // Without its pool no address space would work.
+        resources.keep(init_slot::ASID_POOL);
         resources.seal()?;
         let left = resources.scrub()?;
         for slot in [
             init_slot::IRQ_CONTROL,
             init_slot::ASID_CONTROL,
-            init_slot::ASID_POOL,
             init_slot::IO_PORT,
             init_slot::IO_SPACE,
             init_slot::DOMAIN,

@@ -64,7 +64,9 @@ fn drain(domain: &Watched, reader: &mut Reader) {
     while reader.read != written {
         let at = reader.read % capacity;
         let word = ring.data.get((at / 8) as usize);
-        let byte = word.map_or(0, |word| (word.load(Ordering::Relaxed) >> (at % 8 * 8)) as u8);
+        let byte = word.map_or(0, |word| {
+            (word.load(Ordering::Relaxed) >> (at % 8 * 8)) as u8
+        });
         reader.read = reader.read.wrapping_add(1);
         if byte == b'\n' || reader.line.len() >= LINE {
             print(domain, &reader.line);

@@ -1,0 +1,293 @@
+//! The rules that every description keeps. `policy.toml` will say more; these
+//! can't be switched off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail, ensure};
+use ipc::boot::PAGE;
+
+use crate::description::{Description, Domain, MappingRights};
+
+/// The one domain that may have a device or memory that a device can reach.
+const DEVICE_DOMAIN: &str = "netstack-server";
+/// Memory of the smallest machine that the image must fit, in bytes.
+const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
+/// What kernel, root task and programs need of it.
+const RESERVED_MEMORY: u64 = 16 * 1024 * 1024;
+/// Bits of a notification that are left to domains: 22 and 23 are interrupts.
+pub(crate) const SIGNAL_BITS: usize = 22;
+/// Slots of a window or mint source at most: the low bits of an address.
+const MAX_WINDOW: u32 = 1 << ipc::boot::slot::LOW_BITS;
+/// Boot-time data and the only domain that may see it.
+const PROVISIONS: [(&str, &str); 6] = [
+    ("keyrings", "keystore-server"),
+    ("gateway-config", "gateway"),
+    ("network", "netstack-server"),
+    ("rights", "kernel-shim"),
+    ("offload-config", "offload-server"),
+    ("capability-graph", "gateway"),
+];
+
+/// Checks every rule.
+///
+/// # Errors
+/// The first rule that is broken, and by what.
+pub fn check(description: &Description) -> Result<()> {
+    let domains = domains(description)?;
+    calls(description, &domains)?;
+    signals(description, &domains)?;
+    channels(description, &domains)?;
+    regions(description, &domains)?;
+    windows(description, &domains)?;
+    devices(description, &domains)?;
+    memory(description)
+}
+
+type Domains<'a> = BTreeMap<&'a str, &'a Domain>;
+
+fn find<'a>(domains: &Domains<'a>, name: &str, whose: &str) -> Result<&'a Domain> {
+    match domains.get(name) {
+        Some(domain) => Ok(domain),
+        None => bail!("{whose}: there is no domain \"{name}\""),
+    }
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        ensure!(seen.insert(name), "two {what} are called \"{name}\"");
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        ensure!(
+            !name.is_empty() && name.len() <= 31 && name.chars().all(plain),
+            "\"{name}\": a name has 1 to 31 letters a–z, digits and hyphens"
+        );
+    }
+    Ok(())
+}
+
+fn domains(description: &Description) -> Result<Domains<'_>> {
+    let list = &description.domains;
+    unique(list.iter().map(|domain| domain.name.as_str()), "domains")?;
+    ensure!(list.len() <= 16, "there are more than 16 domains");
+    let mut priorities = BTreeMap::new();
+    for domain in list {
+        let Domain { name, priority, .. } = domain;
+        ensure!(
+            (1..=254).contains(priority),
+            "domain {name}: priority {priority} is not in 1 to 254; the monitor has 255"
+        );
+        if let Some(other) = priorities.insert(priority, name) {
+            bail!("domains {other} and {name} have the same priority {priority}");
+        }
+        whole_pages(domain.stack, &format!("domain {name}: stack"))?;
+        whole_pages(domain.heap, &format!("domain {name}: heap"))?;
+        ensure!(
+            domain.stack <= 16 * 1024 * 1024 && domain.heap <= 256 * 1024 * 1024,
+            "domain {name}: the stack is limited to 16M and the heap to 256M"
+        );
+    }
+    Ok(list.iter().map(|d| (d.name.as_str(), d)).collect())
+}
+
+fn calls(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    let mut badges = BTreeSet::new();
+    let mut pairs = BTreeSet::new();
+    for call in &description.calls {
+        let whose = format!("call {} -> {}", call.from, call.to);
+        let from = find(domains, &call.from, &whose)?;
+        let to = find(domains, &call.to, &whose)?;
+        ensure!(to.serves, "{whose}: {} does not serve", to.name);
+        higher(to, from, &whose)?;
+        ensure!(
+            badges.insert((&to.name, call.badge)),
+            "{whose}: another caller of {} has the same badge",
+            to.name
+        );
+        ensure!(
+            pairs.insert((&from.name, &to.name)),
+            "{whose}: this call is described twice"
+        );
+    }
+    Ok(())
+}
+
+/// Calls block: without this rule two domains could wait for each other.
+fn higher(high: &Domain, low: &Domain, whose: &str) -> Result<()> {
+    ensure!(
+        high.priority > low.priority,
+        "{whose}: priority {} of {} is not above priority {} of {}",
+        high.priority,
+        high.name,
+        low.priority,
+        low.name
+    );
+    Ok(())
+}
+
+fn signals(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    for signal in &description.signals {
+        let whose = format!("signal {} -> {}", signal.from, signal.to);
+        find(domains, &signal.from, &whose)?;
+        find(domains, &signal.to, &whose)?;
+        ensure!(signal.from != signal.to, "{whose}: nobody signals itself");
+    }
+    for name in domains.keys() {
+        let peers = crate::layout::peers_signalling(description, name).len();
+        ensure!(
+            peers <= SIGNAL_BITS,
+            "domain {name}: {peers} others signal it, there are {SIGNAL_BITS} bits"
+        );
+    }
+    Ok(())
+}
+
+fn channels(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    let list = &description.channels;
+    unique(list.iter().map(|channel| channel.name.as_str()), "channels")?;
+    for channel in list {
+        let whose = format!("channel {}", channel.name);
+        let [a, b] = &channel.between;
+        find(domains, a, &whose)?;
+        find(domains, b, &whose)?;
+        ensure!(a != b, "{whose}: its two sides are the same domain");
+        ensure!(
+            (1..=ipc::channel::MAX_SLOTS).contains(&channel.slots),
+            "{whose}: slots must be 1 to {}",
+            ipc::channel::MAX_SLOTS
+        );
+        for ring in [channel.a_to_b_ring, channel.b_to_a_ring] {
+            ensure!(
+                ring.is_power_of_two() && (64..=1 << 20).contains(&ring),
+                "{whose}: a ring of {ring} bytes is no power of two from 64 to 1M"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn regions(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    let list = &description.regions;
+    unique(list.iter().map(|region| region.name.as_str()), "regions")?;
+    for region in list {
+        let whose = format!("region {}", region.name);
+        whole_pages(region.size, &whose)?;
+        ensure!(!region.map.is_empty(), "{whose}: no domain sees it");
+        let mut seen = BTreeSet::new();
+        for mapping in &region.map {
+            find(domains, &mapping.domain, &whose)?;
+            ensure!(
+                seen.insert(&mapping.domain),
+                "{whose}: {} sees it twice",
+                mapping.domain
+            );
+            ensure!(
+                !region.dma || mapping.domain == DEVICE_DOMAIN,
+                "{whose}: memory that a device can reach belongs to {DEVICE_DOMAIN} alone, not to {}",
+                mapping.domain
+            );
+        }
+        let is_writer = |m: &&crate::description::Mapping| m.rights == MappingRights::ReadWrite;
+        let writers: Vec<_> = region.map.iter().filter(is_writer).collect();
+        if let [first, second, ..] = writers.as_slice() {
+            bail!(
+                "{whose}: both {} and {} may write it; a region has one writer",
+                first.domain,
+                second.domain
+            );
+        }
+        if let Some(provision) = &region.provision {
+            let Some((_, owner)) = PROVISIONS.iter().find(|(name, _)| name == provision) else {
+                bail!("{whose}: there is no boot-time data \"{provision}\"");
+            };
+            ensure!(
+                seen.len() == 1 && seen.contains(&(*owner).to_string()) && writers.is_empty(),
+                "{whose}: {provision} is for {owner} alone, read-only"
+            );
+            ensure!(!region.dma, "{whose}: boot-time data is not for devices");
+        }
+    }
+    let provisions = list.iter().filter_map(|region| region.provision.as_deref());
+    unique(provisions, "regions with boot-time data")
+}
+
+fn windows(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    let windows = description.windows.iter().map(|w| w.name.as_str());
+    let sources = description.mint_sources.iter().map(|s| s.name.as_str());
+    unique(windows.chain(sources), "windows or mint sources")?;
+    for window in &description.windows {
+        let whose = format!("window {}", window.name);
+        let holder = find(domains, &window.holder, &whose)?;
+        let manager = find(domains, &window.manager, &whose)?;
+        higher(manager, holder, &whose)?;
+        ensure!(
+            window.slots.is_power_of_two() && (2..=MAX_WINDOW).contains(&window.slots),
+            "{whose}: {} slots is no power of two from 2 to {MAX_WINDOW}",
+            window.slots
+        );
+        let sources = description.mint_sources.iter();
+        for source in sources.filter(|source| source.manager == window.manager) {
+            for endpoint in &source.endpoints {
+                higher(find(domains, endpoint, &whose)?, holder, &whose)?;
+            }
+        }
+    }
+    for source in &description.mint_sources {
+        let whose = format!("mint source {}", source.name);
+        find(domains, &source.manager, &whose)?;
+        for endpoint in &source.endpoints {
+            let served = find(domains, endpoint, &whose)?;
+            ensure!(served.serves, "{whose}: {endpoint} does not serve");
+        }
+    }
+    Ok(())
+}
+
+fn devices(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    for device in &description.devices {
+        let whose = format!("device {}", device.name);
+        find(domains, &device.domain, &whose)?;
+        ensure!(device.name == "nic", "{whose}: only \"nic\" is known");
+        ensure!(
+            device.domain == DEVICE_DOMAIN,
+            "{whose}: devices belong to {DEVICE_DOMAIN} alone, not to {}",
+            device.domain
+        );
+    }
+    let dma = description
+        .regions
+        .iter()
+        .filter(|region| region.dma)
+        .count();
+    ensure!(dma <= 1, "there are two regions with dma = true");
+    ensure!(
+        description.devices.len() <= 1,
+        "there are two devices; one is supported"
+    );
+    Ok(())
+}
+
+fn memory(description: &Description) -> Result<()> {
+    let domains = description.domains.iter().map(|d| d.stack + d.heap);
+    let channels = description.channels.iter().map(|channel| {
+        let [a, b] = crate::layout::channel_sizes(channel);
+        a + b
+    });
+    let regions = description.regions.iter().map(|region| region.size);
+    let total: u64 = domains.chain(channels).chain(regions).sum();
+    let limit = MACHINE_MEMORY - RESERVED_MEMORY;
+    ensure!(
+        total <= limit,
+        "stacks, heaps, channels and regions take {} KiB; {} KiB are there",
+        total / 1024,
+        limit / 1024
+    );
+    Ok(())
+}
+
+fn whole_pages(bytes: u64, whose: &str) -> Result<()> {
+    ensure!(
+        bytes > 0 && bytes.is_multiple_of(PAGE),
+        "{whose}: {bytes} bytes is no whole number of 4K pages"
+    );
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Constants for the servers' programs, made when they are built.
+//!
+//! A server's `build.rs`:
+//!
+//! ```ignore
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     image::generate::constants("keystore-server")
+//! }
+//! ```
+//!
+//! and its `main.rs`:
+//!
+//! ```ignore
+//! mod system {
+//!     include!(concat!(env!("OUT_DIR"), "/system.rs"));
+//! }
+//! ```
+
+use std::env;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::description;
+use crate::layout::{self, DomainLayout};
+
+/// Names another description than `image/system.toml`, for tests.
+pub const SYSTEM_VARIABLE: &str = "HANDOFF_SYSTEM";
+
+/// Writes `OUT_DIR/system.rs` for the domain of that name. To be called from
+/// its `build.rs`.
+///
+/// # Errors
+/// When the description is refused, or has no such domain.
+pub fn constants(domain: &str) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-env-changed={SYSTEM_VARIABLE}");
+    let path = env::var_os(SYSTEM_VARIABLE).map_or_else(description::default_path, PathBuf::from);
+    println!("cargo::rerun-if-changed={}", path.display());
+    let layout = layout::layout(&description::load(&path)?);
+    let found = layout.domains.iter().find(|found| found.name == domain);
+    let found = found.ok_or_else(|| format!("{}: no domain \"{domain}\"", path.display()))?;
+    let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: call this from a build.rs")?;
+    fs::write(Path::new(&out).join("system.rs"), source(found))?;
+    Ok(())
+}
+
+/// The constants of one domain, as Rust source.
+pub fn source(domain: &DomainLayout) -> String {
+    let mut text = format!(
+        "// Constants of the domain `{}`, out of the system description.\n",
+        domain.name
+    );
+    for constant in &domain.constants {
+        // A String takes what is written to it.
+        let _ = writeln!(
+            text,
+            "#[doc = {:?}]\n#[allow(dead_code)]\npub(crate) const {}: {} = {};",
+            constant.doc, constant.name, constant.kind, constant.value
+        );
+    }
+    text
+}

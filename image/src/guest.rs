@@ -1,0 +1,133 @@
+//! The programs of the domains and of the root task: built with cargo for a
+//! machine without an operating system, and checked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::Step;
+use crate::elf::Program;
+use crate::generate::SYSTEM_VARIABLE;
+
+/// The target whose prebuilt libraries the programs use. It is not this
+/// system's: no system call of Linux is ever made. It is chosen because `ring`
+/// picks its fast assembly by it.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Flags of the compiler for programs without an operating system.
+const RUSTFLAGS: [&str; 10] = [
+    "--cfg=handoff_guest",
+    "-Crelocation-model=static",
+    "-Ctarget-feature=+crt-static",
+    "-Cpanic=abort",
+    "-Cforce-unwind-tables=no",
+    "-Clink-arg=-nostartfiles",
+    "-Clink-arg=-nostdlib",
+    "-Clink-arg=-static",
+    "-Clink-arg=-no-pie",
+    "-Clink-arg=-Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack,--no-eh-frame-hdr",
+];
+
+/// The same for the C parts of crates.
+const CFLAGS: &str = "-fno-stack-protector -ffreestanding -U_FORTIFY_SOURCE -DNDEBUG";
+
+/// The package of the root task.
+pub const ROOT: &str = "init";
+
+/// Environment and arguments of cargo for guest programs: for a build, and for
+/// a check with clippy.
+pub fn cargo(workspace: &Path, prefix: &Path, subcommand: &str) -> Step {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let flags = RUSTFLAGS.join("\u{1f}");
+    let remap = format!("--remap-path-prefix={}=handoff", workspace.display());
+    Step::new(program)
+        .current_dir(workspace)
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_TARGET_DIR")
+        .env("CARGO_ENCODED_RUSTFLAGS", format!("{flags}\u{1f}{remap}"))
+        .env("CFLAGS_x86_64_unknown_linux_gnu", CFLAGS)
+        .env("SEL4_PREFIX", prefix)
+        .args([subcommand, "--target", TARGET, "--target-dir"])
+        .arg(target_folder(workspace))
+}
+
+fn target_folder(workspace: &Path) -> PathBuf {
+    workspace.join("target/guest")
+}
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The workspace's folder.
+    pub workspace: &'a Path,
+    /// The kernel's install.
+    pub prefix: &'a Path,
+    /// The system description.
+    pub system: &'a Path,
+    /// The domains' names; each is a package with a program of that name.
+    pub domains: &'a [String],
+    /// Features of packages besides "guest", as `package/feature`.
+    pub features: &'a [String],
+}
+
+/// Builds the programs of the domains and of the root task; by name.
+///
+/// # Errors
+/// When cargo fails (it shows why on standard error), or a program would not
+/// run without an operating system.
+pub fn build(request: &Request<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
+    let packages: Vec<&str> = request
+        .domains
+        .iter()
+        .map(String::as_str)
+        .chain([ROOT])
+        .collect();
+    let mut features: Vec<String> = packages.iter().map(|p| format!("{p}/guest")).collect();
+    features.extend_from_slice(request.features);
+    let mut step = cargo(request.workspace, request.prefix, "build")
+        .env(SYSTEM_VARIABLE, request.system)
+        .args(["--profile", "guest", "--features"])
+        .arg(features.join(","));
+    for package in &packages {
+        step = step.args(["--package", package, "--bin", package]);
+    }
+    step.show().context("building the guest programs")?;
+    let folder = target_folder(request.workspace).join(TARGET).join("guest");
+    let mut programs = BTreeMap::new();
+    for package in packages {
+        let path = folder.join(package);
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        check(&path, &bytes).with_context(|| format!("program {package}"))?;
+        programs.insert(package.to_string(), bytes);
+    }
+    Ok(programs)
+}
+
+/// A program must stand alone, and make system calls only the way the binding
+/// does: between `mov r14, rsp` and `mov rsp, r14`.
+fn check(path: &Path, bytes: &[u8]) -> Result<()> {
+    let undefined = Program::parse(bytes)?.undefined_symbols()?;
+    ensure!(
+        undefined.is_empty(),
+        "names symbols that nobody defines: {}",
+        undefined.join(", ")
+    );
+    let listing = Step::new("objdump")
+        .args(["--disassemble", "--no-show-raw-insn", "--no-addresses"])
+        .arg(path)
+        .output()?;
+    let mut before = "";
+    for line in listing.lines().map(str::trim) {
+        ensure!(
+            !line.starts_with("syscall")
+                && !line.starts_with("sysenter")
+                && !line.starts_with("int ")
+                || before.starts_with("mov") && before.ends_with("%rsp,%r14"),
+            "makes a system call outside the seL4 binding, behind \"{before}\""
+        );
+        before = line;
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The finished image: kernel, root task with everything behind it, a bootable
+//! disc, and a list of the parts.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ipc::boot::PAGE;
+use serde_json::json;
+
+use crate::command::Step;
+use crate::description;
+use crate::elf::{Program, write_with_segment};
+use crate::guest::{self, ROOT, Request};
+use crate::kernel::{self, Configuration};
+use crate::layout::layout;
+use crate::plan::{self, Provisions};
+
+/// The moment that the disc's files carry: bytes must not depend on the time.
+const DISC_DATE: &str = "2026010100000000";
+const DISC_EPOCH: &str = "1767225600";
+
+/// What the disc's boot loader does.
+const BOOT_MENU: &str = "set timeout=0\nset default=0\nmenuentry \"Handoff\" {\n  multiboot /boot/kernel.elf\n  module /boot/root.elf\n  boot\n}\n";
+
+/// What to make.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The workspace's folder.
+    pub workspace: PathBuf,
+    /// Where the parts go; made when it is not there.
+    pub out: PathBuf,
+    /// The system description; `None` for `image/system.toml`.
+    pub system: Option<PathBuf>,
+    /// Which kernel.
+    pub configuration: Configuration,
+    /// Boot-time data by name.
+    pub provisions: Provisions,
+    /// Features of the programs besides "guest", as `package/feature`.
+    pub features: Vec<String>,
+    /// Make the bootable disc too.
+    pub disc: bool,
+}
+
+/// The parts of a finished image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// For `-kernel`.
+    pub kernel: PathBuf,
+    /// For `-initrd`.
+    pub root: PathBuf,
+    /// For `-cdrom`.
+    pub disc: Option<PathBuf>,
+    /// Sizes and SHA-256 of all parts.
+    pub manifest: PathBuf,
+}
+
+/// Builds everything.
+///
+/// # Errors
+/// The step that failed, and why.
+pub fn build(options: &Options) -> Result<Image> {
+    let prefix = kernel::prefix(&options.workspace, options.configuration)?;
+    let default = description::default_path();
+    let system = options.system.as_ref().unwrap_or(&default);
+    let layout = layout(&description::load(system)?);
+    let domains: Vec<String> = layout.domains.iter().map(|d| d.name.clone()).collect();
+    eprintln!("image: building {} programs", domains.len() + 1);
+    let programs = guest::build(&Request {
+        workspace: &options.workspace,
+        prefix: &prefix,
+        system,
+        domains: &domains,
+        features: &options.features,
+    })?;
+    fs::create_dir_all(&options.out)?;
+    let behind = plan::make(&layout, &programs, &options.provisions)?;
+    let root = options.out.join("root.elf");
+    fs::write(&root, root_image(&programs, &behind)?)?;
+    let kernel = options.out.join("kernel.elf");
+    // Multiboot loaders want a 32-bit file; the code in it stays what it is.
+    Step::new("objcopy")
+        .args(["--strip-all", "--output-target=elf32-i386"])
+        .arg(prefix.join("bin/kernel.elf"))
+        .arg(&kernel)
+        .run()?;
+    let disc = options
+        .disc
+        .then(|| make_disc(&options.out, &kernel, &root))
+        .transpose()?;
+    let mut parts: BTreeMap<&str, &Path> = BTreeMap::new();
+    parts.insert("kernel.elf", &kernel);
+    parts.insert("root.elf", &root);
+    if let Some(disc) = &disc {
+        parts.insert("handoff.iso", disc);
+    }
+    let manifest = options.out.join("manifest.json");
+    fs::write(&manifest, describe(&options.out, &parts, &programs)?)?;
+    Ok(Image {
+        kernel,
+        root,
+        disc,
+        manifest,
+    })
+}
+
+/// The root task's program with the plan behind it.
+fn root_image(programs: &BTreeMap<String, Vec<u8>>, behind: &[u8]) -> Result<Vec<u8>> {
+    let file = programs.get(ROOT).context("no root task")?;
+    let program = Program::parse(file)?;
+    let address = program.symbol("_end")?.next_multiple_of(PAGE);
+    Ok(write_with_segment(&program, behind, address))
+}
+
+fn make_disc(out: &Path, kernel: &Path, root: &Path) -> Result<PathBuf> {
+    eprintln!("image: making the bootable disc");
+    let content = out.join("disc");
+    let boot = content.join("boot");
+    fs::create_dir_all(boot.join("grub"))?;
+    fs::copy(kernel, boot.join("kernel.elf"))?;
+    fs::copy(root, boot.join("root.elf"))?;
+    fs::write(boot.join("grub/grub.cfg"), BOOT_MENU)?;
+    let disc = out.join("handoff.iso");
+    Step::new("grub-mkrescue")
+        .env("SOURCE_DATE_EPOCH", DISC_EPOCH)
+        .arg("-o")
+        .arg(&disc)
+        .arg(&content)
+        .args(["--", "-volume_date", "all_file_dates", DISC_DATE])
+        .args(["-volume_date", "uuid", DISC_DATE])
+        .run()
+        .context("making the disc (Debian: grub-pc-bin, grub-common, xorriso, mtools)")?;
+    fs::remove_dir_all(content)?;
+    Ok(disc)
+}
+
+/// Size and SHA-256 of each part and program. The boot-time data is not listed
+/// on its own: a hash of a key would be a way to test guesses.
+fn describe(
+    out: &Path,
+    parts: &BTreeMap<&str, &Path>,
+    programs: &BTreeMap<String, Vec<u8>>,
+) -> Result<String> {
+    let mut listed = serde_json::Map::new();
+    for (name, path) in parts {
+        listed.insert((*name).to_string(), entry(path)?);
+    }
+    let mut inside = serde_json::Map::new();
+    let scratch = out.join("program");
+    for (name, bytes) in programs {
+        fs::write(&scratch, bytes)?;
+        inside.insert(name.clone(), entry(&scratch)?);
+    }
+    fs::remove_file(scratch)?;
+    let list = json!({ "parts": listed, "programs": inside });
+    Ok(serde_json::to_string_pretty(&list)? + "\n")
+}
+
+fn entry(path: &Path) -> Result<serde_json::Value> {
+    let hash = Step::new("sha256sum").arg(path).output()?;
+    let hash = hash.split_whitespace().next().unwrap_or_default();
+    let bytes = fs::metadata(path)?.len();
+    Ok(json!({ "bytes": bytes, "sha256": hash }))
+}

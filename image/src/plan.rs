@@ -1,0 +1,122 @@
+//! The root task's plan and the image pages behind it, out of the layout, the
+//! linked programs and the boot-time data.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use init::{Content, Device, Domain, Plan, Region, Segment, Table};
+use ipc::boot::{PAGE, place};
+
+use crate::elf::Program;
+use crate::layout::{Layout, Source};
+
+/// Boot-time data by name. Each region with such data starts with its length,
+/// a little-endian 64-bit number.
+pub type Provisions = BTreeMap<String, Vec<u8>>;
+
+/// The plan with the image pages behind it, ready to be put behind the root
+/// task's program.
+///
+/// # Errors
+/// When a program or some boot-time data does not fit its place.
+pub fn make(
+    layout: &Layout,
+    programs: &BTreeMap<String, Vec<u8>>,
+    provisions: &Provisions,
+) -> Result<Vec<u8>> {
+    let mut pages = Vec::new();
+    let mut plan = Plan::default();
+    for domain in &layout.domains {
+        let file = programs.get(&domain.name);
+        let file = file.with_context(|| format!("no program for domain {}", domain.name))?;
+        let program = Program::parse(file).with_context(|| format!("program {}", domain.name))?;
+        plan.domains.push(Domain {
+            name: domain.name.clone(),
+            priority: domain.priority,
+            serves: domain.serves,
+            entry: program.entry,
+            stack: domain.stack,
+            heap: domain.heap,
+            segments: segments(&program, &mut pages)
+                .with_context(|| format!("program {}", domain.name))?,
+            maps: domain.maps.clone(),
+            slots: domain.slots.clone(),
+            tools: domain.tools.clone(),
+        });
+    }
+    for region in &layout.regions {
+        let content = match &region.source {
+            Source::Zero => Content::Zero,
+            Source::Dma => Content::Dma,
+            Source::Snapshot => Content::Snapshot,
+            Source::Provision(name) => {
+                let empty = Vec::new();
+                let data = provisions.get(name).unwrap_or(&empty);
+                ensure!(
+                    data.len() as u64 + 8 <= region.bytes,
+                    "boot-time data \"{name}\": {} bytes don't fit region {} of {} bytes",
+                    data.len(),
+                    region.name,
+                    region.bytes
+                );
+                let first = page_count(&pages);
+                pages.extend_from_slice(&(data.len() as u64).to_le_bytes());
+                pages.extend_from_slice(data);
+                pages.resize((first as u64 * PAGE + region.bytes) as usize, 0);
+                Content::Pages(first)
+            }
+        };
+        plan.regions.push(Region {
+            name: region.name.clone(),
+            bytes: region.bytes,
+            content,
+        });
+    }
+    for table in &layout.tables {
+        plan.tables.push(Table {
+            name: table.name.clone(),
+            radix: table.radix,
+            endpoints: table.endpoints.clone(),
+        });
+    }
+    plan.device = layout
+        .device
+        .map(|(domain, address)| Device { domain, address });
+    let mut image = init::encode(&plan);
+    image.extend_from_slice(&pages);
+    Ok(image)
+}
+
+fn page_count(pages: &[u8]) -> u32 {
+    (pages.len() as u64 / PAGE) as u32
+}
+
+/// Lays a program's bytes out in pages.
+fn segments(program: &Program<'_>, pages: &mut Vec<u8>) -> Result<Vec<Segment>> {
+    let mut list = Vec::new();
+    for segment in &program.segments {
+        let start = segment.address - segment.address % PAGE;
+        let end = (segment.address + segment.memory).next_multiple_of(PAGE);
+        ensure!(
+            start >= PAGE && end <= place::FACTS,
+            "the segment at {:#x} is not below {:#x}",
+            segment.address,
+            place::FACTS
+        );
+        let first = page_count(pages);
+        if !segment.bytes.is_empty() {
+            pages.resize(pages.len() + (segment.address - start) as usize, 0);
+            pages.extend_from_slice(segment.bytes);
+            pages.resize(pages.len().next_multiple_of(PAGE as usize), 0);
+        }
+        let count = page_count(pages) - first;
+        list.push(Segment {
+            address: start,
+            page: first,
+            pages: count,
+            zero_pages: ((end - start) / PAGE) as u32 - count,
+            writable: segment.writable,
+        });
+    }
+    Ok(list)
+}
