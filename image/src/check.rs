@@ -214,6 +214,14 @@ fn windows(description: &Description, domains: &Domains<'_>) -> Result<()> {
     let windows = description.windows.iter().map(|w| w.name.as_str());
     let sources = description.mint_sources.iter().map(|s| s.name.as_str());
     unique(windows.chain(sources), "windows or mint sources")?;
+    for source in &description.mint_sources {
+        let whose = format!("mint source {}", source.name);
+        find(domains, &source.manager, &whose)?;
+        for endpoint in &source.endpoints {
+            let served = find(domains, endpoint, &whose)?;
+            ensure!(served.serves, "{whose}: {endpoint} does not serve");
+        }
+    }
     for window in &description.windows {
         let whose = format!("window {}", window.name);
         let holder = find(domains, &window.holder, &whose)?;
@@ -229,14 +237,6 @@ fn windows(description: &Description, domains: &Domains<'_>) -> Result<()> {
             for endpoint in &source.endpoints {
                 higher(find(domains, endpoint, &whose)?, holder, &whose)?;
             }
-        }
-    }
-    for source in &description.mint_sources {
-        let whose = format!("mint source {}", source.name);
-        find(domains, &source.manager, &whose)?;
-        for endpoint in &source.endpoints {
-            let served = find(domains, endpoint, &whose)?;
-            ensure!(served.serves, "{whose}: {endpoint} does not serve");
         }
     }
     Ok(())

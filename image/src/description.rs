@@ -44,8 +44,10 @@ pub struct Description {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Domain {
-    /// The name of its package.
+    /// Its name.
     pub name: String,
+    /// The package, and the binary in it, that it runs; its name when absent.
+    pub package: Option<String>,
     /// Its thread's priority, 1–254; unequal to all others.
     pub priority: u8,
     /// Stack, guarded on both sides: a number of bytes, or "128K", "2M".

@@ -1,7 +1,7 @@
 //! The programs of the domains and of the root task: built with cargo for a
 //! machine without an operating system, and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,20 +66,20 @@ pub struct Request<'a> {
     pub prefix: &'a Path,
     /// The system description.
     pub system: &'a Path,
-    /// The domains' names; each is a package with a program of that name.
-    pub domains: &'a [String],
+    /// Packages; each has a binary of the same name.
+    pub packages: &'a BTreeSet<String>,
     /// Features of packages besides "guest", as `package/feature`.
     pub features: &'a [String],
 }
 
-/// Builds the programs of the domains and of the root task; by name.
+/// Builds the programs of the domains and of the root task; by package.
 ///
 /// # Errors
 /// When cargo fails (it shows why on standard error), or a program would not
 /// run without an operating system.
 pub fn build(request: &Request<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
     let packages: Vec<&str> = request
-        .domains
+        .packages
         .iter()
         .map(String::as_str)
         .chain([ROOT])

@@ -33,6 +33,8 @@ pub struct Layout {
 pub struct DomainLayout {
     /// Its name.
     pub name: String,
+    /// The package with its program.
+    pub package: String,
     /// Its priority.
     pub priority: u8,
     /// It has an endpoint.
@@ -152,6 +154,7 @@ impl<'a> Builder<'a> {
         for (number, domain) in description.domains.iter().enumerate() {
             let mut placed = DomainLayout {
                 name: domain.name.clone(),
+                package: domain.package.as_ref().unwrap_or(&domain.name).clone(),
                 priority: domain.priority,
                 serves: domain.serves,
                 stack: domain.stack,

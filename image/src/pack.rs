@@ -1,7 +1,7 @@
 //! The finished image: kernel, root task with everything behind it, a bootable
 //! disc, and a list of the parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -65,13 +65,14 @@ pub fn build(options: &Options) -> Result<Image> {
     let default = description::default_path();
     let system = options.system.as_ref().unwrap_or(&default);
     let layout = layout(&description::load(system)?);
-    let domains: Vec<String> = layout.domains.iter().map(|d| d.name.clone()).collect();
-    eprintln!("image: building {} programs", domains.len() + 1);
+    let packages = layout.domains.iter().map(|domain| domain.package.clone());
+    let packages: BTreeSet<String> = packages.collect();
+    eprintln!("image: building {} programs", packages.len() + 1);
     let programs = guest::build(&Request {
         workspace: &options.workspace,
         prefix: &prefix,
         system,
-        domains: &domains,
+        packages: &packages,
         features: &options.features,
     })?;
     fs::create_dir_all(&options.out)?;

@@ -27,7 +27,7 @@ pub fn make(
     let mut pages = Vec::new();
     let mut plan = Plan::default();
     for domain in &layout.domains {
-        let file = programs.get(&domain.name);
+        let file = programs.get(&domain.package);
         let file = file.with_context(|| format!("no program for domain {}", domain.name))?;
         let program = Program::parse(file).with_context(|| format!("program {}", domain.name))?;
         plan.domains.push(Domain {

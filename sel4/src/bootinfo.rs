@@ -32,12 +32,17 @@ impl BootInfo {
     fn word(&self, offset: u64) -> u64 {
         // SAFETY: offsets come from the headers of the running kernel, whose
         // boot information stays mapped; fields may be unaligned.
-        unsafe { self.0.add(offset as usize).cast::<u64>().read_unaligned() }
+        unsafe {
+            self.0
+                .wrapping_add(offset as usize)
+                .cast::<u64>()
+                .read_unaligned()
+        }
     }
 
     fn byte(&self, offset: u64) -> u8 {
         // SAFETY: as in `word`.
-        unsafe { self.0.add(offset as usize).read() }
+        unsafe { self.0.wrapping_add(offset as usize).read() }
     }
 
     fn slots(&self, offset: u64) -> Range<u64> {

@@ -19,9 +19,9 @@ impl MessageInfo {
     /// `extra_caps` capabilities.
     pub const fn new(label: u64, extra_caps: u64, length: usize) -> Self {
         Self(
-            (label & facts::INFO_LABEL_MASK) * facts::INFO_LABEL_UNIT
-                | extra_caps * facts::INFO_EXTRA_CAPS_UNIT
-                | length as u64 * facts::INFO_LENGTH_UNIT,
+            ((label & facts::INFO_LABEL_MASK) * facts::INFO_LABEL_UNIT)
+                | (extra_caps * facts::INFO_EXTRA_CAPS_UNIT)
+                | (length as u64 * facts::INFO_LENGTH_UNIT),
         )
     }
 
@@ -77,14 +77,14 @@ pub fn word(index: usize) -> u64 {
     }
     // SAFETY: the IPC buffer is mapped for the program's life
     // (`set_ipc_buffer`), and the index is below its length.
-    unsafe { message().add(index).read() }
+    unsafe { message().wrapping_add(index).read() }
 }
 
 /// Writes message word `index`; nothing happens behind the end.
 pub fn set_word(index: usize, value: u64) {
     if index < MESSAGE_WORDS {
         // SAFETY: as in `word`.
-        unsafe { message().add(index).write(value) };
+        unsafe { message().wrapping_add(index).write(value) };
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn set_cap(index: usize, cptr: u64) {
         .wrapping_add(facts::BUFFER_CAPS as usize)
         .cast();
     // SAFETY: callers pass at most MESSAGE_CAPS capabilities.
-    unsafe { caps.add(index).write(cptr) };
+    unsafe { caps.wrapping_add(index).write(cptr) };
 }
 
 /// The most bytes in one message.
@@ -106,6 +106,10 @@ pub const MESSAGE_BYTES: usize = MESSAGE_WORDS * 8;
 const fn words(length: usize) -> usize {
     length.div_ceil(8)
 }
+
+/// Set in the label of every message of bytes. The kernel's own answers have
+/// an error number there, which is smaller.
+const BYTES_LABEL: u64 = 1 << 8;
 
 /// Puts bytes (at most [`MESSAGE_BYTES`], the rest is cut off) into the IPC
 /// buffer. The label's low three bits tell how many bytes of the last word
@@ -120,7 +124,12 @@ pub(crate) fn put_bytes(bytes: &[u8]) -> MessageInfo {
     // room for MESSAGE_BYTES; the two don't overlap because nobody holds a
     // reference into the IPC buffer.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), message().cast::<u8>(), length) };
-    MessageInfo::new((words * 8 - length) as u64, 0, words)
+    MessageInfo::new(BYTES_LABEL | (words * 8 - length) as u64, 0, words)
+}
+
+/// Whether `info` is the kernel's own answer: the capability leads nowhere.
+pub(crate) const fn is_refusal(info: MessageInfo) -> bool {
+    info.label() < BYTES_LABEL
 }
 
 /// Takes the bytes of a message out of the IPC buffer into `buffer`, clears
@@ -128,9 +137,9 @@ pub(crate) fn put_bytes(bytes: &[u8]) -> MessageInfo {
 /// makes no sense or `buffer` is too small.
 pub(crate) fn take_bytes(info: MessageInfo, buffer: &mut [u8]) -> Option<usize> {
     let words = info.length();
-    let unused = usize::try_from(info.label()).ok()?;
-    let length = (words * 8).checked_sub(unused)?;
-    let fits = unused < 8 && length <= buffer.len();
+    let unused = (info.label() ^ BYTES_LABEL) as usize;
+    let length = (words * 8).saturating_sub(unused);
+    let fits = unused < 8 && unused <= words * 8 && length <= buffer.len();
     if fits {
         // SAFETY: `length` is at most MESSAGE_BYTES, which the IPC buffer has,
         // and at most what `buffer` has; they don't overlap.

@@ -30,7 +30,7 @@ pub use clock::SystemClock;
 pub use heap::heap_used;
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
-pub use window::{DEAD_BADGE, MintSource, Window};
+pub use window::{MintSource, Window};
 
 use crate::BootInfo;
 use crate::message;

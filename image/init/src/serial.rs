@@ -5,9 +5,9 @@ use sel4::cap::{IOPort, PortWidth};
 use spin::Once;
 
 /// First port of COM1.
-pub const FIRST_PORT: u16 = 0x3f8;
+pub(crate) const FIRST_PORT: u16 = 0x3f8;
 /// Last port of COM1.
-pub const LAST_PORT: u16 = FIRST_PORT + 7;
+pub(crate) const LAST_PORT: u16 = FIRST_PORT + 7;
 
 const DATA: u16 = FIRST_PORT;
 const INTERRUPTS: u16 = FIRST_PORT + 1;
@@ -24,7 +24,7 @@ static PORT: Once<IOPort> = Once::new();
 ///
 /// # Errors
 /// The kernel's: `port` is no capability of COM1.
-pub fn init(port: IOPort) -> Result<(), Error> {
+pub(crate) fn init(port: IOPort) -> Result<(), Error> {
     let byte = |register, value| port.write(register, PortWidth::Byte, value);
     byte(INTERRUPTS, 0)?;
     byte(LINE_CONTROL, 0x80)?;
@@ -37,7 +37,7 @@ pub fn init(port: IOPort) -> Result<(), Error> {
 }
 
 /// Sends bytes; nothing happens before [`init`].
-pub fn write(bytes: &[u8]) {
+pub(crate) fn write(bytes: &[u8]) {
     let Some(port) = PORT.get() else { return };
     for piece in bytes.chunks(FIFO_BYTES) {
         while port

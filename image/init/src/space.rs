@@ -109,8 +109,8 @@ impl Space {
             }
             let slot = resources.make_kept(kind)?;
             let mapped = match kind {
-                // SAFETY: made above, of that kind.
                 ObjectKind::Pdpt => {
+                    // SAFETY: made above, of that kind.
                     let table: Pdpt = unsafe { Cap::from_bits(slot) };
                     table.table_map(&self.vspace, address)
                 }

@@ -46,7 +46,7 @@ impl CNode {
 }
 
 impl CNodeSlot<'_> {
-    fn from_source(&self, source: &CNodeSlot<'_>) -> [u64; 4] {
+    fn with_source(&self, source: &CNodeSlot<'_>) -> [u64; 4] {
         [
             self.index,
             u64::from(self.depth),
@@ -60,7 +60,7 @@ impl CNodeSlot<'_> {
     /// # Errors
     /// The kernel's: this slot is in use, or the source is empty.
     pub fn copy(&self, source: &CNodeSlot<'_>, rights: Rights) -> Result<(), Error> {
-        let [a, b, c, d] = self.from_source(source);
+        let [a, b, c, d] = self.with_source(source);
         let words = [a, b, c, d, generation::rights_word(rights)];
         self.cnode
             .invoke(facts::CNODE_COPY, &[source.cnode.bits()], words)
@@ -78,7 +78,7 @@ impl CNodeSlot<'_> {
         rights: Rights,
         data: MintData,
     ) -> Result<(), Error> {
-        let [a, b, c, d] = self.from_source(source);
+        let [a, b, c, d] = self.with_source(source);
         let words = [a, b, c, d, generation::rights_word(rights), data.word()];
         self.cnode
             .invoke(facts::CNODE_MINT, &[source.cnode.bits()], words)
@@ -90,7 +90,7 @@ impl CNodeSlot<'_> {
     /// # Errors
     /// The kernel's: this slot is in use, or the source is empty.
     pub fn move_from(&self, source: &CNodeSlot<'_>) -> Result<(), Error> {
-        let words = self.from_source(source);
+        let words = self.with_source(source);
         self.cnode
             .invoke(facts::CNODE_MOVE, &[source.cnode.bits()], words)
             .map(drop)
@@ -101,7 +101,7 @@ impl CNodeSlot<'_> {
     /// # Errors
     /// The kernel's: this slot is in use, or the source can't carry `data`.
     pub fn mutate_from(&self, source: &CNodeSlot<'_>, data: MintData) -> Result<(), Error> {
-        let [a, b, c, d] = self.from_source(source);
+        let [a, b, c, d] = self.with_source(source);
         let words = [a, b, c, d, data.word()];
         self.cnode
             .invoke(facts::CNODE_MUTATE, &[source.cnode.bits()], words)

@@ -82,9 +82,9 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> 
     let mut at = 0;
     while count - at >= 8 {
         // SAFETY: eight bytes are left at `left`.
-        let a = unsafe { left.add(at).cast::<u64>().read_unaligned() };
+        let a = unsafe { left.wrapping_add(at).cast::<u64>().read_unaligned() };
         // SAFETY: eight bytes are left at `right`.
-        let b = unsafe { right.add(at).cast::<u64>().read_unaligned() };
+        let b = unsafe { right.wrapping_add(at).cast::<u64>().read_unaligned() };
         if a != b {
             return if a.swap_bytes() < b.swap_bytes() {
                 -1
@@ -96,9 +96,9 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> 
     }
     while at < count {
         // SAFETY: `at` is below `count`.
-        let a = unsafe { left.add(at).read() };
+        let a = unsafe { left.wrapping_add(at).read() };
         // SAFETY: `at` is below `count`.
-        let b = unsafe { right.add(at).read() };
+        let b = unsafe { right.wrapping_add(at).read() };
         if a != b {
             return i32::from(a) - i32::from(b);
         }
@@ -121,7 +121,7 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i3
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut length = 0;
     // SAFETY: no byte behind the zero byte is read.
-    while unsafe { text.add(length).read_volatile() } != 0 {
+    while unsafe { text.wrapping_add(length).read_volatile() } != 0 {
         length += 1;
     }
     length
@@ -224,11 +224,11 @@ unsafe fn copy_small(to: *mut u8, from: *const u8, count: usize) {
             // SAFETY: `count` is at least the size of the word.
             let head = unsafe { from.cast::<$word>().read_unaligned() };
             // SAFETY: the word ends with the last byte.
-            let tail = unsafe { from.add($last).cast::<$word>().read_unaligned() };
+            let tail = unsafe { from.wrapping_add($last).cast::<$word>().read_unaligned() };
             // SAFETY: as for reading.
             unsafe { to.cast::<$word>().write_unaligned(head) };
             // SAFETY: as for reading.
-            unsafe { to.add($last).cast::<$word>().write_unaligned(tail) };
+            unsafe { to.wrapping_add($last).cast::<$word>().write_unaligned(tail) };
         }};
     }
     match count {
@@ -257,7 +257,7 @@ unsafe fn set_small(to: *mut u8, pattern: u64, count: usize) {
             unsafe { to.cast::<$word>().write_unaligned(pattern as $word) };
             // SAFETY: the word ends with the last byte.
             unsafe {
-                to.add($last)
+                to.wrapping_add($last)
                     .cast::<$word>()
                     .write_unaligned(pattern as $word)
             };

@@ -1,44 +1,44 @@
 //! Leaves no secret behind in registers and on the stack.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
 use ipc::boot::place;
 
 /// Zeroes `bytes` of the unused stack below the caller's frame, or all of it
 /// when there is less. A handshake used 34 KB at most when measured.
-#[inline(never)]
 pub fn scrub_stack(bytes: usize) {
-    let bottom = place::STACK as usize;
-    // SAFETY: writes only the part of this thread's stack that is below the
-    // red zone and not in use; the stack starts at `bottom`.
-    unsafe {
-        asm!(
-            "pxor {x}, {x}",
-            "lea {at}, [rsp - 128]",
-            "and {at}, -64",
-            "mov {end}, {at}",
-            "sub {end}, {bytes}",
-            "jb 3f",
-            "cmp {end}, {bottom}",
-            "jae 4f",
-            "3:",
-            "mov {end}, {bottom}",
-            "4:",
-            "cmp {at}, {end}",
-            "jbe 6f",
-            "5:",
-            "sub {at}, 64",
-            "movaps [{at}], {x}",
-            "movaps [{at} + 16], {x}",
-            "movaps [{at} + 32], {x}",
-            "movaps [{at} + 48], {x}",
-            "cmp {at}, {end}",
-            "ja 5b",
-            "6:",
-            x = out(xmm_reg) _, at = out(reg) _, end = out(reg) _,
-            bytes = in(reg) bytes & !63, bottom = in(reg) bottom,
-        );
-    }
+    // SAFETY: the root task put this thread's stack there.
+    unsafe { zero_below(place::STACK as usize, bytes) };
+}
+
+/// Zeroes from just below its own return address down to `bytes` bytes less,
+/// or to `bottom`. It has no frame, so nothing in use is below that.
+///
+/// # Safety
+/// `bottom` is the lowest byte of this thread's stack.
+#[unsafe(naked)]
+unsafe extern "C" fn zero_below(bottom: usize, bytes: usize) {
+    naked_asm!(
+        "pxor xmm0, xmm0",
+        "mov rax, rsp",
+        // How much there is, at most `bytes`, in whole blocks of 64.
+        "mov rcx, rax",
+        "sub rcx, rdi",
+        "cmp rcx, rsi",
+        "cmova rcx, rsi",
+        "and rcx, -64",
+        "jz 3f",
+        "2:",
+        "movups [rax - 16], xmm0",
+        "movups [rax - 32], xmm0",
+        "movups [rax - 48], xmm0",
+        "movups [rax - 64], xmm0",
+        "sub rax, 64",
+        "sub rcx, 64",
+        "jnz 2b",
+        "3:",
+        "ret",
+    )
 }
 
 /// Zeroes the vector registers.

@@ -5,7 +5,7 @@ use ipc::channel::Doorbell;
 use ipc::transport::{MAX_MESSAGE, Transport, TransportError};
 
 use crate::cap::{Endpoint, Notification};
-use crate::message::{clear, put_bytes, take_bytes};
+use crate::message::{clear, is_refusal, put_bytes, take_bytes};
 use crate::{MessageInfo, syscall};
 
 const _: () = assert!(MAX_MESSAGE == crate::message::MESSAGE_BYTES);
@@ -125,7 +125,11 @@ impl Transport for Caller {
         let info = put_bytes(request);
         let sent = info.length();
         let answer = syscall::call(self.endpoint.bits(), info);
-        let length = take_bytes(answer, reply).ok_or(TransportError::MalformedReply);
+        let length = take_bytes(answer, reply).ok_or(if is_refusal(answer) {
+            TransportError::Gone
+        } else {
+            TransportError::MalformedReply
+        });
         if sent > answer.length() {
             clear(sent);
         }

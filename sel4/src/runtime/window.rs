@@ -7,11 +7,6 @@
 use crate::Error;
 use crate::cap::{CNode, MintData, Rights};
 
-/// The badge that stands in a slot whose capability was taken back: no server
-/// answers it with anything but a refusal. An empty slot would stop a holder
-/// that calls a moment too late.
-pub const DEAD_BADGE: u64 = ipc::badge::CALL;
-
 /// Unbadged endpoint capabilities that only a manager may mint from.
 #[derive(Debug)]
 pub struct MintSource {
@@ -75,13 +70,12 @@ impl Window {
         )
     }
 
-    /// Takes the capability in slot `index` back: [`DEAD_BADGE`] stands there
-    /// afterwards. The manager's priority is above the holder's, so the holder
-    /// never sees the slot empty.
+    /// Takes the capability in slot `index` back. A call by it gets
+    /// `TransportError::Gone` from then on.
     ///
     /// # Errors
     /// The kernel's: a slot does not exist.
-    pub fn revoke(&self, index: u64, source: &MintSource, endpoint: u64) -> Result<(), Error> {
-        self.install(index, source, endpoint, DEAD_BADGE)
+    pub fn revoke(&self, index: u64) -> Result<(), Error> {
+        self.cnode.slot(index, self.depth).delete()
     }
 }

@@ -1,0 +1,35 @@
+//! One program for all probes: each domain does what its name says.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod device;
+mod forbidden;
+mod permitted;
+
+sel4::entry!(main);
+
+fn main() -> ! {
+    let name = sel4::runtime::boot_facts().name;
+    let length = name.iter().position(|byte| *byte == 0);
+    match length.and_then(|length| name.get(..length)) {
+        Some(b"netstack-server") => device::run(),
+        Some(b"echo") => permitted::echo(),
+        Some(b"caller") => permitted::call(),
+        Some(b"reads-elsewhere") => forbidden::read_elsewhere(),
+        Some(b"writes-its-program") => forbidden::write_program(),
+        Some(b"overflows-its-stack") => forbidden::overflow_stack(),
+        Some(b"calls-an-empty-slot") => forbidden::call_empty_slot(),
+        Some(b"calls-outside-its-cspace") => forbidden::call_outside(),
+        Some(b"reads-a-port") => forbidden::read_port(),
+        Some(b"makes-up-a-system-call") => forbidden::make_up_system_call(),
+        Some(b"invokes-its-cspace") => forbidden::invoke_cspace(),
+        Some(b"panics") => panic!("on purpose"),
+        Some(b"lasts") => sel4::log!("probes done"),
+        _ => sel4::log!("no such probe"),
+    }
+    loop {
+        sel4::runtime::wait_signals();
+    }
+}

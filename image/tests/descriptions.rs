@@ -1,0 +1,297 @@
+//! One bad description per rule, each with the error that it must give.
+
+use image::description::parse;
+use image::layout::layout;
+
+/// A small system that keeps every rule.
+const GOOD: &str = r#"
+[[domain]]
+name = "netstack-server"
+priority = 200
+stack = "64K"
+heap = "64K"
+serves = true
+
+[[domain]]
+name = "keystore-server"
+priority = 190
+stack = "64K"
+heap = "64K"
+serves = true
+
+[[domain]]
+name = "gateway"
+priority = 100
+stack = "64K"
+heap = "64K"
+serves = false
+
+[[call]]
+from = "gateway"
+to = "netstack-server"
+badge = 1
+
+[[channel]]
+name = "bytes"
+between = ["netstack-server", "gateway"]
+slots = 4
+a_to_b_ring = "4K"
+b_to_a_ring = 1024
+
+[[region]]
+name = "keyrings"
+size = "16K"
+provision = "keyrings"
+map = [{ domain = "keystore-server", rights = "r" }]
+
+[[region]]
+name = "dma"
+size = "64K"
+dma = true
+map = [{ domain = "netstack-server", rights = "rw" }]
+
+[[device]]
+name = "nic"
+domain = "netstack-server"
+
+[[window]]
+name = "sessions"
+holder = "gateway"
+manager = "keystore-server"
+slots = 16
+
+[[mint_source]]
+name = "source"
+manager = "keystore-server"
+endpoints = ["netstack-server"]
+"#;
+
+fn error_of(text: &str) -> String {
+    match parse(text) {
+        Ok(_) => "accepted".to_string(),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+/// The good system with one piece of text changed.
+fn changed(from: &str, to: &str) -> String {
+    assert!(
+        GOOD.contains(from),
+        "the table names text that is not there"
+    );
+    error_of(&GOOD.replacen(from, to, 1))
+}
+
+/// The good system with more behind it.
+fn extended(more: &str) -> String {
+    error_of(&format!("{GOOD}\n{more}"))
+}
+
+#[test]
+fn the_good_system_is_accepted() {
+    assert_eq!(error_of(GOOD), "accepted");
+}
+
+#[test]
+fn the_shipped_systems_are_accepted() {
+    for path in ["system.toml", "probe/system.toml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let loaded = image::description::load(&path);
+        assert!(loaded.is_ok(), "{loaded:?}");
+    }
+}
+
+#[test]
+fn every_rule_refuses_the_description_that_breaks_it() {
+    let table = [
+        (
+            changed("name = \"gateway\"", "name = \"keystore-server\""),
+            "two domains are called \"keystore-server\"",
+        ),
+        (
+            changed("name = \"gateway\"", "name = \"Gate way\""),
+            "\"Gate way\": a name has 1 to 31 letters a–z, digits and hyphens",
+        ),
+        (
+            changed("priority = 100", "priority = 190"),
+            "domains keystore-server and gateway have the same priority 190",
+        ),
+        (
+            changed("priority = 100", "priority = 255"),
+            "domain gateway: priority 255 is not in 1 to 254; the monitor has 255",
+        ),
+        (
+            changed("stack = \"64K\"", "stack = 1000"),
+            "domain netstack-server: stack: 1000 bytes is no whole number of 4K pages",
+        ),
+        (
+            changed("to = \"netstack-server\"", "to = \"nobody\""),
+            "call gateway -> nobody: there is no domain \"nobody\"",
+        ),
+        (
+            extended("[[call]]\nfrom = \"netstack-server\"\nto = \"keystore-server\"\nbadge = 1"),
+            "call netstack-server -> keystore-server: priority 190 of keystore-server is not above priority 200 of netstack-server",
+        ),
+        (
+            extended("[[call]]\nfrom = \"netstack-server\"\nto = \"gateway\"\nbadge = 1"),
+            "call netstack-server -> gateway: gateway does not serve",
+        ),
+        (
+            extended("[[call]]\nfrom = \"keystore-server\"\nto = \"netstack-server\"\nbadge = 1"),
+            "call keystore-server -> netstack-server: another caller of netstack-server has the same badge",
+        ),
+        (
+            extended("[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 2"),
+            "call gateway -> netstack-server: this call is described twice",
+        ),
+        (
+            extended("[[signal]]\nfrom = \"gateway\"\nto = \"gateway\""),
+            "signal gateway -> gateway: nobody signals itself",
+        ),
+        (
+            changed("slots = 4", "slots = 0"),
+            "channel bytes: slots must be 1 to 4096",
+        ),
+        (
+            changed("b_to_a_ring = 1024", "b_to_a_ring = 1000"),
+            "channel bytes: a ring of 1000 bytes is no power of two from 64 to 1M",
+        ),
+        (
+            extended(
+                "[[region]]\nname = \"shared\"\nsize = \"4K\"\nmap = [{ domain = \"gateway\", rights = \"rw\" }, { domain = \"keystore-server\", rights = \"rw\" }]",
+            ),
+            "region shared: both gateway and keystore-server may write it; a region has one writer",
+        ),
+        (
+            changed(
+                "map = [{ domain = \"keystore-server\", rights = \"r\" }]",
+                "map = [{ domain = \"keystore-server\", rights = \"r\" }, { domain = \"gateway\", rights = \"r\" }]",
+            ),
+            "region keyrings: keyrings is for keystore-server alone, read-only",
+        ),
+        (
+            changed("rights = \"r\" }]", "rights = \"rw\" }]"),
+            "region keyrings: keyrings is for keystore-server alone, read-only",
+        ),
+        (
+            changed("provision = \"keyrings\"", "provision = \"keys\""),
+            "region keyrings: there is no boot-time data \"keys\"",
+        ),
+        (
+            extended(
+                "[[region]]\nname = \"more\"\nsize = \"4K\"\nprovision = \"keyrings\"\nmap = [{ domain = \"keystore-server\", rights = \"r\" }]",
+            ),
+            "two regions with boot-time data are called \"keyrings\"",
+        ),
+        (
+            changed(
+                "map = [{ domain = \"netstack-server\", rights = \"rw\" }]",
+                "map = [{ domain = \"gateway\", rights = \"rw\" }]",
+            ),
+            "region dma: memory that a device can reach belongs to netstack-server alone, not to gateway",
+        ),
+        (
+            changed(
+                "name = \"nic\"\ndomain = \"netstack-server\"",
+                "name = \"nic\"\ndomain = \"gateway\"",
+            ),
+            "device nic: devices belong to netstack-server alone, not to gateway",
+        ),
+        (
+            changed(
+                "manager = \"keystore-server\"\nslots = 16",
+                "manager = \"gateway\"\nslots = 16",
+            ),
+            "window sessions: priority 100 of gateway is not above priority 100 of gateway",
+        ),
+        (
+            changed("slots = 16", "slots = 12"),
+            "window sessions: 12 slots is no power of two from 2 to 4096",
+        ),
+        (
+            changed(
+                "endpoints = [\"netstack-server\"]",
+                "endpoints = [\"gateway\"]",
+            ),
+            "mint source source: gateway does not serve",
+        ),
+        (
+            changed("heap = \"64K\"", "heap = \"200M\""),
+            "stacks, heaps, channels and regions take 205228 KiB; 114688 KiB are there",
+        ),
+    ];
+    for (given, expected) in table {
+        assert_eq!(given, expected);
+    }
+}
+
+#[test]
+fn a_mapping_can_not_ask_for_execution() {
+    let error = changed("rights = \"rw\" }]", "rights = \"rwx\" }]");
+    assert!(error.contains("unknown variant `rwx`"), "{error}");
+}
+
+#[test]
+fn an_unknown_word_is_refused_with_its_line() {
+    let error = changed("slots = 4", "slots = 4\nslotz = 5");
+    assert!(
+        error.contains("line 32") && error.contains("unknown field `slotz`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_client_number_that_is_none_is_refused() {
+    for badge in ["0", "4096", "\"root\""] {
+        let error = changed("badge = 1", &format!("badge = {badge}"));
+        assert!(error.contains("a badge is a client number"), "{error}");
+    }
+}
+
+#[test]
+fn both_sides_of_a_channel_see_it_mirrored() {
+    let layout = layout(&parse(GOOD).unwrap());
+    let value = |domain: usize| {
+        let constants = &layout.domains[domain].constants;
+        let found = constants.iter().find(|c| c.name == "CHANNEL_BYTES");
+        found.unwrap().value.clone()
+    };
+    assert!(value(0).contains("tx_ring: 4096, rx_ring: 1024"));
+    assert!(value(2).contains("tx_ring: 1024, rx_ring: 4096"));
+}
+
+#[test]
+fn no_two_regions_of_a_domain_touch() {
+    let path = image::description::default_path();
+    let layout = layout(&image::description::load(&path).unwrap());
+    for domain in &layout.domains {
+        let mut ranges: Vec<_> = domain
+            .maps
+            .iter()
+            .map(|map| {
+                let bytes = layout.regions[usize::from(map.region)].bytes;
+                (map.address, map.address + bytes)
+            })
+            .collect();
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
+            assert!(pair[0].1 < pair[1].0, "{}: {pair:x?}", domain.name);
+        }
+        assert!(
+            ranges.iter().all(|(_, end)| *end < 1 << 32),
+            "{}",
+            domain.name
+        );
+    }
+}
+
+#[test]
+fn every_region_has_at_most_one_writer_after_layout() {
+    let path = image::description::default_path();
+    let layout = layout(&image::description::load(&path).unwrap());
+    for number in 0..layout.regions.len() {
+        let writers = layout.domains.iter().flat_map(|domain| &domain.maps);
+        let writers = writers.filter(|map| usize::from(map.region) == number && map.writable);
+        assert!(writers.count() <= 1, "{}", layout.regions[number].name);
+    }
+}
