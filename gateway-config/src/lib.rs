@@ -1,1 +1,85 @@
-//! To be filled.
+//! Reads `gateway.toml` and the key material that it names, and refuses
+//! anything that would not work: before a build, with file, line, reason and
+//! remedy.
+//!
+//! - [`load`] reads and checks; [`Config`] is the result, already in the types
+//!   that the domains read at boot;
+//! - [`Config::provisions`] encodes it, one blob for each domain;
+//! - [`demo`] makes a key ring and a configuration to try things with.
+//!
+//! The private keys are in [`Config`] and in the encoded `keyrings` alone.
+#![forbid(unsafe_code)]
+
+mod chain;
+mod der;
+mod key;
+mod keyring;
+mod listener;
+mod network;
+mod problem;
+mod provision;
+mod words;
+
+pub mod demo;
+
+use std::fs;
+use std::path::Path;
+
+use ipc::provision::{AddressConfig, Keyrings, Listener};
+use time::OffsetDateTime;
+use toml::de::DeTable;
+
+pub use problem::Problem;
+pub use provision::GATEWAY_CLIENT;
+
+use problem::{Complaint, Source};
+use words::Words;
+
+/// A configuration that was checked. No `Debug`: it holds private keys.
+pub struct Config {
+    /// How the system gets its address.
+    pub address: AddressConfig,
+    /// Key rings with distinct labels; each key belongs to its chain.
+    pub keyrings: Keyrings,
+    /// Listeners with distinct names and ports, in the order of the file.
+    pub listeners: Vec<Listener>,
+}
+
+/// Reads the configuration in `file` and what it names, and checks it as of
+/// `now`.
+///
+/// # Errors
+/// The first [`Problem`]; nothing is left half done.
+pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
+    let empty = Source { file, text: "" };
+    let text = fs::read_to_string(file).map_err(|error| {
+        let complaint = Complaint::new(
+            format!("can't be read: {error}"),
+            "name a configuration that is there, or leave --config out for the demo",
+        );
+        empty.problem(0, complaint)
+    })?;
+    let source = Source { file, text: &text };
+    let document = DeTable::parse(&text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let complaint = Complaint::new(
+            format!("not TOML: {}", error.message().replace('\n', ", ")),
+            "see https://toml.io for how it is written",
+        );
+        source.problem(at, complaint)
+    })?;
+    let known = ["network", "keyring", "listener"];
+    let words = Words::new(source, "the file", 0, document.get_ref(), &known)?;
+    let address = match words.optional("network") {
+        Some(word) => network::read(word)?,
+        None => AddressConfig::Dhcp,
+    };
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let keyrings = keyring::read(&words, folder, now)?;
+    let listeners = listener::read(&words, &keyrings)?;
+    Ok(Config {
+        address,
+        keyrings,
+        listeners,
+    })
+}

@@ -1,0 +1,81 @@
+//! From a checked configuration to what each domain reads at boot.
+
+use std::collections::BTreeMap;
+
+use ipc::provision::{
+    Backend, ClientRights, Gateway, Listener, Network, NetworkRights, ShimRights,
+};
+use ipc::tls::{Label, Mode, Role};
+
+use crate::Config;
+
+/// The gateway's number in its badges, as in `image/system.toml`.
+pub const GATEWAY_CLIENT: u16 = 1;
+
+impl Config {
+    /// What the gateway may ask of the network stack: to listen and connect
+    /// where the configuration says, and nowhere else.
+    pub fn network(&self) -> Network {
+        let connect = self.listeners.iter().filter_map(|l| match l.backend {
+            Backend::Connect(address) => Some(address),
+            Backend::Status => None,
+        });
+        Network {
+            address: self.address.clone(),
+            rights: vec![NetworkRights {
+                client: GATEWAY_CLIENT,
+                listen: self.listeners.iter().map(|l| l.port).collect(),
+                connect: distinct(connect),
+            }],
+        }
+    }
+
+    /// What the gateway may ask of the shim: what its listeners need.
+    pub fn shim_rights(&self) -> ShimRights {
+        let each = |f: fn(&Listener) -> Vec<Label>| self.listeners.iter().flat_map(f);
+        let roles = self.listeners.iter().map(|l| l.tls.role);
+        let modes = self.listeners.iter().map(|l| l.tls.mode);
+        ShimRights(vec![ClientRights {
+            client: GATEWAY_CLIENT,
+            keyrings: distinct(each(|l| l.tls.parameters.keyrings.to_vec())),
+            roles: distinct::<Role>(roles),
+            modes: distinct::<Mode>(modes),
+            expose_keys: self.listeners.iter().any(|l| l.tls.parameters.expose_keys),
+        }])
+    }
+
+    /// What the gateway serves.
+    pub fn gateway(&self) -> Gateway {
+        Gateway {
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    /// All of it encoded, by the names in `image/system.toml`. The blob
+    /// `keyrings` has the private keys in it.
+    ///
+    /// # Errors
+    /// None is known: the types can be encoded, and memory is not bounded.
+    pub fn provisions(&self) -> Result<BTreeMap<String, Vec<u8>>, postcard::Error> {
+        Ok(BTreeMap::from([
+            ("keyrings".into(), postcard::to_allocvec(&self.keyrings)?),
+            ("network".into(), postcard::to_allocvec(&self.network())?),
+            ("rights".into(), postcard::to_allocvec(&self.shim_rights())?),
+            (
+                "gateway-config".into(),
+                postcard::to_allocvec(&self.gateway())?,
+            ),
+        ]))
+    }
+}
+
+/// The items without repetition, in the order of their first appearance.
+fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut list = Vec::new();
+    for item in items {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+    list
+}

@@ -1,0 +1,223 @@
+//! Whole files, good and bad.
+
+use std::fs;
+use std::path::Path;
+
+use gateway_config::{Config, Problem, demo, load};
+use ipc::control::Parameters;
+use ipc::keystore::KeyKind;
+use ipc::provision::{AddressConfig, Backend, Keyrings};
+use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Version};
+use ring::rand::SystemRandom;
+use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use time::{Duration, OffsetDateTime};
+
+/// 2027-01-01: the material was made for that day.
+fn test_day() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_798_761_600)
+}
+
+fn load_test(file: &str) -> Result<Config, Problem> {
+    load(Path::new(file), test_day())
+}
+
+/// Loads a file that must be good.
+fn good(file: &str) -> Config {
+    match load_test(file) {
+        Ok(config) => config,
+        Err(problem) => panic!("{problem}"),
+    }
+}
+
+/// `tests/bad/X.toml` must be refused with the text of `tests/bad/X.err`. With
+/// HANDOFF_WRITE_ERR set, the texts are written instead.
+#[test]
+fn each_bad_file_is_refused_with_its_text() {
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir("tests/bad").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        checked += 1;
+        let found = match load(&path, test_day()) {
+            Ok(_) => "accepted\n".to_string(),
+            Err(problem) => format!("{problem}\n"),
+        };
+        let expected = path.with_extension("err");
+        if std::env::var_os("HANDOFF_WRITE_ERR").is_some() {
+            fs::write(&expected, &found).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if found != wanted {
+            wrong.push(format!("expected {wanted}found {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(checked > 60, "{checked} files");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let problem = load_test("tests/bad/nowhere").err().unwrap().to_string();
+    assert!(problem.starts_with("tests/bad/nowhere:1: can't be read: "));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_read() {
+    let config = good("tests/good/issue.toml");
+    let expected = AddressConfig::Static {
+        address: [10, 0, 2, 15].into(),
+        prefix: 24,
+        gateway: Some([10, 0, 2, 2].into()),
+    };
+    assert_eq!(config.address, expected);
+    let [listener] = config.listeners.as_slice() else {
+        panic!("{} listeners", config.listeners.len());
+    };
+    assert_eq!((listener.name.as_str(), listener.port), ("web", 443));
+    assert_eq!(listener.tls.mode, Mode::Autonomous);
+    assert_eq!(listener.tls.handshake_timeout_ms, 10_000);
+    let parameters = &listener.tls.parameters;
+    assert_eq!(&*parameters.versions, [Version::Tls13, Version::Tls12]);
+    assert_eq!(
+        parameters.alpn.first().map(|a| &**a),
+        Some(&b"http/1.1"[..])
+    );
+    assert!(matches!(listener.backend, Backend::Connect(a) if a.port() == 8080));
+    let ring = &config.keyrings.0[0];
+    assert_eq!((ring.chain.len(), ring.trust.len()), (2, 1));
+}
+
+#[test]
+fn every_word_reaches_the_handshake_request() {
+    let config = good("tests/good/everything.toml");
+    assert_eq!(config.address, AddressConfig::Dhcp);
+    let tls = &config.listeners[0].tls;
+    let Parameters {
+        versions,
+        suites,
+        groups,
+        keyrings,
+        peer_authentication,
+        server_name,
+        alpn,
+        segment_size,
+        expose_keys,
+    } = &tls.parameters;
+    assert_eq!(&**versions, [Version::Tls12]);
+    let wanted = [
+        CipherSuite::EcdheRsaAes256GcmSha384,
+        CipherSuite::EcdheEcdsaChaCha20Poly1305Sha256,
+    ];
+    assert_eq!(&**suites, wanted);
+    assert_eq!(&**groups, [Group::Secp384r1, Group::X25519]);
+    assert_eq!(
+        keyrings.iter().map(|l| &**l).collect::<Vec<_>>(),
+        ["rsa", "ecdsa"]
+    );
+    assert_eq!(*peer_authentication, PeerAuthentication::Request);
+    assert_eq!(*server_name, None);
+    assert_eq!(alpn.len(), 2);
+    assert_eq!((*segment_size, *expose_keys), (64, true));
+    assert_eq!(tls.handshake_timeout_ms, 500);
+}
+
+#[test]
+fn the_gateway_gets_no_more_rights_than_its_listeners_need() {
+    let config = good("tests/good/everything.toml");
+    let [network] = config.network().rights.try_into().unwrap();
+    assert_eq!(network.listen, [443, 444]);
+    assert_eq!(network.connect.len(), 1);
+    let [shim] = config.shim_rights().0.try_into().unwrap();
+    let labels: Vec<&str> = shim.keyrings.iter().map(|l| &**l).collect();
+    assert_eq!(labels, ["rsa", "ecdsa"]);
+    assert_eq!(shim.modes, [Mode::Autonomous]);
+    assert!(shim.expose_keys);
+    assert!(!good("tests/good/issue.toml").shim_rights().0[0].expose_keys);
+}
+
+#[test]
+fn every_kind_and_wrapping_of_key_becomes_pkcs8_that_ring_reads() {
+    let random = SystemRandom::new();
+    for (chain, key, kind) in [
+        ("p256", "p256-key", KeyKind::EcdsaP256),
+        ("p256", "p256-sec1", KeyKind::EcdsaP256),
+        ("p384", "p384-key", KeyKind::EcdsaP384),
+        ("p384", "p384-sec1", KeyKind::EcdsaP384),
+        ("ed25519", "ed25519-key", KeyKind::Ed25519),
+        ("rsa2048", "rsa2048-key", KeyKind::Rsa),
+        ("rsa2048", "rsa2048-pkcs1", KeyKind::Rsa),
+    ] {
+        let material = Path::new("tests/material").canonicalize().unwrap();
+        let text = format!(
+            "[[keyring]]\nlabel = \"x\"\nchain = \"{0}/{chain}.pem\"\nkey = \"{0}/{key}.pem\"\n\
+             [[listener]]\nname = \"x\"\nlisten = 1\n\
+             tls = {{ role = \"server\", keyring = \"x\" }}\nbackend = {{ status = true }}\n",
+            material.display()
+        );
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{key}.toml"));
+        fs::write(&file, text).unwrap();
+        let config = load(&file, test_day()).map_err(|p| p.to_string());
+        let config = config.unwrap_or_else(|problem| panic!("{problem}"));
+        let found = config.keyrings.0[0].key.as_ref().unwrap();
+        assert_eq!(found.kind, kind);
+        let der = &found.pkcs8;
+        let p256 = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+        let p384 = &signature::ECDSA_P384_SHA384_ASN1_SIGNING;
+        let usable = match kind {
+            KeyKind::EcdsaP256 => EcdsaKeyPair::from_pkcs8(p256, der, &random).is_ok(),
+            KeyKind::EcdsaP384 => EcdsaKeyPair::from_pkcs8(p384, der, &random).is_ok(),
+            KeyKind::Ed25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).is_ok(),
+            KeyKind::Rsa => RsaKeyPair::from_pkcs8(der).is_ok(),
+        };
+        assert!(usable, "{key}");
+    }
+}
+
+#[test]
+fn what_the_domains_read_is_what_was_configured() {
+    let config = good("tests/good/everything.toml");
+    let blobs = config.provisions().unwrap();
+    let names: Vec<&str> = blobs.keys().map(String::as_str).collect();
+    assert_eq!(names, ["gateway-config", "keyrings", "network", "rights"]);
+    let gateway: ipc::provision::Gateway = postcard::from_bytes(&blobs["gateway-config"]).unwrap();
+    assert_eq!(gateway.listeners, config.listeners);
+    let rings: Keyrings = postcard::from_bytes(&blobs["keyrings"]).unwrap();
+    assert_eq!(rings.0.len(), 3);
+    // A key is in its own blob and nowhere else.
+    let key = &rings.0[1].key.as_ref().unwrap().pkcs8;
+    let part = &key[key.len() - 32..];
+    for (name, blob) in &blobs {
+        let holds = blob.windows(part.len()).any(|window| window == part);
+        assert_eq!(holds, name == "keyrings", "{name}");
+    }
+}
+
+#[test]
+fn the_demo_is_kept_while_it_is_valid_and_made_anew_after() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo");
+    let _ = fs::remove_dir_all(&folder);
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let made = demo::make(&folder, test_day()).unwrap();
+    let config = load(&made.config, test_day()).map_err(|p| p.to_string());
+    let config = config.unwrap_or_else(|problem| panic!("{problem}"));
+    let ports: Vec<u16> = config.listeners.iter().map(|l| l.port).collect();
+    assert_eq!(ports, [demo::STATUS_PORT, demo::FORWARD_PORT]);
+    let first = read("localhost-key.pem");
+    demo::make(&folder, test_day() + Duration::days(300)).unwrap();
+    assert_eq!(read("localhost-key.pem"), first);
+    demo::make(&folder, test_day() + Duration::days(365)).unwrap();
+    assert_ne!(read("localhost-key.pem"), first);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_demo_key_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-mode");
+    demo::make(&folder, test_day()).unwrap();
+    let metadata = fs::metadata(folder.join("localhost-key.pem")).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+}

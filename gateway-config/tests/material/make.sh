@@ -1,0 +1,60 @@
+#!/bin/sh
+# Made the PEM files in this folder, for tests alone (2026, OpenSSL 3.0). The
+# tests read them as of 2027-01-01.
+set -eu
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+
+# issue NAME KEY FROM UNTIL [CA-NAME]: NAME.pem for KEY, by CA-NAME or by itself.
+issue() {
+    openssl req -new -key "$2" -subj "/CN=$1" -out "$work/$1.csr"
+    : >"$work/index"
+    cat >"$work/ca.cnf" <<END
+[ca]
+default_ca = here
+[here]
+database = $work/index
+new_certs_dir = $work
+rand_serial = yes
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+END
+    if [ $# -ge 5 ]; then signer="-cert $5.pem -keyfile $5-key.pem"; else signer="-selfsign -keyfile $2"; fi
+    # shellcheck disable=SC2086
+    openssl ca -batch -notext -config "$work/ca.cnf" -in "$work/$1.csr" -out "$1.pem" \
+        -startdate "$3" -enddate "$4" $signer 2>"$work/log" || { cat "$work/log"; exit 1; }
+}
+now=20260101000000Z
+later=21260101000000Z
+
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ca-key.pem
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out p256-key.pem
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out p384-key.pem
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out p521-key.pem
+openssl genpkey -algorithm ED25519 -out ed25519-key.pem
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa2048-key.pem
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out rsa1024-key.pem
+
+issue ca ca-key.pem $now $later
+for kind in p256 p384 p521 ed25519 rsa2048 rsa1024; do
+    issue $kind $kind-key.pem $now $later ca
+done
+issue expired p256-key.pem $now 20260102000000Z
+issue early p256-key.pem 21000101000000Z $later
+
+# The same keys in the older wrappings.
+openssl ec -in p256-key.pem -out p256-sec1.pem
+openssl ec -in p384-key.pem -no_public -out p384-sec1.pem
+openssl rsa -in rsa2048-key.pem -traditional -out rsa2048-pkcs1.pem
+openssl pkcs8 -topk8 -in p256-key.pem -passout pass:x -out locked-key.pem
+
+cat p256.pem ca.pem >p256-chain.pem
+cat p256.pem p384.pem >wrong-order.pem
+head -c 300 p256.pem >cut.pem
+printf -- '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n' >garbage.pem
+: >empty.pem
+rm ca-key.pem p521-key.pem rsa1024-key.pem
