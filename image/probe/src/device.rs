@@ -63,8 +63,9 @@ fn timer(base: usize, pin: u64, handler: &IrqHandler) {
     let period = read(base, GENERAL_CAPABILITIES) >> 32;
     let routes = read(base, TIMER_0_CONFIGURATION) >> 32;
     log!("timer period {period} fs, pins {routes:#x}");
-    // A comparator in the past would interrupt as soon as the counter runs.
-    write(base, TIMER_0_COMPARATOR, u64::MAX);
+    // A comparator in the past would interrupt as soon as the counter runs; so
+    // does one so far ahead that QEMU's nanoseconds overflow.
+    write(base, TIMER_0_COMPARATOR, 1 << 40);
     // Edge-triggered, one shot, on that pin.
     write(base, TIMER_0_CONFIGURATION, pin << 9 | 1 << 2);
     write(base, GENERAL_CONFIGURATION, 1);

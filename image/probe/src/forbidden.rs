@@ -64,10 +64,10 @@ pub(crate) fn make_up_system_call() {
 }
 
 /// No domain holds a capability of its own CSpace: whatever it tries to delete
-/// a capability with, the kernel refuses. (The fault endpoint is left out: it
-/// takes any message, for the monitor to print.)
+/// a capability with, the kernel refuses. (Left out: the fault endpoint takes any
+/// message, for the monitor to print, and the log's notification any signal.)
 pub(crate) fn invoke_cspace() {
-    let others = (0..64).filter(|number| *number != slot::FAULT);
+    let others = (0..64).filter(|number| ![slot::FAULT, slot::LOG].contains(number));
     let refused = others.into_iter().all(|number| {
         [number, slot::cptr(number)].into_iter().all(|address| {
             // SAFETY: none; the kernel must refuse it.

@@ -102,16 +102,21 @@ fn find(workspace: &Path) -> Result<PathBuf> {
         .args(["metadata", "--format-version", "1", "--locked"])
         .output()?;
     let metadata: serde_json::Value = serde_json::from_str(&output)?;
-    let manifest = metadata["packages"]
-        .as_array()
+    let text = |package: &serde_json::Value, field: &str| {
+        let value = package.get(field).and_then(serde_json::Value::as_str);
+        value.unwrap_or_default().to_string()
+    };
+    let manifest = metadata
+        .get("packages")
+        .and_then(serde_json::Value::as_array)
         .into_iter()
         .flatten()
-        .find(|package| package["name"] == "sel4-sys" && package["version"] == VERSION)
-        .and_then(|package| package["manifest_path"].as_str());
+        .find(|package| text(package, "name") == "sel4-sys" && text(package, "version") == VERSION)
+        .map(|package| text(package, "manifest_path"));
     let Some(manifest) = manifest else {
         bail!("sel4-sys {VERSION} is not in the dependency graph of this workspace");
     };
-    let folder = Path::new(manifest).with_file_name("seL4");
+    let folder = Path::new(&manifest).with_file_name("seL4");
     if !folder.join("Makefile").is_file() {
         bail!("{}: no seL4 source there", folder.display());
     }
