@@ -220,6 +220,16 @@ impl<D: Doorbell> Channel<D> {
         mine.status.store(status.0, Ordering::Release);
     }
 
+    /// Whether the other side has opened `slot` and this side has not followed
+    /// yet.
+    pub fn is_opened(&self, slot: SlotIndex) -> bool {
+        let theirs = self
+            .their_slot(slot)
+            .map_or(0, |s| s.status.load(Ordering::Acquire));
+        let theirs = Status(theirs);
+        theirs.has(Status::OPEN) && theirs.generation() != self.status(slot).generation()
+    }
+
     /// Leaves `slot`: it carries nothing more in this side's direction.
     pub fn close(&mut self, slot: SlotIndex) {
         let Some(mine) = self.my_slot(slot) else {

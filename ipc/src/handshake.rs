@@ -22,11 +22,15 @@ pub enum Directive {
     /// Run a handshake by yourself, on the connection in `slot` of the channel
     /// to the network stack.
     Start {
-        /// Handshake slot: also the slot of the connection, and the place of
-        /// the install capability in the window.
+        /// Handshake slot: also the slot of the connection.
         slot: SlotIndex,
         /// Counts the uses of the slot; repeated in the completion.
         generation: u16,
+        /// The session's slot at the record layer: the place of the install
+        /// capability in the window.
+        session: SlotIndex,
+        /// Counts the uses of the session slot, modulo 4096.
+        session_generation: u16,
         /// Server or client.
         role: Role,
         /// What to agree to and insist on.

@@ -273,8 +273,9 @@ pub type ServerName = Text<253>;
 pub struct TrafficKey {
     /// As long as the AEAD's key.
     pub key: Secret<32>,
-    /// 12 bytes: the nonce base of TLS 1.3 and ChaCha20; for AES-GCM in TLS
-    /// 1.2 the 4 bytes of the salt first, zeros behind.
+    /// 12 bytes: the nonce base of TLS 1.3 and ChaCha20. For AES-GCM in TLS 1.2
+    /// the salt (4 bytes) first; behind it, out: the base of the explicit
+    /// nonce, which the sequence number is XORed into; in: not used.
     pub iv: Secret<12>,
     /// The sequence number of the next record.
     pub sequence: u64,

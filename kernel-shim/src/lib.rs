@@ -1,1 +1,22 @@
-//! To be filled.
+//! The kernel shim: the control invocation.
+//!
+//! **Owns** the tables of handshakes and sessions, and who may use which key
+//! ring. **Called by** applications ([`ipc::control`]). **Calls** the network
+//! stack (who owns a connection) and the record layer (session slots); queues
+//! directives for the offload component and takes its completions. **Must
+//! never** hold a private key, a session key (unless the policy word
+//! `expose_keys` says so for the client that asks), or application data.
+//!
+//! It is meant to stay small: no unsafe code, and no allocation behind the
+//! start but for a peer's certificate.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod rights;
+mod server;
+mod table;
+
+pub use rights::Rights;
+pub use server::{Ports, Server, Windows};

@@ -1,1 +1,30 @@
-//! To be filled.
+//! The offload component: TLS handshakes, away from the network path and from
+//! the keys.
+//!
+//! **Owns** handshakes in progress and their ephemeral secrets, and what a
+//! session needs after its handshake to change keys. **Called by** nobody: the
+//! kernel shim queues directives ([`ipc::handshake`]), the network stack brings
+//! bytes. **Calls** the key store (signatures) and the record layer (keys, by a
+//! capability made for one session). **Must never** hold a long-term private
+//! key or application data.
+//!
+//! The layers: [`Server`] takes directives and events; `handshake` runs one
+//! handshake from record to record; `profile` turns what a request asks for
+//! into a rustls configuration, once for all requests that ask the same;
+//! `keyring` and `signer` reach the key store; `session` changes keys later.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod convert;
+mod handshake;
+mod keyring;
+mod output;
+mod profile;
+mod server;
+mod session;
+mod signer;
+mod time;
+
+pub use server::{Ports, Server, StartError};

@@ -1,0 +1,46 @@
+//! Who may ask for what.
+
+use alloc::vec::Vec;
+
+use ipc::control::{HandshakeError, HandshakeRequest, PolicyError};
+use ipc::provision::{ClientRights, ShimRights};
+
+/// The rights of every client.
+pub struct Rights(Vec<ClientRights>);
+
+impl Rights {
+    /// The rights that the image builder handed over.
+    pub fn new(ShimRights(clients): ShimRights) -> Self {
+        Self(clients)
+    }
+
+    /// Checks a request against the rights of `client`.
+    pub(crate) fn check(
+        &self,
+        client: u16,
+        request: &HandshakeRequest,
+    ) -> Result<(), HandshakeError> {
+        let denied = |what| Err(HandshakeError::Policy(what));
+        let Some(rights) = self.0.iter().find(|rights| rights.client == client) else {
+            return denied(PolicyError::Client);
+        };
+        let asked = &request.parameters;
+        if !rights.roles.contains(&request.role) {
+            return denied(PolicyError::Role);
+        }
+        if !rights.modes.contains(&request.mode) {
+            return denied(PolicyError::Mode);
+        }
+        if !asked
+            .keyrings
+            .iter()
+            .all(|ring| rights.keyrings.contains(ring))
+        {
+            return denied(PolicyError::Keyring);
+        }
+        if asked.expose_keys && !rights.expose_keys {
+            return denied(PolicyError::ExposeKeys);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! rustls' names for things and ours.
+
+use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::secret::Secret;
+use ipc::tls::{Aead, Alert, CipherSuite, Group, TrafficKey, Version};
+use ring::digest;
+use rustls::crypto::ring as provider;
+use rustls::crypto::{SupportedKxGroup, cipher::AeadKey, cipher::Iv};
+use rustls::{
+    AlertDescription, CertificateError, ConnectionTrafficSecrets, Error, InvalidMessage,
+    ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion,
+};
+
+pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
+    match version {
+        Version::Tls12 => &rustls::version::TLS12,
+        Version::Tls13 => &rustls::version::TLS13,
+    }
+}
+
+pub(crate) fn version(version: ProtocolVersion) -> Option<Version> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some(Version::Tls12),
+        ProtocolVersion::TLSv1_3 => Some(Version::Tls13),
+        _ => None,
+    }
+}
+
+pub(crate) fn supported_suite(suite: CipherSuite) -> Option<SupportedCipherSuite> {
+    provider::ALL_CIPHER_SUITES
+        .iter()
+        .copied()
+        .find(|s| u16::from(s.suite()) == suite.number())
+}
+
+pub(crate) fn supported_group(group: Group) -> &'static dyn SupportedKxGroup {
+    match group {
+        Group::Secp256r1 => provider::kx_group::SECP256R1,
+        Group::Secp384r1 => provider::kx_group::SECP384R1,
+        Group::X25519 => provider::kx_group::X25519,
+    }
+}
+
+pub(crate) fn group(group: &dyn SupportedKxGroup) -> Option<Group> {
+    let number = u16::from(group.name());
+    Group::ALL.into_iter().find(|g| g.number() == number)
+}
+
+/// Takes the traffic secret over; rustls zeroizes its own key.
+pub(crate) fn traffic_key(
+    (sequence, secrets): (u64, ConnectionTrafficSecrets),
+) -> Option<TrafficKey> {
+    let (key, iv): (AeadKey, Iv) = match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+        _ => return None,
+    };
+    Some(TrafficKey {
+        key: Secret::from_slice(key.as_ref()).ok()?,
+        iv: Secret::from_slice(iv.as_ref()).ok()?,
+        sequence,
+    })
+}
+
+/// The first 8 bytes of SHA-256 over the key and the part of the nonce base
+/// that both sides derive.
+pub(crate) fn key_check(suite: CipherSuite, key: &TrafficKey) -> [u8; 8] {
+    // RFC 5288 §3: in TLS 1.2 only the salt of AES-GCM is derived.
+    let is_gcm12 = suite.version() == Version::Tls12 && suite.aead() != Aead::ChaCha20Poly1305;
+    let derived = if is_gcm12 { 4 } else { 12 };
+    let iv = key.iv.expose();
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(key.key.expose());
+    context.update(iv.get(..derived).unwrap_or(iv));
+    let digest = context.finish();
+    let mut check = [0; 8];
+    for (to, from) in check.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    check
+}
+
+/// Whose fault an error of rustls is.
+pub(crate) fn blame(error: &Error) -> HandshakeError {
+    match error {
+        Error::AlertReceived(alert) => {
+            HandshakeError::Peer(PeerError::AlertReceived(Alert(u8::from(*alert))))
+        }
+        Error::General(_)
+        | Error::FailedToGetCurrentTime
+        | Error::FailedToGetRandomBytes
+        | Error::EncryptError => HandshakeError::Resource(Resource::Internal),
+        Error::InvalidCertificate(CertificateError::Other(_)) => {
+            HandshakeError::Resource(Resource::Internal)
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            HandshakeError::Peer(PeerError::NotTls)
+        }
+        _ => HandshakeError::Peer(PeerError::AlertSent(alert_for(error))),
+    }
+}
+
+/// The alert in a record that rustls made, if it is one and in plaintext.
+pub(crate) fn plaintext_alert(record: &[u8]) -> Option<Alert> {
+    match record {
+        [21, _, _, 0, 2, _level, description] => Some(Alert(*description)),
+        _ => None,
+    }
+}
+
+/// The alert that RFC 8446 §6.2 names for `error`, for the report; what went
+/// over the wire is rustls' own choice and may have been encrypted.
+fn alert_for(error: &Error) -> Alert {
+    let description = match error {
+        Error::InvalidMessage(e) => AlertDescription::from(*e),
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
+        }
+        Error::DecryptError => AlertDescription::BadRecordMac,
+        Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
+        Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
+        Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
+        Error::InvalidCertificate(e) => AlertDescription::from(e.clone()),
+        Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
+        _ => AlertDescription::HandshakeFailure,
+    };
+    Alert(u8::from(description))
+}

@@ -1,0 +1,286 @@
+//! One handshake, autonomous: rustls driven record by record.
+//!
+//! Records are taken from the ring one at a time, so that rustls never sees a
+//! byte behind the peer's Finished (R32): those stay in the ring for the next
+//! owner of the connection. A handshake that waits for a record holds no
+//! buffer.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
+use ipc::clock::Instant;
+use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::net::TcpPosition;
+use ipc::ring::Misbehaved;
+use ipc::tls::Alert;
+use rustls::Error;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+
+use crate::convert;
+use crate::keyring::Choice;
+use crate::output::Output;
+use crate::profile::Profile;
+
+/// RFC 8446 §5.1: type, version, length.
+const RECORD_HEADER: usize = 5;
+/// RFC 5246 §6.2.3: the longest record on the wire with its header.
+const MAX_RECORD: usize = RECORD_HEADER + (1 << 14) + 2048;
+
+/// Names the session that the handshake is for.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionSlot {
+    pub(crate) slot: SlotIndex,
+    pub(crate) generation: u16,
+}
+
+/// A handshake in progress.
+pub(crate) struct Handshake {
+    pub(crate) generation: u16,
+    pub(crate) session: SessionSlot,
+    pub(crate) expose_keys: bool,
+    pub(crate) first_byte: Option<Instant>,
+    pub(crate) choice: Option<Choice>,
+    connection: Box<UnbufferedServerConnection>,
+    profile: Profile,
+    /// Records that rustls could not finish with yet: parts of one message.
+    incoming: Vec<u8>,
+    output: Output,
+    /// TCP sequence number of the next byte in the ring.
+    rx_next: u32,
+    failure: Option<HandshakeError>,
+}
+
+/// What became of a step.
+pub(crate) enum Step {
+    /// It waits for the peer, or for room.
+    Waiting,
+    /// The peer's Finished was good and all that we had to say is in the ring.
+    Finished,
+    /// It has failed; the alert, if one was due, is in the ring.
+    Failed(HandshakeError),
+}
+
+impl Handshake {
+    pub(crate) fn new(
+        generation: u16,
+        session: SessionSlot,
+        profile: Profile,
+        position: TcpPosition,
+        segment_size: u16,
+        expose_keys: bool,
+    ) -> Result<Self, HandshakeError> {
+        let connection = UnbufferedServerConnection::new(profile.config.clone())
+            .map_err(|_| HandshakeError::Resource(Resource::Internal))?;
+        Ok(Self {
+            generation,
+            session,
+            expose_keys,
+            first_byte: None,
+            choice: None,
+            connection: Box::new(connection),
+            profile,
+            incoming: Vec::new(),
+            output: Output::new(position.tx_next, segment_size),
+            rx_next: position.rx_next,
+            failure: None,
+        })
+    }
+
+    /// Goes as far as bytes and room allow.
+    pub(crate) fn step<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        now: impl Fn() -> Instant,
+    ) -> Step {
+        match self.advance(channel, slot, now) {
+            Ok(step) => step,
+            Err(Misbehaved) => Step::Failed(HandshakeError::Resource(Resource::Internal)),
+        }
+    }
+
+    fn advance<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        now: impl Fn() -> Instant,
+    ) -> Result<Step, Misbehaved> {
+        // Read before the bytes: with END set, none come after those found.
+        let status = channel.peer_status(slot);
+        loop {
+            self.output.flush(channel, slot)?;
+            if !self.output.is_empty() {
+                return Ok(cut_off(status).unwrap_or(Step::Waiting));
+            }
+            if let Some(failure) = self.failure {
+                return Ok(Step::Failed(failure));
+            }
+            if !self.is_handshaking() {
+                return Ok(Step::Finished);
+            }
+            let taken = self.take_record(channel, slot)?;
+            if taken == 0 {
+                return Ok(cut_off(status).unwrap_or(Step::Waiting));
+            }
+            self.first_byte.get_or_insert_with(&now);
+            self.rx_next = self.rx_next.wrapping_add(taken);
+            self.process();
+        }
+    }
+
+    /// Where the TCP connection stands behind the handshake.
+    pub(crate) fn position(&self) -> TcpPosition {
+        TcpPosition {
+            tx_next: self.output.next(),
+            rx_next: self.rx_next,
+        }
+    }
+
+    /// The finished connection.
+    pub(crate) fn into_connection(self) -> UnbufferedServerConnection {
+        *self.connection
+    }
+
+    /// The connection, to ask what was agreed on.
+    pub(crate) fn connection(&self) -> &UnbufferedServerConnection {
+        &self.connection
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Moves one whole record from the ring behind `incoming`. A header that
+    /// can't be one moves alone: rustls has the right answer to it.
+    fn take_record<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<u32, Misbehaved> {
+        let mut header = [0; RECORD_HEADER];
+        if channel.peek(slot, 0, &mut header)? < RECORD_HEADER {
+            return Ok(0);
+        }
+        let [kind, major, _, high, low] = header;
+        let length = RECORD_HEADER + usize::from(u16::from_be_bytes([high, low]));
+        let plausible = (20..=24).contains(&kind) && major == 3 && length <= MAX_RECORD;
+        let length = if plausible { length } else { RECORD_HEADER };
+        if channel.readable(slot)? < length {
+            return Ok(0);
+        }
+        let start = self.incoming.len();
+        self.incoming.resize(start + length, 0);
+        let to = self.incoming.get_mut(start..).unwrap_or_default();
+        channel.read(slot, to)?;
+        Ok(u32::try_from(length).unwrap_or(0))
+    }
+
+    /// Lets rustls work through `incoming` until it wants another record.
+    fn process(&mut self) {
+        loop {
+            let UnbufferedStatus { discard, state } =
+                self.connection.process_tls_records(&mut self.incoming);
+            let goes_on = match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let start = self.output.buffer().len();
+                    let encoded = encode(self.output.buffer(), |room| data.encode(room));
+                    let record = self.output.buffer().get(start..).unwrap_or_default();
+                    self.failure = self.failure.map(|cause| as_sent(cause, record));
+                    encoded
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    true
+                }
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => false,
+                // Early data is never offered; application data and closure
+                // can't come before Finished was good.
+                Ok(_) => {
+                    self.fail(HandshakeError::Peer(PeerError::AlertSent(
+                        Alert::UNEXPECTED_MESSAGE,
+                    )));
+                    false
+                }
+                Err(error) => self.note(&error),
+            };
+            self.incoming.drain(..discard.min(self.incoming.len()));
+            if !goes_on {
+                break;
+            }
+        }
+        if let Some(choice) = self.profile.resolver.take_choice() {
+            self.choice = Some(choice);
+        }
+        if self.incoming.is_empty() {
+            self.incoming = Vec::new();
+        }
+    }
+
+    /// The first error counts; rustls then still has the alert to encode, and
+    /// repeats the error behind it.
+    fn note(&mut self, error: &Error) -> bool {
+        let first = self.failure.is_none();
+        if first {
+            self.fail(convert::blame(error));
+            self.incoming.clear();
+        }
+        first
+    }
+
+    fn fail(&mut self, failure: HandshakeError) {
+        self.failure.get_or_insert(failure);
+    }
+}
+
+/// The cause with the alert that really went out, if `record` is it.
+fn as_sent(cause: HandshakeError, record: &[u8]) -> HandshakeError {
+    match (cause, convert::plaintext_alert(record)) {
+        (HandshakeError::Peer(PeerError::AlertSent(_)), Some(alert)) => {
+            HandshakeError::Peer(PeerError::AlertSent(alert))
+        }
+        _ => cause,
+    }
+}
+
+/// What the network stack's status means for a handshake that has nothing left
+/// to do with the bytes it has.
+fn cut_off(status: Status) -> Option<Step> {
+    if status.has(Status::REFUSED) {
+        return Some(Step::Failed(HandshakeError::Resource(Resource::Internal)));
+    }
+    let cause = if status.has(Status::DEADLINE) {
+        PeerError::Deadline
+    } else if status.has(Status::RESET) || status.has(Status::END) {
+        PeerError::Closed
+    } else {
+        return None;
+    };
+    Some(Step::Failed(HandshakeError::Peer(cause)))
+}
+
+/// Appends what rustls encodes; false when it can't.
+fn encode(
+    buffer: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> bool {
+    let start = buffer.len();
+    let needed = match write(&mut []) {
+        Ok(written) => written,
+        Err(EncodeError::InsufficientSize(size)) => size.required_size,
+        Err(EncodeError::AlreadyEncoded) => return false,
+    };
+    buffer.resize(start + needed, 0);
+    let room = buffer.get_mut(start..).unwrap_or_default();
+    match write(room) {
+        Ok(written) => {
+            buffer.truncate(start + written);
+            true
+        }
+        Err(_) => {
+            buffer.truncate(start);
+            false
+        }
+    }
+}

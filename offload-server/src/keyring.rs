@@ -1,0 +1,165 @@
+//! Key rings as the offload component sees them: chains and trust anchors,
+//! fetched once from the key store, and keys that stay there.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use ipc::bounded::Text;
+use ipc::keystore::{Answer, CertificateList, KeyKind, KeyringIndex, MAX_PART, Request};
+use ipc::tls::{Label, ServerName as Name};
+use ipc::transport::Transport;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use spin::Mutex;
+
+use crate::signer::{KeystoreClient, RemoteKey, can_sign};
+
+/// A key ring without its key.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    pub(crate) label: Label,
+    pub(crate) kind: Option<KeyKind>,
+    pub(crate) trust: Vec<CertificateDer<'static>>,
+    /// Chain and key, for rings that can be shown.
+    identity: Option<Arc<CertifiedKey>>,
+}
+
+/// Fetches every key ring; `None` when the key store does not answer as it
+/// should.
+pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
+    keystore: &Arc<KeystoreClient<T>>,
+) -> Option<Vec<Arc<Keyring>>> {
+    let mut keyrings = Vec::new();
+    for index in 0..=u8::MAX {
+        let keyring = KeyringIndex(index);
+        let Ok(Answer::Keyring {
+            label,
+            key,
+            chain,
+            trust,
+        }) = keystore.call(&Request::Keyring(keyring)).ok()?
+        else {
+            break;
+        };
+        let list = |from, count| {
+            (0..count)
+                .map(|index| certificate(keystore, keyring, from, index))
+                .collect::<Option<Vec<_>>>()
+        };
+        let chain = list(CertificateList::Chain, chain)?;
+        let trust = list(CertificateList::Trust, trust)?;
+        let identity = key.map(|kind| {
+            let key = RemoteKey {
+                keystore: keystore.clone(),
+                keyring,
+                kind,
+            };
+            Arc::new(CertifiedKey::new(chain, Arc::new(key)))
+        });
+        keyrings.push(Arc::new(Keyring {
+            label,
+            kind: key,
+            trust,
+            identity,
+        }));
+    }
+    Some(keyrings)
+}
+
+fn certificate<T: Transport>(
+    keystore: &KeystoreClient<T>,
+    keyring: KeyringIndex,
+    from: CertificateList,
+    index: u8,
+) -> Option<CertificateDer<'static>> {
+    let mut der = Vec::new();
+    loop {
+        let request = Request::Certificate {
+            keyring,
+            from,
+            index,
+            offset: u16::try_from(der.len()).ok()?,
+        };
+        let Ok(Answer::Part(part)) = keystore.call(&request).ok()? else {
+            return None;
+        };
+        der.extend_from_slice(&part);
+        if part.len() < MAX_PART {
+            return Some(der.into());
+        }
+    }
+}
+
+/// Chooses among the rings of a request by the name that the client asks for
+/// (RFC 6066 §3) and the signatures that it can check; the first ring is the
+/// default.
+pub(crate) struct Resolver {
+    keyrings: Vec<Arc<Keyring>>,
+    /// The last choice; rustls does not tell it.
+    chosen: Mutex<Option<Choice>>,
+}
+
+/// Which ring was chosen, and for what name.
+pub(crate) struct Choice {
+    pub(crate) keyring: Label,
+    pub(crate) server_name: Option<Name>,
+}
+
+impl Resolver {
+    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>) -> Self {
+        Self {
+            keyrings,
+            chosen: Mutex::new(None),
+        }
+    }
+
+    /// The choice made since the last call, if one was. One thread runs all
+    /// handshakes, so asking behind each step tells whose it was.
+    pub(crate) fn take_choice(&self) -> Option<Choice> {
+        self.chosen.lock().take()
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resolver({} key rings)", self.keyrings.len())
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let usable = || {
+            self.keyrings.iter().filter(|ring| {
+                ring.kind
+                    .is_some_and(|kind| can_sign(kind, hello.signature_schemes()))
+            })
+        };
+        let named = || {
+            let name = ServerName::try_from(hello.server_name()?).ok()?;
+            usable().find(|ring| ring.is_valid_for(&name))
+        };
+        let ring = match self.keyrings.len() {
+            1 => usable().next(),
+            _ => named().or_else(|| usable().next()),
+        }?;
+        *self.chosen.lock() = Some(Choice {
+            keyring: ring.label.clone(),
+            server_name: hello
+                .server_name()
+                .and_then(|name| Text::from_text(name).ok()),
+        });
+        ring.identity.clone()
+    }
+}
+
+impl Keyring {
+    /// Whether the end-entity certificate names `name`.
+    fn is_valid_for(&self, name: &ServerName<'_>) -> bool {
+        self.identity
+            .as_ref()
+            .and_then(|identity| webpki::EndEntityCert::try_from(identity.cert.first()?).ok())
+            .is_some_and(|cert| cert.verify_is_valid_for_subject_name(name).is_ok())
+    }
+}

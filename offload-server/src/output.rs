@@ -1,0 +1,106 @@
+//! Bytes on their way to the network stack, cut into segments (R8).
+
+use alloc::vec::Vec;
+
+use ipc::channel::{Channel, Doorbell, SlotIndex};
+use ipc::net::SegmentHeader;
+use ipc::ring::Misbehaved;
+
+/// What rustls wrote and the ring did not take yet.
+pub(crate) struct Output {
+    pending: Vec<u8>,
+    /// Bytes of `pending` that have gone already.
+    sent: usize,
+    /// TCP sequence number of the next byte.
+    next: u32,
+    segment_size: u16,
+}
+
+impl Output {
+    pub(crate) fn new(next: u32, segment_size: u16) -> Self {
+        Self {
+            pending: Vec::new(),
+            sent: 0,
+            next,
+            segment_size,
+        }
+    }
+
+    /// Where rustls writes: bytes appended here are sent in order.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.pending
+    }
+
+    /// TCP sequence number of the next byte.
+    pub(crate) fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Whether everything has gone.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.pending.len()
+    }
+
+    /// Puts as many whole segments into the ring as it has room for.
+    pub(crate) fn flush<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<(), Misbehaved> {
+        loop {
+            let rest = self.pending.get(self.sent..).unwrap_or_default();
+            let segment = rest.get(..usize::from(self.segment_size)).unwrap_or(rest);
+            let Some(length) = u16::try_from(segment.len()).ok().filter(|n| *n > 0) else {
+                self.pending.clear();
+                self.sent = 0;
+                return Ok(());
+            };
+            if channel.writable(slot)? < SegmentHeader::SIZE + segment.len() {
+                return Ok(());
+            }
+            let header = SegmentHeader {
+                sequence: self.next,
+                length,
+            };
+            channel.write(slot, &header.to_bytes())?;
+            channel.write(slot, segment)?;
+            self.sent += segment.len();
+            self.next = self.next.wrapping_add(u32::from(length));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::channel::local::{Silent, pair};
+
+    use super::*;
+
+    #[test]
+    fn segments_are_no_longer_than_asked_and_numbered_on() {
+        let (mut offload, mut net) = pair(1, 128, 64, Silent, Silent);
+        net.open(0);
+        offload.follow(0);
+        let mut output = Output::new(u32::MAX - 10, 30);
+        let bytes: Vec<u8> = (0..200).collect();
+        output.buffer().extend_from_slice(&bytes);
+        let mut next = u32::MAX - 10;
+        let mut received = Vec::new();
+        while received.len() < bytes.len() {
+            output.flush(&mut offload, 0).unwrap();
+            let mut header = [0; SegmentHeader::SIZE];
+            assert_eq!(net.read(0, &mut header), Ok(SegmentHeader::SIZE));
+            let header = SegmentHeader::from_bytes(header);
+            assert_eq!(header.sequence, next);
+            assert!(header.length > 0 && header.length <= 30);
+            let mut segment = vec![0; usize::from(header.length)];
+            assert_eq!(net.read(0, &mut segment), Ok(segment.len()));
+            next = next.wrapping_add(u32::from(header.length));
+            received.extend(segment);
+        }
+        assert_eq!(received, bytes);
+        assert_eq!(output.next(), next);
+        output.flush(&mut offload, 0).unwrap();
+        assert!(output.is_empty());
+    }
+}

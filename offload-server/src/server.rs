@@ -1,0 +1,384 @@
+//! Takes directives and events, runs handshakes, reports completions.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ipc::bounded::Bytes;
+use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
+use ipc::clock::Clock;
+use ipc::control::{
+    Established, HandshakeError, Parameters, PeerError, PeerIdentity, RequestError, Resource,
+};
+use ipc::handshake::{Completion, CompletionQueue, Directive};
+use ipc::net::TcpPosition;
+use ipc::record::{PostHandshakeInbox, Record, Request};
+use ipc::stats;
+use ipc::tls::{CipherSuite, Role};
+use ipc::transport::{Client, Transport};
+use ring::digest;
+
+use crate::convert;
+use crate::handshake::{Handshake, SessionSlot, Step};
+use crate::keyring;
+use crate::profile::Profiles;
+use crate::session::Sessions;
+use crate::signer::KeystoreClient;
+use crate::time::SystemTime;
+
+/// The capabilities of the offload component.
+pub struct Ports<'a, N, S, R, K, W> {
+    /// Connections in handshake; its slots are the handshake slots.
+    pub net: Channel<N>,
+    /// Directives in, completions out.
+    pub shim: CompletionQueue<S>,
+    /// What sessions need after their handshake.
+    pub record: PostHandshakeInbox<R>,
+    /// The key store.
+    pub keystore: Client<ipc::keystore::Keystore, K>,
+    /// The install capability that the shim minted for a session slot.
+    pub install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
+    /// Session slots at the record layer.
+    pub session_slots: u16,
+    /// Counters.
+    pub stats: &'a stats::Page,
+}
+
+/// The key store did not answer as it should; there is nothing to offload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartError;
+
+/// The offload component.
+pub struct Server<'a, N, S, R, W, C> {
+    net: Channel<N>,
+    shim: CompletionQueue<S>,
+    record: PostHandshakeInbox<R>,
+    install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
+    profiles: Profiles,
+    handshakes: Vec<Option<Box<Handshake>>>,
+    sessions: Sessions,
+    clock: C,
+    stats: &'a stats::Page,
+    /// The shim's queue can't be read any more.
+    shim_broken: bool,
+}
+
+impl<'a, N, S, R, W, C> Server<'a, N, S, R, W, C>
+where
+    N: Doorbell,
+    S: Doorbell,
+    R: Doorbell,
+    W: Transport,
+    C: Clock + Clone + Send + Sync + 'static,
+{
+    /// Fetches the key rings and is ready for directives.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new<K: Transport + Send + Sync + 'static>(
+        ports: Ports<'a, N, S, R, K, W>,
+        clock: C,
+    ) -> Result<Self, StartError> {
+        let keystore: Arc<KeystoreClient<K>> = Arc::new(ports.keystore);
+        let keyrings = keyring::fetch(&keystore).ok_or(StartError)?;
+        let time = Arc::new(SystemTime(clock.clone()));
+        let slots = ports.net.slots();
+        Ok(Self {
+            net: ports.net,
+            shim: ports.shim,
+            record: ports.record,
+            install: ports.install,
+            profiles: Profiles::new(keyrings, time),
+            handshakes: (0..slots).map(|_| None).collect(),
+            sessions: Sessions::new(ports.session_slots),
+            clock,
+            stats: ports.stats,
+            shim_broken: false,
+        })
+    }
+
+    /// Does all there is to do, then returns; call it at each wake-up. True if
+    /// a secret may have been on the stack.
+    pub fn run(&mut self) -> bool {
+        self.stats.add(stats::offload::WAKEUPS, 1);
+        let mut touched_secrets = false;
+        self.take_directives();
+        while let Some(event) = self.net.next_event() {
+            if let Event::Slot(slot) = event {
+                touched_secrets |= self.step(slot);
+            }
+        }
+        while let Some(asked) = self.record.receive() {
+            let Ok(asked) = asked else { break };
+            touched_secrets = true;
+            self.post_handshake(&asked);
+        }
+        self.net.flush();
+        self.shim.flush();
+        touched_secrets
+    }
+
+    fn take_directives(&mut self) {
+        while !self.shim_broken {
+            let Some(directive) = self.shim.receive() else {
+                return;
+            };
+            match directive {
+                Ok(Directive::Start {
+                    slot,
+                    generation,
+                    session,
+                    session_generation,
+                    role,
+                    parameters,
+                    position,
+                }) => {
+                    let session = SessionSlot {
+                        slot: session,
+                        generation: session_generation,
+                    };
+                    self.stats.add(stats::offload::STARTED, 1);
+                    self.net.follow(slot);
+                    match self.start(generation, session, role, &parameters, position) {
+                        Ok(handshake) => {
+                            if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
+                                *place = Some(Box::new(handshake));
+                            }
+                            self.stats
+                                .set(stats::offload::IN_PROGRESS, self.in_progress());
+                            // The peer may have spoken already.
+                            self.step(slot);
+                        }
+                        Err(error) => self.fail(slot, generation, error),
+                    }
+                }
+                Ok(Directive::Cancel { slot, generation }) => {
+                    let place = self.handshakes.get_mut(usize::from(slot));
+                    let meant = place.and_then(|p| p.take_if(|h| h.generation == generation));
+                    if meant.is_some() {
+                        self.fail(slot, generation, HandshakeError::Cancelled);
+                    }
+                }
+                Ok(Directive::Forget { session }) => self.sessions.forget(session),
+                Err(ipc::queue::ReceiveError::Malformed) => {}
+                Err(ipc::queue::ReceiveError::Broken) => self.shim_broken = true,
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        generation: u16,
+        session: SessionSlot,
+        role: Role,
+        parameters: &Parameters,
+        position: TcpPosition,
+    ) -> Result<Handshake, HandshakeError> {
+        if role != Role::Server {
+            return Err(HandshakeError::Request(RequestError::Unsupported));
+        }
+        if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
+            return Err(HandshakeError::Request(RequestError::SegmentSize));
+        }
+        let profile = self.profiles.server(parameters)?;
+        Handshake::new(
+            generation,
+            session,
+            profile,
+            position,
+            parameters.segment_size,
+            parameters.expose_keys,
+        )
+    }
+
+    /// Goes on with the handshake in `slot`; true if it ended.
+    fn step(&mut self, slot: SlotIndex) -> bool {
+        let place = usize::from(slot);
+        let Some(handshake) = self.handshakes.get_mut(place).and_then(Option::as_mut) else {
+            return false;
+        };
+        let step = handshake.step(&mut self.net, slot, || self.clock.now());
+        let generation = handshake.generation;
+        match step {
+            Step::Waiting => false,
+            Step::Failed(error) => {
+                self.forget(slot);
+                self.fail(slot, generation, error);
+                true
+            }
+            Step::Finished => {
+                if let Some(handshake) = self.forget(slot) {
+                    match self.establish(*handshake) {
+                        Ok((established, certificate)) => {
+                            self.stats.add(stats::offload::FINISHED, 1);
+                            self.net.close(slot);
+                            self.complete(&Completion::Established {
+                                slot,
+                                generation,
+                                established,
+                                peer_certificate: certificate,
+                            });
+                        }
+                        Err(error) => self.fail(slot, generation, error),
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    fn forget(&mut self, slot: SlotIndex) -> Option<Box<Handshake>> {
+        let handshake = self.handshakes.get_mut(usize::from(slot))?.take();
+        self.stats
+            .set(stats::offload::IN_PROGRESS, self.in_progress());
+        handshake
+    }
+
+    fn in_progress(&self) -> u64 {
+        let started = self.stats.read(stats::offload::STARTED);
+        let over =
+            self.stats.read(stats::offload::FINISHED) + self.stats.read(stats::offload::FAILED);
+        started.saturating_sub(over)
+    }
+
+    /// Installs the keys and tells what was agreed on.
+    fn establish(
+        &mut self,
+        mut handshake: Handshake,
+    ) -> Result<(Established, Bytes<{ ipc::handshake::MAX_PEER_CERTIFICATE }>), HandshakeError>
+    {
+        const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
+        let choice = handshake.choice.take().ok_or(INTERNAL)?;
+        let connection = handshake.connection();
+        let suite = connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())))
+            .ok_or(INTERNAL)?;
+        let version = connection
+            .protocol_version()
+            .and_then(convert::version)
+            .ok_or(INTERNAL)?;
+        let group = connection
+            .negotiated_key_exchange_group()
+            .and_then(convert::group);
+        let alpn = connection
+            .alpn_protocol()
+            .and_then(|name| Bytes::from_slice(name).ok());
+        let (peer, certificate) = peer(connection.peer_certificates())?;
+        let tcp = handshake.position();
+        let first_byte = handshake.first_byte.unwrap_or(self.clock.now());
+        let session = handshake.session;
+        let expose_keys = handshake.expose_keys;
+
+        let (secrets, kernel) = handshake
+            .into_connection()
+            .dangerous_into_kernel_connection()
+            .map_err(|_| INTERNAL)?;
+        let tx = convert::traffic_key(secrets.tx).ok_or(INTERNAL)?;
+        let rx = convert::traffic_key(secrets.rx).ok_or(INTERNAL)?;
+        let sequence = (tx.sequence, rx.sequence);
+        let key_check = (
+            convert::key_check(suite, &tx),
+            convert::key_check(suite, &rx),
+        );
+        let keys = match expose_keys {
+            true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
+            false => None,
+        };
+        match (self.install)(session.slot).call(&Request::Install { suite, tx, rx }) {
+            Ok(Ok(())) => {}
+            _ => return Err(INTERNAL),
+        }
+        if version == ipc::tls::Version::Tls13 {
+            self.sessions.keep(session, kernel);
+        }
+        let established = Established {
+            version,
+            suite,
+            group,
+            sequence,
+            key_check,
+            keys,
+            peer,
+            alpn,
+            server_name: choice.server_name,
+            keyring: choice.keyring,
+            resumed: false,
+            tcp,
+            first_byte,
+            installed: self.clock.now(),
+        };
+        Ok((established, certificate))
+    }
+
+    /// Ends what was said to the peer, and reports.
+    fn fail(&mut self, slot: SlotIndex, generation: u16, error: HandshakeError) {
+        self.stats.add(stats::offload::FAILED, 1);
+        self.stats
+            .set(stats::offload::IN_PROGRESS, self.in_progress());
+        self.net.set_status(slot, Status::END);
+        self.complete(&Completion::Failed {
+            slot,
+            generation,
+            error,
+        });
+    }
+
+    fn complete(&mut self, completion: &Completion) {
+        // The queue has room for a completion of every handshake slot, and
+        // there is one completion for each start.
+        if self.shim.send(completion).is_err() {
+            self.shim_broken = true;
+        }
+    }
+
+    fn post_handshake(&mut self, asked: &ipc::record::PostHandshake) {
+        use ipc::record::PostHandshake::{Message, RekeyDue};
+        self.stats.add(stats::offload::POST_HANDSHAKE, 1);
+        let (Message { slot, .. } | RekeyDue { slot, .. }) = asked;
+        if let Some(request) = self.sessions.answer(asked) {
+            // A session that ended meanwhile refuses: nothing to do.
+            let _ = (self.install)(*slot).call(&request);
+        }
+    }
+}
+
+type Certificates<'a> = Option<&'a [rustls::pki_types::CertificateDer<'static>]>;
+
+/// The peer's validated end-entity certificate.
+#[allow(clippy::type_complexity, reason = "two parts of one report")]
+fn peer(
+    chain: Certificates<'_>,
+) -> Result<
+    (
+        Option<PeerIdentity>,
+        Bytes<{ ipc::handshake::MAX_PEER_CERTIFICATE }>,
+    ),
+    HandshakeError,
+> {
+    let Some(certificate) = chain.and_then(<[_]>::first) else {
+        return Ok((None, Bytes::new()));
+    };
+    let too_long = HandshakeError::Peer(PeerError::AlertSent(ipc::tls::Alert(43)));
+    let bytes = Bytes::from_slice(certificate).map_err(|_| too_long)?;
+    let mut fingerprint = [0; 32];
+    let digest = digest::digest(&digest::SHA256, certificate);
+    for (to, from) in fingerprint.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    let certificate_len = u16::try_from(bytes.len()).map_err(|_| too_long)?;
+    let identity = PeerIdentity {
+        fingerprint,
+        certificate_len,
+    };
+    Ok((Some(identity), bytes))
+}
+
+fn copy(key: &ipc::tls::TrafficKey) -> Option<ipc::tls::TrafficKey> {
+    use ipc::secret::Secret;
+    Some(ipc::tls::TrafficKey {
+        key: Secret::from_slice(key.key.expose()).ok()?,
+        iv: Secret::from_slice(key.iv.expose()).ok()?,
+        sequence: key.sequence,
+    })
+}

@@ -1,0 +1,115 @@
+//! What sessions need after their handshake (R33): changing keys.
+
+use alloc::vec::Vec;
+
+use ipc::bounded::Bytes;
+use ipc::channel::SlotIndex;
+use ipc::record::{PostHandshake, Request};
+use ipc::tls::Alert;
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+
+use crate::convert;
+use crate::handshake::SessionSlot;
+
+/// RFC 8446 §4.6.3.
+const KEY_UPDATE: u8 = 24;
+const UPDATE_NOT_REQUESTED: u8 = 0;
+const UPDATE_REQUESTED: u8 = 1;
+
+struct Session {
+    generation: u16,
+    secrets: KernelConnection<ServerConnectionData>,
+}
+
+/// Established TLS 1.3 sessions, by their slot at the record layer.
+pub(crate) struct Sessions(Vec<Option<Session>>);
+
+impl Sessions {
+    pub(crate) fn new(slots: u16) -> Self {
+        Self((0..slots).map(|_| None).collect())
+    }
+
+    /// Keeps the secrets of a session; a session of the same slot is over.
+    pub(crate) fn keep(
+        &mut self,
+        session: SessionSlot,
+        secrets: KernelConnection<ServerConnectionData>,
+    ) {
+        if let Some(place) = self.0.get_mut(usize::from(session.slot)) {
+            *place = Some(Session {
+                generation: session.generation,
+                secrets,
+            });
+        }
+    }
+
+    /// Forgets a session's secrets.
+    pub(crate) fn forget(&mut self, slot: SlotIndex) {
+        if let Some(place) = self.0.get_mut(usize::from(slot)) {
+            *place = None;
+        }
+    }
+
+    /// What the record layer is to do; `None` when the session is over.
+    pub(crate) fn answer(&mut self, asked: &PostHandshake) -> Option<Request> {
+        match asked {
+            PostHandshake::Message {
+                slot,
+                generation,
+                message,
+            } => {
+                let session = self.find(*slot, *generation)?;
+                Some(match message[..] {
+                    [KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED] => session.rekey(false, true),
+                    [KEY_UPDATE, 0, 0, 1, UPDATE_REQUESTED] => session.rekey(true, true),
+                    // RFC 8446 §4.6.3: any other value.
+                    [KEY_UPDATE, 0, 0, 1, _] => refuse(Alert(47)),
+                    [KEY_UPDATE, ..] => refuse(Alert::DECODE_ERROR),
+                    _ => refuse(Alert::UNEXPECTED_MESSAGE),
+                })
+            }
+            PostHandshake::RekeyDue { slot, generation } => {
+                Some(self.find(*slot, *generation)?.rekey(true, false))
+            }
+        }
+    }
+
+    fn find(&mut self, slot: SlotIndex, generation: u16) -> Option<&mut Session> {
+        self.0
+            .get_mut(usize::from(slot))?
+            .as_mut()
+            .filter(|session| session.generation == generation)
+    }
+}
+
+impl Session {
+    /// New keys out (told to the peer by a KeyUpdate that asks for nothing) and
+    /// in.
+    fn rekey(&mut self, out: bool, inward: bool) -> Request {
+        let rx = inward.then(|| self.secrets.update_rx_secret().ok());
+        let tx = out.then(|| self.secrets.update_tx_secret().ok());
+        let message: &[u8] = match out {
+            true => &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED],
+            false => &[],
+        };
+        let (Ok(rx), Ok(tx), Ok(message)) = (taken(rx), taken(tx), Bytes::from_slice(message))
+        else {
+            return refuse(Alert::INTERNAL_ERROR);
+        };
+        Request::Rekey { message, tx, rx }
+    }
+}
+
+type Secrets = (u64, rustls::ConnectionTrafficSecrets);
+
+fn taken(secrets: Option<Option<Secrets>>) -> Result<Option<ipc::tls::TrafficKey>, ()> {
+    match secrets {
+        None => Ok(None),
+        Some(secrets) => secrets.and_then(convert::traffic_key).map(Some).ok_or(()),
+    }
+}
+
+fn refuse(alert: Alert) -> Request {
+    Request::Refuse { alert: alert.0 }
+}

@@ -1,0 +1,160 @@
+//! Signing by the key store: what rustls wants signed is taken apart again, so
+//! that the key store can make the bytes itself.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use ipc::bounded::Bytes;
+use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, Request, Scheme, ToBeSigned};
+use ipc::tls::Role;
+use ipc::transport::{Client, Transport};
+use rustls::sign::{Signer, SigningKey};
+use rustls::{Error, SignatureAlgorithm, SignatureScheme};
+
+/// Calls to the key store.
+pub(crate) type KeystoreClient<T> = Client<Keystore, T>;
+
+/// The private key of a ring, which stays in the key store.
+pub(crate) struct RemoteKey<T> {
+    pub(crate) keystore: Arc<KeystoreClient<T>>,
+    pub(crate) keyring: KeyringIndex,
+    pub(crate) kind: KeyKind,
+}
+
+impl<T> fmt::Debug for RemoteKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteKey({:?}, {:?})", self.keyring, self.kind)
+    }
+}
+
+/// Schemes of each kind of key, best first.
+const SCHEMES: [(SignatureScheme, Scheme); 9] = [
+    (
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+        Scheme::EcdsaSecp256r1Sha256,
+    ),
+    (
+        SignatureScheme::ECDSA_NISTP384_SHA384,
+        Scheme::EcdsaSecp384r1Sha384,
+    ),
+    (SignatureScheme::ED25519, Scheme::Ed25519),
+    (SignatureScheme::RSA_PSS_SHA256, Scheme::RsaPssRsaeSha256),
+    (SignatureScheme::RSA_PSS_SHA384, Scheme::RsaPssRsaeSha384),
+    (SignatureScheme::RSA_PSS_SHA512, Scheme::RsaPssRsaeSha512),
+    (SignatureScheme::RSA_PKCS1_SHA256, Scheme::RsaPkcs1Sha256),
+    (SignatureScheme::RSA_PKCS1_SHA384, Scheme::RsaPkcs1Sha384),
+    (SignatureScheme::RSA_PKCS1_SHA512, Scheme::RsaPkcs1Sha512),
+];
+
+/// Whether a key of `kind` can sign by one of `offered`.
+pub(crate) fn can_sign(kind: KeyKind, offered: &[SignatureScheme]) -> bool {
+    choose(kind, offered).is_some()
+}
+
+fn choose(kind: KeyKind, offered: &[SignatureScheme]) -> Option<(SignatureScheme, Scheme)> {
+    SCHEMES
+        .into_iter()
+        .find(|(wire, scheme)| scheme.key_kind() == kind && offered.contains(wire))
+}
+
+impl<T: Transport + Send + Sync + 'static> SigningKey for RemoteKey<T> {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let (wire, scheme) = choose(self.kind, offered)?;
+        Some(Box::new(RemoteSigner {
+            keystore: self.keystore.clone(),
+            keyring: self.keyring,
+            wire,
+            scheme,
+        }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.kind {
+            KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => SignatureAlgorithm::ECDSA,
+            KeyKind::Ed25519 => SignatureAlgorithm::ED25519,
+            KeyKind::Rsa => SignatureAlgorithm::RSA,
+        }
+    }
+}
+
+struct RemoteSigner<T> {
+    keystore: Arc<KeystoreClient<T>>,
+    keyring: KeyringIndex,
+    wire: SignatureScheme,
+    scheme: Scheme,
+}
+
+impl<T> fmt::Debug for RemoteSigner<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteSigner({:?}, {:?})", self.keyring, self.scheme)
+    }
+}
+
+impl<T: Transport + Send + Sync> Signer for RemoteSigner<T> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let request = Request::Sign {
+            keyring: self.keyring,
+            scheme: self.scheme,
+            to_be_signed: take_apart(message)
+                .ok_or_else(|| Error::General("not a TLS handshake signature".into()))?,
+        };
+        match self.keystore.call(&request) {
+            Ok(Ok(Answer::Signature(signature))) => Ok(signature.to_vec()),
+            _ => Err(Error::General("the key store did not sign".into())),
+        }
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.wire
+    }
+}
+
+/// The parts of content that TLS signs (RFC 8446 §4.4.3, RFC 8422 §5.4).
+fn take_apart(message: &[u8]) -> Option<ToBeSigned> {
+    if let Some(rest) = message.strip_prefix(&[0x20; 64]) {
+        let contexts: [(Role, &[u8]); 2] = [
+            (Role::Server, b"TLS 1.3, server CertificateVerify\0"),
+            (Role::Client, b"TLS 1.3, client CertificateVerify\0"),
+        ];
+        return contexts.into_iter().find_map(|(role, context)| {
+            let transcript_hash = Bytes::from_slice(rest.strip_prefix(context)?).ok()?;
+            Some(ToBeSigned::Tls13CertificateVerify {
+                role,
+                transcript_hash,
+            })
+        });
+    }
+    let (client_random, rest) = message.split_first_chunk()?;
+    let (server_random, rest) = rest.split_first_chunk()?;
+    let ([3, high, low, length], public_key) = rest.split_first_chunk()? else {
+        return None;
+    };
+    if usize::from(*length) != public_key.len() {
+        return None;
+    }
+    Some(ToBeSigned::Tls12ServerKeyExchange {
+        client_random: *client_random,
+        server_random: *server_random,
+        group: u16::from_be_bytes([*high, *low]),
+        public_key: Bytes::from_slice(public_key).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_is_not_tls_is_not_passed_on() {
+        assert_eq!(take_apart(b"sign this"), None);
+        assert_eq!(take_apart(&[0x20; 100]), None);
+        let mut exchange = vec![0; 64];
+        exchange.extend([3, 0, 0x1d, 32]);
+        exchange.extend([1; 31]);
+        assert_eq!(take_apart(&exchange), None);
+        exchange.push(1);
+        assert!(take_apart(&exchange).is_some());
+    }
+}

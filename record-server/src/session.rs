@@ -1,0 +1,189 @@
+//! One session: its keys, and what it is waiting for.
+
+use alloc::vec::Vec;
+
+use ipc::record::RecordError;
+use ipc::tls::{Alert, CipherSuite, TrafficKey, Version};
+
+use crate::aead::{Form, Key};
+use crate::frame::{ContentType, HEADER, MAX_PLAINTEXT};
+
+/// Consecutive records without content that a peer may send: they cost it
+/// little and us a record each.
+const MAX_EMPTY: u8 = 32;
+/// The longest message behind the handshake that is passed on.
+const MAX_MESSAGE: usize = 2048;
+const MESSAGE_HEADER: usize = 4;
+
+/// A session with keys.
+pub(crate) struct Session {
+    pub(crate) suite: CipherSuite,
+    pub(crate) form: Form,
+    pub(crate) tx: Key,
+    pub(crate) rx: Key,
+    /// The connection has come to this domain: the slot of the channel to the
+    /// network stack is this session's.
+    pub(crate) is_attached: bool,
+    /// Sealed records that go out before anything else.
+    pub(crate) urgent: Vec<u8>,
+    /// The offload component was asked and has not answered.
+    pub(crate) is_waiting: bool,
+    /// Our close_notify is on its way: nothing more may be sent.
+    pub(crate) sent_close: bool,
+    /// The peer will send nothing more.
+    pub(crate) got_close: bool,
+    /// The beginning of a handshake message.
+    partial: Vec<u8>,
+    empty_records: u8,
+}
+
+/// What an opened record means.
+pub(crate) enum Content {
+    /// Bytes for the application, at this place of the record.
+    Data,
+    /// Nothing to do.
+    Nothing,
+    /// close_notify.
+    Closed,
+    /// The peer gave the session up.
+    Fatal,
+    /// A whole message for the offload component.
+    Message(Vec<u8>),
+    /// TLS 1.2: the peer wants to negotiate anew; it gets no_renegotiation
+    /// (RFC 5246 §7.2.2).
+    Renegotiation,
+}
+
+impl Session {
+    pub(crate) fn new(
+        suite: CipherSuite,
+        tx: &TrafficKey,
+        rx: &TrafficKey,
+    ) -> Result<Self, RecordError> {
+        let bad = |_| RecordError::BadKey;
+        Ok(Self {
+            suite,
+            form: Form::of(suite),
+            tx: Key::new(suite, tx).map_err(bad)?,
+            rx: Key::new(suite, rx).map_err(bad)?,
+            is_attached: false,
+            urgent: Vec::new(),
+            is_waiting: false,
+            sent_close: false,
+            got_close: false,
+            partial: Vec::new(),
+            empty_records: 0,
+        })
+    }
+
+    /// Seals a short record at once; it goes out before anything else.
+    pub(crate) fn send_urgent(&mut self, content_type: ContentType, text: &[u8]) {
+        let start = self.urgent.len();
+        self.urgent
+            .resize(start + text.len() + self.form.overhead(), 0);
+        let record = self.urgent.get_mut(start..).unwrap_or_default();
+        let at = self.form.plaintext_at();
+        if let Some(to) = record.get_mut(at..at + text.len()) {
+            to.copy_from_slice(text);
+        }
+        if self.tx.seal(content_type, record, text.len()).is_none() {
+            self.urgent.truncate(start);
+        }
+    }
+
+    /// Queues an alert; nothing is sent behind close_notify or a fatal one.
+    pub(crate) fn send_alert(&mut self, alert: Alert) {
+        const WARNING: u8 = 1;
+        const FATAL: u8 = 2;
+        const NO_RENEGOTIATION: Alert = Alert(100);
+        if self.sent_close {
+            return;
+        }
+        let level = match alert {
+            Alert::CLOSE_NOTIFY | NO_RENEGOTIATION => WARNING,
+            _ => FATAL,
+        };
+        self.send_urgent(ContentType::Alert, &[level, alert.0]);
+        self.sent_close = alert != NO_RENEGOTIATION;
+    }
+
+    /// Judges an opened record.
+    ///
+    /// # Errors
+    /// The alert that the RFC names.
+    pub(crate) fn judge(
+        &mut self,
+        content_type: ContentType,
+        text: &[u8],
+    ) -> Result<Content, Alert> {
+        // RFC 8446 §5.1: a message in parts is not to be interrupted.
+        if content_type != ContentType::Handshake && !self.partial.is_empty() {
+            return Err(Alert::UNEXPECTED_MESSAGE);
+        }
+        let is_empty = text.is_empty();
+        self.empty_records = match is_empty {
+            true => self.empty_records.saturating_add(1),
+            false => 0,
+        };
+        if self.empty_records > MAX_EMPTY {
+            return Err(Alert::UNEXPECTED_MESSAGE);
+        }
+        match content_type {
+            ContentType::ApplicationData if is_empty => Ok(Content::Nothing),
+            ContentType::ApplicationData => Ok(Content::Data),
+            ContentType::Alert => self.judge_alert(text),
+            ContentType::Handshake => self.judge_handshake(text),
+            ContentType::ChangeCipherSpec => Err(Alert::UNEXPECTED_MESSAGE),
+        }
+    }
+
+    fn judge_alert(&mut self, text: &[u8]) -> Result<Content, Alert> {
+        let [level, description] = text else {
+            return Err(Alert::DECODE_ERROR);
+        };
+        match (Alert(*description), self.form.version(), level) {
+            (Alert::CLOSE_NOTIFY, ..) => Ok(Content::Closed),
+            // RFC 8446 §6.1: to be ignored, close_notify follows.
+            (Alert::USER_CANCELED, ..) => Ok(Content::Nothing),
+            (_, Version::Tls12, 1) => {
+                // A warning; a flood of them is none.
+                self.empty_records = self.empty_records.saturating_add(2);
+                Ok(Content::Nothing)
+            }
+            _ => Ok(Content::Fatal),
+        }
+    }
+
+    fn judge_handshake(&mut self, text: &[u8]) -> Result<Content, Alert> {
+        // RFC 8446 §5.1: no empty fragments.
+        if text.is_empty() {
+            return Err(Alert::UNEXPECTED_MESSAGE);
+        }
+        if self.form.version() == Version::Tls12 {
+            return Ok(Content::Renegotiation);
+        }
+        self.partial.extend_from_slice(text);
+        let Some([_, a, b, c]) = self.partial.first_chunk::<MESSAGE_HEADER>().copied() else {
+            return Ok(Content::Nothing);
+        };
+        let length = u32::from_be_bytes([0, a, b, c]) as usize + MESSAGE_HEADER;
+        if length > MAX_MESSAGE {
+            return Err(Alert::DECODE_ERROR);
+        }
+        match self.partial.len() {
+            have if have < length => Ok(Content::Nothing),
+            have if have == length => Ok(Content::Message(core::mem::take(&mut self.partial))),
+            // A message that changes keys ends its record (RFC 8446 §5.1);
+            // several tickets in one record come to clients only.
+            _ => Err(Alert::UNEXPECTED_MESSAGE),
+        }
+    }
+}
+
+/// The most bytes of a record's plaintext that can come out of a body of this
+/// length.
+pub(crate) fn most_plaintext(body: usize, form: Form) -> usize {
+    (body + HEADER)
+        .saturating_sub(form.overhead())
+        .min(MAX_PLAINTEXT)
+}
