@@ -1,1 +1,22 @@
-//! To be filled.
+//! Runs the image under QEMU.
+//!
+//! - [`Machine`] says what to start, [`Machine::boot`] starts it and waits for
+//!   the guest's own ready line;
+//! - [`Guest`] is a running machine: its log, its ports, its end;
+//! - [`log`] keeps what the guest prints on its serial port;
+//! - [`qmp`] asks QEMU itself: memory dumps, state.
+//!
+//! Nothing waits without a deadline. A guest that says nothing is a failure,
+//! shown with the last lines of its log. Dropping a [`Guest`] ends its QEMU, by
+//! process id; so does the end of the process that started it.
+#![forbid(unsafe_code)]
+
+pub mod log;
+pub mod qmp;
+
+mod guest;
+mod machine;
+mod spawn;
+
+pub use guest::Guest;
+pub use machine::{Accelerator, Boot, Forward, MACHINE_TYPE, Machine, Network};

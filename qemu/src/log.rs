@@ -1,0 +1,262 @@
+//! What the guest prints on its serial port.
+//!
+//! Each line has the form `domain: text`. These beginnings of the text mean
+//! something to the host; they are the whole agreement between the two:
+//!
+//! | text | meaning |
+//! |---|---|
+//! | `ready…` | the gateway listens on all its ports |
+//! | `handshake …` | one handshake is over; the rest tells how |
+//!
+//! A line `fault: …` comes from the root task: a domain was stopped.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines that are kept in memory; the file has them all.
+const KEPT_LINES: usize = 20_000;
+/// A line is cut there.
+const LONGEST_LINE: usize = 4096;
+
+/// What a line says, without the domain that said it.
+pub fn text(line: &str) -> &str {
+    line.split_once(": ").map_or(line, |(_, text)| text)
+}
+
+/// Whether the guest says that it serves.
+pub fn is_ready(line: &str) -> bool {
+    let text = text(line);
+    text == "ready" || text.starts_with("ready ")
+}
+
+/// What a line says of a handshake that is over, if it does.
+pub fn handshake(line: &str) -> Option<&str> {
+    text(line).strip_prefix("handshake ")
+}
+
+/// Whether the line tells that a domain was stopped.
+pub fn is_fault(line: &str) -> bool {
+    line.starts_with("fault: ")
+}
+
+/// The lines so far, and whether there will be more.
+#[derive(Debug, Default)]
+pub struct Log {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<String>,
+    /// Lines that were dropped at the front.
+    dropped: usize,
+    ended: bool,
+}
+
+/// What came of waiting for a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A line, without its end.
+    Line(String),
+    /// Nothing before the deadline.
+    Silence,
+    /// There will be no more lines.
+    End,
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(usize);
+
+impl Log {
+    /// The place behind the last line.
+    pub fn end(&self) -> Cursor {
+        let state = self.lock();
+        Cursor(state.dropped + state.lines.len())
+    }
+
+    /// The line at `cursor`, which moves on; waits for it until `deadline`.
+    pub fn next(&self, cursor: &mut Cursor, deadline: Instant) -> Next {
+        let mut state = self.lock();
+        loop {
+            cursor.0 = cursor.0.max(state.dropped);
+            if let Some(line) = state.lines.get(cursor.0 - state.dropped) {
+                cursor.0 += 1;
+                return Next::Line(line.clone());
+            }
+            if state.ended {
+                return Next::End;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Silence;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// The first line at or behind `cursor` that `wanted` accepts; waits for it
+    /// for `patience`.
+    pub fn find(
+        &self,
+        mut cursor: Cursor,
+        patience: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.next(&mut cursor, deadline) {
+                Next::Line(line) if wanted(&line) => return Some(line),
+                Next::Line(_) => {}
+                Next::Silence | Next::End => return None,
+            }
+        }
+    }
+
+    /// The lines at and behind `cursor`.
+    pub fn since(&self, cursor: Cursor) -> Vec<String> {
+        let state = self.lock();
+        let skipped = cursor.0.saturating_sub(state.dropped);
+        state.lines.iter().skip(skipped).cloned().collect()
+    }
+
+    /// The last `count` lines, in one text.
+    pub fn tail(&self, count: usize) -> String {
+        let state = self.lock();
+        let skipped = state.lines.len().saturating_sub(count);
+        let lines: Vec<&str> = state
+            .lines
+            .iter()
+            .skip(skipped)
+            .map(String::as_str)
+            .collect();
+        lines.join("\n")
+    }
+
+    /// Reads lines to the end of `source`, into `file` too.
+    pub(crate) fn fill(&self, mut source: impl Read, mut file: Option<File>) {
+        let mut buffer = [0; 4096];
+        let mut line = Vec::new();
+        loop {
+            let read = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => buffer.get(..read).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            if file.as_mut().is_some_and(|f| f.write_all(read).is_err()) {
+                // A full disk must not stop the machine.
+                file = None;
+            }
+            for byte in read {
+                match byte {
+                    b'\n' => self.push(&std::mem::take(&mut line)),
+                    b'\r' => {}
+                    _ if line.len() < LONGEST_LINE => line.push(*byte),
+                    _ => {}
+                }
+            }
+        }
+        if !line.is_empty() {
+            self.push(&line);
+        }
+    }
+
+    /// Tells that there will be no more lines.
+    pub(crate) fn finish(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    fn push(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let mut state = self.lock();
+        if state.lines.len() == KEPT_LINES {
+            state.lines.pop_front();
+            state.dropped += 1;
+        }
+        state.lines.push_back(line);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the lines as they are.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the file of a log, and its folder.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    File::create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(bytes: &[u8]) -> Log {
+        let log = Log::default();
+        log.fill(bytes, None);
+        log
+    }
+
+    #[test]
+    fn lines_of_the_guest_are_told_apart() {
+        assert!(is_ready("gateway: ready"));
+        assert!(is_ready("gateway: ready 443 444"));
+        assert!(!is_ready("gateway: not ready"));
+        assert!(!is_ready("gateway: readying"));
+        assert_eq!(handshake("gateway: handshake TLS 1.3"), Some("TLS 1.3"));
+        assert!(is_fault("fault: gateway: page fault"));
+        assert!(!is_fault("gateway: fault: none"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_a_last_line_without_end_are_kept() {
+        let log = filled(b"one\r\n\xfftwo\nrest");
+        assert_eq!(log.since(Cursor::default()), ["one", "\u{fffd}two", "rest"]);
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_the_memory() {
+        let log = filled(&[b'x'; 3 * LONGEST_LINE]);
+        assert_eq!(log.tail(1).len(), LONGEST_LINE);
+    }
+
+    #[test]
+    fn old_lines_are_dropped_and_a_cursor_goes_on_behind_them() {
+        let log = filled("x\n".repeat(KEPT_LINES + 7).as_bytes());
+        let mut cursor = Cursor::default();
+        assert_eq!(
+            log.next(&mut cursor, Instant::now()),
+            Next::Line("x".into())
+        );
+        assert_eq!(cursor, Cursor(8));
+        assert_eq!(log.end(), Cursor(KEPT_LINES + 7));
+    }
+
+    #[test]
+    fn the_end_of_the_log_is_told_from_silence() {
+        let log = Log::default();
+        let mut cursor = Cursor::default();
+        assert_eq!(log.next(&mut cursor, Instant::now()), Next::Silence);
+        log.fill(&b"a\n"[..], None);
+        log.finish();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert_eq!(log.next(&mut cursor, deadline), Next::Line("a".into()));
+        assert_eq!(log.next(&mut cursor, deadline), Next::End);
+    }
+}

@@ -1,0 +1,304 @@
+//! What to start: image, memory, network, files.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::guest::Guest;
+
+/// QEMU's machine type: the one with an I/O memory management unit to be had.
+pub const MACHINE_TYPE: &str = "q35";
+
+/// The processor: everything but nested virtualisation, which the kernel does
+/// not expect.
+const PROCESSOR: &str = "max,-vmx";
+/// What QEMU says when a host port is taken.
+const PORT_TAKEN: &str = "Could not set up host forwarding rule";
+/// How often ports that were picked for a forward are picked anew when
+/// somebody else takes them first.
+const PICKS: u32 = 5;
+
+/// What the machine boots from.
+#[derive(Clone, Debug)]
+pub enum Boot {
+    /// Kernel and root task, by QEMU's own multiboot loader.
+    Files {
+        /// `kernel.elf`.
+        kernel: PathBuf,
+        /// `root.elf`.
+        root: PathBuf,
+    },
+    /// The bootable disc, by its boot loader.
+    Disc(PathBuf),
+}
+
+/// Who executes the guest's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accelerator {
+    /// QEMU's translator: everywhere the same, and slow.
+    #[default]
+    Tcg,
+    /// The processor itself, through `/dev/kvm`.
+    Kvm,
+}
+
+/// A port of the host, on 127.0.0.1, that leads to a port of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The host's port; 0 lets [`Machine::boot`] pick a free one.
+    pub host: u16,
+    /// The guest's port.
+    pub guest: u16,
+}
+
+impl FromStr for Forward {
+    type Err = String;
+
+    /// Reads `HOST:GUEST`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ports = text.split_once(':').and_then(|(host, guest)| {
+            let host = host.parse().ok()?;
+            let guest = guest.parse().ok().filter(|port| *port != 0)?;
+            Some(Self { host, guest })
+        });
+        ports.ok_or_else(|| format!("\"{text}\" is not HOST:GUEST, such as 8443:443"))
+    }
+}
+
+/// What the machine's network card is plugged into.
+#[derive(Clone, Debug)]
+pub enum Network {
+    /// QEMU's user networking: the guest is 10.0.2.15, the host 10.0.2.2.
+    User(Vec<Forward>),
+    /// Ethernet frames, one for each datagram between two Unix sockets.
+    Ethernet {
+        /// QEMU's socket, which it makes.
+        machine: PathBuf,
+        /// The other end, which the caller has bound.
+        peer: PathBuf,
+    },
+}
+
+/// A machine that can be started.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// QEMU's program.
+    pub program: PathBuf,
+    /// What it boots from.
+    pub boot: Boot,
+    /// Guest memory in MiB.
+    pub memory_mib: u32,
+    /// Its network.
+    pub network: Network,
+    /// Who executes.
+    pub accelerator: Accelerator,
+    /// Count instructions: one tick of the guest's clock for each, the same in
+    /// every run.
+    pub counted: bool,
+    /// Gets what the guest prints.
+    pub log: PathBuf,
+    /// Gets what goes over the network card, as a pcap file.
+    pub capture: Option<PathBuf>,
+    /// Where QEMU's control socket is made.
+    pub qmp: Option<PathBuf>,
+}
+
+impl Machine {
+    /// A machine of 128 MiB without forwards, whose files are in `folder`:
+    /// `serial.log` and `network.pcap`.
+    pub fn new(boot: Boot, folder: &Path) -> Self {
+        Self {
+            program: "qemu-system-x86_64".into(),
+            boot,
+            memory_mib: 128,
+            network: Network::User(Vec::new()),
+            accelerator: Accelerator::default(),
+            counted: false,
+            log: folder.join("serial.log"),
+            capture: Some(folder.join("network.pcap")),
+            qmp: None,
+        }
+    }
+
+    /// Starts the machine and waits until the guest says that it is ready.
+    ///
+    /// # Errors
+    /// QEMU can't be started, ends (with what it said), or the guest is not
+    /// ready after `patience` (with the last lines of its log).
+    pub fn boot(&self, patience: Duration) -> Result<Guest> {
+        let guest = self.start_with(|guest| guest.wait_ready(patience))?;
+        Ok(guest)
+    }
+
+    /// Starts the machine, and waits until the guest's first line or QEMU's end.
+    ///
+    /// # Errors
+    /// QEMU can't be started, ends, or the guest prints nothing in `patience`.
+    pub fn start(&self, patience: Duration) -> Result<Guest> {
+        self.start_with(|guest| guest.wait_line(patience, |_| true).map(drop))
+    }
+
+    fn start_with(&self, wait: impl Fn(&mut Guest) -> Result<()>) -> Result<Guest> {
+        for pick in 1.. {
+            let (machine, picked) = self.with_ports()?;
+            let mut guest = Guest::start(&machine)?;
+            match wait(&mut guest) {
+                Ok(()) => return Ok(guest),
+                Err(_) if picked && pick < PICKS && guest.complaint().contains(PORT_TAKEN) => {}
+                Err(error) if guest.complaint().contains(PORT_TAKEN) => {
+                    return Err(error.context("a port of the host is in use; name another"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("no free port")
+    }
+
+    /// This machine with free ports for the forwards that left it open, and
+    /// whether there were any.
+    fn with_ports(&self) -> Result<(Self, bool)> {
+        let mut machine = self.clone();
+        let mut picked = false;
+        if let Network::User(forwards) = &mut machine.network {
+            // Held until all are picked, so that no port is picked twice.
+            let mut held = Vec::new();
+            for forward in forwards.iter_mut().filter(|f| f.host == 0) {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                    .context("looking for a free port")?;
+                forward.host = listener.local_addr()?.port();
+                held.push(listener);
+                picked = true;
+            }
+        }
+        Ok((machine, picked))
+    }
+
+    /// QEMU's arguments.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut list: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| list.extend(words.iter().map(OsString::from));
+        add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
+        add(&["-machine", MACHINE_TYPE, "-cpu", PROCESSOR, "-accel"]);
+        add(&[match self.accelerator {
+            Accelerator::Tcg => "tcg",
+            Accelerator::Kvm => "kvm",
+        }]);
+        add(&["-m", &format!("{}M", self.memory_mib)]);
+        add(&["-display", "none", "-monitor", "none"]);
+        add(&["-chardev", "stdio,id=serial,signal=off"]);
+        add(&["-serial", "chardev:serial"]);
+        if self.counted {
+            add(&["-icount", "shift=0,sleep=off", "-seed", "1"]);
+        }
+        let netdev = match &self.network {
+            Network::User(forwards) => {
+                let rules = forwards.iter().map(|Forward { host, guest }| {
+                    format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}")
+                });
+                format!("user,id=net{}", rules.collect::<String>())
+            }
+            Network::Ethernet { machine, peer } => format!(
+                "dgram,id=net,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                escaped(machine),
+                escaped(peer)
+            ),
+        };
+        add(&["-netdev", &netdev, "-device"]);
+        add(&["virtio-net-pci,netdev=net,disable-legacy=on,romfile="]);
+        if let Some(file) = &self.capture {
+            let file = escaped(file);
+            add(&["-object"]);
+            add(&[&format!("filter-dump,id=dump,netdev=net,file={file}")]);
+        }
+        if let Some(socket) = &self.qmp {
+            let socket = escaped(socket);
+            add(&["-qmp", &format!("unix:{socket},server=on,wait=off")]);
+        }
+        match &self.boot {
+            Boot::Files { kernel, root } => list.extend([
+                "-kernel".into(),
+                kernel.into(),
+                "-initrd".into(),
+                escaped(root).into(),
+            ]),
+            Boot::Disc(disc) => {
+                list.extend(["-boot".into(), "d".into(), "-cdrom".into(), disc.into()]);
+            }
+        }
+        list
+    }
+}
+
+/// A path inside an option with commas.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        let boot = Boot::Files {
+            kernel: "k".into(),
+            root: "r".into(),
+        };
+        Machine::new(boot, Path::new("out,put"))
+    }
+
+    fn line(machine: &Machine) -> String {
+        let words = machine.arguments();
+        let words: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_forward_is_host_and_guest_port() {
+        let forward = Forward {
+            host: 8443,
+            guest: 443,
+        };
+        assert_eq!("8443:443".parse(), Ok(forward));
+        for bad in ["8443", "8443:0", "8443:65536", "x:1", "1:2:3", ""] {
+            assert!(bad.parse::<Forward>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn forwards_are_on_loopback_alone() {
+        let mut machine = machine();
+        machine.network = Network::User(vec![Forward { host: 1, guest: 2 }]);
+        assert!(line(&machine).contains(",hostfwd=tcp:127.0.0.1:1-:2 "));
+    }
+
+    #[test]
+    fn a_comma_in_a_path_is_doubled() {
+        assert!(line(&machine()).contains("file=out,,put/network.pcap"));
+    }
+
+    #[test]
+    fn counting_fixes_the_seed_too() {
+        let mut machine = machine();
+        assert!(!line(&machine).contains("-icount"));
+        machine.counted = true;
+        assert!(line(&machine).contains("-icount shift=0,sleep=off -seed 1"));
+    }
+
+    #[test]
+    fn ports_left_open_are_picked_and_differ() {
+        let mut machine = machine();
+        let open = |guest| Forward { host: 0, guest };
+        machine.network = Network::User(vec![open(1), open(2)]);
+        let (machine, picked) = machine.with_ports().unwrap();
+        let Network::User(forwards) = machine.network else {
+            panic!("another network");
+        };
+        assert!(picked);
+        assert_ne!(forwards[0].host, 0);
+        assert_ne!(forwards[0].host, forwards[1].host);
+    }
+}

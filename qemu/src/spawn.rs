@@ -1,0 +1,39 @@
+//! A process that does not outlive the one that started it.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// Sets a process's "parent death signal" before it starts a program (Linux,
+/// package util-linux).
+const SETPRIV: &str = "setpriv";
+
+/// A command for `program` that the kernel kills when the *thread* that starts
+/// it ends. Where that can't be had, only the caller's own care ends it.
+pub(crate) fn bound_to_thread(program: &Path) -> Command {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    let available = AVAILABLE.get_or_init(|| {
+        Command::new(SETPRIV)
+            .args(["--pdeathsig", "KILL", "--", "true"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    if *available {
+        let mut command = Command::new(SETPRIV);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+/// Kills a process by its id and takes its end note. Never hangs: nothing
+/// survives SIGKILL.
+pub(crate) fn end(child: &mut Child) {
+    // An error means that it has ended already.
+    let _ = child.kill();
+    let _ = child.wait();
+}
