@@ -1,10 +1,13 @@
 //! Builds the whole image into `target/image`: `cargo run --example image`,
-//! with "debug" for the kernel that prints, "disc" for the bootable disc too.
+//! with "debug" for the kernel that prints, "disc" for the bootable disc too,
+//! `name=file` for boot-time data.
 
+use std::fs;
 use std::path::Path;
 
 use image::kernel::Configuration;
 use image::pack::{Options, build};
+use image::plan::Provisions;
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().collect();
@@ -12,6 +15,10 @@ fn main() -> anyhow::Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .canonicalize()?;
+    let mut provisions = Provisions::new();
+    for (name, file) in words.iter().filter_map(|word| word.split_once('=')) {
+        provisions.insert(name.to_string(), fs::read(file)?);
+    }
     let image = build(&Options {
         out: workspace.join("target/image"),
         workspace,
@@ -21,7 +28,7 @@ fn main() -> anyhow::Result<()> {
         } else {
             Configuration::Release
         },
-        provisions: Default::default(),
+        provisions,
         features: Vec::new(),
         disc: has("disc"),
     })?;

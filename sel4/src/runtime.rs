@@ -14,6 +14,7 @@
 //! ```
 
 mod clock;
+mod given;
 mod heap;
 pub mod log;
 #[cfg(handoff_guest)]
@@ -27,6 +28,7 @@ mod window;
 use ipc::boot::{FACTS_MAGIC, Facts, place};
 
 pub use clock::SystemClock;
+pub use given::{device_snapshot, provision, stats};
 pub use heap::heap_used;
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
