@@ -43,7 +43,7 @@ impl Configuration {
 }
 
 /// Counts changes of how the kernel is built, so that an old build is not kept.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Warnings of the kernel's Makefile without "error", and without the one that
 /// newer compilers give for packed members (all of them checked upstream).

@@ -19,21 +19,18 @@ const PACKAGES: [&str; 3] = ["ply==3.11", "six==1.17.0", "Tempita==0.6.0"];
 const AUTOCONF: &str = "include/plat/pc99/autoconf.h";
 
 /// Options taken out of the shipped configuration; `docs/adr/0011` says why.
-const REMOVED: [&str; 8] = [
-    "CONFIG_IOMMU",
+const REMOVED: [&str; 6] = [
     "CONFIG_X2APIC",
     "CONFIG_HUGE_PAGE",
     "CONFIG_SUPPORT_PCID",
-    "CONFIG_FSGSBASE_INST",
     "CONFIG_TIMER_TICK_MS",
     "CONFIG_ROOT_CNODE_SIZE_BITS",
     "CONFIG_BUILDSYS_USE_CCACHE",
 ];
 
 /// Options put in their place.
-const ADDED: [(&str, &str); 4] = [
+const ADDED: [(&str, &str); 3] = [
     ("CONFIG_XAPIC", "1"),
-    ("CONFIG_FSGSBASE_MSR", "1"),
     ("CONFIG_TIMER_TICK_MS", "10"),
     ("CONFIG_ROOT_CNODE_SIZE_BITS", "15"),
 ];
