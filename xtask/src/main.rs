@@ -1,2 +1,89 @@
-//! To be filled.
-fn main() {}
+//! One entry for a person: `cargo xtask run`, `cargo xtask test`, and what
+//! they are made of.
+//!
+//! Progress goes to standard error, results to standard output.
+#![forbid(unsafe_code)]
+
+mod build;
+mod check;
+mod run;
+mod screen;
+mod setup;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use screen::Screen;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  something failed: a build, a check, a test, the guest
+  2  the arguments or the configuration are refused
+  3  system packages are missing; the command that installs them is shown";
+
+/// Builds, runs and tests Handoff, a TLS gateway of isolated services on seL4.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the image, boot it, and tell of each handshake until Ctrl-C.
+    Run(run::Arguments),
+    /// Run all tests, on this machine and against the booted image.
+    Test(test::Arguments),
+    /// Build kernel, image, bootable disc and manifest into a folder.
+    Image(build::ImageArguments),
+    /// Build the seL4 kernel and show where it is.
+    Kernel(build::KernelArguments),
+    /// Check format, lints, documentation, licences, and print the figures.
+    Check,
+    /// Install the system packages that are missing, or show the command.
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let screen = Screen::new();
+    let done = workspace().and_then(|workspace| match arguments.command {
+        Task::Run(arguments) => run::run(&workspace, &screen, &arguments),
+        Task::Test(arguments) => test::test(&workspace, &screen, &arguments),
+        Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
+        Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
+        Task::Check => check::check(&workspace, &screen),
+        Task::Setup => setup::ensure(&screen, &setup::EVERYTHING),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen.failure(&format!("{error:#}"));
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    let is_refusal = error.is::<gateway_config::Problem>() || error.is::<run::Refused>();
+    if is_refusal {
+        2
+    } else if error.is::<setup::Missing>() {
+        3
+    } else {
+        1
+    }
+}
+
+/// The workspace's folder.
+fn workspace() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    folder
+        .canonicalize()
+        .with_context(|| format!("{}: the checkout has moved; build anew", folder.display()))
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask image` and `cargo xtask kernel`.
+
+#[cfg(unix)]
+use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use gateway_config::{Config, demo};
+use image::kernel::{self, Configuration};
+use image::pack::{self, Image, Options};
+use time::OffsetDateTime;
+
+use crate::screen::Screen;
+use crate::setup::{self, Need};
+
+/// Where the demo's key ring is kept, below the workspace.
+const DEMO: &str = "target/demo";
+
+/// Arguments of `image`.
+#[derive(clap::Args)]
+pub(crate) struct ImageArguments {
+    /// Folder for kernel.elf, root.elf, handoff.iso and manifest.json; without
+    /// it, target/image.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The configuration; without it, the demo's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the kernel that prints and checks its own assertions.
+    #[arg(long)]
+    debug_kernel: bool,
+}
+
+/// Arguments of `kernel`.
+#[derive(clap::Args)]
+pub(crate) struct KernelArguments {
+    /// The kernel that prints and checks its own assertions.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Builds an image into a folder.
+pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArguments) -> Result<()> {
+    let chosen = configuration(workspace, arguments.config.as_deref())?;
+    setup::ensure(screen, &[Need::Build, Need::Disc])?;
+    let kernel = kernel_configuration(arguments.debug_kernel);
+    let out = match &arguments.out {
+        Some(folder) => folder.clone(),
+        None => workspace.join("target/image"),
+    };
+    screen.step("building kernel and image");
+    let image = pack(workspace, &out, &chosen.config, kernel, true)?;
+    screen.note("root.elf and handoff.iso contain the private keys: keep them like keys");
+    println!("{}", image.kernel.display());
+    println!("{}", image.root.display());
+    if let Some(disc) = &image.disc {
+        println!("{}", disc.display());
+    }
+    println!("{}", image.manifest.display());
+    Ok(())
+}
+
+/// Builds the kernel.
+pub(crate) fn kernel(workspace: &Path, screen: &Screen, arguments: &KernelArguments) -> Result<()> {
+    setup::ensure(screen, &[Need::Build])?;
+    let prefix = kernel::prefix(workspace, kernel_configuration(arguments.debug))?;
+    println!("{}", prefix.display());
+    Ok(())
+}
+
+const fn kernel_configuration(debug: bool) -> Configuration {
+    if debug {
+        Configuration::Debug
+    } else {
+        Configuration::Release
+    }
+}
+
+/// A configuration, and who issued the demo's certificate.
+pub(crate) struct Chosen {
+    pub(crate) config: Config,
+    /// The demo's authority; `None` with a configuration of one's own.
+    pub(crate) authority: Option<PathBuf>,
+}
+
+/// The configuration in `file`, or the demo's.
+///
+/// # Errors
+/// [`gateway_config::Problem`].
+pub(crate) fn configuration(workspace: &Path, file: Option<&Path>) -> Result<Chosen> {
+    let now = OffsetDateTime::now_utc();
+    if let Some(file) = file {
+        return Ok(Chosen {
+            config: gateway_config::load(file, now)?,
+            authority: None,
+        });
+    }
+    let demo = demo::make(&workspace.join(DEMO), now).context("making the demo's key ring")?;
+    Ok(Chosen {
+        config: gateway_config::load(&demo.config, now)?,
+        authority: Some(demo.authority),
+    })
+}
+
+/// Builds the image of `config` into `out`.
+///
+/// # Errors
+/// The step that failed, and why.
+pub(crate) fn pack(
+    workspace: &Path,
+    out: &Path,
+    config: &Config,
+    configuration: Configuration,
+    disc: bool,
+) -> Result<Image> {
+    let image = pack::build(&Options {
+        workspace: workspace.to_path_buf(),
+        out: out.to_path_buf(),
+        system: None,
+        configuration,
+        provisions: config.provisions()?,
+        features: Vec::new(),
+        disc,
+    })?;
+    // Both have the private keys in them.
+    keep_private(&image.root)?;
+    if let Some(disc) = &image.disc {
+        keep_private(disc)?;
+    }
+    Ok(image)
+}
+
+/// Lets nobody but the owner read a file.
+fn keep_private(file: &Path) -> Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(file, PermissionsExt::from_mode(0o600))
+        .with_context(|| format!("protecting {}", file.display()))?;
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! `cargo xtask check`: everything that is not a test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use image::command::Step;
+use image::generate::SYSTEM_VARIABLE;
+use image::guest;
+use image::kernel::{self, Configuration};
+use image::{description, layout};
+
+use crate::screen::Screen;
+use crate::setup::{self, Need};
+use crate::test::cargo;
+
+/// The version of `cargo-deny` that `deny.toml` is written for.
+const DENY_VERSION: &str = "0.20.2";
+
+/// The package of the kernel binding: a library without the feature "guest".
+const SEL4: &str = "sel4";
+
+/// Folders that are looked through for unsafe code.
+const FOLDERS: [&str; 12] = [
+    "gateway",
+    "gateway-config",
+    "image/init/src",
+    "image/src",
+    "ipc",
+    "kernel-shim",
+    "keystore-server",
+    "netstack-server",
+    "offload-server",
+    "record-server",
+    "sel4",
+    "xtask",
+];
+
+/// Checks; stops at the first that fails.
+pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
+    setup::ensure(screen, &[Need::Build])?;
+    screen.step("format");
+    cargo(workspace).args(["fmt", "--all", "--check"]).show()?;
+    screen.step("lints of host programs and libraries");
+    cargo(workspace)
+        .args([
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .show()?;
+    let prefix = kernel::prefix(workspace, Configuration::Release)?;
+    let system = description::default_path();
+    let packages = packages(&system)?;
+    screen.step("lints of guest programs");
+    let step = guest_step(workspace, &prefix, "clippy", &system, &packages);
+    step.args(["--bins", "--", "-D", "warnings"]).show()?;
+    screen.step("documentation");
+    cargo(workspace)
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .args(["doc", "--locked", "--no-deps", "--quiet"])
+        .show()?;
+    let own = [SEL4.to_string(), guest::ROOT.to_string()];
+    guest_step(workspace, &prefix, "doc", &system, &own)
+        .env("RUSTDOCFLAGS", "-D warnings --cfg handoff_guest")
+        .args(["--no-deps", "--lib", "--quiet"])
+        .show()?;
+    deny(workspace, screen)?;
+    figures(workspace)
+}
+
+/// The domains and the root task.
+fn packages(system: &Path) -> Result<Vec<String>> {
+    let layout = layout::layout(&description::load(system)?);
+    let mut packages: Vec<String> = layout.domains.into_iter().map(|d| d.name).collect();
+    packages.push(guest::ROOT.to_string());
+    Ok(packages)
+}
+
+fn guest_step(
+    workspace: &Path,
+    prefix: &Path,
+    subcommand: &str,
+    system: &Path,
+    packages: &[String],
+) -> Step {
+    let mut step = guest::cargo(workspace, prefix, subcommand).env(SYSTEM_VARIABLE, system);
+    for package in packages {
+        step = step.args(["--package", package]);
+    }
+    let features: Vec<String> = packages
+        .iter()
+        .filter(|package| *package != SEL4)
+        .map(|package| format!("{package}/guest"))
+        .collect();
+    step.args(["--locked", "--profile", "guest", "--features"])
+        .arg(features.join(","))
+}
+
+/// Licences, sources, duplicate and yanked packages; advisories where their
+/// database can be had.
+fn deny(workspace: &Path, screen: &Screen) -> Result<()> {
+    let program = deny_program(workspace, screen)?;
+    let deny = || Step::new(&program).current_dir(workspace);
+    screen.step("licences, sources, packages");
+    deny()
+        .args(["--locked", "check", "bans", "licenses", "sources"])
+        .show()?;
+    screen.step("advisories");
+    let fetched = screen.during("fetching the advisory database", || {
+        deny().args(["fetch", "db"]).run()
+    });
+    match fetched {
+        Ok(()) => deny().args(["--locked", "check", "advisories"]).show(),
+        Err(_) => {
+            screen.failure("advisories were NOT checked: their database can't be reached");
+            Ok(())
+        }
+    }
+}
+
+/// `cargo-deny`, installed below `target/tools` when it is not there.
+fn deny_program(workspace: &Path, screen: &Screen) -> Result<PathBuf> {
+    let tools = workspace.join("target/tools");
+    let program = tools.join("bin/cargo-deny");
+    let version = Step::new(&program).arg("--version").output();
+    if version.is_ok_and(|shown| shown.trim().ends_with(DENY_VERSION)) {
+        return Ok(program);
+    }
+    screen.step("installing cargo-deny (once; takes minutes)");
+    cargo(workspace)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_TARGET_DIR", tools.join("build"))
+        .args([
+            "install",
+            "cargo-deny",
+            "--locked",
+            "--version",
+            DENY_VERSION,
+        ])
+        .arg("--root")
+        .arg(&tools)
+        .show()?;
+    Ok(program)
+}
+
+/// Prints what may only fall: unsafe blocks, and the size of the shim.
+fn figures(workspace: &Path) -> Result<()> {
+    println!("unsafe blocks, functions and implementations:");
+    for folder in FOLDERS {
+        let count = count(&workspace.join(folder), unsafe_uses)?;
+        if count > 0 {
+            println!("  {folder:16} {count:4}");
+        }
+    }
+    let shim = workspace.join("kernel-shim/src");
+    let lines = count(&shim, code_lines)?;
+    let shim_unsafe = count(&shim, unsafe_uses)?;
+    let dependencies = cargo(workspace)
+        .args(["tree", "--locked", "--package", "kernel-shim"])
+        .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .output()?;
+    let mut names: Vec<&str> = dependencies.lines().collect();
+    names.sort_unstable();
+    names.dedup_by_key(|line| line.trim_end_matches(" (*)"));
+    println!(
+        "kernel-shim: {lines} lines of code, {} dependencies, {shim_unsafe} unsafe",
+        names.len().saturating_sub(1)
+    );
+    Ok(())
+}
+
+/// Adds up `of` over the Rust files below `folder`.
+fn count(folder: &Path, of: fn(&str) -> usize) -> Result<usize> {
+    let mut sum = 0;
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            sum += count(&path, of)?;
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            sum += of(&fs::read_to_string(&path)?);
+        }
+    }
+    Ok(sum)
+}
+
+/// Lines that are neither empty nor comment, before the unit tests.
+fn code_lines(source: &str) -> usize {
+    source
+        .lines()
+        .map(str::trim)
+        .take_while(|line| *line != "#[cfg(test)]")
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
+}
+
+fn unsafe_uses(source: &str) -> usize {
+    source
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//"))
+        .flat_map(|line| line.match_indices("unsafe ").map(move |(at, _)| (line, at)))
+        .filter(|(line, at)| {
+            let behind = line.get(at + "unsafe ".len()..).unwrap_or_default();
+            ["{", "fn ", "impl", "extern"]
+                .iter()
+                .any(|word| behind.starts_with(word))
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_counted_without_comments_and_tests() {
+        let source = "//! Docs.\n\nfn a() {\n    // why\n    b();\n}\n#[cfg(test)]\nmod tests {}\n";
+        assert_eq!(code_lines(source), 3);
+    }
+
+    #[test]
+    fn unsafe_is_counted_where_it_is_code() {
+        let source = "// unsafe { }\nlet x = unsafe { y() };\nunsafe impl Send for X {}\n\
+                      unsafe fn z() {}\n#![forbid(unsafe_code)]\n";
+        assert_eq!(unsafe_uses(source), 3);
+    }
+}

@@ -1,0 +1,226 @@
+//! `cargo xtask run`.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use image::kernel::Configuration;
+use ipc::provision::{Backend, Listener};
+use qemu::log::{self, Next};
+use qemu::{Accelerator, Boot, Forward, Guest, Machine, Network};
+
+use crate::build::{self, Chosen};
+use crate::screen::Screen;
+use crate::setup::{self, Need};
+
+/// How long the guest may take to get ready. Slow machines without KVM need
+/// some ten seconds.
+const READY_PATIENCE: Duration = Duration::from_secs(120);
+/// How often a quiet guest is looked after.
+const TICK: Duration = Duration::from_secs(3600);
+/// Added to a well-known port to get a port that anybody may listen on.
+const UNPRIVILEGED: u16 = 8000;
+
+/// Arguments of `run`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The configuration; without it, a demo with a certificate of its own.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A port of this machine, on 127.0.0.1, that leads to a port of the
+    /// guest; can be repeated. Without it, each listener gets one: 443 is 8443.
+    #[arg(long, value_name = "HOST:GUEST")]
+    forward: Vec<Forward>,
+    /// Guest memory in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 128,
+          value_parser = clap::value_parser!(u32).range(32..=3072))]
+    memory: u32,
+    /// Folder for serial.log and network.pcap.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// Make QEMU's control socket there.
+    #[arg(long, value_name = "SOCKET")]
+    qmp: Option<PathBuf>,
+    /// Who executes the guest's instructions.
+    #[arg(long, value_enum, default_value_t = Accel::Tcg)]
+    accel: Accel,
+    /// Boot the bootable disc instead of kernel and root task.
+    #[arg(long)]
+    iso: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Accel {
+    /// QEMU's translator.
+    Tcg,
+    /// The processor, through /dev/kvm.
+    Kvm,
+}
+
+/// The arguments don't fit the configuration.
+#[derive(Debug)]
+pub(crate) struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Builds, boots, and tells of each handshake until the guest or the person
+/// ends it.
+pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
+    let chosen = build::configuration(workspace, arguments.config.as_deref())?;
+    let forwards = forwards(&arguments.forward, &chosen.config.listeners)?;
+    let mut needs = vec![Need::Build, Need::Run];
+    needs.extend(arguments.iso.then_some(Need::Disc));
+    setup::ensure(screen, &needs)?;
+    screen.step("building kernel and image");
+    let folder = workspace.join("target/run");
+    let image = build::pack(
+        workspace,
+        &folder.join("image"),
+        &chosen.config,
+        Configuration::Release,
+        arguments.iso,
+    )?;
+    let boot = match image.disc {
+        Some(disc) => Boot::Disc(disc),
+        None => Boot::Files {
+            kernel: image.kernel,
+            root: image.root,
+        },
+    };
+    let logs = arguments.log_dir.as_ref().unwrap_or(&folder);
+    let mut machine = Machine::new(boot, logs);
+    machine.memory_mib = arguments.memory;
+    machine.network = Network::User(forwards.clone());
+    machine.qmp.clone_from(&arguments.qmp);
+    machine.accelerator = match arguments.accel {
+        Accel::Tcg => Accelerator::Tcg,
+        Accel::Kvm => Accelerator::Kvm,
+    };
+    let mut guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
+    greet(&chosen, &forwards, &guest)?;
+    follow(screen, &mut guest)
+}
+
+/// The forwards that were asked for, or one for each listener.
+fn forwards(asked: &[Forward], listeners: &[Listener]) -> Result<Vec<Forward>, Refused> {
+    if asked.is_empty() {
+        return Ok(listeners
+            .iter()
+            .map(|listener| Forward {
+                host: unprivileged(listener.port),
+                guest: listener.port,
+            })
+            .collect());
+    }
+    for forward in asked {
+        if !listeners.iter().any(|l| l.port == forward.guest) {
+            let ports: Vec<String> = listeners.iter().map(|l| l.port.to_string()).collect();
+            return Err(Refused(format!(
+                "--forward {}:{}: no listener has port {} (listeners: {})",
+                forward.host,
+                forward.guest,
+                forward.guest,
+                ports.join(", ")
+            )));
+        }
+    }
+    Ok(asked.to_vec())
+}
+
+const fn unprivileged(port: u16) -> u16 {
+    if port < 1024 {
+        port + UNPRIVILEGED
+    } else {
+        port
+    }
+}
+
+/// Tells how to reach the gateway.
+fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
+    let mut out = io::stdout().lock();
+    for (index, forward) in forwards.iter().enumerate() {
+        let address = guest.address(forward.guest).context("a forward is lost")?;
+        let port = address.port();
+        let listener = chosen
+            .config
+            .listeners
+            .iter()
+            .find(|listener| listener.port == forward.guest);
+        if index == 0 {
+            writeln!(out, "ready https://127.0.0.1:{port}/")?;
+            match &chosen.authority {
+                Some(file) => {
+                    let file = file.display();
+                    writeln!(out, "curl --cacert {file} https://localhost:{port}/")?;
+                }
+                None => writeln!(
+                    out,
+                    "curl --cacert FILE https://localhost:{port}/   (FILE: who issued your chain)"
+                )?,
+            }
+        } else {
+            writeln!(out, "also https://127.0.0.1:{port}/")?;
+        }
+        if let Some(listener) = listener {
+            let backend = match &listener.backend {
+                Backend::Connect(address) => format!("forwards to {}", address.0),
+                Backend::Status => "shows the status page".to_string(),
+            };
+            writeln!(out, "  listener {} {backend}", listener.name)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// One line for each handshake, and whatever stops a domain.
+fn follow(screen: &Screen, guest: &mut Guest) -> Result<()> {
+    screen.note(&format!(
+        "the guest's log is {}; Ctrl-C ends it",
+        guest.log_file().display()
+    ));
+    let mut cursor = log::Cursor::default();
+    loop {
+        match guest.log().next(&mut cursor, Instant::now() + TICK) {
+            Next::Line(line) => {
+                if let Some(handshake) = log::handshake(&line) {
+                    writeln!(io::stdout().lock(), "handshake {handshake}")?;
+                } else if log::is_fault(&line) || log::text(&line).starts_with("panic") {
+                    screen.failure(&line);
+                }
+            }
+            Next::Silence => {}
+            Next::End => return Err(guest.ended()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_ports_get_one_that_anybody_may_listen_on() {
+        assert_eq!(unprivileged(443), 8443);
+        assert_eq!(unprivileged(8443), 8443);
+    }
+
+    #[test]
+    fn a_forward_to_a_port_without_listener_is_refused() {
+        let forward = Forward {
+            host: 8443,
+            guest: 443,
+        };
+        let refused = forwards(&[forward], &[]).unwrap_err();
+        assert!(refused.to_string().contains("no listener has port 443"));
+    }
+}

@@ -1,0 +1,183 @@
+//! System packages: which are missing, and how they get there.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use image::command::Step;
+
+use crate::screen::Screen;
+
+/// What a package is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Building kernel and image.
+    Build,
+    /// Making the bootable disc.
+    Disc,
+    /// Running the image.
+    Run,
+    /// Testing it.
+    Test,
+}
+
+/// All needs.
+pub(crate) const EVERYTHING: [Need; 4] = [Need::Build, Need::Disc, Need::Run, Need::Test];
+
+/// How the presence of a package is seen.
+enum Sign {
+    /// A program in `PATH`.
+    Program(&'static str),
+    /// A folder or file.
+    Path(&'static str),
+    /// A Python module that can be imported.
+    Module(&'static str),
+}
+
+/// Debian's name of a package, what it is needed for, and its sign.
+const PACKAGES: [(&str, Need, Sign); 13] = [
+    ("gcc", Need::Build, Sign::Program("gcc")),
+    ("make", Need::Build, Sign::Program("make")),
+    ("binutils", Need::Build, Sign::Program("objcopy")),
+    ("python3-venv", Need::Build, Sign::Module("ensurepip")),
+    ("libxml2-utils", Need::Build, Sign::Program("xmllint")),
+    (
+        "grub-pc-bin",
+        Need::Disc,
+        Sign::Path("/usr/lib/grub/i386-pc"),
+    ),
+    ("grub-common", Need::Disc, Sign::Program("grub-mkrescue")),
+    ("xorriso", Need::Disc, Sign::Program("xorriso")),
+    ("mtools", Need::Disc, Sign::Program("mformat")),
+    (
+        "qemu-system-x86",
+        Need::Run,
+        Sign::Program("qemu-system-x86_64"),
+    ),
+    ("gnutls-bin", Need::Test, Sign::Program("gnutls-cli")),
+    ("openssl", Need::Test, Sign::Program("openssl")),
+    ("curl", Need::Test, Sign::Program("curl")),
+];
+
+/// Packages are missing and can't be installed here.
+#[derive(Debug)]
+pub(crate) struct Missing(Vec<&'static str>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.join(" ");
+        write!(
+            f,
+            "system packages are missing: {names}\n  on Debian or Ubuntu: sudo apt-get install {names}\n  \
+             elsewhere: install what has the same programs, then try again"
+        )
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// Sees to it that the packages for `needs` are there: as root on Debian they
+/// are installed.
+///
+/// # Errors
+/// [`Missing`], or what the installation says.
+pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !(is_root() && is_debian()) {
+        return Err(Missing(missing).into());
+    }
+    screen.step(&format!(
+        "installing system packages: {}",
+        missing.join(" ")
+    ));
+    let apt = || Step::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+    apt().args(["update", "--quiet"]).show()?;
+    apt()
+        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(&missing)
+        .show()?;
+    let missing = self::missing(needs);
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Missing(missing).into())
+    }
+}
+
+fn missing(needs: &[Need]) -> Vec<&'static str> {
+    PACKAGES
+        .iter()
+        .filter(|(_, need, sign)| needs.contains(need) && !is_there(sign))
+        .map(|(name, _, _)| *name)
+        .collect()
+}
+
+fn is_there(sign: &Sign) -> bool {
+    match sign {
+        Sign::Program(name) => {
+            let folders = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&folders).any(|folder| folder.join(name).is_file())
+        }
+        Sign::Path(path) => Path::new(path).exists(),
+        Sign::Module(name) => Step::new("python3")
+            .args(["-c", &format!("import venv, {name}")])
+            .run()
+            .is_ok(),
+    }
+}
+
+/// `/proc/self` belongs to the effective user.
+fn is_root() -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::uid(&match fs::metadata("/proc/self") {
+        Ok(metadata) => metadata,
+        Err(_) => return false,
+    }) == 0;
+    #[cfg(not(unix))]
+    false
+}
+
+/// Debian, or what calls itself like it (os-release(5)).
+fn is_debian() -> bool {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    names_debian(&release)
+}
+
+fn names_debian(release: &str) -> bool {
+    release
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(key, _)| matches!(*key, "ID" | "ID_LIKE"))
+        .flat_map(|(_, value)| value.trim_matches('"').split(' '))
+        .any(|name| name == "debian")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_and_its_like_are_recognised() {
+        assert!(names_debian("NAME=x\nID=debian\n"));
+        assert!(names_debian("ID=ubuntu\nID_LIKE=debian\n"));
+        assert!(names_debian("ID=mint\nID_LIKE=\"ubuntu debian\"\n"));
+        assert!(!names_debian("ID=fedora\nHOME=\"https://debian\"\n"));
+    }
+
+    #[test]
+    fn missing_packages_are_shown_with_the_command() {
+        let shown = Missing(vec!["xorriso", "mtools"]).to_string();
+        assert!(shown.contains("sudo apt-get install xorriso mtools\n"));
+    }
+
+    #[test]
+    fn a_program_that_nobody_has_is_seen_to_be_missing() {
+        assert!(!is_there(&Sign::Program("no-such-program-anywhere")));
+        assert!(is_there(&Sign::Program("sh")));
+    }
+}

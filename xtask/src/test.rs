@@ -1,0 +1,33 @@
+//! `cargo xtask test`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use image::command::Step;
+
+use crate::screen::Screen;
+use crate::setup;
+
+/// Arguments of `test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Arguments for `cargo test`, such as `--package qemu`.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    cargo: Vec<String>,
+}
+
+/// Runs all tests; those in `qemu` build the image and boot it themselves.
+pub(crate) fn test(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
+    setup::ensure(screen, &setup::EVERYTHING)?;
+    screen.step("testing");
+    cargo(workspace)
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(&arguments.cargo)
+        .show()
+}
+
+/// The cargo that started this program.
+pub(crate) fn cargo(workspace: &Path) -> Step {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Step::new(program).current_dir(workspace)
+}
