@@ -293,6 +293,14 @@ impl<'a> Builder<'a> {
 
     fn channels(&mut self) {
         for channel in &self.description.channels {
+            for domain in &mut self.layout.domains {
+                domain.constant(
+                    &format!("Slots of the channel \"{}\".", channel.name),
+                    &format!("SLOTS_{}", upper(&channel.name)),
+                    "u16",
+                    channel.slots.to_string(),
+                );
+            }
             let sizes = channel_sizes(channel);
             let [a, b] = &channel.between;
             let [size_a, size_b] = sizes;

@@ -11,7 +11,9 @@ use sel4::cap::{
 };
 use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
 
-use crate::hardware::{CLOCK_PORTS, Cmos, NetworkCard, PCI_PORTS, Pci};
+use crate::hardware::{
+    CLOCK_PORTS, Cmos, INTERVAL_TIMER_PORTS, NetworkCard, PCI_PORTS, Pci, stop_interval_timer,
+};
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
 
@@ -139,9 +141,14 @@ pub(crate) fn start(plan: &Plan, built: &Built) -> Result<(), Error> {
 impl Work<'_> {
     /// What every domain is told; reads the clock.
     fn facts(&mut self, boot: &BootInfo) -> Result<Facts, Error> {
+        let ports = self.ports(INTERVAL_TIMER_PORTS)?;
+        stop_interval_timer(&ports)?;
+        self.resources.slot(ports.bits()).delete()?;
         let ports = self.ports(CLOCK_PORTS)?;
+        let port_slot = ports.bits();
         let tsc_hz = boot.tsc_hz();
         let seconds = Cmos::new(ports).unix_seconds()?;
+        self.resources.slot(port_slot).delete()?;
         let ticks = sel4::runtime::SystemClock::ticks();
         let mut kernel = [0; 32];
         fill(&mut kernel, generation::KERNEL);

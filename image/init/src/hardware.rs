@@ -10,6 +10,9 @@ pub(crate) const PCI_PORTS: (u16, u16) = (0xcf8, 0xcff);
 /// First and last port of the real-time clock.
 pub(crate) const CLOCK_PORTS: (u16, u16) = (0x70, 0x71);
 
+/// First and last port of the old interval timer.
+pub(crate) const INTERVAL_TIMER_PORTS: (u16, u16) = (0x40, 0x43);
+
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 
@@ -139,6 +142,18 @@ impl Pci {
         let mask = u64::from(high) << 32 | u64::from(low);
         Ok((!mask).wrapping_add(1))
     }
+}
+
+/// Stops the old interval timer: the firmware left it ticking, on the pin that
+/// the HPET uses. In mode 0 it counts once.
+pub(crate) fn stop_interval_timer(ports: &IOPort) -> Result<(), Error> {
+    const CHANNEL_0: u16 = 0x40;
+    const CONTROL: u16 = 0x43;
+    const CHANNEL_0_MODE_0: u32 = 0x30;
+    ports.write(CONTROL, PortWidth::Byte, CHANNEL_0_MODE_0)?;
+    // The shortest count, low byte first.
+    ports.write(CHANNEL_0, PortWidth::Byte, 1)?;
+    ports.write(CHANNEL_0, PortWidth::Byte, 0)
 }
 
 /// The real-time clock's ports.

@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+mod card;
 mod device;
 mod forbidden;
 mod permitted;
