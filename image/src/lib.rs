@@ -5,6 +5,7 @@
 //! - [`description`] reads `system.toml`, [`check`] keeps its rules,
 //!   [`layout`] gives everything its address and slot;
 //! - [`generate`] writes the constants of the servers' programs;
+//! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
 //! - [`plan`] makes the root task's plan, [`pack`] the finished image.
 
@@ -13,6 +14,7 @@ pub mod command;
 pub mod description;
 pub mod elf;
 pub mod generate;
+pub mod graph;
 pub mod guest;
 pub mod kernel;
 pub mod layout;

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::command::Step;
 use crate::description;
 use crate::elf::{Program, write_with_segment};
+use crate::graph;
 use crate::guest::{self, ROOT, Request};
 use crate::kernel::{self, Configuration};
 use crate::layout::layout;
@@ -20,6 +21,9 @@ use crate::plan::{self, Provisions};
 /// The moment that the disc's files carry: bytes must not depend on the time.
 const DISC_DATE: &str = "2026010100000000";
 const DISC_EPOCH: &str = "1767225600";
+
+/// The boot-time data that the builder makes itself unless it is given.
+const PICTURE: &str = "capability-graph";
 
 /// What the disc's boot loader does.
 const BOOT_MENU: &str = "set timeout=0\nset default=0\nmenuentry \"Handoff\" {\n  multiboot /boot/kernel.elf\n  module /boot/root.elf\n  boot\n}\n";
@@ -64,7 +68,12 @@ pub fn build(options: &Options) -> Result<Image> {
     let prefix = kernel::prefix(&options.workspace, options.configuration)?;
     let default = description::default_path();
     let system = options.system.as_ref().unwrap_or(&default);
-    let layout = layout(&description::load(system)?);
+    let description = description::load(system)?;
+    let layout = layout(&description);
+    let mut provisions = options.provisions.clone();
+    provisions
+        .entry(PICTURE.to_string())
+        .or_insert_with(|| graph::svg(&description).into_bytes());
     let packages = layout.domains.iter().map(|domain| domain.package.clone());
     let packages: BTreeSet<String> = packages.collect();
     eprintln!("image: building {} programs", packages.len() + 1);
@@ -76,7 +85,7 @@ pub fn build(options: &Options) -> Result<Image> {
         features: &options.features,
     })?;
     fs::create_dir_all(&options.out)?;
-    let behind = plan::make(&layout, &programs, &options.provisions)?;
+    let behind = plan::make(&layout, &programs, &provisions)?;
     let root = options.out.join("root.elf");
     fs::write(&root, root_image(&programs, &behind)?)?;
     let kernel = options.out.join("kernel.elf");
