@@ -2,15 +2,68 @@
 #![no_std]
 #![no_main]
 
+use ipc::channel::Channel;
+use ipc::queue::Queue;
+use ipc::transport::{Client, MAX_MESSAGE};
+use kernel_shim::{Ports, Rights, Server};
+use sel4::runtime::{self, Bell, Caller, Service, SystemClock, Wake};
+
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
+mod windows;
 
 sel4::entry!(main);
 
 fn main() -> ! {
-    sel4::log!("{} started", system::NAME);
+    // SAFETY: the constant of this domain.
+    let rights = unsafe { runtime::provision(system::PROVISION_RIGHTS) };
+    let rights = Rights::decode(rights).unwrap_or_else(|| panic!("no rights"));
+    // SAFETY: the capabilities and the memory of these constants are used
+    // nowhere else in this domain.
+    let ports = unsafe { ports() };
+    // SAFETY: this domain serves; the only `Service`.
+    let service = unsafe { Service::new() };
+    let mut server = Server::new(ports, rights, SystemClock);
+    let mut request = [0; MAX_MESSAGE];
+    let mut reply = [0; MAX_MESSAGE];
+    let mut wake = service.wait(&mut request);
     loop {
-        sel4::runtime::wait_signals();
+        wake = match wake {
+            Wake::Signal(_) => {
+                server.run();
+                service.wait(&mut request)
+            }
+            Wake::Call { badge, length } => {
+                let asked = request.get(..length).unwrap_or_default();
+                let length = server.serve(badge, asked, &mut reply);
+                let answer = reply.get(..length).unwrap_or_default();
+                service.reply_and_wait(answer, &mut request)
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Called once.
+unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemWindows> {
+    // SAFETY: the caller calls once, so each constant is used once.
+    let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
+    // SAFETY: as above.
+    let offload = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, offload) };
+    Ports {
+        // SAFETY: as above.
+        net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),
+        // SAFETY: as above.
+        record: Client::new(unsafe { Caller::new(system::CALL_RECORD_SERVER) }),
+        offload: Queue::new(offload),
+        // SAFETY: as above.
+        application: unsafe { Bell::new(system::SIGNAL_GATEWAY) },
+        // SAFETY: as above.
+        windows: unsafe { windows::SystemWindows::new() },
+        handshake_slots: system::SLOTS_HANDSHAKE,
+        session_slots: system::SLOTS_PROTECTED,
+        // SAFETY: as above.
+        stats: unsafe { runtime::stats(system::STATS) },
     }
 }

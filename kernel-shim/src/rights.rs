@@ -14,6 +14,11 @@ impl Rights {
         Self(clients)
     }
 
+    /// The same, from a postcard [`ShimRights`]; `None` when it is none.
+    pub fn decode(blob: &[u8]) -> Option<Self> {
+        ipc::transport::decode(blob).map(Self::new)
+    }
+
     /// Checks a request against the rights of `client`.
     pub(crate) fn check(
         &self,

@@ -2,6 +2,10 @@
 #![no_std]
 #![no_main]
 
+use ipc::transport::MAX_MESSAGE;
+use keystore_server::Server;
+use sel4::runtime::{self, Service, Wake};
+
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
@@ -9,8 +13,29 @@ mod system {
 sel4::entry!(main);
 
 fn main() -> ! {
-    sel4::log!("{} started", system::NAME);
+    // SAFETY: the only reference of this domain to its own page.
+    let stats = unsafe { runtime::stats(system::STATS) };
+    // SAFETY: the constant of this domain.
+    let blob = unsafe { runtime::provision(system::PROVISION_KEYRINGS) };
+    // SAFETY: this domain serves; the only `Service`.
+    let service = unsafe { Service::new() };
+    let mut server = match Server::new(blob, stats) {
+        Ok(server) => server,
+        Err(error) => panic!("key rings: {error:?}"),
+    };
+    sel4::log!("{} key rings", server.keyrings());
+    let mut request = [0; MAX_MESSAGE];
+    let mut reply = [0; MAX_MESSAGE];
+    let mut wake = service.wait(&mut request);
     loop {
-        sel4::runtime::wait_signals();
+        wake = match wake {
+            Wake::Signal(_) => service.wait(&mut request),
+            Wake::Call { badge, length } => {
+                let asked = request.get(..length).unwrap_or_default();
+                let length = server.serve(badge, asked, &mut reply);
+                let answer = reply.get(..length).unwrap_or_default();
+                service.reply_and_wait(answer, &mut request)
+            }
+        }
     }
 }

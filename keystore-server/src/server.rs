@@ -50,6 +50,11 @@ impl<'a> Server<'a> {
         })
     }
 
+    /// How many key rings there are.
+    pub fn keyrings(&self) -> usize {
+        self.rings.len()
+    }
+
     /// Answers one call: `request` and `reply` are messages of
     /// [`ipc::keystore`]; returns the reply's length.
     pub fn serve(&mut self, badge: u64, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {

@@ -2,15 +2,70 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::boxed::Box;
+
+use ipc::channel::Channel;
+use ipc::queue::Queue;
+use ipc::transport::Client;
+use offload_server::{Ports, Server};
+use sel4::runtime::{self, Bell, Caller, SystemClock};
+
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
 
 sel4::entry!(main);
 
+/// As deep as rustls and `ring` go in a handshake, and more.
+const STACK_USED: usize = 48 * 1024;
+
 fn main() -> ! {
-    sel4::log!("{} started", system::NAME);
+    // SAFETY: the capabilities and the memory of these constants are used
+    // nowhere else in this domain.
+    let ports = unsafe { ports() };
+    let mut server = match Server::new(ports, SystemClock) {
+        Ok(server) => server,
+        Err(error) => panic!("key store: {error:?}"),
+    };
+    sel4::log!("ready");
     loop {
-        sel4::runtime::wait_signals();
+        if server.run() {
+            runtime::scrub_stack(STACK_USED);
+            runtime::scrub_registers();
+        }
+        runtime::wait_signals();
+    }
+}
+
+/// # Safety
+/// Called once.
+unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
+    // SAFETY: the caller calls once, so each constant is used once.
+    let net = unsafe { Bell::new(system::SIGNAL_NETSTACK_SERVER) };
+    // SAFETY: as above.
+    let shim = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
+    // SAFETY: as above.
+    let shim = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, shim) };
+    // SAFETY: as above.
+    let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
+    // SAFETY: as above.
+    let record = unsafe { Channel::new(system::CHANNEL_POST_HANDSHAKE, record) };
+    Ports {
+        // SAFETY: as above.
+        net: unsafe { Channel::new(system::CHANNEL_HANDSHAKE, net) },
+        shim: Queue::new(shim),
+        record: Queue::new(record),
+        // SAFETY: as above.
+        keystore: Client::new(unsafe { Caller::new(system::CALL_KEYSTORE_SERVER) }),
+        install: Box::new(|slot| {
+            let cptr = system::WINDOW_INSTALL + u64::from(slot);
+            // SAFETY: a slot of this domain's own window; one call at a time.
+            Client::new(unsafe { Caller::new(cptr) })
+        }),
+        session_slots: system::SLOTS_PROTECTED,
+        // SAFETY: as above.
+        stats: unsafe { runtime::stats(system::STATS) },
     }
 }

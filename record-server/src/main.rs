@@ -2,15 +2,63 @@
 #![no_std]
 #![no_main]
 
+use ipc::channel::Channel;
+use ipc::queue::Queue;
+use ipc::transport::MAX_MESSAGE;
+use record_server::{Limits, Ports, Server};
+use sel4::runtime::{self, Bell, Service, Wake};
+
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
 
 sel4::entry!(main);
 
+/// As deep as `ring` goes when it seals or opens.
+const STACK_USED: usize = 16 * 1024;
+
 fn main() -> ! {
-    sel4::log!("{} started", system::NAME);
+    // SAFETY: the capability of this constant, used nowhere else.
+    let net = unsafe { Bell::new(system::SIGNAL_NETSTACK_SERVER) };
+    // SAFETY: the memory of this constant, used nowhere else.
+    let net = unsafe { Channel::new(system::CHANNEL_PROTECTED, net) };
+    // SAFETY: as above.
+    let app = unsafe { Bell::new(system::SIGNAL_GATEWAY) };
+    // SAFETY: as above.
+    let app = unsafe { Channel::new(system::CHANNEL_PLAINTEXT, app) };
+    // SAFETY: as above.
+    let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
+    // SAFETY: as above.
+    let offload = unsafe { Channel::new(system::CHANNEL_POST_HANDSHAKE, offload) };
+    // SAFETY: the only reference of this domain to its own page.
+    let stats = unsafe { runtime::stats(system::STATS) };
+    // SAFETY: this domain serves; the only `Service`.
+    let service = unsafe { Service::new() };
+    let ports = Ports {
+        net,
+        app,
+        offload: Queue::new(offload),
+        stats,
+    };
+    let mut server = Server::new(ports, Limits::default());
+    let mut request = [0; MAX_MESSAGE];
+    let mut reply = [0; MAX_MESSAGE];
+    let mut wake = service.wait(&mut request);
     loop {
-        sel4::runtime::wait_signals();
+        wake = match wake {
+            Wake::Signal(_) => {
+                server.run();
+                service.wait(&mut request)
+            }
+            Wake::Call { badge, length } => {
+                let asked = request.get_mut(..length).unwrap_or_default();
+                let length = server.serve(badge, asked, &mut reply);
+                // Keys came in by the request or went by its effect.
+                asked.fill(0);
+                runtime::scrub_stack(STACK_USED);
+                runtime::scrub_registers();
+                service.reply_and_wait(reply.get(..length).unwrap_or_default(), &mut request)
+            }
+        }
     }
 }
