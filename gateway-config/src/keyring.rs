@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use ipc::provision::{Keyring, Keyrings};
-use ipc::tls::{Label, Role};
+use ipc::provision::{Keyring, Keyrings, Listener};
+use ipc::tls::Label;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -57,6 +57,19 @@ pub(crate) fn read(
     Ok(Keyrings(rings))
 }
 
+/// Lets each key sign in the roles of the listeners that name its ring, and in
+/// no other.
+pub(crate) fn assign_roles(keyrings: &mut Keyrings, listeners: &[Listener]) {
+    for ring in &mut keyrings.0 {
+        for listener in listeners {
+            let tls = &listener.tls;
+            if tls.parameters.keyrings.contains(&ring.label) && !ring.roles.contains(&tls.role) {
+                ring.roles.push(tls.role);
+            }
+        }
+    }
+}
+
 /// A label: 1 to 32 bytes.
 pub(crate) fn label(word: Word<'_>) -> Result<Label, Problem> {
     let text = word.short_text(MAX_LABEL)?;
@@ -94,7 +107,7 @@ fn ring(
     };
     Ok(Keyring {
         label,
-        roles: vec![Role::Server],
+        roles: Vec::new(),
         key: Some(key),
         chain,
         trust,

@@ -75,8 +75,9 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
         None => AddressConfig::Dhcp,
     };
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
-    let keyrings = keyring::read(&words, folder, now)?;
+    let mut keyrings = keyring::read(&words, folder, now)?;
     let listeners = listener::read(&words, &keyrings)?;
+    keyring::assign_roles(&mut keyrings, &listeners);
     Ok(Config {
         address,
         keyrings,

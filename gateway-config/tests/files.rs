@@ -7,7 +7,7 @@ use gateway_config::{Config, Problem, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{AddressConfig, Backend, Keyrings};
-use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Version};
+use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use time::{Duration, OffsetDateTime};
@@ -136,6 +136,13 @@ fn the_gateway_gets_no_more_rights_than_its_listeners_need() {
     assert_eq!(shim.modes, [Mode::Autonomous]);
     assert!(shim.expose_keys);
     assert!(!good("tests/good/issue.toml").shim_rights().0[0].expose_keys);
+}
+
+#[test]
+fn a_key_that_no_listener_uses_may_sign_in_no_role() {
+    let config = good("tests/good/everything.toml");
+    let roles: Vec<_> = config.keyrings.0.iter().map(|r| r.roles.clone()).collect();
+    assert_eq!(roles, [vec![Role::Server], vec![Role::Server], vec![]]);
 }
 
 #[test]
