@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 
 use crate::description::Description;
 
-const BOX_LEFT: usize = 250;
+const BOX_LEFT: usize = 310;
 const BOX_WIDTH: usize = 240;
 const BOX_HEIGHT: usize = 64;
 const STEP: usize = 104;
 const TOP: usize = 24;
-const WIDTH: usize = 760;
+const WIDTH: usize = 790;
 /// Distance between the bends of two lines that span equally many boxes.
 const LANE: usize = 12;
 
@@ -31,7 +31,7 @@ pub fn svg(description: &Description) -> String {
     let height = TOP + order.len() * STEP;
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Domains and their capabilities\">\n\
-         <style>rect{{fill:#f4f6f8;stroke:#456;stroke-width:1.5}}path{{fill:none;stroke-width:1.5}}.call{{stroke:#a33}}.channel{{stroke:#37a}}text{{font:14px sans-serif;fill:#123}}.small{{font-size:11px;fill:#567}}</style>\n\
+         <style>rect{{fill:#f4f6f8;stroke:#456;stroke-width:1.5}}path{{fill:none;stroke-width:1.5}}.call{{stroke:#a33}}.channel{{stroke:#37a}}text{{font:14px sans-serif;fill:#123}}.small{{font-size:11px;fill:#567}}.name{{paint-order:stroke;stroke:#fff;stroke-width:4px}}</style>\n\
          <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" style=\"fill:#a33\"/></marker></defs>\n"
     );
     for (row, domain) in order.iter().enumerate() {
@@ -69,7 +69,7 @@ pub fn svg(description: &Description) -> String {
         let _ = writeln!(
             text,
             "<path class=\"channel\" d=\"M{BOX_LEFT} {start}C{bend} {start} {bend} {end} {BOX_LEFT} {end}\"><title>{a} and {b}: {} rings each way</title></path>\
-             <text class=\"small\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+             <text class=\"small name\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
             channel.slots,
             label.saturating_sub(4),
             usize::midpoint(start, end) + 14 * (index % 3),
