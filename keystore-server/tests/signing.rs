@@ -1,5 +1,7 @@
 //! The key store over its public interface: what it signs, what it refuses.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, Text};
 use ipc::keystore::{
