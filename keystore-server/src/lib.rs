@@ -3,7 +3,7 @@
 //! **Owns** the key rings: chains, trust anchors, private keys. **Called by**
 //! the offload component. **Must never** reach the network or see the bytes of
 //! a connection, and never sign what it can't recognise as TLS: a request
-//! carries what a TLS message is made of, and [`tbs`] makes the bytes.
+//! carries what a TLS message is made of, and the module `tbs` makes the bytes.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
