@@ -28,6 +28,7 @@ fn main() -> ! {
         Some(b"invokes-its-cspace") => forbidden::invoke_cspace(),
         Some(b"panics") => panic!("on purpose"),
         Some(b"lasts") => sel4::log!("probes done"),
+        Some(b"keystore-server") => {}
         _ => sel4::log!("no such probe"),
     }
     loop {

@@ -1,0 +1,172 @@
+//! The platform under QEMU: the image of probes, booted once, and what its
+//! domains and the monitor print.
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use image::kernel::Configuration;
+use image::pack::{self, Options};
+use image::plan::Provisions;
+use qemu::{Boot, Machine};
+
+/// Emulation on a busy machine is slow; silence is failure.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap().to_path_buf()
+}
+
+/// One build at a time: they share cargo's target folder for guests.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+fn build(name: &str, system: &str, provisions: Provisions) -> (pack::Image, PathBuf) {
+    let _building = BUILDING.lock().unwrap();
+    let out = workspace().join("target/test-images").join(name);
+    let image = pack::build(&Options {
+        workspace: workspace(),
+        out: out.clone(),
+        system: Some(workspace().join(system)),
+        configuration: Configuration::Release,
+        provisions,
+        features: Vec::new(),
+        disc: false,
+    });
+    (image.unwrap(), out)
+}
+
+fn machine(image: pack::Image, folder: &Path) -> Machine {
+    let boot = Boot::Files {
+        kernel: image.kernel,
+        root: image.root,
+    };
+    Machine::new(boot, folder)
+}
+
+/// Everything that the probes print.
+fn log() -> &'static [String] {
+    static LOG: OnceLock<Vec<String>> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let (image, folder) = build("probes", "image/probe/system.toml", Provisions::new());
+        let mut guest = machine(image, &folder).start(PATIENCE).unwrap();
+        guest
+            .wait_line(PATIENCE, |line| line == "lasts: probes done")
+            .unwrap();
+        let log = fs::read_to_string(guest.log_file()).unwrap();
+        guest.stop();
+        log.lines().map(str::to_string).collect()
+    })
+}
+
+fn has(beginning: &str) -> bool {
+    log().iter().any(|line| line.starts_with(beginning))
+}
+
+fn assert_fault(domain: &str, fault: &str) {
+    let expected = format!("fault: {domain}: {fault}");
+    assert!(has(&expected), "no line \"{expected}\" in {:#?}", log());
+}
+
+#[test]
+fn the_root_task_builds_what_the_description_lists() {
+    assert!(has("init: 13 domains, "), "{:#?}", log());
+}
+
+#[test]
+fn every_permitted_act_succeeds() {
+    let bad: Vec<_> = log()
+        .iter()
+        .filter(|line| line.contains(": FAILED"))
+        .collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    let good = log().iter().filter(|line| line.contains(": ok ")).count();
+    assert_eq!(good, 16, "{:#?}", log());
+}
+
+#[test]
+fn no_forbidden_act_is_survived() {
+    let bad: Vec<_> = log()
+        .iter()
+        .filter(|line| line.contains("survived"))
+        .collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+#[test]
+fn a_read_of_memory_that_is_not_there_stops_the_domain() {
+    assert_fault("reads-elsewhere", "memory fault: read at 0x30000000");
+}
+
+#[test]
+fn a_write_to_program_text_stops_the_domain() {
+    assert_fault("writes-its-program", "memory fault: write at 0x2");
+}
+
+#[test]
+fn a_stack_that_overflows_hits_the_guard() {
+    assert_fault("overflows-its-stack", "memory fault: write at 0x10ff");
+}
+
+#[test]
+fn an_io_instruction_stops_the_domain() {
+    assert_fault("reads-a-port", "exception 13");
+}
+
+#[test]
+fn a_system_call_that_does_not_exist_stops_the_domain() {
+    assert_fault("makes-up-a-system-call", "system call fault: number 0x3e8");
+}
+
+#[test]
+fn a_call_to_an_address_outside_the_cspace_stops_the_domain() {
+    assert_fault(
+        "calls-outside-its-cspace",
+        "capability fault: nothing at 0xdead00000000",
+    );
+}
+
+#[test]
+fn a_panic_tells_its_place_and_not_its_message() {
+    assert!(
+        has("panics: panic at image/probe/src/main.rs:"),
+        "{:#?}",
+        log()
+    );
+    assert_fault("panics", "exception 6");
+    assert!(!log().iter().any(|line| line.contains("on purpose")));
+}
+
+#[test]
+fn a_fault_is_printed_with_registers() {
+    assert_fault("reads-elsewhere", "rip 0000000000");
+    assert!(has("fault: rax 0000000030000000"), "{:#?}", log());
+}
+
+/// The region of the key rings is in one page of one domain: no copy of it is
+/// left by the boot loader, the kernel, or the root task.
+#[test]
+fn boot_time_data_is_in_memory_exactly_once() {
+    const MARKER: &[u8] = b"a marker that stands for a private key";
+    let system = "image/tests/keyrings.toml";
+    let provisions = Provisions::from([("keyrings".to_string(), MARKER.to_vec())]);
+    let (image, folder) = build("keyrings", system, provisions);
+    let mut machine = machine(image, &folder);
+    machine.qmp = Some(folder.join("qmp"));
+    let mut guest = machine.start(PATIENCE).unwrap();
+    guest
+        .wait_line(PATIENCE, |line| line.starts_with("init: "))
+        .unwrap();
+    let dump = folder.join("memory");
+    let size = u64::from(machine.memory_mib) * 1024 * 1024;
+    guest.qmp().unwrap().dump_physical(size, &dump).unwrap();
+    guest.stop();
+    let memory = fs::read(&dump).unwrap();
+    fs::remove_file(&dump).unwrap();
+    let found = memory
+        .windows(MARKER.len())
+        .filter(|bytes| *bytes == MARKER);
+    assert_eq!(found.count(), 1);
+}
