@@ -1,0 +1,176 @@
+//! Certificates and keys of the tests, made anew for each run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+    SanType,
+};
+use rustls::RootCertStore;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use time::{Duration, OffsetDateTime};
+
+/// Key rings of servers, by label. `alpha` and `beta` answer to the names
+/// `alpha.test` and `beta.test`, the rest to `localhost` and 127.0.0.1.
+pub(crate) const SERVERS: [&str; 6] = ["p256", "p384", "ed25519", "rsa2048", "alpha", "beta"];
+
+const VALID: Duration = Duration::days(2);
+const BACKDATED: Duration = Duration::hours(1);
+
+/// A folder with `ca.pem`, `clients-ca.pem`, and for each server and for
+/// `client` and `stranger` (whom nobody trusts) a chain and a key.
+pub(crate) struct Material {
+    folder: PathBuf,
+}
+
+impl Material {
+    /// Makes it.
+    pub(crate) fn make(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let material = Self {
+            folder: folder.to_path_buf(),
+        };
+        let servers = Authority::make("Servers")?;
+        fs::write(material.authority(), &servers.pem)?;
+        for label in SERVERS {
+            let name = match label {
+                "alpha" | "beta" => format!("{label}.test"),
+                _ => "localhost".to_string(),
+            };
+            material.issue(label, &name, &servers, ExtendedKeyUsagePurpose::ServerAuth)?;
+        }
+        let clients = Authority::make("Clients")?;
+        fs::write(folder.join("clients-ca.pem"), &clients.pem)?;
+        material.issue(
+            "client",
+            "client.test",
+            &clients,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        )?;
+        let strangers = Authority::make("Strangers")?;
+        material.issue(
+            "stranger",
+            "client.test",
+            &strangers,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        )?;
+        Ok(material)
+    }
+
+    /// The file of the authority that issued the servers' chains.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// The file of a chain.
+    pub(crate) fn chain_file(&self, label: &str) -> PathBuf {
+        self.folder.join(format!("{label}-chain.pem"))
+    }
+
+    /// The file of a private key, PKCS#8.
+    pub(crate) fn key_file(&self, label: &str) -> PathBuf {
+        self.folder.join(format!("{label}-key.pem"))
+    }
+
+    /// A chain.
+    pub(crate) fn chain(&self, label: &str) -> Vec<CertificateDer<'static>> {
+        let pem = fs::read(self.chain_file(label)).unwrap();
+        CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    /// A private key.
+    pub(crate) fn key(&self, label: &str) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_file(self.key_file(label)).unwrap()
+    }
+
+    /// Who is trusted to name servers.
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.authority()).unwrap();
+        roots.add(authority).unwrap();
+        roots
+    }
+
+    fn issue(
+        &self,
+        label: &str,
+        name: &str,
+        by: &Authority,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<()> {
+        let key = self.generate(label)?;
+        let mut leaf = validity(CertificateParams::new([name.to_string()])?);
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![usage];
+        leaf.distinguished_name.push(DnType::CommonName, label);
+        if name == "localhost" {
+            leaf.subject_alt_names
+                .push(SanType::IpAddress([127, 0, 0, 1].into()));
+        }
+        let certificate = leaf.signed_by(&key, &by.issuer)?;
+        fs::write(self.chain_file(label), certificate.pem())?;
+        fs::write(self.key_file(label), key.serialize_pem())?;
+        Ok(())
+    }
+
+    fn generate(&self, label: &str) -> Result<KeyPair> {
+        let algorithm = match label {
+            "p384" => &PKCS_ECDSA_P384_SHA384,
+            "ed25519" => &PKCS_ED25519,
+            "rsa2048" => {
+                let pem = rsa_key(&self.key_file(label))?;
+                return Ok(KeyPair::from_pem_and_sign_algo(&pem, &PKCS_RSA_SHA256)?);
+            }
+            _ => &PKCS_ECDSA_P256_SHA256,
+        };
+        Ok(KeyPair::generate_for(algorithm)?)
+    }
+}
+
+/// ring makes no RSA keys; OpenSSL does.
+fn rsa_key(file: &Path) -> Result<String> {
+    let status = Command::new("openssl")
+        .args(["genpkey", "-quiet", "-algorithm", "RSA", "-out"])
+        .arg(file)
+        .args(["-pkeyopt", "rsa_keygen_bits:2048"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("openssl can't be started; is it installed?")?;
+    ensure!(status.success(), "openssl genpkey: {status}");
+    Ok(fs::read_to_string(file)?)
+}
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn make(name: &str) -> Result<Self> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = validity(CertificateParams::new([])?);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        })
+    }
+}
+
+fn validity(mut params: CertificateParams) -> CertificateParams {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - BACKDATED;
+    params.not_after = now + VALID;
+    params
+}

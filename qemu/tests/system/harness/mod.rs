@@ -1,0 +1,80 @@
+//! What the tests of the whole system stand on: one booted image for all of
+//! them, servers behind it, clients in front of it, and the evidence they
+//! leave: log lines, packet capture, counters.
+//!
+//! A test begins with [`system`], or with [`alone`] when it counts something
+//! that other tests would disturb.
+
+pub(crate) mod backend;
+pub(crate) mod capture;
+pub(crate) mod client;
+pub(crate) mod evidence;
+pub(crate) mod material;
+pub(crate) mod program;
+pub(crate) mod site;
+
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use site::Site;
+
+/// How long a single step of a test may take. Generous: the machine is shared,
+/// and its processor emulated.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+static SITE: LazyLock<Result<Site, String>> =
+    LazyLock::new(|| Site::boot("system").map_err(|error| format!("{error:#}")));
+static QUIET: RwLock<()> = RwLock::new(());
+
+/// The booted image, shared with other tests.
+pub(crate) struct Shared {
+    site: &'static Site,
+    _guard: RwLockReadGuard<'static, ()>,
+}
+
+/// The booted image while no other test uses it.
+pub(crate) struct Alone {
+    site: &'static Site,
+    _guard: RwLockWriteGuard<'static, ()>,
+}
+
+/// The booted image. Built and booted by the first test that asks.
+pub(crate) fn system() -> Shared {
+    let guard = QUIET.read().unwrap_or_else(PoisonError::into_inner);
+    Shared {
+        site: booted(),
+        _guard: guard,
+    }
+}
+
+/// The booted image, once all other tests are out of it.
+pub(crate) fn alone() -> Alone {
+    let guard = QUIET.write().unwrap_or_else(PoisonError::into_inner);
+    Alone {
+        site: booted(),
+        _guard: guard,
+    }
+}
+
+fn booted() -> &'static Site {
+    match &*SITE {
+        Ok(site) => site,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        self.site
+    }
+}
+
+impl std::ops::Deref for Alone {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        self.site
+    }
+}

@@ -1,0 +1,134 @@
+//! Clients that are programs of their own: OpenSSL, GnuTLS, curl.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+use super::material::Material;
+
+/// One request; the server closes behind its answer.
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Whether it calls that a success.
+    pub(crate) success: bool,
+    /// Everything it said, standard output first.
+    pub(crate) said: String,
+}
+
+impl Ended {
+    /// Fails the test unless the program succeeded and said each of `words`.
+    #[track_caller]
+    pub(crate) fn expect(&self, words: &[&str]) {
+        assert!(self.success, "{}", self.said);
+        for word in words {
+            assert!(self.said.contains(word), "no {word:?} in:\n{}", self.said);
+        }
+    }
+}
+
+/// `openssl s_client`: asks for a page, reads it to the end.
+pub(crate) fn openssl(address: SocketAddr, material: &Material, options: &[&str]) -> Ended {
+    let mut command = Command::new("openssl");
+    command
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(["-servername", "localhost", "-verify_hostname", "localhost"])
+        .args(["-verify_return_error", "-ign_eof", "-CAfile"])
+        .arg(material.authority())
+        .args(options);
+    run(command, REQUEST)
+}
+
+/// `gnutls-cli`: asks for a page, reads it to the end.
+pub(crate) fn gnutls(address: SocketAddr, material: &Material, priority: &str) -> Ended {
+    let mut command = Command::new("gnutls-cli");
+    command
+        .args(["--port", &address.port().to_string(), "--priority"])
+        .args([priority, "--sni-hostname", "localhost"])
+        .args(["--verify-hostname", "localhost", "--x509cafile"])
+        .arg(material.authority())
+        .arg("127.0.0.1");
+    run(command, REQUEST)
+}
+
+/// `curl` for `path`.
+pub(crate) fn curl<S: AsRef<OsStr>>(
+    address: SocketAddr,
+    material: &Material,
+    path: &str,
+    options: &[S],
+) -> Ended {
+    let port = address.port();
+    let mut command = Command::new("curl");
+    command
+        // Neither this person's settings (which only a first argument turns
+        // off) nor a proxy.
+        .args(["--disable", "--noproxy", "*", "--http1.1", "--verbose"])
+        .args(["--silent", "--show-error", "--cacert"])
+        .arg(material.authority())
+        .args(["--resolve", &format!("localhost:{port}:127.0.0.1")])
+        .args(options)
+        .arg(format!("https://localhost:{port}{path}"));
+    run(command, "")
+}
+
+/// Runs a program with `input`; kills it when it takes too long.
+pub(crate) fn run(mut command: Command, input: &str) -> Ended {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let child = command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => panic!("{program}: {error}; `cargo xtask setup` installs it"),
+    };
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let mut stdin = child.stdin.take().unwrap();
+    // A program that has ended already is judged by how it ended. Its input
+    // stays open until then: gnutls-cli hangs up when it ends.
+    let _ = stdin.write_all(input.as_bytes());
+    let _ = stdin.flush();
+    let ended = wait(&mut child, PATIENCE);
+    drop(stdin);
+    let said = stdout.join().unwrap() + &stderr.join().unwrap();
+    match ended {
+        Some(success) => Ended { success, said },
+        None => panic!(
+            "{program}: not done after {} s:\n{said}",
+            PATIENCE.as_secs()
+        ),
+    }
+}
+
+fn wait(child: &mut Child, patience: Duration) -> Option<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status.success());
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

@@ -1,0 +1,15 @@
+//! Tests of the whole system: the booted image, from the host over the wire.
+//! Names begin with the row that they show.
+//!
+//! The first test builds the image and boots it; the others share it.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that finds less than it looks for fails"
+)]
+#![allow(dead_code, reason = "the harness offers more than is used yet")]
+
+mod clients;
+mod harness;
+mod selftest;
