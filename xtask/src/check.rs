@@ -20,10 +20,9 @@ const DENY_VERSION: &str = "0.20.2";
 /// The package of the kernel binding: a library without the feature "guest".
 const SEL4: &str = "sel4";
 
-/// Folders that are looked through for unsafe code.
-const FOLDERS: [&str; 12] = [
+/// Folders that are looked through for unsafe code; the others forbid it.
+const FOLDERS: [&str; 10] = [
     "gateway",
-    "gateway-config",
     "image/init/src",
     "image/src",
     "ipc",
@@ -33,7 +32,6 @@ const FOLDERS: [&str; 12] = [
     "offload-server",
     "record-server",
     "sel4",
-    "xtask",
 ];
 
 /// Checks; stops at the first that fails.
@@ -157,8 +155,10 @@ fn figures(workspace: &Path) -> Result<()> {
         }
     }
     let shim = workspace.join("kernel-shim/src");
+    let program = fs::read_to_string(shim.join("main.rs"))?;
     let lines = count(&shim, code_lines)?;
-    let shim_unsafe = count(&shim, unsafe_uses)?;
+    let own = code_lines(&program);
+    let library = count(&shim, unsafe_uses)? - unsafe_uses(&program);
     let dependencies = cargo(workspace)
         .args(["tree", "--locked", "--package", "kernel-shim"])
         .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
@@ -167,7 +167,10 @@ fn figures(workspace: &Path) -> Result<()> {
     names.sort_unstable();
     names.dedup_by_key(|line| line.trim_end_matches(" (*)"));
     println!(
-        "kernel-shim: {lines} lines of code, {} dependencies, {shim_unsafe} unsafe",
+        "kernel-shim: {} lines of code and {library} unsafe in the library, \
+         {own} lines and {} unsafe in main.rs, {} dependencies",
+        lines - own,
+        unsafe_uses(&program),
         names.len().saturating_sub(1)
     );
     Ok(())
