@@ -72,7 +72,7 @@ fn assert_fault(domain: &str, fault: &str) {
 
 #[test]
 fn the_root_task_builds_what_the_description_lists() {
-    assert!(has("init: 13 domains, "), "{:#?}", log());
+    assert!(has("init: 14 domains, "), "{:#?}", log());
 }
 
 #[test]
@@ -83,7 +83,28 @@ fn every_permitted_act_succeeds() {
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
     let good = log().iter().filter(|line| line.contains(": ok ")).count();
-    assert_eq!(good, 16, "{:#?}", log());
+    assert_eq!(good, 22, "{:#?}", log());
+}
+
+#[test]
+fn a_capability_can_be_handed_out_and_taken_back() {
+    for line in [
+        "caller: ok a granted capability works",
+        "manager: ok a capability is taken back",
+        "caller: ok what was used can be taken back",
+    ] {
+        assert!(has(line), "no line \"{line}\" in {:#?}", log());
+    }
+}
+
+#[test]
+fn the_card_and_the_timer_interrupt_their_driver() {
+    for line in [
+        "netstack-server: ok the card interrupts",
+        "netstack-server: ok the timer interrupts",
+    ] {
+        assert!(has(line), "no line \"{line}\" in {:#?}", log());
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ extern crate alloc;
 mod card;
 mod device;
 mod forbidden;
+mod manager;
 mod permitted;
 
 sel4::entry!(main);
@@ -17,6 +18,7 @@ fn main() -> ! {
     match length.and_then(|length| name.get(..length)) {
         Some(b"netstack-server") => device::run(),
         Some(b"echo") => permitted::echo(),
+        Some(b"manager") => manager::run(),
         Some(b"caller") => permitted::call(),
         Some(b"reads-elsewhere") => forbidden::read_elsewhere(),
         Some(b"writes-its-program") => forbidden::write_program(),

@@ -8,11 +8,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
+use ipc::badge::Badge;
 use ipc::boot::slot;
+use ipc::channel::Doorbell;
 use ipc::clock::Clock;
-use ipc::transport::{MAX_MESSAGE, Transport};
+use ipc::transport::{MAX_MESSAGE, Transport, TransportError};
 use sel4::log;
-use sel4::runtime::{Caller, Service, SystemClock, Wake, scrub_registers, scrub_stack};
+use sel4::runtime::{Bell, Caller, Service, SystemClock, Wake, scrub_registers, scrub_stack};
+
+use crate::manager;
 
 /// Answers every call with its own bytes, the badge in front when asked for.
 pub(crate) fn echo() {
@@ -42,6 +46,7 @@ pub(crate) fn call() {
     // SAFETY: the description gives this domain that capability first.
     let server = unsafe { Caller::new(slot::cptr(slot::FIRST)) };
     messages(&server);
+    window();
     memory_functions();
     heap();
     stack();
@@ -68,6 +73,36 @@ fn messages(server: &Caller) {
     verdict("messages of every length come back", good);
     let left = (0..sel4::message::MESSAGE_WORDS).all(|index| sel4::message::word(index) == 0);
     verdict("nothing is left in the IPC buffer", left);
+}
+
+/// Uses what the manager put into the window.
+fn window() {
+    // The description gives this domain a call, a signal, then the window.
+    let window = slot::cptr(slot::FIRST + 2);
+    let mut reply = [0; MAX_MESSAGE];
+    let mut call = |index: u64| {
+        // SAFETY: the address is in the window; that it may be empty is the
+        // point.
+        let caller = unsafe { Caller::new(window | index) };
+        caller.call(b"badge", &mut reply).map(|length| {
+            let badge = reply[..8].try_into().map(u64::from_le_bytes);
+            (length, badge.ok().and_then(Badge::from_word))
+        })
+    };
+    let granted = call(manager::GRANTED) == Ok((8, Some(manager::BADGE)));
+    verdict("a granted capability works", granted);
+    let gone = Err(TransportError::Gone);
+    verdict(
+        "a revoked capability is gone",
+        call(manager::REVOKED) == gone,
+    );
+    verdict("an empty slot is gone", call(manager::EMPTY) == gone);
+    // SAFETY: the description gives this domain that signal second.
+    unsafe { Bell::new(slot::cptr(slot::FIRST + 1)) }.ring();
+    verdict(
+        "what was used can be taken back",
+        call(manager::GRANTED) == gone,
+    );
 }
 
 fn memory_functions() {
