@@ -1,1 +1,23 @@
-//! To be filled.
+//! The gateway application: takes TLS connections, has their handshakes done,
+//! and moves their plaintext to and from backends.
+//!
+//! **Owns** listeners, rules, backend connections, the status page. **Calls**
+//! the network stack (listen, accept, connect) and the kernel shim (the control
+//! invocation, and each session by its own capability). **Must never** hold a
+//! key, or reach a session of another application.
+//!
+//! [`Server`] takes events; `forward` moves plaintext between a session and a
+//! backend; `page` answers HTTP requests with the status page.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod forward;
+mod page;
+mod report;
+mod server;
+mod session;
+
+pub use page::View;
+pub use server::{Ports, Server};

@@ -2,6 +2,15 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::boxed::Box;
+
+use gateway::{Ports, Server, View};
+use ipc::channel::Channel;
+use ipc::transport::{Client, decode};
+use sel4::runtime::{self, Bell, Caller, SystemClock};
+
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
@@ -9,8 +18,60 @@ mod system {
 sel4::entry!(main);
 
 fn main() -> ! {
-    sel4::log!("{} started", system::NAME);
+    // SAFETY: the constant of this domain.
+    let config = unsafe { runtime::provision(system::PROVISION_GATEWAY_CONFIG) };
+    let config = decode(config).unwrap_or_else(|| panic!("no configuration"));
+    // SAFETY: the capabilities and the memory of these constants are used
+    // nowhere else in this domain.
+    let ports = unsafe { ports() };
+    let mut server = Server::new(ports, config, SystemClock);
+    sel4::log!("ready");
     loop {
-        sel4::runtime::wait_signals();
+        server.run();
+        runtime::wait_signals();
+    }
+}
+
+/// # Safety
+/// Called once.
+unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell> {
+    // SAFETY: the caller calls once, so each constant is used once.
+    let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
+    // SAFETY: as above.
+    let net = unsafe { Bell::new(system::SIGNAL_NETSTACK_SERVER) };
+    // SAFETY: as above.
+    let stats = unsafe { runtime::stats(system::STATS) };
+    let others = [
+        system::STATS_NETSTACK_SERVER,
+        system::STATS_KEYSTORE_SERVER,
+        system::STATS_RECORD_SERVER,
+        system::STATS_KERNEL_SHIM,
+        system::STATS_OFFLOAD_SERVER,
+    ]
+    // SAFETY: pages that other domains write and this one reads.
+    .map(|page| unsafe { runtime::stats(page) });
+    let [netstack, keystore, record_stats, shim, offload] = others;
+    // SAFETY: the constant of this domain.
+    let graph = unsafe { runtime::provision(system::PROVISION_CAPABILITY_GRAPH) };
+    Ports {
+        // SAFETY: as above.
+        net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),
+        // SAFETY: as above.
+        shim: Client::new(unsafe { Caller::new(system::CALL_KERNEL_SHIM) }),
+        session: Box::new(|slot| {
+            let cptr = system::WINDOW_SESSIONS + u64::from(slot);
+            // SAFETY: a slot of this domain's own window; one call at a time.
+            Client::new(unsafe { Caller::new(cptr) })
+        }),
+        // SAFETY: as above.
+        plain: unsafe { Channel::new(system::CHANNEL_PLAINTEXT, record) },
+        // SAFETY: as above.
+        backend: unsafe { Channel::new(system::CHANNEL_BACKEND, net) },
+        view: View::new(
+            graph,
+            [netstack, keystore, record_stats, shim, offload, stats],
+        ),
+        log: Box::new(|line| sel4::runtime::log::write(line)),
+        stats,
     }
 }
