@@ -41,7 +41,11 @@ pub const ROOT: &str = "init";
 pub fn cargo(workspace: &Path, prefix: &Path, subcommand: &str) -> Step {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let flags = RUSTFLAGS.join("\u{1f}");
-    let remap = format!("--remap-path-prefix={}=handoff", workspace.display());
+    // The build's place must not reach the bytes.
+    let mut remap = format!("--remap-path-prefix={}=handoff", workspace.display());
+    if let Some(home) = cargo_home() {
+        remap += &format!("\u{1f}--remap-path-prefix={}=cargo", home.display());
+    }
     Step::new(program)
         .current_dir(workspace)
         .env_remove("RUSTFLAGS")
@@ -51,6 +55,12 @@ pub fn cargo(workspace: &Path, prefix: &Path, subcommand: &str) -> Step {
         .env("SEL4_PREFIX", prefix)
         .args([subcommand, "--target", TARGET, "--target-dir"])
         .arg(target_folder(workspace))
+}
+
+/// Where cargo keeps the sources of packages.
+fn cargo_home() -> Option<PathBuf> {
+    let given = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))
 }
 
 fn target_folder(workspace: &Path) -> PathBuf {

@@ -69,6 +69,11 @@ pub fn prefix(workspace: &Path, configuration: Configuration) -> Result<PathBuf>
     }
     let prefix = default_prefix(workspace, configuration);
     let stamp = stamp(configuration)?;
+    // Two builds at once would tread on each other; the lock ends with `_lock`.
+    let builds = workspace.join("target/sel4-build");
+    fs::create_dir_all(&builds)?;
+    let _lock = fs::File::create(builds.join("lock"))?;
+    _lock.lock()?;
     let stamp_file = prefix.join("support/stamp");
     if fs::read_to_string(&stamp_file).is_ok_and(|found| found == stamp) {
         return Ok(prefix);

@@ -15,6 +15,9 @@ use qemu::{Boot, Machine};
 /// Emulation on a busy machine is slow; silence is failure.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// The monitor's last word on a domain that never stops talking.
+const LIMITED: &str = "talks-without-end: logs too much";
+
 fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap().to_path_buf()
@@ -55,6 +58,9 @@ fn log() -> &'static [String] {
         guest
             .wait_line(PATIENCE, |line| line == "lasts: probes done")
             .unwrap();
+        guest
+            .wait_line(PATIENCE, |line| line.starts_with(LIMITED))
+            .unwrap();
         let log = fs::read_to_string(guest.log_file()).unwrap();
         guest.stop();
         log.lines().map(str::to_string).collect()
@@ -72,7 +78,7 @@ fn assert_fault(domain: &str, fault: &str) {
 
 #[test]
 fn the_root_task_builds_what_the_description_lists() {
-    assert!(has("init: 14 domains, "), "{:#?}", log());
+    assert!(has("init: 15 domains, "), "{:#?}", log());
 }
 
 #[test]
@@ -95,6 +101,15 @@ fn a_capability_can_be_handed_out_and_taken_back() {
     ] {
         assert!(has(line), "no line \"{line}\" in {:#?}", log());
     }
+}
+
+#[test]
+fn a_domain_that_never_stops_talking_is_not_listened_to() {
+    assert!(has(LIMITED));
+    let lines = log()
+        .iter()
+        .filter(|line| line.starts_with("talks-without-end: and"));
+    assert!(lines.count() < 10_000);
 }
 
 #[test]

@@ -29,7 +29,7 @@ use ipc::boot::{FACTS_MAGIC, Facts, place};
 
 pub use clock::SystemClock;
 pub use given::{device_snapshot, provision, stats};
-pub use heap::heap_used;
+pub use heap::{heap_peak, heap_used};
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
 pub use window::{MintSource, Window};

@@ -47,6 +47,8 @@ pub(crate) struct Built {
     /// The endpoint where faults arrive, bound to the notification of the logs.
     pub(crate) endpoint: sel4::cap::Endpoint,
     pub(crate) capabilities: usize,
+    /// Rate of the time-stamp counter.
+    pub(crate) tsc_hz: u64,
 }
 
 /// Capabilities that all parts of the work need.
@@ -125,6 +127,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         domains,
         endpoint,
         capabilities,
+        tsc_hz: facts.tsc_hz,
     })
 }
 

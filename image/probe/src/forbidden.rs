@@ -77,3 +77,10 @@ pub(crate) fn invoke_cspace() {
     });
     sel4::log!("{} no CNode", if refused { "ok" } else { "FAILED" });
 }
+
+/// The monitor stops listening after a while.
+pub(crate) fn talk_without_end() {
+    loop {
+        sel4::log!("and another line that nobody wants to read, again and again");
+    }
+}

@@ -29,6 +29,7 @@ fn main() -> ! {
         Some(b"makes-up-a-system-call") => forbidden::make_up_system_call(),
         Some(b"invokes-its-cspace") => forbidden::invoke_cspace(),
         Some(b"panics") => panic!("on purpose"),
+        Some(b"talks-without-end") => forbidden::talk_without_end(),
         Some(b"lasts") => sel4::log!("probes done"),
         Some(b"keystore-server") => {}
         _ => sel4::log!("no such probe"),

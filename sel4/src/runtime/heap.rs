@@ -11,6 +11,7 @@ struct Zeroizing(TalcLock<spin::Mutex<()>, Manual>);
 #[cfg_attr(handoff_guest, global_allocator)]
 static HEAP: Zeroizing = Zeroizing(TalcLock::new(Manual));
 static USED: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: all memory comes from talc, which keeps the contract.
 unsafe impl GlobalAlloc for Zeroizing {
@@ -20,6 +21,9 @@ unsafe impl GlobalAlloc for Zeroizing {
         if !block.is_null() {
             let used = USED.load(Ordering::Relaxed).wrapping_add(layout.size());
             USED.store(used, Ordering::Relaxed);
+            if used > PEAK.load(Ordering::Relaxed) {
+                PEAK.store(used, Ordering::Relaxed);
+            }
         }
         block
     }
@@ -52,4 +56,9 @@ pub(super) unsafe fn claim(base: *mut u8, size: usize) {
 /// Bytes in use on the heap.
 pub fn heap_used() -> usize {
     USED.load(Ordering::Relaxed)
+}
+
+/// The most bytes that were in use on the heap at once.
+pub fn heap_peak() -> usize {
+    PEAK.load(Ordering::Relaxed)
 }
