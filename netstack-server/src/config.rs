@@ -1,0 +1,86 @@
+//! What a network stack is made with, and every limit with its reason.
+
+use core::time::Duration;
+
+use ipc::provision::Network;
+
+/// A connection on which no byte moved for this long is cut off. RFC 5382 lets
+/// middleboxes forget after two hours; a gateway's memory is dearer, and five
+/// minutes is what servers commonly grant to an idle client.
+pub const IDLE: Duration = Duration::from_secs(300);
+
+/// From SYN to the end of TCP's three-way handshake. Three retransmissions of
+/// a SYN-ACK fit in; a client that is slower is not coming.
+pub const HALF_OPEN: Duration = Duration::from_secs(10);
+
+/// From [`Release`](ipc::net::Request::Release) until a connection that its
+/// peer does not close is cut off.
+pub const LINGER: Duration = Duration::from_secs(10);
+
+/// From the deadline of a connection, told to its owner, until it is cut off
+/// because the owner did nothing.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// Unacknowledged bytes for this long mean that the peer is gone (the "user
+/// timeout", RFC 9293 §3.8.3): about five retransmissions.
+pub const UNANSWERED: Duration = Duration::from_secs(30);
+
+/// Frames taken in one [`poll`](crate::NetStack::poll): bounds the time
+/// between two looks at the endpoint under a flood.
+pub const FRAMES_PER_POLL: usize = 256;
+
+/// How soon to try again when the card took no more frames.
+pub const CARD_FULL: Duration = Duration::from_millis(1);
+
+/// How often DHCP and neighbour discovery run at the least: at first, later,
+/// and at the most.
+pub(crate) const HOUSEKEEPING_FIRST: Duration = Duration::from_secs(4);
+pub(crate) const HOUSEKEEPING_LATER: Duration = Duration::from_secs(60);
+pub(crate) const HOUSEKEEPING_SOONEST: Duration = Duration::from_millis(100);
+
+/// Bytes that may wait in front of a connection's socket or ring after
+/// hand-overs, each way: one full ring of each kind. More is refused.
+pub const MAX_OVERFLOW: usize = 64 * 1024;
+
+/// Longest backlog that a listener gets.
+pub const MAX_BACKLOG: u16 = 256;
+
+/// Sizes and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, of all kinds and states.
+    pub connections: usize,
+    /// Bytes of each socket buffer of a connection that came in. 16 KiB hold
+    /// a full TLS record: eleven segments in flight, more than a local peer
+    /// needs, and a batch that is worth a wake-up.
+    pub accepted_buffer: usize,
+    /// Bytes of each socket buffer of a connection to a backend: near by, and
+    /// its channel's rings are no larger.
+    pub opened_buffer: usize,
+    /// Connections given up whose buffers are kept for the next ones.
+    pub spare: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1152,
+            accepted_buffer: 16 * 1024,
+            opened_buffer: 8 * 1024,
+            spare: 32,
+        }
+    }
+}
+
+/// What a network stack is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The card's Ethernet address, unicast.
+    pub hardware: [u8; 6],
+    /// Address and rights.
+    pub network: Network,
+    /// Real randomness: from it come initial sequence numbers and ports.
+    pub entropy: [u8; 24],
+    /// Sizes and tables.
+    pub limits: Limits,
+}

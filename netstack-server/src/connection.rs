@@ -1,0 +1,519 @@
+//! One TCP connection: its socket, its owner, and the bytes between the two.
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ipc::channel::{SlotIndex, Status};
+use ipc::clock::Instant;
+use ipc::net::{Owner, SegmentHeader, TcpPosition};
+use ipc::ring::Misbehaved;
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
+use smoltcp::time::Duration;
+
+use crate::config::{MAX_OVERFLOW, UNANSWERED};
+use crate::device::Sent;
+use crate::ports::Port;
+use crate::sequence::{Tuple, is_after};
+
+/// A socket in a set of its own (see [`crate::device`]).
+pub(crate) struct Wire {
+    pub(crate) sockets: SocketSet<'static>,
+    handle: SocketHandle,
+}
+
+impl Wire {
+    pub(crate) fn new(buffer: usize) -> Self {
+        let bytes = || SocketBuffer::new(vec![0; buffer]);
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let handle = sockets.add(Socket::new(bytes(), bytes()));
+        Self { sockets, handle }
+    }
+
+    pub(crate) fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+
+    /// Readies the socket for its next connection.
+    pub(crate) fn prepare(&mut self) -> &mut Socket<'static> {
+        let unanswered = Duration::from_secs(UNANSWERED.as_secs());
+        let socket = self.socket();
+        // Records and segments are whole: there is nothing to wait for.
+        socket.set_nagle_enabled(false);
+        socket.set_timeout(Some(unanswered));
+        socket
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// A SYN came to a listener.
+    HalfOpen,
+    /// Established, not accepted yet.
+    Waiting,
+    /// A SYN went out for a client.
+    Opening,
+    /// Somebody's.
+    Open,
+    /// Given up by its owner: what was written still goes out.
+    Lingering(Instant),
+}
+
+/// Bytes between a former owner and the socket.
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Goes on the wire apart from its neighbours.
+    apart: bool,
+}
+
+/// The owner broke a rule: an index that can't be, or a segment that is not
+/// the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Index,
+    Segment,
+}
+
+impl From<Misbehaved> for Refused {
+    fn from(_: Misbehaved) -> Self {
+        Self::Index
+    }
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    /// The socket; `None` once TCP is done with.
+    pub(crate) wire: Option<Wire>,
+    pub(crate) tuple: Tuple,
+    /// The client that accepted, or will accept, or opened it.
+    pub(crate) client: u16,
+    pub(crate) owner: Owner,
+    pub(crate) phase: Phase,
+    pub(crate) deadline: Instant,
+    pub(crate) deadline_told: bool,
+    pub(crate) last_progress: Instant,
+    pub(crate) since: Instant,
+    /// When the timer is set for; the queue of timers has the same entry.
+    pub(crate) armed: Instant,
+    pub(crate) is_touched: bool,
+    /// Sequence number behind the last byte that the owners have written.
+    tx_next: u32,
+    /// Sequence number behind the last byte given to the socket.
+    tx_fed: u32,
+    /// Sequence number behind the last byte that was on the wire.
+    tx_wire: u32,
+    /// Sequence number of the next byte to take from the socket.
+    rx_next: u32,
+    /// Written by former owners, first to go to the socket.
+    forward: VecDeque<Chunk>,
+    forward_at: usize,
+    /// Not consumed by former owners, first for the next one to read.
+    back: Vec<u8>,
+    back_at: usize,
+    /// What was fed last goes on the wire apart from what follows.
+    keep_apart: bool,
+    /// No byte follows what the owners have written.
+    tx_ended: bool,
+    fin_sent: bool,
+    end_told: bool,
+    established_told: bool,
+    unacknowledged: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(wire: Wire, tuple: Tuple, client: u16, phase: Phase, now: Instant) -> Self {
+        Self {
+            wire: Some(wire),
+            tuple,
+            client,
+            owner: Owner::Client,
+            phase,
+            deadline: Instant::NEVER,
+            deadline_told: false,
+            last_progress: now,
+            since: now,
+            armed: Instant::NEVER,
+            is_touched: false,
+            tx_next: 0,
+            tx_fed: 0,
+            tx_wire: 0,
+            rx_next: 0,
+            forward: VecDeque::new(),
+            forward_at: 0,
+            back: Vec::new(),
+            back_at: 0,
+            keep_apart: false,
+            tx_ended: false,
+            fin_sent: false,
+            end_told: false,
+            established_told: false,
+            unacknowledged: 0,
+        }
+    }
+
+    pub(crate) fn state(&mut self) -> State {
+        self.wire
+            .as_mut()
+            .map_or(State::Closed, |wire| wire.socket().state())
+    }
+
+    /// Where the next owner would begin.
+    pub(crate) fn position(&self) -> TcpPosition {
+        let waiting = (self.back.len() - self.back_at) as u32;
+        TcpPosition {
+            tx_next: self.tx_next,
+            rx_next: self.rx_next.wrapping_sub(waiting),
+        }
+    }
+
+    /// The peer's SYN had this sequence number.
+    pub(crate) fn note_peer_start(&mut self, sequence: u32) {
+        self.rx_next = sequence.wrapping_add(1);
+    }
+
+    /// Sequence number of the next byte to take from the socket.
+    pub(crate) fn rx_next(&self) -> u32 {
+        self.rx_next
+    }
+
+    /// Learns from what smoltcp sent.
+    pub(crate) fn note_sent(&mut self, sent: &Sent) {
+        if let Some(syn) = sent.syn {
+            // A repeated SYN has the same number, and nothing was fed before.
+            let first = syn.wrapping_add(1);
+            (self.tx_next, self.tx_fed, self.tx_wire) = (first, first, first);
+        }
+        if let Some(end) = sent.end
+            && is_after(end, self.tx_wire)
+        {
+            self.tx_wire = end;
+        }
+    }
+
+    /// Whether all bytes given to the socket have been on the wire.
+    fn is_on_wire(&self) -> bool {
+        !is_after(self.tx_fed, self.tx_wire)
+    }
+
+    // ---- towards the owner ----
+
+    /// Moves bytes from the socket to the owner's ring, and tells the owner
+    /// what became of the connection.
+    pub(crate) fn pump_in(&mut self, port: &mut dyn Port, slot: SlotIndex) -> Result<(), Refused> {
+        if !self.established_told && self.is_established() {
+            self.established_told = true;
+            port.tell(slot, Status::ESTABLISHED);
+        }
+        while let Some(rest) = self.back.get(self.back_at..).filter(|r| !r.is_empty()) {
+            match port.write(slot, rest)? {
+                0 => return Ok(()),
+                written => self.back_at += written,
+            }
+        }
+        self.back = Vec::new();
+        self.back_at = 0;
+        let Some(wire) = &mut self.wire else {
+            return Ok(());
+        };
+        loop {
+            let moved = wire
+                .socket()
+                .recv(|bytes| match port.write(slot, bytes) {
+                    Ok(count) => (count, Ok(count)),
+                    Err(broken) => (0, Err(broken)),
+                });
+            match moved {
+                Ok(moved) => match moved? {
+                    0 => return Ok(()),
+                    count => self.rx_next = self.rx_next.wrapping_add(count as u32),
+                },
+                Err(RecvError::Finished) => {
+                    if !self.end_told {
+                        self.end_told = true;
+                        port.tell(slot, Status::END);
+                    }
+                    return Ok(());
+                }
+                Err(RecvError::InvalidState) => return Ok(()),
+            }
+        }
+    }
+
+    fn is_established(&mut self) -> bool {
+        !matches!(
+            self.state(),
+            State::Closed | State::Listen | State::SynSent | State::SynReceived
+        )
+    }
+
+    /// Whether the owner knows that the peer ended its side in order.
+    pub(crate) fn ended_cleanly(&self) -> bool {
+        self.end_told && self.fin_sent
+    }
+
+    /// Nobody reads any more: bytes of the peer are dropped.
+    pub(crate) fn drain(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            while let Ok(count) = wire.socket().recv(|bytes| (bytes.len(), bytes.len())) {
+                if count == 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    // ---- from the owner ----
+
+    /// Moves bytes from former owners and the owner's ring to the socket.
+    /// True if more may follow once these are on the wire.
+    pub(crate) fn feed(
+        &mut self,
+        port: Option<(&mut dyn Port, SlotIndex)>,
+    ) -> Result<bool, Refused> {
+        if !self.is_established() || self.fin_sent {
+            return Ok(false);
+        }
+        let is_drained = self.feed_forward();
+        let mut is_empty = true;
+        if let Some((port, slot)) = port {
+            // Read before the bytes: with END set, none come after those
+            // found.
+            let status = port.peer_status(slot);
+            if is_drained {
+                is_empty = match self.owner {
+                    Owner::Offload(_) => self.feed_segment(port, slot)?,
+                    _ => self.feed_plain(port, slot)?,
+                };
+                self.tx_ended |= is_empty && status.has(Status::END);
+            }
+        }
+        if is_drained && is_empty && self.tx_ended {
+            self.fin_sent = true;
+            if let Some(wire) = &mut self.wire {
+                wire.socket().close();
+            }
+        }
+        Ok(self.keep_apart && !(is_drained && is_empty))
+    }
+
+    /// Whether bytes may be fed that belong, or do not belong, to a segment
+    /// that goes apart.
+    fn may_feed(&mut self, apart: bool) -> bool {
+        if (self.keep_apart || apart) && !self.is_on_wire() {
+            // Comes back behind this round of sending.
+            self.keep_apart = true;
+            return false;
+        }
+        self.keep_apart = apart;
+        true
+    }
+
+    /// True when nothing of former owners is left.
+    fn feed_forward(&mut self) -> bool {
+        while let Some(Chunk { apart, .. }) = self.forward.front() {
+            let apart = *apart;
+            if self.forward_at == 0 && !self.may_feed(apart) {
+                return false;
+            }
+            let (Some(chunk), Some(wire)) = (self.forward.front(), &mut self.wire) else {
+                return false;
+            };
+            let rest = chunk.bytes.get(self.forward_at..).unwrap_or_default();
+            let count = wire.socket().send_slice(rest).unwrap_or(0);
+            let whole = count == rest.len();
+            self.tx_fed = self.tx_fed.wrapping_add(count as u32);
+            self.forward_at += count;
+            if !whole {
+                return false;
+            }
+            self.forward.pop_front();
+            self.forward_at = 0;
+        }
+        true
+    }
+
+    /// Plain bytes: one copy from the ring into the socket's buffer. True if
+    /// the ring is empty.
+    fn feed_plain(&mut self, port: &mut dyn Port, slot: SlotIndex) -> Result<bool, Refused> {
+        loop {
+            if port.readable(slot)? == 0 {
+                return Ok(true);
+            }
+            if !self.may_feed(false) {
+                return Ok(false);
+            }
+            let Some(wire) = &mut self.wire else {
+                return Ok(false);
+            };
+            let moved = wire
+                .socket()
+                .send(|room| match port.peek(slot, 0, room) {
+                    Ok(count) => (count, Ok(count)),
+                    Err(broken) => (0, Err(broken)),
+                });
+            let count = moved.unwrap_or(Ok(0))?;
+            if count == 0 {
+                return Ok(false);
+            }
+            port.consume(slot, count)?;
+            self.tx_fed = self.tx_fed.wrapping_add(count as u32);
+            self.tx_next = self.tx_next.wrapping_add(count as u32);
+        }
+    }
+
+    /// One segment, if a whole one is there and there is room for it. True if
+    /// the ring holds no whole segment.
+    fn feed_segment(&mut self, port: &mut dyn Port, slot: SlotIndex) -> Result<bool, Refused> {
+        let Some(length) = self.next_segment(port, slot)? else {
+            return Ok(true);
+        };
+        if !self.may_feed(true) {
+            return Ok(false);
+        }
+        let Some(wire) = &mut self.wire else {
+            return Ok(false);
+        };
+        let socket = wire.socket();
+        if length > socket.send_capacity() {
+            return Err(Refused::Segment);
+        }
+        if length > socket.send_capacity() - socket.send_queue() {
+            self.keep_apart = false;
+            return Ok(false);
+        }
+        let mut done = 0;
+        while done < length {
+            let moved = socket.send(|room| {
+                let most = room.len().min(length - done);
+                let room = room.get_mut(..most).unwrap_or_default();
+                match port.peek(slot, SegmentHeader::SIZE + done, room) {
+                    Ok(count) => (count, Ok(count)),
+                    Err(broken) => (0, Err(broken)),
+                }
+            });
+            match moved.unwrap_or(Ok(0))? {
+                0 => return Err(Refused::Index),
+                count => done += count,
+            }
+        }
+        port.consume(slot, SegmentHeader::SIZE + length)?;
+        self.tx_fed = self.tx_fed.wrapping_add(length as u32);
+        self.tx_next = self.tx_next.wrapping_add(length as u32);
+        Ok(false)
+    }
+
+    /// Length of the whole segment that stands first in the ring (R8).
+    fn next_segment(&self, port: &dyn Port, slot: SlotIndex) -> Result<Option<usize>, Refused> {
+        let mut header = [0; SegmentHeader::SIZE];
+        if port.peek(slot, 0, &mut header)? < SegmentHeader::SIZE {
+            return Ok(None);
+        }
+        let header = SegmentHeader::from_bytes(header);
+        let length = usize::from(header.length);
+        let whole = SegmentHeader::SIZE + length;
+        if header.sequence != self.tx_next || length == 0 || whole > port.rx_capacity() {
+            return Err(Refused::Segment);
+        }
+        Ok((port.readable(slot)? >= whole).then_some(length))
+    }
+
+    // ---- between owners ----
+
+    /// Takes all that the owner has written, and its half-close, off the ring.
+    /// A segment that is not whole is nothing.
+    pub(crate) fn take_written(
+        &mut self,
+        port: &mut dyn Port,
+        slot: SlotIndex,
+    ) -> Result<(), Refused> {
+        self.tx_ended |= port.peer_status(slot).has(Status::END);
+        if !matches!(self.owner, Owner::Offload(_)) {
+            let mut bytes = vec![0; port.readable(slot)?];
+            let count = port.peek(slot, 0, &mut bytes)?;
+            bytes.truncate(count);
+            return self.append(port, slot, bytes, 0);
+        }
+        while let Some(length) = self.next_segment(port, slot)? {
+            let mut bytes = vec![0; length];
+            let count = port.peek(slot, SegmentHeader::SIZE, &mut bytes)?;
+            bytes.truncate(count);
+            self.append(port, slot, bytes, SegmentHeader::SIZE)?;
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        port: &mut dyn Port,
+        slot: SlotIndex,
+        bytes: Vec<u8>,
+        header: usize,
+    ) -> Result<(), Refused> {
+        let waiting: usize = self.forward.iter().map(|chunk| chunk.bytes.len()).sum();
+        if waiting + bytes.len() > MAX_OVERFLOW {
+            return Err(Refused::Index);
+        }
+        if !bytes.is_empty() {
+            port.consume(slot, header + bytes.len())?;
+            self.tx_next = self.tx_next.wrapping_add(bytes.len() as u32);
+            let apart = header > 0;
+            self.forward.push_back(Chunk { bytes, apart });
+        }
+        Ok(())
+    }
+
+    /// Takes back what the owner has not consumed.
+    pub(crate) fn take_unread(
+        &mut self,
+        port: &mut dyn Port,
+        slot: SlotIndex,
+    ) -> Result<(), Refused> {
+        let mut bytes = vec![0; port.unread(slot)?];
+        let count = port.take_back(slot, &mut bytes)?;
+        bytes.truncate(count);
+        bytes.extend_from_slice(self.back.get(self.back_at..).unwrap_or_default());
+        if bytes.len() > MAX_OVERFLOW {
+            return Err(Refused::Index);
+        }
+        self.back = bytes;
+        self.back_at = 0;
+        Ok(())
+    }
+
+    /// Begins with a new owner, that has been told nothing yet.
+    pub(crate) fn belongs_to(&mut self, owner: Owner, deadline: Instant) {
+        self.owner = owner;
+        self.deadline = deadline;
+        self.deadline_told = false;
+        self.end_told = false;
+        self.established_told = false;
+    }
+
+    /// No owner writes any more; bytes of the peer are dropped.
+    pub(crate) fn let_go(&mut self, until: Instant) {
+        self.phase = Phase::Lingering(until);
+        self.owner = Owner::Client;
+        self.tx_ended = true;
+        self.back = Vec::new();
+        self.back_at = 0;
+    }
+
+    /// Notes whether bytes moved or were acknowledged since the last look.
+    pub(crate) fn note_progress(&mut self, before: (u32, u32), now: Instant) {
+        let queued = self
+            .wire
+            .as_mut()
+            .map_or(0, |wire| wire.socket().send_queue());
+        if before != self.moved() || queued != self.unacknowledged {
+            self.unacknowledged = queued;
+            self.last_progress = now;
+        }
+    }
+
+    /// How far both directions have come.
+    pub(crate) fn moved(&self) -> (u32, u32) {
+        (self.tx_fed, self.rx_next)
+    }
+}

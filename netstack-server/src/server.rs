@@ -1,0 +1,280 @@
+//! Calls: decode, check the right, act, reply.
+
+use ipc::badge::Badge;
+use ipc::channel::Doorbell;
+use ipc::clock::Instant;
+use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Request};
+use ipc::stats::netstack as counters;
+use ipc::transport::{MAX_MESSAGE, dispatch};
+use smoltcp::phy::Device;
+
+use crate::client::Listener;
+use crate::config::{LINGER, MAX_BACKLOG};
+use crate::connection::{Connection, Phase};
+use crate::sequence::Tuple;
+use crate::stack::{Core, NetStack};
+
+/// Tries to find a local port that no connection to the same peer uses. Even
+/// with half of the ports in use, one in 2³² calls fails.
+const PORT_TRIES: u32 = 32;
+
+/// RFC 6335 §6: dynamic ports.
+const FIRST_DYNAMIC_PORT: u16 = 49152;
+
+impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> {
+    /// Answers one call: `request` and `reply` are messages of [`ipc::net`],
+    /// `badge` is the word that the kernel delivered with it; returns the
+    /// reply's length. Call [`poll`](NetStack::poll) behind it.
+    pub fn serve(
+        &mut self,
+        badge: u64,
+        request: &[u8],
+        reply: &mut [u8; MAX_MESSAGE],
+        now: Instant,
+    ) -> usize {
+        let badge = Badge::from_word(badge);
+        dispatch::<Net>(request, reply, |request| {
+            let answer = self.answer(badge, request, now);
+            if answer == Err(NetError::Denied) {
+                self.core.stats.add(counters::DENIED, 1);
+            }
+            answer
+        })
+    }
+
+    fn answer(
+        &mut self,
+        badge: Option<Badge>,
+        request: Request,
+        now: Instant,
+    ) -> Result<Answer, NetError> {
+        let core = &mut self.core;
+        match (badge, request) {
+            (Some(Badge::Client(client)), Request::Listen { port, backlog }) => {
+                core.listen(client, port, backlog)
+            }
+            (Some(Badge::Client(client)), Request::Accept) => core.accept(client, now),
+            (Some(Badge::Client(client)), Request::Connect { to, deadline }) => {
+                core.check_connect(client, &to)?;
+                core.connect(&mut self.card, client, to, deadline, now)
+            }
+            (Some(Badge::Client(client)), Request::Attach { connection }) => {
+                let index = core.owned(Some(client), connection)?;
+                core.attach(index, connection)
+            }
+            (Some(badge), Request::Abort { connection }) => {
+                let index = core.owned(client_of(badge)?, connection)?;
+                self.abort(index, now);
+                Ok(Answer::Done)
+            }
+            (Some(badge), Request::Release { connection }) => {
+                let index = core.owned(client_of(badge)?, connection)?;
+                core.release(index, now);
+                Ok(Answer::Done)
+            }
+            (
+                Some(Badge::Control),
+                Request::Move {
+                    connection,
+                    client,
+                    to,
+                    deadline,
+                    expected_tx_next,
+                },
+            ) => {
+                let index = core.owned(None, connection)?;
+                core.check_client(index, client)?;
+                core.hand_over(index, to, deadline, expected_tx_next, now)
+                    .map(|position| Answer::Moved { position })
+            }
+            _ => Err(NetError::Denied),
+        }
+    }
+
+    fn abort(&mut self, index: u32, now: Instant) {
+        let (core, card) = (&mut self.core, &mut self.card);
+        if let Some(wire) = core.table.get_mut(index).and_then(|c| c.wire.as_mut()) {
+            wire.socket().abort();
+        }
+        core.send(card, index, now);
+        core.forget(index);
+    }
+}
+
+/// Whose connections a badge is confined to; `None` for all.
+fn client_of(badge: Badge) -> Result<Option<u16>, NetError> {
+    match badge {
+        Badge::Client(client) => Ok(Some(client)),
+        Badge::Control => Ok(None),
+        Badge::Session { .. } => Err(NetError::Denied),
+    }
+}
+
+impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
+    fn listen(&mut self, client: u16, port: u16, backlog: u16) -> Result<Answer, NetError> {
+        let rights = self.clients.client(client).ok_or(NetError::Denied)?;
+        if !rights.may_listen(port) {
+            return Err(NetError::Denied);
+        }
+        if self.clients.listener(port).is_some() {
+            return Err(NetError::PortInUse);
+        }
+        self.clients.add_listener(Listener {
+            port,
+            client,
+            backlog: usize::from(backlog.clamp(1, MAX_BACKLOG)),
+            half_open: Default::default(),
+            waiting: 0,
+        });
+        Ok(Answer::Done)
+    }
+
+    fn accept(&mut self, client: u16, now: Instant) -> Result<Answer, NetError> {
+        let client = self.clients.client(client).ok_or(NetError::Denied)?;
+        while let Some(index) = client.waiting.pop_front() {
+            let Some(connection) = self.table.get_mut(index) else {
+                continue;
+            };
+            connection.phase = Phase::Open;
+            connection.last_progress = now;
+            let tuple = connection.tuple;
+            if let Some(listener) = self.clients.listener(tuple.local_port) {
+                listener.waiting = listener.waiting.saturating_sub(1);
+            }
+            self.stats.add(counters::ACCEPTED, 1);
+            return Ok(Answer::Accepted {
+                connection: self.table.name(index),
+                local: Address((tuple.local, tuple.local_port).into()),
+                remote: Address((tuple.remote, tuple.remote_port).into()),
+            });
+        }
+        Ok(Answer::NothingWaits)
+    }
+
+    fn check_connect(&mut self, client: u16, to: &Address) -> Result<(), NetError> {
+        let client = self.clients.client(client).ok_or(NetError::Denied)?;
+        if client.may_connect(to) {
+            Ok(())
+        } else {
+            Err(NetError::Denied)
+        }
+    }
+
+    fn connect(
+        &mut self,
+        device: &mut impl Device,
+        client: u16,
+        to: Address,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Answer, NetError> {
+        let local = self.addresses.source(&self.interface, to.ip());
+        let local = local.ok_or(NetError::Unreachable)?;
+        let slot = self.ports.free_gateway_slot().ok_or(NetError::Full)?;
+        if self.table.is_full() && !self.evict() {
+            return Err(NetError::Full);
+        }
+        let mut tuple = Tuple {
+            remote_port: to.port(),
+            local_port: 0,
+            remote: to.ip(),
+            local,
+        };
+        let ports = u64::from(u16::MAX - FIRST_DYNAMIC_PORT) + 1;
+        for _ in 0..PORT_TRIES {
+            let draw = self.unpredictable.draw(&tuple, now) % ports;
+            tuple.local_port = FIRST_DYNAMIC_PORT | draw as u16;
+            if !self.tuples.contains_key(&tuple) {
+                break;
+            }
+        }
+        if self.tuples.contains_key(&tuple) {
+            return Err(NetError::Full);
+        }
+        let seed = self.unpredictable.draw(&tuple, now);
+        let mut source = self.first_number_source(seed, device, now);
+        let mut wire = self.opened_wire();
+        let (remote, here) = ((tuple.remote, tuple.remote_port), (local, tuple.local_port));
+        if wire
+            .prepare()
+            .connect(source.context(), remote, here)
+            .is_err()
+        {
+            self.recycle(wire);
+            return Err(NetError::Unreachable);
+        }
+        let mut connection = Connection::new(wire, tuple, client, Phase::Opening, now);
+        let owner = Owner::Gateway(slot);
+        connection.belongs_to(owner, deadline);
+        let index = self.table.insert(connection).ok_or(NetError::Full)?;
+        self.tuples.insert(tuple, index);
+        self.occupy(index, owner);
+        self.touch(index);
+        Ok(Answer::Connecting {
+            connection: self.table.name(index),
+            slot,
+        })
+    }
+
+    /// The connection of that name, if there is one that `client` may ask for.
+    /// To a client, another one's connections and those that were moved to
+    /// another domain do not exist; to nobody those that were not accepted.
+    fn owned(&mut self, client: Option<u16>, name: ConnectionId) -> Result<u32, NetError> {
+        let index = self.table.find(name).ok_or(NetError::NoConnection)?;
+        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        match connection.phase {
+            Phase::Opening | Phase::Open => {}
+            Phase::HalfOpen | Phase::Waiting | Phase::Lingering(_) => {
+                return Err(NetError::NoConnection);
+            }
+        }
+        let is_clients = matches!(connection.owner, Owner::Client | Owner::Gateway(_));
+        match client {
+            Some(client) if connection.client != client || !is_clients => Err(NetError::Denied),
+            _ => Ok(index),
+        }
+    }
+
+    fn check_client(&mut self, index: u32, client: u16) -> Result<(), NetError> {
+        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        match connection.owner {
+            Owner::Client | Owner::Gateway(_) if connection.client != client => {
+                Err(NetError::Denied)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn attach(&mut self, index: u32, name: ConnectionId) -> Result<Answer, NetError> {
+        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        if connection.owner != Owner::Client {
+            return Err(NetError::SlotInUse);
+        }
+        let slot = self.ports.free_gateway_slot().ok_or(NetError::Full)?;
+        let owner = Owner::Gateway(slot);
+        connection.belongs_to(owner, Instant::NEVER);
+        self.occupy(index, owner);
+        self.touch(index);
+        Ok(Answer::Connecting {
+            connection: name,
+            slot,
+        })
+    }
+
+    fn release(&mut self, index: u32, now: Instant) {
+        if let Err(refused) = self.collect(index) {
+            self.refuse(index, refused);
+        }
+        self.vacate(index);
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let is_opening = connection.phase == Phase::Opening;
+        connection.let_go(now + LINGER);
+        if connection.wire.is_none() || is_opening {
+            self.forget(index);
+        } else {
+            self.touch(index);
+        }
+    }
+}

@@ -1,0 +1,664 @@
+//! The loop: frames in, events, bytes between sockets and rings, frames out,
+//! timers.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use ipc::channel::{Doorbell, Status};
+use ipc::clock::Instant;
+use ipc::net::Owner;
+use ipc::stats::{self, netstack as counters};
+use smoltcp::iface::{self, Interface, PollResult};
+use smoltcp::phy::{Device, DeviceCapabilities, RxToken, TxToken};
+use smoltcp::socket::tcp::State;
+use smoltcp::wire::{EthernetAddress, HardwareAddress};
+
+use crate::address::Addresses;
+use crate::client::Clients;
+use crate::config::{
+    CARD_FULL, Config, FRAMES_PER_POLL, GRACE, HALF_OPEN, HOUSEKEEPING_FIRST, HOUSEKEEPING_LATER,
+    HOUSEKEEPING_SOONEST, IDLE, Limits,
+};
+use crate::connection::{Connection, Phase, Refused, Wire};
+use crate::device::{Frame, Inlet, Outlet, Segment, classify};
+use crate::ports::{Channels, Ports};
+use crate::sequence::{Tuple, Unpredictable, is_after};
+use crate::table::Table;
+
+/// The network stack over a card `D` and the doorbells of its three channels.
+pub struct NetStack<'a, D, G, O, R> {
+    pub(crate) card: D,
+    pub(crate) core: Core<'a, G, O, R>,
+}
+
+/// All but the card, so that a frame can be lent from the card meanwhile.
+pub(crate) struct Core<'a, G, O, R> {
+    pub(crate) interface: Interface,
+    pub(crate) capabilities: DeviceCapabilities,
+    hardware: HardwareAddress,
+    pub(crate) addresses: Addresses,
+    pub(crate) clients: Clients,
+    pub(crate) table: Table,
+    pub(crate) tuples: BTreeMap<Tuple, u32>,
+    pub(crate) ports: Ports<G, O, R>,
+    pub(crate) unpredictable: Unpredictable,
+    pub(crate) limits: Limits,
+    pub(crate) stats: &'a stats::Page,
+    spare_accepted: Vec<Wire>,
+    spare_opened: Vec<Wire>,
+    /// Connections with something to do, each once.
+    touched: Vec<u32>,
+    /// Connections that wait for a neighbour's address.
+    unresolved: Vec<u32>,
+    timers: BTreeSet<(Instant, u32)>,
+    /// When DHCP and neighbour discovery want to run.
+    housekeeping: Instant,
+    started: Instant,
+}
+
+impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O, R> {
+    /// A network stack without connections.
+    ///
+    /// # Panics
+    /// At start-up, if the hardware address is not unicast or the card is no
+    /// Ethernet card.
+    pub fn new(
+        config: Config,
+        mut card: D,
+        channels: Channels<G, O, R>,
+        stats: &'a stats::Page,
+        now: Instant,
+    ) -> Self {
+        let hardware = HardwareAddress::Ethernet(EthernetAddress(config.hardware));
+        let (key, seed) = split(config.entropy);
+        let mut settings = iface::Config::new(hardware);
+        settings.random_seed = seed;
+        settings.slaac = true;
+        let mut interface = Interface::new(settings, &mut card, wire_time(now));
+        let address = &config.network.address;
+        let addresses = Addresses::new(address, config.hardware, &mut interface);
+        let core = Core {
+            capabilities: card.capabilities(),
+            interface,
+            hardware,
+            addresses,
+            clients: Clients::new(config.network.rights),
+            table: Table::new(config.limits.connections),
+            tuples: BTreeMap::new(),
+            ports: Ports::new(channels),
+            unpredictable: Unpredictable::new(key),
+            limits: config.limits,
+            stats,
+            spare_accepted: Vec::new(),
+            spare_opened: Vec::new(),
+            touched: Vec::new(),
+            unresolved: Vec::new(),
+            timers: BTreeSet::new(),
+            housekeeping: now,
+            started: now,
+        };
+        Self { card, core }
+    }
+
+    /// Does all there is to do and returns when it wants to be called again at
+    /// the latest; `None` if only a frame, an event or a call can bring work.
+    /// Call it at each wake-up and behind each
+    /// [`serve`](NetStack::serve).
+    pub fn poll(&mut self, now: Instant) -> Option<Instant> {
+        self.core.stats.add(counters::WAKEUPS, 1);
+        let mut frames = 0;
+        while frames < FRAMES_PER_POLL {
+            let Some((frame, reply)) = self.card.receive(wire_time(now)) else {
+                break;
+            };
+            frames += 1;
+            frame.consume(|bytes| self.core.ingress(bytes, reply, now));
+        }
+        self.core.stats.add(counters::FRAMES_IN, frames as u64);
+        while let Some(index) = self.core.ports.next_event() {
+            self.core.touch(index);
+        }
+        self.core.expire(now);
+        if now >= self.core.housekeeping {
+            self.core.keep_house(&mut self.card, now);
+        }
+        while let Some(index) = self.core.touched.pop() {
+            self.core.service(&mut self.card, index, now);
+        }
+        self.core.ports.flush();
+        let connections = self.core.table.len() as u64;
+        self.core.stats.set(counters::CONNECTIONS, connections);
+        if frames == FRAMES_PER_POLL {
+            return Some(now);
+        }
+        let timer = self.core.timers.first().map(|(at, _)| *at);
+        let housekeeping = self.core.housekeeping;
+        let next = timer.map_or(housekeeping, |at| at.min(housekeeping));
+        (next < Instant::NEVER).then_some(next)
+    }
+
+    /// The card, for its interrupts.
+    pub fn card(&mut self) -> &mut D {
+        &mut self.card
+    }
+
+    /// The system's addresses with the bits of their networks.
+    pub fn addresses(&self) -> impl Iterator<Item = (core::net::IpAddr, u8)> {
+        let cidrs = self.core.interface.ip_addrs().iter();
+        cidrs.map(|cidr| (cidr.address().into(), cidr.prefix_len()))
+    }
+}
+
+impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
+    // ---- frames in ----
+
+    fn ingress(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        match classify(bytes) {
+            Frame::Tcp(segment) => self.segment_in(&segment, bytes, reply, now),
+            Frame::Neighbour => {
+                self.other_in(bytes, reply, now);
+                for index in core::mem::take(&mut self.unresolved) {
+                    self.touch(index);
+                }
+            }
+            Frame::Other => self.other_in(bytes, reply, now),
+            Frame::Poison => {}
+        }
+    }
+
+    fn segment_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        let opens = segment.syn && !segment.ack && !segment.rst;
+        let mut found = self.tuples.get(&segment.tuple).copied();
+        if opens && let Some(index) = found.filter(|index| self.is_outdated(*index, segment)) {
+            // RFC 9293 §3.10.7.4: a newer SYN may end TIME-WAIT early.
+            self.forget(index);
+            found = None;
+        }
+        match found {
+            Some(index) => self.known_in(index, segment, bytes, reply, now),
+            None if opens && self.clients.listener(segment.tuple.local_port).is_some() => {
+                self.open_in(segment, bytes, reply, now);
+            }
+            // Nobody's: smoltcp answers with a reset.
+            None => self.pass_in(bytes, reply, now),
+        }
+    }
+
+    fn known_in(
+        &mut self,
+        index: u32,
+        segment: &Segment,
+        bytes: &[u8],
+        reply: impl TxToken,
+        now: Instant,
+    ) {
+        self.touch(index);
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let was_opening = connection.state() == State::SynSent;
+        let Some(wire) = &mut connection.wire else {
+            return;
+        };
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        self.interface
+            .poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
+        if was_opening && segment.syn && connection.state() != State::SynSent {
+            connection.note_peer_start(segment.sequence);
+        }
+        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
+    }
+
+    /// A SYN to a port that is listened on. A socket is made for it, so that
+    /// every SYN of a burst finds one listening; the number of half-open
+    /// connections is bounded by the backlog, and the oldest gives way.
+    fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        let port = segment.tuple.local_port;
+        let Some(client) = self.make_room(port) else {
+            self.stats.add(counters::TABLE_FULL, 1);
+            return;
+        };
+        let buffer = self.limits.accepted_buffer;
+        let mut wire = self
+            .spare_accepted
+            .pop()
+            .unwrap_or_else(|| Wire::new(buffer));
+        let socket = wire.prepare();
+        if socket.listen((segment.tuple.local, port)).is_err() {
+            return;
+        }
+        let seed = self.unpredictable.draw(&segment.tuple, now);
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let mut source = self.first_number_source(seed, &mut inlet, now);
+        source.poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
+        if wire.socket().state() != State::SynReceived {
+            // Not what it seemed: a bad sum, or not our address.
+            self.recycle(wire);
+            return;
+        }
+        let mut connection = Connection::new(wire, segment.tuple, client, Phase::HalfOpen, now);
+        connection.note_peer_start(segment.sequence);
+        let Some(index) = self.table.insert(connection) else {
+            return;
+        };
+        self.tuples.insert(segment.tuple, index);
+        if let Some(listener) = self.clients.listener(port) {
+            listener.half_open.push_back(index);
+        }
+        self.touch(index);
+    }
+
+    /// Room for one more half-open connection at `port`; the client that
+    /// listens there.
+    fn make_room(&mut self, port: u16) -> Option<u16> {
+        let listener = self.clients.listener(port)?;
+        let client = listener.client;
+        if listener.half_open.len() + listener.waiting >= listener.backlog {
+            let oldest = listener.half_open.front().copied()?;
+            self.stats.add(counters::HALF_OPEN_DROPPED, 1);
+            self.forget(oldest);
+        }
+        (!self.table.is_full() || self.evict()).then_some(client)
+    }
+
+    /// An interface whose generator of random numbers starts at a number for
+    /// this connection alone. smoltcp takes the initial sequence number from
+    /// it; its own generator's next number could be computed from a few that
+    /// were seen (ADR 0010).
+    pub(crate) fn first_number_source(
+        &self,
+        seed: u64,
+        device: &mut impl Device,
+        now: Instant,
+    ) -> Interface {
+        let mut settings = iface::Config::new(self.hardware);
+        settings.random_seed = seed;
+        let mut source = Interface::new(settings, device, wire_time(now));
+        let addresses = self.interface.ip_addrs();
+        source.update_ip_addrs(|list| {
+            // Both lists have the same capacity.
+            let _ = list.extend_from_slice(addresses);
+        });
+        source
+    }
+
+    fn other_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        self.pass_in(bytes, reply, now);
+        // The DHCP client or neighbour discovery may have learned something.
+        self.housekeeping = now;
+    }
+
+    /// Shows smoltcp a frame of no connection.
+    fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let sockets = &mut self.addresses.sockets;
+        self.interface
+            .poll_ingress_single(wire_time(now), &mut inlet, sockets);
+        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
+    }
+
+    // ---- one connection ----
+
+    /// Puts a connection on the list of those with something to do.
+    pub(crate) fn touch(&mut self, index: u32) {
+        if let Some(connection) = self.table.get_mut(index)
+            && !connection.is_touched
+        {
+            connection.is_touched = true;
+            self.touched.push(index);
+        }
+    }
+
+    /// Moves bytes both ways, sends, looks at deadlines, and sets the timer.
+    fn service<D: Device>(&mut self, card: &mut D, index: u32, now: Instant) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        connection.is_touched = false;
+        match (connection.phase, connection.state()) {
+            (Phase::HalfOpen, State::Established | State::CloseWait) => self.queue(index, now),
+            (Phase::Opening, State::Established | State::CloseWait) => {
+                connection.phase = Phase::Open;
+                connection.deadline = Instant::NEVER;
+                connection.last_progress = now;
+                self.stats.add(counters::CONNECTED, 1);
+            }
+            // smoltcp ends it; a reset would be wrong here.
+            (Phase::Lingering(_), State::TimeWait) => {
+                connection.phase = Phase::Lingering(Instant::NEVER);
+            }
+            _ => {}
+        }
+        self.check_deadlines(index, now);
+        if let Err(refused) = self.move_bytes(card, index, now) {
+            self.refuse(index, refused);
+            self.send(card, index, now);
+        }
+        self.settle(index);
+        self.arm(index, now);
+    }
+
+    fn move_bytes<D: Device>(
+        &mut self,
+        card: &mut D,
+        index: u32,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let Some(connection) = self.table.get_mut(index) else {
+            return Ok(());
+        };
+        let before = connection.moved();
+        if let Phase::Lingering(_) = connection.phase {
+            connection.drain();
+        }
+        if let Some((port, slot)) = self.ports.of(connection.owner) {
+            connection.pump_in(port, slot)?;
+            if port.peer_status(slot).has(Status::RESET)
+                && let Some(wire) = &mut connection.wire
+            {
+                wire.socket().abort();
+            }
+        }
+        loop {
+            let Some(connection) = self.table.get_mut(index) else {
+                return Ok(());
+            };
+            let fed = connection.feed(self.ports.of(connection.owner))?;
+            let sent = self.send(card, index, now);
+            if !fed || !sent {
+                break;
+            }
+        }
+        if let Some(connection) = self.table.get_mut(index) {
+            connection.note_progress(before, now);
+        }
+        Ok(())
+    }
+
+    /// Lets smoltcp send what it has for a connection; true if it did.
+    pub(crate) fn send<D: Device>(&mut self, card: &mut D, index: u32, now: Instant) -> bool {
+        let Some(connection) = self.table.get_mut(index) else {
+            return false;
+        };
+        let Some(wire) = &mut connection.wire else {
+            return false;
+        };
+        let mut outlet = Outlet::new(card);
+        let (time, sockets) = (wire_time(now), &mut wire.sockets);
+        while self.interface.poll_egress(time, &mut outlet, sockets)
+            == PollResult::SocketStateChanged
+        {}
+        let sent = outlet.sent;
+        connection.note_sent(&sent);
+        self.stats.add(counters::FRAMES_OUT, sent.frames);
+        if sent.lacks_neighbour() {
+            self.unresolved.push(index);
+        }
+        sent.frames > 0
+    }
+
+    /// Puts a connection that is open now into its client's queue.
+    fn queue(&mut self, index: u32, now: Instant) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        connection.phase = Phase::Waiting;
+        connection.last_progress = now;
+        let (port, client) = (connection.tuple.local_port, connection.client);
+        if let Some(listener) = self.clients.listener(port) {
+            listener.half_open.retain(|half_open| *half_open != index);
+            listener.waiting += 1;
+        }
+        if let Some(client) = self.clients.client(client) {
+            client.waiting.push_back(index);
+        }
+        self.ports.call_for_accept();
+    }
+
+    fn check_deadlines(&mut self, index: u32, now: Instant) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let mut flags = 0;
+        let over = match connection.phase {
+            Phase::HalfOpen if now >= connection.since + HALF_OPEN => {
+                self.stats.add(counters::HALF_OPEN_DROPPED, 1);
+                true
+            }
+            Phase::Opening if now >= connection.deadline => {
+                flags = Status::DEADLINE;
+                true
+            }
+            Phase::Lingering(until) => now >= until,
+            Phase::Open if now >= connection.deadline => {
+                if !connection.deadline_told {
+                    connection.deadline_told = true;
+                    self.stats.add(counters::DEADLINES, 1);
+                    flags = Status::DEADLINE;
+                }
+                now >= connection.deadline + GRACE
+            }
+            _ => now >= connection.last_progress + IDLE,
+        };
+        if flags != 0
+            && let Some((port, slot)) = self.ports.of(connection.owner)
+        {
+            port.tell(slot, flags);
+        }
+        if over && let Some(wire) = &mut connection.wire {
+            wire.socket().abort();
+        }
+    }
+
+    /// The owner broke the protocol: it is told, and the peer gets a reset.
+    pub(crate) fn refuse(&mut self, index: u32, refused: Refused) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        if refused == Refused::Segment {
+            self.stats.add(counters::SEGMENTS_REFUSED, 1);
+        }
+        if let Some((port, slot)) = self.ports.of(connection.owner) {
+            port.tell(slot, Status::REFUSED | Status::RESET);
+        }
+        if let Some(wire) = &mut connection.wire {
+            wire.socket().abort();
+        }
+    }
+
+    /// Once TCP is done with a connection, its socket goes, and the connection
+    /// too unless an owner still has to give up a slot.
+    fn settle(&mut self, index: u32) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let state = connection.state();
+        // A reset in SYN-RECEIVED brings smoltcp's socket back to LISTEN.
+        if connection.wire.is_none() || !matches!(state, State::Closed | State::Listen) {
+            return;
+        }
+        if connection.owner == Owner::Client {
+            self.forget(index);
+            return;
+        }
+        let (wire, tuple) = (connection.wire.take(), connection.tuple);
+        if !connection.ended_cleanly()
+            && let Some((port, slot)) = self.ports.of(connection.owner)
+        {
+            port.tell(slot, Status::RESET);
+        }
+        self.tuples.remove(&tuple);
+        if let Some(wire) = wire {
+            self.recycle(wire);
+        }
+    }
+
+    /// Whether a connection only waits for stray segments (TIME-WAIT).
+    fn is_over(&mut self, index: u32) -> bool {
+        self.table.get_mut(index).is_some_and(|connection| {
+            connection.owner == Owner::Client && connection.state() == State::TimeWait
+        })
+    }
+
+    /// Whether a SYN is newer than all of a connection that is over.
+    fn is_outdated(&mut self, index: u32, segment: &Segment) -> bool {
+        let last = self.table.get_mut(index).map_or(0, |c| c.rx_next());
+        self.is_over(index) && is_after(segment.sequence, last)
+    }
+
+    /// Drops a connection that is over, to make room.
+    pub(crate) fn evict(&mut self) -> bool {
+        let over = (0..self.limits.connections as u32).find(|index| self.is_over(*index));
+        over.is_some_and(|index| self.forget(index))
+    }
+
+    /// Removes a connection from everywhere. Its peer is told nothing here.
+    pub(crate) fn forget(&mut self, index: u32) -> bool {
+        let Some(connection) = self.table.remove(index) else {
+            return false;
+        };
+        if let Some((port, slot)) = self.ports.of(connection.owner) {
+            port.close(slot);
+        }
+        if let Some(taken) = self.ports.taken(connection.owner) {
+            *taken = None;
+        }
+        if connection.wire.is_some() {
+            self.tuples.remove(&connection.tuple);
+        }
+        self.timers.remove(&(connection.armed, index));
+        if connection.is_touched {
+            self.touched.retain(|touched| *touched != index);
+        }
+        let port = connection.tuple.local_port;
+        match connection.phase {
+            Phase::HalfOpen => {
+                if let Some(listener) = self.clients.listener(port) {
+                    listener.half_open.retain(|half_open| *half_open != index);
+                }
+            }
+            Phase::Waiting => {
+                if let Some(client) = self.clients.client(connection.client) {
+                    client.waiting.retain(|waiting| *waiting != index);
+                }
+                if let Some(listener) = self.clients.listener(port) {
+                    listener.waiting = listener.waiting.saturating_sub(1);
+                }
+            }
+            Phase::Opening | Phase::Open | Phase::Lingering(_) => {}
+        }
+        if let Some(wire) = connection.wire {
+            self.recycle(wire);
+        }
+        true
+    }
+
+    /// A socket for a connection to a backend.
+    pub(crate) fn opened_wire(&mut self) -> Wire {
+        let buffer = self.limits.opened_buffer;
+        self.spare_opened
+            .pop()
+            .unwrap_or_else(|| Wire::new(buffer))
+    }
+
+    /// Keeps a socket's memory for the next connection.
+    pub(crate) fn recycle(&mut self, mut wire: Wire) {
+        let spare = match wire.socket().recv_capacity() {
+            size if size == self.limits.accepted_buffer => &mut self.spare_accepted,
+            _ => &mut self.spare_opened,
+        };
+        if spare.len() < self.limits.spare {
+            wire.socket().abort();
+            spare.push(wire);
+        }
+    }
+
+    // ---- time ----
+
+    /// Touches the connections whose timer is over.
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, index)) = self.timers.first().copied() {
+            if at > now {
+                return;
+            }
+            self.timers.remove(&(at, index));
+            if let Some(connection) = self.table.get_mut(index) {
+                connection.armed = Instant::NEVER;
+            }
+            self.touch(index);
+        }
+    }
+
+    /// Sets a connection's timer. One that is set for earlier stays: most
+    /// timers are moved back by every acknowledgement, and looking once too
+    /// often is cheaper than sorting every time.
+    fn arm(&mut self, index: u32, now: Instant) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let Some(wire) = &mut connection.wire else {
+            return;
+        };
+        let wanted = self.interface.poll_at(wire_time(now), &wire.sockets);
+        let wanted = wanted.map_or(Instant::NEVER, |at| {
+            // "Now" although nothing went: the card is full.
+            our_time(at).max(now + CARD_FULL)
+        });
+        let limit = match connection.phase {
+            Phase::HalfOpen => connection.since + HALF_OPEN,
+            Phase::Waiting => connection.last_progress + IDLE,
+            Phase::Opening => connection.deadline,
+            Phase::Lingering(until) => until,
+            Phase::Open if connection.deadline_told => connection.deadline + GRACE,
+            Phase::Open => connection
+                .deadline
+                .min(connection.last_progress + IDLE),
+        };
+        let at = wanted.min(limit);
+        if at < connection.armed {
+            self.timers.remove(&(connection.armed, index));
+            connection.armed = at;
+            self.timers.insert((at, index));
+        }
+    }
+
+    /// DHCP, neighbour discovery, router solicitation.
+    fn keep_house<D: Device>(&mut self, card: &mut D, now: Instant) {
+        let time = wire_time(now);
+        self.interface.poll_maintenance(time);
+        let mut outlet = Outlet::new(card);
+        loop {
+            self.addresses.update(&mut self.interface);
+            let sockets = &mut self.addresses.sockets;
+            let result = self.interface.poll_egress(time, &mut outlet, sockets);
+            if result == PollResult::None {
+                break;
+            }
+        }
+        self.stats.add(counters::FRAMES_OUT, outlet.sent.frames);
+        let next = self.interface.poll_at(time, &self.addresses.sockets);
+        // Without a DHCP client smoltcp does not tell when it wants to solicit
+        // a router again (every 4 s, three times: RFC 4861 §10).
+        let is_new = now < self.started + HOUSEKEEPING_LATER;
+        let later = if is_new { HOUSEKEEPING_FIRST } else { HOUSEKEEPING_LATER };
+        self.housekeeping = next.map_or(now + later, |at| our_time(at).max(now + HOUSEKEEPING_SOONEST));
+    }
+}
+
+fn split(entropy: [u8; 24]) -> ([u8; 16], u64) {
+    let (mut key, mut seed) = ([0; 16], [0; 8]);
+    for (to, from) in key.iter_mut().chain(&mut seed).zip(entropy) {
+        *to = from;
+    }
+    (key, u64::from_le_bytes(seed))
+}
+
+fn wire_time(now: Instant) -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Rounded up to whole milliseconds: never early.
+fn our_time(at: smoltcp::time::Instant) -> Instant {
+    let micros = u64::try_from(at.total_micros()).unwrap_or(0);
+    Instant::from_nanos(micros.saturating_mul(1_000))
+}
