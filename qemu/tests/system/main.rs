@@ -12,4 +12,7 @@
 
 mod clients;
 mod harness;
+mod load;
+mod negotiation;
 mod selftest;
+mod session;

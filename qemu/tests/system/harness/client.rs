@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, NamedGroup, StreamOwned,
-    SupportedProtocolVersion,
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, Error,
+    NamedGroup, StreamOwned, SupportedProtocolVersion,
 };
 use rustls_pki_types::ServerName;
 
@@ -206,18 +206,36 @@ impl Session {
         self.0.sock.shutdown(Shutdown::Write)
     }
 
-    /// Key and nonce base of both directions: what the gateway sends with, and
-    /// what it receives with. TLS 1.3.
+    /// Key and the derived part of the nonce base: what the gateway sends
+    /// with, and what it receives with.
     pub(crate) fn keys(self) -> [Vec<u8>; 2] {
+        // RFC 5288 §3: TLS 1.2 derives only the salt of AES-GCM.
+        let is_tls12 = self.version() == "TLSv1.2";
         let secrets = self.0.conn.dangerous_extract_secrets().unwrap();
         [secrets.rx.1, secrets.tx.1].map(|secrets| match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv } => {
+                let derived = if is_tls12 { 4 } else { 12 };
+                [key.as_ref(), &iv.as_ref()[..derived]].concat()
+            }
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
                 [key.as_ref(), iv.as_ref()].concat()
             }
             _ => panic!("a suite that is not known here"),
         })
+    }
+}
+
+/// The alert that a client was refused with.
+#[track_caller]
+pub(crate) fn alert_received<T>(outcome: io::Result<T>) -> AlertDescription {
+    let Err(error) = outcome else {
+        panic!("not refused");
+    };
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref()) {
+        Some(Error::AlertReceived(alert)) => *alert,
+        _ => panic!("refused without an alert: {error:?}"),
     }
 }
 

@@ -122,6 +122,11 @@ impl Site {
     }
 }
 
+/// SHA-256 in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    super::backend::sha256(&mut &*bytes).unwrap()
+}
+
 /// Counters by name.
 #[derive(Debug)]
 pub(crate) struct Counters(BTreeMap<String, u64>);
