@@ -10,9 +10,11 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than is used yet")]
 
+mod bad_input;
 mod clients;
 mod harness;
 mod load;
 mod negotiation;
 mod selftest;
 mod session;
+mod status;

@@ -1,0 +1,262 @@
+//! Bad input gets the alert that its RFC names, or a close, within the
+//! deadline; the next good client is served, and no domain is harmed.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::crypto::ring as provider;
+use rustls::{ClientConfig, ClientConnection};
+
+use crate::harness::backend::PAGE;
+use crate::harness::client::{Ending, Wish, ending, tcp};
+use crate::harness::site::{HURRY, Site, port};
+use crate::harness::{PATIENCE, alone, system};
+
+// Alerts (RFC 8446 §6).
+const UNEXPECTED_MESSAGE: u8 = 10;
+const RECORD_OVERFLOW: u8 = 22;
+const ILLEGAL_PARAMETER: u8 = 47;
+const DECODE_ERROR: u8 = 50;
+const PROTOCOL_VERSION: u8 = 70;
+const INTERNAL_ERROR: u8 = 80;
+
+/// The next good client is served, and nothing was stopped.
+#[track_caller]
+fn assert_serving(site: &Site) {
+    let wish = Wish::any(&site.material);
+    let mut session = wish.connect(site.address(port::HTTP)).unwrap();
+    assert!(session.ask("/").unwrap().ends_with(PAGE));
+    site.assert_unharmed();
+}
+
+/// Sends `bytes` and says how the server ends it.
+#[track_caller]
+fn answer_to(site: &Site, bytes: &[u8]) -> Ending {
+    let mut stream = tcp(site.address(port::HURRIED)).unwrap();
+    // The server may have closed before all is written.
+    let _ = stream.write_all(bytes);
+    ending(&mut stream).unwrap()
+}
+
+/// A good ClientHello, as records.
+fn client_hello(site: &Site) -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(site.material.roots())
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut bytes = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+#[test]
+fn random_bytes_are_refused() {
+    let site = system();
+    let random = SystemRandom::new();
+    for _ in 0..20 {
+        let mut bytes = [0; 600];
+        random.fill(&mut bytes).unwrap();
+        // Whatever it is taken for, it does not succeed.
+        let ending = answer_to(&site, &bytes);
+        assert_ne!(ending, Ending::Alert(INTERNAL_ERROR));
+    }
+    assert_serving(&site);
+}
+
+#[test]
+fn plain_http_is_refused() {
+    let site = system();
+    let ending = answer_to(&site, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let allowed = [
+        UNEXPECTED_MESSAGE,
+        DECODE_ERROR,
+        PROTOCOL_VERSION,
+        RECORD_OVERFLOW,
+    ];
+    match ending {
+        Ending::Closed => {}
+        Ending::Alert(alert) => assert!(allowed.contains(&alert), "alert {alert}"),
+    }
+    assert_serving(&site);
+}
+
+#[test]
+fn a_client_hello_that_is_cut_off_is_waited_for_until_the_deadline() {
+    let site = system();
+    let hello = client_hello(&site);
+    let mut stream = tcp(site.address(port::HURRIED)).unwrap();
+    stream.write_all(&hello[..hello.len() / 2]).unwrap();
+    let started = Instant::now();
+    ending(&mut stream).unwrap();
+    let waited = started.elapsed();
+    assert!(waited > HURRY / 2, "given up after {waited:?}");
+    assert!(waited < HURRY + Duration::from_secs(10), "{waited:?}");
+    assert_serving(&site);
+}
+
+#[test]
+fn a_client_hello_with_a_wrong_length_inside_is_a_decode_error() {
+    let site = system();
+    let mut hello = client_hello(&site);
+    // Behind record header (5), message header (4), version (2) and random
+    // (32) stands the length of the session id.
+    hello[43] = 200;
+    let ending = answer_to(&site, &hello);
+    let allowed = [DECODE_ERROR, ILLEGAL_PARAMETER].map(Ending::Alert);
+    assert!(allowed.contains(&ending), "{ending:?}");
+    assert_serving(&site);
+}
+
+#[test]
+fn a_record_that_is_too_long_is_an_overflow() {
+    let site = system();
+    let mut bytes = vec![22, 3, 1, 0xff, 0xff];
+    bytes.resize(5 + 0xffff, 0);
+    let ending = answer_to(&site, &bytes);
+    assert!(
+        [Ending::Alert(RECORD_OVERFLOW), Ending::Alert(DECODE_ERROR)].contains(&ending),
+        "{ending:?}"
+    );
+    assert_serving(&site);
+}
+
+#[test]
+fn a_version_that_is_none_is_refused() {
+    let site = system();
+    // An SSL 3.0 ClientHello without extensions: version, random, no session
+    // id, one suite, no compression.
+    let mut body = vec![3, 0];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0, 0x0a, 1, 0]);
+    let mut bytes = vec![22, 3, 0, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
+    bytes.extend(body);
+    let ending = answer_to(&site, &bytes);
+    assert_eq!(ending, Ending::Alert(PROTOCOL_VERSION));
+    assert_serving(&site);
+}
+
+#[test]
+fn another_message_instead_of_the_client_hello_is_unexpected() {
+    let site = system();
+    // An empty Finished (20), in a handshake record.
+    let ending = answer_to(&site, &[22, 3, 3, 0, 4, 20, 0, 0, 0]);
+    let allowed = [UNEXPECTED_MESSAGE, DECODE_ERROR].map(Ending::Alert);
+    assert!(allowed.contains(&ending), "{ending:?}");
+    // Application data.
+    let ending = answer_to(&site, &[23, 3, 3, 0, 1, 0]);
+    assert_eq!(ending, Ending::Alert(UNEXPECTED_MESSAGE));
+    assert_serving(&site);
+}
+
+#[test]
+fn a_client_that_leaves_at_any_step_disturbs_nobody() {
+    let site = system();
+    let hello = client_hello(&site);
+    let leave = |bytes: &[u8], answer: usize, how: Shutdown| {
+        let mut stream = tcp(site.address(port::ECHO)).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.read_exact(&mut vec![0; answer]).unwrap();
+        stream.shutdown(how).unwrap();
+    };
+    for how in [Shutdown::Both, Shutdown::Write] {
+        // Before a word, within the first record's header, within the
+        // ClientHello, behind it, and with part of the answer read.
+        leave(&[], 0, how);
+        leave(&hello[..3], 0, how);
+        leave(&hello[..hello.len() - 1], 0, how);
+        leave(&hello, 0, how);
+        leave(&hello, 100, how);
+    }
+    // With the handshake done.
+    drop(Wish::any(&site.material).connect(site.address(port::ECHO)));
+    assert_serving(&site);
+}
+
+#[test]
+fn a_client_that_dawdles_is_cut_off_at_the_deadline() {
+    let site = system();
+    let hello = client_hello(&site);
+    let mut stream = tcp(site.address(port::HURRIED)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let started = Instant::now();
+    for byte in hello {
+        if stream.write_all(&[byte]).is_err() || is_closed(&mut stream) {
+            break;
+        }
+        assert!(started.elapsed() < HURRY + Duration::from_secs(10));
+    }
+    assert!(started.elapsed() > HURRY / 2);
+    assert_serving(&site);
+}
+
+/// Waits for the read timeout at most.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 64]) {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(
+            error.kind(),
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+        ),
+    }
+}
+
+#[test]
+fn a_record_that_was_changed_ends_the_session() {
+    let site = system();
+    for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
+        let mut session = wish.connect(site.address(port::ECHO)).unwrap();
+        session.echo(b"good").unwrap();
+        // An application data record that nobody sealed.
+        let mut record = vec![23, 3, 3, 0, 64];
+        record.resize(5 + 64, 0xa5);
+        session.0.sock.write_all(&record).unwrap();
+        let alert = crate::harness::client::alert_received(session.0.read(&mut [0; 16]));
+        assert_eq!(alert, rustls::AlertDescription::BadRecordMac);
+    }
+    assert_serving(&site);
+}
+
+#[test]
+fn two_hundred_silent_connections_leave_room_for_a_good_one() {
+    let site = alone();
+    let address = site.address(port::HURRIED);
+    let silent: Vec<_> = (0..200).map(|_| tcp(address).unwrap()).collect();
+    assert_serving(&site);
+    // All of them are gone at their deadline.
+    let deadline = Instant::now() + PATIENCE;
+    for mut stream in silent {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        ending(&mut stream).unwrap();
+    }
+    assert!(Instant::now() < deadline);
+    assert_serving(&site);
+}
+
+#[test]
+fn garbage_on_many_connections_at_once_does_not_lose_a_good_one() {
+    let site = system();
+    thread::scope(|scope| {
+        for number in 0..40u8 {
+            let site = &site;
+            scope.spawn(move || {
+                if number % 4 == 0 {
+                    assert_serving(site);
+                } else {
+                    answer_to(site, &[number; 2000]);
+                }
+            });
+        }
+    });
+    assert_serving(&site);
+}
