@@ -13,6 +13,7 @@ use rustls::{ClientConfig, ClientConnection};
 
 use crate::harness::backend::PAGE;
 use crate::harness::client::{Ending, Wish, ending, tcp};
+use crate::harness::material::Material;
 use crate::harness::site::{HURRY, Site, port};
 use crate::harness::{PATIENCE, alone, system};
 
@@ -43,11 +44,11 @@ fn answer_to(site: &Site, bytes: &[u8]) -> Ending {
 }
 
 /// A good ClientHello, as records.
-fn client_hello(site: &Site) -> Vec<u8> {
+pub(crate) fn client_hello(material: &Material) -> Vec<u8> {
     let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(site.material.roots())
+        .with_root_certificates(material.roots())
         .with_no_client_auth();
     let name = "localhost".try_into().unwrap();
     let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
@@ -73,26 +74,9 @@ fn random_bytes_are_refused() {
 }
 
 #[test]
-fn plain_http_is_refused() {
-    let site = system();
-    let ending = answer_to(&site, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let allowed = [
-        UNEXPECTED_MESSAGE,
-        DECODE_ERROR,
-        PROTOCOL_VERSION,
-        RECORD_OVERFLOW,
-    ];
-    match ending {
-        Ending::Closed => {}
-        Ending::Alert(alert) => assert!(allowed.contains(&alert), "alert {alert}"),
-    }
-    assert_serving(&site);
-}
-
-#[test]
 fn a_client_hello_that_is_cut_off_is_waited_for_until_the_deadline() {
     let site = system();
-    let hello = client_hello(&site);
+    let hello = client_hello(&site.material);
     let mut stream = tcp(site.address(port::HURRIED)).unwrap();
     stream.write_all(&hello[..hello.len() / 2]).unwrap();
     let started = Instant::now();
@@ -103,64 +87,98 @@ fn a_client_hello_that_is_cut_off_is_waited_for_until_the_deadline() {
     assert_serving(&site);
 }
 
-#[test]
-fn a_client_hello_with_a_wrong_length_inside_is_a_decode_error() {
-    let site = system();
-    let mut hello = client_hello(&site);
+/// The beginning of a connection that no server goes on with, and the alerts
+/// that fit.
+pub(crate) struct Beginning {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) alerts: &'static [u8],
+}
+
+impl Beginning {
+    /// Fails the test unless `ending` fits.
+    #[track_caller]
+    pub(crate) fn judge(&self, ending: &Ending) {
+        let fits = match ending {
+            Ending::Alert(alert) => self.alerts.contains(alert),
+            Ending::Closed => false,
+        };
+        assert!(fits, "{}: {ending:?}", self.name);
+    }
+}
+
+/// All of them, with a good ClientHello to spoil.
+pub(crate) fn beginnings(hello: &[u8]) -> Vec<Beginning> {
+    let mut wrong_length = hello.to_vec();
     // Behind record header (5), message header (4), version (2) and random
     // (32) stands the length of the session id.
-    hello[43] = 200;
-    let ending = answer_to(&site, &hello);
-    let allowed = [DECODE_ERROR, ILLEGAL_PARAMETER].map(Ending::Alert);
-    assert!(allowed.contains(&ending), "{ending:?}");
-    assert_serving(&site);
+    wrong_length[43] = 200;
+    let mut too_long = vec![22, 3, 1, 0xff, 0xff];
+    too_long.resize(5 + 0xffff, 0);
+    // TLS 1.1: version, random, no session id, one suite, no compression, and
+    // the extension signature_algorithms.
+    let mut old = vec![3, 2];
+    old.extend([7; 32]);
+    old.extend([0, 0, 2, 0xc0, 0x2b, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
+    let length = old.len() as u8;
+    let header = [22, 3, 1, 0, length + 4, 1, 0, 0, length];
+    let beginning = |name, bytes: &[u8], alerts| Beginning {
+        name,
+        bytes: bytes.to_vec(),
+        alerts,
+    };
+    vec![
+        beginning(
+            "plain HTTP",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            &[
+                UNEXPECTED_MESSAGE,
+                RECORD_OVERFLOW,
+                DECODE_ERROR,
+                PROTOCOL_VERSION,
+            ],
+        ),
+        beginning(
+            "a wrong length inside the ClientHello",
+            &wrong_length,
+            &[DECODE_ERROR, ILLEGAL_PARAMETER],
+        ),
+        beginning(
+            "a record longer than any may be",
+            &too_long,
+            &[RECORD_OVERFLOW, DECODE_ERROR],
+        ),
+        beginning(
+            "TLS 1.1",
+            &[&header[..], &old].concat(),
+            &[PROTOCOL_VERSION],
+        ),
+        beginning(
+            "a Finished message",
+            &[22, 3, 3, 0, 4, 20, 0, 0, 0],
+            &[UNEXPECTED_MESSAGE, DECODE_ERROR],
+        ),
+        beginning(
+            "application data",
+            &[23, 3, 3, 0, 1, 0],
+            &[UNEXPECTED_MESSAGE],
+        ),
+    ]
 }
 
 #[test]
-fn a_record_that_is_too_long_is_an_overflow() {
+fn what_is_no_client_hello_gets_the_alert_of_its_rfc() {
     let site = system();
-    let mut bytes = vec![22, 3, 1, 0xff, 0xff];
-    bytes.resize(5 + 0xffff, 0);
-    let ending = answer_to(&site, &bytes);
-    assert!(
-        [Ending::Alert(RECORD_OVERFLOW), Ending::Alert(DECODE_ERROR)].contains(&ending),
-        "{ending:?}"
-    );
-    assert_serving(&site);
-}
-
-#[test]
-fn a_version_that_is_none_is_refused() {
-    let site = system();
-    // An SSL 3.0 ClientHello without extensions: version, random, no session
-    // id, one suite, no compression.
-    let mut body = vec![3, 0];
-    body.extend([7; 32]);
-    body.extend([0, 0, 2, 0, 0x0a, 1, 0]);
-    let mut bytes = vec![22, 3, 0, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
-    bytes.extend(body);
-    let ending = answer_to(&site, &bytes);
-    assert_eq!(ending, Ending::Alert(PROTOCOL_VERSION));
-    assert_serving(&site);
-}
-
-#[test]
-fn another_message_instead_of_the_client_hello_is_unexpected() {
-    let site = system();
-    // An empty Finished (20), in a handshake record.
-    let ending = answer_to(&site, &[22, 3, 3, 0, 4, 20, 0, 0, 0]);
-    let allowed = [UNEXPECTED_MESSAGE, DECODE_ERROR].map(Ending::Alert);
-    assert!(allowed.contains(&ending), "{ending:?}");
-    // Application data.
-    let ending = answer_to(&site, &[23, 3, 3, 0, 1, 0]);
-    assert_eq!(ending, Ending::Alert(UNEXPECTED_MESSAGE));
-    assert_serving(&site);
+    for beginning in beginnings(&client_hello(&site.material)) {
+        beginning.judge(&answer_to(&site, &beginning.bytes));
+        assert_serving(&site);
+    }
 }
 
 #[test]
 fn a_client_that_leaves_at_any_step_disturbs_nobody() {
     let site = system();
-    let hello = client_hello(&site);
+    let hello = client_hello(&site.material);
     let leave = |bytes: &[u8], answer: usize, how: Shutdown| {
         let mut stream = tcp(site.address(port::ECHO)).unwrap();
         stream.write_all(bytes).unwrap();
@@ -184,7 +202,7 @@ fn a_client_that_leaves_at_any_step_disturbs_nobody() {
 #[test]
 fn a_client_that_dawdles_is_cut_off_at_the_deadline() {
     let site = system();
-    let hello = client_hello(&site);
+    let hello = client_hello(&site.material);
     let mut stream = tcp(site.address(port::HURRIED)).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(1)))

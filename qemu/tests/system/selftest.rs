@@ -10,6 +10,7 @@ use std::thread;
 use rustls::crypto::ring;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::bad_input::{beginnings, client_hello};
 use crate::harness::backend::{Backend, Kind, PAGE, Pattern, UP, sha256};
 use crate::harness::client::{Ending, Wish, ending, tcp};
 use crate::harness::material::{Material, SERVERS};
@@ -121,6 +122,17 @@ fn an_alert_is_told_from_a_close() {
     let mut stream = tcp(listener.local_addr().unwrap()).unwrap();
     drop(listener.accept().unwrap());
     assert_eq!(ending(&mut stream).unwrap(), Ending::Closed);
+}
+
+#[test]
+fn another_server_gives_the_alerts_that_the_gateway_is_asked_for() {
+    let material = material("selftest-beginnings");
+    let address = reference(&material, "p256", Kind::Http);
+    for beginning in beginnings(&client_hello(&material)) {
+        let mut stream = tcp(address).unwrap();
+        let _ = stream.write_all(&beginning.bytes);
+        beginning.judge(&ending(&mut stream).unwrap());
+    }
 }
 
 #[test]
