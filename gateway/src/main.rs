@@ -71,7 +71,7 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell> {
             graph,
             [netstack, keystore, record_stats, shim, offload, stats],
         ),
-        log: Box::new(|line| sel4::runtime::log::write(line)),
+        log: Box::new(runtime::log::write),
         stats,
     }
 }
