@@ -109,9 +109,7 @@ fn is_unicast(ip: Ipv4Addr) -> bool {
 }
 
 fn has_global(interface: &Interface) -> bool {
-    let is_global = |cidr: &IpCidr| {
-        matches!(cidr.address(), IpAddress::Ipv6(ip) if !ip.is_unicast_link_local())
-    };
+    let is_global = |cidr: &IpCidr| matches!(cidr.address(), IpAddress::Ipv6(ip) if !ip.is_unicast_link_local());
     interface.ip_addrs().iter().any(is_global)
 }
 

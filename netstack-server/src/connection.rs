@@ -10,9 +10,8 @@ use ipc::net::{Owner, SegmentHeader, TcpPosition};
 use ipc::ring::Misbehaved;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
-use smoltcp::time::Duration;
 
-use crate::config::{MAX_OVERFLOW, UNANSWERED};
+use crate::config::{IDLE, MAX_OVERFLOW, UNANSWERED};
 use crate::device::Sent;
 use crate::ports::Port;
 use crate::sequence::{Tuple, is_after};
@@ -37,11 +36,10 @@ impl Wire {
 
     /// Readies the socket for its next connection.
     pub(crate) fn prepare(&mut self) -> &mut Socket<'static> {
-        let unanswered = Duration::from_secs(UNANSWERED.as_secs());
         let socket = self.socket();
-        // Records and segments are whole: there is nothing to wait for.
+        // Records and segments are whole: there is nothing to wait for. There
+        // is no `set_timeout`: smoltcp 0.14 ends idle connections by it, too.
         socket.set_nagle_enabled(false);
-        socket.set_timeout(Some(unanswered));
         socket
     }
 }
@@ -94,6 +92,9 @@ pub(crate) struct Connection {
     pub(crate) deadline: Instant,
     pub(crate) deadline_told: bool,
     pub(crate) last_progress: Instant,
+    /// When a segment came last, or when the first of the bytes was sent that
+    /// the peer has not acknowledged.
+    pub(crate) last_heard: Instant,
     pub(crate) since: Instant,
     /// When the timer is set for; the queue of timers has the same entry.
     pub(crate) armed: Instant,
@@ -133,6 +134,7 @@ impl Connection {
             deadline: Instant::NEVER,
             deadline_told: false,
             last_progress: now,
+            last_heard: now,
             since: now,
             armed: Instant::NEVER,
             is_touched: false,
@@ -218,12 +220,10 @@ impl Connection {
             return Ok(());
         };
         loop {
-            let moved = wire
-                .socket()
-                .recv(|bytes| match port.write(slot, bytes) {
-                    Ok(count) => (count, Ok(count)),
-                    Err(broken) => (0, Err(broken)),
-                });
+            let moved = wire.socket().recv(|bytes| match port.write(slot, bytes) {
+                Ok(count) => (count, Ok(count)),
+                Err(broken) => (0, Err(broken)),
+            });
             match moved {
                 Ok(moved) => match moved? {
                     0 => return Ok(()),
@@ -347,12 +347,10 @@ impl Connection {
             let Some(wire) = &mut self.wire else {
                 return Ok(false);
             };
-            let moved = wire
-                .socket()
-                .send(|room| match port.peek(slot, 0, room) {
-                    Ok(count) => (count, Ok(count)),
-                    Err(broken) => (0, Err(broken)),
-                });
+            let moved = wire.socket().send(|room| match port.peek(slot, 0, room) {
+                Ok(count) => (count, Ok(count)),
+                Err(broken) => (0, Err(broken)),
+            });
             let count = moved.unwrap_or(Ok(0))?;
             if count == 0 {
                 return Ok(false);
@@ -506,9 +504,26 @@ impl Connection {
             .wire
             .as_mut()
             .map_or(0, |wire| wire.socket().send_queue());
+        if self.unacknowledged == 0 && queued > 0 {
+            self.last_heard = now;
+        }
         if before != self.moved() || queued != self.unacknowledged {
             self.unacknowledged = queued;
             self.last_progress = now;
+        }
+    }
+
+    /// How long the peer has to answer a SYN.
+    pub(crate) fn opening_until(&self) -> Instant {
+        self.deadline.min(self.since + UNANSWERED)
+    }
+
+    /// When the peer is taken for gone.
+    pub(crate) fn gone_at(&self) -> Instant {
+        let idle = self.last_progress + IDLE;
+        match self.unacknowledged {
+            0 => idle,
+            _ => idle.min(self.last_heard + UNANSWERED),
         }
     }
 

@@ -28,11 +28,13 @@ mod client;
 mod connection;
 mod device;
 mod handover;
+mod ingress;
 mod ports;
 mod sequence;
 mod server;
 mod stack;
 mod table;
+mod time;
 
 pub use config::{Config, Limits};
 pub use ports::Channels;

@@ -9,21 +9,19 @@ use ipc::clock::Instant;
 use ipc::net::Owner;
 use ipc::stats::{self, netstack as counters};
 use smoltcp::iface::{self, Interface, PollResult};
-use smoltcp::phy::{Device, DeviceCapabilities, RxToken, TxToken};
+use smoltcp::phy::{Device, DeviceCapabilities, RxToken};
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use crate::address::Addresses;
 use crate::client::Clients;
-use crate::config::{
-    CARD_FULL, Config, FRAMES_PER_POLL, GRACE, HALF_OPEN, HOUSEKEEPING_FIRST, HOUSEKEEPING_LATER,
-    HOUSEKEEPING_SOONEST, IDLE, Limits,
-};
-use crate::connection::{Connection, Phase, Refused, Wire};
-use crate::device::{Frame, Inlet, Outlet, Segment, classify};
+use crate::config::{Config, FRAMES_PER_POLL, Limits};
+use crate::connection::{Phase, Refused, Wire};
+use crate::device::{Outlet, Segment};
 use crate::ports::{Channels, Ports};
 use crate::sequence::{Tuple, Unpredictable, is_after};
 use crate::table::Table;
+use crate::time::wire_time;
 
 /// The network stack over a card `D` and the doorbells of its three channels.
 pub struct NetStack<'a, D, G, O, R> {
@@ -34,8 +32,12 @@ pub struct NetStack<'a, D, G, O, R> {
 /// All but the card, so that a frame can be lent from the card meanwhile.
 pub(crate) struct Core<'a, G, O, R> {
     pub(crate) interface: Interface,
+    /// Tells when a socket wants to be served again. It has no address, sends
+    /// nothing and does not solicit routers: an interface that did so in vain
+    /// says "at once" for ever (smoltcp 0.14).
+    pub(crate) timekeeper: Interface,
     pub(crate) capabilities: DeviceCapabilities,
-    hardware: HardwareAddress,
+    pub(crate) hardware: HardwareAddress,
     pub(crate) addresses: Addresses,
     pub(crate) clients: Clients,
     pub(crate) table: Table,
@@ -44,16 +46,16 @@ pub(crate) struct Core<'a, G, O, R> {
     pub(crate) unpredictable: Unpredictable,
     pub(crate) limits: Limits,
     pub(crate) stats: &'a stats::Page,
-    spare_accepted: Vec<Wire>,
-    spare_opened: Vec<Wire>,
+    pub(crate) spare_accepted: Vec<Wire>,
+    pub(crate) spare_opened: Vec<Wire>,
     /// Connections with something to do, each once.
-    touched: Vec<u32>,
+    pub(crate) touched: Vec<u32>,
     /// Connections that wait for a neighbour's address.
-    unresolved: Vec<u32>,
-    timers: BTreeSet<(Instant, u32)>,
+    pub(crate) unresolved: Vec<u32>,
+    pub(crate) timers: BTreeSet<(Instant, u32)>,
     /// When DHCP and neighbour discovery want to run.
-    housekeeping: Instant,
-    started: Instant,
+    pub(crate) housekeeping: Instant,
+    pub(crate) started: Instant,
 }
 
 impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O, R> {
@@ -73,6 +75,9 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         let (key, seed) = split(config.entropy);
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = seed;
+        let timekeeper = Interface::new(settings, &mut card, wire_time(now));
+        let mut settings = iface::Config::new(hardware);
+        settings.random_seed = seed;
         settings.slaac = true;
         let mut interface = Interface::new(settings, &mut card, wire_time(now));
         let address = &config.network.address;
@@ -80,6 +85,7 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         let core = Core {
             capabilities: card.capabilities(),
             interface,
+            timekeeper,
             hardware,
             addresses,
             clients: Clients::new(config.network.rights),
@@ -150,153 +156,6 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
 }
 
 impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
-    // ---- frames in ----
-
-    fn ingress(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        match classify(bytes) {
-            Frame::Tcp(segment) => self.segment_in(&segment, bytes, reply, now),
-            Frame::Neighbour => {
-                self.other_in(bytes, reply, now);
-                for index in core::mem::take(&mut self.unresolved) {
-                    self.touch(index);
-                }
-            }
-            Frame::Other => self.other_in(bytes, reply, now),
-            Frame::Poison => {}
-        }
-    }
-
-    fn segment_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        let opens = segment.syn && !segment.ack && !segment.rst;
-        let mut found = self.tuples.get(&segment.tuple).copied();
-        if opens && let Some(index) = found.filter(|index| self.is_outdated(*index, segment)) {
-            // RFC 9293 §3.10.7.4: a newer SYN may end TIME-WAIT early.
-            self.forget(index);
-            found = None;
-        }
-        match found {
-            Some(index) => self.known_in(index, segment, bytes, reply, now),
-            None if opens && self.clients.listener(segment.tuple.local_port).is_some() => {
-                self.open_in(segment, bytes, reply, now);
-            }
-            // Nobody's: smoltcp answers with a reset.
-            None => self.pass_in(bytes, reply, now),
-        }
-    }
-
-    fn known_in(
-        &mut self,
-        index: u32,
-        segment: &Segment,
-        bytes: &[u8],
-        reply: impl TxToken,
-        now: Instant,
-    ) {
-        self.touch(index);
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let was_opening = connection.state() == State::SynSent;
-        let Some(wire) = &mut connection.wire else {
-            return;
-        };
-        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
-        self.interface
-            .poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
-        if was_opening && segment.syn && connection.state() != State::SynSent {
-            connection.note_peer_start(segment.sequence);
-        }
-        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
-    }
-
-    /// A SYN to a port that is listened on. A socket is made for it, so that
-    /// every SYN of a burst finds one listening; the number of half-open
-    /// connections is bounded by the backlog, and the oldest gives way.
-    fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        let port = segment.tuple.local_port;
-        let Some(client) = self.make_room(port) else {
-            self.stats.add(counters::TABLE_FULL, 1);
-            return;
-        };
-        let buffer = self.limits.accepted_buffer;
-        let mut wire = self
-            .spare_accepted
-            .pop()
-            .unwrap_or_else(|| Wire::new(buffer));
-        let socket = wire.prepare();
-        if socket.listen((segment.tuple.local, port)).is_err() {
-            return;
-        }
-        let seed = self.unpredictable.draw(&segment.tuple, now);
-        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
-        let mut source = self.first_number_source(seed, &mut inlet, now);
-        source.poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
-        if wire.socket().state() != State::SynReceived {
-            // Not what it seemed: a bad sum, or not our address.
-            self.recycle(wire);
-            return;
-        }
-        let mut connection = Connection::new(wire, segment.tuple, client, Phase::HalfOpen, now);
-        connection.note_peer_start(segment.sequence);
-        let Some(index) = self.table.insert(connection) else {
-            return;
-        };
-        self.tuples.insert(segment.tuple, index);
-        if let Some(listener) = self.clients.listener(port) {
-            listener.half_open.push_back(index);
-        }
-        self.touch(index);
-    }
-
-    /// Room for one more half-open connection at `port`; the client that
-    /// listens there.
-    fn make_room(&mut self, port: u16) -> Option<u16> {
-        let listener = self.clients.listener(port)?;
-        let client = listener.client;
-        if listener.half_open.len() + listener.waiting >= listener.backlog {
-            let oldest = listener.half_open.front().copied()?;
-            self.stats.add(counters::HALF_OPEN_DROPPED, 1);
-            self.forget(oldest);
-        }
-        (!self.table.is_full() || self.evict()).then_some(client)
-    }
-
-    /// An interface whose generator of random numbers starts at a number for
-    /// this connection alone. smoltcp takes the initial sequence number from
-    /// it; its own generator's next number could be computed from a few that
-    /// were seen (ADR 0010).
-    pub(crate) fn first_number_source(
-        &self,
-        seed: u64,
-        device: &mut impl Device,
-        now: Instant,
-    ) -> Interface {
-        let mut settings = iface::Config::new(self.hardware);
-        settings.random_seed = seed;
-        let mut source = Interface::new(settings, device, wire_time(now));
-        let addresses = self.interface.ip_addrs();
-        source.update_ip_addrs(|list| {
-            // Both lists have the same capacity.
-            let _ = list.extend_from_slice(addresses);
-        });
-        source
-    }
-
-    fn other_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        self.pass_in(bytes, reply, now);
-        // The DHCP client or neighbour discovery may have learned something.
-        self.housekeeping = now;
-    }
-
-    /// Shows smoltcp a frame of no connection.
-    fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
-        let sockets = &mut self.addresses.sockets;
-        self.interface
-            .poll_ingress_single(wire_time(now), &mut inlet, sockets);
-        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
-    }
-
     // ---- one connection ----
 
     /// Puts a connection on the list of those with something to do.
@@ -415,41 +274,6 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.ports.call_for_accept();
     }
 
-    fn check_deadlines(&mut self, index: u32, now: Instant) {
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let mut flags = 0;
-        let over = match connection.phase {
-            Phase::HalfOpen if now >= connection.since + HALF_OPEN => {
-                self.stats.add(counters::HALF_OPEN_DROPPED, 1);
-                true
-            }
-            Phase::Opening if now >= connection.deadline => {
-                flags = Status::DEADLINE;
-                true
-            }
-            Phase::Lingering(until) => now >= until,
-            Phase::Open if now >= connection.deadline => {
-                if !connection.deadline_told {
-                    connection.deadline_told = true;
-                    self.stats.add(counters::DEADLINES, 1);
-                    flags = Status::DEADLINE;
-                }
-                now >= connection.deadline + GRACE
-            }
-            _ => now >= connection.last_progress + IDLE,
-        };
-        if flags != 0
-            && let Some((port, slot)) = self.ports.of(connection.owner)
-        {
-            port.tell(slot, flags);
-        }
-        if over && let Some(wire) = &mut connection.wire {
-            wire.socket().abort();
-        }
-    }
-
     /// The owner broke the protocol: it is told, and the peer gets a reset.
     pub(crate) fn refuse(&mut self, index: u32, refused: Refused) {
         let Some(connection) = self.table.get_mut(index) else {
@@ -494,14 +318,14 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     }
 
     /// Whether a connection only waits for stray segments (TIME-WAIT).
-    fn is_over(&mut self, index: u32) -> bool {
+    pub(crate) fn is_over(&mut self, index: u32) -> bool {
         self.table.get_mut(index).is_some_and(|connection| {
             connection.owner == Owner::Client && connection.state() == State::TimeWait
         })
     }
 
     /// Whether a SYN is newer than all of a connection that is over.
-    fn is_outdated(&mut self, index: u32, segment: &Segment) -> bool {
+    pub(crate) fn is_outdated(&mut self, index: u32, segment: &Segment) -> bool {
         let last = self.table.get_mut(index).map_or(0, |c| c.rx_next());
         self.is_over(index) && is_after(segment.sequence, last)
     }
@@ -556,9 +380,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// A socket for a connection to a backend.
     pub(crate) fn opened_wire(&mut self) -> Wire {
         let buffer = self.limits.opened_buffer;
-        self.spare_opened
-            .pop()
-            .unwrap_or_else(|| Wire::new(buffer))
+        self.spare_opened.pop().unwrap_or_else(|| Wire::new(buffer))
     }
 
     /// Keeps a socket's memory for the next connection.
@@ -572,77 +394,6 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             spare.push(wire);
         }
     }
-
-    // ---- time ----
-
-    /// Touches the connections whose timer is over.
-    fn expire(&mut self, now: Instant) {
-        while let Some((at, index)) = self.timers.first().copied() {
-            if at > now {
-                return;
-            }
-            self.timers.remove(&(at, index));
-            if let Some(connection) = self.table.get_mut(index) {
-                connection.armed = Instant::NEVER;
-            }
-            self.touch(index);
-        }
-    }
-
-    /// Sets a connection's timer. One that is set for earlier stays: most
-    /// timers are moved back by every acknowledgement, and looking once too
-    /// often is cheaper than sorting every time.
-    fn arm(&mut self, index: u32, now: Instant) {
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let Some(wire) = &mut connection.wire else {
-            return;
-        };
-        let wanted = self.interface.poll_at(wire_time(now), &wire.sockets);
-        let wanted = wanted.map_or(Instant::NEVER, |at| {
-            // "Now" although nothing went: the card is full.
-            our_time(at).max(now + CARD_FULL)
-        });
-        let limit = match connection.phase {
-            Phase::HalfOpen => connection.since + HALF_OPEN,
-            Phase::Waiting => connection.last_progress + IDLE,
-            Phase::Opening => connection.deadline,
-            Phase::Lingering(until) => until,
-            Phase::Open if connection.deadline_told => connection.deadline + GRACE,
-            Phase::Open => connection
-                .deadline
-                .min(connection.last_progress + IDLE),
-        };
-        let at = wanted.min(limit);
-        if at < connection.armed {
-            self.timers.remove(&(connection.armed, index));
-            connection.armed = at;
-            self.timers.insert((at, index));
-        }
-    }
-
-    /// DHCP, neighbour discovery, router solicitation.
-    fn keep_house<D: Device>(&mut self, card: &mut D, now: Instant) {
-        let time = wire_time(now);
-        self.interface.poll_maintenance(time);
-        let mut outlet = Outlet::new(card);
-        loop {
-            self.addresses.update(&mut self.interface);
-            let sockets = &mut self.addresses.sockets;
-            let result = self.interface.poll_egress(time, &mut outlet, sockets);
-            if result == PollResult::None {
-                break;
-            }
-        }
-        self.stats.add(counters::FRAMES_OUT, outlet.sent.frames);
-        let next = self.interface.poll_at(time, &self.addresses.sockets);
-        // Without a DHCP client smoltcp does not tell when it wants to solicit
-        // a router again (every 4 s, three times: RFC 4861 §10).
-        let is_new = now < self.started + HOUSEKEEPING_LATER;
-        let later = if is_new { HOUSEKEEPING_FIRST } else { HOUSEKEEPING_LATER };
-        self.housekeeping = next.map_or(now + later, |at| our_time(at).max(now + HOUSEKEEPING_SOONEST));
-    }
 }
 
 fn split(entropy: [u8; 24]) -> ([u8; 16], u64) {
@@ -651,14 +402,4 @@ fn split(entropy: [u8; 24]) -> ([u8; 16], u64) {
         *to = from;
     }
     (key, u64::from_le_bytes(seed))
-}
-
-fn wire_time(now: Instant) -> smoltcp::time::Instant {
-    smoltcp::time::Instant::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// Rounded up to whole milliseconds: never early.
-fn our_time(at: smoltcp::time::Instant) -> Instant {
-    let micros = u64::try_from(at.total_micros()).unwrap_or(0);
-    Instant::from_nanos(micros.saturating_mul(1_000))
 }

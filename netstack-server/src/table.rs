@@ -56,7 +56,10 @@ impl Table {
     }
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
-        self.places.get_mut(index as usize)?.connection.as_deref_mut()
+        self.places
+            .get_mut(index as usize)?
+            .connection
+            .as_deref_mut()
     }
 
     /// The name of the connection at `index`.

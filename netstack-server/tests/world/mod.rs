@@ -1,6 +1,12 @@
 //! A network stack, its three neighbours, and a peer behind a link that can
 //! lose and reorder frames; time is a number.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,33 +30,36 @@ use smoltcp::wire::{
     TcpPacket,
 };
 
-pub const STACK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 15];
-pub const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
-pub const STACK_IP: [u8; 4] = [10, 0, 2, 15];
-pub const PEER_IP: [u8; 4] = [10, 0, 2, 2];
-pub const CLIENT: u16 = 1;
-pub const STRANGER: u16 = 2;
-pub const PORT: u16 = 443;
-pub const BACKEND_PORT: u16 = 8080;
-pub const SLOTS: u16 = 96;
+pub(crate) const STACK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 15];
+pub(crate) const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(crate) const STACK_IP: [u8; 4] = [10, 0, 2, 15];
+pub(crate) const PEER_IP: [u8; 4] = [10, 0, 2, 2];
+pub(crate) const CLIENT: u16 = 1;
+pub(crate) const STRANGER: u16 = 2;
+pub(crate) const PORT: u16 = 443;
+pub(crate) const BACKEND_PORT: u16 = 8080;
+pub(crate) const SLOTS: u16 = 96;
 
 // ---- the link ----
 
 #[derive(Default)]
-pub struct Queue {
-    pub frames: VecDeque<Vec<u8>>,
+pub(crate) struct Queue {
+    pub(crate) frames: VecDeque<Vec<u8>>,
     /// All that ever came in, for a look afterwards.
-    pub log: Vec<Vec<u8>>,
+    pub(crate) log: Vec<Vec<u8>>,
     /// Out of 100.
-    pub loss: u32,
+    pub(crate) loss: u32,
     /// Out of 100.
-    pub reorder: u32,
+    pub(crate) reorder: u32,
     random: u32,
 }
 
 impl Queue {
     fn chance(&mut self, of_hundred: u32) -> bool {
-        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.random = self
+            .random
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
         (self.random >> 16) % 100 < of_hundred
     }
 
@@ -67,13 +76,13 @@ impl Queue {
     }
 }
 
-pub struct End {
+pub(crate) struct End {
     incoming: Rc<RefCell<Queue>>,
     outgoing: Rc<RefCell<Queue>>,
 }
 
-pub struct Received(Vec<u8>);
-pub struct Sending(Rc<RefCell<Queue>>);
+pub(crate) struct Received(Vec<u8>);
+pub(crate) struct Sending(Rc<RefCell<Queue>>);
 
 impl RxToken for Received {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -113,30 +122,36 @@ impl Device for End {
 
 // ---- the peer ----
 
-pub struct Peer {
-    pub interface: Interface,
-    pub sockets: SocketSet<'static>,
+pub(crate) struct Peer {
+    pub(crate) interface: Interface,
+    pub(crate) sockets: SocketSet<'static>,
     device: End,
     next_port: u16,
 }
 
 impl Peer {
-    pub fn connect(&mut self, port: u16) -> SocketHandle {
+    pub(crate) fn connect(&mut self, port: u16) -> SocketHandle {
         self.connect_with(port, 64 * 1024)
     }
 
-    pub fn connect_with(&mut self, port: u16, buffer: usize) -> SocketHandle {
+    pub(crate) fn connect_with(&mut self, port: u16, buffer: usize) -> SocketHandle {
         let handle = self.add(buffer);
         self.next_port += 1;
         let (socket, local) = (self.sockets.get_mut::<tcp::Socket>(handle), self.next_port);
-        let to = (smoltcp::wire::IpAddress::from(std::net::Ipv4Addr::from(STACK_IP)), port);
+        let to = (
+            smoltcp::wire::IpAddress::from(std::net::Ipv4Addr::from(STACK_IP)),
+            port,
+        );
         socket.connect(self.interface.context(), to, local).unwrap();
         handle
     }
 
-    pub fn listen(&mut self, port: u16) -> SocketHandle {
+    pub(crate) fn listen(&mut self, port: u16) -> SocketHandle {
         let handle = self.add(64 * 1024);
-        self.sockets.get_mut::<tcp::Socket>(handle).listen(port).unwrap();
+        self.sockets
+            .get_mut::<tcp::Socket>(handle)
+            .listen(port)
+            .unwrap();
         handle
     }
 
@@ -147,15 +162,15 @@ impl Peer {
         self.sockets.add(socket)
     }
 
-    pub fn socket(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
+    pub(crate) fn socket(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(handle)
     }
 
-    pub fn send(&mut self, handle: SocketHandle, bytes: &[u8]) -> usize {
+    pub(crate) fn send(&mut self, handle: SocketHandle, bytes: &[u8]) -> usize {
         self.socket(handle).send_slice(bytes).unwrap_or(0)
     }
 
-    pub fn receive(&mut self, handle: SocketHandle) -> Vec<u8> {
+    pub(crate) fn receive(&mut self, handle: SocketHandle) -> Vec<u8> {
         let mut bytes = vec![0; 256 * 1024];
         let count = self.socket(handle).recv_slice(&mut bytes).unwrap_or(0);
         bytes.truncate(count);
@@ -165,33 +180,33 @@ impl Peer {
 
 // ---- the world ----
 
-pub type Stack = NetStack<'static, End, Bell, Bell, Bell>;
-pub type Bell = ipc::channel::local::LocalDoorbell<Silent>;
+pub(crate) type Stack = NetStack<'static, End, Bell, Bell, Bell>;
+pub(crate) type Bell = ipc::channel::local::LocalDoorbell<Silent>;
 
-pub struct World {
-    pub stack: Stack,
-    pub gateway: LocalChannel<Silent>,
-    pub offload: LocalChannel<Silent>,
-    pub record: LocalChannel<Silent>,
-    pub peer: Peer,
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) gateway: LocalChannel<Silent>,
+    pub(crate) offload: LocalChannel<Silent>,
+    pub(crate) record: LocalChannel<Silent>,
+    pub(crate) peer: Peer,
     /// Frames on their way to the stack, and from it.
-    pub to_stack: Rc<RefCell<Queue>>,
-    pub from_stack: Rc<RefCell<Queue>>,
-    pub now: Instant,
-    pub stats: &'static Page,
-    pub wake: Option<Instant>,
+    pub(crate) to_stack: Rc<RefCell<Queue>>,
+    pub(crate) from_stack: Rc<RefCell<Queue>>,
+    pub(crate) now: Instant,
+    pub(crate) stats: &'static Page,
+    pub(crate) wake: Option<Instant>,
 }
 
-pub fn address(ip: [u8; 4], port: u16) -> Address {
+pub(crate) fn address(ip: [u8; 4], port: u16) -> Address {
     Address((ip, port).into())
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         let address_config = AddressConfig::Static {
             address: STACK_IP.into(),
             prefix: 24,
@@ -200,7 +215,7 @@ impl World {
         Self::made(limits, address_config)
     }
 
-    pub fn made(limits: Limits, address_config: AddressConfig) -> Self {
+    pub(crate) fn made(limits: Limits, address_config: AddressConfig) -> Self {
         let to_stack = Rc::new(RefCell::new(Queue::default()));
         let from_stack = Rc::new(RefCell::new(Queue::default()));
         let card = End {
@@ -270,7 +285,7 @@ impl World {
     }
 
     /// One round of both ends, a millisecond later.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.now = self.now + Duration::from_millis(1);
         let Peer {
             interface,
@@ -282,7 +297,7 @@ impl World {
         self.wake = self.stack.poll(self.now);
     }
 
-    pub fn run(&mut self, rounds: usize) {
+    pub(crate) fn run(&mut self, rounds: usize) {
         for _ in 0..rounds {
             self.step();
         }
@@ -290,7 +305,7 @@ impl World {
 
     /// Lets time pass with the stack alone, from wake-up to wake-up; returns
     /// how many there were.
-    pub fn sleep(&mut self, duration: Duration) -> usize {
+    pub(crate) fn sleep(&mut self, duration: Duration) -> usize {
         let end = self.now + duration;
         let mut wakeups = 0;
         while let Some(at) = self.wake.filter(|at| *at <= end) {
@@ -304,13 +319,13 @@ impl World {
         wakeups
     }
 
-    pub fn call(&mut self, badge: Badge, request: &Request) -> Result<Answer, NetError> {
+    pub(crate) fn call(&mut self, badge: Badge, request: &Request) -> Result<Answer, NetError> {
         let mut bytes = [0; MAX_MESSAGE];
         let bytes = postcard::to_slice(request, &mut bytes).unwrap();
         self.call_raw(badge.to_word(), bytes)
     }
 
-    pub fn call_raw(&mut self, badge: u64, request: &[u8]) -> Result<Answer, NetError> {
+    pub(crate) fn call_raw(&mut self, badge: u64, request: &[u8]) -> Result<Answer, NetError> {
         let mut reply = [0; MAX_MESSAGE];
         let length = self.stack.serve(badge, request, &mut reply, self.now);
         let answer = decode(&reply[..length]).expect("an answer that can be read");
@@ -318,11 +333,11 @@ impl World {
         answer
     }
 
-    pub fn ask(&mut self, request: &Request) -> Result<Answer, NetError> {
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer, NetError> {
         self.call(Badge::Client(CLIENT), request)
     }
 
-    pub fn listen(&mut self, backlog: u16) {
+    pub(crate) fn listen(&mut self, backlog: u16) {
         let request = Request::Listen {
             port: PORT,
             backlog,
@@ -330,7 +345,7 @@ impl World {
         assert_eq!(self.ask(&request), Ok(Answer::Done));
     }
 
-    pub fn accept(&mut self) -> Option<ConnectionId> {
+    pub(crate) fn accept(&mut self) -> Option<ConnectionId> {
         match self.ask(&Request::Accept) {
             Ok(Answer::Accepted { connection, .. }) => Some(connection),
             Ok(Answer::NothingWaits) => None,
@@ -339,7 +354,7 @@ impl World {
     }
 
     /// A listener, a peer that has connected to it, and the connection.
-    pub fn connected(&mut self) -> (SocketHandle, ConnectionId) {
+    pub(crate) fn connected(&mut self) -> (SocketHandle, ConnectionId) {
         if self.stats.read(ipc::stats::netstack::ACCEPTED) == 0 {
             self.listen(64);
         }
@@ -348,7 +363,7 @@ impl World {
         (handle, self.accept().expect("a connection waits"))
     }
 
-    pub fn attach(&mut self, connection: ConnectionId) -> SlotIndex {
+    pub(crate) fn attach(&mut self, connection: ConnectionId) -> SlotIndex {
         match self.ask(&Request::Attach { connection }) {
             Ok(Answer::Connecting { slot, .. }) => {
                 self.gateway.follow(slot);
@@ -358,7 +373,7 @@ impl World {
         }
     }
 
-    pub fn try_move(
+    pub(crate) fn try_move(
         &mut self,
         connection: ConnectionId,
         to: Owner,
@@ -378,7 +393,7 @@ impl World {
         }
     }
 
-    pub fn hand_over(&mut self, connection: ConnectionId, to: Owner) -> TcpPosition {
+    pub(crate) fn hand_over(&mut self, connection: ConnectionId, to: Owner) -> TcpPosition {
         let position = self.try_move(connection, to, Instant::NEVER, None).unwrap();
         match to {
             Owner::Client => {}
@@ -389,36 +404,36 @@ impl World {
         position
     }
 
-    pub fn count(&self, counter: Counter) -> u64 {
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
         self.stats.read(counter)
     }
 
     /// The TCP segments that the stack has sent.
-    pub fn sent(&self) -> Vec<Sent> {
+    pub(crate) fn sent(&self) -> Vec<Sent> {
         let log = &self.from_stack.borrow().log;
         log.iter().filter_map(|frame| parse(frame)).collect()
     }
 
     /// Puts a segment on the link that no peer of ours sent.
-    pub fn inject(&mut self, segment: &Forged) {
+    pub(crate) fn inject(&mut self, segment: &Forged) {
         self.to_stack.borrow_mut().frames.push_back(segment.frame());
     }
 }
 
-pub fn wire(now: Instant) -> smoltcp::time::Instant {
+pub(crate) fn wire(now: Instant) -> smoltcp::time::Instant {
     smoltcp::time::Instant::from_micros(now.as_micros() as i64)
 }
 
 #[derive(Clone, Debug)]
-pub struct Sent {
-    pub to_port: u16,
-    pub sequence: u32,
-    pub acknowledged: u32,
-    pub window: u16,
-    pub syn: bool,
-    pub fin: bool,
-    pub rst: bool,
-    pub bytes: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) to_port: u16,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledged: u32,
+    pub(crate) window: u16,
+    pub(crate) syn: bool,
+    pub(crate) fin: bool,
+    pub(crate) rst: bool,
+    pub(crate) bytes: Vec<u8>,
 }
 
 fn parse(frame: &[u8]) -> Option<Sent> {
@@ -441,17 +456,17 @@ fn parse(frame: &[u8]) -> Option<Sent> {
 }
 
 /// A segment with any source.
-pub struct Forged {
-    pub from: [u8; 4],
-    pub from_port: u16,
-    pub to_port: u16,
-    pub sequence: u32,
-    pub syn: bool,
-    pub rst: bool,
+pub(crate) struct Forged {
+    pub(crate) from: [u8; 4],
+    pub(crate) from_port: u16,
+    pub(crate) to_port: u16,
+    pub(crate) sequence: u32,
+    pub(crate) syn: bool,
+    pub(crate) rst: bool,
 }
 
 impl Forged {
-    pub fn syn(from: [u8; 4], from_port: u16) -> Self {
+    pub(crate) fn syn(from: [u8; 4], from_port: u16) -> Self {
         Self {
             from,
             from_port,
@@ -496,11 +511,11 @@ impl Forged {
 // ---- the owners ----
 
 /// Takes all events, as an owner that wakes up does.
-pub fn take_events<D: Doorbell>(channel: &mut Channel<D>) -> Vec<Event> {
+pub(crate) fn take_events<D: Doorbell>(channel: &mut Channel<D>) -> Vec<Event> {
     std::iter::from_fn(|| channel.next_event()).collect()
 }
 
-pub fn read_all<D: Doorbell>(channel: &mut Channel<D>, slot: SlotIndex) -> Vec<u8> {
+pub(crate) fn read_all<D: Doorbell>(channel: &mut Channel<D>, slot: SlotIndex) -> Vec<u8> {
     let mut bytes = vec![0; channel.rx_capacity()];
     let count = channel.read(slot, &mut bytes).unwrap();
     bytes.truncate(count);
@@ -508,24 +523,24 @@ pub fn read_all<D: Doorbell>(channel: &mut Channel<D>, slot: SlotIndex) -> Vec<u
     bytes
 }
 
-pub fn end<D: Doorbell>(channel: &mut Channel<D>, slot: SlotIndex, flags: u16) {
+pub(crate) fn end<D: Doorbell>(channel: &mut Channel<D>, slot: SlotIndex, flags: u16) {
     channel.set_status(slot, flags);
     channel.notify(slot);
 }
 
-pub fn segment(sequence: u32, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn segment(sequence: u32, bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len() as u16;
     let header = ipc::net::SegmentHeader { sequence, length };
     [&header.to_bytes()[..], bytes].concat()
 }
 
 /// Bytes that are not the same at any two places near each other.
-pub fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8)
         .collect()
 }
 
-pub fn has(status: Status, flags: u16) -> bool {
+pub(crate) fn has(status: Status, flags: u16) -> bool {
     status.has(flags)
 }

@@ -1,0 +1,161 @@
+//! Frames in: whose they are, and what a SYN makes.
+
+use ipc::channel::Doorbell;
+use ipc::clock::Instant;
+use ipc::stats::netstack as counters;
+use smoltcp::iface::{self, Interface};
+use smoltcp::phy::{Device, TxToken};
+use smoltcp::socket::tcp::State;
+
+use crate::connection::{Connection, Phase, Wire};
+use crate::device::{Frame, Inlet, Segment, classify};
+use crate::stack::Core;
+use crate::time::wire_time;
+
+impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
+    pub(crate) fn ingress(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        match classify(bytes) {
+            Frame::Tcp(segment) => self.segment_in(&segment, bytes, reply, now),
+            Frame::Neighbour => {
+                self.other_in(bytes, reply, now);
+                for index in core::mem::take(&mut self.unresolved) {
+                    self.touch(index);
+                }
+            }
+            Frame::Other => self.other_in(bytes, reply, now),
+            Frame::Poison => {}
+        }
+    }
+
+    fn segment_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        let opens = segment.syn && !segment.ack && !segment.rst;
+        let mut found = self.tuples.get(&segment.tuple).copied();
+        if opens && let Some(index) = found.filter(|index| self.is_outdated(*index, segment)) {
+            // RFC 9293 §3.10.7.4: a newer SYN may end TIME-WAIT early.
+            self.forget(index);
+            found = None;
+        }
+        match found {
+            Some(index) => self.known_in(index, segment, bytes, reply, now),
+            None if opens && self.clients.listener(segment.tuple.local_port).is_some() => {
+                self.open_in(segment, bytes, reply, now);
+            }
+            // Nobody's: smoltcp answers with a reset.
+            None => self.pass_in(bytes, reply, now),
+        }
+    }
+
+    fn known_in(
+        &mut self,
+        index: u32,
+        segment: &Segment,
+        bytes: &[u8],
+        reply: impl TxToken,
+        now: Instant,
+    ) {
+        self.touch(index);
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        connection.last_heard = now;
+        let was_opening = connection.state() == State::SynSent;
+        let Some(wire) = &mut connection.wire else {
+            return;
+        };
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        self.interface
+            .poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
+        if was_opening && segment.syn && connection.state() != State::SynSent {
+            connection.note_peer_start(segment.sequence);
+        }
+        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
+    }
+
+    /// A SYN to a port that is listened on. A socket is made for it, so that
+    /// every SYN of a burst finds one listening; the number of half-open
+    /// connections is bounded by the backlog, and the oldest gives way.
+    fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        let port = segment.tuple.local_port;
+        let Some(client) = self.make_room(port) else {
+            self.stats.add(counters::TABLE_FULL, 1);
+            return;
+        };
+        let buffer = self.limits.accepted_buffer;
+        let mut wire = self
+            .spare_accepted
+            .pop()
+            .unwrap_or_else(|| Wire::new(buffer));
+        let socket = wire.prepare();
+        if socket.listen((segment.tuple.local, port)).is_err() {
+            return;
+        }
+        let seed = self.unpredictable.draw(&segment.tuple, now);
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let mut source = self.first_number_source(seed, &mut inlet, now);
+        source.poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
+        if wire.socket().state() != State::SynReceived {
+            // Not what it seemed: a bad sum, or not our address.
+            self.recycle(wire);
+            return;
+        }
+        let mut connection = Connection::new(wire, segment.tuple, client, Phase::HalfOpen, now);
+        connection.note_peer_start(segment.sequence);
+        let Some(index) = self.table.insert(connection) else {
+            return;
+        };
+        self.tuples.insert(segment.tuple, index);
+        if let Some(listener) = self.clients.listener(port) {
+            listener.half_open.push_back(index);
+        }
+        self.touch(index);
+    }
+
+    /// Room for one more half-open connection at `port`; the client that
+    /// listens there.
+    fn make_room(&mut self, port: u16) -> Option<u16> {
+        let listener = self.clients.listener(port)?;
+        let client = listener.client;
+        if listener.half_open.len() + listener.waiting >= listener.backlog {
+            let oldest = listener.half_open.front().copied()?;
+            self.stats.add(counters::HALF_OPEN_DROPPED, 1);
+            self.forget(oldest);
+        }
+        (!self.table.is_full() || self.evict()).then_some(client)
+    }
+
+    /// An interface whose generator of random numbers starts at a number for
+    /// this connection alone. smoltcp takes the initial sequence number from
+    /// it; its own generator's next number could be computed from a few that
+    /// were seen (ADR 0010).
+    pub(crate) fn first_number_source(
+        &self,
+        seed: u64,
+        device: &mut impl Device,
+        now: Instant,
+    ) -> Interface {
+        let mut settings = iface::Config::new(self.hardware);
+        settings.random_seed = seed;
+        let mut source = Interface::new(settings, device, wire_time(now));
+        let addresses = self.interface.ip_addrs();
+        source.update_ip_addrs(|list| {
+            // Both lists have the same capacity.
+            let _ = list.extend_from_slice(addresses);
+        });
+        source
+    }
+
+    fn other_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        self.pass_in(bytes, reply, now);
+        // The DHCP client or neighbour discovery may have learned something.
+        self.housekeeping = now;
+    }
+
+    /// Shows smoltcp a frame of no connection.
+    fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let sockets = &mut self.addresses.sockets;
+        self.interface
+            .poll_ingress_single(wire_time(now), &mut inlet, sockets);
+        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
+    }
+}
