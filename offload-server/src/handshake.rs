@@ -14,7 +14,6 @@ use ipc::control::{HandshakeError, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::tls::Alert;
-use rustls::Error;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
@@ -120,6 +119,9 @@ impl Handshake {
             if !self.is_handshaking() {
                 return Ok(Step::Finished);
             }
+            if self.is_oversized(channel, slot)? {
+                continue;
+            }
             let taken = self.take_record(channel, slot)?;
             if taken == 0 {
                 return Ok(cut_off(status).unwrap_or(Step::Waiting));
@@ -152,6 +154,29 @@ impl Handshake {
         self.connection.is_handshaking()
     }
 
+    /// Refuses a first record that is longer than any may be with
+    /// record_overflow (RFC 8446 §5.1); rustls would say decode_error.
+    fn is_oversized<D: Doorbell>(
+        &mut self,
+        channel: &Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<bool, Misbehaved> {
+        let mut header = [0; RECORD_HEADER];
+        let got = channel.peek(slot, 0, &mut header)?;
+        let [22, 3, _, high, low] = header else {
+            return Ok(false);
+        };
+        let length = RECORD_HEADER + usize::from(u16::from_be_bytes([high, low]));
+        if got < RECORD_HEADER || length <= MAX_RECORD || self.first_byte.is_some() {
+            return Ok(false);
+        }
+        let alert = Alert::RECORD_OVERFLOW;
+        let record = [21, 3, 3, 0, 2, 2, alert.0];
+        self.output.buffer().extend_from_slice(&record);
+        self.fail(HandshakeError::Peer(PeerError::AlertSent(alert)));
+        Ok(true)
+    }
+
     /// Moves one whole record from the ring behind `incoming`. A header that
     /// can't be one moves alone: rustls has the right answer to it.
     fn take_record<D: Doorbell>(
@@ -180,6 +205,10 @@ impl Handshake {
     /// Lets rustls work through `incoming` until it wants another record.
     fn process(&mut self) {
         loop {
+            // Behind an error there may be an alert to encode, and nothing else.
+            if self.failure.is_some() && !self.connection.wants_write() {
+                break;
+            }
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(&mut self.incoming);
             let goes_on = match state {
@@ -203,7 +232,11 @@ impl Handshake {
                     )));
                     false
                 }
-                Err(error) => self.note(&error),
+                // `incoming` stays as it is: rustls keeps places in it.
+                Err(error) => {
+                    self.fail(convert::blame(&error));
+                    true
+                }
             };
             self.incoming.drain(..discard.min(self.incoming.len()));
             if !goes_on {
@@ -216,17 +249,6 @@ impl Handshake {
         if self.incoming.is_empty() {
             self.incoming = Vec::new();
         }
-    }
-
-    /// The first error counts; rustls then still has the alert to encode, and
-    /// repeats the error behind it.
-    fn note(&mut self, error: &Error) -> bool {
-        let first = self.failure.is_none();
-        if first {
-            self.fail(convert::blame(error));
-            self.incoming.clear();
-        }
-        first
     }
 
     fn fail(&mut self, failure: HandshakeError) {

@@ -1,0 +1,238 @@
+//! The offload component between a real key store and a test that plays the
+//! network stack, the shim and the record layer.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use ipc::badge::Badge;
+use ipc::bounded::{Bytes, List, Text};
+use ipc::channel::SlotIndex;
+use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
+use ipc::clock::{Clock, Instant};
+use ipc::control::Parameters;
+use ipc::handshake::{Completion, Directive, DirectiveQueue};
+use ipc::keystore::KeyKind;
+use ipc::net::{SegmentHeader, TcpPosition};
+use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::queue::Queue;
+use ipc::record::{PostHandshakeQueue, Record, Request};
+use ipc::stats;
+use ipc::tls::{PeerAuthentication, Role, Version};
+use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError, dispatch};
+use offload_server::{Ports, Server};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
+
+pub const RSA: &str = include_str!("../../../keystore-server/tests/rsa2048.pem");
+/// Where the TCP connections of the tests stand.
+pub const POSITION: TcpPosition = TcpPosition {
+    tx_next: u32::MAX - 100,
+    rx_next: 7,
+};
+
+#[derive(Clone, Copy)]
+pub struct Now;
+
+impl Clock for Now {
+    fn now(&self) -> Instant {
+        Instant::from_millis(5)
+    }
+    fn unix_seconds(&self) -> u64 {
+        let now = std::time::SystemTime::now();
+        now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    }
+}
+
+/// Calls a key store in this process.
+pub struct Direct(Arc<Mutex<keystore_server::Server<'static>>>);
+
+impl Transport for Direct {
+    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
+        let badge = Badge::Client(1).to_word();
+        Ok(self.0.lock().unwrap().serve(badge, request, reply))
+    }
+}
+
+type Installed = Rc<RefCell<HashMap<SlotIndex, Vec<Request>>>>;
+
+/// Takes what is installed.
+pub struct Install {
+    slot: SlotIndex,
+    installed: Installed,
+}
+
+impl Transport for Install {
+    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
+        Ok(dispatch::<Record>(request, reply, |request| {
+            let mut installed = self.installed.borrow_mut();
+            installed.entry(self.slot).or_default().push(request);
+            Ok(())
+        }))
+    }
+}
+
+type Bell = LocalDoorbell<Silent>;
+
+/// Everything around one offload component.
+pub struct World {
+    pub net: LocalChannel<Silent>,
+    pub shim: DirectiveQueue<Bell>,
+    pub record: PostHandshakeQueue<Bell>,
+    pub installed: Installed,
+    pub authority: CertificateDer<'static>,
+    pub issuer: CertifiedIssuer<'static, KeyPair>,
+    pub stats: &'static stats::Page,
+    offload: Server<'static, Bell, Bell, Bell, Install, Now>,
+    sent: HashMap<SlotIndex, u32>,
+    /// Lengths of the segments seen, by slot.
+    pub segments: HashMap<SlotIndex, Vec<u16>>,
+}
+
+pub fn key_of(kind: KeyKind) -> KeyPair {
+    match kind {
+        KeyKind::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap(),
+        KeyKind::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap(),
+        KeyKind::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
+        KeyKind::Rsa => KeyPair::from_pem(RSA).unwrap(),
+    }
+}
+
+pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, key_of(KeyKind::EcdsaP256)).unwrap()
+}
+
+impl World {
+    /// Key rings: label, name in the certificate, kind of key.
+    pub fn new(rings: &[(&str, &str, KeyKind)]) -> Self {
+        let issuer = authority();
+        let authority: CertificateDer<'static> = issuer.der().clone();
+        let rings = rings.iter().map(|(label, name, kind)| {
+            let key = key_of(*kind);
+            let params = CertificateParams::new(vec![(*name).into()]).unwrap();
+            let certificate = params.signed_by(&key, &issuer).unwrap();
+            Keyring {
+                label: Text::from_text(label).unwrap(),
+                roles: vec![Role::Server],
+                key: Some(PrivateKey {
+                    kind: *kind,
+                    pkcs8: key.serialize_der(),
+                }),
+                chain: vec![certificate.der().to_vec()],
+                trust: vec![authority.to_vec()],
+            }
+        });
+        let blob = postcard::to_allocvec(&Keyrings(rings.collect())).unwrap();
+        let stats: &'static stats::Page = Box::leak(Box::default());
+        let store_stats: &'static stats::Page = Box::leak(Box::default());
+        let store = keystore_server::Server::new(&blob, store_stats).unwrap();
+        let (net, net_side) = pair(4, 32 * 1024, 8 * 1024, Silent, Silent);
+        let (shim, shim_side) = pair(1, 65536, 65536, Silent, Silent);
+        let (record, record_side) = pair(1, 65536, 65536, Silent, Silent);
+        let installed = Installed::default();
+        let for_install = installed.clone();
+        let ports = Ports {
+            net: net_side,
+            shim: Queue::new(shim_side),
+            record: Queue::new(record_side),
+            keystore: Client::new(Direct(Arc::new(Mutex::new(store)))),
+            install: Box::new(move |slot| {
+                Client::new(Install {
+                    slot,
+                    installed: for_install.clone(),
+                })
+            }),
+            session_slots: 8,
+            stats,
+        };
+        Self {
+            net,
+            shim: Queue::new(shim),
+            record: Queue::new(record),
+            installed,
+            authority,
+            issuer,
+            stats,
+            offload: Server::new(ports, Now).unwrap(),
+            sent: HashMap::new(),
+            segments: HashMap::new(),
+        }
+    }
+
+    pub fn run(&mut self) {
+        self.offload.run();
+    }
+
+    /// Starts a handshake in `slot`, for the session slot of the same number.
+    pub fn start(&mut self, slot: SlotIndex, parameters: Parameters) {
+        self.net.open(slot);
+        self.sent.insert(slot, POSITION.tx_next);
+        let directive = Directive::Start {
+            slot,
+            generation: 1,
+            session: slot,
+            session_generation: 9,
+            role: Role::Server,
+            parameters,
+            position: POSITION,
+        };
+        self.shim.send(&directive).unwrap();
+        self.run();
+    }
+
+    /// Bytes from the client; returns what the offload component sends back.
+    pub fn exchange(&mut self, slot: SlotIndex, bytes: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        let mut rest = bytes;
+        loop {
+            let written = self.net.write(slot, rest).unwrap();
+            rest = &rest[written..];
+            self.run();
+            let got = self.take_segments(slot);
+            let is_quiet = got.is_empty() && (written == 0 || rest.is_empty());
+            answer.extend(got);
+            if is_quiet {
+                return answer;
+            }
+        }
+    }
+
+    /// Takes segments as the network stack does: numbered on, or refused.
+    fn take_segments(&mut self, slot: SlotIndex) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let next = self.sent.get_mut(&slot).unwrap();
+        while self.net.readable(slot).unwrap() > 0 {
+            let mut header = [0; SegmentHeader::SIZE];
+            assert_eq!(self.net.read(slot, &mut header), Ok(SegmentHeader::SIZE));
+            let header = SegmentHeader::from_bytes(header);
+            assert_eq!(header.sequence, *next, "not the next segment");
+            let mut segment = vec![0; usize::from(header.length)];
+            assert_eq!(self.net.read(slot, &mut segment), Ok(segment.len()));
+            *next = next.wrapping_add(u32::from(header.length));
+            self.segments.entry(slot).or_default().push(header.length);
+            bytes.extend(segment);
+        }
+        bytes
+    }
+
+    pub fn completion(&mut self) -> Option<Completion> {
+        self.shim.receive().map(|received| received.unwrap())
+    }
+}
+
+pub fn parameters(rings: &[&str]) -> Parameters {
+    Parameters {
+        versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),
+        suites: List::new(),
+        groups: List::new(),
+        keyrings: List::from_items(rings.iter().map(|r| Text::from_text(r).unwrap())).unwrap(),
+        peer_authentication: PeerAuthentication::None,
+        server_name: None,
+        alpn: List::from_items([Bytes::from_slice(b"http/1.1").unwrap()]).unwrap(),
+        segment_size: 1400,
+        expose_keys: false,
+    }
+}
