@@ -12,6 +12,8 @@ use crate::description::{Description, Domain, MappingRights};
 const DEVICE_DOMAIN: &str = "netstack-server";
 /// Memory of the smallest machine that the image must fit, in bytes.
 const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
+/// The root task has no larger piece of contiguous memory.
+const MAX_DMA: u64 = 2 * 1024 * 1024;
 /// What kernel, root task and programs need of it.
 const RESERVED_MEMORY: u64 = 16 * 1024 * 1024;
 /// Bits of a notification that are left to domains: 22 and 23 are interrupts.
@@ -172,6 +174,10 @@ fn regions(description: &Description, domains: &Domains<'_>) -> Result<()> {
         let whose = format!("region {}", region.name);
         whole_pages(region.size, &whose)?;
         ensure!(!region.map.is_empty(), "{whose}: no domain sees it");
+        ensure!(
+            !region.dma || region.size <= MAX_DMA,
+            "{whose}: memory for a device is limited to 2M"
+        );
         let mut seen = BTreeSet::new();
         for mapping in &region.map {
             find(domains, &mapping.domain, &whose)?;

@@ -184,6 +184,10 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             "two regions with boot-time data are called \"keyrings\"",
         ),
         (
+            changed("size = \"64K\"\ndma", "size = \"4M\"\ndma"),
+            "region dma: memory for a device is limited to 2M",
+        ),
+        (
             changed(
                 "map = [{ domain = \"netstack-server\", rights = \"rw\" }]",
                 "map = [{ domain = \"gateway\", rights = \"rw\" }]",

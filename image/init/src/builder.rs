@@ -82,7 +82,7 @@ pub(crate) struct Image {
 pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built, Error> {
     let mut work = Work {
         plan,
-        resources: Resources::new(boot),
+        resources: Resources::new(boot)?,
         own: Space::own(),
         image,
         endpoints: Vec::new(),
@@ -619,7 +619,8 @@ impl Work<'_> {
         ] {
             resources.slot(slot).delete()?;
         }
-        sel4::log!("memory left: {} KiB", left / 1024);
+        let total = resources.total_memory() / 1024;
+        sel4::log!("init: memory {total} KiB, left {} KiB", left / 1024);
         // Last: without it no slot of this task can change any more.
         resources.slot(init_slot::CNODE).delete()
     }

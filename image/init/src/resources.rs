@@ -21,6 +21,8 @@ pub(crate) struct Resources {
     end_slot: u64,
     memory: Vec<Piece>,
     devices: Vec<Piece>,
+    /// Slots of untyped memory that was split into pieces.
+    split: Vec<u64>,
     /// Slots of objects that must live on although nobody invokes them.
     kept: Vec<u64>,
 }
@@ -37,7 +39,9 @@ pub(crate) enum Page {
 /// Bytes of a small page.
 pub(crate) const SMALL: u64 = 1 << 12;
 /// Bytes of a large page.
-pub(crate) const LARGE: u64 = 1 << 21;
+pub(crate) const LARGE: u64 = 1 << PIECE_BITS;
+/// The largest piece of memory that is handed out in one, as a power of two.
+const PIECE_BITS: u8 = 21;
 
 impl Page {
     pub(crate) const fn bytes(self) -> u64 {
@@ -55,7 +59,7 @@ impl Page {
 }
 
 impl Resources {
-    pub(crate) fn new(boot: &BootInfo) -> Self {
+    pub(crate) fn new(boot: &BootInfo) -> Result<Self, Error> {
         let slots = boot.empty();
         let pieces = |device: bool| {
             let mut pieces: Vec<Piece> = boot
@@ -70,15 +74,49 @@ impl Resources {
             pieces.sort_by_key(|piece| piece.description.size_bits);
             pieces
         };
-        Self {
+        let mut resources = Self {
             // SAFETY: the kernel put the root task's CNode there.
             root: unsafe { CNode::from_bits(init_slot::CNODE) },
             next_slot: slots.start,
             end_slot: slots.end,
             memory: pieces(false),
             devices: pieces(true),
+            split: Vec::new(),
             kept: Vec::new(),
+        };
+        resources.split_memory()?;
+        Ok(resources)
+    }
+
+    /// Splits memory into pieces of a large page at most: the kernel hands a
+    /// piece out from its start only, so that a large page behind small ones
+    /// would waste what is between.
+    fn split_memory(&mut self) -> Result<(), Error> {
+        for piece in core::mem::take(&mut self.memory) {
+            let bits = piece.description.size_bits;
+            if bits <= PIECE_BITS {
+                self.memory.push(piece);
+                continue;
+            }
+            // SAFETY: the kernel gave that untyped memory to this task.
+            let untyped = unsafe { Untyped::from_bits(piece.description.slot) };
+            self.split.push(piece.description.slot);
+            for index in 0..1_u64 << (bits - PIECE_BITS) {
+                let slot = self.take_slots(1)?;
+                untyped.retype(ObjectKind::Untyped(PIECE_BITS), &self.root, slot, 1)?;
+                let description = UntypedDescription {
+                    slot,
+                    address: piece.description.address + (index << PIECE_BITS),
+                    size_bits: PIECE_BITS,
+                    is_device: false,
+                };
+                self.memory.push(Piece {
+                    description,
+                    used: 0,
+                });
+            }
         }
+        Ok(())
     }
 
     /// Bytes of memory that the kernel left.
@@ -146,7 +184,7 @@ impl Resources {
         Ok(pages)
     }
 
-    /// Physically contiguous small pages.
+    /// Physically contiguous small pages, 2 MiB at most.
     pub(crate) fn make_contiguous(&mut self, bytes: u64) -> Result<Vec<Page>, Error> {
         let bits = bytes.next_power_of_two().ilog2() as u8;
         let memory = self.make(ObjectKind::Untyped(bits))?;
@@ -233,6 +271,9 @@ impl Resources {
         }
         for piece in self.memory.iter().chain(&self.devices) {
             self.slot(piece.description.slot).delete()?;
+        }
+        for slot in &self.split {
+            self.slot(*slot).delete()?;
         }
         Ok(left)
     }
