@@ -1,0 +1,503 @@
+//! The record layer against rustls as client, without a kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test"
+)]
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use ipc::badge::Badge;
+use ipc::bounded::Bytes;
+use ipc::channel::Status;
+use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
+use ipc::queue::Queue;
+use ipc::record::{PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
+use ipc::secret::Secret;
+use ipc::stats;
+use ipc::tls::{CipherSuite, TrafficKey};
+use ipc::transport::{MAX_MESSAGE, Protocol, decode};
+use rcgen::{CertificateParams, KeyPair};
+use record_server::{Limits, Ports, Server};
+use rustls::crypto::ring as provider;
+use rustls::kernel::KernelConnection;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore, ServerConfig,
+    SupportedCipherSuite,
+};
+
+const SLOT: u16 = 1;
+const SESSION: Badge = Badge::Session {
+    slot: SLOT,
+    generation: 3,
+};
+
+type Bell = LocalDoorbell<Silent>;
+
+/// One session between a rustls client and the record layer.
+struct World {
+    server: Server<'static, Bell, Bell, Bell>,
+    net: LocalChannel<Silent>,
+    app: LocalChannel<Silent>,
+    offload: PostHandshakeInbox<Bell>,
+    client: ClientConnection,
+    secrets: KernelConnection<ServerConnectionData>,
+    stats: &'static stats::Page,
+}
+
+fn traffic((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> TrafficKey {
+    use ConnectionTrafficSecrets::{Aes128Gcm, Aes256Gcm, Chacha20Poly1305};
+    let (Aes128Gcm { key, iv } | Aes256Gcm { key, iv } | Chacha20Poly1305 { key, iv }) = secrets
+    else {
+        panic!("another AEAD");
+    };
+    TrafficKey {
+        key: Secret::from_slice(key.as_ref()).unwrap(),
+        iv: Secret::from_slice(iv.as_ref()).unwrap(),
+        sequence,
+    }
+}
+
+/// A finished handshake: the client, and the server's secrets.
+fn handshake(
+    suite: SupportedCipherSuite,
+    fragment: Option<usize>,
+) -> (ClientConnection, UnbufferedServerConnection) {
+    let key = KeyPair::from_pem(include_str!("../../keystore-server/tests/rsa2048.pem")).unwrap();
+    let ecdsa = KeyPair::generate().unwrap();
+    let is_rsa = format!("{:?}", suite.suite()).contains("_RSA_");
+    let key = if is_rsa { key } else { ecdsa };
+    let certificate = CertificateParams::new(vec!["localhost".into()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::CryptoProvider {
+        cipher_suites: vec![suite],
+        ..provider::default_provider()
+    });
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let mut client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[suite.version()])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.max_fragment_size = fragment;
+    let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[suite.version()])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], der)
+        .unwrap();
+    server.enable_secret_extraction = true;
+    server.send_tls13_tickets = 0;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut server = UnbufferedServerConnection::new(Arc::new(server)).unwrap();
+    client.set_buffer_limit(None);
+    while client.is_handshaking() || client.wants_write() {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        let answer = advance(&mut server, &mut bytes);
+        client.read_tls(&mut &answer[..]).unwrap();
+        client.process_new_packets().unwrap();
+    }
+    (client, server)
+}
+
+/// Gives the server bytes; returns its answer.
+fn advance(server: &mut UnbufferedServerConnection, bytes: &mut Vec<u8>) -> Vec<u8> {
+    let mut answer = Vec::new();
+    loop {
+        let UnbufferedStatus { discard, state } = server.process_tls_records(bytes);
+        let goes_on = match state.unwrap() {
+            ConnectionState::EncodeTlsData(mut data) => {
+                let mut room = vec![0; 32768];
+                let length = data.encode(&mut room).unwrap();
+                answer.extend_from_slice(&room[..length]);
+                true
+            }
+            ConnectionState::TransmitTlsData(data) => {
+                data.done();
+                true
+            }
+            _ => false,
+        };
+        bytes.drain(..discard);
+        if !goes_on {
+            return answer;
+        }
+    }
+}
+
+impl World {
+    fn new(suite: SupportedCipherSuite, fragment: Option<usize>, limits: Limits) -> Self {
+        let (client, server) = handshake(suite, fragment);
+        let (secrets, kernel) = server.dangerous_into_kernel_connection().unwrap();
+        let (mut net, net_side) = pair(2, 32768, 16384, Silent, Silent);
+        let (app, app_side) = pair(2, 16384, 16384, Silent, Silent);
+        let (offload, offload_side) = pair(1, 65536, 65536, Silent, Silent);
+        let stats: &'static stats::Page = Box::leak(Box::default());
+        let ports = Ports {
+            net: net_side,
+            app: app_side,
+            offload: Queue::new(offload_side),
+            stats,
+        };
+        let server = Server::new(ports, limits);
+        let number = u16::from(suite.suite());
+        let install = Request::Install {
+            suite: CipherSuite::from_number(number).unwrap(),
+            tx: traffic(secrets.tx),
+            rx: traffic(secrets.rx),
+        };
+        net.open(SLOT);
+        net.notify(SLOT);
+        let mut world = Self {
+            server,
+            net,
+            app,
+            offload: Queue::new(offload),
+            client,
+            secrets: kernel,
+            stats,
+        };
+        let open = Request::Open {
+            slot: SLOT,
+            generation: 3,
+        };
+        assert_eq!(world.call(Badge::Control, &open), Ok(()));
+        assert_eq!(world.call(SESSION, &install), Ok(()));
+        world.app.follow(SLOT);
+        world
+    }
+
+    fn call(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
+        let request = postcard::to_allocvec(request).unwrap();
+        let mut reply = [0; MAX_MESSAGE];
+        let length = self.server.serve(badge.to_word(), &request, &mut reply);
+        decode::<<Record as Protocol>::Reply>(&reply[..length]).unwrap()
+    }
+
+    /// Moves bytes between client and record layer until nothing moves.
+    fn settle(&mut self) -> Result<(), rustls::Error> {
+        let mut pending = Vec::new();
+        loop {
+            while self.client.wants_write() {
+                self.client.write_tls(&mut pending).unwrap();
+            }
+            let written = self.net.write(SLOT, &pending).unwrap();
+            pending.drain(..written);
+            self.server.run();
+            let mut bytes = vec![0; 65536];
+            let count = self.net.read(SLOT, &mut bytes).unwrap();
+            let mut rest = &bytes[..count];
+            while !rest.is_empty() {
+                self.client.read_tls(&mut rest).unwrap();
+                self.client.process_new_packets()?;
+            }
+            self.server.run();
+            if written == 0 && count == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn app_read(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 65536];
+        let count = self.app.read(SLOT, &mut bytes).unwrap();
+        bytes.truncate(count);
+        bytes
+    }
+
+    fn client_read(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // WouldBlock when nothing more is there.
+        let _ = self.client.reader().read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// Puts raw bytes where the client's would be.
+    fn inject(&mut self, bytes: &[u8]) {
+        assert_eq!(self.net.write(SLOT, bytes), Ok(bytes.len()));
+        self.server.run();
+    }
+}
+
+fn tls13() -> SupportedCipherSuite {
+    provider::cipher_suite::TLS13_AES_128_GCM_SHA256
+}
+
+fn tls12() -> SupportedCipherSuite {
+    provider::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+}
+
+#[test]
+fn bytes_pass_both_ways_in_every_suite_and_fragment_size() {
+    for suite in provider::ALL_CIPHER_SUITES {
+        for fragment in [None, Some(64), Some(1000), Some(16384)] {
+            let mut world = World::new(*suite, fragment, Limits::default());
+            let up: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+            world.client.writer().write_all(&up).unwrap();
+            let mut got = Vec::new();
+            let mut pending = Vec::new();
+            while got.len() < up.len() {
+                while world.client.wants_write() {
+                    world.client.write_tls(&mut pending).unwrap();
+                }
+                let written = world.net.write(SLOT, &pending).unwrap();
+                pending.drain(..written);
+                world.server.run();
+                got.extend(world.app_read());
+                world.server.run();
+            }
+            assert!(got == up, "{:?}", suite.suite());
+            let mut sent = 0;
+            let mut back = Vec::new();
+            while back.len() < up.len() {
+                sent += world.app.write(SLOT, &up[sent..]).unwrap();
+                world.server.run();
+                world.settle().unwrap();
+                back.extend(world.client_read());
+            }
+            assert!(back == up, "{:?}", suite.suite());
+        }
+    }
+}
+
+#[test]
+fn close_notify_is_the_end_each_way_by_itself() {
+    for suite in [tls13(), tls12()] {
+        let mut world = World::new(suite, None, Limits::default());
+        world.client.writer().write_all(b"question").unwrap();
+        world.client.send_close_notify();
+        world.settle().unwrap();
+        assert_eq!(world.app_read(), b"question");
+        assert!(world.app.peer_status(SLOT).has(Status::END));
+        assert!(!world.app.peer_status(SLOT).has(Status::RESET));
+        world.app.write(SLOT, b"answer").unwrap();
+        world.app.set_status(SLOT, Status::END);
+        world.app.notify(SLOT);
+        world.settle().unwrap();
+        let mut answer = Vec::new();
+        // Reads to the end without an error: close_notify came.
+        world.client.reader().read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"answer");
+        assert!(world.net.peer_status(SLOT).has(Status::END));
+    }
+}
+
+#[test]
+fn an_end_without_close_notify_is_truncation() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    world.client.writer().write_all(b"half").unwrap();
+    world.settle().unwrap();
+    world.net.set_status(SLOT, Status::END);
+    world.net.notify(SLOT);
+    world.server.run();
+    assert_eq!(world.app_read(), b"half");
+    assert!(world.app.peer_status(SLOT).has(Status::RESET));
+    assert!(!world.app.peer_status(SLOT).has(Status::END));
+    assert_eq!(world.stats.read(stats::record::TRUNCATED), 1);
+    assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
+}
+
+#[test]
+fn a_bad_record_gets_its_alert_and_ends_the_session() {
+    use rustls::AlertDescription as Alert;
+    let cases: [(&[u8], Alert); 5] = [
+        (
+            &[
+                23, 3, 3, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+            Alert::BadRecordMac,
+        ),
+        (&[23, 3, 3, 0x48, 1], Alert::RecordOverflow),
+        (&[99, 3, 3, 0, 1], Alert::UnexpectedMessage),
+        (&[23, 2, 0, 0, 1], Alert::ProtocolVersion),
+        (b"GET / HTTP/1.1", Alert::UnexpectedMessage),
+    ];
+    for suite in [tls13(), tls12()] {
+        for (bytes, alert) in cases {
+            let mut world = World::new(suite, None, Limits::default());
+            world.inject(bytes);
+            let error = world.settle().unwrap_err();
+            assert_eq!(error, rustls::Error::AlertReceived(alert));
+            assert!(world.app.peer_status(SLOT).has(Status::RESET));
+            assert!(world.net.peer_status(SLOT).has(Status::END));
+        }
+    }
+}
+
+#[test]
+fn a_record_replayed_is_refused() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    world.client.writer().write_all(b"once").unwrap();
+    let mut record = Vec::new();
+    world.client.write_tls(&mut record).unwrap();
+    world.inject(&record);
+    assert_eq!(world.app_read(), b"once");
+    world.inject(&record);
+    assert_eq!(world.app_read(), b"");
+    assert!(world.app.peer_status(SLOT).has(Status::RESET));
+}
+
+#[test]
+fn r33_a_key_update_goes_to_the_offload_component_and_back() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    world.client.refresh_traffic_keys().unwrap();
+    world.client.writer().write_all(b"under new keys").unwrap();
+    world.settle().unwrap();
+    assert_eq!(world.app_read(), b"", "reads on only behind the answer");
+    let Some(Ok(PostHandshake::Message {
+        slot,
+        generation,
+        message,
+    })) = world.offload.receive()
+    else {
+        panic!("nothing was asked");
+    };
+    assert_eq!((slot, generation), (SLOT, 3));
+    assert_eq!(message[..4], [24, 0, 0, 1]);
+    let rekey = Request::Rekey {
+        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
+        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
+        rx: Some(traffic(world.secrets.update_rx_secret().unwrap())),
+    };
+    assert_eq!(world.call(SESSION, &rekey), Ok(()));
+    world.settle().unwrap();
+    assert_eq!(world.app_read(), b"under new keys");
+    world.app.write(SLOT, b"so is this").unwrap();
+    world.settle().unwrap();
+    assert_eq!(world.client_read(), b"so is this");
+    assert_eq!(
+        world.call(SESSION, &Request::Proceed),
+        Err(RecordError::NotAsked)
+    );
+}
+
+#[test]
+fn r33_a_key_near_its_limit_is_changed_before_it() {
+    let limits = Limits {
+        rekey_at: 3,
+        end_at: 6,
+    };
+    let mut world = World::new(tls13(), None, limits);
+    for _ in 0..4 {
+        world.app.write(SLOT, b"x").unwrap();
+        world.settle().unwrap();
+    }
+    let asked = world.offload.receive();
+    assert!(matches!(
+        asked,
+        Some(Ok(PostHandshake::RekeyDue { slot: SLOT, .. }))
+    ));
+    assert!(world.offload.receive().is_none(), "asked once");
+    let rekey = Request::Rekey {
+        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
+        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
+        rx: None,
+    };
+    assert_eq!(world.call(SESSION, &rekey), Ok(()));
+    world.app.write(SLOT, b"y").unwrap();
+    world.settle().unwrap();
+    assert_eq!(world.client_read(), b"xxxxy");
+}
+
+#[test]
+fn a_key_at_its_limit_seals_nothing_more() {
+    let limits = Limits {
+        rekey_at: 2,
+        end_at: 4,
+    };
+    let mut world = World::new(tls12(), None, limits);
+    for _ in 0..9 {
+        world.app.write(SLOT, b"x").unwrap();
+        world.settle().unwrap();
+    }
+    // The handshake's Finished had sequence number 0.
+    assert_eq!(world.client_read(), b"xxx");
+    assert!(world.net.peer_status(SLOT).has(Status::END));
+}
+
+#[test]
+fn only_the_right_badge_may_ask() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    let close = Request::Close { slot: SLOT };
+    assert_eq!(world.call(SESSION, &close), Err(RecordError::Denied));
+    assert_eq!(
+        world.call(Badge::Client(1), &close),
+        Err(RecordError::Denied)
+    );
+    let stale = Badge::Session {
+        slot: SLOT,
+        generation: 2,
+    };
+    assert_eq!(
+        world.call(stale, &Request::Proceed),
+        Err(RecordError::Stale)
+    );
+    assert_eq!(
+        world.call(Badge::Control, &Request::Proceed),
+        Err(RecordError::Denied)
+    );
+    let again = Request::Install {
+        suite: CipherSuite::Aes128GcmSha256,
+        tx: traffic(world.secrets.update_tx_secret().unwrap()),
+        rx: traffic(world.secrets.update_rx_secret().unwrap()),
+    };
+    assert_eq!(
+        world.call(SESSION, &again),
+        Err(RecordError::InUse),
+        "one-shot"
+    );
+}
+
+#[test]
+fn a_closed_slot_says_goodbye_and_can_be_used_again() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    assert_eq!(
+        world.call(Badge::Control, &Request::Close { slot: SLOT }),
+        Ok(())
+    );
+    world.settle().unwrap();
+    let mut rest = Vec::new();
+    world.client.reader().read_to_end(&mut rest).unwrap();
+    assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
+    let open = Request::Open {
+        slot: SLOT,
+        generation: 4,
+    };
+    assert_eq!(world.call(Badge::Control, &open), Ok(()));
+    assert_eq!(
+        world.call(SESSION, &Request::Proceed),
+        Err(RecordError::Stale)
+    );
+}
+
+#[test]
+fn a_stalled_application_stops_the_peer() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    world.client.writer().write_all(&[5; 200_000]).unwrap();
+    let mut pending = Vec::new();
+    while world.client.wants_write() {
+        world.client.write_tls(&mut pending).unwrap();
+    }
+    let mut accepted = 0;
+    for _ in 0..100 {
+        accepted += world.net.write(SLOT, &pending[accepted..]).unwrap();
+        world.server.run();
+    }
+    assert!(accepted < 16384 + 32768 + 100, "{accepted}");
+    assert_eq!(world.app.readable(SLOT), Ok(16384));
+}
