@@ -59,10 +59,12 @@ impl Service {
         let info = put_bytes(answer);
         let sent = info.length();
         let (badge, info) = syscall::reply_recv(self.endpoint.bits(), info);
+        // The request is taken out first: it lies where the answer was.
+        let wake = wake(badge, info, request);
         if sent > info.length() {
             clear(sent);
         }
-        wake(badge, info, request)
+        wake
     }
 
     /// Answers the last call, to go on with something else.
