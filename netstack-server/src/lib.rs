@@ -14,14 +14,17 @@
 //! - `server`, `handover`: the calls.
 //!
 //! Time, card and channels are arguments: everything runs on a host. The
-//! drivers of the real card and timer (feature `nic`) are in `virtio` and
-//! `hpet`; only they have unsafe code.
+//! drivers of the real card and timer are in `nic` (a feature of that name);
+//! only they have unsafe code.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
 extern crate alloc;
 
 pub mod config;
+
+#[cfg(feature = "nic")]
+pub mod nic;
 
 mod address;
 mod client;

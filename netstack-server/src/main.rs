@@ -2,15 +2,57 @@
 #![no_std]
 #![no_main]
 
+use ipc::clock::Clock;
+use ipc::transport::MAX_MESSAGE;
+use sel4::cap::IrqHandler;
+use sel4::runtime::{Service, SystemClock, Wake};
+
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
+mod start;
 
 sel4::entry!(main);
 
 fn main() -> ! {
-    sel4::log!("{} started", system::NAME);
+    // SAFETY: this domain serves; the only `Service`.
+    let service = unsafe { Service::new() };
+    // SAFETY: the capability of this constant, used nowhere else.
+    let card_irq = unsafe { IrqHandler::from_bits(system::IRQ_NIC) };
+    // SAFETY: as above.
+    let timer_irq = unsafe { IrqHandler::from_bits(system::IRQ_TIMER) };
+    // SAFETY: called once.
+    let (mut stack, mut timer) = unsafe { start::start() };
+    let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
+    let mut wake = Wake::Signal(0);
     loop {
-        sel4::runtime::wait_signals();
+        let mut answer = None;
+        match wake {
+            Wake::Signal(bits) => {
+                if bits & system::FROM_NIC != 0 {
+                    stack.card().acknowledge();
+                    let _ = card_irq.ack();
+                }
+                if bits & system::FROM_TIMER != 0 {
+                    timer.fired();
+                    let _ = timer_irq.ack();
+                }
+            }
+            Wake::Call { badge, length } => {
+                let asked = request.get(..length).unwrap_or_default();
+                let length = stack.serve(badge, asked, &mut reply, SystemClock.now());
+                answer = Some(reply.get(..length).unwrap_or_default());
+            }
+        }
+        let next = stack.poll(SystemClock.now());
+        let is_due = next.is_some_and(|at| !timer.arm(at, SystemClock.now()));
+        wake = match (answer, is_due) {
+            (Some(answer), false) => service.reply_and_wait(answer, &mut request),
+            (None, false) => service.wait(&mut request),
+            (answer, true) => {
+                answer.into_iter().for_each(|answer| service.reply(answer));
+                service.poll(&mut request).unwrap_or(Wake::Signal(0))
+            }
+        };
     }
 }

@@ -1,0 +1,14 @@
+//! The drivers of the network card and of the timer.
+//!
+//! All unsafe code of this crate is below this module: it touches registers
+//! and memory that the card reads and writes by itself. None of it knows the
+//! kernel; `main.rs` hands over what the root task has mapped.
+#![allow(unsafe_code)]
+
+mod dma;
+mod hpet;
+mod pci;
+mod virtio;
+
+pub use hpet::Hpet;
+pub use virtio::{Card, CardError};

@@ -1,0 +1,277 @@
+//! The card: virtio-net over PCI (virtio 1.1 §5.1), as smoltcp's device.
+//!
+//! All frames are in memory that the card reaches: it writes a received frame
+//! where smoltcp reads it, and smoltcp writes a frame where the card reads it.
+//! The only copies are those between socket buffers and frames.
+
+use core::ptr::NonNull;
+
+use ipc::boot::DeviceSnapshot;
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+use virtio_drivers::device::net::VirtIONetRaw;
+use virtio_drivers::transport::pci::PciTransport;
+use virtio_drivers::transport::pci::bus::PciRoot;
+
+use super::dma::{self, Memory};
+use super::pci::Notes;
+
+/// Descriptors of each queue: what QEMU offers, and enough for a burst of SYNs
+/// or a whole window while the processor is elsewhere.
+const QUEUE: usize = 256;
+
+/// Bytes of one frame's buffer: the driver's header of at most 12 bytes, an
+/// Ethernet frame of 1,514, and what the driver demands of a receive buffer.
+const BUFFER: usize = 2048;
+
+/// Frames that may be on their way out.
+const OUT: usize = 128;
+
+/// Without VLAN tag and check sequence.
+const FRAME: usize = 1514;
+
+type Driver = VirtIONetRaw<Memory, PciTransport, QUEUE>;
+
+/// Why there is no card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardError {
+    /// A driver has been made for it already.
+    Taken,
+    /// It is no virtio-net card of virtio 1.0 or later.
+    Unknown,
+    /// It does not do what its kind does, or the memory is too small.
+    Unusable,
+}
+
+/// One of the buffers of a fixed number in the card's memory.
+struct Buffers {
+    memory: NonNull<u8>,
+    count: usize,
+}
+
+impl Buffers {
+    fn new(count: usize) -> Option<Self> {
+        let memory = dma::take(count * BUFFER)?;
+        Some(Self { memory, count })
+    }
+
+    /// The buffer of that number, for as long as the caller says.
+    ///
+    /// # Safety
+    /// Nobody has another reference to it, and the card does not own it.
+    unsafe fn lend<'a>(&self, number: u16) -> &'a mut [u8] {
+        let number = usize::from(number);
+        assert!(number < self.count);
+        // SAFETY: `number < count`, and `new` took `count` buffers.
+        let start = unsafe { self.memory.as_ptr().add(number * BUFFER) };
+        // SAFETY: the bytes are in the card's memory, which is mapped for
+        // good; the caller vouches that the reference is the only one.
+        unsafe { core::slice::from_raw_parts_mut(start, BUFFER) }
+    }
+}
+
+/// The card.
+pub struct Card {
+    driver: Driver,
+    incoming: Buffers,
+    /// Which buffer the card fills, by the number of its descriptor.
+    filling: [u16; QUEUE],
+    /// The buffer whose frame was lent out last: back to the card before the
+    /// next one.
+    lent: Option<u16>,
+    outgoing: Buffers,
+    /// Which buffer the card sends, by the number of its descriptor.
+    sending: [u16; QUEUE],
+    /// Buffers that are free to send, the first `free_count` of them.
+    free: [u16; OUT],
+    free_count: usize,
+    /// Bytes of the driver's header before each frame.
+    header: usize,
+}
+
+impl Card {
+    /// Takes the card that `snapshot` describes into use.
+    ///
+    /// # Errors
+    /// [`CardError`], at start-up: there is no network.
+    ///
+    /// # Safety
+    /// The memory and the registers that `snapshot` names are mapped where it
+    /// says, for good, and nobody else uses them; the memory is zeroed.
+    pub unsafe fn new(snapshot: &'static DeviceSnapshot) -> Result<Self, CardError> {
+        // SAFETY: passed on from the caller.
+        if !unsafe { dma::set_up(snapshot) } {
+            return Err(CardError::Taken);
+        }
+        let mut root = PciRoot::new(Notes::new(snapshot));
+        let transport = PciTransport::new::<Memory, _>(&mut root, Notes::PLACE)
+            .map_err(|_| CardError::Unknown)?;
+        let driver = Driver::new(transport).map_err(|_| CardError::Unusable)?;
+        let buffers = |count| Buffers::new(count).ok_or(CardError::Unusable);
+        let (incoming, outgoing) = (buffers(QUEUE)?, buffers(OUT)?);
+        let mut card = Self {
+            driver,
+            incoming,
+            filling: [0; QUEUE],
+            lent: None,
+            outgoing,
+            sending: [0; QUEUE],
+            free: core::array::from_fn(|number| number as u16),
+            free_count: OUT,
+            header: 0,
+        };
+        for number in 0..OUT as u16 {
+            // SAFETY: the buffer is new.
+            let buffer = unsafe { card.outgoing.lend(number) };
+            let header = card.driver.fill_buffer_header(buffer);
+            card.header = header.map_err(|_| CardError::Unusable)?;
+        }
+        for number in 0..QUEUE as u16 {
+            card.give(number);
+        }
+        Ok(card)
+    }
+
+    /// Its Ethernet address.
+    pub fn hardware(&self) -> [u8; 6] {
+        self.driver.mac_address()
+    }
+
+    /// Tells the card that its interrupt was seen.
+    pub fn acknowledge(&mut self) {
+        self.driver.ack_interrupt();
+    }
+
+    /// Gives a receive buffer to the card.
+    fn give(&mut self, number: u16) {
+        // SAFETY: the buffer is new, or came back from the card and is lent to
+        // nobody any more (`receive`).
+        let buffer = unsafe { self.incoming.lend(number) };
+        // SAFETY: the buffer is not touched until `take` has it back.
+        let token = unsafe { self.driver.receive_begin(buffer) };
+        // There are as many descriptors as buffers: this can't fail.
+        if let Some(place) = token
+            .ok()
+            .and_then(|t| self.filling.get_mut(usize::from(t)))
+        {
+            *place = number;
+        }
+    }
+
+    /// Takes the next received frame from the card: the buffer's number, and
+    /// the frame's place in it.
+    fn take(&mut self) -> Option<(u16, usize, usize)> {
+        loop {
+            let token = self.driver.poll_receive()?;
+            let number = *self.filling.get(usize::from(token))?;
+            // SAFETY: the card has written that it is done with the buffer.
+            let buffer = unsafe { self.incoming.lend(number) };
+            // SAFETY: the buffer is the one of `receive_begin`.
+            match unsafe { self.driver.receive_complete(token, buffer) } {
+                Ok((start, length)) => return Some((number, start, length)),
+                // Shorter than its header: no frame.
+                Err(virtio_drivers::Error::IoError) => self.give(number),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Takes sent buffers back. Only when they run low: each look makes the
+    /// card interrupt once more.
+    fn reclaim(&mut self) {
+        while let Some(token) = self.driver.poll_transmit() {
+            let Some(number) = self.sending.get(usize::from(token)).copied() else {
+                return;
+            };
+            // SAFETY: the card has written that it is done with the buffer.
+            let buffer = unsafe { self.outgoing.lend(number) };
+            // SAFETY: the buffer is the one of `transmit_begin`; its length
+            // only matters to `unshare`, which does nothing.
+            let done = unsafe { self.driver.transmit_complete(token, buffer) };
+            let Some(place) = self.free.get_mut(self.free_count) else {
+                return;
+            };
+            if done.is_err() {
+                return;
+            }
+            *place = number;
+            self.free_count += 1;
+        }
+    }
+}
+
+impl Device for Card {
+    type RxToken<'a> = Received<'a>;
+    type TxToken<'a> = Sending<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Sending<'_>)> {
+        if let Some(number) = self.lent.take() {
+            self.give(number);
+        }
+        if self.free_count == 0 {
+            self.reclaim();
+        }
+        // A reply must be possible before a frame is taken.
+        if self.free_count == 0 {
+            return None;
+        }
+        let (number, start, length) = self.take()?;
+        self.lent = Some(number);
+        // SAFETY: the buffer goes back to the card in the next call, which
+        // needs `self` again, when the token that has this reference is gone.
+        let buffer = unsafe { self.incoming.lend(number) };
+        let frame = buffer.get(start..start + length).unwrap_or_default();
+        Some((Received(frame), Sending(self)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
+        if self.free_count == 0 {
+            self.reclaim();
+        }
+        (self.free_count > 0).then_some(Sending(self))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = FRAME;
+        capabilities
+    }
+}
+
+/// A received frame.
+pub struct Received<'a>(&'a [u8]);
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// The right to send one frame: there is a free buffer.
+pub struct Sending<'a>(&'a mut Card);
+
+impl TxToken for Sending<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let card = self.0;
+        let last = card.free_count.saturating_sub(1);
+        let number = card.free.get(last).copied().unwrap_or(0);
+        // SAFETY: the buffer is free: the card does not own it, and nobody has
+        // a reference to it.
+        let buffer = unsafe { card.outgoing.lend(number) };
+        let end = card.header + len;
+        let frame = buffer.get_mut(card.header..end).unwrap_or_default();
+        let result = f(frame);
+        let whole = buffer.get(..end).unwrap_or_default();
+        // SAFETY: the buffer is not touched until `reclaim` has it back.
+        let token = unsafe { card.driver.transmit_begin(whole) };
+        if let Some(place) = token
+            .ok()
+            .and_then(|t| card.sending.get_mut(usize::from(t)))
+        {
+            *place = number;
+            card.free_count = last;
+        }
+        result
+    }
+}

@@ -1,0 +1,75 @@
+//! Takes what the system description gives this domain.
+
+use ipc::channel::Channel;
+use ipc::clock::Clock;
+use ipc::provision::Network;
+use ipc::transport::decode;
+use netstack_server::nic::{Card, Hpet};
+use netstack_server::{Channels, Config, Limits, NetStack};
+use sel4::runtime::{self, Bell, SystemClock};
+
+use crate::system;
+
+/// The network stack over the card, and the timer.
+///
+/// # Panics
+/// At start-up: without a card, a timer, addresses or randomness there is no
+/// network.
+///
+/// # Safety
+/// Called once.
+pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell, Bell, Bell>, Hpet) {
+    // SAFETY: the constant of this domain.
+    let Some(device) = (unsafe { runtime::device_snapshot(system::DEVICE_SNAPSHOT) }) else {
+        panic!("no network card");
+    };
+    // SAFETY: the root task has mapped what the snapshot names for this domain
+    // alone, and the caller calls once.
+    let card = match unsafe { Card::new(device) } {
+        Ok(card) => card,
+        Err(error) => panic!("network card: {error:?}"),
+    };
+    // SAFETY: as above.
+    let timer = unsafe { Hpet::new(device.timer_address, device.timer_pin) };
+    // SAFETY: the constant of this domain.
+    let network = unsafe { runtime::provision(system::PROVISION_NETWORK) };
+    let Some(network) = decode::<Network>(network) else {
+        panic!("the network's description can't be read");
+    };
+    let mut entropy = [0; 24];
+    if let Err(error) = getrandom::getrandom(&mut entropy) {
+        panic!("{error}");
+    }
+    let config = Config {
+        hardware: card.hardware(),
+        network,
+        entropy,
+        limits: Limits::default(),
+    };
+    // SAFETY: the only reference of this domain to its own page.
+    let stats = unsafe { runtime::stats(system::STATS) };
+    // SAFETY: the caller calls once.
+    let channels = unsafe { channels() };
+    sel4::log!("card {:02x?}", config.hardware);
+    let stack = NetStack::new(config, card, channels, stats, SystemClock.now());
+    (stack, timer)
+}
+
+/// # Safety
+/// Called once.
+unsafe fn channels() -> Channels<Bell, Bell, Bell> {
+    // SAFETY: the caller calls once, so each constant is used once.
+    let gateway = unsafe { Bell::new(system::SIGNAL_GATEWAY) };
+    // SAFETY: as above.
+    let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
+    // SAFETY: as above.
+    let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
+    Channels {
+        // SAFETY: as above.
+        gateway: unsafe { Channel::new(system::CHANNEL_BACKEND, gateway) },
+        // SAFETY: as above.
+        offload: unsafe { Channel::new(system::CHANNEL_HANDSHAKE, offload) },
+        // SAFETY: as above.
+        record: unsafe { Channel::new(system::CHANNEL_PROTECTED, record) },
+    }
+}
