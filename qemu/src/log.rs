@@ -1,12 +1,12 @@
 //! What the guest prints on its serial port.
 //!
-//! Each line has the form `domain: text`. These beginnings of the text mean
-//! something to the host; they are the whole agreement between the two:
+//! Each line has the form `domain: text`. What these of the gateway's begin
+//! with means something to the host; it is the whole agreement between the two:
 //!
 //! | text | meaning |
 //! |---|---|
 //! | `ready…` | the gateway listens on all its ports |
-//! | `handshake …` | one handshake is over; the rest tells how |
+//! | `handshake ok …`, `handshake failed …` | one handshake is over; the rest tells how |
 //!
 //! A line `fault: …` comes from the root task: a domain was stopped.
 
@@ -27,15 +27,20 @@ pub fn text(line: &str) -> &str {
     line.split_once(": ").map_or(line, |(_, text)| text)
 }
 
+/// What the gateway says, if a line is its own. Other domains are ready before
+/// anything is served, and may say so.
+fn of_gateway(line: &str) -> Option<&str> {
+    line.strip_prefix("gateway: ")
+}
+
 /// Whether the guest says that it serves.
 pub fn is_ready(line: &str) -> bool {
-    let text = text(line);
-    text == "ready" || text.starts_with("ready ")
+    of_gateway(line).is_some_and(|text| text == "ready" || text.starts_with("ready "))
 }
 
 /// What a line says of a handshake that is over, if it does.
 pub fn handshake(line: &str) -> Option<&str> {
-    text(line).strip_prefix("handshake ")
+    of_gateway(line)?.strip_prefix("handshake ")
 }
 
 /// Whether the line tells that a domain was stopped.
@@ -219,6 +224,8 @@ mod tests {
         assert!(is_ready("gateway: ready 443 444"));
         assert!(!is_ready("gateway: not ready"));
         assert!(!is_ready("gateway: readying"));
+        assert!(!is_ready("offload-server: ready"));
+        assert_eq!(handshake("netstack-server: handshake x"), None);
         assert_eq!(handshake("gateway: handshake TLS 1.3"), Some("TLS 1.3"));
         assert!(is_fault("fault: gateway: page fault"));
         assert!(!is_fault("gateway: fault: none"));

@@ -13,8 +13,10 @@
 mod bad_input;
 mod clients;
 mod harness;
+mod isolation;
 mod load;
 mod negotiation;
+mod secrets;
 mod selftest;
 mod session;
 mod status;

@@ -10,20 +10,21 @@ pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod evidence;
 pub(crate) mod material;
+pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod site;
 
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use site::Site;
+use site::{Prepared, Site};
 
 /// How long a single step of a test may take. Generous: the machine is shared,
 /// and its processor emulated.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 static SITE: LazyLock<Result<Site, String>> =
-    LazyLock::new(|| Site::boot("system").map_err(|error| format!("{error:#}")));
+    LazyLock::new(|| boot().map_err(|error| format!("{error:#}")));
 static QUIET: RwLock<()> = RwLock::new(());
 
 /// The booted image, shared with other tests.
@@ -54,6 +55,10 @@ pub(crate) fn alone() -> Alone {
         site: booted(),
         _guard: guard,
     }
+}
+
+fn boot() -> anyhow::Result<Site> {
+    Prepared::build("system", false)?.boot()
 }
 
 fn booted() -> &'static Site {

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::backend::{Backend, Kind};
 use super::material::Material;
+use super::memory::Memory;
 
 /// How long the image may take to boot.
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
@@ -67,13 +68,24 @@ pub(crate) struct Site {
     pub(crate) material: Material,
     /// All files of this run.
     pub(crate) folder: PathBuf,
+    /// How much memory the machine has.
+    pub(crate) memory_bytes: u64,
     /// The servers behind the gateway, kept running.
     _backends: Vec<Backend>,
 }
 
-impl Site {
-    /// Builds an image and boots it.
-    pub(crate) fn boot(name: &str) -> Result<Self> {
+/// An image with a machine that can boot it.
+pub(crate) struct Prepared {
+    /// The machine.
+    pub(crate) machine: Machine,
+    material: Material,
+    folder: PathBuf,
+    backends: Vec<Backend>,
+}
+
+impl Prepared {
+    /// Builds an image, for its bootable disc or for its files.
+    pub(crate) fn build(name: &str, disc: bool) -> Result<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder)?;
         let material = Material::make(&folder.join("material"))?;
@@ -91,20 +103,28 @@ impl Site {
             .join("..")
             .canonicalize()?;
         let image = pack::build(&Options {
-            workspace,
+            workspace: workspace.clone(),
             out: folder.join("image"),
             system: None,
             configuration: Configuration::Release,
             provisions: config.provisions()?,
             features: Vec::new(),
-            disc: false,
+            disc,
         })?;
-        let boot = Boot::Files {
-            kernel: image.kernel,
-            root: image.root,
+        let boot = match image.disc {
+            Some(disc) => Boot::Disc(disc),
+            None => Boot::Files {
+                kernel: image.kernel,
+                root: image.root,
+            },
         };
         let mut machine = Machine::new(boot, &folder);
-        machine.qmp = Some(folder.join("qmp"));
+        // A socket's path must be short: from here, where QEMU starts too.
+        let socket = folder.join("qmp");
+        machine.qmp = Some(match socket.strip_prefix(&workspace) {
+            Ok(inside) => Path::new("..").join(inside),
+            Err(_) => socket,
+        });
         machine.network = Network::User(
             config
                 .listeners
@@ -116,11 +136,29 @@ impl Site {
                 .collect(),
         );
         Ok(Self {
-            guest: machine.boot(BOOT_PATIENCE)?,
+            machine,
             material,
             folder,
-            _backends: backends,
+            backends,
         })
+    }
+
+    /// Boots it.
+    pub(crate) fn boot(self) -> Result<Site> {
+        Ok(Site {
+            guest: self.machine.boot(BOOT_PATIENCE)?,
+            material: self.material,
+            folder: self.folder,
+            memory_bytes: u64::from(self.machine.memory_mib) << 20,
+            _backends: self.backends,
+        })
+    }
+}
+
+impl Site {
+    /// The guest's memory at this moment.
+    pub(crate) fn memory(&self) -> Memory {
+        Memory::of(&self.guest, self.memory_bytes).unwrap()
     }
 }
 

@@ -1,0 +1,65 @@
+//! Who shares memory with whom, as the page tables of the running system have
+//! it (C1).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::harness::memory::DOMAINS;
+use crate::harness::system;
+
+/// Pairs of domains with a channel between them, as the architecture has them.
+const CHANNELS: [[&str; 2]; 6] = [
+    ["gateway", "netstack-server"],
+    ["gateway", "record-server"],
+    ["kernel-shim", "offload-server"],
+    ["netstack-server", "offload-server"],
+    ["netstack-server", "record-server"],
+    ["offload-server", "record-server"],
+];
+
+#[test]
+fn c01_domains_share_memory_only_where_a_channel_is() {
+    let site = system();
+    let memory = site.memory();
+    let shared: BTreeMap<_, _> = memory
+        .sharing()
+        .into_iter()
+        .filter(|(owners, _)| owners.len() > 1)
+        .collect();
+    for (owners, pages) in &shared {
+        let pair: Vec<_> = owners.iter().copied().collect();
+        let [first, second] = pair[..] else {
+            panic!("{pages} pages are shared by {pair:?}");
+        };
+        let is_channel = CHANNELS.contains(&[first, second]);
+        // The page of counters that each domain shows to the gateway.
+        let is_counters = first == "gateway" && second != "init" && *pages == 1;
+        // Its log, which the root task prints.
+        let is_log = pair.contains(&"init") && *pages <= 8;
+        assert!(
+            is_channel || is_counters || is_log,
+            "{pages} pages: {pair:?}"
+        );
+    }
+    for pair in CHANNELS {
+        let pair = BTreeSet::from(pair);
+        assert!(shared.contains_key(&pair), "no memory between {pair:?}");
+    }
+}
+
+#[test]
+fn c01_each_domain_has_memory_of_its_own() {
+    let site = system();
+    let memory = site.memory();
+    let sharing = memory.sharing();
+    for name in DOMAINS {
+        assert!(sharing.contains_key(&BTreeSet::from([name])), "{name}");
+    }
+}
+
+#[test]
+fn c06_no_page_has_two_writers() {
+    let site = system();
+    let memory = site.memory();
+    let rivals = memory.rivals();
+    assert!(rivals.is_empty(), "{rivals:?}");
+}
