@@ -26,9 +26,10 @@ fn main() -> ! {
     let ports = unsafe { ports() };
     let mut server = Server::new(ports, config, SystemClock);
     sel4::log!("ready");
+    let mut signals = 0;
     loop {
-        server.run();
-        runtime::wait_signals();
+        server.run(signals & system::FROM_KERNEL_SHIM != 0);
+        signals = runtime::wait_signals();
     }
 }
 

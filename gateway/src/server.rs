@@ -112,9 +112,12 @@ where
     }
 
     /// Does all there is to do, then returns; call it at each wake-up.
-    pub fn run(&mut self) {
+    /// `is_told` when the shim signalled: a handshake is over.
+    pub fn run(&mut self, is_told: bool) {
         self.ports.stats.add(stats::gateway::WAKEUPS, 1);
-        self.collect();
+        if is_told {
+            self.collect();
+        }
         while let Some(event) = self.ports.plain.next_event() {
             if let Event::Slot(slot) = event {
                 self.pump(slot);
