@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -158,6 +159,9 @@ impl Prepared {
 impl Site {
     /// The guest's memory at this moment.
     pub(crate) fn memory(&self) -> Memory {
+        // One dump at a time: they share a file and QEMU's control socket.
+        static DUMPING: Mutex<()> = Mutex::new(());
+        let _dumping = DUMPING.lock().unwrap_or_else(PoisonError::into_inner);
         Memory::of(&self.guest, self.memory_bytes).unwrap()
     }
 }
