@@ -43,13 +43,22 @@ impl Configuration {
 }
 
 /// Counts changes of how the kernel is built, so that an old build is not kept.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// Warnings of the kernel's Makefile without "error", and without the one that
 /// newer compilers give for packed members (all of them checked upstream).
 const WARNINGS: &str = "WARNINGS=all strict-prototypes missing-prototypes \
     nested-externs missing-declarations undef pointer-arith no-nonnull \
     no-address-of-packed-member";
+
+/// A header that is read before each file of the kernel. It declares the kernel
+/// stack once more, aligned to its size: `docs/adr/0031` says why.
+const STACK: (&str, &str) = (
+    "kernel_stack.h",
+    "#ifndef __ASSEMBLER__\n\
+     extern char kernel_stack_alloc[1][4096] __attribute__((aligned(4096)));\n\
+     #endif\n",
+);
 
 /// The folder of the kernel to use, built first when that is needed.
 ///
@@ -101,6 +110,23 @@ fn stamp(configuration: Configuration) -> Result<String> {
     ))
 }
 
+/// The kernel must keep its stack in a page of its own.
+fn check_stack(kernel: &Path) -> Result<()> {
+    let symbols = Step::new("nm").arg(kernel).output()?;
+    let mut stack = symbols
+        .lines()
+        .filter(|line| line.ends_with(" kernel_stack_alloc"));
+    let aligned = stack.next().is_some_and(|line| {
+        line.split_whitespace()
+            .next()
+            .is_some_and(|address| address.ends_with("000"))
+    });
+    if !aligned {
+        bail!("{}: the kernel stack is not aligned", kernel.display());
+    }
+    Ok(())
+}
+
 fn build(workspace: &Path, configuration: Configuration, prefix: &Path) -> Result<()> {
     eprintln!("kernel: building seL4 5.0.0 ({})", configuration.name());
     let python = source::python(workspace)?;
@@ -110,6 +136,8 @@ fn build(workspace: &Path, configuration: Configuration, prefix: &Path) -> Resul
     let source = source::copy(workspace, &folder, configuration)?;
     let build = folder.join("build");
     fs::create_dir_all(&build)?;
+    let (stack, declaration) = STACK;
+    fs::write(folder.join(stack), declaration)?;
     // Relative paths only: the build's place must not reach the bytes.
     let mut make = Step::new("make")
         .current_dir(&build)
@@ -119,7 +147,10 @@ fn build(workspace: &Path, configuration: Configuration, prefix: &Path) -> Resul
         .env("LC_ALL", "C")
         .env(
             "CFLAGS",
-            format!("-ffile-prefix-map={}=.", folder.display()),
+            format!(
+                "-ffile-prefix-map={}=. -include ../{stack}",
+                folder.display()
+            ),
         )
         .args(["-s", "-f", "../src/Makefile"])
         .args(["SOURCE_ROOT=../src", "ARCH=x86", "PLAT=pc99"])
@@ -129,6 +160,7 @@ fn build(workspace: &Path, configuration: Configuration, prefix: &Path) -> Resul
         make = make.arg("DEBUG=1");
     }
     make.run()?;
+    check_stack(&build.join("kernel.elf"))?;
     let staged = folder.join("prefix");
     if staged.exists() {
         fs::remove_dir_all(&staged)?;

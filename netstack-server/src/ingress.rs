@@ -126,7 +126,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// An interface whose generator of random numbers starts at a number for
     /// this connection alone. smoltcp takes the initial sequence number from
     /// it; its own generator's next number could be computed from a few that
-    /// were seen (ADR 0010).
+    /// were seen (ADR 0030).
     pub(crate) fn first_number_source(
         &self,
         seed: u64,
