@@ -66,7 +66,7 @@ fn r02_openssl_accepts_chains_of_every_kind_of_key() {
     let site = system();
     for (port, kind) in [
         (port::RSA, "RSA-PSS"),
-        (port::ED25519, "ED25519"),
+        (port::ED25519, "ed25519"),
         (port::P384, "ECDSA"),
         (port::HTTP, "ECDSA"),
     ] {

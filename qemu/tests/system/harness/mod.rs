@@ -21,7 +21,7 @@ use site::{Prepared, Site};
 
 /// How long a single step of a test may take. Generous: the machine is shared,
 /// and its processor emulated.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 static SITE: LazyLock<Result<Site, String>> =
     LazyLock::new(|| boot().map_err(|error| format!("{error:#}")));
