@@ -172,7 +172,7 @@ padding:1rem;color:#1c2430;background:#fbfbf8}h1{font-size:1.4rem}h2{font-size:1
 margin-top:2rem}div{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
 th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #d8dbe0;\
 white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}\
-img{max-width:100%;height:auto}.domains{display:grid;gap:0 2rem;\
+img{max-width:100%;height:auto}.domains{display:grid;gap:1rem 2rem;align-items:start;\
 grid-template-columns:repeat(auto-fill,minmax(20rem,1fr))}";
 
 fn html<'f>(

@@ -211,6 +211,8 @@ where
                     match self.establish(*handshake) {
                         Ok((established, certificate)) => {
                             self.stats.add(stats::offload::FINISHED, 1);
+                            let in_progress = self.in_progress();
+                            self.stats.set(stats::offload::IN_PROGRESS, in_progress);
                             self.net.close(slot);
                             self.complete(&Completion::Established {
                                 slot,
