@@ -1,0 +1,137 @@
+//! The system that is shipped, as its description says it: who exists, who may
+//! call whom, who shares memory with whom, who holds what must not be shared.
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use image::description::{self, Description};
+
+fn shipped() -> Description {
+    description::load(&description::default_path()).unwrap()
+}
+
+type Pairs = BTreeSet<(String, String)>;
+
+fn pairs(list: &[(&str, &str)]) -> Pairs {
+    let owned = |(a, b): &(&str, &str)| (a.to_string(), b.to_string());
+    list.iter().map(owned).collect()
+}
+
+#[test]
+fn c01_every_service_is_a_domain_of_its_own() {
+    let description = shipped();
+    let names: Vec<_> = description.domains.iter().map(|d| &*d.name).collect();
+    // In the order of their priorities.
+    let expected = [
+        "netstack-server",
+        "keystore-server",
+        "record-server",
+        "kernel-shim",
+        "offload-server",
+        "gateway",
+    ];
+    assert_eq!(names, expected);
+    assert!(
+        description
+            .domains
+            .is_sorted_by(|higher, lower| higher.priority > lower.priority)
+    );
+}
+
+#[test]
+fn c02_calls_are_those_of_the_architecture_and_no_others() {
+    let calls: Pairs = shipped()
+        .calls
+        .into_iter()
+        .map(|call| (call.from, call.to))
+        .collect();
+    let expected = pairs(&[
+        ("gateway", "kernel-shim"),
+        ("gateway", "netstack-server"),
+        ("kernel-shim", "netstack-server"),
+        ("kernel-shim", "record-server"),
+        ("offload-server", "keystore-server"),
+    ]);
+    assert_eq!(calls, expected);
+}
+
+#[test]
+fn c02_channels_are_those_of_the_architecture_and_no_others() {
+    let channels: Pairs = shipped()
+        .channels
+        .into_iter()
+        .map(|channel| {
+            let [a, b] = channel.between;
+            (a, b)
+        })
+        .collect();
+    let expected = pairs(&[
+        ("netstack-server", "record-server"),
+        ("netstack-server", "offload-server"),
+        ("record-server", "gateway"),
+        ("netstack-server", "gateway"),
+        ("record-server", "offload-server"),
+        ("kernel-shim", "offload-server"),
+    ]);
+    assert_eq!(channels, expected);
+}
+
+#[test]
+fn c03_the_shim_alone_hands_out_capabilities_of_sessions() {
+    let description = shipped();
+    let windows: Vec<_> = description
+        .windows
+        .iter()
+        .map(|w| (&*w.name, &*w.holder, &*w.manager))
+        .collect();
+    assert_eq!(
+        windows,
+        [
+            ("install", "offload-server", "kernel-shim"),
+            ("sessions", "gateway", "kernel-shim"),
+        ]
+    );
+    let sources = &description.mint_sources;
+    assert!(sources.iter().all(|s| s.manager == "kernel-shim"));
+    let endpoints: Vec<_> = sources.iter().flat_map(|s| &s.endpoints).collect();
+    assert_eq!(endpoints, ["record-server", "kernel-shim"]);
+}
+
+#[test]
+fn c05_keys_card_and_memory_of_the_card_are_in_one_domain_each() {
+    let description = shipped();
+    let holders = |name: &str| -> Vec<String> {
+        let region = description.regions.iter().find(|r| r.name == name);
+        let maps = region.unwrap().map.iter();
+        maps.map(|mapping| mapping.domain.clone()).collect()
+    };
+    assert_eq!(holders("keyrings"), ["keystore-server"]);
+    assert_eq!(holders("dma"), ["netstack-server"]);
+    assert!(
+        description
+            .devices
+            .iter()
+            .all(|device| device.domain == "netstack-server")
+    );
+    let dma = description.regions.iter().filter(|region| region.dma);
+    assert_eq!(dma.count(), 1);
+}
+
+#[test]
+fn c08_the_top_level_has_the_folders_that_were_asked_for() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in [
+        "Cargo.toml",
+        "kernel-shim/Cargo.toml",
+        "netstack-server/Cargo.toml",
+        "offload-server/Cargo.toml",
+        "keystore-server/Cargo.toml",
+        "record-server/Cargo.toml",
+        "ipc/Cargo.toml",
+        "image/system.toml",
+        "qemu/Cargo.toml",
+    ] {
+        assert!(top.join(name).is_file(), "{name}");
+    }
+}
