@@ -135,3 +135,16 @@ fn c08_the_top_level_has_the_folders_that_were_asked_for() {
         assert!(top.join(name).is_file(), "{name}");
     }
 }
+
+/// `HANDOFF_WRITE_PICTURE=1` draws it anew.
+#[test]
+fn the_picture_in_docs_is_that_of_the_shipped_description() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let path = top.join("docs/architecture.svg");
+    let drawn = image::graph::svg(&shipped());
+    if std::env::var_os("HANDOFF_WRITE_PICTURE").is_some() {
+        std::fs::write(&path, &drawn).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(kept == drawn, "draw it anew: HANDOFF_WRITE_PICTURE=1");
+}
