@@ -6,13 +6,15 @@
 //! with that one set: the work does not grow with the number of connections.
 
 use core::net::IpAddr;
+use core::ops::Range;
 
-use smoltcp::phy::{Device, DeviceCapabilities, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::{
     EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
 };
 
+use crate::checksum;
 use crate::sequence::{Tuple, is_after};
 
 /// What the header of a TCP segment says. An allegation: smoltcp checks sums
@@ -37,48 +39,86 @@ pub(crate) enum Frame {
     Neighbour,
     /// Neither; smoltcp knows what to do.
     Other,
-    /// A router advertisement of an address that can't be one: dropped, since
-    /// smoltcp would panic over it.
+    /// To be dropped: a TCP segment with a wrong checksum, or a router
+    /// advertisement of an address that can't be one, over which smoltcp would
+    /// panic.
     Poison,
 }
 
-/// Looks at an Ethernet frame.
-pub(crate) fn classify(frame: &[u8]) -> Frame {
-    let Ok(frame) = EthernetFrame::new_checked(frame) else {
-        return Frame::Other;
-    };
-    match frame.ethertype() {
-        EthernetProtocol::Arp => Frame::Neighbour,
-        EthernetProtocol::Ipv4 => ipv4(frame.payload()),
-        EthernetProtocol::Ipv6 => ipv6(frame.payload()),
-        EthernetProtocol::Unknown(_) => Frame::Other,
+/// Looks at a received Ethernet frame. With `checked`, a TCP segment must have
+/// the right checksum: smoltcp does not look.
+pub(crate) fn classify(frame: &[u8], checked: bool) -> Frame {
+    match locate(frame) {
+        Located::Tcp(place) => {
+            let bytes = frame.get(place.bytes).unwrap_or_default();
+            if checked && !checksum::is_right(bytes, place.from, place.to) {
+                return Frame::Poison;
+            }
+            segment(bytes, place.from, place.to).map_or(Frame::Other, Frame::Tcp)
+        }
+        Located::Neighbour(message) => neighbour_discovery(message),
+        Located::Arp => Frame::Neighbour,
+        Located::Other => Frame::Other,
     }
 }
 
-fn ipv4(packet: &[u8]) -> Frame {
+/// A TCP segment in a frame.
+struct Place {
+    bytes: Range<usize>,
+    from: IpAddr,
+    to: IpAddr,
+}
+
+enum Located<'a> {
+    Tcp(Place),
+    /// An ICMPv6 message.
+    Neighbour(&'a [u8]),
+    Arp,
+    Other,
+}
+
+fn locate(bytes: &[u8]) -> Located<'_> {
+    let Ok(frame) = EthernetFrame::new_checked(bytes) else {
+        return Located::Other;
+    };
+    let start = EthernetFrame::<&[u8]>::header_len();
+    match frame.ethertype() {
+        EthernetProtocol::Arp => Located::Arp,
+        EthernetProtocol::Ipv4 => ipv4(frame.payload(), start),
+        EthernetProtocol::Ipv6 => ipv6(frame.payload(), start),
+        EthernetProtocol::Unknown(_) => Located::Other,
+    }
+}
+
+fn ipv4(packet: &[u8], start: usize) -> Located<'_> {
     let Ok(packet) = Ipv4Packet::new_checked(packet) else {
-        return Frame::Other;
+        return Located::Other;
     };
     // smoltcp is built without reassembly and drops fragments.
     let whole = !packet.more_frags() && packet.frag_offset() == 0;
     if packet.next_header() != IpProtocol::Tcp || !whole {
-        return Frame::Other;
+        return Located::Other;
     }
-    let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
-    segment(packet.payload(), from, to).map_or(Frame::Other, Frame::Tcp)
+    let (head, end) = (packet.header_len(), packet.total_len());
+    Located::Tcp(Place {
+        bytes: start + usize::from(head)..start + usize::from(end),
+        from: packet.src_addr().into(),
+        to: packet.dst_addr().into(),
+    })
 }
 
-fn ipv6(packet: &[u8]) -> Frame {
+fn ipv6(packet: &[u8], start: usize) -> Located<'_> {
     let Ok(packet) = Ipv6Packet::new_checked(packet) else {
-        return Frame::Other;
+        return Located::Other;
     };
     match packet.next_header() {
-        IpProtocol::Tcp => {
-            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
-            segment(packet.payload(), from, to).map_or(Frame::Other, Frame::Tcp)
-        }
-        IpProtocol::Icmpv6 => neighbour_discovery(packet.payload()),
-        _ => Frame::Other,
+        IpProtocol::Tcp => Located::Tcp(Place {
+            bytes: start + packet.header_len()..start + packet.total_len(),
+            from: packet.src_addr().into(),
+            to: packet.dst_addr().into(),
+        }),
+        IpProtocol::Icmpv6 => Located::Neighbour(packet.payload()),
+        _ => Located::Other,
     }
 }
 
@@ -149,9 +189,20 @@ impl Sent {
         self.asked > self.segments
     }
 
-    fn note(&mut self, frame: &[u8]) {
+    /// Looks at a frame that goes out, and gives a TCP segment its checksum if
+    /// the card does not.
+    fn note(&mut self, frame: &mut [u8], fill: bool) {
         self.frames += 1;
-        if let Frame::Tcp(segment) = classify(frame) {
+        let Located::Tcp(Place { bytes, from, to }) = locate(frame) else {
+            return;
+        };
+        let Some(bytes) = frame.get_mut(bytes) else {
+            return;
+        };
+        if fill {
+            checksum::fill(bytes, from, to);
+        }
+        if let Some(segment) = segment(bytes, from, to) {
             self.segments += 1;
             if segment.syn {
                 self.syn = Some(segment.sequence);
@@ -162,16 +213,43 @@ impl Sent {
     }
 }
 
+/// What the card can do, and what of it smoltcp is shown: the checksums of TCP
+/// are none of its business.
+pub(crate) struct Capabilities {
+    shown: DeviceCapabilities,
+    /// The card does not compare checksums of TCP.
+    pub(crate) check: bool,
+    /// The card does not fill in checksums of TCP.
+    fill: bool,
+}
+
+impl Capabilities {
+    pub(crate) fn new(mut card: DeviceCapabilities) -> Self {
+        let (check, fill) = match card.checksum.tcp {
+            Checksum::Both => (true, true),
+            Checksum::Rx => (true, false),
+            Checksum::Tx => (false, true),
+            Checksum::None => (false, false),
+        };
+        card.checksum.tcp = Checksum::None;
+        Self {
+            shown: card,
+            check,
+            fill,
+        }
+    }
+}
+
 /// Shows smoltcp one received frame.
 pub(crate) struct Inlet<'f, T> {
     frame: Option<&'f [u8]>,
     reply: Option<T>,
-    capabilities: &'f DeviceCapabilities,
+    capabilities: &'f Capabilities,
     pub(crate) sent: Sent,
 }
 
 impl<'f, T> Inlet<'f, T> {
-    pub(crate) fn new(frame: &'f [u8], reply: T, capabilities: &'f DeviceCapabilities) -> Self {
+    pub(crate) fn new(frame: &'f [u8], reply: T, capabilities: &'f Capabilities) -> Self {
         Self {
             frame: Some(frame),
             reply: Some(reply),
@@ -194,8 +272,9 @@ impl<T: TxToken> Device for Inlet<'_, T> {
     fn receive(&mut self, _: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         let frame = self.frame.take()?;
         let token = self.reply.take()?;
+        let fill = self.capabilities.fill;
         let sent = &mut self.sent;
-        Some((Borrowed(frame), Watched { token, sent }))
+        Some((Borrowed(frame), Watched { token, sent, fill }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Self::TxToken<'_>> {
@@ -203,20 +282,22 @@ impl<T: TxToken> Device for Inlet<'_, T> {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        self.capabilities.clone()
+        self.capabilities.shown.clone()
     }
 }
 
 /// Lets smoltcp send, and watches what.
 pub(crate) struct Outlet<'d, D> {
     card: &'d mut D,
+    capabilities: &'d Capabilities,
     pub(crate) sent: Sent,
 }
 
 impl<'d, D> Outlet<'d, D> {
-    pub(crate) fn new(card: &'d mut D) -> Self {
+    pub(crate) fn new(card: &'d mut D, capabilities: &'d Capabilities) -> Self {
         Self {
             card,
+            capabilities,
             sent: Sent::default(),
         }
     }
@@ -239,12 +320,13 @@ impl<D: Device> Device for Outlet<'_, D> {
     fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
         let token = self.card.transmit(now)?;
         self.sent.asked += 1;
+        let fill = self.capabilities.fill;
         let sent = &mut self.sent;
-        Some(Watched { token, sent })
+        Some(Watched { token, sent, fill })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        self.card.capabilities()
+        self.capabilities.shown.clone()
     }
 }
 
@@ -259,13 +341,14 @@ impl RxToken for Borrowed<'_> {
 pub(crate) struct Watched<'a, T> {
     token: T,
     sent: &'a mut Sent,
+    fill: bool,
 }
 
 impl<T: TxToken> TxToken for Watched<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         self.token.consume(len, |frame| {
             let result = f(frame);
-            self.sent.note(frame);
+            self.sent.note(frame, self.fill);
             result
         })
     }

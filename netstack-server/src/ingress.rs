@@ -14,7 +14,7 @@ use crate::time::wire_time;
 
 impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     pub(crate) fn ingress(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        match classify(bytes) {
+        match classify(bytes, self.capabilities.check) {
             Frame::Tcp(segment) => self.segment_in(&segment, bytes, reply, now),
             Frame::Neighbour => {
                 self.other_in(bytes, reply, now);

@@ -27,6 +27,7 @@ pub mod config;
 pub mod nic;
 
 mod address;
+mod checksum;
 mod client;
 mod connection;
 mod device;

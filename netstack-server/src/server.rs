@@ -11,6 +11,7 @@ use smoltcp::phy::Device;
 use crate::client::Listener;
 use crate::config::{LINGER, MAX_BACKLOG};
 use crate::connection::{Connection, Phase};
+use crate::device::Outlet;
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
 
@@ -162,7 +163,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
 
     fn connect(
         &mut self,
-        device: &mut impl Device,
+        card: &mut impl Device,
         client: u16,
         to: Address,
         deadline: Instant,
@@ -192,7 +193,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return Err(NetError::Full);
         }
         let seed = self.unpredictable.draw(&tuple, now);
-        let mut source = self.first_number_source(seed, device, now);
+        let mut outlet = Outlet::new(card, &self.capabilities);
+        let mut source = self.first_number_source(seed, &mut outlet, now);
         let mut wire = self.opened_wire();
         let (remote, here) = ((tuple.remote, tuple.remote_port), (local, tuple.local_port));
         if wire

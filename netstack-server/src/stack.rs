@@ -9,7 +9,7 @@ use ipc::clock::Instant;
 use ipc::net::Owner;
 use ipc::stats::{self, netstack as counters};
 use smoltcp::iface::{self, Interface, PollResult};
-use smoltcp::phy::{Device, DeviceCapabilities, RxToken};
+use smoltcp::phy::{Device, RxToken};
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
@@ -17,7 +17,7 @@ use crate::address::Addresses;
 use crate::client::Clients;
 use crate::config::{Config, FRAMES_PER_POLL, Limits};
 use crate::connection::{Phase, Refused, Wire};
-use crate::device::{Outlet, Segment};
+use crate::device::{Capabilities, Outlet, Segment};
 use crate::ports::{Channels, Ports};
 use crate::sequence::{Tuple, Unpredictable, is_after};
 use crate::table::Table;
@@ -36,7 +36,7 @@ pub(crate) struct Core<'a, G, O, R> {
     /// nothing and does not solicit routers: an interface that did so in vain
     /// says "at once" for ever (smoltcp 0.14).
     pub(crate) timekeeper: Interface,
-    pub(crate) capabilities: DeviceCapabilities,
+    pub(crate) capabilities: Capabilities,
     pub(crate) hardware: HardwareAddress,
     pub(crate) addresses: Addresses,
     pub(crate) clients: Clients,
@@ -75,15 +75,17 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         let (key, seed) = split(config.entropy);
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = seed;
-        let timekeeper = Interface::new(settings, &mut card, wire_time(now));
+        let capabilities = Capabilities::new(card.capabilities());
+        let mut outlet = Outlet::new(&mut card, &capabilities);
+        let timekeeper = Interface::new(settings, &mut outlet, wire_time(now));
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = seed;
         settings.slaac = true;
-        let mut interface = Interface::new(settings, &mut card, wire_time(now));
+        let mut interface = Interface::new(settings, &mut outlet, wire_time(now));
         let address = &config.network.address;
         let addresses = Addresses::new(address, config.hardware, &mut interface);
         let core = Core {
-            capabilities: card.capabilities(),
+            capabilities,
             interface,
             timekeeper,
             hardware,
@@ -242,7 +244,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(wire) = &mut connection.wire else {
             return false;
         };
-        let mut outlet = Outlet::new(card);
+        let mut outlet = Outlet::new(card, &self.capabilities);
         let (time, sockets) = (wire_time(now), &mut wire.sockets);
         while self.interface.poll_egress(time, &mut outlet, sockets)
             == PollResult::SocketStateChanged

@@ -101,7 +101,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     pub(crate) fn keep_house<D: Device>(&mut self, card: &mut D, now: Instant) {
         let time = wire_time(now);
         self.interface.poll_maintenance(time);
-        let mut outlet = Outlet::new(card);
+        let mut outlet = Outlet::new(card, &self.capabilities);
         loop {
             self.addresses.update(&mut self.interface);
             let sockets = &mut self.addresses.sockets;

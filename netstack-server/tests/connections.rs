@@ -458,3 +458,21 @@ fn first_sequence_numbers_do_not_repeat_and_do_not_follow_each_other() {
     let (low, high) = (numbers[0], numbers[numbers.len() - 1]);
     assert!(high - low > u32::MAX / 2, "spread over the whole space");
 }
+
+#[test]
+fn a_damaged_segment_is_not_taken() {
+    let mut world = World::new();
+    let (handle, connection) = world.connected();
+    let slot = world.attach(connection);
+    world.peer.send(handle, b"intact");
+    // The peer's frame is on the link, the stack has not seen it.
+    world.step_peer();
+    if let Some(frame) = world.to_stack.borrow_mut().frames.back_mut() {
+        let last = frame.len() - 1;
+        frame[last] ^= 1;
+    }
+    world.stack.poll(world.now);
+    assert_eq!(world.gateway.readable(slot), Ok(0));
+    world.run(3000);
+    assert_eq!(read_all(&mut world.gateway, slot), b"intact");
+}

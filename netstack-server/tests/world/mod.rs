@@ -286,6 +286,12 @@ impl World {
 
     /// One round of both ends, a millisecond later.
     pub(crate) fn step(&mut self) {
+        self.step_peer();
+        self.wake = self.stack.poll(self.now);
+    }
+
+    /// One round of the peer alone, a millisecond later.
+    pub(crate) fn step_peer(&mut self) {
         self.now = self.now + Duration::from_millis(1);
         let Peer {
             interface,
@@ -294,7 +300,6 @@ impl World {
             ..
         } = &mut self.peer;
         interface.poll(wire(self.now), device, sockets);
-        self.wake = self.stack.poll(self.now);
     }
 
     pub(crate) fn run(&mut self, rounds: usize) {
