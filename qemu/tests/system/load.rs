@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::backend::{PAGE, Pattern, UP, sha256};
 use crate::harness::client::Wish;
 use crate::harness::site::{Site, port};
-use crate::harness::{alone, system};
+use crate::harness::{alone, own, system};
 
 const BULK: u64 = 64 << 20;
 /// TLS 1.3 allows no more in a record (RFC 8446 §5.1).
@@ -87,7 +87,7 @@ fn sixty_four_handshakes_at_once_all_succeed() {
 
 #[test]
 fn five_hundred_and_twelve_sessions_stay_open_while_new_ones_are_served() {
-    let site = alone();
+    let site = own("held");
     let mut held = Vec::new();
     for _ in 0..512 {
         let wish = Wish::any(&site.material);
@@ -101,6 +101,7 @@ fn five_hundred_and_twelve_sessions_stay_open_while_new_ones_are_served() {
     for session in &mut held {
         assert_eq!(session.echo(b"alive").unwrap(), b"alive");
     }
+    site.assert_unharmed();
 }
 
 #[test]

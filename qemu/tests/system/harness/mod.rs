@@ -3,7 +3,7 @@
 //! leave: log lines, packet capture, counters.
 //!
 //! A test begins with [`system`], or with [`alone`] when it counts something
-//! that other tests would disturb.
+//! that other tests would disturb, or with [`own`] when it would disturb them.
 
 pub(crate) mod backend;
 pub(crate) mod capture;
@@ -26,6 +26,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 static SITE: LazyLock<Result<Site, String>> =
     LazyLock::new(|| boot().map_err(|error| format!("{error:#}")));
 static QUIET: RwLock<()> = RwLock::new(());
+
+/// A booted image for one test that uses up what others need.
+pub(crate) fn own(name: &str) -> Site {
+    Prepared::build(name, false).unwrap().boot().unwrap()
+}
 
 /// The booted image, shared with other tests.
 pub(crate) struct Shared {
@@ -63,7 +68,11 @@ fn boot() -> anyhow::Result<Site> {
 
 fn booted() -> &'static Site {
     match &*SITE {
-        Ok(site) => site,
+        Ok(site) => {
+            // Rather than wait for a domain that an earlier test stopped.
+            site.assert_unharmed();
+            site
+        }
         Err(error) => panic!("{error}"),
     }
 }
