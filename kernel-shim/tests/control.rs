@@ -342,7 +342,8 @@ fn r04_wakeups_between_start_and_completion_are_counted() {
 
 #[test]
 fn r06_a_request_without_the_right_is_refused_and_nothing_is_touched() {
-    let cases: [(fn(&mut HandshakeRequest), HandshakeError); 9] = [
+    type Change = fn(&mut HandshakeRequest);
+    let cases: [(Change, HandshakeError); 9] = [
         (
             |r| r.role = Role::Client,
             HandshakeError::Policy(PolicyError::Role),
