@@ -50,23 +50,49 @@ pub const MAX_BACKLOG: u16 = 256;
 pub struct Limits {
     /// Connections at once, of all kinds and states.
     pub connections: usize,
-    /// Bytes of each socket buffer of a connection that came in. 16 KiB hold
-    /// a full TLS record: eleven segments in flight, more than a local peer
-    /// needs, and a batch that is worth a wake-up.
-    pub accepted_buffer: usize,
-    /// Bytes of each socket buffer of a connection to a backend: near by, and
-    /// its channel's rings are no larger.
-    pub opened_buffer: usize,
+    /// Bytes of all socket buffers together. It is these that memory goes to:
+    /// a connection that would need more of them is refused.
+    pub memory: usize,
+    /// Of a connection that came in. The receive buffer holds a full TLS
+    /// record: eleven segments in flight, and a batch that is worth a wake-up.
+    /// What is to be sent waits in the channel's ring besides.
+    pub accepted: Buffers,
+    /// Of a connection to a backend: near by, and its channel's rings are no
+    /// larger.
+    pub opened: Buffers,
     /// Connections given up whose buffers are kept for the next ones.
     pub spare: usize,
+}
+
+/// Bytes of the socket buffers of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    /// Received and not yet read.
+    pub receive: usize,
+    /// Written and not yet acknowledged.
+    pub send: usize,
+}
+
+impl Buffers {
+    /// Both.
+    pub const fn bytes(self) -> usize {
+        self.receive + self.send
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1152,
-            accepted_buffer: 16 * 1024,
-            opened_buffer: 8 * 1024,
+            memory: 20 * 1024 * 1024,
+            accepted: Buffers {
+                receive: 16 * 1024,
+                send: 8 * 1024,
+            },
+            opened: Buffers {
+                receive: 8 * 1024,
+                send: 8 * 1024,
+            },
             spare: 32,
         }
     }

@@ -11,7 +11,7 @@ use ipc::ring::Misbehaved;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 
-use crate::config::{IDLE, MAX_OVERFLOW, UNANSWERED};
+use crate::config::{Buffers, IDLE, MAX_OVERFLOW, UNANSWERED};
 use crate::device::Sent;
 use crate::ports::Port;
 use crate::sequence::{Tuple, is_after};
@@ -23,15 +23,25 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(buffer: usize) -> Self {
-        let bytes = || SocketBuffer::new(vec![0; buffer]);
+    pub(crate) fn new(buffers: Buffers) -> Self {
+        let bytes = |count| SocketBuffer::new(vec![0; count]);
+        let socket = Socket::new(bytes(buffers.receive), bytes(buffers.send));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(Socket::new(bytes(), bytes()));
+        let handle = sockets.add(socket);
         Self { sockets, handle }
     }
 
     pub(crate) fn socket(&mut self) -> &mut Socket<'static> {
         self.sockets.get_mut(self.handle)
+    }
+
+    /// The sizes that it was made with.
+    pub(crate) fn buffers(&mut self) -> Buffers {
+        let socket = self.socket();
+        Buffers {
+            receive: socket.recv_capacity(),
+            send: socket.send_capacity(),
+        }
     }
 
     /// Readies the socket for its next connection.

@@ -7,7 +7,7 @@ use smoltcp::iface::{self, Interface};
 use smoltcp::phy::{Device, TxToken};
 use smoltcp::socket::tcp::State;
 
-use crate::connection::{Connection, Phase, Wire};
+use crate::connection::{Connection, Phase};
 use crate::device::{Frame, Inlet, Segment, classify};
 use crate::stack::Core;
 use crate::time::wire_time;
@@ -76,17 +76,16 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// connections is bounded by the backlog, and the oldest gives way.
     fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let port = segment.tuple.local_port;
-        let Some(client) = self.make_room(port) else {
+        let room = self.make_room(port);
+        let buffers = self.limits.accepted;
+        let Some((client, mut wire)) = room.and_then(|client| Some((client, self.wire(buffers)?)))
+        else {
             self.stats.add(counters::TABLE_FULL, 1);
             return;
         };
-        let buffer = self.limits.accepted_buffer;
-        let mut wire = self
-            .spare_accepted
-            .pop()
-            .unwrap_or_else(|| Wire::new(buffer));
         let socket = wire.prepare();
         if socket.listen((segment.tuple.local, port)).is_err() {
+            self.recycle(wire);
             return;
         }
         let seed = self.unpredictable.draw(&segment.tuple, now);
@@ -120,7 +119,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             self.stats.add(counters::HALF_OPEN_DROPPED, 1);
             self.forget(oldest);
         }
-        (!self.table.is_full() || self.evict()).then_some(client)
+        Some(client)
     }
 
     /// An interface whose generator of random numbers starts at a number for

@@ -40,6 +40,6 @@ mod stack;
 mod table;
 mod time;
 
-pub use config::{Config, Limits};
+pub use config::{Buffers, Config, Limits};
 pub use ports::Channels;
 pub use stack::NetStack;

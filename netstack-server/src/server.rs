@@ -172,9 +172,6 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let local = self.addresses.source(&self.interface, to.ip());
         let local = local.ok_or(NetError::Unreachable)?;
         let slot = self.ports.free_gateway_slot().ok_or(NetError::Full)?;
-        if self.table.is_full() && !self.evict() {
-            return Err(NetError::Full);
-        }
         let mut tuple = Tuple {
             remote_port: to.port(),
             local_port: 0,
@@ -192,10 +189,10 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         if self.tuples.contains_key(&tuple) {
             return Err(NetError::Full);
         }
+        let mut wire = self.wire(self.limits.opened).ok_or(NetError::Full)?;
         let seed = self.unpredictable.draw(&tuple, now);
         let mut outlet = Outlet::new(card, &self.capabilities);
         let mut source = self.first_number_source(seed, &mut outlet, now);
-        let mut wire = self.opened_wire();
         let (remote, here) = ((tuple.remote, tuple.remote_port), (local, tuple.local_port));
         if wire
             .prepare()

@@ -15,7 +15,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use crate::address::Addresses;
 use crate::client::Clients;
-use crate::config::{Config, FRAMES_PER_POLL, Limits};
+use crate::config::{Buffers, Config, FRAMES_PER_POLL, Limits};
 use crate::connection::{Phase, Refused, Wire};
 use crate::device::{Capabilities, Outlet, Segment};
 use crate::ports::{Channels, Ports};
@@ -46,8 +46,10 @@ pub(crate) struct Core<'a, G, O, R> {
     pub(crate) unpredictable: Unpredictable,
     pub(crate) limits: Limits,
     pub(crate) stats: &'a stats::Page,
-    pub(crate) spare_accepted: Vec<Wire>,
-    pub(crate) spare_opened: Vec<Wire>,
+    /// Sockets without a connection.
+    pub(crate) spare: Vec<Wire>,
+    /// Bytes of the buffers of all sockets, spare ones too.
+    pub(crate) committed: usize,
     /// Connections with something to do, each once.
     pub(crate) touched: Vec<u32>,
     /// Connections that wait for a neighbour's address.
@@ -97,8 +99,8 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
             unpredictable: Unpredictable::new(key),
             limits: config.limits,
             stats,
-            spare_accepted: Vec::new(),
-            spare_opened: Vec::new(),
+            spare: Vec::new(),
+            committed: 0,
             touched: Vec::new(),
             unresolved: Vec::new(),
             timers: BTreeSet::new(),
@@ -379,21 +381,37 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         true
     }
 
-    /// A socket for a connection to a backend.
-    pub(crate) fn opened_wire(&mut self) -> Wire {
-        let buffer = self.limits.opened_buffer;
-        self.spare_opened.pop().unwrap_or_else(|| Wire::new(buffer))
+    /// A socket with these buffers: a spare one, or a new one if the memory
+    /// for it is there. Connections that are over make room for it.
+    pub(crate) fn wire(&mut self, buffers: Buffers) -> Option<Wire> {
+        if self.table.is_full() && !self.evict() {
+            return None;
+        }
+        loop {
+            let mut spare = self.spare.iter_mut();
+            if let Some(found) = spare.position(|wire| wire.buffers() == buffers) {
+                return Some(self.spare.swap_remove(found));
+            }
+            if self.committed + buffers.bytes() <= self.limits.memory {
+                self.committed += buffers.bytes();
+                return Some(Wire::new(buffers));
+            }
+            // One of the other kind, or of a connection that is over.
+            match self.spare.pop() {
+                Some(mut other) => self.committed -= other.buffers().bytes(),
+                None if self.evict() => {}
+                None => return None,
+            }
+        }
     }
 
     /// Keeps a socket's memory for the next connection.
     pub(crate) fn recycle(&mut self, mut wire: Wire) {
-        let spare = match wire.socket().recv_capacity() {
-            size if size == self.limits.accepted_buffer => &mut self.spare_accepted,
-            _ => &mut self.spare_opened,
-        };
-        if spare.len() < self.limits.spare {
+        if self.spare.len() < self.limits.spare {
             wire.socket().abort();
-            spare.push(wire);
+            self.spare.push(wire);
+        } else {
+            self.committed -= wire.buffers().bytes();
         }
     }
 }

@@ -40,11 +40,16 @@ pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell, Bell, Bell>, Hpet
     if let Err(error) = getrandom::getrandom(&mut entropy) {
         panic!("{error}");
     }
+    let heap = runtime::boot_facts().heap as usize;
     let config = Config {
         hardware: card.hardware(),
         network,
         entropy,
-        limits: Limits::default(),
+        limits: Limits {
+            // The rest is for tables, and for bytes between two owners.
+            memory: heap / 6 * 5,
+            ..Limits::default()
+        },
     };
     // SAFETY: the only reference of this domain to its own page.
     let stats = unsafe { runtime::stats(system::STATS) };

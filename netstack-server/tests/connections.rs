@@ -244,7 +244,7 @@ fn a_stalled_owner_closes_the_window_and_memory_stays_flat() {
         offered += world.peer.send(handle, &bytes[offered..]);
         world.step();
     }
-    let limit = world.gateway.rx_capacity() + Limits::default().accepted_buffer + 64 * 1024;
+    let limit = world.gateway.rx_capacity() + Limits::default().accepted.receive + 64 * 1024;
     assert!(offered <= limit, "{offered}");
     assert_eq!(world.sent().last().unwrap().window, 0);
     let mut received = Vec::new();
@@ -272,7 +272,7 @@ fn a_peer_that_does_not_read_leaves_the_bytes_in_the_ring() {
         take_events(&mut world.gateway);
         world.step();
     }
-    let limit = world.gateway.tx_capacity() + Limits::default().accepted_buffer + 4096;
+    let limit = world.gateway.tx_capacity() + Limits::default().accepted.send + 4096;
     assert!(written <= limit, "{written}");
     let mut received = Vec::new();
     for _ in 0..200_000 {
@@ -475,4 +475,28 @@ fn a_damaged_segment_is_not_taken() {
     assert_eq!(world.gateway.readable(slot), Ok(0));
     world.run(3000);
     assert_eq!(read_all(&mut world.gateway, slot), b"intact");
+}
+
+#[test]
+fn socket_memory_that_is_used_up_refuses_and_recovers() {
+    let limits = Limits::default();
+    let limits = Limits {
+        memory: 3 * limits.accepted.bytes(),
+        ..limits
+    };
+    let mut world = World::with(limits);
+    world.listen(64);
+    for _ in 0..5 {
+        world.peer.connect(PORT);
+        world.run(8);
+    }
+    assert_eq!(world.count(counters::CONNECTIONS), 3);
+    assert!(world.count(counters::TABLE_FULL) > 0);
+    let connection = world.accept().unwrap();
+    let (to, deadline) = (address(PEER_IP, BACKEND_PORT), Instant::NEVER);
+    let connect = Request::Connect { to, deadline };
+    assert_eq!(world.ask(&connect), Err(NetError::Full));
+    world.ask(&Request::Abort { connection }).unwrap();
+    // The memory of one kind serves the other.
+    assert!(matches!(world.ask(&connect), Ok(Answer::Connecting { .. })));
 }
