@@ -1,12 +1,13 @@
 //! Much at once, much in a row, much data.
 
 use std::io::{Read, Write};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::backend::{PAGE, Pattern, UP, sha256};
-use crate::harness::client::Wish;
+use crate::harness::client::{Wish, tcp};
 use crate::harness::site::{Site, port};
 use crate::harness::{alone, own, system};
 
@@ -70,19 +71,29 @@ fn a_thousand_handshakes_in_a_row_all_succeed() {
 
 #[test]
 fn sixty_four_handshakes_at_once_all_succeed() {
-    let site = system();
+    const COUNT: usize = 64;
+    let site = alone();
+    // QEMU's own queue of new connections is one place long, and what does not
+    // fit in it is lost: connections come one by one, ClientHellos together.
+    let address = site.address(port::HTTP);
+    let connect = |_| {
+        thread::sleep(Duration::from_millis(30));
+        tcp(address).unwrap()
+    };
+    let streams: Vec<_> = (0..COUNT).map(connect).collect();
+    let start = Barrier::new(COUNT);
     let served = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..64 {
+        for stream in streams {
             scope.spawn(|| {
-                let wish = Wish::any(&site.material);
-                let mut session = wish.connect(site.address(port::HTTP)).unwrap();
+                start.wait();
+                let mut session = Wish::any(&site.material).over(stream).unwrap();
                 assert!(session.ask("/").unwrap().ends_with(PAGE));
                 served.fetch_add(1, Ordering::Relaxed);
             });
         }
     });
-    assert_eq!(served.into_inner(), 64);
+    assert_eq!(served.into_inner(), COUNT);
 }
 
 #[test]

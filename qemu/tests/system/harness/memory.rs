@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use image::elf::Program;
@@ -20,7 +20,7 @@ pub(crate) const DOMAINS: [&str; 6] = [
     "gateway",
 ];
 /// The root task's program.
-const ROOT: &str = "init";
+pub(crate) const ROOT: &str = "init";
 
 const PAGE: usize = 4096;
 const LARGE_PAGE: usize = 2 << 20;
@@ -49,9 +49,10 @@ pub(crate) struct Memory {
 type Space = BTreeMap<u64, (usize, bool)>;
 
 impl Memory {
-    /// All of a guest's memory, `size` bytes, taken while it stands still.
-    pub(crate) fn of(guest: &Guest, size: u64) -> Result<Self> {
-        let file = guest.log_file().with_file_name("memory");
+    /// All of a guest's memory, `size` bytes, taken while it stands still. Its
+    /// programs are in `folder`.
+    pub(crate) fn of(guest: &Guest, size: u64, folder: &Path) -> Result<Self> {
+        let file = folder.join("memory");
         let mut qmp = guest.qmp()?;
         qmp.pause()?;
         let taken = qmp.dump_physical(size, &file).and_then(|()| {
@@ -69,7 +70,7 @@ impl Memory {
             owners: BTreeMap::new(),
             writers: BTreeMap::new(),
         };
-        for (name, space) in memory.spaces(root)? {
+        for (name, space) in memory.spaces(root, folder)? {
             for (page, writable) in space.into_values() {
                 let page = page / PAGE;
                 memory.owners.entry(page).or_default().insert(name);
@@ -108,7 +109,7 @@ impl Memory {
 
     /// Every address space shares the kernel's part, which is the last entry
     /// of its topmost table; whose it is tells the program in it.
-    fn spaces(&self, current: usize) -> Result<Vec<(&'static str, Space)>> {
+    fn spaces(&self, current: usize, folder: &Path) -> Result<Vec<(&'static str, Space)>> {
         let kernel = self.entry(current, ENTRIES - 1) & !(ACCESSED | DIRTY);
         ensure!(kernel & PRESENT != 0, "no page table at {current:#x}");
         let is_top = |table: &usize| {
@@ -120,7 +121,7 @@ impl Memory {
         spaces.retain(|space| !space.is_empty());
         let mut named = Vec::new();
         for name in DOMAINS.into_iter().chain([ROOT]) {
-            let file = program(name);
+            let file = folder.join(name);
             let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
             let program = Program::parse(&bytes)?;
             let (own, others) = spaces
@@ -201,13 +202,6 @@ impl Memory {
         let bytes = self.bytes.get(at..at + 8);
         bytes.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
     }
-}
-
-/// The program as it was packed.
-fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../target/guest/x86_64-unknown-linux-gnu/guest")
-        .join(name)
 }
 
 /// The topmost page table in use, out of QEMU's list of registers.

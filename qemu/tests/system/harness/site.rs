@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::backend::{Backend, Kind};
 use super::material::Material;
-use super::memory::Memory;
+use super::memory::{DOMAINS, Memory, ROOT};
 
 /// How long the image may take to boot.
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
@@ -112,6 +112,7 @@ impl Prepared {
             features: Vec::new(),
             disc,
         })?;
+        keep_programs(&workspace, &folder)?;
         let boot = match image.disc {
             Some(disc) => Boot::Disc(disc),
             None => Boot::Files {
@@ -162,8 +163,18 @@ impl Site {
         // One dump at a time: they share a file and QEMU's control socket.
         static DUMPING: Mutex<()> = Mutex::new(());
         let _dumping = DUMPING.lock().unwrap_or_else(PoisonError::into_inner);
-        Memory::of(&self.guest, self.memory_bytes).unwrap()
+        Memory::of(&self.guest, self.memory_bytes, &self.folder).unwrap()
     }
+}
+
+/// Copies the programs that were packed: another build may replace them.
+fn keep_programs(workspace: &Path, folder: &Path) -> Result<()> {
+    let built = workspace.join("target/guest/x86_64-unknown-linux-gnu/guest");
+    for name in DOMAINS.into_iter().chain([ROOT]) {
+        let from = built.join(name);
+        fs::copy(&from, folder.join(name)).with_context(|| from.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// The configuration under test.
