@@ -321,3 +321,37 @@ fn a_lost_handshake_segment_comes_again() {
     world.run(3000);
     assert_eq!(world.peer.receive(handle), b"hello");
 }
+
+#[test]
+fn segments_that_wait_for_the_window_are_not_joined() {
+    let mut world = World::new();
+    world.listen(8);
+    let handle = world.peer.connect_with(world::PORT, 256);
+    world.run(8);
+    let connection = world.accept().unwrap();
+    let position = world.hand_over(connection, Owner::Offload(0));
+    let mut ends = vec![position.tx_next];
+    let mut expected = Vec::new();
+    for length in [200, 100, 50, 120] {
+        let (start, bytes) = (ends[ends.len() - 1], pattern(length));
+        world.offload.write(0, &segment(start, &bytes)).unwrap();
+        ends.push(start.wrapping_add(length as u32));
+        expected.extend(bytes);
+    }
+    world.run(10);
+    world.hand_over(connection, Owner::Record(0));
+    world.record.write(0, b"protected").unwrap();
+    expected.extend(b"protected");
+    world.run(10);
+    let mut received = Vec::new();
+    while received.len() < expected.len() {
+        received.extend(world.peer.receive(handle));
+        world.step();
+    }
+    assert_eq!(received, expected);
+    for sent in world.sent() {
+        let last = sent.sequence.wrapping_add(sent.bytes.len() as u32);
+        let crossed = |end: &&u32| (sent.sequence + 1..last).contains(*end);
+        assert_eq!(ends.iter().find(crossed), None, "{sent:?}");
+    }
+}
