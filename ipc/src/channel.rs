@@ -22,6 +22,8 @@
 //! event queue can't overflow, and a doorbell is rung only when the other side
 //! had taken all earlier events: whoever still has events to take is awake.
 
+pub mod local;
+
 use alloc::boxed::Box;
 use alloc::vec;
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
@@ -319,10 +321,19 @@ impl<D: Doorbell> Channel<D> {
     /// # Errors
     /// As [`Channel::readable`].
     pub fn consume(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.rx_ring(slot)?.consume(count)?;
+        self.consume_quietly(slot, count)?;
         self.notify(slot);
         Ok(())
+    }
+
+    /// Gives `count` read bytes back without telling so, to a writer that does
+    /// not wait for room.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn consume_quietly(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.rx_ring(slot)?.consume(count)
     }
 
     /// Copies bytes out and consumes them.
@@ -546,244 +557,5 @@ struct SlotWords<'a> {
     status: &'a AtomicU32,
 }
 
-pub mod local {
-    //! Both sides of a channel in one process, for tests and benchmarks.
-
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-    use core::cell::UnsafeCell;
-
-    use super::{Channel, Doorbell, Layout, region_size};
-
-    #[repr(C, align(64))]
-    struct Line(UnsafeCell<[u8; 64]>);
-
-    struct Region(Vec<Line>);
-
-    // SAFETY: the memory is only accessed through two `Channel`s, which use
-    // atomics for the words that both touch.
-    unsafe impl Sync for Region {}
-    // SAFETY: as above; the memory itself belongs to no thread.
-    unsafe impl Send for Region {}
-
-    impl Region {
-        fn new(size: usize) -> Self {
-            let lines = size.div_ceil(64);
-            Self((0..lines).map(|_| Line(UnsafeCell::new([0; 64]))).collect())
-        }
-
-        fn start(&self) -> *mut u8 {
-            self.0
-                .first()
-                .map_or(core::ptr::null_mut(), |l| l.0.get().cast())
-        }
-    }
-
-    /// Keeps the memory alive as long as one side lives, and wakes by `D`.
-    pub struct LocalDoorbell<D> {
-        inner: D,
-        _memory: (Arc<Region>, Arc<Region>),
-    }
-
-    impl<D: Doorbell> Doorbell for LocalDoorbell<D> {
-        fn ring(&self) {
-            self.inner.ring();
-        }
-    }
-
-    /// One side of a channel inside one process.
-    pub type LocalChannel<D> = Channel<LocalDoorbell<D>>;
-
-    /// A channel of `slots` slots; `a_ring` and `b_ring` are the bytes of each
-    /// ring out of the first and out of the second side; `wake_b` is rung by
-    /// the first side, `wake_a` by the second.
-    pub fn pair<A: Doorbell, B: Doorbell>(
-        slots: u16,
-        a_ring: u32,
-        b_ring: u32,
-        wake_b: A,
-        wake_a: B,
-    ) -> (LocalChannel<A>, LocalChannel<B>) {
-        let a = Arc::new(Region::new(region_size(slots, a_ring)));
-        let b = Arc::new(Region::new(region_size(slots, b_ring)));
-        let side_a = Layout {
-            mine: a.start(),
-            theirs: b.start(),
-            slots,
-            tx_ring: a_ring,
-            rx_ring: b_ring,
-        };
-        let side_b = Layout {
-            mine: b.start(),
-            theirs: a.start(),
-            slots,
-            tx_ring: b_ring,
-            rx_ring: a_ring,
-        };
-        let bell_a = LocalDoorbell {
-            inner: wake_b,
-            _memory: (a.clone(), b.clone()),
-        };
-        let bell_b = LocalDoorbell {
-            inner: wake_a,
-            _memory: (a, b),
-        };
-        // SAFETY: the regions are zeroed, aligned to 64, of the size that the
-        // layout asks for, mirrored, and kept alive by the doorbells.
-        let side_a = unsafe { Channel::new(side_a, bell_a) };
-        // SAFETY: as above.
-        let side_b = unsafe { Channel::new(side_b, bell_b) };
-        (side_a, side_b)
-    }
-
-    /// A doorbell that wakes nobody: the test polls.
-    #[derive(Clone, Copy, Debug, Default)]
-    pub struct Silent;
-
-    impl Doorbell for Silent {
-        fn ring(&self) {}
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::rc::Rc;
-
-    use super::local::{LocalChannel, Silent, pair};
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Count(Rc<Cell<u32>>);
-
-    impl Doorbell for Count {
-        fn ring(&self) {
-            self.0.set(self.0.get() + 1);
-        }
-    }
-
-    fn silent_pair(slots: u16) -> (LocalChannel<Silent>, LocalChannel<Silent>) {
-        pair(slots, 64, 32, Silent, Silent)
-    }
-
-    #[test]
-    fn bytes_cross_both_ways_and_slots_are_apart() {
-        let (mut a, mut b) = silent_pair(3);
-        a.open(1);
-        b.follow(1);
-        assert_eq!(a.write(1, b"to b"), Ok(4));
-        assert_eq!(b.write(1, b"to a"), Ok(4));
-        let mut out = [0; 8];
-        assert_eq!(b.readable(0), Ok(0));
-        assert_eq!(b.read(1, &mut out), Ok(4));
-        assert_eq!(&out[..4], b"to b");
-        assert_eq!(a.read(1, &mut out), Ok(4));
-        assert_eq!(&out[..4], b"to a");
-    }
-
-    #[test]
-    fn a_slot_opened_anew_is_empty_and_has_no_old_flags() {
-        let (mut a, mut b) = silent_pair(1);
-        a.open(0);
-        b.follow(0);
-        a.write(0, b"old").unwrap();
-        b.write(0, b"old").unwrap();
-        b.set_status(0, Status::END);
-        assert!(a.peer_status(0).has(Status::END));
-        a.close(0);
-        b.close(0);
-        a.open(0);
-        assert!(!a.peer_status(0).has(Status::END));
-        assert_eq!(a.readable(0), Ok(0));
-        b.follow(0);
-        assert_eq!(b.readable(0), Ok(0));
-        assert_eq!(b.write(0, b"new"), Ok(3));
-        let mut out = [0; 8];
-        assert_eq!(a.read(0, &mut out), Ok(3));
-        assert_eq!(&out[..3], b"new");
-    }
-
-    #[test]
-    fn bytes_written_before_the_other_side_follows_are_kept() {
-        let (mut a, mut b) = silent_pair(1);
-        a.open(0);
-        a.write(0, b"early").unwrap();
-        b.follow(0);
-        assert_eq!(b.readable(0), Ok(5));
-    }
-
-    #[test]
-    fn a_slot_has_one_event_outstanding_at_most() {
-        let (mut a, mut b) = silent_pair(2);
-        a.open(0);
-        for _ in 0..10 {
-            a.write(0, b"x").unwrap();
-        }
-        a.write(1, b"y").unwrap();
-        assert_eq!(b.next_event(), Some(Event::Slot(0)));
-        a.write(0, b"x").unwrap();
-        assert_eq!(b.next_event(), Some(Event::Slot(1)));
-        assert_eq!(b.next_event(), Some(Event::Slot(0)));
-        assert_eq!(b.next_event(), None);
-        a.notify_control();
-        a.notify_control();
-        assert_eq!(b.next_event(), Some(Event::Control));
-        assert_eq!(b.next_event(), None);
-    }
-
-    #[test]
-    fn the_doorbell_rings_only_for_a_side_that_had_taken_all() {
-        let bell = Count::default();
-        let (mut a, mut b) = pair(4, 64, 64, bell.clone(), Silent);
-        a.notify(0);
-        a.flush();
-        assert_eq!(bell.0.get(), 1);
-        a.notify(1);
-        a.flush();
-        assert_eq!(bell.0.get(), 1, "b has not taken slot 0 yet: it is awake");
-        while b.next_event().is_some() {}
-        a.notify(1);
-        a.notify(2);
-        a.flush();
-        a.flush();
-        assert_eq!(bell.0.get(), 2);
-    }
-
-    #[test]
-    fn events_never_get_lost_over_many_rounds() {
-        let (mut a, mut b) = silent_pair(5);
-        for round in 0..10_000u32 {
-            let slot = (round * 7 % 5) as u16;
-            a.notify(slot);
-            a.notify((slot + 1) % 5);
-            let mut seen = [false; 5];
-            while let Some(Event::Slot(slot)) = b.next_event() {
-                seen[usize::from(slot)] = true;
-            }
-            assert!(seen[usize::from(slot)] && seen[usize::from((slot + 1) % 5)]);
-        }
-    }
-
-    #[test]
-    fn a_slot_that_does_not_exist_is_refused() {
-        let (mut a, _b) = silent_pair(2);
-        assert_eq!(a.write(2, b"x"), Err(Misbehaved));
-        assert_eq!(a.readable(u16::MAX), Err(Misbehaved));
-        a.open(2);
-        a.notify(2);
-        a.set_status(2, Status::END);
-    }
-
-    #[test]
-    fn unread_bytes_can_be_taken_back() {
-        let (mut a, mut b) = silent_pair(1);
-        a.open(0);
-        b.follow(0);
-        a.write(0, b"finished|application").unwrap();
-        let mut out = [0; 9];
-        b.read(0, &mut out).unwrap();
-        let mut rest = [0; 64];
-        assert_eq!(a.take_back(0, 0, &mut rest), Ok(11));
-        assert_eq!(&rest[..11], b"application");
-    }
-}
+mod tests;

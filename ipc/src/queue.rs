@@ -106,13 +106,23 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
             return Err(Misbehaved);
         }
         let message = decode(body);
-        self.channel.consume(0, PREFIX + length)?;
+        // The sender is woken only when it may have found no room: a directive
+        // that is taken is no reason for the shim to run (R4).
+        let unread = self.channel.readable(0)?;
+        let room = self.channel.rx_capacity().saturating_sub(unread);
+        if room < PREFIX + MAX_QUEUED {
+            self.channel.consume(0, PREFIX + length)?;
+        } else {
+            self.channel.consume_quietly(0, PREFIX + length)?;
+        }
         Ok(Some(message))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
     use crate::channel::local::{Silent, pair};
 
@@ -147,6 +157,26 @@ mod tests {
             received += 1;
         }
         assert_eq!(received as usize, sent);
+    }
+
+    #[test]
+    fn taking_a_message_wakes_the_sender_only_when_it_may_wait_for_room() {
+        struct Count<'a>(&'a Cell<u32>);
+        impl Doorbell for Count<'_> {
+            fn ring(&self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        for (ring, woken) in [(64, 1), (64 * 1024, 0)] {
+            let rung = Cell::new(0);
+            let (a, b) = pair(1, ring, ring, Silent, Count(&rung));
+            let mut a: Queue<u32, u16, _> = Queue::new(a);
+            let mut b: Queue<u16, u32, _> = Queue::new(b);
+            a.send(&7).unwrap();
+            assert_eq!(b.receive(), Some(Ok(7)));
+            b.flush();
+            assert_eq!(rung.get(), woken, "a ring of {ring} bytes");
+        }
     }
 
     #[test]

@@ -1,0 +1,139 @@
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::local::{LocalChannel, Silent, pair};
+use super::*;
+
+#[derive(Clone, Default)]
+struct Count(Rc<Cell<u32>>);
+
+impl Doorbell for Count {
+    fn ring(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+fn silent_pair(slots: u16) -> (LocalChannel<Silent>, LocalChannel<Silent>) {
+    pair(slots, 64, 32, Silent, Silent)
+}
+
+#[test]
+fn bytes_cross_both_ways_and_slots_are_apart() {
+    let (mut a, mut b) = silent_pair(3);
+    a.open(1);
+    b.follow(1);
+    assert_eq!(a.write(1, b"to b"), Ok(4));
+    assert_eq!(b.write(1, b"to a"), Ok(4));
+    let mut out = [0; 8];
+    assert_eq!(b.readable(0), Ok(0));
+    assert_eq!(b.read(1, &mut out), Ok(4));
+    assert_eq!(&out[..4], b"to b");
+    assert_eq!(a.read(1, &mut out), Ok(4));
+    assert_eq!(&out[..4], b"to a");
+}
+
+#[test]
+fn a_slot_opened_anew_is_empty_and_has_no_old_flags() {
+    let (mut a, mut b) = silent_pair(1);
+    a.open(0);
+    b.follow(0);
+    a.write(0, b"old").unwrap();
+    b.write(0, b"old").unwrap();
+    b.set_status(0, Status::END);
+    assert!(a.peer_status(0).has(Status::END));
+    a.close(0);
+    b.close(0);
+    a.open(0);
+    assert!(!a.peer_status(0).has(Status::END));
+    assert_eq!(a.readable(0), Ok(0));
+    b.follow(0);
+    assert_eq!(b.readable(0), Ok(0));
+    assert_eq!(b.write(0, b"new"), Ok(3));
+    let mut out = [0; 8];
+    assert_eq!(a.read(0, &mut out), Ok(3));
+    assert_eq!(&out[..3], b"new");
+}
+
+#[test]
+fn bytes_written_before_the_other_side_follows_are_kept() {
+    let (mut a, mut b) = silent_pair(1);
+    a.open(0);
+    a.write(0, b"early").unwrap();
+    b.follow(0);
+    assert_eq!(b.readable(0), Ok(5));
+}
+
+#[test]
+fn a_slot_has_one_event_outstanding_at_most() {
+    let (mut a, mut b) = silent_pair(2);
+    a.open(0);
+    for _ in 0..10 {
+        a.write(0, b"x").unwrap();
+    }
+    a.write(1, b"y").unwrap();
+    assert_eq!(b.next_event(), Some(Event::Slot(0)));
+    a.write(0, b"x").unwrap();
+    assert_eq!(b.next_event(), Some(Event::Slot(1)));
+    assert_eq!(b.next_event(), Some(Event::Slot(0)));
+    assert_eq!(b.next_event(), None);
+    a.notify_control();
+    a.notify_control();
+    assert_eq!(b.next_event(), Some(Event::Control));
+    assert_eq!(b.next_event(), None);
+}
+
+#[test]
+fn the_doorbell_rings_only_for_a_side_that_had_taken_all() {
+    let bell = Count::default();
+    let (mut a, mut b) = pair(4, 64, 64, bell.clone(), Silent);
+    a.notify(0);
+    a.flush();
+    assert_eq!(bell.0.get(), 1);
+    a.notify(1);
+    a.flush();
+    assert_eq!(bell.0.get(), 1, "b has not taken slot 0 yet: it is awake");
+    while b.next_event().is_some() {}
+    a.notify(1);
+    a.notify(2);
+    a.flush();
+    a.flush();
+    assert_eq!(bell.0.get(), 2);
+}
+
+#[test]
+fn events_never_get_lost_over_many_rounds() {
+    let (mut a, mut b) = silent_pair(5);
+    for round in 0..10_000u32 {
+        let slot = (round * 7 % 5) as u16;
+        a.notify(slot);
+        a.notify((slot + 1) % 5);
+        let mut seen = [false; 5];
+        while let Some(Event::Slot(slot)) = b.next_event() {
+            seen[usize::from(slot)] = true;
+        }
+        assert!(seen[usize::from(slot)] && seen[usize::from((slot + 1) % 5)]);
+    }
+}
+
+#[test]
+fn a_slot_that_does_not_exist_is_refused() {
+    let (mut a, _b) = silent_pair(2);
+    assert_eq!(a.write(2, b"x"), Err(Misbehaved));
+    assert_eq!(a.readable(u16::MAX), Err(Misbehaved));
+    a.open(2);
+    a.notify(2);
+    a.set_status(2, Status::END);
+}
+
+#[test]
+fn unread_bytes_can_be_taken_back() {
+    let (mut a, mut b) = silent_pair(1);
+    a.open(0);
+    b.follow(0);
+    a.write(0, b"finished|application").unwrap();
+    let mut out = [0; 9];
+    b.read(0, &mut out).unwrap();
+    let mut rest = [0; 64];
+    assert_eq!(a.take_back(0, 0, &mut rest), Ok(11));
+    assert_eq!(&rest[..11], b"application");
+}
