@@ -85,7 +85,7 @@ fn wait_until_gone(site: &crate::harness::site::Site, keys: &[Vec<u8>; 2]) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let memory = site.memory();
-        let found = keys.iter().flat_map(|key| memory.owners_of(&key[..SAMPLE]));
+        let found = keys.iter().flat_map(|key| memory.places_of(&key[..SAMPLE]));
         let found: Vec<_> = found.collect();
         if found.is_empty() {
             return;

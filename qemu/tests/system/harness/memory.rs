@@ -40,6 +40,8 @@ pub(crate) struct Memory {
     bytes: Vec<u8>,
     /// Who has mapped each page, by its number.
     owners: BTreeMap<usize, BTreeSet<&'static str>>,
+    /// Where each page is for one of them.
+    addresses: BTreeMap<usize, u64>,
     /// Who may write to it.
     writers: BTreeMap<usize, BTreeSet<&'static str>>,
 }
@@ -68,11 +70,13 @@ impl Memory {
         let mut memory = Self {
             bytes,
             owners: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             writers: BTreeMap::new(),
         };
         for (name, space) in memory.spaces(root, folder)? {
-            for (page, writable) in space.into_values() {
+            for (address, (page, writable)) in space {
                 let page = page / PAGE;
+                memory.addresses.insert(page, address);
                 memory.owners.entry(page).or_default().insert(name);
                 if writable {
                     memory.writers.entry(page).or_default().insert(name);
@@ -104,6 +108,20 @@ impl Memory {
         found
             .filter(|(_, bytes)| *bytes == pattern)
             .map(|(at, _)| self.owners.get(&(at / PAGE)).cloned().unwrap_or_default())
+            .collect()
+    }
+
+    /// Where `pattern` is, for a person: owners and an address of theirs.
+    pub(crate) fn places_of(&self, pattern: &[u8]) -> Vec<String> {
+        let found = self.bytes.windows(pattern.len()).enumerate();
+        found
+            .filter(|(_, bytes)| *bytes == pattern)
+            .map(|(at, _)| {
+                let owners = self.owners.get(&(at / PAGE));
+                let address = self.addresses.get(&(at / PAGE)).copied();
+                let address = address.unwrap_or_default() + (at % PAGE) as u64;
+                format!("{:?} at {address:#x}", owners.unwrap_or(&BTreeSet::new()))
+            })
             .collect()
     }
 
