@@ -57,6 +57,8 @@ impl<'a> Server<'a> {
 
     /// Answers one call: `request` and `reply` are messages of
     /// [`ipc::keystore`]; returns the reply's length.
+    // Its frames are below the caller's, where they can be scrubbed.
+    #[inline(never)]
     pub fn serve(&mut self, badge: u64, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
         self.stats.add(stats::keystore::CALLS, 1);
         dispatch::<Keystore>(request, reply, |request| {

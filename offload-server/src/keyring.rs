@@ -143,7 +143,9 @@ impl ResolvesServerCert for Resolver {
         let ring = match self.keyrings.len() {
             1 => usable().next(),
             _ => named().or_else(|| usable().next()),
-        }?;
+        }
+        // Without a common signature scheme rustls has the right alert to give.
+        .or_else(|| self.keyrings.first())?;
         *self.chosen.lock() = Some(Choice {
             keyring: ring.label.clone(),
             server_name: hello

@@ -99,6 +99,8 @@ where
 
     /// Does all there is to do, then returns; call it at each wake-up. True if
     /// a secret may have been on the stack.
+    // Its frames are below the caller's, where they can be scrubbed.
+    #[inline(never)]
     pub fn run(&mut self) -> bool {
         self.stats.add(stats::offload::WAKEUPS, 1);
         let mut touched_secrets = false;

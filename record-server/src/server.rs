@@ -95,6 +95,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     }
 
     /// Does all there is to do, then returns; call it at each wake-up.
+    // Its frames are below the caller's, where they can be scrubbed.
+    #[inline(never)]
     pub fn run(&mut self) {
         self.stats.add(stats::record::WAKEUPS, 1);
         while let Some(event) = self.net.next_event() {
@@ -112,6 +114,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     /// Answers one call: `request` and `reply` are messages of
     /// [`ipc::record`]; returns the reply's length.
+    // Its frames are below the caller's, where they can be scrubbed.
+    #[inline(never)]
     pub fn serve(&mut self, badge: u64, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
         let badge = Badge::from_word(badge);
         let length = dispatch::<Record>(request, reply, |request| self.answer(badge, request));
