@@ -57,7 +57,9 @@ fn data_arrives_unchanged_in_records_of_every_size() {
 
 #[test]
 fn a_thousand_handshakes_in_a_row_all_succeed() {
-    let site = system();
+    // In a machine of its own: a thousand lines in the shared log would make
+    // ports of this machine come twice there.
+    let site = own("thousand");
     for number in 0..1000 {
         let wish = match number % 2 {
             0 => Wish::tls13(&site.material),

@@ -61,24 +61,25 @@ fn r04_the_shim_does_not_run_between_start_and_completion() {
 #[test]
 fn r09_a_handshake_completes_once_whether_it_succeeds_or_fails() {
     let site = system();
+    let start = site.guest.log().end();
     let mut session = Wish::any(&site.material)
         .connect(site.address(port::ECHO))
         .unwrap();
     session.echo(b"x").unwrap();
     let good = session.port();
-    assert!(site.handshake(good).done);
+    assert!(site.handshake_since(start, good).done);
     let stream = crate::harness::client::tcp(site.address(port::ECHO)).unwrap();
     let bad = stream.local_addr().unwrap().port();
     drop(stream);
-    assert!(!site.handshake(bad).done);
+    assert!(!site.handshake_since(start, bad).done);
     // A second completion would follow within the time of another handshake.
     let mut another = Wish::any(&site.material)
         .connect(site.address(port::ECHO))
         .unwrap();
     another.echo(b"x").unwrap();
-    site.handshake(another.port());
-    assert_eq!(site.handshake_count(good), 1);
-    assert_eq!(site.handshake_count(bad), 1);
+    site.handshake_since(start, another.port());
+    assert_eq!(site.handshakes_since(start, good).len(), 1);
+    assert_eq!(site.handshakes_since(start, bad).len(), 1);
 }
 
 #[test]

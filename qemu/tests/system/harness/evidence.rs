@@ -76,8 +76,19 @@ impl Site {
     /// waits for it.
     #[track_caller]
     pub(crate) fn handshake(&self, peer: u16) -> Handshake {
+        let first = self.handshake_since(qemu::log::Cursor::default(), peer);
+        // This machine uses a port again after a while: the last line is that
+        // of the connection that is there now.
+        self.handshakes_since(qemu::log::Cursor::default(), peer)
+            .pop()
+            .unwrap_or(first)
+    }
+
+    /// The first handshake behind `start` with the client at port `peer`;
+    /// waits for it.
+    #[track_caller]
+    pub(crate) fn handshake_since(&self, start: qemu::log::Cursor, peer: u16) -> Handshake {
         let of_peer = |line: &str| Handshake::parse(line).is_some_and(|h| h.is_of(peer));
-        let start = qemu::log::Cursor::default();
         let Some(line) = self.guest.log().find(start, PATIENCE, of_peer) else {
             panic!(
                 "no handshake line for peer port {peer}\n{}",
@@ -87,11 +98,14 @@ impl Site {
         Handshake::parse(&line).unwrap()
     }
 
-    /// How many handshakes with the client at port `peer` the log has so far.
-    pub(crate) fn handshake_count(&self, peer: u16) -> usize {
-        let lines = self.guest.log().since(qemu::log::Cursor::default());
+    /// The handshakes that the log has behind `start` with the client at port
+    /// `peer`.
+    pub(crate) fn handshakes_since(&self, start: qemu::log::Cursor, peer: u16) -> Vec<Handshake> {
+        let lines = self.guest.log().since(start);
         let handshakes = lines.iter().filter_map(|line| Handshake::parse(line));
-        handshakes.filter(|handshake| handshake.is_of(peer)).count()
+        handshakes
+            .filter(|handshake| handshake.is_of(peer))
+            .collect()
     }
 
     /// All counters, as `/metrics` shows them, without the `handoff_` prefix.
