@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 
 use gateway::{Ports, Server, View};
 use ipc::channel::Channel;
+use ipc::stats::gateway::HEAP;
 use ipc::transport::{Client, decode};
 use sel4::runtime::{self, Bell, Caller, SystemClock};
 
@@ -24,11 +25,13 @@ fn main() -> ! {
     // SAFETY: the capabilities and the memory of these constants are used
     // nowhere else in this domain.
     let ports = unsafe { ports() };
+    let stats = ports.stats;
     let mut server = Server::new(ports, config, SystemClock);
     sel4::log!("ready");
     let mut signals = 0;
     loop {
         server.run(signals & system::FROM_KERNEL_SHIM != 0);
+        stats.set(HEAP, runtime::heap_used() as u64);
         signals = runtime::wait_signals();
     }
 }

@@ -2,6 +2,7 @@
 //! machine without an operating system, and checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +38,8 @@ const CFLAGS: &str = "-fno-stack-protector -ffreestanding -U_FORTIFY_SOURCE -DND
 pub const ROOT: &str = "init";
 
 /// Environment and arguments of cargo for guest programs: for a build, and for
-/// a check with clippy.
-pub fn cargo(workspace: &Path, prefix: &Path, subcommand: &str) -> Step {
+/// a check with clippy. `system` is the system description.
+pub fn cargo(workspace: &Path, prefix: &Path, system: &Path, subcommand: &str) -> Step {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let flags = RUSTFLAGS.join("\u{1f}");
     // The build's place must not reach the bytes.
@@ -53,8 +54,9 @@ pub fn cargo(workspace: &Path, prefix: &Path, subcommand: &str) -> Step {
         .env("CARGO_ENCODED_RUSTFLAGS", format!("{flags}\u{1f}{remap}"))
         .env("CFLAGS_x86_64_unknown_linux_gnu", CFLAGS)
         .env("SEL4_PREFIX", prefix)
+        .env(SYSTEM_VARIABLE, system)
         .args([subcommand, "--target", TARGET, "--target-dir"])
-        .arg(target_folder(workspace))
+        .arg(target_folder(workspace, system))
 }
 
 /// Where cargo keeps the sources of packages.
@@ -63,8 +65,15 @@ fn cargo_home() -> Option<PathBuf> {
     given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))
 }
 
-fn target_folder(workspace: &Path) -> PathBuf {
-    workspace.join("target/guest")
+/// One for each description: its constants are in every program, so that one
+/// folder for all would build all of them anew at each change from one
+/// description to another.
+fn target_folder(workspace: &Path, system: &Path) -> PathBuf {
+    let beside = system.parent().and_then(Path::file_name);
+    match beside.and_then(OsStr::to_str) {
+        None | Some("image") => workspace.join("target/guest"),
+        Some(other) => workspace.join(format!("target/guest-{other}")),
+    }
 }
 
 /// What to build.
@@ -96,15 +105,15 @@ pub fn build(request: &Request<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
         .collect();
     let mut features: Vec<String> = packages.iter().map(|p| format!("{p}/guest")).collect();
     features.extend_from_slice(request.features);
-    let mut step = cargo(request.workspace, request.prefix, "build")
-        .env(SYSTEM_VARIABLE, request.system)
+    let mut step = cargo(request.workspace, request.prefix, request.system, "build")
         .args(["--profile", "guest", "--features"])
         .arg(features.join(","));
     for package in &packages {
         step = step.args(["--package", package, "--bin", package]);
     }
     step.show().context("building the guest programs")?;
-    let folder = target_folder(request.workspace).join(TARGET).join("guest");
+    let folder = target_folder(request.workspace, request.system);
+    let folder = folder.join(TARGET).join("guest");
     let mut programs = BTreeMap::new();
     for package in packages {
         let path = folder.join(package);

@@ -88,6 +88,8 @@ counters! {
         DENIED = 9 "netstack_denied_total";
         /// Connections refused because a table was full.
         TABLE_FULL = 10 "netstack_table_full_total";
+        /// Bytes in use on the heap.
+        HEAP = 15 "netstack_heap_bytes";
     }
     /// The offload component's counters.
     offload {
@@ -103,6 +105,8 @@ counters! {
         IN_PROGRESS = 4 "offload_handshakes_in_progress";
         /// Post-handshake messages handled.
         POST_HANDSHAKE = 5 "offload_post_handshake_total";
+        /// Bytes in use on the heap.
+        HEAP = 15 "offload_heap_bytes";
     }
     /// The key store's counters.
     keystore {
@@ -112,6 +116,8 @@ counters! {
         SIGNED = 1 "keystore_signatures_total";
         /// Requests refused.
         REFUSED = 2 "keystore_refused_total";
+        /// Bytes in use on the heap.
+        HEAP = 15 "keystore_heap_bytes";
     }
     /// The record layer's counters.
     record {
@@ -133,6 +139,8 @@ counters! {
         ALERTS = 7 "record_fatal_alerts_total";
         /// Keys changed after the handshake.
         REKEYS = 8 "record_rekeys_total";
+        /// Bytes in use on the heap.
+        HEAP = 15 "record_heap_bytes";
     }
     /// The kernel shim's counters.
     shim {
@@ -148,6 +156,8 @@ counters! {
         IN_PROGRESS = 4 "shim_handshakes_in_progress";
         /// Sessions established.
         SESSIONS = 5 "shim_sessions";
+        /// Bytes in use on the heap.
+        HEAP = 15 "shim_heap_bytes";
     }
     /// The gateway's counters.
     gateway {
@@ -163,5 +173,7 @@ counters! {
         FAILED = 4 "gateway_handshakes_failed_total";
         /// Backends that could not be reached.
         BACKEND_FAILED = 5 "gateway_backend_failed_total";
+        /// Bytes in use on the heap.
+        HEAP = 15 "gateway_heap_bytes";
     }
 }

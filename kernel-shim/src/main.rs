@@ -4,6 +4,7 @@
 
 use ipc::channel::Channel;
 use ipc::queue::Queue;
+use ipc::stats::shim::HEAP;
 use ipc::transport::{Client, MAX_MESSAGE};
 use kernel_shim::{Ports, Rights, Server};
 use sel4::runtime::{self, Bell, Caller, Service, SystemClock, Wake};
@@ -22,6 +23,7 @@ fn main() -> ! {
     // SAFETY: the capabilities and the memory of these constants are used
     // nowhere else in this domain.
     let ports = unsafe { ports() };
+    let stats = ports.stats;
     // SAFETY: this domain serves; the only `Service`.
     let service = unsafe { Service::new() };
     let mut server = Server::new(ports, rights, SystemClock);
@@ -29,6 +31,7 @@ fn main() -> ! {
     let mut reply = [0; MAX_MESSAGE];
     let mut wake = service.wait(&mut request);
     loop {
+        stats.set(HEAP, runtime::heap_used() as u64);
         wake = match wake {
             Wake::Signal(_) => {
                 server.run();

@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 
+use ipc::stats::keystore::HEAP;
 use ipc::transport::MAX_MESSAGE;
 use keystore_server::Server;
 use sel4::runtime::{self, Service, Wake};
@@ -28,6 +29,7 @@ fn main() -> ! {
     let mut reply = [0; MAX_MESSAGE];
     let mut wake = service.wait(&mut request);
     loop {
+        stats.set(HEAP, runtime::heap_used() as u64);
         wake = match wake {
             Wake::Signal(_) => service.wait(&mut request),
             Wake::Call { badge, length } => {

@@ -23,6 +23,8 @@ extern crate alloc;
 
 pub mod config;
 
+#[cfg(feature = "loopback")]
+pub mod loopback;
 #[cfg(feature = "nic")]
 pub mod nic;
 

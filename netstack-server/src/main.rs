@@ -3,9 +3,10 @@
 #![no_main]
 
 use ipc::clock::Clock;
+use ipc::stats::netstack::HEAP;
 use ipc::transport::MAX_MESSAGE;
 use sel4::cap::IrqHandler;
-use sel4::runtime::{Service, SystemClock, Wake};
+use sel4::runtime::{self, Service, SystemClock, Wake};
 
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
@@ -22,7 +23,7 @@ fn main() -> ! {
     // SAFETY: as above.
     let timer_irq = unsafe { IrqHandler::from_bits(system::IRQ_TIMER) };
     // SAFETY: called once.
-    let (mut stack, mut timer) = unsafe { start::start() };
+    let (mut stack, mut timer, stats) = unsafe { start::start() };
     let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
     let mut wake = Wake::Signal(0);
     loop {
@@ -44,7 +45,11 @@ fn main() -> ! {
                 answer = Some(reply.get(..length).unwrap_or_default());
             }
         }
-        let next = stack.poll(SystemClock.now());
+        let mut next = stack.poll(SystemClock.now());
+        while stack.card().has_more() {
+            next = stack.poll(SystemClock.now());
+        }
+        stats.set(HEAP, runtime::heap_used() as u64);
         let is_due = next.is_some_and(|at| !timer.arm(at, SystemClock.now()));
         wake = match (answer, is_due) {
             (Some(answer), false) => service.reply_and_wait(answer, &mut request),

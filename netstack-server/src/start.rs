@@ -3,14 +3,20 @@
 use ipc::channel::Channel;
 use ipc::clock::Clock;
 use ipc::provision::Network;
+use ipc::stats::Page;
 use ipc::transport::decode;
-use netstack_server::nic::{Card, Hpet};
+use netstack_server::nic::Hpet;
 use netstack_server::{Channels, Config, Limits, NetStack};
 use sel4::runtime::{self, Bell, SystemClock};
 
 use crate::system;
 
-/// The network stack over the card, and the timer.
+#[cfg(feature = "loopback")]
+pub(crate) use netstack_server::loopback::Loopback as Card;
+#[cfg(not(feature = "loopback"))]
+pub(crate) use netstack_server::nic::Card;
+
+/// The network stack over the card, the timer, and the counters.
 ///
 /// # Panics
 /// At start-up: without a card, a timer, addresses or randomness there is no
@@ -18,11 +24,18 @@ use crate::system;
 ///
 /// # Safety
 /// Called once.
-pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell, Bell, Bell>, Hpet) {
+pub(crate) unsafe fn start() -> (
+    NetStack<'static, Card, Bell, Bell, Bell>,
+    Hpet,
+    &'static Page,
+) {
     // SAFETY: the constant of this domain.
     let Some(device) = (unsafe { runtime::device_snapshot(system::DEVICE_SNAPSHOT) }) else {
         panic!("no network card");
     };
+    #[cfg(feature = "loopback")]
+    let card = Card::default();
+    #[cfg(not(feature = "loopback"))]
     // SAFETY: the root task has mapped what the snapshot names for this domain
     // alone, and the caller calls once.
     let card = match unsafe { Card::new(device) } {
@@ -57,7 +70,7 @@ pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell, Bell, Bell>, Hpet
     let channels = unsafe { channels() };
     sel4::log!("card {:02x?}", config.hardware);
     let stack = NetStack::new(config, card, channels, stats, SystemClock.now());
-    (stack, timer)
+    (stack, timer, stats)
 }
 
 /// # Safety

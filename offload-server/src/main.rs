@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 
 use ipc::channel::Channel;
 use ipc::queue::Queue;
+use ipc::stats::offload::HEAP;
 use ipc::transport::Client;
 use offload_server::{Ports, Server};
 use sel4::runtime::{self, Bell, Caller, SystemClock};
@@ -25,6 +26,7 @@ fn main() -> ! {
     // SAFETY: the capabilities and the memory of these constants are used
     // nowhere else in this domain.
     let ports = unsafe { ports() };
+    let stats = ports.stats;
     let mut server = match Server::new(ports, SystemClock) {
         Ok(server) => server,
         Err(error) => panic!("key store: {error:?}"),
@@ -35,6 +37,7 @@ fn main() -> ! {
             runtime::scrub_stack(STACK_USED);
             runtime::scrub_registers();
         }
+        stats.set(HEAP, runtime::heap_used() as u64);
         runtime::wait_signals();
     }
 }

@@ -4,6 +4,7 @@
 
 use ipc::channel::Channel;
 use ipc::queue::Queue;
+use ipc::stats::record::HEAP;
 use ipc::transport::MAX_MESSAGE;
 use record_server::{Limits, Ports, Server};
 use sel4::runtime::{self, Bell, Service, Wake};
@@ -48,6 +49,7 @@ fn main() -> ! {
         wake = match wake {
             Wake::Signal(_) => {
                 server.run();
+                stats.set(HEAP, runtime::heap_used() as u64);
                 service.wait(&mut request)
             }
             Wake::Call { badge, length } => {
@@ -55,6 +57,7 @@ fn main() -> ! {
                 let length = server.serve(badge, asked, &mut reply);
                 // Keys came in by the request or went by its effect.
                 asked.fill(0);
+                stats.set(HEAP, runtime::heap_used() as u64);
                 runtime::scrub_stack(STACK_USED);
                 runtime::scrub_registers();
                 service.reply_and_wait(reply.get(..length).unwrap_or_default(), &mut request)

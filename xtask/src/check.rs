@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use image::command::Step;
-use image::generate::SYSTEM_VARIABLE;
 use image::guest;
 use image::kernel::{self, Configuration};
 use image::{description, layout};
 
+use crate::bench;
 use crate::screen::Screen;
 use crate::setup::{self, Need};
 use crate::test::cargo;
@@ -21,7 +21,8 @@ const DENY_VERSION: &str = "0.20.2";
 const SEL4: &str = "sel4";
 
 /// Folders that are looked through for unsafe code; the others forbid it.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 11] = [
+    "bench",
     "gateway",
     "image/init/src",
     "image/src",
@@ -56,6 +57,9 @@ pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
     screen.step("lints of guest programs");
     let step = guest_step(workspace, &prefix, "clippy", &system, &packages);
     step.args(["--bins", "--", "-D", "warnings"]).show()?;
+    let measuring = bench::system(workspace)?;
+    let step = guest_step(workspace, &prefix, "clippy", &measuring, &["bench".into()]);
+    step.args(["--bins", "--", "-D", "warnings"]).show()?;
     screen.step("documentation");
     cargo(workspace)
         .env("RUSTDOCFLAGS", "-D warnings")
@@ -85,7 +89,7 @@ fn guest_step(
     system: &Path,
     packages: &[String],
 ) -> Step {
-    let mut step = guest::cargo(workspace, prefix, subcommand).env(SYSTEM_VARIABLE, system);
+    let mut step = guest::cargo(workspace, prefix, system, subcommand);
     for package in packages {
         step = step.args(["--package", package]);
     }

@@ -4,6 +4,7 @@
 //! Progress goes to standard error, results to standard output.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod check;
 mod run;
@@ -39,6 +40,8 @@ enum Task {
     Run(run::Arguments),
     /// Run all tests, on this machine and against the booted image.
     Test(test::Arguments),
+    /// Count the instructions of handshakes, bytes and calls in the guest.
+    Bench(bench::Arguments),
     /// Build kernel, image, bootable disc and manifest into a folder.
     Image(build::ImageArguments),
     /// Build the seL4 kernel and show where it is.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let done = workspace().and_then(|workspace| match arguments.command {
         Task::Run(arguments) => run::run(&workspace, &screen, &arguments),
         Task::Test(arguments) => test::test(&workspace, &screen, &arguments),
+        Task::Bench(arguments) => bench::bench(&workspace, &screen, &arguments),
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
         Task::Check => check::check(&workspace, &screen),

@@ -142,6 +142,11 @@ impl Card {
         self.driver.ack_interrupt();
     }
 
+    /// Whether frames wait that no interrupt will tell of.
+    pub const fn has_more(&self) -> bool {
+        false
+    }
+
     /// Gives a receive buffer to the card.
     fn give(&mut self, number: u16) {
         // SAFETY: the buffer is new, or came back from the card and is lent to
