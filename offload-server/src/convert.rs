@@ -1,14 +1,13 @@
 //! rustls' names for things and ours.
 
 use ipc::control::{HandshakeError, PeerError, Resource};
-use ipc::secret::Secret;
 use ipc::tls::{Aead, Alert, CipherSuite, Group, TrafficKey, Version};
 use ring::digest;
+use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::ring as provider;
-use rustls::crypto::{SupportedKxGroup, cipher::AeadKey, cipher::Iv};
 use rustls::{
-    AlertDescription, CertificateError, ConnectionTrafficSecrets, Error, InvalidMessage,
-    ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion,
+    AlertDescription, CertificateError, Error, InvalidMessage, ProtocolVersion,
+    SupportedCipherSuite, SupportedProtocolVersion,
 };
 
 pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
@@ -44,23 +43,6 @@ pub(crate) fn supported_group(group: Group) -> &'static dyn SupportedKxGroup {
 pub(crate) fn group(group: &dyn SupportedKxGroup) -> Option<Group> {
     let number = u16::from(group.name());
     Group::ALL.into_iter().find(|g| g.number() == number)
-}
-
-/// Takes the traffic secret over; rustls zeroizes its own key.
-pub(crate) fn traffic_key(
-    (sequence, secrets): (u64, ConnectionTrafficSecrets),
-) -> Option<TrafficKey> {
-    let (key, iv): (AeadKey, Iv) = match secrets {
-        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
-        _ => return None,
-    };
-    Some(TrafficKey {
-        key: Secret::from_slice(key.as_ref()).ok()?,
-        iv: Secret::from_slice(iv.as_ref()).ok()?,
-        sequence,
-    })
 }
 
 /// The first 8 bytes of SHA-256 over the key and the part of the nonce base

@@ -17,6 +17,7 @@ use ipc::tls::Alert;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
+use crate::caught::Caught;
 use crate::convert;
 use crate::keyring::Choice;
 use crate::output::Output;
@@ -41,6 +42,7 @@ pub(crate) struct Handshake {
     pub(crate) expose_keys: bool,
     pub(crate) first_byte: Option<Instant>,
     pub(crate) choice: Option<Choice>,
+    pub(crate) caught: Caught,
     connection: Box<UnbufferedServerConnection>,
     profile: Profile,
     /// Records that rustls could not finish with yet: parts of one message.
@@ -78,6 +80,7 @@ impl Handshake {
             expose_keys,
             first_byte: None,
             choice: None,
+            caught: Caught::default(),
             connection: Box::new(connection),
             profile,
             incoming: Vec::new(),
@@ -138,11 +141,6 @@ impl Handshake {
             tx_next: self.output.next(),
             rx_next: self.rx_next,
         }
-    }
-
-    /// The finished connection.
-    pub(crate) fn into_connection(self) -> UnbufferedServerConnection {
-        *self.connection
     }
 
     /// The connection, to ask what was agreed on.
@@ -243,6 +241,7 @@ impl Handshake {
                 break;
             }
         }
+        self.caught.update(self.profile.catch.take());
         if let Some(choice) = self.profile.resolver.take_choice() {
             self.choice = Some(choice);
         }

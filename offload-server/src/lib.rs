@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+mod caught;
 mod convert;
 mod handshake;
 mod keyring;
@@ -26,5 +27,6 @@ mod server;
 mod session;
 mod signer;
 mod time;
+mod traffic;
 
 pub use server::{Ports, Server, StartError};

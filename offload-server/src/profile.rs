@@ -14,6 +14,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::caught::Catch;
 use crate::convert;
 use crate::keyring::{Keyring, Resolver};
 
@@ -24,6 +25,7 @@ const KEPT: usize = 16;
 pub(crate) struct Profiles {
     keyrings: Vec<Arc<Keyring>>,
     time: Arc<dyn TimeProvider>,
+    catch: Arc<Catch>,
     kept: VecDeque<(Box<Parameters>, Profile)>,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct Profiles {
 pub(crate) struct Profile {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) resolver: Arc<Resolver>,
+    /// What the keys of its suites are caught in.
+    pub(crate) catch: Arc<Catch>,
 }
 
 impl Profiles {
@@ -39,6 +43,7 @@ impl Profiles {
         Self {
             keyrings,
             time,
+            catch: Arc::new(Catch::new()),
             kept: VecDeque::new(),
         }
     }
@@ -65,7 +70,7 @@ impl Profiles {
 
     fn build(&self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
         let rings = self.rings(parameters)?;
-        let provider = Arc::new(provider(parameters, &rings)?);
+        let provider = Arc::new(provider(parameters, &rings, &self.catch)?);
         let versions: Vec<_> = parameters
             .versions
             .iter()
@@ -94,12 +99,13 @@ impl Profiles {
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.ignore_client_order = true;
         config.require_ems = true;
-        config.enable_secret_extraction = true;
+        config.key_log = self.catch.key_log();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Profile {
             config: Arc::new(config),
             resolver,
+            catch: self.catch.clone(),
         })
     }
 
@@ -121,6 +127,7 @@ impl Profiles {
 fn provider(
     parameters: &Parameters,
     rings: &[Arc<Keyring>],
+    catch: &Catch,
 ) -> Result<CryptoProvider, HandshakeError> {
     let wanted: &[CipherSuite] = match &parameters.suites[..] {
         [] => &CipherSuite::ALL,
@@ -130,7 +137,7 @@ fn provider(
         .iter()
         .filter(|suite| parameters.versions.contains(&suite.version()))
         .filter(|suite| rings.iter().any(|ring| fits(**suite, ring.kind)))
-        .filter_map(|suite| convert::supported_suite(*suite))
+        .filter_map(|suite| catch.suite(*suite))
         .collect();
     // Each version asked for needs a suite, or it could never be agreed on.
     let has_suite = |version: &Version| {

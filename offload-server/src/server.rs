@@ -274,12 +274,7 @@ where
         let session = handshake.session;
         let expose_keys = handshake.expose_keys;
 
-        let (secrets, kernel) = handshake
-            .into_connection()
-            .dangerous_into_kernel_connection()
-            .map_err(|_| INTERNAL)?;
-        let tx = convert::traffic_key(secrets.tx).ok_or(INTERNAL)?;
-        let rx = convert::traffic_key(secrets.rx).ok_or(INTERNAL)?;
+        let (tx, rx) = handshake.caught.keys().ok_or(INTERNAL)?;
         let sequence = (tx.sequence, rx.sequence);
         let key_check = (
             convert::key_check(suite, &tx),
@@ -294,7 +289,8 @@ where
             _ => return Err(INTERNAL),
         }
         if version == ipc::tls::Version::Tls13 {
-            self.sessions.keep(session, kernel);
+            let secrets = handshake.caught.secrets(suite).ok_or(INTERNAL)?;
+            self.sessions.keep(session, Role::Server, secrets);
         }
         let established = Established {
             version,

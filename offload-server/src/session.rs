@@ -5,12 +5,10 @@ use alloc::vec::Vec;
 use ipc::bounded::Bytes;
 use ipc::channel::SlotIndex;
 use ipc::record::{PostHandshake, Request};
-use ipc::tls::Alert;
-use rustls::kernel::KernelConnection;
-use rustls::server::ServerConnectionData;
+use ipc::tls::{Alert, Role, TrafficKey};
 
-use crate::convert;
 use crate::handshake::SessionSlot;
+use crate::traffic::TrafficSecrets;
 
 /// RFC 8446 §4.6.3.
 const KEY_UPDATE: u8 = 24;
@@ -19,7 +17,8 @@ const UPDATE_REQUESTED: u8 = 1;
 
 struct Session {
     generation: u16,
-    secrets: KernelConnection<ServerConnectionData>,
+    role: Role,
+    secrets: TrafficSecrets,
 }
 
 /// Established TLS 1.3 sessions, by their slot at the record layer.
@@ -31,14 +30,11 @@ impl Sessions {
     }
 
     /// Keeps the secrets of a session; a session of the same slot is over.
-    pub(crate) fn keep(
-        &mut self,
-        session: SessionSlot,
-        secrets: KernelConnection<ServerConnectionData>,
-    ) {
+    pub(crate) fn keep(&mut self, session: SessionSlot, role: Role, secrets: TrafficSecrets) {
         if let Some(place) = self.0.get_mut(usize::from(session.slot)) {
             *place = Some(Session {
                 generation: session.generation,
+                role,
                 secrets,
             });
         }
@@ -87,13 +83,17 @@ impl Session {
     /// New keys out (told to the peer by a KeyUpdate that asks for nothing) and
     /// in.
     fn rekey(&mut self, out: bool, inward: bool) -> Request {
-        let rx = inward.then(|| self.secrets.update_rx_secret().ok());
-        let tx = out.then(|| self.secrets.update_tx_secret().ok());
+        let peer = match self.role {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        };
+        let rx = inward.then(|| self.secrets.update(peer));
+        let tx = out.then(|| self.secrets.update(self.role));
         let message: &[u8] = match out {
             true => &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED],
             false => &[],
         };
-        let (Ok(rx), Ok(tx), Ok(message)) = (taken(rx), taken(tx), Bytes::from_slice(message))
+        let (Some(rx), Some(tx), Ok(message)) = (made(rx), made(tx), Bytes::from_slice(message))
         else {
             return refuse(Alert::INTERNAL_ERROR);
         };
@@ -101,12 +101,11 @@ impl Session {
     }
 }
 
-type Secrets = (u64, rustls::ConnectionTrafficSecrets);
-
-fn taken(secrets: Option<Option<Secrets>>) -> Result<Option<ipc::tls::TrafficKey>, ()> {
-    match secrets {
-        None => Ok(None),
-        Some(secrets) => secrets.and_then(convert::traffic_key).map(Some).ok_or(()),
+/// `None` when a key was to be made and was not.
+fn made(key: Option<Option<TrafficKey>>) -> Option<Option<TrafficKey>> {
+    match key {
+        None => Some(None),
+        Some(key) => key.map(Some),
     }
 }
 

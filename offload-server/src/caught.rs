@@ -1,0 +1,296 @@
+//! Keys, as rustls makes them.
+//!
+//! rustls gives a finished connection's keys away, but derives them anew for
+//! that: eleven compressions of SHA-384 a handshake, a twentieth of all that the
+//! handshake costs. So the suites that it is given here keep a copy of each key
+//! that it makes, and its key log a copy of the secrets that keys come from
+//! (ADR 0033).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use ipc::secret::Secret;
+use ipc::tls::{CipherSuite, TrafficKey};
+use rustls::crypto::cipher::{
+    AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
+    MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage, Tls12AeadAlgorithm,
+    Tls13AeadAlgorithm, UnsupportedOperationError,
+};
+use rustls::crypto::ring as provider;
+use rustls::crypto::tls13::OkmBlock;
+use rustls::{
+    CipherSuiteCommon, ConnectionTrafficSecrets, Error, KeyLog, SupportedCipherSuite,
+    Tls12CipherSuite, Tls13CipherSuite,
+};
+use spin::Mutex;
+
+use crate::traffic::TrafficSecrets;
+
+/// NSS key log format: the first application traffic secrets of TLS 1.3.
+const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
+const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
+
+/// RFC 5116 §5.1: bytes of the nonce of every AEAD here.
+const NONCE: usize = 12;
+
+/// The latest keys and secrets of one handshake.
+#[derive(Default)]
+pub(crate) struct Caught {
+    tx: Option<(Secret<32>, Secret<NONCE>)>,
+    rx: Option<(Secret<32>, Secret<NONCE>)>,
+    tx_next: Option<u64>,
+    rx_next: Option<u64>,
+    client: Option<OkmBlock>,
+    server: Option<OkmBlock>,
+}
+
+impl Caught {
+    /// Takes what came later over what is here.
+    pub(crate) fn update(&mut self, later: Self) {
+        fn replace<T>(old: &mut Option<T>, new: Option<T>) {
+            if new.is_some() {
+                *old = new;
+            }
+        }
+        replace(&mut self.tx, later.tx);
+        replace(&mut self.rx, later.rx);
+        replace(&mut self.tx_next, later.tx_next);
+        replace(&mut self.rx_next, later.rx_next);
+        replace(&mut self.client, later.client);
+        replace(&mut self.server, later.server);
+    }
+
+    /// The keys in use, out and in.
+    pub(crate) fn keys(&mut self) -> Option<(TrafficKey, TrafficKey)> {
+        Some((
+            traffic_key(self.tx.take()?, self.tx_next?),
+            traffic_key(self.rx.take()?, self.rx_next?),
+        ))
+    }
+
+    /// TLS 1.3: the application traffic secrets.
+    pub(crate) fn secrets(&mut self, suite: CipherSuite) -> Option<TrafficSecrets> {
+        TrafficSecrets::new(suite, self.client.take()?, self.server.take()?)
+    }
+}
+
+fn traffic_key((key, iv): (Secret<32>, Secret<NONCE>), sequence: u64) -> TrafficKey {
+    TrafficKey { key, iv, sequence }
+}
+
+/// Suites whose keys are caught. One handshake works at a time, and what was
+/// caught is taken behind each step of it.
+pub(crate) struct Catch {
+    caught: Arc<Mutex<Caught>>,
+    suites: Vec<SupportedCipherSuite>,
+}
+
+impl Catch {
+    /// Makes the suites. rustls wants them for ever, so they are never freed:
+    /// call it once for a server.
+    pub(crate) fn new() -> Self {
+        let caught: Arc<Mutex<Caught>> = Arc::default();
+        let suites = provider::ALL_CIPHER_SUITES
+            .iter()
+            .map(|suite| wrapped(*suite, &caught))
+            .collect();
+        Self { caught, suites }
+    }
+
+    /// rustls' suite for `suite`.
+    pub(crate) fn suite(&self, suite: CipherSuite) -> Option<SupportedCipherSuite> {
+        let is_it = |s: &SupportedCipherSuite| u16::from(s.suite()) == suite.number();
+        self.suites.iter().copied().find(is_it)
+    }
+
+    /// A key log for rustls that keeps the traffic secrets here.
+    pub(crate) fn key_log(&self) -> Arc<dyn KeyLog> {
+        Arc::new(Secrets(self.caught.clone()))
+    }
+
+    /// What was caught since the last time.
+    pub(crate) fn take(&self) -> Caught {
+        core::mem::take(&mut self.caught.lock())
+    }
+}
+
+fn wrapped(suite: SupportedCipherSuite, caught: &Arc<Mutex<Caught>>) -> SupportedCipherSuite {
+    fn common(of: &CipherSuiteCommon) -> CipherSuiteCommon {
+        CipherSuiteCommon {
+            suite: of.suite,
+            hash_provider: of.hash_provider,
+            confidentiality_limit: of.confidentiality_limit,
+        }
+    }
+    let caught = caught.clone();
+    match suite {
+        SupportedCipherSuite::Tls13(of) => {
+            let inner = of.aead_alg;
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+                common: common(&of.common),
+                hkdf_provider: of.hkdf_provider,
+                aead_alg: Box::leak(Box::new(Aead { inner, caught })),
+                quic: None,
+            })))
+        }
+        SupportedCipherSuite::Tls12(of) => {
+            let inner = of.aead_alg;
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: common(&of.common),
+                prf_provider: of.prf_provider,
+                kx: of.kx,
+                sign: of.sign,
+                aead_alg: Box::leak(Box::new(Aead { inner, caught })),
+            })))
+        }
+    }
+}
+
+struct Secrets(Arc<Mutex<Caught>>);
+
+impl KeyLog for Secrets {
+    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
+        if secret.len() > OkmBlock::MAX_LEN {
+            return;
+        }
+        let secret = Some(OkmBlock::new(secret));
+        let mut caught = self.0.lock();
+        match label {
+            CLIENT_SECRET => caught.client = secret,
+            SERVER_SECRET => caught.server = secret,
+            _ => {}
+        }
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        [CLIENT_SECRET, SERVER_SECRET].contains(&label)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// An AEAD whose keys are caught.
+struct Aead<T: ?Sized + 'static> {
+    inner: &'static T,
+    caught: Arc<Mutex<Caught>>,
+}
+
+impl<T: ?Sized> Aead<T> {
+    fn catch_tx(&self, key: &AeadKey, iv: [&[u8]; 2]) {
+        let mut caught = self.caught.lock();
+        caught.tx = copy(key, iv);
+        caught.tx_next = Some(0);
+    }
+
+    fn catch_rx(&self, key: &AeadKey, iv: [&[u8]; 2]) {
+        let mut caught = self.caught.lock();
+        caught.rx = copy(key, iv);
+        caught.rx_next = Some(0);
+    }
+
+    fn counting<C>(&self, cipher: C) -> Box<Counting<C>> {
+        Box::new(Counting {
+            cipher,
+            caught: self.caught.clone(),
+        })
+    }
+}
+
+/// A key and its nonce base, of two parts.
+fn copy(key: &AeadKey, [salt, rest]: [&[u8]; 2]) -> Option<(Secret<32>, Secret<NONCE>)> {
+    let mut iv = zeroize::Zeroizing::new([0; NONCE]);
+    for (to, from) in iv.iter_mut().zip(salt.iter().chain(rest)) {
+        *to = *from;
+    }
+    Some((
+        Secret::from_slice(key.as_ref()).ok()?,
+        Secret::from_slice(&*iv).ok()?,
+    ))
+}
+
+impl Tls13AeadAlgorithm for Aead<dyn Tls13AeadAlgorithm> {
+    fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
+        self.catch_tx(&key, [iv.as_ref(), &[]]);
+        self.counting(self.inner.encrypter(key, iv))
+    }
+
+    fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
+        self.catch_rx(&key, [iv.as_ref(), &[]]);
+        self.counting(self.inner.decrypter(key, iv))
+    }
+
+    fn key_len(&self) -> usize {
+        self.inner.key_len()
+    }
+
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: Iv,
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        self.inner.extract_keys(key, iv)
+    }
+}
+
+impl Tls12AeadAlgorithm for Aead<dyn Tls12AeadAlgorithm> {
+    fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
+        self.catch_tx(&key, [iv, extra]);
+        self.counting(self.inner.encrypter(key, iv, extra))
+    }
+
+    fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
+        self.catch_rx(&key, [iv, &[]]);
+        self.counting(self.inner.decrypter(key, iv))
+    }
+
+    fn key_block_shape(&self) -> KeyBlockShape {
+        self.inner.key_block_shape()
+    }
+
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: &[u8],
+        explicit: &[u8],
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        self.inner.extract_keys(key, iv, explicit)
+    }
+}
+
+/// Counts the records of a key.
+struct Counting<C> {
+    cipher: C,
+    caught: Arc<Mutex<Caught>>,
+}
+
+impl MessageEncrypter for Counting<Box<dyn MessageEncrypter>> {
+    fn encrypt(
+        &mut self,
+        message: OutboundPlainMessage<'_>,
+        sequence: u64,
+    ) -> Result<OutboundOpaqueMessage, Error> {
+        self.caught.lock().tx_next = sequence.checked_add(1);
+        self.cipher.encrypt(message, sequence)
+    }
+
+    fn encrypted_payload_len(&self, length: usize) -> usize {
+        self.cipher.encrypted_payload_len(length)
+    }
+}
+
+impl MessageDecrypter for Counting<Box<dyn MessageDecrypter>> {
+    fn decrypt<'a>(
+        &mut self,
+        message: InboundOpaqueMessage<'a>,
+        sequence: u64,
+    ) -> Result<InboundPlainMessage<'a>, Error> {
+        self.caught.lock().rx_next = sequence.checked_add(1);
+        self.cipher.decrypt(message, sequence)
+    }
+}
