@@ -4,6 +4,7 @@
 //! in one piece instead of one by one, and [`MaxSize`], from which the size of
 //! a message is checked at compile time.
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Deref;
 
@@ -83,6 +84,67 @@ impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
 }
 
 impl<const N: usize> MaxSize for Bytes<N> {
+    const POSTCARD_MAX_SIZE: usize = N + prefix_size(N);
+}
+
+/// At most `N` bytes on the heap: cheap to pass on, however large `N` is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Blob<const N: usize>(Box<[u8]>);
+
+impl<const N: usize> Blob<N> {
+    /// A copy of `bytes`.
+    ///
+    /// # Errors
+    /// [`TooLong`] beyond `N` bytes.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, TooLong> {
+        match bytes.len() <= N {
+            true => Ok(Self(bytes.into())),
+            false => Err(TooLong),
+        }
+    }
+
+    /// The bytes without their bound.
+    pub fn into_inner(self) -> Box<[u8]> {
+        self.0
+    }
+}
+
+impl<const N: usize> Deref for Blob<N> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<const N: usize> fmt::Debug for Blob<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl<const N: usize> Serialize for Blob<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Blob<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bound<const N: usize>;
+        impl<const N: usize> Visitor<'_> for Bound<N> {
+            type Value = Blob<N>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {N} bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Blob::from_slice(bytes).map_err(|TooLong| E::invalid_length(bytes.len(), &self))
+            }
+        }
+        deserializer.deserialize_bytes(Bound)
+    }
+}
+
+impl<const N: usize> MaxSize for Blob<N> {
     const POSTCARD_MAX_SIZE: usize = N + prefix_size(N);
 }
 

@@ -84,6 +84,8 @@ impl Status {
     /// The other side broke a rule of this protocol (a segment that was not
     /// the next one, an index that can't be).
     pub const REFUSED: u16 = 32;
+    /// Nothing waits to be written: the reader need not tell of room.
+    pub const IDLE: u16 = 64;
 
     /// Whether all of `flags` are set.
     pub const fn has(self, flags: u16) -> bool {
@@ -251,6 +253,27 @@ impl<D: Doorbell> Channel<D> {
         }
     }
 
+    /// Says whether bytes wait for room in `slot`; only then does the reader
+    /// tell of room. Look at the room once more behind `false`.
+    pub fn set_idle(&mut self, slot: SlotIndex, is_idle: bool) {
+        let Some(mine) = self.my_slot(slot) else {
+            return;
+        };
+        let before = mine.status.load(Ordering::Relaxed);
+        let flag = u32::from(Status::IDLE);
+        let status = if is_idle {
+            before | flag
+        } else {
+            before & !flag
+        };
+        if status != before {
+            mine.status.store(status, Ordering::Release);
+            // Pairs with the fence in `consume`: either the reader sees that
+            // bytes wait, or this side sees the room that the reader made.
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// This side's own status of `slot`.
     pub fn status(&self, slot: SlotIndex) -> Status {
         let status = self.my_slot(slot).map(|s| s.status.load(Ordering::Relaxed));
@@ -316,13 +339,17 @@ impl<D: Doorbell> Channel<D> {
     }
 
     /// Gives `count` read bytes back to the other side and posts an event, so
-    /// that it learns of the room.
+    /// that it learns of the room, unless it is [`Status::IDLE`].
     ///
     /// # Errors
     /// As [`Channel::readable`].
     pub fn consume(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
         self.consume_quietly(slot, count)?;
-        self.notify(slot);
+        // Pairs with the fence in `set_idle`.
+        fence(Ordering::SeqCst);
+        if !self.peer_status(slot).has(Status::IDLE) {
+            self.notify(slot);
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::Bytes;
+use crate::bounded::Blob;
 use crate::channel::SlotIndex;
 use crate::control::{Established, HandshakeError, Parameters};
 use crate::net::TcpPosition;
@@ -66,7 +66,7 @@ pub enum Completion {
         /// What was agreed on.
         established: Established,
         /// The peer's end-entity certificate (DER), empty without one.
-        peer_certificate: Bytes<MAX_PEER_CERTIFICATE>,
+        peer_certificate: Blob<MAX_PEER_CERTIFICATE>,
     },
     /// There is no session.
     Failed {

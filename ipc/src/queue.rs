@@ -5,6 +5,7 @@
 //! length that can't be makes the queue useless, because nothing behind it can
 //! be found.
 
+use alloc::boxed::Box;
 use core::marker::PhantomData;
 
 use postcard::experimental::max_size::MaxSize;
@@ -36,6 +37,8 @@ pub enum ReceiveError {
 /// Sends `S` and receives `R`.
 pub struct Queue<S, R, D> {
     channel: Channel<D>,
+    /// One message on its way, cleared behind it.
+    buffer: Box<[u8; PREFIX + MAX_QUEUED]>,
     messages: PhantomData<fn(S) -> R>,
 }
 
@@ -50,6 +53,7 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
         const { Self::FITS };
         Self {
             channel,
+            buffer: Box::new([0; PREFIX + MAX_QUEUED]),
             messages: PhantomData,
         }
     }
@@ -60,19 +64,20 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
     /// # Errors
     /// [`Full`]: nothing was sent.
     pub fn send(&mut self, message: &S) -> Result<(), Full> {
-        let mut buffer = [0; PREFIX + MAX_QUEUED];
-        let body = buffer.get_mut(PREFIX..).unwrap_or_default();
+        let body = self.buffer.get_mut(PREFIX..).unwrap_or_default();
         let length = postcard::to_slice(message, body).map_err(|_| Full)?.len();
         let prefix = u16::try_from(length).map_err(|_| Full)?.to_le_bytes();
-        for (to, from) in buffer.iter_mut().zip(prefix) {
+        for (to, from) in self.buffer.iter_mut().zip(prefix) {
             *to = from;
         }
-        let framed = buffer.get(..PREFIX + length).unwrap_or_default();
-        if self.channel.writable(0).map_err(|_| Full)? < framed.len() {
-            return Err(Full);
-        }
-        self.channel.write(0, framed).map_err(|_| Full)?;
-        Ok(())
+        let framed = self.buffer.get_mut(..PREFIX + length).unwrap_or_default();
+        let is_full = self.channel.writable(0).map_err(|_| Full)? < framed.len();
+        let written = match is_full {
+            true => Err(Full),
+            false => self.channel.write(0, framed).map_err(|_| Full),
+        };
+        framed.fill(0);
+        written.map(|_| ())
     }
 
     /// Takes the oldest message; `None` when there is none.
@@ -99,13 +104,13 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
             return Ok(None);
         }
         let length = usize::from(u16::from_le_bytes(prefix));
-        let mut buffer = [0; MAX_QUEUED];
-        let body = buffer.get_mut(..length).ok_or(Misbehaved)?;
+        let body = self.buffer.get_mut(..length).ok_or(Misbehaved)?;
         if self.channel.peek(0, PREFIX, body)? < length {
             // Messages are written in one piece, so a part of one is a lie.
             return Err(Misbehaved);
         }
         let message = decode(body);
+        body.fill(0);
         // The sender is woken only when it may have found no room: a directive
         // that is taken is no reason for the shim to run (R4).
         let unread = self.channel.readable(0)?;

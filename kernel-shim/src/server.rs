@@ -1,7 +1,7 @@
 //! Decode, check, act, reply; and take completions.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use ipc::badge::Badge;
 use ipc::bounded::Bytes;
@@ -70,7 +70,7 @@ struct Handshake {
 struct Session {
     connection: ConnectionId,
     /// Empty when the peer showed none.
-    peer_certificate: Vec<u8>,
+    peer_certificate: Box<[u8]>,
 }
 
 /// The kernel shim.
@@ -122,7 +122,9 @@ where
                     generation,
                     established,
                     peer_certificate,
-                }) => self.established(slot, generation, established, &peer_certificate),
+                }) => {
+                    self.established(slot, generation, established, peer_certificate.into_inner())
+                }
                 Ok(Completion::Failed {
                     slot,
                     generation,
@@ -236,7 +238,7 @@ where
         });
         self.sessions.insert(Session {
             connection: request.connection,
-            peer_certificate: Vec::new(),
+            peer_certificate: Box::default(),
         });
         self.ports.stats.add(stats::shim::STARTED, 1);
         self.count_tables();
@@ -263,7 +265,7 @@ where
         slot: SlotIndex,
         generation: u16,
         established: Established,
-        peer_certificate: &[u8],
+        peer_certificate: Box<[u8]>,
     ) {
         let Some(handshake) = self.handshakes.find(slot, generation) else {
             return;
@@ -295,7 +297,7 @@ where
             }
         };
         if let Some(session) = self.sessions.find(session, session_generation) {
-            session.peer_certificate = peer_certificate.to_vec();
+            session.peer_certificate = peer_certificate;
         }
         let badge = Badge::Session {
             slot: session,

@@ -201,7 +201,7 @@ impl World {
             slot,
             generation,
             established: established(tcp),
-            peer_certificate: Bytes::from_slice(&[6; 1000]).unwrap(),
+            peer_certificate: ipc::bounded::Blob::from_slice(&[6; 1000]).unwrap(),
         };
         self.offload.send(&completion).unwrap();
         self.shim.run();

@@ -53,10 +53,15 @@ impl Output {
             let Some(length) = u16::try_from(segment.len()).ok().filter(|n| *n > 0) else {
                 self.pending.clear();
                 self.sent = 0;
+                channel.set_idle(slot, true);
                 return Ok(());
             };
-            if channel.writable(slot)? < SegmentHeader::SIZE + segment.len() {
-                return Ok(());
+            let needed = SegmentHeader::SIZE + segment.len();
+            if channel.writable(slot)? < needed {
+                channel.set_idle(slot, false);
+                if channel.writable(slot)? < needed {
+                    return Ok(());
+                }
             }
             let header = SegmentHeader {
                 sequence: self.next,

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ipc::bounded::Bytes;
+use ipc::bounded::{Blob, Bytes};
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::clock::Clock;
 use ipc::control::{
@@ -249,8 +249,7 @@ where
     fn establish(
         &mut self,
         mut handshake: Handshake,
-    ) -> Result<(Established, Bytes<{ ipc::handshake::MAX_PEER_CERTIFICATE }>), HandshakeError>
-    {
+    ) -> Result<(Established, Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>), HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = handshake.choice.take().ok_or(INTERNAL)?;
         let connection = handshake.connection();
@@ -352,15 +351,15 @@ fn peer(
 ) -> Result<
     (
         Option<PeerIdentity>,
-        Bytes<{ ipc::handshake::MAX_PEER_CERTIFICATE }>,
+        Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>,
     ),
     HandshakeError,
 > {
     let Some(certificate) = chain.and_then(<[_]>::first) else {
-        return Ok((None, Bytes::new()));
+        return Ok((None, Blob::default()));
     };
     let too_long = HandshakeError::Peer(PeerError::AlertSent(ipc::tls::Alert(43)));
-    let bytes = Bytes::from_slice(certificate).map_err(|_| too_long)?;
+    let bytes = Blob::from_slice(certificate).map_err(|_| too_long)?;
     let mut fingerprint = [0; 32];
     let digest = digest::digest(&digest::SHA256, certificate);
     for (to, from) in fingerprint.iter_mut().zip(digest.as_ref()) {

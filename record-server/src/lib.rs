@@ -18,4 +18,4 @@ mod frame;
 mod server;
 mod session;
 
-pub use server::{Limits, Ports, Server};
+pub use server::{Limits, Ports, Server, may_carry_keys};

@@ -6,7 +6,7 @@ use ipc::channel::Channel;
 use ipc::queue::Queue;
 use ipc::stats::record::HEAP;
 use ipc::transport::MAX_MESSAGE;
-use record_server::{Limits, Ports, Server};
+use record_server::{Limits, Ports, Server, may_carry_keys};
 use sel4::runtime::{self, Bell, Service, Wake};
 
 mod system {
@@ -58,8 +58,10 @@ fn main() -> ! {
                 // Keys came in by the request or went by its effect.
                 asked.fill(0);
                 stats.set(HEAP, runtime::heap_used() as u64);
-                runtime::scrub_stack(STACK_USED);
-                runtime::scrub_registers();
+                if may_carry_keys(badge) {
+                    runtime::scrub_stack(STACK_USED);
+                    runtime::scrub_registers();
+                }
                 service.reply_and_wait(reply.get(..length).unwrap_or_default(), &mut request)
             }
         }

@@ -75,6 +75,12 @@ pub struct Server<'a, N, A, O> {
     stats: &'a stats::Page,
 }
 
+/// Whether a request by `badge` may bring keys: those of the shim, which opens
+/// and closes slots, do not.
+pub fn may_carry_keys(badge: u64) -> bool {
+    !matches!(Badge::from_word(badge), Some(Badge::Control))
+}
+
 impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     /// A record layer without sessions.
     pub fn new(ports: Ports<'a, N, A, O>, limits: Limits) -> Self {

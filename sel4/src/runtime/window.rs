@@ -62,12 +62,16 @@ impl Window {
         badge: u64,
     ) -> Result<(), Error> {
         let slot = self.cnode.slot(index, self.depth);
-        slot.delete()?;
-        slot.mint(
-            &source.cnode.slot(endpoint, source.depth),
-            Rights::CALL,
-            MintData::Badge(badge),
-        )
+        let from = source.cnode.slot(endpoint, source.depth);
+        let mint = || slot.mint(&from, Rights::CALL, MintData::Badge(badge));
+        // Mostly the slot is empty: what is revoked is deleted.
+        match mint() {
+            Err(Error::DeleteFirst) => {
+                slot.delete()?;
+                mint()
+            }
+            done => done,
+        }
     }
 
     /// Takes the capability in slot `index` back. A call by it gets
