@@ -35,8 +35,9 @@ pub(crate) trait Port {
 
 impl<D: Doorbell> Port for Channel<D> {
     fn open(&mut self, slot: SlotIndex) {
+        // No event: the owner learns of its connection from whoever gave it,
+        // and of bytes when there are some.
         self.open(slot);
-        self.notify(slot);
     }
 
     fn close(&mut self, slot: SlotIndex) {
