@@ -1,15 +1,13 @@
-//! The rules that every description keeps. `policy.toml` will say more; these
-//! can't be switched off.
+//! The structure that every description has: names that exist, sizes that fit.
+//! Who may hold and reach what is the matter of [`crate::policy`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 use ipc::boot::PAGE;
 
-use crate::description::{Description, Domain, MappingRights};
+use crate::description::{Description, Domain};
 
-/// The one domain that may have a device or memory that a device can reach.
-const DEVICE_DOMAIN: &str = "netstack-server";
 /// Memory of the smallest machine that the image must fit, in bytes.
 const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
 /// The root task has no larger piece of contiguous memory.
@@ -20,14 +18,14 @@ const RESERVED_MEMORY: u64 = 16 * 1024 * 1024;
 pub(crate) const SIGNAL_BITS: usize = 22;
 /// Slots of a window or mint source at most: the low bits of an address.
 const MAX_WINDOW: u32 = 1 << ipc::boot::slot::LOW_BITS;
-/// Boot-time data and the only domain that may see it.
-const PROVISIONS: [(&str, &str); 6] = [
-    ("keyrings", "keystore-server"),
-    ("gateway-config", "gateway"),
-    ("network", "netstack-server"),
-    ("rights", "kernel-shim"),
-    ("offload-config", "offload-server"),
-    ("capability-graph", "gateway"),
+/// Boot-time data that the builder knows.
+const PROVISIONS: [&str; 6] = [
+    "keyrings",
+    "gateway-config",
+    "network",
+    "rights",
+    "offload-config",
+    "capability-graph",
 ];
 
 /// Checks every rule.
@@ -99,7 +97,6 @@ fn calls(description: &Description, domains: &Domains<'_>) -> Result<()> {
         let from = find(domains, &call.from, &whose)?;
         let to = find(domains, &call.to, &whose)?;
         ensure!(to.serves, "{whose}: {} does not serve", to.name);
-        higher(to, from, &whose)?;
         ensure!(
             badges.insert((&to.name, call.badge)),
             "{whose}: another caller of {} has the same badge",
@@ -113,7 +110,7 @@ fn calls(description: &Description, domains: &Domains<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Calls block: without this rule two domains could wait for each other.
+/// A manager must not be interrupted by the holder while it changes a window.
 fn higher(high: &Domain, low: &Domain, whose: &str) -> Result<()> {
     ensure!(
         high.priority > low.priority,
@@ -186,29 +183,13 @@ fn regions(description: &Description, domains: &Domains<'_>) -> Result<()> {
                 "{whose}: {} sees it twice",
                 mapping.domain
             );
-            ensure!(
-                !region.dma || mapping.domain == DEVICE_DOMAIN,
-                "{whose}: memory that a device can reach belongs to {DEVICE_DOMAIN} alone, not to {}",
-                mapping.domain
-            );
-        }
-        let is_writer = |m: &&crate::description::Mapping| m.rights == MappingRights::ReadWrite;
-        let writers: Vec<_> = region.map.iter().filter(is_writer).collect();
-        if let [first, second, ..] = writers.as_slice() {
-            bail!(
-                "{whose}: both {} and {} may write it; a region has one writer",
-                first.domain,
-                second.domain
-            );
         }
         if let Some(provision) = &region.provision {
-            let Some((_, owner)) = PROVISIONS.iter().find(|(name, _)| name == provision) else {
-                bail!("{whose}: there is no boot-time data \"{provision}\"");
-            };
             ensure!(
-                seen.len() == 1 && seen.contains(&(*owner).to_string()) && writers.is_empty(),
-                "{whose}: {provision} is for {owner} alone, read-only"
+                PROVISIONS.contains(&provision.as_str()),
+                "{whose}: there is no boot-time data \"{provision}\""
             );
+            ensure!(seen.len() == 1, "{whose}: boot-time data is for one domain");
             ensure!(!region.dma, "{whose}: boot-time data is not for devices");
         }
     }
@@ -238,12 +219,6 @@ fn windows(description: &Description, domains: &Domains<'_>) -> Result<()> {
             "{whose}: {} slots is no power of two from 2 to {MAX_WINDOW}",
             window.slots
         );
-        let sources = description.mint_sources.iter();
-        for source in sources.filter(|source| source.manager == window.manager) {
-            for endpoint in &source.endpoints {
-                higher(find(domains, endpoint, &whose)?, holder, &whose)?;
-            }
-        }
     }
     Ok(())
 }
@@ -253,11 +228,6 @@ fn devices(description: &Description, domains: &Domains<'_>) -> Result<()> {
         let whose = format!("device {}", device.name);
         find(domains, &device.domain, &whose)?;
         ensure!(device.name == "nic", "{whose}: only \"nic\" is known");
-        ensure!(
-            device.domain == DEVICE_DOMAIN,
-            "{whose}: devices belong to {DEVICE_DOMAIN} alone, not to {}",
-            device.domain
-        );
     }
     let dma = description
         .regions

@@ -203,6 +203,26 @@ pub fn load(path: &Path) -> Result<Description> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str) -> Result<Description> {
+    let description = parse_unjudged(text)?;
+    crate::policy::judge_base(&description)?.refuse_broken()?;
+    Ok(description)
+}
+
+/// Reads a description and checks its structure, not the policy: for those who
+/// want to show every broken assertion.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_unjudged(path: &Path) -> Result<Description> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    parse_unjudged(&text).with_context(|| format!("{}", path.display()))
+}
+
+/// The same of a text.
+///
+/// # Errors
+/// As [`parse`], a broken policy aside.
+pub fn parse_unjudged(text: &str) -> Result<Description> {
     let description: Description = toml::from_str(text)?;
     crate::check::check(&description)?;
     Ok(description)
@@ -215,7 +235,7 @@ enum NumberOrText {
     Text(String),
 }
 
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match NumberOrText::deserialize(deserializer)? {
         NumberOrText::Number(bytes) => Ok(bytes),
         NumberOrText::Text(text) => parse_size(&text)
@@ -232,7 +252,7 @@ fn parse_size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-fn badge<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn badge<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match NumberOrText::deserialize(deserializer)? {
         NumberOrText::Number(number @ 1..=4095) => Ok(Badge::Client(number as u16).to_word()),
         NumberOrText::Text(text) if text == "control" => Ok(Badge::Control.to_word()),

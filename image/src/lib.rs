@@ -3,7 +3,8 @@
 //!
 //! - [`kernel`] builds seL4 from the source that the lock file pins;
 //! - [`description`] reads `system.toml`, [`check`] keeps its rules,
-//!   [`layout`] gives everything its address and slot;
+//!   [`policy`] says who must never reach what, [`layout`] gives everything its
+//!   address and slot;
 //! - [`generate`] writes the constants of the servers' programs;
 //! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
@@ -20,3 +21,4 @@ pub mod kernel;
 pub mod layout;
 pub mod pack;
 pub mod plan;
+pub mod policy;

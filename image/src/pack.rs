@@ -17,6 +17,7 @@ use crate::guest::{self, ROOT, Request};
 use crate::kernel::{self, Configuration};
 use crate::layout::layout;
 use crate::plan::{self, Provisions};
+use crate::policy;
 
 /// The moment that the disc's files carry: bytes must not depend on the time.
 const DISC_DATE: &str = "2026010100000000";
@@ -69,6 +70,7 @@ pub fn build(options: &Options) -> Result<Image> {
     let default = description::default_path();
     let system = options.system.as_ref().unwrap_or(&default);
     let description = description::load(system)?;
+    policy::judge(&description, policy::path_of(system).as_deref())?.refuse_broken()?;
     let layout = layout(&description);
     let mut provisions = options.provisions.clone();
     provisions

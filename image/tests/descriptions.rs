@@ -130,7 +130,7 @@ fn every_rule_refuses_the_description_that_breaks_it() {
         ),
         (
             extended("[[call]]\nfrom = \"netstack-server\"\nto = \"keystore-server\"\nbadge = 1"),
-            "call netstack-server -> keystore-server: priority 190 of keystore-server is not above priority 200 of netstack-server",
+            "policy: calls go upward in priority: netstack-server calls keystore-server: priority 190 is not above 200",
         ),
         (
             extended("[[call]]\nfrom = \"netstack-server\"\nto = \"gateway\"\nbadge = 1"),
@@ -160,18 +160,18 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             extended(
                 "[[region]]\nname = \"shared\"\nsize = \"4K\"\nmap = [{ domain = \"gateway\", rights = \"rw\" }, { domain = \"keystore-server\", rights = \"rw\" }]",
             ),
-            "region shared: both gateway and keystore-server may write it; a region has one writer",
+            "policy: each region has one writer at most: region shared: both keystore-server and gateway may write it",
         ),
         (
             changed(
                 "map = [{ domain = \"keystore-server\", rights = \"r\" }]",
                 "map = [{ domain = \"keystore-server\", rights = \"r\" }, { domain = \"gateway\", rights = \"r\" }]",
             ),
-            "region keyrings: keyrings is for keystore-server alone, read-only",
+            "region keyrings: boot-time data is for one domain",
         ),
         (
             changed("rights = \"r\" }]", "rights = \"rw\" }]"),
-            "region keyrings: keyrings is for keystore-server alone, read-only",
+            "policy: key rings are for keystore-server alone, read-only: keystore-server may write \"keyrings\"",
         ),
         (
             changed("provision = \"keyrings\"", "provision = \"keys\""),
@@ -192,14 +192,14 @@ fn every_rule_refuses_the_description_that_breaks_it() {
                 "map = [{ domain = \"netstack-server\", rights = \"rw\" }]",
                 "map = [{ domain = \"gateway\", rights = \"rw\" }]",
             ),
-            "region dma: memory that a device can reach belongs to netstack-server alone, not to gateway",
+            "policy: memory that a device can reach belongs to netstack-server alone: gateway has region dma",
         ),
         (
             changed(
                 "name = \"nic\"\ndomain = \"netstack-server\"",
                 "name = \"nic\"\ndomain = \"gateway\"",
             ),
-            "device nic: devices belong to netstack-server alone, not to gateway",
+            "policy: devices belong to netstack-server alone: gateway has nic",
         ),
         (
             changed(

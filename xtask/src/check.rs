@@ -10,6 +10,7 @@ use image::kernel::{self, Configuration};
 use image::{description, layout};
 
 use crate::bench;
+use crate::policy;
 use crate::screen::Screen;
 use crate::setup::{self, Need};
 use crate::test::cargo;
@@ -38,6 +39,8 @@ const FOLDERS: [&str; 11] = [
 /// Checks; stops at the first that fails.
 pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
     setup::ensure(screen, &[Need::Build])?;
+    screen.step("capability policy");
+    policy::policy(&policy::PolicyArguments::default())?;
     screen.step("format");
     cargo(workspace).args(["fmt", "--all", "--check"]).show()?;
     screen.step("lints of host programs and libraries");

@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod check;
+mod policy;
 mod run;
 mod screen;
 mod setup;
@@ -46,7 +47,12 @@ enum Task {
     Image(build::ImageArguments),
     /// Build the seL4 kernel and show where it is.
     Kernel(build::KernelArguments),
-    /// Check format, lints, documentation, licences, and print the figures.
+    /// Judge the capability policy: each assertion, and the shortest path that
+    /// breaks it.
+    Policy(policy::PolicyArguments),
+    /// Draw domains, calls, rings, devices and secrets as SVG.
+    Graph(policy::GraphArguments),
+    /// Check policy, format, lints, documentation, licences, and print the figures.
     Check,
     /// Install the system packages that are missing, or show the command.
     Setup,
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::bench(&workspace, &screen, &arguments),
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
+        Task::Policy(arguments) => policy::policy(&arguments),
+        Task::Graph(arguments) => policy::graph(&arguments),
         Task::Check => check::check(&workspace, &screen),
         Task::Setup => setup::ensure(&screen, &setup::EVERYTHING),
     });

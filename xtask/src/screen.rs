@@ -21,14 +21,18 @@ pub(crate) struct Screen {
     colour: bool,
 }
 
+/// Nobody refused colour with `NO_COLOR` (no-color.org).
+pub(crate) fn colour_is_wanted() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 impl Screen {
     /// Colour only on a terminal, and not with `NO_COLOR` (no-color.org).
     pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
             terminal,
-            colour: terminal && !refused,
+            colour: terminal && colour_is_wanted(),
         }
     }
 

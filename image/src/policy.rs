@@ -1,0 +1,143 @@
+//! The policy: assertions over the system description, and their verdicts.
+//!
+//! `policy/base.toml` holds for every system and is part of [`description::parse`]:
+//! a description that breaks it does not exist for the rest of this crate.
+//! `policy.toml` beside a description says more of that system; the builder and
+//! `cargo xtask policy` ask for it. Each assertion has a name that is a
+//! sentence, and [`Verdict::Broken`] tells what breaks it: for a forbidden reach
+//! the shortest path.
+//!
+//! [`description::parse`]: crate::description::parse
+
+pub mod assertion;
+mod rules;
+pub mod system;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::description::Description;
+use assertion::Policy;
+use system::System;
+
+/// What holds for every system.
+const BASE: &str = include_str!("policy/base.toml");
+
+/// The name of a system's policy, in the folder of its description.
+const FILE: &str = "policy.toml";
+
+/// An assertion with its verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The assertion's name.
+    pub name: String,
+    /// Whether the description keeps it.
+    pub verdict: Verdict,
+}
+
+/// Whether a description keeps an assertion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Holds,
+    /// It does not; what breaks it, a line each.
+    Broken(Vec<String>),
+}
+
+/// Everything that a policy says of a system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The assertions, those for every system first.
+    pub judged: Vec<Judged>,
+    /// What no description can enforce here, and why.
+    pub gaps: Vec<(String, String)>,
+}
+
+impl Report {
+    /// The assertions that are broken.
+    pub fn broken(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.judged
+            .iter()
+            .filter_map(|judged| match &judged.verdict {
+                Verdict::Broken(why) => Some((judged.name.as_str(), why.as_slice())),
+                Verdict::Holds => None,
+            })
+    }
+
+    /// Refuses a system with a broken assertion.
+    ///
+    /// # Errors
+    /// The first broken assertion, and what breaks it.
+    pub fn refuse_broken(&self) -> Result<()> {
+        match self.broken().next() {
+            Some((name, why)) => bail!("policy: {name}: {}", why.join("; ")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the text of a policy.
+///
+/// # Errors
+/// A word that does not exist, with its line.
+pub fn parse(text: &str) -> Result<Policy> {
+    Ok(toml::from_str(text)?)
+}
+
+/// Where the policy of the system at `description` is, when it has one.
+pub fn path_of(description: &Path) -> Option<PathBuf> {
+    let path = description.with_file_name(FILE);
+    path.exists().then_some(path)
+}
+
+/// What the policies say of a description: the one for every system, then
+/// that of this one.
+///
+/// # Errors
+/// A policy can't be read.
+pub fn judge(description: &Description, own: Option<&Path>) -> Result<Report> {
+    let mut report = judge_base(description)?;
+    if let Some(path) = own {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let policy = parse(&text).with_context(|| format!("{}", path.display()))?;
+        judge_by(&policy, description, &mut report);
+    }
+    Ok(report)
+}
+
+/// What the policy for every system says of a description.
+///
+/// # Errors
+/// Never, as long as that policy can be read, which a test asserts.
+pub fn judge_base(description: &Description) -> Result<Report> {
+    let mut report = Report::default();
+    judge_by(
+        &parse(BASE).context("the policy for every system")?,
+        description,
+        &mut report,
+    );
+    Ok(report)
+}
+
+/// Adds what `policy` says of a description.
+pub fn judge_by(policy: &Policy, description: &Description, report: &mut Report) {
+    let system = System::new(description);
+    report.judged.extend(rules::judge(policy, &system));
+    let gaps = policy.gaps.iter();
+    report
+        .gaps
+        .extend(gaps.map(|gap| (gap.name.clone(), gap.why.clone())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_for_every_system_can_be_read() {
+        assert!(parse(BASE).is_ok());
+    }
+}

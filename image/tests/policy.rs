@@ -1,0 +1,499 @@
+//! The shipped policy: it holds, and for each of its assertions there is a
+//! change of the shipped system that breaks it, with the words that tell so.
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use image::description::{self, default_path, parse_unjudged};
+use image::policy::{self, Report, Verdict};
+
+/// Assertions that no description can break: there is no word for it.
+const BY_CONSTRUCTION: [&str; 3] = [
+    "no domain holds untyped memory, a thread, an address space, a page or an I/O port",
+    "no memory is asked for both writable and executable",
+    "the monitor writes nothing that a domain reads, and calls nobody",
+];
+
+fn judge(text: &str) -> Report {
+    let description = parse_unjudged(text).unwrap();
+    let own = policy::path_of(&default_path());
+    policy::judge(&description, own.as_deref()).unwrap()
+}
+
+fn shipped() -> String {
+    fs::read_to_string(default_path()).unwrap()
+}
+
+/// One way to spoil the shipped system.
+enum Spoil {
+    /// More text behind it.
+    Add(&'static str),
+    /// One piece of text for another.
+    Change(&'static str, &'static str),
+}
+use Spoil::{Add, Change};
+
+/// What is spoiled, the assertion that breaks, and a line that tells by what.
+const TABLE: &[(Spoil, &str, &str)] = &[
+    (
+        Add(
+            "[[region]]\nname = \"shared\"\nsize = \"4K\"\nmap = [{ domain = \"gateway\", rights = \"rw\" }, { domain = \"keystore-server\", rights = \"rw\" }]",
+        ),
+        "each region has one writer at most",
+        "region shared: both keystore-server and gateway may write it",
+    ),
+    (
+        Add("[[call]]\nfrom = \"netstack-server\"\nto = \"keystore-server\"\nbadge = 9"),
+        "calls go upward in priority",
+        "netstack-server calls keystore-server: priority 190 is not above 200",
+    ),
+    (
+        Change(
+            "endpoints = [\"record-server\"]",
+            "endpoints = [\"record-server\"]\n[[window]]\nname = \"own\"\nholder = \"kernel-shim\"\nmanager = \"keystore-server\"\nslots = 2\n[[mint_source]]\nname = \"up\"\nmanager = \"keystore-server\"\nendpoints = [\"record-server\", \"kernel-shim\"]",
+        ),
+        "calls go upward in priority",
+        "kernel-shim may be handed, in window \"own\" of keystore-server, a call of kernel-shim: priority 170 is not above 170",
+    ),
+    (
+        Change(
+            "provision = \"keyrings\"\nmap = [{ domain = \"keystore-server\"",
+            "provision = \"keyrings\"\nmap = [{ domain = \"record-server\"",
+        ),
+        "key rings are for keystore-server alone, read-only",
+        "record-server may read \"keyrings\"",
+    ),
+    (
+        Change(
+            "provision = \"keyrings\"\nmap = [{ domain = \"keystore-server\", rights = \"r\"",
+            "provision = \"keyrings\"\nmap = [{ domain = \"keystore-server\", rights = \"rw\"",
+        ),
+        "key rings are for keystore-server alone, read-only",
+        "keystore-server may write \"keyrings\"",
+    ),
+    (
+        Change(
+            "provision = \"gateway-config\"\nmap = [{ domain = \"gateway\"",
+            "provision = \"gateway-config\"\nmap = [{ domain = \"netstack-server\"",
+        ),
+        "the gateway's configuration is for the gateway alone, read-only",
+        "netstack-server may read \"gateway-config\"",
+    ),
+    (
+        Change(
+            "provision = \"network\"\nmap = [{ domain = \"netstack-server\"",
+            "provision = \"network\"\nmap = [{ domain = \"gateway\"",
+        ),
+        "the network's configuration is for netstack-server alone, read-only",
+        "gateway may read \"network\"",
+    ),
+    (
+        Change(
+            "provision = \"rights\"\nmap = [{ domain = \"kernel-shim\"",
+            "provision = \"rights\"\nmap = [{ domain = \"gateway\"",
+        ),
+        "the clients' rights are for kernel-shim alone, read-only",
+        "gateway may read \"rights\"",
+    ),
+    (
+        Add(
+            "[[region]]\nname = \"more\"\nsize = \"4K\"\nprovision = \"offload-config\"\nmap = [{ domain = \"gateway\", rights = \"r\" }]",
+        ),
+        "the offload component's configuration is for offload-server alone, read-only",
+        "gateway may read \"more\"",
+    ),
+    (
+        Change(
+            "provision = \"capability-graph\"\nmap = [{ domain = \"gateway\"",
+            "provision = \"capability-graph\"\nmap = [{ domain = \"offload-server\"",
+        ),
+        "the picture of the system is for the gateway alone, read-only",
+        "offload-server may read \"capability-graph\"",
+    ),
+    (
+        Change(
+            "name = \"nic\"\ndomain = \"netstack-server\"",
+            "name = \"nic\"\ndomain = \"record-server\"",
+        ),
+        "devices belong to netstack-server alone",
+        "record-server has nic",
+    ),
+    (
+        Change(
+            "name = \"nic\"\ndomain = \"netstack-server\"",
+            "name = \"nic\"\ndomain = \"record-server\"",
+        ),
+        "interrupts belong to netstack-server alone",
+        "record-server has NicInterrupt",
+    ),
+    (
+        Change(
+            "name = \"nic\"\ndomain = \"netstack-server\"",
+            "name = \"nic\"\ndomain = \"record-server\"",
+        ),
+        "device registers are described to netstack-server alone",
+        "record-server may read \"device snapshot\"",
+    ),
+    (
+        Change(
+            "dma = true\nmap = [{ domain = \"netstack-server\"",
+            "dma = true\nmap = [{ domain = \"offload-server\"",
+        ),
+        "memory that a device can reach belongs to netstack-server alone",
+        "offload-server has region dma",
+    ),
+    (
+        Add("[[call]]\nfrom = \"gateway\"\nto = \"record-server\"\nbadge = 3"),
+        "every badge is declared",
+        "gateway calls record-server with badge 0x8000003",
+    ),
+    (
+        Add(
+            "[[window]]\nname = \"more\"\nholder = \"gateway\"\nmanager = \"record-server\"\nslots = 2",
+        ),
+        "every way to hand out capabilities is declared",
+        "window more: record-server to gateway",
+    ),
+    (
+        Add("[[call]]\nfrom = \"netstack-server\"\nto = \"kernel-shim\"\nbadge = 9"),
+        "netstack-server calls nobody but the monitor",
+        "netstack-server calls kernel-shim",
+    ),
+    (
+        Add(
+            "[[channel]]\nname = \"wire\"\nbetween = [\"netstack-server\", \"keystore-server\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
+        ),
+        "netstack-server reaches the key store through the offload component only",
+        "netstack-server writes \"wire: netstack-server\" that is read by keystore-server",
+    ),
+    (
+        Add(
+            "[[channel]]\nname = \"wire\"\nbetween = [\"netstack-server\", \"keystore-server\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
+        ),
+        "the key store acts on nobody, its counters aside",
+        "keystore-server writes \"wire: keystore-server\" that is read by netstack-server",
+    ),
+    (
+        Add(
+            "[[channel]]\nname = \"wire\"\nbetween = [\"netstack-server\", \"keystore-server\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
+        ),
+        "nobody writes memory that the key store reads",
+        "gateway writes \"backend: gateway\" that is read by netstack-server, which writes \"wire: netstack-server\" that is read by keystore-server",
+    ),
+    (
+        Change(
+            "name = \"directives\"\nbetween = [\"kernel-shim\", \"offload-server\"]",
+            "name = \"directives\"\nbetween = [\"gateway\", \"offload-server\"]",
+        ),
+        "directives, the offload control, are between kernel-shim and offload-server alone",
+        "gateway may write \"directives: gateway\"",
+    ),
+    (
+        Change(
+            "name = \"plaintext\"\nbetween = [\"record-server\", \"gateway\"]",
+            "name = \"plaintext\"\nbetween = [\"record-server\", \"netstack-server\"]",
+        ),
+        "plaintext of sessions is between record-server and gateway alone",
+        "netstack-server may write \"plaintext: netstack-server\"",
+    ),
+    (
+        Change(
+            "name = \"protected\"\nbetween = [\"netstack-server\", \"record-server\"]",
+            "name = \"protected\"\nbetween = [\"netstack-server\", \"keystore-server\"]",
+        ),
+        "protected records are between netstack-server and record-server alone",
+        "keystore-server may read \"protected: netstack-server\"",
+    ),
+    (
+        Change(
+            "name = \"handshake\"\nbetween = [\"netstack-server\", \"offload-server\"]",
+            "name = \"handshake\"\nbetween = [\"netstack-server\", \"kernel-shim\"]",
+        ),
+        "handshake bytes are between netstack-server and offload-server alone",
+        "kernel-shim may read \"handshake: netstack-server\"",
+    ),
+    (
+        Change(
+            "name = \"post-handshake\"\nbetween = [\"record-server\", \"offload-server\"]",
+            "name = \"post-handshake\"\nbetween = [\"record-server\", \"gateway\"]",
+        ),
+        "handshake messages of sessions are between record-server and offload-server alone",
+        "gateway may read \"post-handshake: record-server\"",
+    ),
+    (
+        Change(
+            "name = \"backend\"\nbetween = [\"netstack-server\", \"gateway\"]",
+            "name = \"backend\"\nbetween = [\"netstack-server\", \"kernel-shim\"]",
+        ),
+        "backend connections are between netstack-server and gateway alone",
+        "kernel-shim may read \"backend: netstack-server\"",
+    ),
+    (
+        Add("[[call]]\nfrom = \"gateway\"\nto = \"keystore-server\"\nbadge = 9"),
+        "offload-server alone calls the key store",
+        "gateway calls keystore-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"gateway\"\nto = \"keystore-server\"\nbadge = 9"),
+        "gateway reaches the key store through the offload component only",
+        "gateway calls keystore-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"record-server\"\nto = \"keystore-server\"\nbadge = 9"),
+        "gateway never calls the key store, directly or by what it calls",
+        "gateway may be handed, in window \"sessions\" of kernel-shim, a call of record-server, which calls keystore-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"record-server\"\nto = \"keystore-server\"\nbadge = 9"),
+        "kernel-shim never calls the key store, directly or by what it calls",
+        "kernel-shim calls record-server, which calls keystore-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"record-server\"\nto = \"keystore-server\"\nbadge = 9"),
+        "kernel-shim reaches the key store through the offload component only",
+        "kernel-shim calls record-server, which calls keystore-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"record-server\"\nto = \"keystore-server\"\nbadge = 9"),
+        "record-server calls nobody",
+        "record-server calls keystore-server",
+    ),
+    (
+        Change(
+            "endpoints = [\"record-server\"]",
+            "endpoints = [\"kernel-shim\"]",
+        ),
+        "record-server is called by the shim, and by holders of one session's capability",
+        "offload-server does not call record-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"offload-server\"\nto = \"netstack-server\"\nbadge = 9"),
+        "netstack-server is called by the gateway and the shim alone",
+        "offload-server calls netstack-server",
+    ),
+    (
+        Add("[[call]]\nfrom = \"record-server\"\nto = \"kernel-shim\"\nbadge = 9"),
+        "the control invocation is the applications' and, by a session's capability, the offload component's",
+        "record-server calls kernel-shim",
+    ),
+    (
+        Change(
+            "priority = 150\nstack = \"256K\"\nheap = \"6M\"\nserves = false",
+            "priority = 150\nstack = \"256K\"\nheap = \"6M\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
+        ),
+        "nobody calls the gateway",
+        "offload-server calls gateway",
+    ),
+    (
+        Change(
+            "heap = \"8M\"\nserves = false",
+            "heap = \"8M\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+        ),
+        "nobody calls the offload component",
+        "gateway calls offload-server",
+    ),
+    (
+        Change(
+            "badge = 1\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 1",
+            "badge = 1\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 2",
+        ),
+        "gateway alone holds badge 0x8000001 of netstack-server: listen, accept, connect and attach within the ports and addresses of client 1",
+        "gateway does not hold it",
+    ),
+    (
+        Change(
+            "from = \"kernel-shim\"\nto = \"netstack-server\"\nbadge = \"control\"",
+            "from = \"record-server\"\nto = \"netstack-server\"\nbadge = \"control\"",
+        ),
+        "kernel-shim alone holds badge 0x9000000 of netstack-server: move a connection to another owner, abort and release it",
+        "record-server holds it",
+    ),
+    (
+        Change(
+            "from = \"kernel-shim\"\nto = \"record-server\"\nbadge = \"control\"",
+            "from = \"gateway\"\nto = \"record-server\"\nbadge = \"control\"",
+        ),
+        "kernel-shim alone holds badge 0x9000000 of record-server: open and close a session's slot",
+        "gateway holds it",
+    ),
+    (
+        Change(
+            "from = \"offload-server\"\nto = \"keystore-server\"",
+            "from = \"gateway\"\nto = \"keystore-server\"",
+        ),
+        "offload-server alone holds badge 0x8000001 of keystore-server: read certificates and ask for typed signatures",
+        "gateway holds it",
+    ),
+    (
+        Change(
+            "from = \"gateway\"\nto = \"kernel-shim\"",
+            "from = \"offload-server\"\nto = \"kernel-shim\"",
+        ),
+        "gateway alone holds badge 0x8000001 of kernel-shim: start, collect and cancel handshakes with the key rings, roles and modes that its rights name",
+        "offload-server holds it",
+    ),
+    (
+        Change(
+            "endpoints = [\"record-server\"]",
+            "endpoints = [\"record-server\", \"keystore-server\"]",
+        ),
+        "kernel-shim hands offload-server nothing but calls of record-server and kernel-shim: install and control the keys of one session",
+        "kernel-shim may hand out calls of keystore-server",
+    ),
+    (
+        Change(
+            "endpoints = [\"record-server\"]",
+            "endpoints = [\"record-server\", \"netstack-server\"]",
+        ),
+        "kernel-shim hands gateway nothing but calls of record-server and kernel-shim: ask about and close one session of its own",
+        "kernel-shim may hand out calls of netstack-server",
+    ),
+    (
+        Add(
+            "[[region]]\nname = \"spy\"\nsize = \"4K\"\nmap = [{ domain = \"gateway\", rights = \"rw\" }]\n[[domain]]\nname = \"counted\"\npriority = 10\nstack = \"4K\"\nheap = \"4K\"\nserves = false",
+        ),
+        "counters are written by their domain and read by the gateway alone",
+        "counted may write \"counters: counted\"",
+    ),
+];
+
+/// Domains with an upper bound, and how to exceed it.
+const BOUNDS: [&str; 6] = [
+    "netstack-server",
+    "keystore-server",
+    "record-server",
+    "kernel-shim",
+    "offload-server",
+    "gateway",
+];
+
+fn spoil(spoil: &Spoil) -> String {
+    let text = shipped();
+    match spoil {
+        Add(more) => format!("{text}\n{more}\n"),
+        Change(from, to) => {
+            let places = text.matches(from).count();
+            assert!(places == 1, "{places} places have the text {from}");
+            text.replacen(from, to, 1)
+        }
+    }
+}
+
+fn breaks_of(report: &Report, name: &str) -> Vec<String> {
+    let found = report.judged.iter().find(|judged| judged.name == name);
+    let found = found.unwrap_or_else(|| panic!("there is no assertion \"{name}\""));
+    match &found.verdict {
+        Verdict::Holds => Vec::new(),
+        Verdict::Broken(why) => why.clone(),
+    }
+}
+
+#[test]
+fn c06_the_shipped_system_keeps_its_policy() {
+    let report = judge(&shipped());
+    assert_eq!(report.broken().collect::<Vec<_>>(), []);
+    assert!(report.judged.len() > 50);
+}
+
+#[test]
+fn c06_every_assertion_refuses_the_system_that_breaks_it() {
+    for (how, name, line) in TABLE {
+        let why = breaks_of(&judge(&spoil(how)), name);
+        assert!(why.iter().any(|w| w == line), "{name}: {line}: {why:#?}");
+    }
+}
+
+#[test]
+fn c06_a_domain_that_grows_beyond_its_bound_is_refused() {
+    for domain in BOUNDS {
+        let mut description = parse_unjudged(&shipped()).unwrap();
+        let grown = description.domains.iter_mut().find(|d| d.name == domain);
+        grown.unwrap().heap += 64 << 20;
+        let mut report = Report::default();
+        let text = fs::read_to_string(policy::path_of(&default_path()).unwrap()).unwrap();
+        policy::judge_by(&policy::parse(&text).unwrap(), &description, &mut report);
+        let broken: Vec<_> = report.broken().map(|(name, _)| name.to_string()).collect();
+        let bound = format!("{domain} has at most ");
+        assert!(
+            broken.iter().any(|name| name.starts_with(&bound)),
+            "{broken:?}"
+        );
+    }
+}
+
+#[test]
+fn c06_no_assertion_is_without_a_system_that_breaks_it() {
+    let covered: BTreeSet<&str> = TABLE.iter().map(|(_, name, _)| *name).collect();
+    let report = judge(&shipped());
+    let left = report.judged.iter().map(|judged| judged.name.as_str());
+    let bounded = |name: &str| {
+        BOUNDS
+            .iter()
+            .any(|d| name.starts_with(&format!("{d} has at most")))
+    };
+    let left: Vec<_> = left
+        .filter(|name| !covered.contains(name) && !BY_CONSTRUCTION.contains(name) && !bounded(name))
+        .filter(|name| *name != OWN_CSPACE && *name != INTERRUPT)
+        .collect();
+    assert!(left.is_empty(), "{left:#?}");
+}
+
+const OWN_CSPACE: &str = "no domain holds a capability of its own CSpace";
+const INTERRUPT: &str = "each interrupt is one domain's";
+
+#[test]
+fn a_domain_that_manages_its_own_window_is_refused_before_the_policy() {
+    let text = shipped().replace(
+        "holder = \"gateway\"\nmanager = \"kernel-shim\"",
+        "holder = \"kernel-shim\"\nmanager = \"kernel-shim\"",
+    );
+    let error = description::parse(&text).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "window sessions: priority 170 of kernel-shim is not above priority 170 of kernel-shim"
+    );
+}
+
+#[test]
+fn a_description_has_no_word_for_untyped_memory_or_ports() {
+    for word in ["untyped", "port", "thread"] {
+        let error = parse_unjudged(&format!("{}\n[[{word}]]\n", shipped()));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("unknown field `{word}`")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_assertion_about_nobody_is_broken() {
+    let policy = policy::parse(
+        "[[unreachable]]\nname = \"a\"\nfrom = [\"gateway\"]\nto = [\"keystore\"]\nby = [\"call\"]\n\
+         [[sees]]\nname = \"b\"\nregion = \"plain: *\"\n\
+         [[callers]]\nname = \"c\"\nof = \"nobody\"\nare = []\n",
+    );
+    let mut report = Report::default();
+    let description = parse_unjudged(&shipped()).unwrap();
+    policy::judge_by(&policy.unwrap(), &description, &mut report);
+    let broken: Vec<_> = report.broken().map(|(_, why)| why.join("; ")).collect();
+    assert_eq!(
+        broken,
+        [
+            "there is no domain \"keystore\"",
+            "there is no domain \"nobody\"",
+            "there is no such memory",
+        ]
+    );
+}
+
+#[test]
+fn a_word_that_no_policy_has_is_refused_with_its_line() {
+    let error = policy::parse("[[sees]]\nname = \"a\"\nreader = [\"gateway\"]\n");
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("line 3") && error.contains("unknown field `reader`"),
+        "{error}"
+    );
+}
