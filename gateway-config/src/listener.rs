@@ -16,7 +16,7 @@ use crate::words::{Word, Words};
 /// Longest name of a listener in bytes.
 const MAX_NAME: usize = 64;
 /// Most listeners.
-const MAX_LISTENERS: usize = 16;
+const MAX_LISTENERS: usize = 32;
 /// The words of a `tls` table.
 const TLS_WORDS: [&str; 11] = [
     "role",

@@ -137,3 +137,34 @@ fn unread_bytes_can_be_taken_back() {
     assert_eq!(a.take_back(0, 0, &mut rest), Ok(11));
     assert_eq!(&rest[..11], b"application");
 }
+
+#[test]
+fn what_the_other_side_said_of_an_earlier_connection_counts_no_more() {
+    let (mut a, mut b) = silent_pair(1);
+    a.open(0);
+    b.follow(0);
+    b.set_status(0, Status::END);
+    assert!(a.peer_status(0).has(Status::END));
+    // The next connection: the end of the last one is not its end.
+    a.open(0);
+    assert!(!a.peer_status(0).has(Status::END));
+    b.follow(0);
+    assert!(!a.peer_status(0).has(Status::END));
+    b.set_status(0, Status::END);
+    assert!(a.peer_status(0).has(Status::END));
+}
+
+#[test]
+fn room_is_told_of_only_while_bytes_wait_for_it() {
+    let (mut a, mut b) = silent_pair(1);
+    a.open(0);
+    b.follow(0);
+    a.write(0, b"all").unwrap();
+    a.set_idle(0, true);
+    b.read(0, &mut [0; 8]).unwrap();
+    assert_eq!(a.next_event(), None);
+    a.write(0, b"more").unwrap();
+    a.set_idle(0, false);
+    b.read(0, &mut [0; 8]).unwrap();
+    assert_eq!(a.next_event(), Some(Event::Slot(0)));
+}

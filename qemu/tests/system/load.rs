@@ -1,6 +1,6 @@
 //! Much at once, much in a row, much data.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -53,6 +53,31 @@ fn data_arrives_unchanged_in_records_of_every_size() {
             assert!(answer == message, "records of {size} bytes");
         }
     }
+}
+
+#[test]
+fn a_record_of_each_size_from_one_byte_to_the_largest_arrives_unchanged() {
+    let site = system();
+    let sum = LARGEST * (LARGEST + 1) / 2;
+    let expected = sha256(&mut Pattern::new(sum as u64)).unwrap();
+    let mut pattern = BufReader::new(Pattern::new(sum as u64));
+    let mut session = Wish::tls13(&site.material)
+        .connect(site.address(port::BULK))
+        .unwrap();
+    session.0.write_all(UP.as_bytes()).unwrap();
+    session.0.flush().unwrap();
+    let mut record = Vec::new();
+    for size in 1..=LARGEST {
+        record.resize(size, 0);
+        pattern.read_exact(&mut record).unwrap();
+        // One write is one record; nothing waits to be joined with it.
+        session.0.write_all(&record).unwrap();
+        session.0.flush().unwrap();
+    }
+    session.end().unwrap();
+    let mut answer = String::new();
+    session.0.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer.trim(), expected);
 }
 
 #[test]

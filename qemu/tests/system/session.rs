@@ -122,6 +122,19 @@ fn r10_the_completion_tells_what_the_peer_saw() {
 }
 
 #[test]
+fn r10_keys_reach_the_application_where_expose_keys_says_so_and_nowhere_else() {
+    let site = system();
+    for (port, exposed) in [(port::EXPOSED, "yes"), (port::ECHO, "no")] {
+        for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
+            let mut session = wish.connect(site.address(port)).unwrap();
+            assert_eq!(session.echo(b"exposed?").unwrap(), b"exposed?");
+            let handshake = site.handshake(session.port());
+            assert_eq!(handshake.value("exposed"), exposed);
+        }
+    }
+}
+
+#[test]
 fn r10_the_record_numbers_of_the_completion_are_those_of_the_wire() {
     let site = system();
     // In TLS 1.2 the Finished messages took number 0 (RFC 5246 §6.1); in

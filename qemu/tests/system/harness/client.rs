@@ -100,7 +100,7 @@ impl<'a> Wish<'a> {
     }
 
     /// Finishes the handshake on a connection.
-    pub(crate) fn over(self, stream: TcpStream) -> io::Result<Session> {
+    pub(crate) fn over<S: Read + Write>(self, stream: S) -> io::Result<Session<S>> {
         let name = ServerName::try_from(self.name).map_err(io::Error::other)?;
         let mut connection =
             ClientConnection::new(Arc::new(self.config()), name).map_err(io::Error::other)?;
@@ -152,14 +152,9 @@ fn kx(group: NamedGroup) -> &'static dyn rustls::crypto::SupportedKxGroup {
 }
 
 /// An established session.
-pub(crate) struct Session(pub(crate) StreamOwned<ClientConnection, TcpStream>);
+pub(crate) struct Session<S: Read + Write = TcpStream>(pub(crate) StreamOwned<ClientConnection, S>);
 
-impl Session {
-    /// The client's port; it names the connection in log and capture.
-    pub(crate) fn port(&self) -> u16 {
-        self.0.sock.local_addr().unwrap().port()
-    }
-
+impl<S: Read + Write> Session<S> {
     /// The suite.
     pub(crate) fn suite(&self) -> CipherSuite {
         self.0.conn.negotiated_cipher_suite().unwrap().suite()
@@ -197,6 +192,13 @@ impl Session {
         let mut answer = Vec::new();
         self.0.read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+impl Session {
+    /// The client's port; it names the connection in log and capture.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.sock.local_addr().unwrap().port()
     }
 
     /// Says that nothing more comes, and goes on reading.

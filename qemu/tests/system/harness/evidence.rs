@@ -146,7 +146,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 pub(crate) struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let pairs = lines.filter_map(|line| {
             let (name, value) = line.split_once(' ')?;

@@ -13,11 +13,14 @@ pub(crate) mod material;
 pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod site;
+pub(crate) mod wire;
 
+use std::path::PathBuf;
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use site::{Prepared, Site};
+use wire::Wire;
 
 /// How long a single step of a test may take. Generous: the machine is shared,
 /// and its processor emulated.
@@ -30,6 +33,16 @@ static QUIET: RwLock<()> = RwLock::new(());
 /// A booted image for one test that uses up what others need.
 pub(crate) fn own(name: &str) -> Site {
     Prepared::build(name, false).unwrap().boot().unwrap()
+}
+
+/// The folder of an image that was built, not booted.
+pub(crate) fn prepared(name: &str, disc: bool) -> PathBuf {
+    Prepared::build(name, disc).unwrap().folder
+}
+
+/// A booted image for one test, which is its only neighbour on the network.
+pub(crate) fn on_wire(name: &str) -> (Site, Wire) {
+    Prepared::boot_on_wire(name).unwrap()
 }
 
 /// The booted image, shared with other tests.

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::backend::{Backend, Kind};
 use super::material::Material;
 use super::memory::{DOMAINS, Memory, ROOT};
+use super::wire::{GUEST, HOST, Wire};
 
 /// How long the image may take to boot.
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
@@ -54,6 +55,8 @@ pub(crate) mod port {
     pub(crate) const ONE_CHOICE: u16 = 457;
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
+    /// The session's keys go to the application too.
+    pub(crate) const EXPOSED: u16 = 459;
 }
 
 /// What `segment_size` is at [`port::SMALL_SEGMENTS`].
@@ -80,13 +83,18 @@ pub(crate) struct Prepared {
     /// The machine.
     pub(crate) machine: Machine,
     material: Material,
-    folder: PathBuf,
+    /// All files of this run.
+    pub(crate) folder: PathBuf,
     backends: Vec<Backend>,
 }
 
 impl Prepared {
     /// Builds an image, for its bootable disc or for its files.
     pub(crate) fn build(name: &str, disc: bool) -> Result<Self> {
+        Self::build_for(name, disc, "address = \"dhcp\"")
+    }
+
+    fn build_for(name: &str, disc: bool, network: &str) -> Result<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder)?;
         let material = Material::make(&folder.join("material"))?;
@@ -97,7 +105,7 @@ impl Prepared {
             .collect::<Result<Vec<_>, _>>()?;
         let [echo, http, bulk] = [&backends[0], &backends[1], &backends[2]].map(Backend::port);
         let file = folder.join("material/gateway.toml");
-        fs::write(&file, configuration(echo, http, bulk))?;
+        fs::write(&file, configuration(network, echo, http, bulk))?;
         let config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -145,6 +153,15 @@ impl Prepared {
         })
     }
 
+    /// Boots an image with a cable to the test in place of QEMU's user network.
+    pub(crate) fn boot_on_wire(name: &str) -> Result<(Site, Wire)> {
+        let network = format!("address = \"{GUEST}/24\"\ngateway = \"{HOST}\"");
+        let mut prepared = Self::build_for(name, false, &network)?;
+        let (wire, network) = Wire::lay(&prepared.folder)?;
+        prepared.machine.network = network;
+        Ok((prepared.boot()?, wire))
+    }
+
     /// Boots it.
     pub(crate) fn boot(self) -> Result<Site> {
         Ok(Site {
@@ -178,8 +195,8 @@ fn keep_programs(workspace: &Path, folder: &Path) -> Result<()> {
 }
 
 /// The configuration under test.
-fn configuration(echo: u16, http: u16, bulk: u16) -> String {
-    let mut text = String::from("[network]\naddress = \"dhcp\"\n\n");
+fn configuration(network: &str, echo: u16, http: u16, bulk: u16) -> String {
+    let mut text = format!("[network]\n{network}\n\n");
     for label in super::material::SERVERS {
         let _ = write!(
             text,
@@ -198,7 +215,8 @@ fn configuration(echo: u16, http: u16, bulk: u16) -> String {
     let tls12 = format!("{plain}, versions = [\"1.2\"]");
     let alpn = format!("{plain}, alpn = [\"http/1.1\"]");
     let names = "keyring = [\"p256\", \"alpha\", \"beta\"]";
-    let listeners: [(u16, &str, Option<u16>); 16] = [
+    let exposed = format!("{plain}, expose_keys = true");
+    let listeners: [(u16, &str, Option<u16>); 17] = [
         (port::STATUS, &alpn, None),
         (port::ECHO, plain, Some(echo)),
         (port::HTTP, &alpn, Some(http)),
@@ -216,6 +234,7 @@ fn configuration(echo: u16, http: u16, bulk: u16) -> String {
         (port::ONE_CHOICE, one_choice, Some(http)),
         // The discard port: nobody listens there on this machine.
         (port::NO_BACKEND, plain, Some(9)),
+        (port::EXPOSED, &exposed, Some(echo)),
     ];
     for (port, tls, backend) in listeners {
         let backend = match backend {
