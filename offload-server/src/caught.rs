@@ -48,18 +48,18 @@ pub(crate) struct Caught {
 
 impl Caught {
     /// Takes what came later over what is here.
-    pub(crate) fn update(&mut self, later: Self) {
-        fn replace<T>(old: &mut Option<T>, new: Option<T>) {
+    pub(crate) fn update(&mut self, later: &mut Self) {
+        fn replace<T>(old: &mut Option<T>, new: &mut Option<T>) {
             if new.is_some() {
-                *old = new;
+                *old = new.take();
             }
         }
-        replace(&mut self.tx, later.tx);
-        replace(&mut self.rx, later.rx);
-        replace(&mut self.tx_next, later.tx_next);
-        replace(&mut self.rx_next, later.rx_next);
-        replace(&mut self.client, later.client);
-        replace(&mut self.server, later.server);
+        replace(&mut self.tx, &mut later.tx);
+        replace(&mut self.rx, &mut later.rx);
+        replace(&mut self.tx_next, &mut later.tx_next);
+        replace(&mut self.rx_next, &mut later.rx_next);
+        replace(&mut self.client, &mut later.client);
+        replace(&mut self.server, &mut later.server);
     }
 
     /// The keys in use, out and in.
@@ -80,10 +80,14 @@ fn traffic_key((key, iv): (Secret<32>, Secret<NONCE>), sequence: u64) -> Traffic
     TrafficKey { key, iv, sequence }
 }
 
+/// Where keys are caught. They are passed on in the memory where they lie, which
+/// the heap clears when it is freed: a value that is moved leaves its bytes.
+type Net = Arc<Mutex<Option<Box<Caught>>>>;
+
 /// Suites whose keys are caught. One handshake works at a time, and what was
 /// caught is taken behind each step of it.
 pub(crate) struct Catch {
-    caught: Arc<Mutex<Caught>>,
+    caught: Net,
     suites: Vec<SupportedCipherSuite>,
 }
 
@@ -91,7 +95,7 @@ impl Catch {
     /// Makes the suites. rustls wants them for ever, so they are never freed:
     /// call it once for a server.
     pub(crate) fn new() -> Self {
-        let caught: Arc<Mutex<Caught>> = Arc::default();
+        let caught: Net = Arc::default();
         let suites = provider::ALL_CIPHER_SUITES
             .iter()
             .map(|suite| wrapped(*suite, &caught))
@@ -111,12 +115,12 @@ impl Catch {
     }
 
     /// What was caught since the last time.
-    pub(crate) fn take(&self) -> Caught {
-        core::mem::take(&mut self.caught.lock())
+    pub(crate) fn take(&self) -> Option<Box<Caught>> {
+        self.caught.lock().take()
     }
 }
 
-fn wrapped(suite: SupportedCipherSuite, caught: &Arc<Mutex<Caught>>) -> SupportedCipherSuite {
+fn wrapped(suite: SupportedCipherSuite, caught: &Net) -> SupportedCipherSuite {
     fn common(of: &CipherSuiteCommon) -> CipherSuiteCommon {
         CipherSuiteCommon {
             suite: of.suite,
@@ -148,7 +152,7 @@ fn wrapped(suite: SupportedCipherSuite, caught: &Arc<Mutex<Caught>>) -> Supporte
     }
 }
 
-struct Secrets(Arc<Mutex<Caught>>);
+struct Secrets(Net);
 
 impl KeyLog for Secrets {
     fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
@@ -157,6 +161,7 @@ impl KeyLog for Secrets {
         }
         let secret = Some(OkmBlock::new(secret));
         let mut caught = self.0.lock();
+        let caught = caught.get_or_insert_default();
         match label {
             CLIENT_SECRET => caught.client = secret,
             SERVER_SECRET => caught.server = secret,
@@ -178,18 +183,20 @@ impl fmt::Debug for Secrets {
 /// An AEAD whose keys are caught.
 struct Aead<T: ?Sized + 'static> {
     inner: &'static T,
-    caught: Arc<Mutex<Caught>>,
+    caught: Net,
 }
 
 impl<T: ?Sized> Aead<T> {
     fn catch_tx(&self, key: &AeadKey, iv: [&[u8]; 2]) {
         let mut caught = self.caught.lock();
+        let caught = caught.get_or_insert_default();
         caught.tx = copy(key, iv);
         caught.tx_next = Some(0);
     }
 
     fn catch_rx(&self, key: &AeadKey, iv: [&[u8]; 2]) {
         let mut caught = self.caught.lock();
+        let caught = caught.get_or_insert_default();
         caught.rx = copy(key, iv);
         caught.rx_next = Some(0);
     }
@@ -266,7 +273,7 @@ impl Tls12AeadAlgorithm for Aead<dyn Tls12AeadAlgorithm> {
 /// Counts the records of a key.
 struct Counting<C> {
     cipher: C,
-    caught: Arc<Mutex<Caught>>,
+    caught: Net,
 }
 
 impl MessageEncrypter for Counting<Box<dyn MessageEncrypter>> {
@@ -275,7 +282,9 @@ impl MessageEncrypter for Counting<Box<dyn MessageEncrypter>> {
         message: OutboundPlainMessage<'_>,
         sequence: u64,
     ) -> Result<OutboundOpaqueMessage, Error> {
-        self.caught.lock().tx_next = sequence.checked_add(1);
+        let mut caught = self.caught.lock();
+        caught.get_or_insert_default().tx_next = sequence.checked_add(1);
+        drop(caught);
         self.cipher.encrypt(message, sequence)
     }
 
@@ -290,7 +299,9 @@ impl MessageDecrypter for Counting<Box<dyn MessageDecrypter>> {
         message: InboundOpaqueMessage<'a>,
         sequence: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        self.caught.lock().rx_next = sequence.checked_add(1);
+        let mut caught = self.caught.lock();
+        caught.get_or_insert_default().rx_next = sequence.checked_add(1);
+        drop(caught);
         self.cipher.decrypt(message, sequence)
     }
 }

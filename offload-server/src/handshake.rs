@@ -241,7 +241,9 @@ impl Handshake {
                 break;
             }
         }
-        self.caught.update(self.profile.catch.take());
+        if let Some(mut caught) = self.profile.catch.take() {
+            self.caught.update(&mut caught);
+        }
         if let Some(choice) = self.profile.resolver.take_choice() {
             self.choice = Some(choice);
         }
