@@ -100,7 +100,10 @@ fn tls(word: Word<'_>, keyrings: &Keyrings) -> Result<Tls, Problem> {
     let role = words.required("role", "\"server\"")?;
     let role = role.choice(&[("server", Role::Server)])?;
     let mode = match words.optional("mode") {
-        Some(word) => word.choice(&[("autonomous", Mode::Autonomous)])?,
+        Some(word) => word.choice(&[
+            ("autonomous", Mode::Autonomous),
+            ("directed", Mode::Directed),
+        ])?,
         None => Mode::Autonomous,
     };
     let rings = rings(words.required("keyring", "\"web\"")?, keyrings)?;

@@ -11,6 +11,7 @@ use crate::channel::SlotIndex;
 use crate::control::{Established, HandshakeError, Parameters};
 use crate::net::TcpPosition;
 use crate::queue::Queue;
+use crate::segment::{Segment, Verdict};
 use crate::tls::Role;
 
 /// The longest end-entity certificate of a peer that is kept.
@@ -37,6 +38,33 @@ pub enum Directive {
         parameters: Parameters,
         /// Where the TCP connection stands.
         position: TcpPosition,
+    },
+    /// Begin a directed handshake: nothing happens on the connection but what
+    /// segments say. Answered by [`Verdict::Begun`].
+    Direct {
+        /// Handshake slot: also the slot of the connection.
+        slot: SlotIndex,
+        /// Counts the uses of the slot; repeated in each answer.
+        generation: u16,
+        /// The session's slot at the record layer.
+        session: SlotIndex,
+        /// Counts the uses of the session slot, modulo 4096.
+        session_generation: u16,
+        /// Server or client.
+        role: Role,
+        /// Key rings, segment size and rights; the rest is the shim's affair.
+        parameters: Parameters,
+        /// Where the TCP connection stands.
+        position: TcpPosition,
+    },
+    /// One step of the directed handshake in `slot`.
+    Segment {
+        /// Handshake slot.
+        slot: SlotIndex,
+        /// The generation meant.
+        generation: u16,
+        /// The step.
+        segment: Segment,
     },
     /// Give the handshake in `slot` up, if it is still of this generation.
     Cancel {
@@ -67,6 +95,15 @@ pub enum Completion {
         established: Established,
         /// The peer's end-entity certificate (DER), empty without one.
         peer_certificate: Blob<MAX_PEER_CERTIFICATE>,
+    },
+    /// What became of one segment of a directed handshake.
+    Segment {
+        /// Handshake slot.
+        slot: SlotIndex,
+        /// As in the start.
+        generation: u16,
+        /// What became of it.
+        verdict: Verdict,
     },
     /// There is no session.
     Failed {

@@ -52,6 +52,39 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Every scheme, in the order of preference for each kind of key.
+    pub const ALL: [Self; 9] = [
+        Self::EcdsaSecp256r1Sha256,
+        Self::EcdsaSecp384r1Sha384,
+        Self::Ed25519,
+        Self::RsaPssRsaeSha256,
+        Self::RsaPssRsaeSha384,
+        Self::RsaPssRsaeSha512,
+        Self::RsaPkcs1Sha256,
+        Self::RsaPkcs1Sha384,
+        Self::RsaPkcs1Sha512,
+    ];
+
+    /// Its number on the wire.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::RsaPkcs1Sha256 => 0x0401,
+            Self::RsaPkcs1Sha384 => 0x0501,
+            Self::RsaPkcs1Sha512 => 0x0601,
+            Self::EcdsaSecp256r1Sha256 => 0x0403,
+            Self::EcdsaSecp384r1Sha384 => 0x0503,
+            Self::RsaPssRsaeSha256 => 0x0804,
+            Self::RsaPssRsaeSha384 => 0x0805,
+            Self::RsaPssRsaeSha512 => 0x0806,
+            Self::Ed25519 => 0x0807,
+        }
+    }
+
+    /// The scheme with a number on the wire.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.number() == number)
+    }
+
     /// The kind of key that it signs with.
     pub const fn key_kind(self) -> KeyKind {
         match self {

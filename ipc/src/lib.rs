@@ -39,6 +39,7 @@ pub mod queue;
 pub mod record;
 pub mod ring;
 pub mod secret;
+pub mod segment;
 pub mod stats;
 pub mod tls;
 pub mod transport;

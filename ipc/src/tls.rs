@@ -160,6 +160,20 @@ impl Group {
         }
     }
 
+    /// The group with a number on the wire.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|g| g.number() == number)
+    }
+
+    /// Bytes of a public key (RFC 8446 §4.2.8.2).
+    pub const fn share_len(self) -> usize {
+        match self {
+            Self::Secp256r1 => 65,
+            Self::Secp384r1 => 97,
+            Self::X25519 => 32,
+        }
+    }
+
     /// Its number on the wire.
     pub const fn number(self) -> u16 {
         match self {
@@ -177,6 +191,16 @@ pub enum Role {
     Server,
     /// Sends the ClientHello.
     Client,
+}
+
+impl Role {
+    /// The peer's role.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
 }
 
 /// Who drives the handshake.
@@ -218,10 +242,25 @@ impl Alert {
     pub const DECODE_ERROR: Self = Self(50);
     /// No common version.
     pub const PROTOCOL_VERSION: Self = Self(70);
+    /// A client that could do better offers less.
+    pub const INAPPROPRIATE_FALLBACK: Self = Self(86);
     /// Not the peer's fault.
     pub const INTERNAL_ERROR: Self = Self(80);
     /// The handshake is given up for a reason outside the protocol.
     pub const USER_CANCELED: Self = Self(90);
+
+    /// A field whose value can't be.
+    pub const ILLEGAL_PARAMETER: Self = Self(47);
+    /// A MAC or a signature that is not right.
+    pub const DECRYPT_ERROR: Self = Self(51);
+    /// An extension that must be there is not.
+    pub const MISSING_EXTENSION: Self = Self(109);
+    /// An extension that was not asked for.
+    pub const UNSUPPORTED_EXTENSION: Self = Self(110);
+    /// No certificate where one is insisted on.
+    pub const CERTIFICATE_REQUIRED: Self = Self(116);
+    /// No application protocol in common.
+    pub const NO_APPLICATION_PROTOCOL: Self = Self(120);
 
     /// Its name in RFC 8446 §6, or "alert" for a number without one.
     pub const fn name(self) -> &'static str {

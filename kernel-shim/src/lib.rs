@@ -14,9 +14,12 @@
 
 extern crate alloc;
 
+mod audit;
+mod directed;
 mod rights;
 mod server;
 mod table;
 
+pub use audit::{Audit, Line};
 pub use rights::Rights;
 pub use server::{Ports, Server, Windows};

@@ -14,10 +14,13 @@ use ipc::control::{
 use ipc::handshake::{Completion, Directive, DirectiveQueue};
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
 use ipc::record::{self, Record};
+use ipc::segment::{Segment, Verdict};
 use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 
+use crate::audit::{Audit, Line};
+use crate::directed::Directed;
 use crate::rights::Rights;
 use crate::table::Table;
 
@@ -50,6 +53,8 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub handshake_slots: u16,
     /// Sessions at once: slots of the record layer's channels.
     pub session_slots: u16,
+    /// Takes a line for each segment of directed mode.
+    pub audit: Option<Audit>,
     /// Counters.
     pub stats: &'a stats::Page,
 }
@@ -63,6 +68,8 @@ struct Handshake {
     started: Instant,
     /// The shim's wake-ups when it started.
     wakeups: u64,
+    /// The state machine, in directed mode.
+    directed: Option<Box<Directed>>,
     outcome: Option<Result<SessionResult, HandshakeError>>,
 }
 
@@ -125,6 +132,11 @@ where
                 }) => {
                     self.established(slot, generation, established, peer_certificate.into_inner())
                 }
+                Ok(Completion::Segment {
+                    slot,
+                    generation,
+                    verdict,
+                }) => self.direct(slot, generation, &verdict),
                 Ok(Completion::Failed {
                     slot,
                     generation,
@@ -212,14 +224,33 @@ where
                 return Err(blame(error));
             }
         };
-        let directive = Directive::Start {
-            slot,
-            generation,
-            session,
-            session_generation,
-            role: request.role,
-            parameters: request.parameters.clone(),
-            position,
+        let (role, parameters) = (request.role, request.parameters.clone());
+        let (directive, directed) = match request.mode {
+            Mode::Autonomous => {
+                let start = Directive::Start {
+                    slot,
+                    generation,
+                    session,
+                    session_generation,
+                    role,
+                    parameters,
+                    position,
+                };
+                (start, None)
+            }
+            Mode::Directed => {
+                let directed = Box::new(Directed::new(role, parameters.clone()));
+                let begin = Directive::Direct {
+                    slot,
+                    generation,
+                    session,
+                    session_generation,
+                    role,
+                    parameters,
+                    position,
+                };
+                (begin, Some(directed))
+            }
         };
         if self.ports.offload.send(&directive).is_err() {
             self.close_session_slot(session);
@@ -234,6 +265,7 @@ where
             session_generation,
             started,
             wakeups: self.wakeups,
+            directed,
             outcome: None,
         });
         self.sessions.insert(Session {
@@ -256,6 +288,38 @@ where
             Ok(Err(_)) => Err(HandshakeError::Resource(Resource::Internal)),
             Err(_) => Err(HandshakeError::ServerRestarted),
         }
+    }
+
+    // ---- directed mode ----
+
+    /// The next step of a directed handshake.
+    fn direct(&mut self, slot: SlotIndex, generation: u16, verdict: &Verdict) {
+        let Some(handshake) = self.handshakes.find(slot, generation) else {
+            return;
+        };
+        let Some(directed) = handshake.directed.as_mut() else {
+            return;
+        };
+        if let Some(audit) = self.ports.audit {
+            audit(&Line {
+                at: self.clock.now(),
+                handshake: id(slot, generation),
+                segment: directed.under_way(),
+                verdict,
+            });
+        }
+        let segment = directed.advance(verdict);
+        self.send_segment(slot, generation, segment);
+    }
+
+    fn send_segment(&mut self, slot: SlotIndex, generation: u16, segment: Segment) {
+        let directive = Directive::Segment {
+            slot,
+            generation,
+            segment,
+        };
+        // Without room the handshake stands still until its deadline.
+        self.ports.offload.send(&directive).ok();
     }
 
     // ---- completion ----
@@ -341,6 +405,7 @@ where
     ) {
         if let Some(handshake) = self.handshakes.find(slot, generation) {
             handshake.outcome = Some(outcome);
+            handshake.directed = None;
             self.over.push_back((slot, generation));
         }
         self.count_tables();
@@ -505,9 +570,6 @@ const MAX_PART: usize = 800;
 
 fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), HandshakeError> {
     let wrong = |what| Err(HandshakeError::Request(what));
-    if request.mode != Mode::Autonomous {
-        return wrong(RequestError::Unsupported);
-    }
     if request.parameters.versions.is_empty() {
         return wrong(RequestError::NoVersion);
     }

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ipc::badge::Badge;
-use ipc::bounded::{Bytes, List, Text};
+use ipc::bounded::{List, Text};
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
@@ -152,6 +152,7 @@ impl World {
             windows: windows.clone(),
             handshake_slots,
             session_slots: 3,
+            audit: None,
             stats,
         };
         Self {

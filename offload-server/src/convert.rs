@@ -93,7 +93,7 @@ pub(crate) fn plaintext_alert(record: &[u8]) -> Option<Alert> {
 
 /// The alert that RFC 8446 §6.2 names for `error`, for the report; what went
 /// over the wire is rustls' own choice and may have been encrypted.
-fn alert_for(error: &Error) -> Alert {
+pub(crate) fn alert_for(error: &Error) -> Alert {
     let description = match error {
         Error::InvalidMessage(e) => AlertDescription::from(*e),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {

@@ -114,7 +114,7 @@ impl Handshake {
         loop {
             self.output.flush(channel, slot)?;
             if !self.output.is_empty() {
-                return Ok(cut_off(status).unwrap_or(Step::Waiting));
+                return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
             }
             if let Some(failure) = self.failure {
                 return Ok(Step::Failed(failure));
@@ -127,7 +127,7 @@ impl Handshake {
             }
             let taken = self.take_record(channel, slot)?;
             if taken == 0 {
-                return Ok(cut_off(status).unwrap_or(Step::Waiting));
+                return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
             }
             self.first_byte.get_or_insert_with(&now);
             self.rx_next = self.rx_next.wrapping_add(taken);
@@ -269,9 +269,9 @@ fn as_sent(cause: HandshakeError, record: &[u8]) -> HandshakeError {
 
 /// What the network stack's status means for a handshake that has nothing left
 /// to do with the bytes it has.
-fn cut_off(status: Status) -> Option<Step> {
+pub(crate) fn cut_off(status: Status) -> Option<HandshakeError> {
     if status.has(Status::REFUSED) {
-        return Some(Step::Failed(HandshakeError::Resource(Resource::Internal)));
+        return Some(HandshakeError::Resource(Resource::Internal));
     }
     let cause = if status.has(Status::DEADLINE) {
         PeerError::Deadline
@@ -280,7 +280,7 @@ fn cut_off(status: Status) -> Option<Step> {
     } else {
         return None;
     };
-    Some(Step::Failed(HandshakeError::Peer(cause)))
+    Some(HandshakeError::Peer(cause))
 }
 
 /// Appends what rustls encodes; false when it can't.

@@ -19,6 +19,8 @@ use crate::signer::{KeystoreClient, RemoteKey, can_sign};
 /// A key ring without its key.
 #[derive(Debug)]
 pub(crate) struct Keyring {
+    /// Its place in the key store.
+    pub(crate) index: KeyringIndex,
     pub(crate) label: Label,
     pub(crate) kind: Option<KeyKind>,
     pub(crate) trust: Vec<CertificateDer<'static>>,
@@ -59,6 +61,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             Arc::new(CertifiedKey::new(chain, Arc::new(key)))
         });
         keyrings.push(Arc::new(Keyring {
+            index: keyring,
             label,
             kind: key,
             trust,
@@ -157,8 +160,13 @@ impl ResolvesServerCert for Resolver {
 }
 
 impl Keyring {
+    /// The chain to show, end entity first.
+    pub(crate) fn chain(&self) -> Option<&[CertificateDer<'static>]> {
+        self.identity.as_ref().map(|identity| &identity.cert[..])
+    }
+
     /// Whether the end-entity certificate names `name`.
-    fn is_valid_for(&self, name: &ServerName<'_>) -> bool {
+    pub(crate) fn is_valid_for(&self, name: &ServerName<'_>) -> bool {
         self.identity
             .as_ref()
             .and_then(|identity| webpki::EndEntityCert::try_from(identity.cert.first()?).ok())

@@ -9,7 +9,8 @@
 //! key or application data.
 //!
 //! The layers: [`Server`] takes directives and events; `handshake` runs one
-//! handshake from record to record; `profile` turns what a request asks for
+//! handshake from record to record; `directed` does the steps of one that the
+//! shim drives; `profile` turns what a request asks for
 //! into a rustls configuration, once for all requests that ask the same;
 //! `keyring` and `signer` reach the key store; `session` changes keys later.
 #![cfg_attr(not(test), no_std)]
@@ -19,6 +20,7 @@ extern crate alloc;
 
 mod caught;
 mod convert;
+mod directed;
 mod handshake;
 mod keyring;
 mod output;

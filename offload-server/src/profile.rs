@@ -109,7 +109,11 @@ impl Profiles {
         })
     }
 
-    fn rings(&self, parameters: &Parameters) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
+    /// The rings of a request; one of them can be shown.
+    pub(crate) fn rings(
+        &self,
+        parameters: &Parameters,
+    ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
         if parameters.versions.is_empty() {
             return Err(HandshakeError::Request(RequestError::NoVersion));
         }
@@ -179,7 +183,8 @@ fn fits(suite: CipherSuite, kind: Option<KeyKind>) -> bool {
     }
 }
 
-fn roots(rings: &[Arc<Keyring>]) -> Result<RootCertStore, HandshakeError> {
+/// The trust anchors of `rings`.
+pub(crate) fn roots(rings: &[Arc<Keyring>]) -> Result<RootCertStore, HandshakeError> {
     let mut roots = RootCertStore::empty();
     for anchor in rings.iter().flat_map(|ring| &ring.trust) {
         roots

@@ -1,5 +1,7 @@
 //! Takes directives and events, runs handshakes, reports completions.
 
+mod directed;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,12 +21,14 @@ use ipc::transport::{Client, Transport};
 use ring::digest;
 
 use crate::convert;
+use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
 use crate::keyring;
 use crate::profile::Profiles;
 use crate::session::Sessions;
-use crate::signer::KeystoreClient;
+use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
+use directed::Beginning;
 
 /// The capabilities of the offload component.
 pub struct Ports<'a, N, S, R, K, W> {
@@ -56,6 +60,8 @@ pub struct Server<'a, N, S, R, W, C> {
     install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
     profiles: Profiles,
     handshakes: Vec<Option<Box<Handshake>>>,
+    directed: Vec<Option<Box<Directed>>>,
+    keystore: Arc<dyn Sign + Send + Sync>,
     sessions: Sessions,
     clock: C,
     stats: &'a stats::Page,
@@ -90,6 +96,8 @@ where
             install: ports.install,
             profiles: Profiles::new(keyrings, time),
             handshakes: (0..slots).map(|_| None).collect(),
+            directed: (0..slots).map(|_| None).collect(),
+            keystore,
             sessions: Sessions::new(ports.session_slots),
             clock,
             stats: ports.stats,
@@ -104,10 +112,11 @@ where
     pub fn run(&mut self) -> bool {
         self.stats.add(stats::offload::WAKEUPS, 1);
         let mut touched_secrets = false;
-        self.take_directives();
+        touched_secrets |= self.take_directives();
         while let Some(event) = self.net.next_event() {
             if let Event::Slot(slot) = event {
                 touched_secrets |= self.step(slot);
+                touched_secrets |= self.step_directed(slot);
             }
         }
         while let Some(asked) = self.record.receive() {
@@ -120,10 +129,12 @@ where
         touched_secrets
     }
 
-    fn take_directives(&mut self) {
+    /// True if a segment was among them.
+    fn take_directives(&mut self) -> bool {
+        let mut touched_secrets = false;
         while !self.shim_broken {
             let Some(directive) = self.shim.receive() else {
-                return;
+                break;
             };
             match directive {
                 Ok(Directive::Start {
@@ -157,15 +168,49 @@ where
                 Ok(Directive::Cancel { slot, generation }) => {
                     let place = self.handshakes.get_mut(usize::from(slot));
                     let meant = place.and_then(|p| p.take_if(|h| h.generation == generation));
-                    if meant.is_some() {
+                    if meant.is_some() || self.cancel_directed(slot, generation) {
                         self.fail(slot, generation, HandshakeError::Cancelled);
                     }
+                }
+                Ok(Directive::Direct {
+                    slot,
+                    generation,
+                    session,
+                    session_generation,
+                    role,
+                    parameters,
+                    position,
+                }) => {
+                    let session = SessionSlot {
+                        slot: session,
+                        generation: session_generation,
+                    };
+                    let beginning = Beginning {
+                        generation,
+                        session,
+                        role,
+                        parameters,
+                        position,
+                    };
+                    self.begin_directed(slot, beginning);
+                    self.shim.flush();
+                }
+                Ok(Directive::Segment {
+                    slot,
+                    generation,
+                    segment,
+                }) => {
+                    touched_secrets = true;
+                    self.perform(slot, generation, segment);
+                    // The shim runs at once and queues the next.
+                    self.shim.flush();
                 }
                 Ok(Directive::Forget { session }) => self.sessions.forget(session),
                 Err(ipc::queue::ReceiveError::Malformed) => {}
                 Err(ipc::queue::ReceiveError::Broken) => self.shim_broken = true,
             }
         }
+        touched_secrets
     }
 
     fn start(
@@ -342,6 +387,7 @@ where
     }
 }
 
+type Certificate = Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>;
 type Certificates<'a> = Option<&'a [rustls::pki_types::CertificateDer<'static>]>;
 
 /// The peer's validated end-entity certificate.

@@ -16,6 +16,36 @@ use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 /// Calls to the key store.
 pub(crate) type KeystoreClient<T> = Client<Keystore, T>;
 
+/// Signs by a key that stays in the key store.
+pub(crate) trait Sign {
+    /// The signature as TLS carries it; `None` when the key store refuses.
+    fn sign(
+        &self,
+        keyring: KeyringIndex,
+        scheme: Scheme,
+        to_be_signed: ToBeSigned,
+    ) -> Option<Bytes<512>>;
+}
+
+impl<T: Transport> Sign for KeystoreClient<T> {
+    fn sign(
+        &self,
+        keyring: KeyringIndex,
+        scheme: Scheme,
+        to_be_signed: ToBeSigned,
+    ) -> Option<Bytes<512>> {
+        let request = Request::Sign {
+            keyring,
+            scheme,
+            to_be_signed,
+        };
+        match self.call(&request) {
+            Ok(Ok(Answer::Signature(signature))) => Some(signature),
+            _ => None,
+        }
+    }
+}
+
 /// The private key of a ring, which stays in the key store.
 pub(crate) struct RemoteKey<T> {
     pub(crate) keystore: Arc<KeystoreClient<T>>,

@@ -183,6 +183,7 @@ fn established(completion: Completion) -> Established {
             established
         }
         Completion::Failed { error, .. } => panic!("failed: {error:?}"),
+        Completion::Segment { .. } => panic!("a verdict"),
     }
 }
 
@@ -190,6 +191,7 @@ fn failure(completion: Completion) -> HandshakeError {
     match completion {
         Completion::Failed { error, .. } => error,
         Completion::Established { .. } => panic!("established"),
+        Completion::Segment { .. } => panic!("a verdict"),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The offload component between a real key store and a test that plays the
 //! network stack, the shim and the record layer.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
+pub mod director;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -19,7 +23,7 @@ use ipc::provision::{Keyring, Keyrings, PrivateKey};
 use ipc::queue::Queue;
 use ipc::record::{PostHandshakeQueue, Record, Request};
 use ipc::stats;
-use ipc::tls::{PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication, Role, Version};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError, dispatch};
 use offload_server::{Ports, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -85,7 +89,10 @@ pub struct World {
     pub issuer: CertifiedIssuer<'static, KeyPair>,
     pub stats: &'static stats::Page,
     offload: Server<'static, Bell, Bell, Bell, Install, Now>,
+    /// The shim, where it drives handshakes.
+    director: Option<director::Director>,
     sent: HashMap<SlotIndex, u32>,
+    written: HashMap<SlotIndex, u32>,
     /// Lengths of the segments seen, by slot.
     pub segments: HashMap<SlotIndex, Vec<u16>>,
 }
@@ -157,19 +164,53 @@ impl World {
             issuer,
             stats,
             offload: Server::new(ports, Now).unwrap(),
+            director: None,
             sent: HashMap::new(),
+            written: HashMap::new(),
             segments: HashMap::new(),
+        }
+    }
+
+    /// The same, with a real shim in front that drives handshakes.
+    pub fn directed(rings: &[(&str, &str, KeyKind)]) -> Self {
+        let mut world = Self::new(rings);
+        let (unused, _) = pair(1, 64, 64, Silent, Silent);
+        let queue = std::mem::replace(&mut world.shim, Queue::new(unused));
+        let labels = rings.iter().map(|(label, ..)| *label);
+        world.director = Some(director::Director::new(queue, labels, 4));
+        world
+    }
+
+    pub fn in_mode(mode: Mode, rings: &[(&str, &str, KeyKind)]) -> Self {
+        match mode {
+            Mode::Autonomous => Self::new(rings),
+            Mode::Directed => Self::directed(rings),
         }
     }
 
     pub fn run(&mut self) {
         self.offload.run();
+        while let Some(director) = &mut self.director {
+            for (slot, written) in &self.written {
+                let unread = self.net.unread(*slot).unwrap();
+                director.set_taken(*slot, written - unread as u32);
+            }
+            if !director.run() {
+                break;
+            }
+            self.offload.run();
+        }
     }
 
     /// Starts a handshake in `slot`, for the session slot of the same number.
     pub fn start(&mut self, slot: SlotIndex, parameters: Parameters) {
         self.net.open(slot);
         self.sent.insert(slot, POSITION.tx_next);
+        self.written.insert(slot, 0);
+        if let Some(director) = &mut self.director {
+            director.start(slot, Role::Server, parameters);
+            return self.run();
+        }
         let directive = Directive::Start {
             slot,
             generation: 1,
@@ -190,6 +231,7 @@ impl World {
         loop {
             let written = self.net.write(slot, rest).unwrap();
             rest = &rest[written..];
+            *self.written.get_mut(&slot).unwrap() += written as u32;
             self.run();
             let got = self.take_segments(slot);
             let is_quiet = got.is_empty() && (written == 0 || rest.is_empty());
@@ -219,6 +261,9 @@ impl World {
     }
 
     pub fn completion(&mut self) -> Option<Completion> {
+        if let Some(director) = &mut self.director {
+            return director.completion();
+        }
         self.shim.receive().map(|received| received.unwrap())
     }
 }

@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod clients;
+mod directed;
 mod disc;
 mod harness;
 mod isolation;

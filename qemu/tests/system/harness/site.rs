@@ -57,6 +57,29 @@ pub(crate) mod port {
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
     pub(crate) const EXPOSED: u16 = 459;
+
+    /// Those that have a twin in directed mode.
+    pub(crate) const TWINS: [u16; 14] = [
+        ECHO,
+        HTTP,
+        RSA,
+        ED25519,
+        P384,
+        CERTIFICATE_REQUIRED,
+        CERTIFICATE_REQUESTED,
+        TLS13_ONLY,
+        TLS12_ONLY,
+        SMALL_SEGMENTS,
+        NAMES,
+        HURRIED,
+        BULK,
+        ONE_CHOICE,
+    ];
+
+    /// The twin of `port`: the same rules, in directed mode.
+    pub(crate) const fn directed(port: u16) -> u16 {
+        port + 100
+    }
 }
 
 /// What `segment_size` is at [`port::SMALL_SEGMENTS`].
@@ -241,11 +264,18 @@ fn configuration(network: &str, echo: u16, http: u16, bulk: u16) -> String {
             Some(port) => format!("connect = \"10.0.2.2:{port}\""),
             None => "status = true".to_string(),
         };
-        let _ = write!(
-            text,
-            "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n\
-             tls = {{ role = \"server\", {tls} }}\nbackend = {{ {backend} }}\n\n"
-        );
+        let modes = [(port, "autonomous"), (port::directed(port), "directed")];
+        for (listen, mode) in modes {
+            if mode == "directed" && !port::TWINS.contains(&port) {
+                continue;
+            }
+            let _ = write!(
+                text,
+                "[[listener]]\nname = \"at-{listen}\"\nlisten = {listen}\n\
+                 tls = {{ role = \"server\", mode = \"{mode}\", {tls} }}\n\
+                 backend = {{ {backend} }}\n\n"
+            );
+        }
     }
     text
 }

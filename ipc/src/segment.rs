@@ -1,0 +1,303 @@
+//! Message segments: how the shim drives a handshake in directed mode (R3,
+//! R11).
+//!
+//! A segment is a directive, and where it makes the peer something to read, a
+//! message with holes for what only the offload component can fill. The offload
+//! component does that one step and answers with one [`Verdict`]; it never goes
+//! on by itself. Secrets stay with it: no type of this module can carry one.
+//!
+//! What a segment makes is named by its place in the handshake, not by a
+//! handle that could be mixed up: a handshake has one key share, one pre-master
+//! secret, one transcript.
+
+use postcard::experimental::max_size::MaxSize;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::{Blob, Bytes, List};
+use crate::control::HandshakeError;
+use crate::keystore::{KeyKind, Scheme};
+use crate::tls::{Alert, CipherSuite, Group, Protocol, ServerName};
+
+/// Bytes of a peer's message that are handed up at once.
+pub const MAX_PART: usize = 4096;
+/// The longest message template.
+pub const MAX_TEMPLATE: usize = 1024;
+/// Holes of one template.
+pub const MAX_HOLES: usize = 3;
+/// The longest public key of a key exchange.
+pub const MAX_SHARE: usize = 97;
+/// Key rings of one request.
+pub const MAX_RINGS: usize = 4;
+
+/// A place among the key rings of the request.
+pub type RingPlace = u8;
+
+/// One step of a handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Segment {
+    /// Send what was written so far, wait for the peer's next handshake
+    /// message, and show up to `show` bytes of its body:
+    /// [`Verdict::Message`]. A body longer than `limit` is refused.
+    Receive {
+        /// The longest body that is accepted.
+        limit: u16,
+        /// Bytes to show, at most [`MAX_PART`].
+        show: u16,
+    },
+    /// Show more of the message received last: [`Verdict::Message`].
+    Show {
+        /// Where in its body the part starts.
+        offset: u16,
+    },
+    /// TLS 1.2: wait for ChangeCipherSpec, then read under the derived keys.
+    ReceiveChangeCipherSpec,
+    /// Which of the request's rings name `server_name` in their certificate:
+    /// [`Verdict::Named`].
+    FindIdentity {
+        /// The name that the client asks for.
+        server_name: ServerName,
+    },
+    /// The suite is decided: its hash runs over the transcript from here on
+    /// (and over what was exchanged before).
+    Negotiate {
+        /// The suite; it decides the version too.
+        suite: CipherSuite,
+        /// The random of the peer's hello.
+        peer_random: [u8; 32],
+    },
+    /// A HelloRetryRequest comes next (server) or came last (client): the
+    /// transcript so far is replaced by its hash (RFC 8446 §4.4.1).
+    Restart,
+    /// Fill the holes, hash the message, and put it on its way, protected if
+    /// keys are on.
+    Write(Template),
+    /// Send ChangeCipherSpec; in TLS 1.2, write under the derived keys from
+    /// here on.
+    WriteChangeCipherSpec,
+    /// Agree on the pre-master secret (R18, R20): own key share with `share`.
+    Agree {
+        /// The peer's public key.
+        share: Bytes<MAX_SHARE>,
+    },
+    /// Derive secrets and keys (R22, R23).
+    Derive(Stage),
+    /// Decode the Certificate message received last (R16, R17):
+    /// [`Verdict::Certificates`].
+    DecodeCertificate,
+    /// Validate the decoded chain against the request's trust anchors.
+    ValidateChain {
+        /// Client: the name to expect.
+        server_name: Option<ServerName>,
+    },
+    /// Verify the peer's signature (R25) in the message received last:
+    /// CertificateVerify, or ServerKeyExchange from `offset` on.
+    VerifySignature {
+        /// Where in the body scheme and signature are.
+        offset: u16,
+    },
+    /// Check the Finished received last (R28, R29), in constant time.
+    ValidateMac,
+    /// The peer's Finished was good: send what was written, install the keys,
+    /// and report [`crate::handshake::Completion::Established`].
+    Finish(Agreed),
+    /// Give up: send the alert, if any, and report
+    /// [`crate::handshake::Completion::Failed`].
+    Abort {
+        /// What to tell the peer.
+        alert: Option<Alert>,
+        /// What to report.
+        error: HandshakeError,
+    },
+}
+
+/// A handshake message with holes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Template {
+    /// Message type, length and body. The length is set when the holes are
+    /// filled.
+    pub message: Bytes<MAX_TEMPLATE>,
+    /// What is missing, by rising offset.
+    pub holes: List<Hole, MAX_HOLES>,
+}
+
+/// One thing missing in a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Hole {
+    /// Where in the template the missing bytes belong.
+    pub offset: u16,
+    /// Bytes of the length field to write before them, 0 to 3.
+    pub prefix: u8,
+    /// What they are.
+    pub fill: Fill,
+}
+
+/// What only the offload component can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Fill {
+    /// The random of this side's hello (R12 to R15): 32 bytes.
+    Random {
+        /// End it with the sign of a server that could have done TLS 1.3
+        /// (RFC 8446 §4.1.3).
+        downgraded: bool,
+    },
+    /// A new key share: its public key.
+    KeyShare(Group),
+    /// The chain of a ring, as a Certificate message of the version has it.
+    Chain(RingPlace),
+    /// A signature by the key of a ring (R24): CertificateVerify, or the
+    /// parameters of ServerKeyExchange (TLS 1.2, server).
+    Signature {
+        /// The ring.
+        ring: RingPlace,
+        /// The scheme.
+        scheme: Scheme,
+    },
+    /// The MAC of this side's Finished (R26, R27).
+    VerifyData,
+}
+
+/// Which secrets to derive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Stage {
+    /// TLS 1.3, behind ServerHello: handshake traffic keys, used at once.
+    Handshake,
+    /// TLS 1.3, behind the server's Finished: application traffic keys.
+    Application,
+    /// TLS 1.2, behind ClientKeyExchange: extended master secret (RFC 7627)
+    /// and keys, used from ChangeCipherSpec on.
+    Master,
+}
+
+/// What the shim agreed on with the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Agreed {
+    /// The group of the key exchange.
+    pub group: Option<Group>,
+    /// The application protocol.
+    pub alpn: Option<Protocol>,
+    /// The name that the client asked for.
+    pub server_name: Option<ServerName>,
+    /// The ring whose chain was shown.
+    pub ring: RingPlace,
+}
+
+/// What became of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Verdict {
+    /// The handshake can begin: what the request's rings are good for.
+    Begun {
+        /// The kind of each ring's key; `None` for trust anchors alone.
+        rings: List<Option<KeyKind>, MAX_RINGS>,
+    },
+    /// The peer's message.
+    Message {
+        /// Its type.
+        kind: u8,
+        /// Bytes of its body.
+        length: u16,
+        /// The part that was asked for.
+        part: Blob<MAX_PART>,
+    },
+    /// For each ring whether it is good for the name.
+    Named(List<bool, MAX_RINGS>),
+    /// The chain has so many certificates.
+    Certificates {
+        /// 0 when the peer has none to show.
+        count: u8,
+    },
+    /// Done as told.
+    Done,
+    /// The peer's part in it was wrong; nothing was sent yet.
+    Refused(Alert),
+}
+
+impl Segment {
+    /// Bytes for the peer, or from it, that it carries.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Write(template) => template.message.len(),
+            Self::Agree { share } => share.len(),
+            _ => 0,
+        }
+    }
+
+    /// Its name in the audit log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Receive { .. } => "receive",
+            Self::Show { .. } => "show",
+            Self::ReceiveChangeCipherSpec => "receive-change-cipher-spec",
+            Self::FindIdentity { .. } => "find-identity",
+            Self::Negotiate { .. } => "negotiate",
+            Self::Restart => "restart",
+            Self::Write(_) => "write",
+            Self::WriteChangeCipherSpec => "write-change-cipher-spec",
+            Self::Agree { .. } => "agree",
+            Self::Derive(_) => "derive",
+            Self::DecodeCertificate => "decode-certificate",
+            Self::ValidateChain { .. } => "validate-chain",
+            Self::VerifySignature { .. } => "verify-signature",
+            Self::ValidateMac => "validate-mac",
+            Self::Finish(_) => "finish",
+            Self::Abort { .. } => "abort",
+        }
+    }
+}
+
+impl Verdict {
+    /// Its name in the audit log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Begun { .. } => "begun",
+            Self::Message { .. } => "message",
+            Self::Named(_) => "named",
+            Self::Certificates { .. } => "certificates",
+            Self::Done => "done",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(segment: &Segment) -> Vec<u8> {
+        let mut buffer = [0; 2048];
+        postcard::to_slice(segment, &mut buffer).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_segment_has_these_bytes() {
+        let write = Segment::Write(Template {
+            message: Bytes::from_slice(&[20, 0, 0, 0]).unwrap(),
+            holes: List::from_items([Hole {
+                offset: 4,
+                prefix: 0,
+                fill: Fill::VerifyData,
+            }])
+            .unwrap(),
+        });
+        assert_eq!(encoded(&write), [6, 4, 20, 0, 0, 0, 1, 4, 0, 4]);
+        let receive = Segment::Receive {
+            limit: 300,
+            show: 4,
+        };
+        assert_eq!(encoded(&receive), [0, 0xac, 2, 4]);
+        assert_eq!(encoded(&Segment::Derive(Stage::Master)), [9, 2]);
+    }
+
+    #[test]
+    fn a_segment_out_of_bounds_is_none() {
+        for bytes in [
+            &[16][..],
+            &[9, 3],
+            &[6, 0, 4],
+            &[6, 0xff, 0xff, 3],
+            &[8, 98],
+            &[0, 0xff, 0xff, 0xff, 1],
+        ] {
+            assert!(postcard::from_bytes::<Segment>(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

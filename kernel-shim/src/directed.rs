@@ -1,0 +1,258 @@
+//! Directed mode (R3, R11): the shim's state machines say each step of a
+//! handshake, and the offload component does it.
+//!
+//! One segment is under way at a time; its verdict is the input of the next
+//! transition. A state is a type that the transition consumes, so a message
+//! can't be accepted in a state that does not expect it: whatever a state does
+//! not name ends the handshake with unexpected_message (RFC 8446 §6.2).
+//!
+//! Nothing secret passes here: segments have holes where secrets go.
+
+mod client_hello;
+mod codec;
+mod negotiation;
+mod server;
+mod tls12_server;
+mod tls13_server;
+
+use alloc::vec::Vec;
+
+use ipc::control::{HandshakeError, Parameters, PeerError, RequestError, Resource};
+use ipc::segment::{MAX_PART, Segment, Verdict};
+use ipc::tls::{Alert, Role};
+
+use negotiation::Asked;
+
+/// The longest ClientHello that is read.
+const MAX_HELLO: u16 = 16 * 1024;
+
+/// Extension types (RFC 8446 §4.2).
+mod extension {
+    pub(super) const SERVER_NAME: u16 = 0;
+    pub(super) const SUPPORTED_GROUPS: u16 = 10;
+    pub(super) const EC_POINT_FORMATS: u16 = 11;
+    pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
+    pub(super) const ALPN: u16 = 16;
+    pub(super) const EXTENDED_MASTER_SECRET: u16 = 23;
+    pub(super) const PRE_SHARED_KEY: u16 = 41;
+    pub(super) const SUPPORTED_VERSIONS: u16 = 43;
+    pub(super) const KEY_SHARE: u16 = 51;
+    pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
+}
+
+/// Handshake types (RFC 8446 §4, RFC 5246 §7.4).
+mod message {
+    pub(super) const CLIENT_HELLO: u8 = 1;
+    pub(super) const SERVER_HELLO: u8 = 2;
+    pub(super) const ENCRYPTED_EXTENSIONS: u8 = 8;
+    pub(super) const CERTIFICATE: u8 = 11;
+    pub(super) const SERVER_KEY_EXCHANGE: u8 = 12;
+    pub(super) const CERTIFICATE_REQUEST: u8 = 13;
+    pub(super) const SERVER_HELLO_DONE: u8 = 14;
+    pub(super) const CERTIFICATE_VERIFY: u8 = 15;
+    pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
+    pub(super) const FINISHED: u8 = 20;
+}
+
+/// Why the shim gives a handshake up: the alert for the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refusal(Alert);
+
+/// What a state has to go on with.
+enum Input<'a> {
+    /// The peer's message, as much of its body as was asked for.
+    Message {
+        kind: u8,
+        body: &'a [u8],
+    },
+    Named(&'a [bool]),
+    Certificates(u8),
+    Done,
+}
+
+impl<'a> Input<'a> {
+    /// The body of a message of this type.
+    fn message(self, expected: u8) -> Result<&'a [u8], Refusal> {
+        match self {
+            Self::Message { kind, body } if kind == expected => Ok(body),
+            Self::Message { .. } => Err(Refusal(Alert::UNEXPECTED_MESSAGE)),
+            _ => Err(INTERNAL),
+        }
+    }
+
+    /// The step before was done, and nothing else.
+    fn done(self) -> Result<(), Refusal> {
+        match self {
+            Self::Done => Ok(()),
+            _ => Err(INTERNAL),
+        }
+    }
+}
+
+/// Not the peer's fault: the offload component answered what was not asked.
+const INTERNAL: Refusal = Refusal(Alert::INTERNAL_ERROR);
+
+/// Where the handshake goes next.
+type Transition<S> = Result<(S, Segment), Refusal>;
+
+enum State {
+    /// The offload component looks at the key rings.
+    Beginning,
+    Server(server::State),
+    Server13(tls13_server::State),
+    Server12(tls12_server::State),
+    /// The last segment is on its way; a completion answers it.
+    Ending,
+}
+
+/// One directed handshake.
+pub(crate) struct Directed {
+    role: Role,
+    asked: Asked,
+    state: State,
+    /// A message of which parts are still to come.
+    collected: Vec<u8>,
+    /// Whether the message under way is wanted in full.
+    wants_all: bool,
+    under_way: Step,
+}
+
+/// A segment, as far as the audit log tells of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Bytes of its template or key.
+    pub(crate) size: usize,
+}
+
+impl Directed {
+    pub(crate) fn new(role: Role, parameters: Parameters) -> Self {
+        Self {
+            role,
+            asked: Asked::new(parameters),
+            state: State::Beginning,
+            collected: Vec::new(),
+            wants_all: false,
+            under_way: Step {
+                name: "begin",
+                size: 0,
+            },
+        }
+    }
+
+    /// The segment whose verdict is due.
+    pub(crate) const fn under_way(&self) -> Step {
+        self.under_way
+    }
+
+    /// The segment that follows a verdict.
+    pub(crate) fn advance(&mut self, verdict: &Verdict) -> Segment {
+        let segment = self.decide(verdict);
+        self.under_way = Step {
+            name: segment.name(),
+            size: segment.size(),
+        };
+        segment
+    }
+
+    fn decide(&mut self, verdict: &Verdict) -> Segment {
+        let next = match verdict {
+            Verdict::Begun { rings } => {
+                self.asked.rings = rings.clone();
+                return self.begin();
+            }
+            Verdict::Refused(alert) => Err(Refusal(*alert)),
+            Verdict::Message { kind, length, part } => {
+                self.message(*kind, usize::from(*length), part)
+            }
+            Verdict::Named(named) => self.transition(Input::Named(named)),
+            Verdict::Certificates { count } => self.transition(Input::Certificates(*count)),
+            Verdict::Done => self.transition(Input::Done),
+        };
+        match next {
+            Ok(segment) => {
+                if let Segment::Receive { show, .. } = segment {
+                    self.wants_all = usize::from(show) == MAX_PART;
+                }
+                segment
+            }
+            Err(Refusal(alert)) => {
+                self.state = State::Ending;
+                Segment::Abort {
+                    alert: Some(alert),
+                    error: match alert {
+                        Alert::INTERNAL_ERROR => HandshakeError::Resource(Resource::Internal),
+                        alert => HandshakeError::Peer(PeerError::AlertSent(alert)),
+                    },
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Segment {
+        if self.role == Role::Client {
+            return reject(HandshakeError::Request(RequestError::Unsupported));
+        }
+        if let Err(error) = self.asked.check() {
+            return reject(error);
+        }
+        let (state, segment) = server::begin();
+        self.state = State::Server(state);
+        self.wants_all = true;
+        segment
+    }
+
+    /// Collects a message that is wanted in full, part by part.
+    fn message(&mut self, kind: u8, length: usize, part: &[u8]) -> Result<Segment, Refusal> {
+        if !self.wants_all || (self.collected.is_empty() && part.len() == length) {
+            return self.transition(Input::Message { kind, body: part });
+        }
+        self.collected.extend_from_slice(part);
+        if part.is_empty() || self.collected.len() > length {
+            return Err(INTERNAL);
+        }
+        if self.collected.len() < length {
+            let offset = u16::try_from(self.collected.len()).map_err(|_| INTERNAL)?;
+            return Ok(Segment::Show { offset });
+        }
+        let body = core::mem::take(&mut self.collected);
+        self.transition(Input::Message { kind, body: &body })
+    }
+
+    fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {
+        let asked = &self.asked;
+        let (state, segment) = match core::mem::replace(&mut self.state, State::Ending) {
+            State::Server(state) => state.next(input, asked)?,
+            State::Server13(state) => {
+                let (state, segment) = state.next(input, asked)?;
+                (State::Server13(state), segment)
+            }
+            State::Server12(state) => {
+                let (state, segment) = state.next(input, asked)?;
+                (State::Server12(state), segment)
+            }
+            State::Beginning | State::Ending => return Err(INTERNAL),
+        };
+        self.state = state;
+        Ok(segment)
+    }
+}
+
+/// The request can't be met; nothing was sent (R6).
+const fn reject(error: HandshakeError) -> Segment {
+    Segment::Abort { alert: None, error }
+}
+
+/// Waits for a message that the shim need not see.
+const fn receive(limit: u16) -> Segment {
+    Segment::Receive { limit, show: 0 }
+}
+
+/// Waits for a message that the shim parses.
+const fn receive_all(limit: u16) -> Segment {
+    Segment::Receive {
+        limit,
+        show: MAX_PART as u16,
+    }
+}

@@ -1,0 +1,187 @@
+//! What a server agrees to: version, suite, group, key ring, protocol.
+
+use ipc::bounded::{Bytes, List};
+use ipc::control::{HandshakeError, Parameters, RequestError};
+use ipc::keystore::{KeyKind, Scheme};
+use ipc::segment::{MAX_RINGS, RingPlace};
+use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Protocol, ServerName, Version};
+
+use super::Refusal;
+use super::client_hello::{Alpn, ClientHello, Share};
+
+const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
+
+/// What was asked for, and what the key rings are good for.
+pub(crate) struct Asked {
+    pub(super) parameters: Parameters,
+    pub(super) rings: List<Option<KeyKind>, MAX_RINGS>,
+}
+
+/// What the handshake agrees on.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) suite: CipherSuite,
+    pub(super) group: Group,
+    pub(super) ring: RingPlace,
+    pub(super) scheme: Scheme,
+    pub(super) alpn: Option<Protocol>,
+    pub(super) server_name: Option<ServerName>,
+    pub(super) client_random: [u8; 32],
+    pub(super) session_id: Bytes<32>,
+    /// TLS 1.3: ChangeCipherSpec went out with a HelloRetryRequest.
+    pub(super) compatibility_sent: bool,
+}
+
+impl Asked {
+    pub(super) fn new(parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            rings: List::new(),
+        }
+    }
+
+    /// Whether the request can be met at all (R6).
+    pub(super) fn check(&self) -> Result<(), HandshakeError> {
+        let wrong = |what| Err(HandshakeError::Request(what));
+        let has_suite = |version: &Version| {
+            let fits = |suite: &CipherSuite| {
+                let mut kinds = self.rings.iter().flatten();
+                suite.version() == *version && kinds.any(|kind| is_for(*suite, *kind))
+            };
+            self.suites().iter().any(fits)
+        };
+        match self.parameters.versions.iter().all(has_suite) {
+            true => Ok(()),
+            false => wrong(RequestError::NoSuite),
+        }
+    }
+
+    pub(super) fn accepts(&self, version: Version) -> bool {
+        self.parameters.versions.contains(&version)
+    }
+
+    /// Suites in the order of preference.
+    fn suites(&self) -> &[CipherSuite] {
+        match &self.parameters.suites[..] {
+            [] => &CipherSuite::ALL,
+            suites => suites,
+        }
+    }
+
+    /// Groups in the order of preference.
+    pub(super) fn groups(&self) -> &[Group] {
+        match &self.parameters.groups[..] {
+            [] => &Group::ALL,
+            groups => groups,
+        }
+    }
+
+    /// Whether the client is asked for a certificate.
+    pub(super) fn asks_client(&self) -> bool {
+        self.parameters.peer_authentication != PeerAuthentication::None
+    }
+
+    /// The highest version in common (RFC 8446 §4.2.1).
+    pub(super) fn version(&self, hello: &ClientHello) -> Result<Version, Refusal> {
+        let has_13 = self.accepts(Version::Tls13);
+        if has_13 && hello.offers_tls13 {
+            return Ok(Version::Tls13);
+        }
+        // RFC 7507 §3.
+        if hello.is_fallback && has_13 {
+            return Err(Refusal(Alert::INAPPROPRIATE_FALLBACK));
+        }
+        match self.accepts(Version::Tls12) && hello.offers_tls12 {
+            true => Ok(Version::Tls12),
+            false => Err(Refusal(Alert::PROTOCOL_VERSION)),
+        }
+    }
+
+    /// Chooses everything but the group. `named` tells which rings are good for
+    /// the name that the client asks for.
+    pub(super) fn plan(
+        &self,
+        version: Version,
+        hello: &ClientHello,
+        named: &[bool],
+    ) -> Result<Plan, Refusal> {
+        let missing = match version {
+            Version::Tls13 => Refusal(Alert::MISSING_EXTENSION),
+            Version::Tls12 => NO_COMMON,
+        };
+        let schemes = hello.schemes.as_ref().ok_or(missing)?;
+        let groups = hello.groups.as_ref().ok_or(missing)?;
+        let common = |kind: &Option<KeyKind>| {
+            let kind = (*kind)?;
+            let scheme = Scheme::ALL.into_iter().find(|scheme| {
+                scheme.key_kind() == kind
+                    && schemes.contains(scheme)
+                    && (version == Version::Tls12 || scheme.in_tls13())
+            })?;
+            let suite = self.suites().iter().copied().find(|suite| {
+                suite.version() == version && hello.suites.contains(suite) && is_for(*suite, kind)
+            })?;
+            Some((scheme, suite))
+        };
+        let usable = || {
+            let rings = self.rings.iter().enumerate();
+            rings.filter_map(|(place, kind)| Some((place, common(kind)?)))
+        };
+        let is_named = |place: usize| named.get(place).copied().unwrap_or(false);
+        let (place, (scheme, suite)) = usable()
+            .find(|(place, _)| is_named(*place))
+            .or_else(|| usable().next())
+            .ok_or(NO_COMMON)?;
+        let group = self.groups().iter().find(|group| groups.contains(group));
+        Ok(Plan {
+            suite,
+            group: *group.ok_or(NO_COMMON)?,
+            ring: RingPlace::try_from(place).map_err(|_| NO_COMMON)?,
+            scheme,
+            alpn: self.protocol(hello)?,
+            server_name: hello.server_name.clone(),
+            client_random: hello.random,
+            session_id: hello.session_id.clone(),
+            compatibility_sent: false,
+        })
+    }
+
+    /// The share to agree with: of the first group that the client sent one
+    /// for.
+    pub(super) fn share(&self, hello: &ClientHello) -> Result<Option<Share>, Refusal> {
+        let missing = Refusal(Alert::MISSING_EXTENSION);
+        let shares = hello.shares.as_ref().ok_or(missing)?;
+        let offered = hello.groups.as_ref().ok_or(missing)?;
+        // RFC 8446 §4.2.8: only for groups that are offered.
+        if !shares.iter().all(|share| offered.contains(&share.group)) {
+            return Err(Refusal(Alert::ILLEGAL_PARAMETER));
+        }
+        let of = |group: &Group| shares.iter().find(|share| share.group == *group);
+        Ok(self.groups().iter().find_map(of).cloned())
+    }
+
+    /// RFC 7301 §3.2.
+    fn protocol(&self, hello: &ClientHello) -> Result<Option<Protocol>, Refusal> {
+        let ours = &self.parameters.alpn;
+        match hello.alpn {
+            Alpn::Absent => Ok(None),
+            Alpn::Common(place) => Ok(ours.get(place).cloned()),
+            Alpn::Disjoint if ours.is_empty() => Ok(None),
+            Alpn::Disjoint => Err(Refusal(Alert::NO_APPLICATION_PROTOCOL)),
+        }
+    }
+}
+
+/// Whether a key of `kind` can authenticate `suite` (RFC 8422 §2: Ed25519 goes
+/// with the ECDSA suites).
+fn is_for(suite: CipherSuite, kind: KeyKind) -> bool {
+    match suite {
+        CipherSuite::EcdheRsaAes128GcmSha256
+        | CipherSuite::EcdheRsaAes256GcmSha384
+        | CipherSuite::EcdheRsaChaCha20Poly1305Sha256 => kind == KeyKind::Rsa,
+        CipherSuite::EcdheEcdsaAes128GcmSha256
+        | CipherSuite::EcdheEcdsaAes256GcmSha384
+        | CipherSuite::EcdheEcdsaChaCha20Poly1305Sha256 => kind != KeyKind::Rsa,
+        _ => true,
+    }
+}

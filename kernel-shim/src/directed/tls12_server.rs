@@ -1,0 +1,391 @@
+//! The server of TLS 1.2 with (EC)DHE (RFC 5246 §7.3, RFC 8422, RFC 7627).
+//!
+//! ```text
+//! ClientHello -> ServerHello -> Certificate -> ServerKeyExchange
+//!   -> [CertificateRequest ->] ServerHelloDone
+//!   -> [client's Certificate ->] ClientKeyExchange -> [CertificateVerify ->]
+//!   client's ChangeCipherSpec, Finished -> ChangeCipherSpec, Finished
+//! ```
+
+use ipc::bounded::Bytes;
+use ipc::keystore::Scheme;
+use ipc::segment::{Fill, Segment, Stage};
+use ipc::tls::{Alert, PeerAuthentication, Version};
+
+use super::client_hello::ClientHello;
+use super::codec::{Reader, Writer};
+use super::negotiation::{Asked, Plan};
+use super::tls13_server::agreed;
+use super::{INTERNAL, Input, Refusal, Transition, extension, message, receive, receive_all};
+
+const TLS12: u16 = 0x0303;
+/// RFC 8422 §5.4.
+const NAMED_CURVE: u8 = 3;
+/// RFC 8422 §5.5, RFC 5246 §7.4.4: rsa_sign, ecdsa_sign.
+const CERTIFICATE_TYPES: [u8; 2] = [1, 64];
+/// RFC 8422 §5.1.2: uncompressed.
+const POINT_FORMATS: [u8; 1] = [0];
+/// The longest chain of a client, and its signature.
+const MAX_CERTIFICATE: u16 = 32 * 1024;
+const MAX_SIGNATURE: u16 = 1024;
+/// A public key behind its length.
+const MAX_EXCHANGE: u16 = 256;
+/// RFC 5246 §7.4.9.
+const FINISHED: u16 = 12;
+
+/// Where the handshake is: what the segment under way will have done.
+pub(super) enum State {
+    Negotiated(Negotiated),
+    HelloWritten(HelloWritten),
+    CertificateWritten(CertificateWritten),
+    ExchangeWritten(ExchangeWritten),
+    RequestWritten(RequestWritten),
+    DoneWritten(DoneWritten),
+    ClientCertificate(ExpectCertificate),
+    CertificateDecoded(CertificateDecoded),
+    ChainValidated(ChainValidated),
+    ClientKeyExchange(ExpectClientKeyExchange),
+    Agreed(SharesAgreed),
+    MasterSecret(MasterSecret),
+    ClientSignature(ExpectCertificateVerify),
+    SignatureVerified(SignatureVerified),
+    ChangeCipherSpec(ExpectChangeCipherSpec),
+    ClientFinished(ExpectFinished),
+    MacValidated(MacValidated),
+    CipherSpecChanged(CipherSpecChanged),
+    FinishedWritten(FinishedWritten),
+    Finishing,
+}
+
+/// What every state carries: the plan, and whether the client signs.
+pub(super) struct Facts {
+    plan: Plan,
+    has_scsv: bool,
+    could_do_13: bool,
+    has_certificate: bool,
+}
+
+pub(super) struct Negotiated(Facts);
+pub(super) struct HelloWritten(Facts);
+pub(super) struct CertificateWritten(Facts);
+pub(super) struct ExchangeWritten(Facts);
+pub(super) struct RequestWritten(Facts);
+pub(super) struct DoneWritten(Facts);
+pub(super) struct ExpectCertificate(Facts);
+pub(super) struct CertificateDecoded(Facts);
+pub(super) struct ChainValidated(Facts);
+pub(super) struct ExpectClientKeyExchange(Facts);
+pub(super) struct SharesAgreed(Facts);
+pub(super) struct MasterSecret(Facts);
+pub(super) struct ExpectCertificateVerify(Facts);
+pub(super) struct SignatureVerified(Facts);
+pub(super) struct ExpectChangeCipherSpec(Facts);
+pub(super) struct ExpectFinished(Facts);
+pub(super) struct MacValidated(Facts);
+pub(super) struct CipherSpecChanged(Facts);
+pub(super) struct FinishedWritten(Facts);
+
+/// Insists on the extended master secret (RFC 7627 §5.2).
+pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transition<State> {
+    if !hello.has_extended_master_secret {
+        return Err(Refusal(Alert::HANDSHAKE_FAILURE));
+    }
+    let segment = Segment::Negotiate {
+        suite: plan.suite,
+        peer_random: plan.client_random,
+    };
+    let facts = Facts {
+        plan,
+        has_scsv: hello.has_secure_renegotiation,
+        could_do_13: asked.accepts(Version::Tls13),
+        has_certificate: false,
+    };
+    Ok((State::Negotiated(Negotiated(facts)), segment))
+}
+
+impl State {
+    pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<Self> {
+        match self {
+            Self::Negotiated(state) => state.next(input),
+            Self::HelloWritten(state) => state.next(input),
+            Self::CertificateWritten(state) => state.next(input),
+            Self::ExchangeWritten(state) => state.next(input, asked),
+            Self::RequestWritten(state) => state.next(input),
+            Self::DoneWritten(state) => state.next(input, asked),
+            Self::ClientCertificate(state) => state.next(input),
+            Self::CertificateDecoded(state) => state.next(input, asked),
+            Self::ChainValidated(state) => state.next(input),
+            Self::ClientKeyExchange(state) => state.next(input),
+            Self::Agreed(state) => state.next(input),
+            Self::MasterSecret(state) => state.next(input),
+            Self::ClientSignature(state) => state.next(input),
+            Self::SignatureVerified(state) => state.next(input),
+            Self::ChangeCipherSpec(state) => state.next(input),
+            Self::ClientFinished(state) => state.next(input),
+            Self::MacValidated(state) => state.next(input),
+            Self::CipherSpecChanged(state) => state.next(input),
+            Self::FinishedWritten(state) => state.next(input),
+            Self::Finishing => Err(INTERNAL),
+        }
+    }
+}
+
+// ---- The server's flight ----
+
+impl Negotiated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Facts {
+            plan,
+            has_scsv,
+            could_do_13,
+            ..
+        } = &self.0;
+        let mut writer = Writer::new(message::SERVER_HELLO);
+        let downgraded = *could_do_13;
+        writer
+            .u16(TLS12)
+            .hole(0, Fill::Random { downgraded })
+            .vec8(&[])
+            .u16(plan.suite.number())
+            .u8(0)
+            .nested(0, |w| {
+                w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
+                // RFC 5746 §3.6.
+                if *has_scsv {
+                    w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
+                }
+                if plan.server_name.is_some() {
+                    w.u16(extension::SERVER_NAME).u16(0);
+                }
+                w.u16(extension::EC_POINT_FORMATS).nested(0, |w| {
+                    w.vec8(&POINT_FORMATS);
+                });
+                if let Some(name) = &plan.alpn {
+                    w.u16(extension::ALPN).nested(0, |w| {
+                        w.len16(1 + name.len()).vec8(name);
+                    });
+                }
+            });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::HelloWritten(HelloWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl HelloWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let mut writer = Writer::new(message::CERTIFICATE);
+        writer.hole(3, Fill::Chain(self.0.plan.ring));
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::CertificateWritten(CertificateWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl CertificateWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Plan {
+            group,
+            ring,
+            scheme,
+            ..
+        } = self.0.plan;
+        let mut writer = Writer::new(message::SERVER_KEY_EXCHANGE);
+        writer
+            .u8(NAMED_CURVE)
+            .u16(group.number())
+            .hole(1, Fill::KeyShare(group))
+            .u16(scheme.number())
+            .hole(2, Fill::Signature { ring, scheme });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::ExchangeWritten(ExchangeWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl ExchangeWritten {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        input.done()?;
+        if !asked.asks_client() {
+            return RequestWritten(self.0).next(Input::Done);
+        }
+        let mut writer = Writer::new(message::CERTIFICATE_REQUEST);
+        writer
+            .vec8(&CERTIFICATE_TYPES)
+            .nested(0, |w| {
+                for scheme in Scheme::ALL {
+                    w.u16(scheme.number());
+                }
+            })
+            .u16(0);
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::RequestWritten(RequestWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl RequestWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let template = Writer::new(message::SERVER_HELLO_DONE)
+            .finish()
+            .ok_or(INTERNAL)?;
+        let state = State::DoneWritten(DoneWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl DoneWritten {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        input.done()?;
+        if asked.asks_client() {
+            let state = State::ClientCertificate(ExpectCertificate(self.0));
+            return Ok((state, receive(MAX_CERTIFICATE)));
+        }
+        Ok(key_exchange(self.0))
+    }
+}
+
+// ---- The client's flight ----
+
+impl ExpectCertificate {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.message(message::CERTIFICATE)?;
+        let state = State::CertificateDecoded(CertificateDecoded(self.0));
+        Ok((state, Segment::DecodeCertificate))
+    }
+}
+
+impl CertificateDecoded {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        let Input::Certificates(count) = input else {
+            return Err(INTERNAL);
+        };
+        match (count, asked.parameters.peer_authentication) {
+            // RFC 5246 §7.4.6.
+            (0, PeerAuthentication::Require) => Err(Refusal(Alert::HANDSHAKE_FAILURE)),
+            (0, _) => Ok(key_exchange(self.0)),
+            _ => {
+                let facts = Facts {
+                    has_certificate: true,
+                    ..self.0
+                };
+                let state = State::ChainValidated(ChainValidated(facts));
+                Ok((state, Segment::ValidateChain { server_name: None }))
+            }
+        }
+    }
+}
+
+impl ChainValidated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok(key_exchange(self.0))
+    }
+}
+
+fn key_exchange(facts: Facts) -> (State, Segment) {
+    let state = State::ClientKeyExchange(ExpectClientKeyExchange(facts));
+    (state, receive_all(MAX_EXCHANGE))
+}
+
+impl ExpectClientKeyExchange {
+    /// RFC 8422 §5.7.
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        let mut body = Reader::new(input.message(message::CLIENT_KEY_EXCHANGE)?);
+        let share = body.vec8()?.rest();
+        body.end()?;
+        if share.len() != self.0.plan.group.share_len() {
+            return Err(Refusal(Alert::ILLEGAL_PARAMETER));
+        }
+        let share = Bytes::from_slice(share).map_err(|_| INTERNAL)?;
+        let state = State::Agreed(SharesAgreed(self.0));
+        Ok((state, Segment::Agree { share }))
+    }
+}
+
+impl SharesAgreed {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::MasterSecret(MasterSecret(self.0));
+        Ok((state, Segment::Derive(Stage::Master)))
+    }
+}
+
+impl MasterSecret {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        if self.0.has_certificate {
+            let state = State::ClientSignature(ExpectCertificateVerify(self.0));
+            return Ok((state, receive(MAX_SIGNATURE)));
+        }
+        Ok(change_cipher_spec(self.0))
+    }
+}
+
+impl ExpectCertificateVerify {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.message(message::CERTIFICATE_VERIFY)?;
+        let state = State::SignatureVerified(SignatureVerified(self.0));
+        Ok((state, Segment::VerifySignature { offset: 0 }))
+    }
+}
+
+impl SignatureVerified {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok(change_cipher_spec(self.0))
+    }
+}
+
+fn change_cipher_spec(facts: Facts) -> (State, Segment) {
+    let state = State::ChangeCipherSpec(ExpectChangeCipherSpec(facts));
+    (state, Segment::ReceiveChangeCipherSpec)
+}
+
+impl ExpectChangeCipherSpec {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::ClientFinished(ExpectFinished(self.0));
+        Ok((state, receive(FINISHED)))
+    }
+}
+
+impl ExpectFinished {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.message(message::FINISHED)?;
+        let state = State::MacValidated(MacValidated(self.0));
+        Ok((state, Segment::ValidateMac))
+    }
+}
+
+// ---- The end ----
+
+impl MacValidated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::CipherSpecChanged(CipherSpecChanged(self.0));
+        Ok((state, Segment::WriteChangeCipherSpec))
+    }
+}
+
+impl CipherSpecChanged {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let mut writer = Writer::new(message::FINISHED);
+        writer.hole(0, Fill::VerifyData);
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::FinishedWritten(FinishedWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl FinishedWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok((State::Finishing, Segment::Finish(agreed(self.0.plan))))
+    }
+}

@@ -1,0 +1,466 @@
+//! The server of TLS 1.3 (RFC 8446 §2, §A.2).
+//!
+//! ```text
+//! ClientHello -> [HelloRetryRequest -> ClientHello ->] ServerHello
+//!   -> EncryptedExtensions -> [CertificateRequest ->] Certificate
+//!   -> CertificateVerify -> Finished
+//!   -> [client's Certificate -> [CertificateVerify ->]] client's Finished
+//! ```
+
+use ipc::keystore::Scheme;
+use ipc::segment::{Agreed, Fill, Segment, Stage};
+use ipc::tls::{Alert, Group, PeerAuthentication};
+
+use super::client_hello::{ClientHello, Share};
+use super::codec::Writer;
+use super::negotiation::{Asked, Plan};
+use super::{
+    INTERNAL, Input, MAX_HELLO, Refusal, Transition, extension, message, receive, receive_all,
+};
+
+/// RFC 8446 §4.1.3: the random of a HelloRetryRequest, SHA-256 of
+/// "HelloRetryRequest".
+const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+const LEGACY_VERSION: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+/// The longest chain of a client, and its signature.
+const MAX_CERTIFICATE: u16 = 32 * 1024;
+const MAX_SIGNATURE: u16 = 1024;
+/// The longest hash.
+const MAX_FINISHED: u16 = 48;
+
+/// Where the handshake is: what the segment under way will have done.
+pub(super) enum State {
+    RetryNegotiated(RetryNegotiated),
+    Restarted(Restarted),
+    RetryWritten(RetryWritten),
+    RetryCompatible(RetryCompatible),
+    SecondHello(ExpectSecondHello),
+    Negotiated(Negotiated),
+    HelloWritten(HelloWritten),
+    Compatible(Compatible),
+    Agreed(SharesAgreed),
+    HandshakeKeys(HandshakeKeys),
+    ExtensionsWritten(ExtensionsWritten),
+    RequestWritten(RequestWritten),
+    CertificateWritten(CertificateWritten),
+    SignatureWritten(SignatureWritten),
+    FinishedWritten(FinishedWritten),
+    ApplicationKeys(ApplicationKeys),
+    ClientCertificate(ExpectCertificate),
+    CertificateDecoded(CertificateDecoded),
+    ChainValidated(ChainValidated),
+    ClientSignature(ExpectCertificateVerify),
+    SignatureVerified(SignatureVerified),
+    ClientFinished(ExpectFinished),
+    MacValidated(MacValidated),
+    Finishing,
+}
+
+pub(super) struct RetryNegotiated(Retry);
+pub(super) struct Restarted(Retry);
+pub(super) struct RetryWritten(Retry);
+pub(super) struct RetryCompatible(Retry);
+pub(super) struct ExpectSecondHello(Retry);
+pub(super) struct Negotiated(Plan, Share);
+pub(super) struct HelloWritten(Plan, Share);
+pub(super) struct Compatible(Plan, Share);
+pub(super) struct SharesAgreed(Plan);
+pub(super) struct HandshakeKeys(Plan);
+pub(super) struct ExtensionsWritten(Plan);
+pub(super) struct RequestWritten(Plan);
+pub(super) struct CertificateWritten(Plan);
+pub(super) struct SignatureWritten(Plan);
+pub(super) struct FinishedWritten(Plan);
+pub(super) struct ApplicationKeys(Plan);
+pub(super) struct ExpectCertificate(Plan);
+pub(super) struct CertificateDecoded(Plan);
+pub(super) struct ChainValidated(Plan);
+pub(super) struct ExpectCertificateVerify(Plan);
+pub(super) struct SignatureVerified(Plan);
+pub(super) struct ExpectFinished(Plan);
+pub(super) struct MacValidated(Plan);
+
+/// What a second ClientHello must repeat.
+pub(super) struct Retry {
+    plan: Plan,
+    wanted: Group,
+}
+
+/// Decides between ServerHello and HelloRetryRequest.
+pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transition<State> {
+    if !hello.only_null_compression {
+        return Err(Refusal(Alert::ILLEGAL_PARAMETER));
+    }
+    let segment = Segment::Negotiate {
+        suite: plan.suite,
+        peer_random: plan.client_random,
+    };
+    match asked.share(hello)? {
+        Some(share) => Ok((State::Negotiated(Negotiated(plan, share)), segment)),
+        None => {
+            let wanted = plan.group;
+            let retry = Retry { plan, wanted };
+            Ok((State::RetryNegotiated(RetryNegotiated(retry)), segment))
+        }
+    }
+}
+
+impl State {
+    pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<Self> {
+        match self {
+            Self::RetryNegotiated(state) => state.next(input),
+            Self::Restarted(state) => state.next(input),
+            Self::RetryWritten(state) => state.next(input),
+            Self::RetryCompatible(state) => state.next(input),
+            Self::SecondHello(state) => state.next(input, asked),
+            Self::Negotiated(state) => state.next(input),
+            Self::HelloWritten(state) => state.next(input),
+            Self::Compatible(state) => state.next(input),
+            Self::Agreed(state) => state.next(input),
+            Self::HandshakeKeys(state) => state.next(input),
+            Self::ExtensionsWritten(state) => state.next(input, asked),
+            Self::RequestWritten(state) => state.next(input),
+            Self::CertificateWritten(state) => state.next(input),
+            Self::SignatureWritten(state) => state.next(input),
+            Self::FinishedWritten(state) => state.next(input),
+            Self::ApplicationKeys(state) => state.next(input, asked),
+            Self::ClientCertificate(state) => state.next(input),
+            Self::CertificateDecoded(state) => state.next(input, asked),
+            Self::ChainValidated(state) => state.next(input),
+            Self::ClientSignature(state) => state.next(input),
+            Self::SignatureVerified(state) => state.next(input),
+            Self::ClientFinished(state) => state.next(input),
+            Self::MacValidated(state) => state.next(input),
+            Self::Finishing => Err(INTERNAL),
+        }
+    }
+}
+
+// ---- HelloRetryRequest ----
+
+impl RetryNegotiated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok((State::Restarted(Restarted(self.0)), Segment::Restart))
+    }
+}
+
+impl Restarted {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let mut writer = Writer::new(message::SERVER_HELLO);
+        let Retry { plan, wanted } = &self.0;
+        writer
+            .u16(LEGACY_VERSION)
+            .bytes(&RETRY)
+            .vec8(&plan.session_id)
+            .u16(plan.suite.number())
+            .u8(0)
+            .nested(0, |w| {
+                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
+                w.u16(extension::KEY_SHARE).u16(2).u16(wanted.number());
+            });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::RetryWritten(RetryWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl RetryWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        match self.0.plan.session_id.is_empty() {
+            true => RetryCompatible(self.0).next(Input::Done),
+            false => Ok((
+                State::RetryCompatible(RetryCompatible(self.0)),
+                Segment::WriteChangeCipherSpec,
+            )),
+        }
+    }
+}
+
+impl RetryCompatible {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::SecondHello(ExpectSecondHello(self.0));
+        Ok((state, receive_all(MAX_HELLO)))
+    }
+}
+
+impl ExpectSecondHello {
+    /// RFC 8446 §4.1.2: the same but for what was asked for.
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        let body = input.message(message::CLIENT_HELLO)?;
+        let hello = ClientHello::parse(body, &asked.parameters.alpn)?;
+        let Retry { plan, wanted } = self.0;
+        let shares = hello.shares.as_ref().map(|shares| &shares[..]);
+        let is_same = hello.random == plan.client_random
+            && hello.session_id == plan.session_id
+            && hello.suites.contains(&plan.suite)
+            && hello.server_name == plan.server_name
+            && hello.offers_tls13
+            && hello.only_null_compression;
+        match shares {
+            Some([share]) if is_same && share.group == wanted => {
+                let share = share.clone();
+                let segment = Segment::Negotiate {
+                    suite: plan.suite,
+                    peer_random: plan.client_random,
+                };
+                // The middlebox has had its ChangeCipherSpec.
+                let plan = Plan {
+                    compatibility_sent: true,
+                    ..plan
+                };
+                Ok((State::Negotiated(Negotiated(plan, share)), segment))
+            }
+            None => Err(Refusal(Alert::MISSING_EXTENSION)),
+            _ => Err(Refusal(Alert::ILLEGAL_PARAMETER)),
+        }
+    }
+}
+
+// ---- ServerHello ----
+
+impl Negotiated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Self(plan, share) = self;
+        let group = share.group;
+        let mut writer = Writer::new(message::SERVER_HELLO);
+        writer
+            .u16(LEGACY_VERSION)
+            .hole(0, Fill::Random { downgraded: false })
+            .vec8(&plan.session_id)
+            .u16(plan.suite.number())
+            .u8(0)
+            .nested(2 + group.share_len(), |w| {
+                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
+                w.u16(extension::KEY_SHARE)
+                    .nested(2 + group.share_len(), |w| {
+                        w.u16(group.number()).hole(2, Fill::KeyShare(group));
+                    });
+            });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let plan = Plan { group, ..plan };
+        let state = State::HelloWritten(HelloWritten(plan, share));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl HelloWritten {
+    /// RFC 8446 §D.4: a client that sends a session identifier wants to see a
+    /// ChangeCipherSpec.
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Self(plan, share) = self;
+        let is_due = !plan.session_id.is_empty() && !plan.compatibility_sent;
+        let state = Compatible(plan, share);
+        match is_due {
+            true => Ok((State::Compatible(state), Segment::WriteChangeCipherSpec)),
+            false => state.next(Input::Done),
+        }
+    }
+}
+
+impl Compatible {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Self(plan, share) = self;
+        let segment = Segment::Agree { share: share.key };
+        Ok((State::Agreed(SharesAgreed(plan)), segment))
+    }
+}
+
+impl SharesAgreed {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::HandshakeKeys(HandshakeKeys(self.0));
+        Ok((state, Segment::Derive(Stage::Handshake)))
+    }
+}
+
+// ---- The server's flight ----
+
+impl HandshakeKeys {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Self(plan) = self;
+        let mut writer = Writer::new(message::ENCRYPTED_EXTENSIONS);
+        writer.nested(0, |w| {
+            // RFC 6066 §3: the name was of use.
+            if plan.server_name.is_some() {
+                w.u16(extension::SERVER_NAME).u16(0);
+            }
+            if let Some(name) = &plan.alpn {
+                w.u16(extension::ALPN).nested(0, |w| {
+                    w.len16(1 + name.len()).vec8(name);
+                });
+            }
+        });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::ExtensionsWritten(ExtensionsWritten(plan));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl ExtensionsWritten {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        input.done()?;
+        if !asked.asks_client() {
+            return RequestWritten(self.0).next(Input::Done);
+        }
+        let mut writer = Writer::new(message::CERTIFICATE_REQUEST);
+        writer.vec8(&[]).nested(0, |w| {
+            w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
+                w.nested(0, |w| {
+                    for scheme in Scheme::ALL.into_iter().filter(|s| s.in_tls13()) {
+                        w.u16(scheme.number());
+                    }
+                });
+            });
+        });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::RequestWritten(RequestWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl RequestWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let mut writer = Writer::new(message::CERTIFICATE);
+        writer.vec8(&[]).hole(3, Fill::Chain(self.0.ring));
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::CertificateWritten(CertificateWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl CertificateWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Plan { ring, scheme, .. } = self.0;
+        let mut writer = Writer::new(message::CERTIFICATE_VERIFY);
+        writer
+            .u16(scheme.number())
+            .hole(2, Fill::Signature { ring, scheme });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::SignatureWritten(SignatureWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl SignatureWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let mut writer = Writer::new(message::FINISHED);
+        writer.hole(0, Fill::VerifyData);
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::FinishedWritten(FinishedWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl FinishedWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::ApplicationKeys(ApplicationKeys(self.0));
+        Ok((state, Segment::Derive(Stage::Application)))
+    }
+}
+
+// ---- The client's flight ----
+
+impl ApplicationKeys {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        input.done()?;
+        if asked.asks_client() {
+            let state = State::ClientCertificate(ExpectCertificate(self.0));
+            return Ok((state, receive(MAX_CERTIFICATE)));
+        }
+        Ok(finished(self.0))
+    }
+}
+
+impl ExpectCertificate {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.message(message::CERTIFICATE)?;
+        let state = State::CertificateDecoded(CertificateDecoded(self.0));
+        Ok((state, Segment::DecodeCertificate))
+    }
+}
+
+impl CertificateDecoded {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        let Input::Certificates(count) = input else {
+            return Err(INTERNAL);
+        };
+        match (count, asked.parameters.peer_authentication) {
+            // RFC 8446 §4.4.2.4.
+            (0, PeerAuthentication::Require) => Err(Refusal(Alert::CERTIFICATE_REQUIRED)),
+            (0, _) => Ok(finished(self.0)),
+            _ => {
+                let state = State::ChainValidated(ChainValidated(self.0));
+                Ok((state, Segment::ValidateChain { server_name: None }))
+            }
+        }
+    }
+}
+
+impl ChainValidated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let state = State::ClientSignature(ExpectCertificateVerify(self.0));
+        Ok((state, receive(MAX_SIGNATURE)))
+    }
+}
+
+impl ExpectCertificateVerify {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.message(message::CERTIFICATE_VERIFY)?;
+        let state = State::SignatureVerified(SignatureVerified(self.0));
+        Ok((state, Segment::VerifySignature { offset: 0 }))
+    }
+}
+
+impl SignatureVerified {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok(finished(self.0))
+    }
+}
+
+fn finished(plan: Plan) -> (State, Segment) {
+    let state = State::ClientFinished(ExpectFinished(plan));
+    (state, receive(MAX_FINISHED))
+}
+
+impl ExpectFinished {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.message(message::FINISHED)?;
+        let state = State::MacValidated(MacValidated(self.0));
+        Ok((state, Segment::ValidateMac))
+    }
+}
+
+impl MacValidated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok((State::Finishing, Segment::Finish(agreed(self.0))))
+    }
+}
+
+/// What the completion tells of the plan.
+pub(super) fn agreed(plan: Plan) -> Agreed {
+    Agreed {
+        group: Some(plan.group),
+        alpn: plan.alpn,
+        server_name: plan.server_name,
+        ring: plan.ring,
+    }
+}

@@ -1,0 +1,636 @@
+//! One handshake, directed: the shim says each step, this does it (R3, R11).
+//!
+//! Everything secret of the handshake is here, and leaves only as keys for the
+//! record layer. The executor knows no order of messages: it receives, fills,
+//! hashes, derives and checks as it is told, and refuses what can't be done
+//! with what it has (a signature over a transcript that does not run, a
+//! Finished without keys).
+
+mod fill;
+mod inbound;
+mod outbound;
+mod peer;
+mod protection;
+mod schedule12;
+mod schedule13;
+mod transcript;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ipc::bounded::{Blob, List};
+use ipc::channel::{Channel, Doorbell, SlotIndex};
+use ipc::clock::Instant;
+use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
+use ipc::net::TcpPosition;
+use ipc::ring::Misbehaved;
+use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Stage, Verdict};
+use ipc::tls::{Alert, CipherSuite, Role, TrafficKey, Version};
+use rustls::SupportedCipherSuite;
+use rustls::crypto::{ActiveKeyExchange, SharedSecret};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use subtle::ConstantTimeEq;
+
+use crate::convert;
+use crate::handshake::{SessionSlot, cut_off};
+use crate::keyring::Keyring;
+use crate::output::Output;
+use crate::signer::Sign;
+use crate::traffic;
+use inbound::{Found, Inbound, MESSAGE_HEADER};
+use outbound::Outbound;
+use peer::Peer;
+use protection::Protection;
+use schedule12::Master;
+use schedule13::{Schedule, TrafficSecrets};
+use transcript::Transcript;
+
+/// What a step needs from outside the handshake.
+pub(crate) struct Context<'a> {
+    pub(crate) keystore: &'a dyn Sign,
+    pub(crate) unix_time: UnixTime,
+    pub(crate) now: Instant,
+}
+
+/// What became of a step.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one call"
+)]
+pub(crate) enum Step {
+    /// It waits for the peer, or for room, or for the next segment.
+    Waiting,
+    /// The segment is done.
+    Answer(Verdict),
+    /// The segment said finish, and all that was written has gone.
+    Finished(Agreed),
+    /// The handshake is over; the alert, if one was due, is in the ring.
+    Failed(HandshakeError),
+}
+
+/// Why a segment can't be done.
+enum Fault {
+    /// The peer's part was wrong; the shim decides what to tell it.
+    Refused(Alert),
+    /// Not even TLS.
+    NotTls,
+    /// There is nothing more to decide.
+    Over(HandshakeError),
+}
+
+impl Fault {
+    const INTERNAL: Self = Self::Over(HandshakeError::Resource(Resource::Internal));
+}
+
+impl From<Misbehaved> for Fault {
+    fn from(Misbehaved: Misbehaved) -> Self {
+        Self::INTERNAL
+    }
+}
+
+/// The secrets of a handshake, as far as it has come.
+enum Keys {
+    None,
+    /// The pre-master secret (TLS 1.2), or the shared secret of TLS 1.3.
+    Agreed(SharedSecret),
+    /// TLS 1.3, behind ServerHello.
+    Handshake {
+        schedule: Schedule,
+        traffic: TrafficSecrets,
+    },
+    /// TLS 1.3, behind the server's Finished: `traffic` is still that of the
+    /// handshake, in which the client's Finished comes.
+    Application {
+        traffic: TrafficSecrets,
+        application: TrafficSecrets,
+    },
+    /// TLS 1.2.
+    Master(Master),
+}
+
+/// A message of the peer.
+struct Message {
+    bytes: Vec<u8>,
+    is_in_transcript: bool,
+}
+
+impl Message {
+    fn body(&self) -> &[u8] {
+        self.bytes.get(MESSAGE_HEADER..).unwrap_or_default()
+    }
+}
+
+/// A directed handshake in progress.
+pub(crate) struct Directed {
+    pub(crate) generation: u16,
+    pub(crate) session: SessionSlot,
+    pub(crate) expose_keys: bool,
+    pub(crate) first_byte: Option<Instant>,
+    role: Role,
+    rings: Vec<Arc<Keyring>>,
+    rx_start: u32,
+    inbound: Inbound,
+    outbound: Outbound,
+    transcript: Transcript,
+    message: Option<Message>,
+    suite: Option<SupportedCipherSuite>,
+    own_random: [u8; 32],
+    peer_random: [u8; 32],
+    exchange: Option<Box<dyn ActiveKeyExchange>>,
+    keys: Keys,
+    /// TLS 1.2: keys that ChangeCipherSpec will turn on, out and in.
+    pending: (Option<Protection>, Option<Protection>),
+    /// Keys for the record layer: out, in.
+    traffic: Option<(TrafficKey, TrafficKey)>,
+    peer: Peer,
+    is_peer_finished: bool,
+    /// The segment that waits for the connection.
+    waiting: Option<Segment>,
+}
+
+/// What the record layer and the completion need of a finished handshake.
+pub(crate) struct Product {
+    pub(crate) suite: CipherSuite,
+    pub(crate) tx: TrafficKey,
+    pub(crate) rx: TrafficKey,
+    pub(crate) peer: Option<Vec<CertificateDer<'static>>>,
+    pub(crate) rings: Vec<Arc<Keyring>>,
+    /// TLS 1.3: for key updates.
+    pub(crate) secrets: Option<traffic::TrafficSecrets>,
+    pub(crate) role: Role,
+}
+
+impl Directed {
+    pub(crate) fn new(
+        generation: u16,
+        session: SessionSlot,
+        role: Role,
+        rings: Vec<Arc<Keyring>>,
+        parameters: &Parameters,
+        position: TcpPosition,
+    ) -> Self {
+        Self {
+            generation,
+            session,
+            expose_keys: parameters.expose_keys,
+            first_byte: None,
+            role,
+            rings,
+            rx_start: position.rx_next,
+            inbound: Inbound::new(),
+            outbound: Outbound::new(Output::new(position.tx_next, parameters.segment_size)),
+            transcript: Transcript::new(),
+            message: None,
+            suite: None,
+            own_random: [0; 32],
+            peer_random: [0; 32],
+            exchange: None,
+            keys: Keys::None,
+            pending: (None, None),
+            traffic: None,
+            peer: Peer::Unknown,
+            is_peer_finished: false,
+            waiting: None,
+        }
+    }
+
+    /// What the handshake can be done with.
+    pub(crate) fn begun(&self) -> Verdict {
+        let kinds = self.rings.iter().map(|ring| ring.kind);
+        Verdict::Begun {
+            rings: List::from_items(kinds).unwrap_or_default(),
+        }
+    }
+
+    /// Where the TCP connection stands.
+    pub(crate) fn position(&self) -> TcpPosition {
+        TcpPosition {
+            tx_next: self.outbound.next(),
+            rx_next: self.rx_start.wrapping_add(self.inbound.taken()),
+        }
+    }
+
+    /// Does one step that the shim asks for.
+    pub(crate) fn perform<D: Doorbell>(
+        &mut self,
+        segment: Segment,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        context: &Context<'_>,
+    ) -> Step {
+        if self.waiting.is_some() {
+            // One at a time is the rule of the queue.
+            return Step::Failed(HandshakeError::Resource(Resource::Internal));
+        }
+        let waits = matches!(
+            segment,
+            Segment::Receive { .. }
+                | Segment::ReceiveChangeCipherSpec
+                | Segment::Finish(_)
+                | Segment::Abort { .. }
+        );
+        if waits {
+            if let Err(fault) = self.begin_waiting(&segment) {
+                return self.failed(fault, channel, slot, context);
+            }
+            self.waiting = Some(segment);
+            return self.step(channel, slot, context);
+        }
+        match self.act(&segment, context) {
+            Ok(verdict) => Step::Answer(verdict),
+            Err(fault) => self.failed(fault, channel, slot, context),
+        }
+    }
+
+    /// Goes on with a segment that waits for the connection.
+    pub(crate) fn step<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        context: &Context<'_>,
+    ) -> Step {
+        let Some(segment) = self.waiting.take() else {
+            return Step::Waiting;
+        };
+        match self.go_on(&segment, channel, slot, context) {
+            Ok(Step::Waiting) => {
+                self.waiting = Some(segment);
+                Step::Waiting
+            }
+            Ok(step) => step,
+            Err(fault) => self.failed(fault, channel, slot, context),
+        }
+    }
+
+    fn failed<D: Doorbell>(
+        &mut self,
+        fault: Fault,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        context: &Context<'_>,
+    ) -> Step {
+        match fault {
+            Fault::Refused(alert) => Step::Answer(Verdict::Refused(alert)),
+            Fault::Over(error) => Step::Failed(error),
+            Fault::NotTls => {
+                let segment = Segment::Abort {
+                    alert: None,
+                    error: HandshakeError::Peer(PeerError::NotTls),
+                };
+                let _ = self.outbound.alert(Alert::DECODE_ERROR);
+                self.waiting = Some(segment);
+                self.step(channel, slot, context)
+            }
+        }
+    }
+
+    // ---- segments that wait ----
+
+    fn begin_waiting(&mut self, segment: &Segment) -> Result<(), Fault> {
+        match segment {
+            Segment::Receive { .. } | Segment::ReceiveChangeCipherSpec => {
+                self.absorb();
+                Ok(())
+            }
+            Segment::Finish(_) => {
+                self.inbound.must_be_empty()?;
+                match self.is_peer_finished {
+                    true => Ok(()),
+                    false => Err(Fault::INTERNAL),
+                }
+            }
+            Segment::Abort {
+                alert: Some(alert), ..
+            } => self.outbound.alert(*alert),
+            _ => Ok(()),
+        }
+    }
+
+    fn go_on<D: Doorbell>(
+        &mut self,
+        segment: &Segment,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        context: &Context<'_>,
+    ) -> Result<Step, Fault> {
+        // Read before the bytes: with END set, none come after those found.
+        let status = channel.peer_status(slot);
+        self.outbound.flush(channel, slot)?;
+        let waiting = || match cut_off(status) {
+            Some(error) => Step::Failed(error),
+            None => Step::Waiting,
+        };
+        if !self.outbound.is_empty() {
+            return Ok(waiting());
+        }
+        match segment {
+            Segment::Finish(agreed) => Ok(Step::Finished(agreed.clone())),
+            Segment::Abort { error, .. } => Ok(Step::Failed(*error)),
+            Segment::Receive { limit, show } => loop {
+                if let Some(message) = self.inbound.take_message(*limit)? {
+                    return self.received(message, *show).map(Step::Answer);
+                }
+                match self.inbound.take_record(channel, slot)? {
+                    Found::Nothing => return Ok(waiting()),
+                    Found::Record => self.first_byte.get_or_insert(context.now),
+                    Found::ChangeCipherSpec => {
+                        return Err(Fault::Refused(Alert::UNEXPECTED_MESSAGE));
+                    }
+                };
+            },
+            Segment::ReceiveChangeCipherSpec => loop {
+                // A message where ChangeCipherSpec belongs.
+                self.inbound.must_be_empty()?;
+                match self.inbound.take_record(channel, slot)? {
+                    Found::Nothing => return Ok(waiting()),
+                    Found::Record => {}
+                    Found::ChangeCipherSpec => {
+                        let protection = self.pending.1.take().ok_or(Fault::INTERNAL)?;
+                        self.inbound.protect(protection)?;
+                        return Ok(Step::Answer(Verdict::Done));
+                    }
+                }
+            },
+            _ => Err(Fault::INTERNAL),
+        }
+    }
+
+    fn received(&mut self, bytes: Vec<u8>, show: u16) -> Result<Verdict, Fault> {
+        self.message = Some(Message {
+            bytes,
+            is_in_transcript: false,
+        });
+        self.show(0, usize::from(show))
+    }
+
+    fn show(&self, offset: usize, most: usize) -> Result<Verdict, Fault> {
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        let body = message.body();
+        let rest = body.get(offset..).ok_or(Fault::INTERNAL)?;
+        let part = rest.get(..most.min(MAX_PART)).unwrap_or(rest);
+        Ok(Verdict::Message {
+            kind: message.bytes.first().copied().unwrap_or_default(),
+            length: u16::try_from(body.len()).map_err(|_| Fault::INTERNAL)?,
+            part: Blob::from_slice(part).map_err(|_| Fault::INTERNAL)?,
+        })
+    }
+
+    // ---- segments that don't ----
+
+    fn act(&mut self, segment: &Segment, context: &Context<'_>) -> Result<Verdict, Fault> {
+        match segment {
+            Segment::Show { offset } => return self.show(usize::from(*offset), MAX_PART),
+            Segment::FindIdentity { server_name } => {
+                let name = ServerName::try_from(&**server_name).ok();
+                let names =
+                    |ring: &Arc<Keyring>| name.as_ref().is_some_and(|name| ring.is_valid_for(name));
+                let named = List::from_items(self.rings.iter().map(names));
+                return Ok(Verdict::Named(named.unwrap_or_default()));
+            }
+            Segment::Negotiate { suite, peer_random } => self.negotiate(*suite, peer_random)?,
+            Segment::Restart => {
+                if self.role == Role::Server {
+                    self.absorb();
+                }
+                self.transcript.restart().ok_or(Fault::INTERNAL)?;
+            }
+            Segment::Write(template) => {
+                self.absorb();
+                let message = self.complete(template, context)?;
+                self.transcript.add(&message);
+                self.outbound.message(&message);
+            }
+            Segment::WriteChangeCipherSpec => {
+                self.outbound.change_cipher_spec()?;
+                if self.version() == Some(Version::Tls12) {
+                    let protection = self.pending.0.take().ok_or(Fault::INTERNAL)?;
+                    self.outbound.protect(protection)?;
+                }
+            }
+            Segment::Agree { share } => {
+                let exchange = self.exchange.take().ok_or(Fault::INTERNAL)?;
+                let shared = exchange
+                    .complete(share)
+                    .map_err(|_| Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
+                self.keys = Keys::Agreed(shared);
+            }
+            Segment::Derive(stage) => self.derive(*stage)?,
+            Segment::DecodeCertificate => {
+                let version = self.version().ok_or(Fault::INTERNAL)?;
+                let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+                let chain = Peer::decode(version, message.body())?;
+                let count = u8::try_from(chain.len()).map_err(|_| Fault::INTERNAL)?;
+                self.peer = match count {
+                    0 => Peer::Unknown,
+                    _ => Peer::Shown(chain),
+                };
+                return Ok(Verdict::Certificates { count });
+            }
+            Segment::ValidateChain { server_name } => {
+                let peer = core::mem::take(&mut self.peer);
+                let name = server_name.as_deref();
+                self.peer =
+                    peer.validate(self.peer_role(), name, &self.rings, context.unix_time)?;
+            }
+            Segment::VerifySignature { offset } => self.verify_signature(usize::from(*offset))?,
+            Segment::ValidateMac => self.validate_mac()?,
+            Segment::Receive { .. }
+            | Segment::ReceiveChangeCipherSpec
+            | Segment::Finish(_)
+            | Segment::Abort { .. } => return Err(Fault::INTERNAL),
+        }
+        Ok(Verdict::Done)
+    }
+
+    fn negotiate(&mut self, suite: CipherSuite, peer_random: &[u8; 32]) -> Result<(), Fault> {
+        let supported = convert::supported_suite(suite).ok_or(Fault::INTERNAL)?;
+        if self.suite.is_some_and(|earlier| earlier != supported) {
+            return Err(Fault::INTERNAL);
+        }
+        let hash = match supported {
+            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        };
+        // RFC 5246 §7.4.8: a client signs the messages, not their hash.
+        self.transcript
+            .start(hash, suite.version() == Version::Tls12);
+        self.inbound.version = Some(suite.version());
+        self.suite = Some(supported);
+        self.peer_random = *peer_random;
+        Ok(())
+    }
+
+    fn derive(&mut self, stage: Stage) -> Result<(), Fault> {
+        self.absorb();
+        let suite = self.suite.ok_or(Fault::INTERNAL)?;
+        let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+        let keys = core::mem::replace(&mut self.keys, Keys::None);
+        self.keys = match (stage, keys, suite) {
+            (Stage::Handshake, Keys::Agreed(shared), SupportedCipherSuite::Tls13(suite)) => {
+                let schedule = Schedule::new(suite).into_handshake(shared.secret_bytes());
+                let traffic = schedule.handshake_traffic(&hash);
+                self.outbound
+                    .protect(self.protection(&traffic, self.role)?)?;
+                let protection = self.protection(&traffic, self.peer_role())?;
+                self.inbound.protect(protection)?;
+                Keys::Handshake { schedule, traffic }
+            }
+            (Stage::Application, Keys::Handshake { schedule, traffic }, _) => {
+                let application = schedule.into_master().application_traffic(&hash);
+                if self.role == Role::Server {
+                    self.outbound
+                        .protect(self.protection(&application, self.role)?)?;
+                }
+                Keys::Application {
+                    traffic,
+                    application,
+                }
+            }
+            (Stage::Master, Keys::Agreed(shared), SupportedCipherSuite::Tls12(suite)) => {
+                let master = Master::new(suite, shared.secret_bytes(), &hash);
+                self.expand(&master)?;
+                Keys::Master(master)
+            }
+            _ => return Err(Fault::INTERNAL),
+        };
+        Ok(())
+    }
+
+    fn protection(&self, traffic: &TrafficSecrets, sender: Role) -> Result<Protection, Fault> {
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
+        traffic
+            .key(sender)
+            .and_then(|key| Protection::new(suite, &key))
+            .ok_or(Fault::INTERNAL)
+    }
+
+    /// The key block of TLS 1.2.
+    fn expand(&mut self, master: &Master) -> Result<(), Fault> {
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
+        let (client, server) = match self.role {
+            Role::Client => (&self.own_random, &self.peer_random),
+            Role::Server => (&self.peer_random, &self.own_random),
+        };
+        let (client, server) = master
+            .keys(client, server, self.role)
+            .ok_or(Fault::INTERNAL)?;
+        let (tx, rx) = match self.role {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        self.pending = (Protection::new(suite, &tx), Protection::new(suite, &rx));
+        self.traffic = Some((tx, rx));
+        Ok(())
+    }
+
+    /// RFC 8446 §4.4.3, RFC 5246 §7.4.8.
+    fn verify_signature(&mut self, offset: usize) -> Result<(), Fault> {
+        let version = self.version().ok_or(Fault::INTERNAL)?;
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        let signed = message.body().get(offset..).ok_or(Fault::INTERNAL)?;
+        let peer = core::mem::take(&mut self.peer);
+        self.peer = match (version, self.role) {
+            (Version::Tls13, _) => {
+                let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+                let context: &[u8] = match self.peer_role() {
+                    Role::Server => b"TLS 1.3, server CertificateVerify\0",
+                    Role::Client => b"TLS 1.3, client CertificateVerify\0",
+                };
+                let content = [&[0x20; 64], context, hash.as_ref()].concat();
+                peer.verify(version, &content, signed)?
+            }
+            (Version::Tls12, Role::Server) => {
+                let content = self.transcript.messages().ok_or(Fault::INTERNAL)?;
+                peer.verify(version, content, signed)?
+            }
+            (Version::Tls12, Role::Client) => {
+                let parameters = message.body().get(..offset).unwrap_or_default();
+                let content = [&self.own_random[..], &self.peer_random, parameters].concat();
+                peer.verify(version, &content, signed)?
+            }
+        };
+        Ok(())
+    }
+
+    fn validate_mac(&mut self) -> Result<(), Fault> {
+        const WRONG: Fault = Fault::Refused(Alert::DECRYPT_ERROR);
+        let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+        let sender = self.peer_role();
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        if message.is_in_transcript {
+            return Err(Fault::INTERNAL);
+        }
+        let claimed = message.body();
+        let is_good = match &self.keys {
+            Keys::Handshake { traffic, .. } | Keys::Application { traffic, .. } => {
+                traffic.verify_data(sender, &hash).as_ref().ct_eq(claimed)
+            }
+            Keys::Master(master) => master.verify_data(sender, &hash).ct_eq(claimed),
+            Keys::None | Keys::Agreed(_) => return Err(Fault::INTERNAL),
+        };
+        if !bool::from(is_good) {
+            return Err(WRONG);
+        }
+        self.absorb();
+        self.is_peer_finished = true;
+        Ok(())
+    }
+
+    /// Adds the message received last to the transcript, once.
+    fn absorb(&mut self) {
+        if let Some(message) = self.message.as_mut().filter(|m| !m.is_in_transcript) {
+            self.transcript.add(&message.bytes);
+            message.is_in_transcript = true;
+        }
+    }
+
+    // ---- the end ----
+
+    /// Keys and proofs of a handshake that is finished.
+    pub(crate) fn into_product(mut self) -> Option<Product> {
+        let suite = self.suite()?;
+        let (tx, rx, secrets) = match self.keys {
+            Keys::Application { application, .. } => (
+                application.key(self.role)?,
+                application.key(self.role.other())?,
+                Some(application.into_session(suite)?),
+            ),
+            Keys::Master(_) => {
+                let (mut tx, mut rx) = self.traffic.take()?;
+                tx.sequence = self.outbound.sequence();
+                rx.sequence = self.inbound.sequence();
+                (tx, rx, None)
+            }
+            Keys::None | Keys::Agreed(_) | Keys::Handshake { .. } => return None,
+        };
+        Some(Product {
+            suite,
+            tx,
+            rx,
+            peer: self.peer.into_proved(),
+            rings: self.rings,
+            secrets,
+            role: self.role,
+        })
+    }
+
+    // ---- facts ----
+
+    fn suite(&self) -> Option<CipherSuite> {
+        CipherSuite::from_number(u16::from(self.suite?.suite()))
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.inbound.version
+    }
+
+    fn peer_role(&self) -> Role {
+        self.role.other()
+    }
+
+    fn ring(&self, place: RingPlace) -> Result<&Keyring, Fault> {
+        let ring = self.rings.get(usize::from(place));
+        ring.map(|ring| &**ring).ok_or(Fault::INTERNAL)
+    }
+}

@@ -1,0 +1,255 @@
+//! From records to handshake messages: one record at a time, so that not a
+//! byte behind the peer's Finished is taken from the connection (R32).
+
+use alloc::vec::Vec;
+
+use ipc::channel::{Channel, Doorbell, SlotIndex};
+use ipc::control::{HandshakeError, PeerError};
+use ipc::tls::{Alert, Version};
+
+use super::Fault;
+use super::protection::Protection;
+
+/// RFC 8446 §5.1: type, version, length.
+pub(super) const HEADER: usize = 5;
+/// RFC 8446 §5.1: the longest plaintext of a record.
+pub(super) const MAX_PLAINTEXT: usize = 1 << 14;
+/// RFC 8446 §4: type and length.
+pub(super) const MESSAGE_HEADER: usize = 4;
+/// ChangeCipherSpecs that a peer of TLS 1.3 may send for old middleboxes: one,
+/// and one more with a HelloRetryRequest.
+const MAX_IGNORED: u8 = 2;
+/// Alerts of TLS 1.2 that are no more than warnings and change nothing.
+const MAX_WARNINGS: u8 = 4;
+
+const UNEXPECTED: Fault = Fault::Refused(Alert::UNEXPECTED_MESSAGE);
+const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
+
+/// What a record carries (RFC 8446 §5.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContentType {
+    ChangeCipherSpec,
+    Alert,
+    Handshake,
+    ApplicationData,
+}
+
+impl ContentType {
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::ChangeCipherSpec => 20,
+            Self::Alert => 21,
+            Self::Handshake => 22,
+            Self::ApplicationData => 23,
+        }
+    }
+
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            20 => Some(Self::ChangeCipherSpec),
+            21 => Some(Self::Alert),
+            22 => Some(Self::Handshake),
+            23 => Some(Self::ApplicationData),
+            _ => None,
+        }
+    }
+}
+
+/// What was found behind a record.
+pub(super) enum Found {
+    /// The connection has no whole record.
+    Nothing,
+    /// Another record was taken; look again.
+    Record,
+    /// TLS 1.2: the peer's ChangeCipherSpec.
+    ChangeCipherSpec,
+}
+
+/// Bytes from the peer.
+pub(super) struct Inbound {
+    protection: Option<Protection>,
+    /// What was decided, once it is.
+    pub(super) version: Option<Version>,
+    /// Bytes of handshake messages that were not taken yet.
+    messages: Vec<u8>,
+    /// Bytes taken from the connection.
+    taken: u32,
+    ignored: u8,
+    warnings: u8,
+}
+
+impl Inbound {
+    pub(super) const fn new() -> Self {
+        Self {
+            protection: None,
+            version: None,
+            messages: Vec::new(),
+            taken: 0,
+            ignored: 0,
+            warnings: 0,
+        }
+    }
+
+    /// Bytes taken from the connection so far.
+    pub(super) const fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    /// Reads under another key from here on. What came before must have ended
+    /// with a record (RFC 8446 §5.1).
+    pub(super) fn protect(&mut self, protection: Protection) -> Result<(), Fault> {
+        self.must_be_empty()?;
+        self.protection = Some(protection);
+        Ok(())
+    }
+
+    /// The sequence number of the next record.
+    pub(super) fn sequence(&self) -> u64 {
+        self.protection.as_ref().map_or(0, Protection::sequence)
+    }
+
+    /// No message, nor a part of one, may be left.
+    pub(super) fn must_be_empty(&self) -> Result<(), Fault> {
+        match self.messages.is_empty() {
+            true => Ok(()),
+            false => Err(UNEXPECTED),
+        }
+    }
+
+    /// Takes the next whole handshake message, with its header.
+    pub(super) fn take_message(&mut self, limit: u16) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(&[_, a, b, c]) = self.messages.first_chunk::<MESSAGE_HEADER>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([0, a, b, c]);
+        if length > u32::from(limit) {
+            return Err(DECODE);
+        }
+        let end = MESSAGE_HEADER + usize::try_from(length).map_err(|_| DECODE)?;
+        if self.messages.len() < end {
+            return Ok(None);
+        }
+        if self.messages.len() == end {
+            return Ok(Some(core::mem::take(&mut self.messages)));
+        }
+        Ok(Some(self.messages.drain(..end).collect()))
+    }
+
+    /// Takes one record from the connection, if there is a whole one.
+    pub(super) fn take_record<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<Found, Fault> {
+        let mut header = [0; HEADER];
+        if channel.peek(slot, 0, &mut header)? < HEADER {
+            return Ok(Found::Nothing);
+        }
+        let [kind, major, _, high, low] = header;
+        let (Some(kind), 3) = (ContentType::from_number(kind), major) else {
+            return Err(match self.taken {
+                0 => Fault::NotTls,
+                _ => DECODE,
+            });
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length > self.longest() {
+            return Err(Fault::Refused(Alert::RECORD_OVERFLOW));
+        }
+        if channel.readable(slot)? < HEADER + length {
+            return Ok(Found::Nothing);
+        }
+        let mut record = [0; HEADER];
+        channel.read(slot, &mut record)?;
+        let mut body = alloc::vec![0; length];
+        channel.read(slot, &mut body)?;
+        let whole = u32::try_from(HEADER + length).unwrap_or(0);
+        self.taken = self.taken.wrapping_add(whole);
+        self.take(kind, header, &mut body)
+    }
+
+    /// The longest body of a record (RFC 8446 §5.2, RFC 5246 §6.2.3).
+    fn longest(&self) -> usize {
+        match (&self.protection, self.version) {
+            (None, _) => MAX_PLAINTEXT,
+            (Some(_), Some(Version::Tls13)) => MAX_PLAINTEXT + 256,
+            (Some(_), _) => MAX_PLAINTEXT + 2048,
+        }
+    }
+
+    fn take(
+        &mut self,
+        kind: ContentType,
+        header: [u8; HEADER],
+        body: &mut [u8],
+    ) -> Result<Found, Fault> {
+        let is_13 = self.version == Some(Version::Tls13);
+        match (kind, &mut self.protection) {
+            // RFC 8446 §5: dropped, whatever else is protected.
+            (ContentType::ChangeCipherSpec, _) if is_13 => {
+                self.must_be_empty()?;
+                self.ignored += 1;
+                match (&*body, self.ignored) {
+                    ([1], ..=MAX_IGNORED) => Ok(Found::Record),
+                    _ => Err(UNEXPECTED),
+                }
+            }
+            // A client that could not read the first protected record tells so
+            // without protection.
+            (ContentType::Alert, Some(protection)) if is_13 && protection.sequence() == 0 => {
+                self.alert(body)
+            }
+            (kind, Some(protection)) => {
+                if is_13 && kind != ContentType::ApplicationData {
+                    return Err(UNEXPECTED);
+                }
+                let (kind, text) = protection.open(header, body)?;
+                if text.len() > MAX_PLAINTEXT {
+                    return Err(Fault::Refused(Alert::RECORD_OVERFLOW));
+                }
+                self.plain(kind, text)
+            }
+            (kind, None) => self.plain(kind, body),
+        }
+    }
+
+    fn plain(&mut self, kind: ContentType, text: &[u8]) -> Result<Found, Fault> {
+        match kind {
+            // RFC 8446 §5.1: no empty fragments.
+            ContentType::Handshake if text.is_empty() => Err(DECODE),
+            ContentType::Handshake => {
+                self.messages.extend_from_slice(text);
+                Ok(Found::Record)
+            }
+            ContentType::Alert => self.alert(text),
+            ContentType::ChangeCipherSpec if self.version == Some(Version::Tls12) => {
+                // Its place is between messages, and never twice.
+                self.must_be_empty()?;
+                match (text, &self.protection) {
+                    ([1], None) => Ok(Found::ChangeCipherSpec),
+                    _ => Err(UNEXPECTED),
+                }
+            }
+            ContentType::ChangeCipherSpec | ContentType::ApplicationData => Err(UNEXPECTED),
+        }
+    }
+
+    /// RFC 8446 §6, RFC 5246 §7.2.
+    fn alert(&mut self, text: &[u8]) -> Result<Found, Fault> {
+        self.must_be_empty()?;
+        let &[level, description] = text else {
+            return Err(DECODE);
+        };
+        let alert = Alert(description);
+        let is_harmless = match self.version {
+            Some(Version::Tls13) => alert == Alert::USER_CANCELED,
+            _ => level == 1 && alert != Alert::CLOSE_NOTIFY,
+        };
+        self.warnings += u8::from(is_harmless);
+        if is_harmless && self.warnings <= MAX_WARNINGS {
+            return Ok(Found::Record);
+        }
+        let error = HandshakeError::Peer(PeerError::AlertReceived(alert));
+        Err(Fault::Over(error))
+    }
+}

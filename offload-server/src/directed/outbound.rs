@@ -1,0 +1,108 @@
+//! From handshake messages to records, and to the connection.
+//!
+//! Messages are kept until something is sent for which they must be in
+//! records, so that a flight takes as few of them as it can.
+
+use alloc::vec::Vec;
+
+use ipc::channel::{Channel, Doorbell, SlotIndex};
+use ipc::tls::Alert;
+
+use super::Fault;
+use super::inbound::{ContentType, MAX_PLAINTEXT};
+use super::protection::Protection;
+use crate::output::Output;
+
+const FATAL: u8 = 2;
+
+/// Bytes to the peer.
+pub(super) struct Outbound {
+    output: Output,
+    protection: Option<Protection>,
+    /// Handshake messages that are in no record yet.
+    flight: Vec<u8>,
+}
+
+impl Outbound {
+    pub(super) const fn new(output: Output) -> Self {
+        Self {
+            output,
+            protection: None,
+            flight: Vec::new(),
+        }
+    }
+
+    /// Adds a handshake message to the flight.
+    pub(super) fn message(&mut self, message: &[u8]) {
+        self.flight.extend_from_slice(message);
+    }
+
+    /// Writes under another key from here on.
+    pub(super) fn protect(&mut self, protection: Protection) -> Result<(), Fault> {
+        self.end_flight()?;
+        self.protection = Some(protection);
+        Ok(())
+    }
+
+    /// ChangeCipherSpec; it is never protected in a first handshake.
+    pub(super) fn change_cipher_spec(&mut self) -> Result<(), Fault> {
+        self.end_flight()?;
+        plain(ContentType::ChangeCipherSpec, &[1], self.output.buffer())
+    }
+
+    /// A fatal alert.
+    pub(super) fn alert(&mut self, alert: Alert) -> Result<(), Fault> {
+        self.end_flight()?;
+        self.record(ContentType::Alert, &[FATAL, alert.0])
+    }
+
+    /// Puts into the connection what there is room for.
+    pub(super) fn flush<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<(), Fault> {
+        self.end_flight()?;
+        Ok(self.output.flush(channel, slot)?)
+    }
+
+    /// Whether everything has gone.
+    pub(super) fn is_empty(&self) -> bool {
+        self.flight.is_empty() && self.output.is_empty()
+    }
+
+    /// TCP sequence number of the next byte.
+    pub(super) fn next(&self) -> u32 {
+        self.output.next()
+    }
+
+    /// The sequence number of the next record.
+    pub(super) fn sequence(&self) -> u64 {
+        self.protection.as_ref().map_or(0, Protection::sequence)
+    }
+
+    fn end_flight(&mut self) -> Result<(), Fault> {
+        let flight = core::mem::take(&mut self.flight);
+        for fragment in flight.chunks(MAX_PLAINTEXT) {
+            self.record(ContentType::Handshake, fragment)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, kind: ContentType, text: &[u8]) -> Result<(), Fault> {
+        let out = self.output.buffer();
+        match &mut self.protection {
+            Some(protection) => protection.seal(kind, text, out),
+            None => plain(kind, text, out),
+        }
+    }
+}
+
+fn plain(kind: ContentType, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let [high, low] = u16::try_from(text.len())
+        .map_err(|_| Fault::INTERNAL)?
+        .to_be_bytes();
+    out.extend_from_slice(&[kind.number(), 3, 3, high, low]);
+    out.extend_from_slice(text);
+    Ok(())
+}

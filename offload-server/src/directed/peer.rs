@@ -1,0 +1,173 @@
+//! What the peer proves of itself: its chain, and a signature with its key.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ipc::keystore::Scheme;
+use ipc::tls::{Alert, Role, Version};
+use rustls::crypto::ring as provider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+
+use super::Fault;
+use crate::convert;
+use crate::keyring::Keyring;
+use crate::profile;
+
+const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
+/// No chain is longer.
+const MAX_CHAIN: usize = 10;
+
+/// Whom the peer claims to be.
+#[derive(Default)]
+pub(super) enum Peer {
+    /// It has said nothing.
+    #[default]
+    Unknown,
+    /// It showed a chain that nobody has looked at.
+    Shown(Vec<CertificateDer<'static>>),
+    /// The chain leads to a trust anchor.
+    Validated(Vec<CertificateDer<'static>>),
+    /// It signed the handshake with the key of the validated chain.
+    Proved(Vec<CertificateDer<'static>>),
+}
+
+impl Peer {
+    /// Decodes the body of a Certificate message (RFC 8446 §4.4.2, RFC 5246
+    /// §7.4.2).
+    pub(super) fn decode(
+        version: Version,
+        body: &[u8],
+    ) -> Result<Vec<CertificateDer<'static>>, Fault> {
+        let mut rest = body;
+        if version == Version::Tls13 {
+            // Ours is empty, and the peer has to repeat it.
+            let context = take(&mut rest, 1)?;
+            if !context.is_empty() {
+                return Err(Fault::Refused(Alert::ILLEGAL_PARAMETER));
+            }
+        }
+        let mut list = take(&mut rest, 3)?;
+        if !rest.is_empty() {
+            return Err(DECODE);
+        }
+        let mut chain = Vec::new();
+        while !list.is_empty() {
+            let certificate = take(&mut list, 3)?;
+            if certificate.is_empty() || chain.len() == MAX_CHAIN {
+                return Err(DECODE);
+            }
+            if version == Version::Tls13 {
+                // Nothing was asked for that could be answered here.
+                let extensions = take(&mut list, 2)?;
+                if !extensions.is_empty() {
+                    return Err(Fault::Refused(Alert::UNSUPPORTED_EXTENSION));
+                }
+            }
+            chain.push(certificate.to_vec().into());
+        }
+        Ok(chain)
+    }
+
+    /// Checks that the chain leads to a trust anchor of `rings`, is valid now,
+    /// and good for the peer's part.
+    pub(super) fn validate(
+        self,
+        peer: Role,
+        server_name: Option<&str>,
+        rings: &[Arc<Keyring>],
+        now: UnixTime,
+    ) -> Result<Self, Fault> {
+        let Self::Shown(chain) = self else {
+            return Err(Fault::INTERNAL);
+        };
+        let (first, intermediates) = chain.split_first().ok_or(Fault::INTERNAL)?;
+        let roots = Arc::new(profile::roots(rings).map_err(Fault::Over)?);
+        let provider = Arc::new(provider::default_provider());
+        let checked = match peer {
+            Role::Client => WebPkiClientVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|_| Fault::INTERNAL)?
+                .verify_client_cert(first, intermediates, now)
+                .map(|_| ()),
+            Role::Server => {
+                use rustls::client::WebPkiServerVerifier;
+                use rustls::client::danger::ServerCertVerifier;
+                let name = server_name.and_then(|name| ServerName::try_from(name).ok());
+                let name = name.ok_or(Fault::INTERNAL)?;
+                WebPkiServerVerifier::builder_with_provider(roots, provider)
+                    .build()
+                    .map_err(|_| Fault::INTERNAL)?
+                    .verify_server_cert(first, intermediates, &name, &[], now)
+                    .map(|_| ())
+            }
+        };
+        match checked {
+            Ok(()) => Ok(Self::Validated(chain)),
+            Err(error) => Err(Fault::Refused(convert::alert_for(&error))),
+        }
+    }
+
+    /// Checks the scheme, length and signature in `signed` over `message`.
+    pub(super) fn verify(
+        self,
+        version: Version,
+        message: &[u8],
+        signed: &[u8],
+    ) -> Result<Self, Fault> {
+        let Self::Validated(chain) = self else {
+            return Err(Fault::INTERNAL);
+        };
+        let (scheme, mut rest) = signed.split_first_chunk().ok_or(DECODE)?;
+        let signature = take(&mut rest, 2)?;
+        if !rest.is_empty() {
+            return Err(DECODE);
+        }
+        let scheme = Scheme::from_number(u16::from_be_bytes(*scheme))
+            .filter(|scheme| version == Version::Tls12 || scheme.in_tls13())
+            .ok_or(Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
+        let certificate = chain.first().ok_or(Fault::INTERNAL)?;
+        let certificate =
+            webpki::EndEntityCert::try_from(certificate).map_err(|_| Fault::Refused(Alert(42)))?;
+        let algorithms = provider::default_provider().signature_verification_algorithms;
+        let (_, candidates) = algorithms
+            .mapping
+            .iter()
+            .find(|(wire, _)| u16::from(*wire) == scheme.number())
+            .ok_or(Fault::INTERNAL)?;
+        // RFC 8446 §4.2.3: in TLS 1.3 the scheme names the curve, too.
+        let candidates = match version {
+            Version::Tls13 => candidates.get(..1).unwrap_or_default(),
+            Version::Tls12 => candidates,
+        };
+        let is_good = candidates.iter().any(|algorithm| {
+            certificate
+                .verify_signature(*algorithm, message, signature)
+                .is_ok()
+        });
+        match is_good {
+            true => Ok(Self::Proved(chain)),
+            false => Err(Fault::Refused(Alert::DECRYPT_ERROR)),
+        }
+    }
+
+    /// The chain of a peer that proved to be what it claims; `None` of one that
+    /// said nothing, or nothing that holds.
+    pub(super) fn into_proved(self) -> Option<Vec<CertificateDer<'static>>> {
+        match self {
+            Self::Proved(chain) => Some(chain),
+            _ => None,
+        }
+    }
+}
+
+/// Takes a vector with a length field of `width` bytes.
+fn take<'a>(bytes: &mut &'a [u8], width: usize) -> Result<&'a [u8], Fault> {
+    let (field, rest) = bytes.split_at_checked(width).ok_or(DECODE)?;
+    let length = field
+        .iter()
+        .fold(0usize, |length, byte| length << 8 | usize::from(*byte));
+    let (taken, rest) = rest.split_at_checked(length).ok_or(DECODE)?;
+    *bytes = rest;
+    Ok(taken)
+}

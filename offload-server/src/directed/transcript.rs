@@ -1,0 +1,71 @@
+//! The transcript: every handshake message, in order (RFC 8446 §4.4.1).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use rustls::crypto::hash::{Context, Hash, Output};
+
+/// RFC 8446 §4.4.1: stands for the first ClientHello behind a
+/// HelloRetryRequest.
+const MESSAGE_HASH: u8 = 254;
+
+/// Messages so far.
+pub(super) struct Transcript {
+    /// The messages, until the hash is known; and behind it as long as a
+    /// signature over all of them may have to be made or checked (TLS 1.2).
+    messages: Option<Vec<u8>>,
+    running: Option<(&'static dyn Hash, Box<dyn Context>)>,
+}
+
+impl Transcript {
+    pub(super) const fn new() -> Self {
+        Self {
+            messages: Some(Vec::new()),
+            running: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, message: &[u8]) {
+        if let Some((_, context)) = &mut self.running {
+            context.update(message);
+        }
+        if let Some(messages) = &mut self.messages {
+            messages.extend_from_slice(message);
+        }
+    }
+
+    /// From here on the hash runs. `keep`: the messages are needed in full.
+    pub(super) fn start(&mut self, hash: &'static dyn Hash, keep: bool) {
+        if self.running.is_some() {
+            return;
+        }
+        let mut context = hash.start();
+        context.update(self.messages.as_deref().unwrap_or_default());
+        self.running = Some((hash, context));
+        if !keep {
+            self.messages = None;
+        }
+    }
+
+    /// Replaces what was said so far by its hash.
+    pub(super) fn restart(&mut self) -> Option<()> {
+        let (hash, context) = self.running.as_mut()?;
+        let first = context.fork_finish();
+        let length = u8::try_from(first.as_ref().len()).ok()?;
+        *context = hash.start();
+        context.update(&[MESSAGE_HASH, 0, 0, length]);
+        context.update(first.as_ref());
+        Some(())
+    }
+
+    /// The hash of all messages so far.
+    pub(super) fn hash(&self) -> Option<Output> {
+        let (_, context) = self.running.as_ref()?;
+        Some(context.fork_finish())
+    }
+
+    /// All messages so far, where they are kept.
+    pub(super) fn messages(&self) -> Option<&[u8]> {
+        self.messages.as_deref()
+    }
+}

@@ -1,0 +1,232 @@
+//! Directed handshakes: segments in, verdicts out.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::Clock;
+use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
+use ipc::handshake::Completion;
+use ipc::net::TcpPosition;
+use ipc::record::Request;
+use ipc::segment::{Agreed, Segment};
+use ipc::stats;
+use ipc::tls::Role;
+use ipc::transport::Transport;
+use rustls::time_provider::TimeProvider;
+
+use super::{Certificate, Server, copy, peer};
+use crate::convert;
+use crate::directed::{Context, Directed, Step};
+use crate::handshake::SessionSlot;
+use crate::keyring::Keyring;
+use crate::time::SystemTime;
+
+const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
+
+/// A directive that begins a directed handshake.
+pub(super) struct Beginning {
+    pub(super) generation: u16,
+    pub(super) session: SessionSlot,
+    pub(super) role: Role,
+    pub(super) parameters: Parameters,
+    pub(super) position: TcpPosition,
+}
+
+impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
+where
+    N: Doorbell,
+    S: Doorbell,
+    R: Doorbell,
+    W: Transport,
+    C: Clock + Clone + Send + Sync + 'static,
+{
+    pub(super) fn begin_directed(&mut self, slot: SlotIndex, beginning: Beginning) {
+        let generation = beginning.generation;
+        self.stats.add(stats::offload::STARTED, 1);
+        self.net.follow(slot);
+        let verdict = self
+            .rings(&beginning.parameters)
+            .map(|rings| {
+                Directed::new(
+                    generation,
+                    beginning.session,
+                    beginning.role,
+                    rings,
+                    &beginning.parameters,
+                    beginning.position,
+                )
+            })
+            .map(|directed| (directed.begun(), Box::new(directed)));
+        match verdict {
+            Ok((verdict, directed)) => {
+                if let Some(place) = self.directed.get_mut(usize::from(slot)) {
+                    *place = Some(directed);
+                }
+                let in_progress = self.in_progress();
+                self.stats.set(stats::offload::IN_PROGRESS, in_progress);
+                self.complete(&Completion::Segment {
+                    slot,
+                    generation,
+                    verdict,
+                });
+            }
+            Err(error) => self.fail(slot, generation, error),
+        }
+    }
+
+    fn rings(&self, parameters: &Parameters) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
+        if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
+            return Err(HandshakeError::Request(RequestError::SegmentSize));
+        }
+        self.profiles.rings(parameters)
+    }
+
+    /// Does one segment; one for a handshake that is over is dropped.
+    pub(super) fn perform(&mut self, slot: SlotIndex, generation: u16, segment: Segment) {
+        let context = Context {
+            keystore: &*self.keystore,
+            unix_time: unix_time(&self.clock),
+            now: self.clock.now(),
+        };
+        let Some(directed) = self
+            .directed
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut)
+            .filter(|directed| directed.generation == generation)
+        else {
+            return;
+        };
+        let step = directed.perform(segment, &mut self.net, slot, &context);
+        self.directed_step(slot, generation, step);
+    }
+
+    /// Goes on with a directed handshake whose connection has news.
+    pub(super) fn step_directed(&mut self, slot: SlotIndex) -> bool {
+        let Some(directed) = self
+            .directed
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut)
+        else {
+            return false;
+        };
+        let context = Context {
+            keystore: &*self.keystore,
+            unix_time: unix_time(&self.clock),
+            now: self.clock.now(),
+        };
+        let generation = directed.generation;
+        let step = directed.step(&mut self.net, slot, &context);
+        let is_over = matches!(step, Step::Finished(_) | Step::Failed(_));
+        self.directed_step(slot, generation, step);
+        is_over
+    }
+
+    /// Gives up a directed handshake; true if there was one.
+    pub(super) fn cancel_directed(&mut self, slot: SlotIndex, generation: u16) -> bool {
+        self.directed
+            .get_mut(usize::from(slot))
+            .and_then(|place| place.take_if(|d| d.generation == generation))
+            .is_some()
+    }
+
+    fn directed_step(&mut self, slot: SlotIndex, generation: u16, step: Step) {
+        match step {
+            Step::Waiting => {}
+            Step::Answer(verdict) => self.complete(&Completion::Segment {
+                slot,
+                generation,
+                verdict,
+            }),
+            Step::Failed(error) => {
+                self.forget_directed(slot);
+                self.fail(slot, generation, error);
+            }
+            Step::Finished(agreed) => {
+                let finished = self
+                    .forget_directed(slot)
+                    .ok_or(INTERNAL)
+                    .and_then(|directed| self.establish_directed(*directed, agreed));
+                match finished {
+                    Ok((established, certificate)) => {
+                        self.stats.add(stats::offload::FINISHED, 1);
+                        let in_progress = self.in_progress();
+                        self.stats.set(stats::offload::IN_PROGRESS, in_progress);
+                        self.net.close(slot);
+                        self.complete(&Completion::Established {
+                            slot,
+                            generation,
+                            established,
+                            peer_certificate: certificate,
+                        });
+                    }
+                    Err(error) => self.fail(slot, generation, error),
+                }
+            }
+        }
+    }
+
+    fn forget_directed(&mut self, slot: SlotIndex) -> Option<Box<Directed>> {
+        self.directed.get_mut(usize::from(slot))?.take()
+    }
+
+    /// Installs the keys and tells what was agreed on (R30, R31).
+    fn establish_directed(
+        &mut self,
+        directed: Directed,
+        agreed: Agreed,
+    ) -> Result<(Established, Certificate), HandshakeError> {
+        let tcp = directed.position();
+        let session = directed.session;
+        let expose_keys = directed.expose_keys;
+        let first_byte = directed.first_byte.unwrap_or(self.clock.now());
+        let product = directed.into_product().ok_or(INTERNAL)?;
+        let (suite, tx, rx) = (product.suite, product.tx, product.rx);
+        let (peer, certificate) = peer(product.peer.as_deref())?;
+        let ring = product
+            .rings
+            .get(usize::from(agreed.ring))
+            .ok_or(INTERNAL)?;
+        let sequence = (tx.sequence, rx.sequence);
+        let key_check = (
+            convert::key_check(suite, &tx),
+            convert::key_check(suite, &rx),
+        );
+        let keys = match expose_keys {
+            true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
+            false => None,
+        };
+        match (self.install)(session.slot).call(&Request::Install { suite, tx, rx }) {
+            Ok(Ok(())) => {}
+            _ => return Err(INTERNAL),
+        }
+        if let Some(secrets) = product.secrets {
+            self.sessions.keep(session, product.role, secrets);
+        }
+        let established = Established {
+            version: suite.version(),
+            suite,
+            group: agreed.group,
+            sequence,
+            key_check,
+            keys,
+            peer,
+            alpn: agreed.alpn,
+            server_name: agreed.server_name,
+            keyring: ring.label.clone(),
+            resumed: false,
+            tcp,
+            first_byte,
+            installed: self.clock.now(),
+        };
+        Ok((established, certificate))
+    }
+}
+
+fn unix_time<C: Clock + Clone + Send + Sync>(clock: &C) -> rustls::pki_types::UnixTime {
+    let zero = core::time::Duration::ZERO;
+    SystemTime(clock.clone())
+        .current_time()
+        .unwrap_or_else(|| rustls::pki_types::UnixTime::since_unix_epoch(zero))
+}

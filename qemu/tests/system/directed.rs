@@ -1,0 +1,113 @@
+//! Directed mode on the booted image: real clients, and every handshake driven
+//! by the shim (R3, R11, R30).
+
+use rustls::CipherSuite;
+
+use crate::harness::backend::PAGE;
+use crate::harness::client::Wish;
+use crate::harness::evidence::sha256_hex;
+use crate::harness::program::{curl, gnutls, openssl};
+use crate::harness::site::port::{self, directed};
+use crate::harness::{alone, system};
+
+#[test]
+fn r03_openssl_finishes_handshakes_with_every_kind_of_key() {
+    let site = system();
+    for (port, kind) in [
+        (port::RSA, "RSA-PSS"),
+        (port::ED25519, "ed25519"),
+        (port::P384, "ECDSA"),
+        (port::HTTP, "ECDSA"),
+    ] {
+        for version in ["-tls1_3", "-tls1_2"] {
+            let address = site.address(directed(port));
+            let ended = openssl(address, &site.material, &[version]);
+            ended.expect(&[
+                "Verify return code: 0 (ok)",
+                &format!("Peer signature type: {kind}"),
+                PAGE,
+            ]);
+        }
+    }
+}
+
+#[test]
+fn r03_gnutls_finishes_handshakes_of_each_version() {
+    let site = system();
+    for version in ["TLS1.3", "TLS1.2"] {
+        let priority = format!("NORMAL:-VERS-ALL:+VERS-{version}");
+        let ended = gnutls(
+            site.address(directed(port::HTTP)),
+            &site.material,
+            &priority,
+        );
+        ended.expect(&["Handshake was completed", &format!("({version}"), PAGE]);
+    }
+}
+
+#[test]
+fn r03_curl_gets_the_page_over_each_version() {
+    let site = system();
+    for (options, version) in [
+        (["--tlsv1.3", "--tls-max", "1.3"], "TLSv1.3"),
+        (["--tlsv1.2", "--tls-max", "1.2"], "TLSv1.2"),
+    ] {
+        let address = site.address(directed(port::HTTP));
+        let ended = curl(address, &site.material, "/", &options);
+        ended.expect(&[
+            PAGE,
+            &format!("using {version}"),
+            "ALPN: server accepted http/1.1",
+        ]);
+    }
+}
+
+#[test]
+fn r11_the_shim_runs_for_each_segment() {
+    let site = alone();
+    for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
+        let address = site.address(directed(port::ECHO));
+        let mut session = wish.connect(address).unwrap();
+        session.echo(b"x").unwrap();
+        let handshake = site.handshake(session.port());
+        assert_eq!(handshake.agreed()[2], "directed");
+        let wakeups: u32 = handshake.value("shim_wakeups").parse().unwrap();
+        assert!(wakeups >= 10, "{handshake:?}");
+    }
+}
+
+#[test]
+fn r11_a_client_that_guesses_another_group_is_asked_to_retry() {
+    let site = system();
+    let groups = [rustls::NamedGroup::X25519, rustls::NamedGroup::secp384r1];
+    let wish = Wish::tls13(&site.material).groups(&groups);
+    let address = site.address(directed(port::ONE_CHOICE));
+    let mut session = wish.connect(address).unwrap();
+    assert_eq!(session.group(), rustls::NamedGroup::secp384r1);
+    assert!(session.ask("/").unwrap().ends_with(PAGE));
+}
+
+#[test]
+fn r30_the_completion_tells_what_the_peer_saw() {
+    let site = system();
+    for suite in [
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ] {
+        let wish = Wish::any(&site.material).suite(suite);
+        let address = site.address(directed(port::ECHO));
+        let mut session = wish.connect(address).unwrap();
+        session.echo(b"there and back").unwrap();
+        let handshake = site.handshake(session.port());
+        assert_eq!(handshake.value("keyring"), "p256");
+        assert_eq!(handshake.value("server_name"), "localhost");
+        let (out, inward) = handshake.both::<String>("keys");
+        let [sent_with, received_with] = session.keys();
+        assert_eq!(out, sha256_hex(&sent_with)[..16], "{suite:?}");
+        assert_eq!(inward, sha256_hex(&received_with)[..16], "{suite:?}");
+    }
+}
