@@ -478,9 +478,12 @@ impl Directed {
             }
             (Stage::Application, Keys::Handshake { schedule, traffic }, _) => {
                 let application = schedule.into_master().application_traffic(&hash);
-                if self.role == Role::Server {
-                    self.outbound
-                        .protect(self.protection(&application, self.role)?)?;
+                // Each side uses the server's at once: it has said all it has to
+                // say in the handshake, and the client has not.
+                let server = self.protection(&application, Role::Server)?;
+                match self.role {
+                    Role::Server => self.outbound.protect(server)?,
+                    Role::Client => self.inbound.protect(server)?,
                 }
                 Keys::Application {
                     traffic,

@@ -8,7 +8,7 @@ pub mod director;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, List, Text};
@@ -109,7 +109,10 @@ pub fn key_of(kind: KeyKind) -> KeyPair {
 pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, key_of(KeyKind::EcdsaP256)).unwrap()
+    // One key for all worlds of a test: they trust each other's certificates.
+    static KEY: LazyLock<String> = LazyLock::new(|| key_of(KeyKind::EcdsaP256).serialize_pem());
+    let key = KeyPair::from_pem(&KEY).unwrap();
+    CertifiedIssuer::self_signed(params, key).unwrap()
 }
 
 impl World {
@@ -123,7 +126,7 @@ impl World {
             let certificate = params.signed_by(&key, &issuer).unwrap();
             Keyring {
                 label: Text::from_text(label).unwrap(),
-                roles: vec![Role::Server],
+                roles: vec![Role::Server, Role::Client],
                 key: Some(PrivateKey {
                     kind: *kind,
                     pkcs8: key.serialize_der(),
@@ -217,6 +220,24 @@ impl World {
             session: slot,
             session_generation: 9,
             role: Role::Server,
+            parameters,
+            position: POSITION,
+        };
+        self.shim.send(&directive).unwrap();
+        self.run();
+    }
+
+    /// Begins a directed handshake in `slot` for a test that says each segment.
+    pub fn begin(&mut self, slot: SlotIndex, role: Role, parameters: Parameters) {
+        self.net.open(slot);
+        self.sent.insert(slot, POSITION.tx_next);
+        self.written.insert(slot, 0);
+        let directive = Directive::Direct {
+            slot,
+            generation: 1,
+            session: slot,
+            session_generation: 9,
+            role,
             parameters,
             position: POSITION,
         };

@@ -1,0 +1,230 @@
+//! Directed mode against a client that does not keep to the protocol: each
+//! state of the server against each message, and what is wrong with a message
+//! that is due.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod script;
+mod world;
+
+use ipc::control::{HandshakeError, PeerError};
+use ipc::handshake::Completion;
+use ipc::keystore::KeyKind;
+use ipc::segment::Segment;
+use ipc::tls::{Alert, PeerAuthentication};
+use script::{KINDS, SLOT, Script};
+use world::{World, parameters};
+
+fn server(authentication: PeerAuthentication) -> World {
+    let mut world = World::directed(&[("web", "localhost", KeyKind::EcdsaP256)]);
+    let mut asked = parameters(&["web"]);
+    asked.peer_authentication = authentication;
+    world.start(SLOT, asked);
+    world
+}
+
+/// Both sides end with this alert of the server's.
+fn ends_with(script: &mut Script, server: &mut World, alert: Alert, case: &str) {
+    let heard = script.last_word(server);
+    let received = HandshakeError::Peer(PeerError::AlertReceived(alert));
+    assert_eq!(heard, received, "{case}");
+    match server.completion() {
+        Some(Completion::Failed { error, .. }) => {
+            let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
+            assert_eq!(error, sent, "{case}");
+        }
+        _ => panic!("{case}: no failure"),
+    }
+}
+
+/// How far a script goes before it says what does not belong there, and what
+/// would have.
+type Stage = (
+    &'static str,
+    PeerAuthentication,
+    fn(&mut Script, &mut World),
+    u8,
+);
+
+const NONE: PeerAuthentication = PeerAuthentication::None;
+const REQUIRE: PeerAuthentication = PeerAuthentication::Require;
+
+const STAGES: [Stage; 9] = [
+    ("1.3 start", NONE, |_, _| {}, 1),
+    (
+        "1.3 client's finished",
+        NONE,
+        |script, server| {
+            script.hello13(server);
+        },
+        20,
+    ),
+    (
+        "1.3 client's certificate",
+        REQUIRE,
+        |script, server| {
+            script.hello13(server);
+        },
+        11,
+    ),
+    (
+        "1.3 client's signature",
+        REQUIRE,
+        |script, server| {
+            script.hello13(server);
+            script.certificate13();
+        },
+        15,
+    ),
+    (
+        "1.3 client's finished behind its signature",
+        REQUIRE,
+        |script, server| {
+            script.hello13(server);
+            script.certificate13();
+            script.signature13();
+        },
+        20,
+    ),
+    (
+        "1.2 key exchange",
+        NONE,
+        |script, server| {
+            script.hello12(server);
+        },
+        16,
+    ),
+    (
+        "1.2 client's certificate",
+        REQUIRE,
+        |script, server| {
+            script.hello12(server);
+        },
+        11,
+    ),
+    (
+        "1.2 change cipher spec",
+        NONE,
+        |script, server| {
+            let share = script.hello12(server);
+            script.key_exchange12(&share);
+        },
+        // No handshake message belongs there.
+        0xff,
+    ),
+    (
+        "1.2 client's finished",
+        NONE,
+        |script, server| {
+            let share = script.hello12(server);
+            script.key_exchange12(&share);
+            script.done(Segment::WriteChangeCipherSpec);
+        },
+        20,
+    ),
+];
+
+#[test]
+fn r03_each_state_refuses_each_message_that_does_not_belong_there() {
+    let mut cases = 0;
+    for (name, authentication, approach, expected) in STAGES {
+        for kind in KINDS.into_iter().filter(|kind| *kind != expected) {
+            let mut server = server(authentication);
+            let mut script = Script::new();
+            approach(&mut script, &mut server);
+            script.write(kind, &[0, 0, 0], &[]);
+            let case = format!("{name}: message {kind}");
+            ends_with(&mut script, &mut server, Alert::UNEXPECTED_MESSAGE, &case);
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 8 * 13 + 14);
+}
+
+#[test]
+fn r03_the_script_finishes_when_it_keeps_to_the_protocol() {
+    for authentication in [NONE, REQUIRE] {
+        let mut server = server(authentication);
+        let mut script = Script::new();
+        let kinds = script.hello13(&mut server);
+        let asks = authentication == REQUIRE;
+        assert_eq!(kinds.contains(&13), asks);
+        if asks {
+            script.certificate13();
+            script.signature13();
+        }
+        script.finished();
+        script.finish();
+        script.say(&mut server);
+        let Some(Completion::Established { established, .. }) = server.completion() else {
+            panic!("not established");
+        };
+        assert_eq!(established.peer.is_some(), asks);
+        let Some(Completion::Established {
+            established: ours, ..
+        }) = script.completion()
+        else {
+            panic!("not established");
+        };
+        assert_eq!(ours.key_check.0, established.key_check.1);
+        assert_eq!(ours.key_check.1, established.key_check.0);
+    }
+}
+
+#[test]
+fn r29_a_finished_whose_mac_is_wrong_is_refused() {
+    for length in [0, 31, 32, 33] {
+        let mut server = server(NONE);
+        let mut script = Script::new();
+        script.hello13(&mut server);
+        script.write(20, &vec![7; length], &[]);
+        let case = format!("{length} bytes");
+        ends_with(&mut script, &mut server, Alert::DECRYPT_ERROR, &case);
+    }
+    let mut server = server(NONE);
+    let mut script = Script::new();
+    let share = script.hello12(&mut server);
+    script.key_exchange12(&share);
+    script.done(Segment::WriteChangeCipherSpec);
+    script.write(20, &[7; 12], &[]);
+    ends_with(&mut script, &mut server, Alert::DECRYPT_ERROR, "TLS 1.2");
+}
+
+#[test]
+fn r25_a_signature_that_is_wrong_is_refused() {
+    let mut server = server(REQUIRE);
+    let mut script = Script::new();
+    script.hello13(&mut server);
+    script.certificate13();
+    script.write(15, &[4, 3, 0, 4, 1, 2, 3, 4], &[]);
+    ends_with(&mut script, &mut server, Alert::DECRYPT_ERROR, "garbage");
+}
+
+#[test]
+fn r16_a_certificate_message_that_is_malformed_is_refused() {
+    for (body, alert) in [
+        (&[][..], Alert::DECODE_ERROR),
+        (&[0, 0, 0], Alert::DECODE_ERROR),
+        (&[1, 9, 0, 0, 0], Alert::ILLEGAL_PARAMETER),
+        (&[0, 0, 0, 1, 0], Alert::DECODE_ERROR),
+        (&[0, 0, 0, 0, 0], Alert::DECODE_ERROR),
+        (&[0, 0, 0, 3, 0, 0, 0], Alert::DECODE_ERROR),
+        (&[0, 0, 0, 6, 0, 0, 1, 0x30, 0, 0], Alert(42)),
+        (&[0, 0, 0, 0], Alert::CERTIFICATE_REQUIRED),
+    ] {
+        let mut server = server(REQUIRE);
+        let mut script = Script::new();
+        script.hello13(&mut server);
+        script.write(11, body, &[]);
+        let case = format!("{body:?}");
+        ends_with(&mut script, &mut server, alert, &case);
+    }
+}

@@ -1,0 +1,253 @@
+//! A client that says whatever a test wants it to: the offload component's own
+//! executor in the client's role, with a test for its shim.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use ipc::bounded::{Bytes, List};
+use ipc::control::HandshakeError;
+use ipc::handshake::{Completion, Directive};
+use ipc::keystore::KeyKind;
+use ipc::segment::{Fill, Hole, MAX_PART, Segment, Stage, Template, Verdict};
+use ipc::tls::{CipherSuite, Group, Role};
+
+use super::world::{World, parameters};
+
+/// The slot of both sides.
+pub const SLOT: u16 = 0;
+
+/// RFC 8446 §4: the numbers of messages that exist.
+pub const KINDS: [u8; 14] = [0, 1, 2, 4, 5, 8, 11, 12, 13, 14, 15, 16, 20, 24];
+
+pub struct Script {
+    world: World,
+    /// What the server said and the client did not read yet.
+    pub inbox: Vec<u8>,
+}
+
+impl Script {
+    pub fn new() -> Self {
+        let mut world = World::new(&[("me", "client", KeyKind::EcdsaP256)]);
+        world.begin(SLOT, Role::Client, parameters(&["me"]));
+        let begun = world.completion();
+        assert!(matches!(
+            begun,
+            Some(Completion::Segment {
+                verdict: Verdict::Begun { .. },
+                ..
+            })
+        ));
+        Self {
+            world,
+            inbox: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, segment: Segment) {
+        let directive = Directive::Segment {
+            slot: SLOT,
+            generation: 1,
+            segment,
+        };
+        self.world.shim.send(&directive).unwrap();
+        self.world.run();
+    }
+
+    /// A segment that is answered at once.
+    pub fn tell(&mut self, segment: Segment) -> Verdict {
+        self.send(segment);
+        match self.world.completion() {
+            Some(Completion::Segment { verdict, .. }) => verdict,
+            Some(Completion::Failed { error, .. }) => panic!("the script failed: {error:?}"),
+            _ => panic!("no verdict"),
+        }
+    }
+
+    pub fn done(&mut self, segment: Segment) {
+        assert_eq!(self.tell(segment.clone()), Verdict::Done, "{segment:?}");
+    }
+
+    pub fn write(&mut self, kind: u8, body: &[u8], holes: &[Hole]) {
+        let mut message = vec![kind, 0, 0, 0];
+        message.extend_from_slice(body);
+        let template = Template {
+            message: Bytes::from_slice(&message).unwrap(),
+            holes: List::from_items(holes.iter().copied()).unwrap(),
+        };
+        self.done(Segment::Write(template));
+    }
+
+    /// Reads one message of the server: its type and body.
+    pub fn read(&mut self, server: &mut World) -> (u8, Vec<u8>) {
+        let segment = Segment::Receive {
+            limit: 16000,
+            show: MAX_PART as u16,
+        };
+        match self.wait(segment, server) {
+            Ok(Verdict::Message { kind, part, .. }) => (kind, part.to_vec()),
+            Ok(other) => panic!("no message but {other:?}"),
+            Err(error) => panic!("no message but {error:?}"),
+        }
+    }
+
+    /// A segment that waits for the server.
+    pub fn wait(
+        &mut self,
+        segment: Segment,
+        server: &mut World,
+    ) -> Result<Verdict, HandshakeError> {
+        self.send(segment);
+        for _ in 0..10 {
+            match self.world.completion() {
+                Some(Completion::Segment { verdict, .. }) => return Ok(verdict),
+                Some(Completion::Failed { error, .. }) => return Err(error),
+                Some(Completion::Established { .. }) => panic!("established"),
+                None => {}
+            }
+            let inbox = std::mem::take(&mut self.inbox);
+            let said = self.world.exchange(SLOT, &inbox);
+            self.inbox = server.exchange(SLOT, &said);
+        }
+        panic!("the server says nothing");
+    }
+
+    /// Sends what was written, and hears the server's last word.
+    pub fn last_word(&mut self, server: &mut World) -> HandshakeError {
+        let segment = Segment::Receive {
+            limit: 16000,
+            show: 0,
+        };
+        match self.wait(segment, server) {
+            Err(error) => error,
+            Ok(verdict) => panic!("the server goes on: {verdict:?}"),
+        }
+    }
+
+    pub fn finish(&mut self) {
+        let agreed = ipc::segment::Agreed {
+            group: None,
+            alpn: None,
+            server_name: None,
+            ring: 0,
+        };
+        self.send(Segment::Finish(agreed));
+    }
+
+    pub fn say(&mut self, server: &mut World) {
+        let said = self.world.exchange(SLOT, &[]);
+        self.inbox.extend(server.exchange(SLOT, &said));
+    }
+
+    pub fn completion(&mut self) -> Option<Completion> {
+        self.world.completion()
+    }
+
+    // ---- TLS 1.3 ----
+
+    /// ClientHello, and all that the server says behind it: up to the state in
+    /// which the server waits for the client's flight. Returns the types of
+    /// the server's protected messages.
+    pub fn hello13(&mut self, server: &mut World) -> Vec<u8> {
+        let (body, holes) = client_hello(&[0x1301], &[0x0304], true);
+        self.write(1, &body, &holes);
+        let (kind, hello) = self.read(server);
+        assert_eq!(kind, 2);
+        let (share, random) = (&hello[hello.len() - 32..], &hello[2..34]);
+        self.done(Segment::Negotiate {
+            suite: CipherSuite::Aes128GcmSha256,
+            peer_random: random.try_into().unwrap(),
+        });
+        self.done(Segment::Agree {
+            share: Bytes::from_slice(share).unwrap(),
+        });
+        self.done(Segment::Derive(Stage::Handshake));
+        let mut kinds = Vec::new();
+        while kinds.last() != Some(&20) {
+            kinds.push(self.read(server).0);
+        }
+        self.done(Segment::ValidateMac);
+        self.done(Segment::Derive(Stage::Application));
+        kinds
+    }
+
+    pub fn certificate13(&mut self) {
+        self.write(11, &[0], &[hole(5, 3, Fill::Chain(0))]);
+    }
+
+    pub fn signature13(&mut self) {
+        let scheme = ipc::keystore::Scheme::EcdsaSecp256r1Sha256;
+        let fill = Fill::Signature { ring: 0, scheme };
+        self.write(15, &scheme.number().to_be_bytes(), &[hole(6, 2, fill)]);
+    }
+
+    pub fn finished(&mut self) {
+        self.write(20, &[], &[hole(4, 0, Fill::VerifyData)]);
+    }
+
+    // ---- TLS 1.2 ----
+
+    /// ClientHello to ServerHelloDone; returns the server's public key.
+    pub fn hello12(&mut self, server: &mut World) -> Vec<u8> {
+        let (body, holes) = client_hello(&[0xc02b], &[0x0303], true);
+        self.write(1, &body, &holes);
+        let (kind, hello) = self.read(server);
+        assert_eq!(kind, 2);
+        self.done(Segment::Negotiate {
+            suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
+            peer_random: hello[2..34].try_into().unwrap(),
+        });
+        let mut share = Vec::new();
+        loop {
+            match self.read(server) {
+                (12, body) => share = body[4..36].to_vec(),
+                (14, _) => return share,
+                _ => {}
+            }
+        }
+    }
+
+    pub fn key_exchange12(&mut self, share: &[u8]) {
+        // The hello's hole has made the share already, of which the public part
+        // is needed again: make another.
+        self.write(16, &[], &[hole(4, 1, Fill::KeyShare(Group::X25519))]);
+        self.done(Segment::Agree {
+            share: Bytes::from_slice(share).unwrap(),
+        });
+        self.done(Segment::Derive(Stage::Master));
+    }
+}
+
+pub fn hole(offset: u16, prefix: u8, fill: Fill) -> Hole {
+    Hole {
+        offset,
+        prefix,
+        fill,
+    }
+}
+
+/// The body of a ClientHello and its holes: random, and a share of X25519.
+pub fn client_hello(suites: &[u16], versions: &[u16], ems: bool) -> (Vec<u8>, Vec<Hole>) {
+    let mut body = vec![3, 3];
+    let random = hole(4 + 2, 0, Fill::Random { downgraded: false });
+    body.push(0);
+    body.extend((suites.len() as u16 * 2).to_be_bytes());
+    body.extend(suites.iter().flat_map(|s| s.to_be_bytes()));
+    body.extend([1, 0]);
+    let mut extensions = Vec::new();
+    let mut extension = |kind: u16, content: &[u8]| {
+        extensions.extend(kind.to_be_bytes());
+        extensions.extend((content.len() as u16).to_be_bytes());
+        extensions.extend(content);
+    };
+    extension(10, &[0, 2, 0, 0x1d]);
+    extension(13, &[0, 2, 4, 3]);
+    if ems {
+        extension(23, &[]);
+    }
+    let mut list = vec![versions.len() as u8 * 2];
+    list.extend(versions.iter().flat_map(|v| v.to_be_bytes()));
+    extension(43, &list);
+    extensions.extend([0, 51, 0, 38, 0, 36, 0, 0x1d]);
+    body.extend((extensions.len() as u16 + 34).to_be_bytes());
+    body.extend(extensions);
+    let share = hole(4 + body.len() as u16, 2, Fill::KeyShare(Group::X25519));
+    (body, vec![random, share])
+}
