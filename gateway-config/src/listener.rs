@@ -6,7 +6,7 @@ use ipc::bounded::List;
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::net::Address;
-use ipc::provision::{Backend, Keyrings, Listener, Tls};
+use ipc::provision::{Backend, IdentityForm, Keyrings, Listener, Tls, Upstream};
 use ipc::tls::{CipherSuite, Group, Label, Mode, PeerAuthentication, Protocol, Role, Version};
 
 use crate::keyring;
@@ -16,7 +16,7 @@ use crate::words::{Word, Words};
 /// Longest name of a listener in bytes.
 const MAX_NAME: usize = 64;
 /// Most listeners.
-const MAX_LISTENERS: usize = 32;
+const MAX_LISTENERS: usize = 64;
 /// The words of a `tls` table.
 const TLS_WORDS: [&str; 11] = [
     "role",
@@ -301,29 +301,45 @@ fn client_auth(
 }
 
 fn backend(word: Word<'_>) -> Result<Backend, Problem> {
-    let words = word.table("backend", &["connect", "status"])?;
+    let words = word.table("backend", &["connect", "status", "identity"])?;
     match (words.optional("connect"), words.optional("status")) {
-        (Some(connect), None) => {
-            let text = connect.text()?;
-            let address = text.parse::<SocketAddr>().ok();
-            let usable = address.filter(|a| a.port() != 0 && !a.ip().is_unspecified());
-            usable.map(|a| Backend::Connect(Address(a))).ok_or_else(|| {
-                connect.problem(
-                    format!("connect \"{text}\" is no address and port"),
-                    "write an IP address and a port, such as \"10.0.2.2:8080\" or \"[fe80::2]:80\"",
-                )
-            })
+        (Some(connect), None) => Ok(Backend::Connect(Upstream {
+            address: upstream_address(connect)?,
+            identity: match words.optional("identity") {
+                Some(word) => Some(word.choice(&[("proxy-v2", IdentityForm::ProxyV2)])?),
+                None => None,
+            },
+        })),
+        (None, Some(status)) => {
+            if let Some(identity) = words.optional("identity") {
+                return Err(identity.problem(
+                    "the status page is told nothing of the client",
+                    "take identity out, or write connect = \"10.0.2.2:8080\"",
+                ));
+            }
+            match status.flag()? {
+                true => Ok(Backend::Status),
+                false => Err(status.problem(
+                    "status = false leaves the listener without a backend",
+                    "write status = true, or connect = \"10.0.2.2:8080\"",
+                )),
+            }
         }
-        (None, Some(status)) => match status.flag()? {
-            true => Ok(Backend::Status),
-            false => Err(status.problem(
-                "status = false leaves the listener without a backend",
-                "write status = true, or connect = \"10.0.2.2:8080\"",
-            )),
-        },
         _ => Err(words.problem(
             "a backend is one of connect and status",
             "write { connect = \"10.0.2.2:8080\" } or { status = true }",
         )),
     }
+}
+
+fn upstream_address(connect: Word<'_>) -> Result<Address, Problem> {
+    let text = connect.text()?;
+    let address = text.parse::<SocketAddr>().ok();
+    let usable = address.filter(|a| a.port() != 0 && !a.ip().is_unspecified());
+    usable.map(Address).ok_or_else(|| {
+        connect.problem(
+            format!("connect \"{text}\" is no address and port"),
+            "write an IP address and a port, such as \"10.0.2.2:8080\" or \"[fe80::2]:80\"",
+        )
+    })
 }

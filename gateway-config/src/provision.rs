@@ -16,8 +16,8 @@ impl Config {
     /// What the gateway may ask of the network stack: to listen and connect
     /// where the configuration says, and nowhere else.
     pub fn network(&self) -> Network {
-        let connect = self.listeners.iter().filter_map(|l| match l.backend {
-            Backend::Connect(address) => Some(address),
+        let connect = self.listeners.iter().filter_map(|l| match &l.backend {
+            Backend::Connect(upstream) => Some(upstream.address),
             Backend::Status => None,
         });
         Network {

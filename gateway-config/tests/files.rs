@@ -85,7 +85,7 @@ fn the_example_of_the_documentation_is_read() {
         parameters.alpn.first().map(|a| &**a),
         Some(&b"http/1.1"[..])
     );
-    assert!(matches!(listener.backend, Backend::Connect(a) if a.port() == 8080));
+    assert!(matches!(&listener.backend, Backend::Connect(u) if u.address.port() == 8080));
     let ring = &config.keyrings.0[0];
     assert_eq!((ring.chain.len(), ring.trust.len()), (2, 1));
 }

@@ -7,7 +7,8 @@
 //! key, or reach a session of another application.
 //!
 //! [`Server`] takes events; `forward` moves plaintext between a session and a
-//! backend; `page` answers HTTP requests with the status page.
+//! backend; `proxy` tells a backend who the client is; `page` answers HTTP requests
+//! with the status page.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ extern crate alloc;
 
 mod forward;
 mod page;
+mod proxy;
 mod report;
 mod server;
 mod session;

@@ -220,7 +220,7 @@ fn write_listeners(text: &mut String, listeners: &[Listener]) {
             mode_name(listener.tls.mode)
         );
         let _ = match &listener.backend {
-            Backend::Connect(address) => write!(text, "{}", address.0),
+            Backend::Connect(upstream) => write!(text, "{}", upstream.address.0),
             Backend::Status => write!(text, "this page"),
         };
     }

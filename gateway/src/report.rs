@@ -1,6 +1,6 @@
 //! One line for each handshake: what was agreed on, or why nothing was.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use ipc::control::{HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
@@ -64,6 +64,9 @@ impl fmt::Display for Success<'_> {
         }
         if let Some(peer) = &agreed.peer {
             write!(f, " peer={}", Hex(&peer.fingerprint))?;
+            // A value has no space in it: a plus stands for it.
+            write!(f, " subject={}", Word(&peer.subject))?;
+            write!(f, " names={}", Word(&peer.names))?;
         }
         let exposed = if agreed.keys.is_some() { "yes" } else { "no" };
         write!(
@@ -107,5 +110,17 @@ struct Hex<'a>(&'a [u8]);
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Text from a certificate as one word of printable ASCII.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            ' ' => f.write_char('+'),
+            c => write!(f, "{}", c.escape_default()),
+        })
     }
 }

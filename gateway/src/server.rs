@@ -13,12 +13,13 @@ use ipc::control::{
     self, Control, HandshakeError, HandshakeId, HandshakeRequest, Resource, SessionResult,
 };
 use ipc::net::{self, Address, ConnectionId, Net};
-use ipc::provision::{self, Backend, Listener};
+use ipc::provision::{self, Backend, IdentityForm, Listener};
 use ipc::stats;
 use ipc::transport::{Client, Transport};
 
 use crate::forward::{CHUNK, Moved, splice};
 use crate::page::{self, Asked, View};
+use crate::proxy;
 use crate::report::{Failure, Success};
 use crate::session::{Facts, Page, Peer, Session};
 
@@ -68,6 +69,7 @@ pub struct Server<'a, T, S, P, B, C> {
 struct Arrived {
     connection: ConnectionId,
     listener: usize,
+    local: Address,
     remote: Address,
     deadline: Instant,
 }
@@ -161,6 +163,7 @@ where
             self.start(Arrived {
                 connection,
                 listener,
+                local,
                 remote,
                 deadline: self.clock.now() + Duration::from_millis(timeout.into()),
             });
@@ -270,7 +273,16 @@ where
         };
         let peer = match &listener.backend {
             Backend::Status => Some(Peer::Page(Page::default())),
-            Backend::Connect(to) => self.connect(*to, slot),
+            Backend::Connect(upstream) => {
+                let introduction = match upstream.identity {
+                    Some(IdentityForm::ProxyV2) => {
+                        let (remote, local) = (arrived.remote.0, arrived.local.0);
+                        proxy::header(remote, local, &result.established)
+                    }
+                    None => Vec::new(),
+                };
+                self.connect(upstream.address, &introduction, slot)
+            }
         };
         let Some(peer) = peer else {
             self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
@@ -292,7 +304,8 @@ where
         self.pump(slot);
     }
 
-    fn connect(&mut self, to: Address, session: SlotIndex) -> Option<Peer> {
+    /// Opens a connection to a backend, whose first bytes are `introduction`.
+    fn connect(&mut self, to: Address, introduction: &[u8], session: SlotIndex) -> Option<Peer> {
         let deadline = self.clock.now() + CONNECT_TIMEOUT;
         let request = net::Request::Connect { to, deadline };
         let answer = self.ports.net.call(&request);
@@ -301,6 +314,13 @@ where
             return None;
         };
         self.ports.backend.follow(slot);
+        // The ring is empty and many times as long.
+        let written = self.ports.backend.write(slot, introduction);
+        if written != Ok(introduction.len()) {
+            self.ports.backend.close(slot);
+            self.abort(connection);
+            return None;
+        }
         *self.backends.get_mut(usize::from(slot))? = Some(session);
         Some(Peer::Backend {
             connection,

@@ -7,7 +7,7 @@
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{Bytes, List};
+use crate::bounded::{Bytes, List, Text};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::net::{ConnectionId, TcpPosition};
@@ -138,7 +138,22 @@ pub struct PeerIdentity {
     /// Bytes of the end-entity certificate, fetched by
     /// [`Request::PeerCertificate`].
     pub certificate_len: u16,
+    /// Its subject as RFC 4514 writes it; empty when it has none, or one that
+    /// does not fit.
+    pub subject: Text<MAX_SUBJECT>,
+    /// The subject's common name, bare; empty as above.
+    pub common_name: Text<MAX_COMMON_NAME>,
+    /// Its subject alternative names with their kinds, between single spaces,
+    /// such as `DNS:client.test IP:10.0.2.2`; those that fit.
+    pub names: Text<MAX_NAMES>,
 }
+
+/// Bytes of [`PeerIdentity::subject`].
+pub const MAX_SUBJECT: usize = 120;
+/// Bytes of [`PeerIdentity::common_name`] (RFC 5280 appendix A).
+pub const MAX_COMMON_NAME: usize = 64;
+/// Bytes of [`PeerIdentity::names`].
+pub const MAX_NAMES: usize = 160;
 
 /// Why there is no session, by blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]

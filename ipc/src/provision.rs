@@ -136,7 +136,23 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Backend {
     /// To a TCP server.
-    Connect(Address),
+    Connect(Upstream),
     /// To the built-in status page.
     Status,
+}
+
+/// A TCP server behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Where it listens.
+    pub address: Address,
+    /// How it is told who the client is, if it is told.
+    pub identity: Option<IdentityForm>,
+}
+
+/// How a backend is told who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdentityForm {
+    /// By a header of the PROXY protocol, version 2, with the TLVs of TLS.
+    ProxyV2,
 }

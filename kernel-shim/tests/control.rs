@@ -266,6 +266,9 @@ fn established(tcp: TcpPosition) -> Established {
         peer: Some(PeerIdentity {
             fingerprint: [5; 32],
             certificate_len: 1000,
+            subject: Text::from_text("CN=client").unwrap(),
+            common_name: Text::from_text("client").unwrap(),
+            names: Text::default(),
         }),
         alpn: None,
         server_name: None,

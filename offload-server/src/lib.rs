@@ -22,6 +22,7 @@ mod caught;
 mod convert;
 mod directed;
 mod handshake;
+mod identity;
 mod keyring;
 mod output;
 mod profile;

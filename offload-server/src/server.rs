@@ -9,20 +9,18 @@ use alloc::vec::Vec;
 use ipc::bounded::{Blob, Bytes};
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::clock::Clock;
-use ipc::control::{
-    Established, HandshakeError, Parameters, PeerError, PeerIdentity, RequestError, Resource,
-};
+use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
 use ipc::handshake::{Completion, CompletionQueue, Directive};
 use ipc::net::TcpPosition;
 use ipc::record::{PostHandshakeInbox, Record, Request};
 use ipc::stats;
 use ipc::tls::{CipherSuite, Role};
 use ipc::transport::{Client, Transport};
-use ring::digest;
 
 use crate::convert;
 use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
+use crate::identity::Peer;
 use crate::keyring;
 use crate::profile::Profiles;
 use crate::session::Sessions;
@@ -294,7 +292,7 @@ where
     fn establish(
         &mut self,
         mut handshake: Handshake,
-    ) -> Result<(Established, Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>), HandshakeError> {
+    ) -> Result<(Established, Certificate), HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = handshake.choice.take().ok_or(INTERNAL)?;
         let connection = handshake.connection();
@@ -312,7 +310,7 @@ where
         let alpn = connection
             .alpn_protocol()
             .and_then(|name| Bytes::from_slice(name).ok());
-        let (peer, certificate) = peer(connection.peer_certificates())?;
+        let peer = Peer::of(connection.peer_certificates())?;
         let tcp = handshake.position();
         let first_byte = handshake.first_byte.unwrap_or(self.clock.now());
         let session = handshake.session;
@@ -343,7 +341,7 @@ where
             sequence,
             key_check,
             keys,
-            peer,
+            peer: peer.identity,
             alpn,
             server_name: choice.server_name,
             keyring: choice.keyring,
@@ -352,7 +350,7 @@ where
             first_byte,
             installed: self.clock.now(),
         };
-        Ok((established, certificate))
+        Ok((established, peer.certificate))
     }
 
     /// Ends what was said to the peer, and reports.
@@ -388,36 +386,6 @@ where
 }
 
 type Certificate = Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>;
-type Certificates<'a> = Option<&'a [rustls::pki_types::CertificateDer<'static>]>;
-
-/// The peer's validated end-entity certificate.
-#[allow(clippy::type_complexity, reason = "two parts of one report")]
-fn peer(
-    chain: Certificates<'_>,
-) -> Result<
-    (
-        Option<PeerIdentity>,
-        Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>,
-    ),
-    HandshakeError,
-> {
-    let Some(certificate) = chain.and_then(<[_]>::first) else {
-        return Ok((None, Blob::default()));
-    };
-    let too_long = HandshakeError::Peer(PeerError::AlertSent(ipc::tls::Alert(43)));
-    let bytes = Blob::from_slice(certificate).map_err(|_| too_long)?;
-    let mut fingerprint = [0; 32];
-    let digest = digest::digest(&digest::SHA256, certificate);
-    for (to, from) in fingerprint.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
-    let certificate_len = u16::try_from(bytes.len()).map_err(|_| too_long)?;
-    let identity = PeerIdentity {
-        fingerprint,
-        certificate_len,
-    };
-    Ok((Some(identity), bytes))
-}
 
 fn copy(key: &ipc::tls::TrafficKey) -> Option<ipc::tls::TrafficKey> {
     use ipc::secret::Secret;

@@ -172,7 +172,7 @@ fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
         }
         if let Some(listener) = listener {
             let backend = match &listener.backend {
-                Backend::Connect(address) => format!("forwards to {}", address.0),
+                Backend::Connect(upstream) => format!("forwards to {}", upstream.address.0),
                 Backend::Status => "shows the status page".to_string(),
             };
             writeln!(out, "  listener {} {backend}", listener.name)?;

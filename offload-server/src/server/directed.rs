@@ -16,10 +16,11 @@ use ipc::tls::Role;
 use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
 
-use super::{Certificate, Server, copy, peer};
+use super::{Certificate, Server, copy};
 use crate::convert;
 use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
+use crate::identity::Peer;
 use crate::keyring::Keyring;
 use crate::time::SystemTime;
 
@@ -183,7 +184,7 @@ where
         let first_byte = directed.first_byte.unwrap_or(self.clock.now());
         let product = directed.into_product().ok_or(INTERNAL)?;
         let (suite, tx, rx) = (product.suite, product.tx, product.rx);
-        let (peer, certificate) = peer(product.peer.as_deref())?;
+        let peer = Peer::of(product.peer.as_deref())?;
         let ring = product
             .rings
             .get(usize::from(agreed.ring))
@@ -211,7 +212,7 @@ where
             sequence,
             key_check,
             keys,
-            peer,
+            peer: peer.identity,
             alpn: agreed.alpn,
             server_name: agreed.server_name,
             keyring: ring.label.clone(),
@@ -220,7 +221,7 @@ where
             first_byte,
             installed: self.clock.now(),
         };
-        Ok((established, certificate))
+        Ok((established, peer.certificate))
     }
 }
 

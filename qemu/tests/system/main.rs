@@ -15,6 +15,7 @@ mod clients;
 mod directed;
 mod disc;
 mod harness;
+mod identity;
 mod isolation;
 mod load;
 mod medium;

@@ -23,6 +23,9 @@ pub(crate) enum Kind {
     Echo,
     /// Answers one request with [`PAGE`] and closes.
     Http,
+    /// Takes a PROXY protocol header (version 2), sends its body back in hex
+    /// as one line, then echoes.
+    Proxied,
     /// On the line `up`: reads to the end and answers with the SHA-256 in hex.
     /// On the line `down N`: sends `N` bytes of [`Pattern`] and closes.
     Bulk,
@@ -58,12 +61,13 @@ impl Backend {
 fn serve(kind: Kind, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     // Sessions that are held open for long go through the echo server.
-    if !matches!(kind, Kind::Echo) {
+    if !matches!(kind, Kind::Echo | Kind::Proxied) {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
     }
     match kind {
         Kind::Echo => echo(stream),
+        Kind::Proxied => proxied(stream),
         Kind::Http => http(stream),
         Kind::Bulk => bulk(stream),
     }
@@ -73,6 +77,19 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut writer = stream.try_clone()?;
     io::copy(&mut stream, &mut writer)?;
     writer.shutdown(Shutdown::Write)
+}
+
+fn proxied(mut stream: TcpStream) -> io::Result<()> {
+    let mut head = [0; 16];
+    stream.read_exact(&mut head)?;
+    if head[..14] != *b"\r\n\r\n\0\r\nQUIT\n\x21\x11" {
+        return Err(io::Error::other("no PROXY header for TCP over IPv4"));
+    }
+    let mut body = vec![0; usize::from(u16::from_be_bytes([head[14], head[15]]))];
+    stream.read_exact(&mut body)?;
+    let hex: String = body.iter().map(|b| format!("{b:02x}")).collect();
+    writeln!(stream, "{hex}")?;
+    echo(stream)
 }
 
 fn http(stream: TcpStream) -> io::Result<()> {

@@ -53,10 +53,13 @@ pub(crate) mod port {
     pub(crate) const BULK: u16 = 456;
     /// One suite and one group: ChaCha20-Poly1305, secp384r1.
     pub(crate) const ONE_CHOICE: u16 = 457;
+    /// Asks for a certificate, and tells the backend whose it was by a PROXY
+    /// protocol header.
+    pub(crate) const INTRODUCED: u16 = 459;
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
-    pub(crate) const EXPOSED: u16 = 459;
+    pub(crate) const EXPOSED: u16 = 460;
 
     /// Those that have a twin in directed mode.
     pub(crate) const TWINS: [u16; 14] = [
@@ -121,14 +124,14 @@ impl Prepared {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder)?;
         let material = Material::make(&folder.join("material"))?;
-        let kinds = [Kind::Echo, Kind::Http, Kind::Bulk];
+        let kinds = [Kind::Echo, Kind::Http, Kind::Bulk, Kind::Proxied];
         let backends = kinds
             .into_iter()
             .map(Backend::start)
             .collect::<Result<Vec<_>, _>>()?;
-        let [echo, http, bulk] = [&backends[0], &backends[1], &backends[2]].map(Backend::port);
+        let ports: Vec<u16> = backends.iter().map(Backend::port).collect();
         let file = folder.join("material/gateway.toml");
-        fs::write(&file, configuration(network, echo, http, bulk))?;
+        fs::write(&file, configuration(network, &ports))?;
         let config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -218,7 +221,10 @@ fn keep_programs(workspace: &Path, folder: &Path) -> Result<()> {
 }
 
 /// The configuration under test.
-fn configuration(network: &str, echo: u16, http: u16, bulk: u16) -> String {
+fn configuration(network: &str, backends: &[u16]) -> String {
+    let &[echo, http, bulk, proxied] = backends else {
+        panic!("a backend for each kind");
+    };
     let mut text = format!("[network]\n{network}\n\n");
     for label in super::material::SERVERS {
         let _ = write!(
@@ -277,5 +283,12 @@ fn configuration(network: &str, echo: u16, http: u16, bulk: u16) -> String {
             );
         }
     }
+    let _ = write!(
+        text,
+        "[[listener]]\nname = \"introduced\"\nlisten = {}\n\
+         tls = {{ role = \"server\", {requested}, alpn = [\"x\"] }}\n\
+         backend = {{ connect = \"10.0.2.2:{proxied}\", identity = \"proxy-v2\" }}\n\n",
+        port::INTRODUCED
+    );
     text
 }
