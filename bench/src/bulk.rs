@@ -3,6 +3,7 @@
 use alloc::vec;
 
 use ipc::channel::SlotIndex;
+use ipc::tls::Mode;
 use sel4::log;
 use sel4::runtime::wait_signals;
 
@@ -19,7 +20,7 @@ pub(crate) fn measure(site: &mut Site, case: &Case) {
     log!("figure bulk_up_plain {}", up_plain(site, &pair));
     log!("figure bulk_down_plain {}", down_plain(site, &pair));
     site.close_plain(pair);
-    let mut session = site.handshake(case);
+    let mut session = site.handshake(case, Mode::Autonomous);
     let (whole, client) = up(site, &mut session);
     log!("figure bulk_up_tls {}", whole - client);
     let (whole, client) = down(site, &mut session);

@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 
 use ipc::channel::Channel;
 use ipc::provision::{Gateway, Keyrings};
+use ipc::tls::Mode;
 use ipc::transport::{Client, decode};
 use sel4::log;
 use sel4::runtime::{self, Bell, Caller};
@@ -58,6 +59,7 @@ fn main() -> ! {
     let cases: Vec<Case> = gateway
         .listeners
         .iter()
+        .filter(|listener| listener.name != "directed")
         .map(|listener| Case::new(listener, &keyrings))
         .collect();
     site.listen(&cases);
@@ -100,20 +102,25 @@ fn handshakes(site: &mut Site, case: &Case) {
     }
     log!("figure tcp_{name} {}", median(&mut opened));
     log!("figure tcp_closed_{name} {}", median(&mut closed));
-    opened.clear();
-    closed.clear();
-    for round in 0..=ROUNDS {
-        let start = site.meter.start();
-        let session = site.handshake(case);
-        let behind_handshake = site.meter.since(&start);
-        site.close_session(session);
-        if round > 0 {
-            opened.push(behind_handshake);
-            closed.push(site.meter.since(&start));
+    for (mode, prefix) in [
+        (Mode::Autonomous, "whole"),
+        (Mode::Directed, "directed_whole"),
+    ] {
+        opened.clear();
+        closed.clear();
+        for round in 0..=ROUNDS {
+            let start = site.meter.start();
+            let session = site.handshake(case, mode);
+            let behind_handshake = site.meter.since(&start);
+            site.close_session(session);
+            if round > 0 {
+                opened.push(behind_handshake);
+                closed.push(site.meter.since(&start));
+            }
         }
+        log!("figure {prefix}_{name} {}", median(&mut opened));
+        log!("figure {prefix}_closed_{name} {}", median(&mut closed));
     }
-    log!("figure whole_{name} {}", median(&mut opened));
-    log!("figure whole_closed_{name} {}", median(&mut closed));
 }
 
 /// # Safety

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use ipc::stats::{self, Counter};
+use ipc::tls::Mode;
 use sel4::log;
 
 use crate::settings::Case;
@@ -34,7 +35,7 @@ pub(crate) fn measure(site: &mut Site, case: &Case) {
     let mut clients = Vec::new();
     for _ in 0..COUNT {
         let (end, connection) = site.connect(case.port);
-        site.start(case, connection);
+        site.start(case, Mode::Autonomous, connection);
         let mut tls = ClientEnd::new(&case.client);
         site.say(end, &mut tls);
         // The server has said all that it can: it waits for Finished.

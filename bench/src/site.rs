@@ -155,11 +155,11 @@ impl Site {
     // ---- TLS ----
 
     /// Asks for the handshake of an accepted connection.
-    pub(crate) fn start(&mut self, case: &Case, connection: ConnectionId) {
+    pub(crate) fn start(&mut self, case: &Case, mode: Mode, connection: ConnectionId) {
         let request = control::Request::StartHandshake(HandshakeRequest {
             connection,
             role: Role::Server,
-            mode: Mode::Autonomous,
+            mode,
             parameters: case.parameters.clone(),
             tcp_sequence: None,
             deadline: deadline(),
@@ -171,9 +171,9 @@ impl Site {
     }
 
     /// A whole handshake, from connecting to the collected result.
-    pub(crate) fn handshake(&mut self, case: &Case) -> Session {
+    pub(crate) fn handshake(&mut self, case: &Case, mode: Mode) -> Session {
         let (client, connection) = self.connect(case.port);
-        self.start(case, connection);
+        self.start(case, mode, connection);
         let mut tls = ClientEnd::new(&case.client);
         self.say(client, &mut tls);
         self.finish(client, tls)

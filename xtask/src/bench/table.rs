@@ -38,6 +38,11 @@ pub(super) fn derive(figures: &mut Figures) {
             let own = whole - tcp - client;
             more.insert(format!("autonomous_{case}"), own);
             more.insert(format!("autonomous_over_alone_{case}"), own / server);
+            if let Some(directed) = part("directed_whole") {
+                let own = directed - tcp - client;
+                more.insert(format!("directed_{case}"), own);
+                more.insert(format!("directed_over_alone_{case}"), own / server);
+            }
         }
         if let (Some(whole), Some(tcp), Some(client)) = (
             part("whole_closed"),
@@ -117,6 +122,14 @@ pub(super) fn table(figures: &Figures) -> String {
         line(
             "  autonomous over alone (at most 1.05)".into(),
             ratio(format!("autonomous_over_alone_{case}")),
+        );
+        line(
+            "  directed mode, likewise".into(),
+            count(format!("directed_{case}")),
+        );
+        line(
+            "  directed over alone (at most 1.15)".into(),
+            ratio(format!("directed_over_alone_{case}")),
         );
         line(
             "  a connection, closing too: less client, less half of TCP".into(),
