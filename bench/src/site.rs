@@ -160,7 +160,7 @@ impl Site {
             connection,
             role: Role::Server,
             mode,
-            parameters: case.parameters.clone(),
+            parameters: Box::new(case.parameters.clone()),
             tcp_sequence: None,
             deadline: deadline(),
         });

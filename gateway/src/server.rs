@@ -178,7 +178,7 @@ where
             connection: arrived.connection,
             role: listener.tls.role,
             mode: listener.tls.mode,
-            parameters: listener.tls.parameters.clone(),
+            parameters: Box::new(listener.tls.parameters.clone()),
             tcp_sequence: None,
             deadline: arrived.deadline,
         };

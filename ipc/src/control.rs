@@ -4,6 +4,8 @@
 //! Modelled on the Linux `net/handshake` interface (ready, accept, done) and
 //! z/OS AT-TLS (`INIT_CONNECTION`, `QUERY`): start now, collect later, once.
 
+use alloc::boxed::Box;
+
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,7 @@ pub struct HandshakeRequest {
     /// Autonomous or directed (R3, R4).
     pub mode: Mode,
     /// What to agree to and what to insist on.
-    pub parameters: Parameters,
+    pub parameters: Box<Parameters>,
     /// The TCP sequence number of the handshake's first byte sent (R8); when
     /// given and not that of the connection, the request is refused.
     pub tcp_sequence: Option<u32>,
@@ -82,7 +84,7 @@ pub struct SessionResult {
     /// and in the application's window of session capabilities.
     pub slot: SlotIndex,
     /// What the offload component reports.
-    pub established: Established,
+    pub established: Box<Established>,
     /// Wake-ups of the shim between the start and the completion (R4): zero in
     /// autonomous mode when no other request reached the shim meanwhile.
     pub shim_wakeups: u32,

@@ -3,6 +3,8 @@
 //! Down goes what to do, up comes what became of it: exactly one completion
 //! for each start (R9).
 
+use alloc::boxed::Box;
+
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +37,7 @@ pub enum Directive {
         /// Server or client.
         role: Role,
         /// What to agree to and insist on.
-        parameters: Parameters,
+        parameters: Box<Parameters>,
         /// Where the TCP connection stands.
         position: TcpPosition,
     },
@@ -53,7 +55,7 @@ pub enum Directive {
         /// Server or client.
         role: Role,
         /// Key rings, segment size and rights; the rest is the shim's affair.
-        parameters: Parameters,
+        parameters: Box<Parameters>,
         /// Where the TCP connection stands.
         position: TcpPosition,
     },
@@ -92,7 +94,7 @@ pub enum Completion {
         /// As in the start.
         generation: u16,
         /// What was agreed on.
-        established: Established,
+        established: Box<Established>,
         /// The peer's end-entity certificate (DER), empty without one.
         peer_certificate: Blob<MAX_PEER_CERTIFICATE>,
     },

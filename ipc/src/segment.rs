@@ -10,6 +10,8 @@
 //! handle that could be mixed up: a handshake has one key share, one pre-master
 //! secret, one transcript.
 
+use alloc::boxed::Box;
+
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +57,7 @@ pub enum Segment {
     /// [`Verdict::Named`].
     FindIdentity {
         /// The name that the client asks for.
-        server_name: ServerName,
+        server_name: Box<ServerName>,
     },
     /// The suite is decided: its hash runs over the transcript from here on
     /// (and over what was exchanged before).
@@ -87,7 +89,7 @@ pub enum Segment {
     /// Validate the decoded chain against the request's trust anchors.
     ValidateChain {
         /// Client: the name to expect.
-        server_name: Option<ServerName>,
+        server_name: Option<Box<ServerName>>,
     },
     /// Verify the peer's signature (R25) in the message received last:
     /// CertificateVerify, or ServerKeyExchange from `offset` on.
@@ -99,7 +101,7 @@ pub enum Segment {
     ValidateMac,
     /// The peer's Finished was good: send what was written, install the keys,
     /// and report [`crate::handshake::Completion::Established`].
-    Finish(Agreed),
+    Finish(Box<Agreed>),
     /// Give up: send the alert, if any, and report
     /// [`crate::handshake::Completion::Failed`].
     Abort {
@@ -115,7 +117,7 @@ pub enum Segment {
 pub struct Template {
     /// Message type, length and body. The length is set when the holes are
     /// filled.
-    pub message: Bytes<MAX_TEMPLATE>,
+    pub message: Blob<MAX_TEMPLATE>,
     /// What is missing, by rising offset.
     pub holes: List<Hole, MAX_HOLES>,
 }
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn a_segment_has_these_bytes() {
         let write = Segment::Write(Template {
-            message: Bytes::from_slice(&[20, 0, 0, 0]).unwrap(),
+            message: Blob::from_slice(&[20, 0, 0, 0]).unwrap(),
             holes: List::from_items([Hole {
                 offset: 4,
                 prefix: 0,

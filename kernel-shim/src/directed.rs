@@ -15,6 +15,7 @@ mod server;
 mod tls12_server;
 mod tls13_server;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, Parameters, PeerError, RequestError, Resource};
@@ -127,7 +128,7 @@ pub(crate) struct Step {
 }
 
 impl Directed {
-    pub(crate) fn new(role: Role, parameters: Parameters) -> Self {
+    pub(crate) fn new(role: Role, parameters: Box<Parameters>) -> Self {
         Self {
             role,
             asked: Asked::new(parameters),

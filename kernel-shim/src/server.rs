@@ -182,7 +182,7 @@ where
         match request {
             Request::StartHandshake(request) => {
                 self.rights.check(client, &request)?;
-                self.start(client, &request).map(Answer::Started)
+                self.start(client, request).map(Answer::Started)
             }
             Request::CollectResult(id) => self.collect(client, id),
             Request::CollectAny => Ok(self.collect_any(client)),
@@ -202,10 +202,10 @@ where
     fn start(
         &mut self,
         client: u16,
-        request: &HandshakeRequest,
+        request: HandshakeRequest,
     ) -> Result<HandshakeId, HandshakeError> {
         let started = self.clock.now();
-        check_request(request, started)?;
+        check_request(&request, started)?;
         let full = HandshakeError::Resource;
         let (slot, generation) = self.handshakes.next().ok_or(full(Resource::Handshakes))?;
         let (session, session_generation) = self.sessions.next().ok_or(full(Resource::Sessions))?;
@@ -224,7 +224,7 @@ where
                 return Err(blame(error));
             }
         };
-        let (role, parameters) = (request.role, request.parameters.clone());
+        let (role, parameters) = (request.role, request.parameters);
         let (directive, directed) = match request.mode {
             Mode::Autonomous => {
                 let start = Directive::Start {
@@ -328,7 +328,7 @@ where
         &mut self,
         slot: SlotIndex,
         generation: u16,
-        established: Established,
+        established: Box<Established>,
         peer_certificate: Box<[u8]>,
     ) {
         let Some(handshake) = self.handshakes.find(slot, generation) else {

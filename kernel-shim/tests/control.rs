@@ -201,7 +201,7 @@ impl World {
         let completion = Completion::Established {
             slot,
             generation,
-            established: established(tcp),
+            established: Box::new(established(tcp)),
             peer_certificate: ipc::bounded::Blob::from_slice(&[6; 1000]).unwrap(),
         };
         self.offload.send(&completion).unwrap();
@@ -239,7 +239,7 @@ fn request() -> HandshakeRequest {
         connection: ConnectionId(77),
         role: Role::Server,
         mode: Mode::Autonomous,
-        parameters: Parameters {
+        parameters: Box::new(Parameters {
             versions: List::from_items([Version::Tls13]).unwrap(),
             suites: List::new(),
             groups: List::new(),
@@ -249,7 +249,7 @@ fn request() -> HandshakeRequest {
             alpn: List::new(),
             segment_size: 1400,
             expose_keys: false,
-        },
+        }),
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),
     }

@@ -64,7 +64,7 @@ pub(crate) enum Step {
     /// The segment is done.
     Answer(Verdict),
     /// The segment said finish, and all that was written has gone.
-    Finished(Agreed),
+    Finished(Box<Agreed>),
     /// The handshake is over; the alert, if one was due, is in the ring.
     Failed(HandshakeError),
 }
@@ -382,7 +382,7 @@ impl Directed {
         match segment {
             Segment::Show { offset } => return self.show(usize::from(*offset), MAX_PART),
             Segment::FindIdentity { server_name } => {
-                let name = ServerName::try_from(&**server_name).ok();
+                let name = ServerName::try_from(&***server_name).ok();
                 let names =
                     |ring: &Arc<Keyring>| name.as_ref().is_some_and(|name| ring.is_valid_for(name));
                 let named = List::from_items(self.rings.iter().map(names));
@@ -429,7 +429,7 @@ impl Directed {
             }
             Segment::ValidateChain { server_name } => {
                 let peer = core::mem::take(&mut self.peer);
-                let name = server_name.as_deref();
+                let name = server_name.as_deref().map(|name| &**name);
                 self.peer =
                     peer.validate(self.peer_role(), name, &self.rings, context.unix_time)?;
             }

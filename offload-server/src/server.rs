@@ -292,7 +292,7 @@ where
     fn establish(
         &mut self,
         mut handshake: Handshake,
-    ) -> Result<(Established, Certificate), HandshakeError> {
+    ) -> Result<(Box<Established>, Certificate), HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = handshake.choice.take().ok_or(INTERNAL)?;
         let connection = handshake.connection();
@@ -334,7 +334,7 @@ where
             let secrets = handshake.caught.secrets(suite).ok_or(INTERNAL)?;
             self.sessions.keep(session, Role::Server, secrets);
         }
-        let established = Established {
+        let established = Box::new(Established {
             version,
             suite,
             group,
@@ -349,7 +349,7 @@ where
             tcp,
             first_byte,
             installed: self.clock.now(),
-        };
+        });
         Ok((established, peer.certificate))
     }
 

@@ -180,7 +180,7 @@ fn established(completion: Completion) -> Established {
             ..
         } => {
             assert_eq!(generation, 1);
-            established
+            *established
         }
         Completion::Failed { error, .. } => panic!("failed: {error:?}"),
         Completion::Segment { .. } => panic!("a verdict"),
@@ -617,7 +617,7 @@ fn the_client_role_is_not_there_and_says_so() {
         session: 0,
         session_generation: 9,
         role: Role::Client,
-        parameters: parameters(&["web"]),
+        parameters: Box::new(parameters(&["web"])),
         position: POSITION,
     };
     world.shim.send(&directive).unwrap();

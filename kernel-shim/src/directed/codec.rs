@@ -1,7 +1,7 @@
 //! Reading and writing handshake messages (RFC 8446 §3): lengths before
 //! contents, nothing allocated.
 
-use ipc::bounded::{Bytes, List};
+use ipc::bounded::{Blob, List};
 use ipc::segment::{Fill, Hole, MAX_TEMPLATE, Template};
 use ipc::tls::Alert;
 
@@ -182,7 +182,7 @@ impl Writer {
             return None;
         }
         Some(Template {
-            message: Bytes::from_slice(self.bytes.get(..self.length)?).ok()?,
+            message: Blob::from_slice(self.bytes.get(..self.length)?).ok()?,
             holes: self.holes.clone(),
         })
     }

@@ -1,5 +1,7 @@
 //! What a server agrees to: version, suite, group, key ring, protocol.
 
+use alloc::boxed::Box;
+
 use ipc::bounded::{Bytes, List};
 use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::keystore::{KeyKind, Scheme};
@@ -13,7 +15,7 @@ const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
 
 /// What was asked for, and what the key rings are good for.
 pub(crate) struct Asked {
-    pub(super) parameters: Parameters,
+    pub(super) parameters: Box<Parameters>,
     pub(super) rings: List<Option<KeyKind>, MAX_RINGS>,
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Plan {
 }
 
 impl Asked {
-    pub(super) fn new(parameters: Parameters) -> Self {
+    pub(super) fn new(parameters: Box<Parameters>) -> Self {
         Self {
             parameters,
             rings: List::new(),

@@ -45,7 +45,7 @@ impl ExpectClientHello {
         match &hello.server_name {
             Some(name) if asked.rings.len() > 1 => {
                 let segment = Segment::FindIdentity {
-                    server_name: name.clone(),
+                    server_name: Box::new(name.clone()),
                 };
                 let hello = Box::new(hello);
                 let state = State::Identity(ExpectIdentity { hello });

@@ -7,6 +7,8 @@
 //!   client's ChangeCipherSpec, Finished -> ChangeCipherSpec, Finished
 //! ```
 
+use alloc::boxed::Box;
+
 use ipc::bounded::Bytes;
 use ipc::keystore::Scheme;
 use ipc::segment::{Fill, Segment, Stage};
@@ -386,6 +388,9 @@ impl CipherSpecChanged {
 impl FinishedWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        Ok((State::Finishing, Segment::Finish(agreed(self.0.plan))))
+        Ok((
+            State::Finishing,
+            Segment::Finish(Box::new(agreed(self.0.plan))),
+        ))
     }
 }

@@ -7,6 +7,8 @@
 //!   -> [client's Certificate -> [CertificateVerify ->]] client's Finished
 //! ```
 
+use alloc::boxed::Box;
+
 use ipc::keystore::Scheme;
 use ipc::segment::{Agreed, Fill, Segment, Stage};
 use ipc::tls::{Alert, Group, PeerAuthentication};
@@ -451,7 +453,7 @@ impl ExpectFinished {
 impl MacValidated {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        Ok((State::Finishing, Segment::Finish(agreed(self.0))))
+        Ok((State::Finishing, Segment::Finish(Box::new(agreed(self.0)))))
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Beginning {
     pub(super) generation: u16,
     pub(super) session: SessionSlot,
     pub(super) role: Role,
-    pub(super) parameters: Parameters,
+    pub(super) parameters: Box<Parameters>,
     pub(super) position: TcpPosition,
 }
 
@@ -148,7 +148,7 @@ where
                 let finished = self
                     .forget_directed(slot)
                     .ok_or(INTERNAL)
-                    .and_then(|directed| self.establish_directed(*directed, agreed));
+                    .and_then(|directed| self.establish_directed(*directed, *agreed));
                 match finished {
                     Ok((established, certificate)) => {
                         self.stats.add(stats::offload::FINISHED, 1);
@@ -177,7 +177,7 @@ where
         &mut self,
         directed: Directed,
         agreed: Agreed,
-    ) -> Result<(Established, Certificate), HandshakeError> {
+    ) -> Result<(Box<Established>, Certificate), HandshakeError> {
         let tcp = directed.position();
         let session = directed.session;
         let expose_keys = directed.expose_keys;
@@ -205,7 +205,7 @@ where
         if let Some(secrets) = product.secrets {
             self.sessions.keep(session, product.role, secrets);
         }
-        let established = Established {
+        let established = Box::new(Established {
             version: suite.version(),
             suite,
             group: agreed.group,
@@ -220,7 +220,7 @@ where
             tcp,
             first_byte,
             installed: self.clock.now(),
-        };
+        });
         Ok((established, peer.certificate))
     }
 }

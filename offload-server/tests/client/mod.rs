@@ -166,7 +166,7 @@ pub fn established(completion: Completion) -> Established {
             ..
         } => {
             assert_eq!(generation, 1);
-            established
+            *established
         }
         Completion::Failed { error, .. } => panic!("failed: {error:?}"),
         Completion::Segment { .. } => panic!("a verdict"),

@@ -69,7 +69,7 @@ impl Script {
         let mut message = vec![kind, 0, 0, 0];
         message.extend_from_slice(body);
         let template = Template {
-            message: Bytes::from_slice(&message).unwrap(),
+            message: ipc::bounded::Blob::from_slice(&message).unwrap(),
             holes: List::from_items(holes.iter().copied()).unwrap(),
         };
         self.done(Segment::Write(template));
@@ -128,7 +128,7 @@ impl Script {
             server_name: None,
             ring: 0,
         };
-        self.send(Segment::Finish(agreed));
+        self.send(Segment::Finish(Box::new(agreed)));
     }
 
     pub fn say(&mut self, server: &mut World) {

@@ -137,7 +137,7 @@ impl Director {
             connection: ConnectionId(slot.into()),
             role,
             mode: Mode::Directed,
-            parameters,
+            parameters: Box::new(parameters),
             tcp_sequence: None,
             deadline: Instant::NEVER,
         };

@@ -220,7 +220,7 @@ impl World {
             session: slot,
             session_generation: 9,
             role: Role::Server,
-            parameters,
+            parameters: Box::new(parameters),
             position: POSITION,
         };
         self.shim.send(&directive).unwrap();
@@ -238,7 +238,7 @@ impl World {
             session: slot,
             session_generation: 9,
             role,
-            parameters,
+            parameters: Box::new(parameters),
             position: POSITION,
         };
         self.shim.send(&directive).unwrap();
