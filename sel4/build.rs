@@ -50,6 +50,7 @@ const FACTS: &[Fact] = &[
     ("PAGE_TABLE_MAP", "X86PageTableMap"),
     ("PAGE_MAP", "X86PageMap"),
     ("PAGE_UNMAP", "X86PageUnmap"),
+    ("PAGE_REMAP", "X86PageRemap"),
     ("PAGE_ADDRESS", "X86PageGetAddress"),
     ("ASID_POOL_ASSIGN", "X86ASIDPoolAssign"),
     ("IO_PORT_IN8", "X86IOPortIn8"),
@@ -132,6 +133,7 @@ const FACTS: &[Fact] = &[
     ("SLOT_IO_SPACE", "seL4_CapIOSpace"),
     ("SLOT_BOOT_INFO", "seL4_CapBootInfoFrame"),
     ("SLOT_DOMAIN", "seL4_CapDomain"),
+    ("SLOT_IPC_BUFFER", "seL4_CapInitThreadIPCBuffer"),
     // The boot information.
     (
         "BOOT_IPC_BUFFER",
@@ -141,6 +143,14 @@ const FACTS: &[Fact] = &[
     (
         "BOOT_IMAGE_FRAMES",
         "__builtin_offsetof(seL4_BootInfo, userImageFrames)",
+    ),
+    (
+        "BOOT_IMAGE_PAGING",
+        "__builtin_offsetof(seL4_BootInfo, userImagePaging)",
+    ),
+    (
+        "BOOT_EXTRA_PAGES",
+        "__builtin_offsetof(seL4_BootInfo, extraBIPages)",
     ),
     ("BOOT_UNTYPED", "__builtin_offsetof(seL4_BootInfo, untyped)"),
     (

@@ -27,6 +27,15 @@ fn workspace() -> PathBuf {
 static BUILDING: Mutex<()> = Mutex::new(());
 
 fn build(name: &str, system: &str, provisions: Provisions) -> (pack::Image, PathBuf) {
+    build_with(name, system, provisions, Vec::new())
+}
+
+fn build_with(
+    name: &str,
+    system: &str,
+    provisions: Provisions,
+    features: Vec<String>,
+) -> (pack::Image, PathBuf) {
     let _building = BUILDING.lock().unwrap();
     let out = workspace().join("target/test-images").join(name);
     let image = pack::build(&Options {
@@ -35,7 +44,7 @@ fn build(name: &str, system: &str, provisions: Provisions) -> (pack::Image, Path
         system: Some(workspace().join(system)),
         configuration: Configuration::Release,
         provisions,
-        features: Vec::new(),
+        features,
         disc: false,
     });
     (image.unwrap(), out)
@@ -79,6 +88,76 @@ fn assert_fault(domain: &str, fault: &str) {
 #[test]
 fn the_root_task_builds_what_the_description_lists() {
     assert!(has("init: 15 domains, "), "{:#?}", log());
+}
+
+#[test]
+fn c06_the_kernel_holds_what_the_description_lists_and_nothing_else() {
+    let found = log().iter().find_map(|line| {
+        let rest = line.strip_prefix("policy: ")?;
+        rest.strip_suffix(" capabilities as declared, 0 others")
+    });
+    let declared = log().iter().find_map(|line| {
+        let rest = line.strip_prefix("init: 15 domains, ")?;
+        rest.strip_suffix(" capabilities")
+    });
+    assert!(found.is_some() && found == declared, "{:#?}", log());
+    // 15 threads, the monitor's own, two endpoints of its own, the serial port.
+    assert!(has(
+        "policy: the monitor keeps 19 capabilities and no memory"
+    ));
+}
+
+/// Boots the probes under a root task that builds one thing too many.
+fn spoiled(feature: &str, told: &str) {
+    let features = vec![format!("init/{feature}")];
+    let (image, folder) = build_with(
+        feature,
+        "image/probe/system.toml",
+        Provisions::new(),
+        features,
+    );
+    let mut guest = machine(image, &folder).start(PATIENCE).unwrap();
+    guest
+        .wait_line(PATIENCE, |line| {
+            line == "init: no system: it is not as declared"
+        })
+        .unwrap();
+    let log = fs::read_to_string(guest.log_file()).unwrap();
+    guest.stop();
+    assert!(log.lines().any(|line| line == told), "{log}");
+    assert!(!log.contains("init: 15 domains"), "{log}");
+}
+
+#[test]
+fn c06_a_capability_that_nobody_declared_stops_the_boot() {
+    spoiled(
+        "spoil-slot",
+        "policy: netstack-server: slot 77 is undeclared",
+    );
+}
+
+#[test]
+fn c06_a_badge_that_is_another_one_stops_the_boot() {
+    spoiled(
+        "spoil-badge",
+        "policy: netstack-server: slot 3 is not as declared",
+    );
+}
+
+#[test]
+fn c06_a_page_that_nobody_declared_stops_the_boot() {
+    spoiled(
+        "spoil-page",
+        "policy: netstack-server: its pages are not as declared",
+    );
+}
+
+#[test]
+fn c06_memory_that_the_root_task_keeps_stops_the_boot() {
+    spoiled(
+        "spoil-monitor",
+        "policy: the monitor keeps 19 capabilities and no memory",
+    );
 }
 
 #[test]

@@ -65,6 +65,16 @@ impl BootInfo {
         self.slots(facts::BOOT_IMAGE_FRAMES)
     }
 
+    /// The tables by which the root task's own image is mapped.
+    pub fn user_image_paging(&self) -> Range<u64> {
+        self.slots(facts::BOOT_IMAGE_PAGING)
+    }
+
+    /// Pages with more boot information.
+    pub fn extra_pages(&self) -> Range<u64> {
+        self.slots(facts::BOOT_EXTRA_PAGES)
+    }
+
     /// Rate of the time-stamp counter, in Hz.
     pub fn tsc_hz(&self) -> u64 {
         // SAFETY: `new` was given the boot information.

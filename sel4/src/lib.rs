@@ -51,6 +51,8 @@ pub mod init_slot {
     pub const IO_SPACE: u64 = facts::SLOT_IO_SPACE;
     /// The page with the boot information.
     pub const BOOT_INFO: u64 = facts::SLOT_BOOT_INFO;
+    /// The page of the root task's IPC buffer.
+    pub const IPC_BUFFER: u64 = facts::SLOT_IPC_BUFFER;
     /// The right to set scheduling domains.
     pub const DOMAIN: u64 = facts::SLOT_DOMAIN;
 }

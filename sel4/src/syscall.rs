@@ -4,13 +4,41 @@
 //! words 0–3 in R10, R8, R9, R15. The kernel clobbers RCX and R11 and does not
 //! keep RSP: R14 keeps it here, because the compiler reserves RBX.
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
 
 use crate::facts;
 use crate::message::{MessageInfo, REGISTER_WORDS, set_word, word};
 
 /// The message words that travel in registers.
 pub(crate) type Registers = [u64; REGISTER_WORDS];
+
+// One system call with what the registers say, then yields for ever. The badge
+// that came stays in RDI: a yield changes none but RCX and R11.
+global_asm!(
+    ".pushsection .text.handoff_receive_once,\"ax\",@progbits",
+    ".global handoff_receive_once",
+    "handoff_receive_once:",
+    "mov r14, rsp",
+    "syscall",
+    "mov rsp, r14",
+    "2:",
+    "mov rdx, {yield}",
+    "mov r14, rsp",
+    "syscall",
+    "mov rsp, r14",
+    "jmp 2b",
+    ".popsection",
+    yield = const facts::SYS_YIELD,
+);
+
+unsafe extern "C" {
+    fn handoff_receive_once();
+}
+
+/// Where a thread starts that receives once.
+pub(crate) fn receive_once() -> u64 {
+    handoff_receive_once as *const () as u64
+}
 
 fn send_with(number: i64, cptr: u64, info: MessageInfo, words: Registers) {
     let [w0, w1, w2, w3] = words;

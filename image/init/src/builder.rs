@@ -1,6 +1,8 @@
 //! Carries the plan out.
 
 mod cspace;
+mod proof;
+mod spoil;
 
 use alloc::vec::Vec;
 
@@ -49,6 +51,21 @@ pub(crate) struct Built {
     pub(crate) tsc_hz: u64,
 }
 
+/// Why there is no system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// The kernel refused a step.
+    Kernel(Error),
+    /// What was built is not what was described; the log tells where.
+    Policy,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
 /// Capabilities that all parts of the work need.
 struct Work<'a> {
     plan: &'a Plan,
@@ -58,6 +75,10 @@ struct Work<'a> {
     /// Slots, by the domain's number.
     endpoints: Vec<u64>,
     notifications: Vec<u64>,
+    /// By the domain's number, until they are checked.
+    cspaces: Vec<CNode>,
+    /// Slots of the address spaces, by the domain's number.
+    spaces: Vec<u64>,
     /// Slots, by the table's number.
     tables: Vec<u64>,
     /// Pages, by the region's number.
@@ -77,7 +98,10 @@ pub(crate) struct Image {
 }
 
 /// Builds everything and starts the domains, the highest priority first.
-pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built, Error> {
+///
+/// # Errors
+/// The kernel refuses a step, or what was built is not what was described.
+pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built, Refusal> {
     let mut work = Work {
         plan,
         resources: Resources::new(boot)?,
@@ -85,6 +109,8 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         image,
         endpoints: Vec::new(),
         notifications: Vec::new(),
+        cspaces: Vec::new(),
+        spaces: Vec::new(),
         tables: Vec::new(),
         regions: Vec::new(),
         card: None,
@@ -112,6 +138,15 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         facts.domain = number as u64;
         domains.push(work.make_domain(number, domain, &facts, fault, log)?);
     }
+    let capabilities = work.capabilities;
+    work.spoil(fault)?;
+    work.prove(fault, log)?;
+    // Not before the proof: a bound notification tells nobody but its thread.
+    for (domain, bound) in domains.iter().zip(&work.notifications) {
+        // SAFETY: made above.
+        let bound = unsafe { Notification::from_bits(*bound) };
+        domain.tcb.bind_notification(&bound)?;
+    }
     // SAFETY: made above; the monitor gets the only value for it.
     let endpoint = unsafe { Cap::from_bits(fault) };
     // SAFETY: made above.
@@ -119,8 +154,12 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     // SAFETY: the kernel put this thread there.
     let own = unsafe { Tcb::from_bits(init_slot::TCB) };
     own.bind_notification(&notification)?;
-    let capabilities = work.capabilities;
-    work.give_up()?;
+    let stays: Vec<u64> = domains
+        .iter()
+        .map(|domain| domain.tcb.bits())
+        .chain([fault, log])
+        .collect();
+    work.give_up(boot, &stays)?;
     Ok(Built {
         domains,
         endpoint,
@@ -308,6 +347,7 @@ impl Work<'_> {
         // This kernel leaves the mapping when a copy is only deleted.
         // SAFETY: copied above.
         unsafe { granule(copy) }.frame_unmap()?;
+        self.resources.unmapped_last();
         self.resources.slot(copy).delete()
     }
 
@@ -369,11 +409,8 @@ impl Work<'_> {
             // SAFETY: made above.
             &unsafe { granule(buffer) },
         )?;
-        self.resources.slot(cspace.bits()).delete()?;
-        // SAFETY: made in `build`.
-        let bound =
-            unsafe { Notification::from_bits(*lookup(&self.notifications, number as u16)?) };
-        tcb.bind_notification(&bound)?;
+        self.cspaces.push(cspace);
+        self.spaces.push(space.vspace().bits());
         tcb.write_start(domain.entry, place::STACK + domain.stack)?;
         Ok(Watched {
             name: domain.name.clone(),
@@ -435,8 +472,13 @@ impl Work<'_> {
 
     /// Clears what is left and gives up every capability that the monitor
     /// does not need.
-    fn give_up(mut self) -> Result<(), Error> {
+    fn give_up(mut self, boot: &BootInfo, stays: &[u64]) -> Result<(), Refusal> {
+        // Read now: the page with the boot information goes.
+        let serial = boot.empty().end - 1;
         let resources = &mut self.resources;
+        for cspace in &self.cspaces {
+            resources.slot(cspace.bits()).delete()?;
+        }
         let slots = self
             .endpoints
             .iter()
@@ -447,6 +489,14 @@ impl Work<'_> {
         }
         // Without its pool no address space would work.
         resources.keep(init_slot::ASID_POOL);
+        // This task's own pages; those of the plan went to the domains or are
+        // read no more.
+        resources.keep(init_slot::IPC_BUFFER);
+        let own = boot.user_image_frames().start..self.image.first_slot;
+        let own = own.chain(boot.user_image_paging());
+        for slot in own.chain(boot.extra_pages()) {
+            resources.keep(slot);
+        }
         resources.seal()?;
         let left = resources.scrub()?;
         for slot in [
@@ -462,8 +512,12 @@ impl Work<'_> {
         }
         let total = resources.total_memory() / 1024;
         sel4::log!("init: memory {total} KiB, left {} KiB", left / 1024);
+        proof::sweep(resources, |slot| {
+            slot == serial || slot == init_slot::TCB || stays.contains(&slot)
+        })?;
         // Last: without it no slot of this task can change any more.
-        resources.slot(init_slot::CNODE).delete()
+        resources.slot(init_slot::CNODE).delete()?;
+        Ok(())
     }
 }
 

@@ -16,9 +16,9 @@ use ipc::boot::PAGE;
 use sel4::cap::{IOPort, MintData};
 use sel4::{BootInfo, Cap, Error, Rights, init_slot, log};
 
-use builder::Image;
+use builder::{Image, Refusal};
 
-sel4::root_task!(main, stack = 0x1_0000, heap = 0x10_0000);
+sel4::root_task!(main, stack = 0x1_0000, heap = 0x14_0000);
 
 unsafe extern "C" {
     /// First byte of this program's image (linker).
@@ -41,7 +41,11 @@ fn main(boot: BootInfo) -> ! {
             }
             monitor::run(&built)
         }
-        Err(error) => {
+        Err(Refusal::Policy) => {
+            log!("init: no system: it is not as declared");
+            panic!("no system")
+        }
+        Err(Refusal::Kernel(error)) => {
             log!("init: the plan can't be carried out: {error}");
             panic!("no system")
         }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use sel4::cap::{CNode, CNodeSlot, Granule, LargePage, ObjectKind, Untyped};
+use sel4::cap::{CNode, CNodeSlot, Cache, Granule, LargePage, ObjectKind, Untyped};
 use sel4::{BootInfo, Cap, Error, Rights, UntypedDescription, init_slot};
 
 /// Address bits that lead to a slot of the root task's CNode.
@@ -21,10 +21,12 @@ pub(crate) struct Resources {
     end_slot: u64,
     memory: Vec<Piece>,
     devices: Vec<Piece>,
-    /// Slots of untyped memory that was split into pieces.
+    /// Slots of untyped memory that was split into pieces, or skipped.
     split: Vec<u64>,
     /// Slots of objects that must live on although nobody invokes them.
     kept: Vec<u64>,
+    /// Every page that is mapped.
+    ledger: Vec<Mapping>,
 }
 
 /// Pages of one piece of memory.
@@ -34,6 +36,63 @@ pub(crate) enum Page {
     Small(u64),
     /// 2 MiB, by slot.
     Large(u64),
+}
+
+/// One page in one address space. Packed, since there are thousands: slots and
+/// addresses have 32 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapping {
+    space: u32,
+    address: u32,
+    slot: u32,
+    large: bool,
+    pub(crate) writable: bool,
+    device: bool,
+}
+
+impl Mapping {
+    /// `page` at `address` of the address space in slot `space`.
+    pub(crate) const fn new(
+        space: u64,
+        address: u64,
+        page: Page,
+        writable: bool,
+        cache: Cache,
+    ) -> Self {
+        Self {
+            space: space as u32,
+            address: address as u32,
+            slot: page.slot() as u32,
+            large: matches!(page, Page::Large(_)),
+            writable,
+            device: matches!(cache, Cache::Uncacheable),
+        }
+    }
+
+    /// Slot of the address space.
+    pub(crate) fn space(&self) -> u64 {
+        u64::from(self.space)
+    }
+
+    pub(crate) fn address(&self) -> u64 {
+        u64::from(self.address)
+    }
+
+    pub(crate) fn page(&self) -> Page {
+        if self.large {
+            Page::Large(u64::from(self.slot))
+        } else {
+            Page::Small(u64::from(self.slot))
+        }
+    }
+
+    pub(crate) const fn cache(&self) -> Cache {
+        if self.device {
+            Cache::Uncacheable
+        } else {
+            Cache::WriteBack
+        }
+    }
 }
 
 /// Bytes of a small page.
@@ -83,6 +142,7 @@ impl Resources {
             devices: pieces(true),
             split: Vec::new(),
             kept: Vec::new(),
+            ledger: Vec::new(),
         };
         resources.split_memory()?;
         Ok(resources)
@@ -222,13 +282,15 @@ impl Resources {
         if at > target {
             return Err(Error::InvalidArgument);
         }
-        // Skip up to the page by the largest pieces that fit; their
-        // capabilities are deleted at once, and what they covered is lost.
+        // Skip up to the page by the largest pieces that fit. Their capabilities
+        // go with the others of untyped memory: deleted now, the kernel would
+        // begin anew at the piece's start.
         let mut filler = self.next_slot;
         while at < target {
             let aligned = if at == 0 { 63 } else { at.trailing_zeros() };
             let bits = aligned.min((target - at).ilog2());
             untyped.retype(ObjectKind::Untyped(bits as u8), &root, filler, 1)?;
+            self.split.push(filler);
             filler += 1;
             at += 1 << bits;
         }
@@ -245,6 +307,26 @@ impl Resources {
         let slot = self.take_slots(1)?;
         self.slot(slot).copy(&self.slot(source), rights)?;
         Ok(slot)
+    }
+
+    /// Writes a mapping down.
+    pub(crate) fn mapped(&mut self, mapping: Mapping) {
+        self.ledger.push(mapping);
+    }
+
+    /// The last mapping was for a moment only.
+    pub(crate) fn unmapped_last(&mut self) {
+        self.ledger.pop();
+    }
+
+    /// Every page that is mapped.
+    pub(crate) fn ledger(&self) -> &[Mapping] {
+        &self.ledger
+    }
+
+    /// Slots of this task's CNode that were empty at its start.
+    pub(crate) const fn end_slot(&self) -> u64 {
+        self.end_slot
     }
 
     /// Keeps what is in `slot` alive to the end.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use sel4::cap::{AsidPool, Cache, ObjectKind, PageDirectory, PageTable, Pdpt, VSpace};
 use sel4::{Cap, Error, Rights, init_slot};
 
-use crate::resources::{Page, Resources, granule, large_page};
+use crate::resources::{Mapping, Page, Resources, granule, large_page};
 
 /// One address space under construction.
 pub(crate) struct Space {
@@ -42,6 +42,18 @@ impl Space {
         }
     }
 
+    /// An address space that was made before.
+    ///
+    /// # Safety
+    /// It is in that slot.
+    pub(crate) const unsafe fn of(slot: u64) -> Self {
+        Self {
+            // SAFETY: the caller says so.
+            vspace: unsafe { VSpace::from_bits(slot) },
+            tables: Vec::new(),
+        }
+    }
+
     pub(crate) const fn vspace(&self) -> &VSpace {
         &self.vspace
     }
@@ -72,7 +84,10 @@ impl Space {
                 let frame = unsafe { large_page(slot) };
                 frame.frame_map(&self.vspace, address, rights, cache)
             }
-        }
+        }?;
+        let space = self.vspace.bits();
+        resources.mapped(Mapping::new(space, address, page, writable, cache));
+        Ok(())
     }
 
     /// Maps pages one behind the other.

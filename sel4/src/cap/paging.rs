@@ -71,6 +71,17 @@ impl<T: FrameKind> Cap<T> {
             .map(drop)
     }
 
+    /// Writes the mapping of this page anew, with these rights. The kernel does
+    /// so only for a page that is mapped in `vspace` by this very capability.
+    ///
+    /// # Errors
+    /// The kernel's: it is not mapped there.
+    pub fn frame_remap(&self, vspace: &VSpace, rights: Rights, cache: Cache) -> Result<(), Error> {
+        let words = [generation::rights_word(rights), cache as u64];
+        self.invoke(facts::PAGE_REMAP, &[vspace.bits()], words)
+            .map(drop)
+    }
+
     /// Takes the mapping of this page away.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::{CNode, Granule, Notification, Tcb, VSpace};
 use crate::error::Error;
 use crate::message::word;
-use crate::{facts, generation};
+use crate::{facts, generation, syscall};
 
 /// The registers of a thread.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +61,37 @@ impl Tcb {
         *sp = rsp;
         self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
             .map(drop)
+    }
+
+    /// Sets the thread up to receive once, from the endpoint at address
+    /// `endpoint` of its CSpace, and to yield for ever afterwards;
+    /// [`received_badge`](Self::received_badge) tells what came. Needs neither
+    /// stack nor IPC buffer.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn write_receiver(&self, endpoint: u64) -> Result<(), Error> {
+        let mut words = [0; facts::USER_CONTEXT_WORDS as usize + 2];
+        // Flags (don't resume), count, then RIP, RSP, RFLAGS, RAX, RBX, RCX,
+        // RDX, RSI, RDI.
+        let [_, count, ip, _, _, _, _, _, dx, _, di, ..] = &mut words;
+        *count = facts::USER_CONTEXT_WORDS;
+        *ip = syscall::receive_once();
+        *dx = facts::SYS_RECV.cast_unsigned();
+        *di = endpoint;
+        self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
+            .map(drop)
+    }
+
+    /// The badge that a thread set up by
+    /// [`write_receiver`](Self::write_receiver) got; the endpoint's address
+    /// when nothing came.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn received_badge(&self) -> Result<u64, Error> {
+        let [_, _, _, _, _, badge, ..] = self.read_registers()?.others;
+        Ok(badge)
     }
 
     /// The thread's registers.

@@ -80,10 +80,10 @@ impl Work<'_> {
                 }
                 Capability::NicInterrupt | Capability::TimerInterrupt => {
                     let handler = self.issue_interrupt(*capability, notification)?;
-                    if let Some(handler) = handler {
-                        let source = self.resources.slot(handler);
-                        root.slot(*target, slot::RADIX).move_from(&source)?;
-                    }
+                    // There may be no card.
+                    let Some(handler) = handler else { continue };
+                    let source = self.resources.slot(handler);
+                    root.slot(*target, slot::RADIX).move_from(&source)?;
                 }
             }
             count += 1;

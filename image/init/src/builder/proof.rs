@@ -1,0 +1,552 @@
+//! What was built is what was described: each slot of each CSpace, each page of
+//! each address space, and each slot of this task, asked from the kernel.
+//!
+//! ADR 0061 tells what this kernel can be asked and what it can't.
+
+use alloc::vec::Vec;
+
+use init::{Capability, Domain, Map};
+use ipc::boot::{LOG_BYTES, PAGE, place, slot};
+use sel4::cap::{CNode, CNodeSlot, Cache, Endpoint, Granule, MintData, ObjectKind, Tcb, VSpace};
+use sel4::{Cap, Error, MessageInfo, Rights, init_slot, log, r#yield};
+
+use super::{FAULT_BADGE, LOG_STRIDE, LOGS, Refusal, Work, lookup};
+use crate::resources::{Mapping, Page, Resources, granule, large_page};
+
+/// Bits that lead to a slot of a domain's root CNode, its guard counted.
+const ROOT_DEPTH: u8 = 64 - slot::LOW_BITS;
+/// Slots of a tools CNode.
+const TOOLS: u64 = 16;
+/// A badge that nobody is given.
+const PROBE: u64 = 0x07a5_badc;
+/// This task's own.
+const PRIORITY: u8 = 255;
+
+/// What a slot must hold.
+#[derive(Clone, Copy, Debug)]
+enum Expected {
+    /// What is sent through it arrives at this task's slot `object` with `badge`.
+    Sends { object: u64, badge: u64 },
+    /// What is sent to this task's slot `object` arrives there.
+    Receives { object: u64 },
+    /// A CNode through which the table is seen.
+    Table(u16),
+    /// The CNode of a manager's tables.
+    Tools,
+    /// An interrupt's handler; the kernel can't be asked which.
+    Interrupt,
+}
+
+/// A range of pages that are mapped alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    start: u64,
+    end: u64,
+    writable: bool,
+}
+
+/// Tools of the proof: two empty slots, and a thread that receives.
+struct Probe {
+    held: u64,
+    other: u64,
+    thread: Tcb,
+    found: usize,
+    wrong: usize,
+}
+
+impl Work<'_> {
+    /// Compares everything with the plan.
+    ///
+    /// # Errors
+    /// [`Refusal::Policy`] when there is a difference; the log tells each.
+    pub(super) fn prove(&mut self, fault: u64, log: u64) -> Result<(), Refusal> {
+        let mut probe = self.make_probe()?;
+        let plan = self.plan;
+        for (number, domain) in plan.domains.iter().enumerate() {
+            let expected = self.expected(number, domain, fault, log)?;
+            self.walk_cspace(number, domain, &expected, &mut probe)?;
+        }
+        for number in 0..plan.tables.len() {
+            self.walk_table(number as u16, &mut probe)?;
+        }
+        let pages = self.walk_pages(&mut probe)?;
+        self.resources.slot(probe.thread.bits()).delete()?;
+        let (found, wrong) = (probe.found, probe.wrong);
+        if found != self.capabilities {
+            log!(
+                "policy: {found} capabilities found, {} declared",
+                self.capabilities
+            );
+        }
+        if wrong > 0 || found != self.capabilities {
+            return Err(Refusal::Policy);
+        }
+        let spaces = plan.domains.len();
+        log!("policy: {pages} pages in {spaces} address spaces as declared");
+        log!("policy: {found} capabilities as declared, 0 others");
+        Ok(())
+    }
+
+    fn make_probe(&mut self) -> Result<Probe, Error> {
+        let thread = self.resources.make(ObjectKind::Tcb)?;
+        // SAFETY: made just now.
+        let thread: Tcb = unsafe { Cap::from_bits(thread) };
+        // SAFETY: the kernel put this task's address space there.
+        let vspace: VSpace = unsafe { Cap::from_bits(init_slot::VSPACE) };
+        // SAFETY: no capability: the thread needs no IPC buffer.
+        let buffer: Granule = unsafe { Cap::from_bits(0) };
+        let root = self.resources.root();
+        thread.configure(0, PRIORITY, root, &vspace, 0, &buffer)?;
+        Ok(Probe {
+            held: self.resources.take_slots(1)?,
+            other: self.resources.take_slots(1)?,
+            thread,
+            found: 0,
+            wrong: 0,
+        })
+    }
+
+    /// What the plan says of a domain's slots.
+    fn expected(
+        &self,
+        number: usize,
+        domain: &Domain,
+        fault: u64,
+        log: u64,
+    ) -> Result<Vec<(u64, Expected)>, Error> {
+        let own = number as u16;
+        let mut list = Vec::new();
+        let object = *lookup(&self.notifications, own)?;
+        list.push((slot::NOTIFICATION, Expected::Receives { object }));
+        let badge = FAULT_BADGE | u64::from(own);
+        list.push((
+            slot::FAULT,
+            Expected::Sends {
+                object: fault,
+                badge,
+            },
+        ));
+        let badge = 1 << number;
+        list.push((slot::LOG, Expected::Sends { object: log, badge }));
+        if domain.serves {
+            let object = *lookup(&self.endpoints, own)?;
+            list.push((slot::ENDPOINT, Expected::Receives { object }));
+        }
+        if !domain.tools.is_empty() {
+            list.push((slot::TOOLS, Expected::Tools));
+        }
+        for (target, capability) in &domain.slots {
+            let expected = match *capability {
+                Capability::Call { domain, badge } => {
+                    let object = *lookup(&self.endpoints, domain)?;
+                    Expected::Sends { object, badge }
+                }
+                Capability::Signal { domain, badge } => {
+                    let object = *lookup(&self.notifications, domain)?;
+                    Expected::Sends { object, badge }
+                }
+                Capability::Window { table } => Expected::Table(table),
+                Capability::NicInterrupt if self.card.is_none() => continue,
+                Capability::NicInterrupt | Capability::TimerInterrupt => Expected::Interrupt,
+            };
+            list.push((*target, expected));
+        }
+        Ok(list)
+    }
+
+    /// Looks into every slot of a domain's root CNode.
+    fn walk_cspace(
+        &self,
+        number: usize,
+        domain: &Domain,
+        expected: &[(u64, Expected)],
+        probe: &mut Probe,
+    ) -> Result<(), Error> {
+        let cspace = lookup(&self.cspaces, number as u16)?;
+        let held = self.resources.slot(probe.held);
+        for index in 0..1 << slot::RADIX {
+            let there = cspace.slot(index, ROOT_DEPTH);
+            let wanted = expected.iter().find(|(slot, _)| *slot == index);
+            let is_there = take(&held, &there)?;
+            let good = match (wanted, is_there) {
+                (None, false) => continue,
+                (Some((_, expected)), true) => self.is_as_expected(expected, probe)?,
+                (Some(_), false) | (None, true) => false,
+            };
+            if is_there {
+                there.move_from(&held)?;
+            }
+            probe.found += 1;
+            if !good {
+                let what = if wanted.is_none() {
+                    "undeclared"
+                } else {
+                    "not as declared"
+                };
+                log!("policy: {}: slot {index} is {what}", domain.name);
+                probe.wrong += 1;
+            }
+            match wanted {
+                Some((_, Expected::Table(table))) => {
+                    self.walk_window(cspace, index, *table, domain, probe)?;
+                }
+                Some((_, Expected::Tools)) => self.walk_tools(cspace, domain, probe)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel about the capability in the probe's slot.
+    fn is_as_expected(&self, expected: &Expected, probe: &Probe) -> Result<bool, Error> {
+        match *expected {
+            Expected::Sends { object, badge } => {
+                Ok(probe.arrives(probe.held, object)? == Some(badge))
+            }
+            Expected::Receives { object } => {
+                let other = self.resources.slot(probe.other);
+                let source = self.resources.slot(object);
+                other.mint(&source, Rights::CALL, MintData::Badge(PROBE))?;
+                let got = probe.arrives(probe.other, probe.held)?;
+                other.delete()?;
+                Ok(got == Some(PROBE))
+            }
+            // Their content tells, when they are back in their place.
+            Expected::Table(_) | Expected::Tools => Ok(true),
+            Expected::Interrupt => Ok(true),
+        }
+    }
+
+    /// A window is empty, and its table is seen through it.
+    fn walk_window(
+        &self,
+        cspace: &CNode,
+        index: u64,
+        table: u16,
+        domain: &Domain,
+        probe: &mut Probe,
+    ) -> Result<(), Error> {
+        let held = self.resources.slot(probe.held);
+        let radix = lookup(&self.plan.tables, table)?.radix;
+        // SAFETY: made by `make_tables`.
+        let own = unsafe { CNode::from_bits(*lookup(&self.tables, table)?) };
+        let last = (1 << radix) - 1;
+        let marker = own.slot(last, radix);
+        let source = self.resources.slot(*lookup(&self.notifications, 0)?);
+        let marked = marker.copy(&source, Rights::NONE).is_ok();
+        let through = cspace.slot(slot::cptr(index) | last, 64);
+        let seen = marked && take(&held, &through)?;
+        held.delete()?;
+        marker.delete()?;
+        if !seen {
+            log!("policy: {}: slot {index} is another window", domain.name);
+            probe.wrong += 1;
+        }
+        Ok(())
+    }
+
+    /// A manager's tools are its tables and nothing else.
+    fn walk_tools(&self, cspace: &CNode, domain: &Domain, probe: &mut Probe) -> Result<(), Error> {
+        let held = self.resources.slot(probe.held);
+        let other = self.resources.slot(probe.other);
+        for index in 0..TOOLS {
+            let there = cspace.slot(slot::cptr(slot::TOOLS) | index, 64);
+            let wanted = domain.tools.get(index as usize);
+            let is_there = take(&held, &there)?;
+            let good = match (wanted, is_there) {
+                (None, false) => continue,
+                (Some(table), true) => {
+                    let described = lookup(&self.plan.tables, *table)?;
+                    // SAFETY: whatever is there, the kernel checks its kind.
+                    let seen = unsafe { CNode::from_bits(probe.held) };
+                    // SAFETY: made by `make_tables`.
+                    let own = unsafe { CNode::from_bits(*lookup(&self.tables, *table)?) };
+                    let last = (1 << described.radix) - 1;
+                    let (seen, own) = (
+                        seen.slot(last, described.radix),
+                        own.slot(last, described.radix),
+                    );
+                    let source = self.resources.slot(*lookup(&self.notifications, 0)?);
+                    // A mint source may be full: then what is in it is the mark.
+                    let marked = own.copy(&source, Rights::NONE).is_ok();
+                    let same = other.move_from(&seen).is_ok();
+                    if same {
+                        own.move_from(&other)?;
+                    }
+                    if marked {
+                        own.delete()?;
+                    }
+                    same
+                }
+                (Some(_), false) | (None, true) => false,
+            };
+            if is_there {
+                there.move_from(&held)?;
+            }
+            probe.found += 1;
+            if !good {
+                log!("policy: {}: tool {index} is not as declared", domain.name);
+                probe.wrong += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A window is empty at the start; a mint source holds the unbadged
+    /// endpoints that the plan lists, in that order.
+    fn walk_table(&self, number: u16, probe: &mut Probe) -> Result<(), Error> {
+        let table = lookup(&self.plan.tables, number)?;
+        // SAFETY: made by `make_tables`.
+        let cnode = unsafe { CNode::from_bits(*lookup(&self.tables, number)?) };
+        let held = self.resources.slot(probe.held);
+        for index in 0..1 << table.radix {
+            let there = cnode.slot(index, table.radix);
+            let wanted = table.endpoints.get(index as usize);
+            let is_there = take(&held, &there)?;
+            let good = match (wanted, is_there) {
+                (None, false) => continue,
+                (Some(domain), true) => {
+                    let object = *lookup(&self.endpoints, *domain)?;
+                    probe.arrives(probe.held, object)? == Some(0)
+                }
+                (Some(_), false) | (None, true) => false,
+            };
+            if is_there {
+                there.move_from(&held)?;
+            }
+            probe.found += 1;
+            if !good {
+                log!(
+                    "policy: table {}: slot {index} is not as declared",
+                    table.name
+                );
+                probe.wrong += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the pages with the plan, and each with the kernel's record.
+    fn walk_pages(&self, probe: &mut Probe) -> Result<usize, Error> {
+        let ledger = self.resources.ledger();
+        for (number, domain) in self.plan.domains.iter().enumerate() {
+            let space = *lookup(&self.spaces, number as u16)?;
+            // SAFETY: made by `Space::new`.
+            let vspace: VSpace = unsafe { Cap::from_bits(space) };
+            let own: Vec<&Mapping> = ledger.iter().filter(|m| m.space() == space).collect();
+            for mapping in &own {
+                if remap(mapping, &vspace).is_err() {
+                    log!(
+                        "policy: {}: {:#x} is not mapped",
+                        domain.name,
+                        mapping.address()
+                    );
+                    probe.wrong += 1;
+                }
+            }
+            let found = runs(own.iter().map(|m| run(m)).collect());
+            let mut wanted = self.described(domain);
+            if self.is_driver(number) {
+                // Where they are depends on the card.
+                let devices = own.iter().filter(|m| m.cache() == Cache::Uncacheable);
+                wanted.extend(devices.map(|m| run(m)));
+            } else if own.iter().any(|m| m.cache() == Cache::Uncacheable) {
+                log!("policy: {}: sees a device", domain.name);
+                probe.wrong += 1;
+            }
+            if found != runs(wanted) {
+                log!("policy: {}: its pages are not as declared", domain.name);
+                probe.wrong += 1;
+            }
+        }
+        self.walk_frames(probe)?;
+        Ok(ledger.len())
+    }
+
+    fn is_driver(&self, number: usize) -> bool {
+        let device = self.plan.device;
+        device.is_some_and(|device| usize::from(device.domain) == number)
+    }
+
+    /// The pages that the plan gives a domain.
+    fn described(&self, domain: &Domain) -> Vec<Run> {
+        let range = |start: u64, bytes: u64, writable: bool| Run {
+            start,
+            end: start + bytes,
+            writable,
+        };
+        let mut list = Vec::from([
+            range(place::FACTS, PAGE, false),
+            range(place::IPC_BUFFER, PAGE, true),
+            range(place::LOG, LOG_BYTES, true),
+            range(place::STACK, domain.stack, true),
+            range(place::HEAP, domain.heap, true),
+        ]);
+        for segment in &domain.segments {
+            let pages = u64::from(segment.pages + segment.zero_pages);
+            list.push(range(segment.address, pages * PAGE, segment.writable));
+        }
+        for map in &domain.maps {
+            list.push(range(map.address, self.region_bytes(map), map.writable));
+        }
+        list
+    }
+
+    fn region_bytes(&self, map: &Map) -> u64 {
+        let region = self.plan.regions.get(usize::from(map.region));
+        region.map_or(0, |region| region.bytes)
+    }
+
+    /// Memory that is mapped twice is the same piece of the same region, or a
+    /// log ring that the monitor reads.
+    fn walk_frames(&self, probe: &mut Probe) -> Result<(), Error> {
+        let mut frames = Vec::with_capacity(self.resources.ledger().len());
+        for mapping in self.resources.ledger() {
+            let start = frame_address(mapping.page())?;
+            frames.push((start, start + mapping.page().bytes(), self.meaning(mapping)));
+        }
+        frames.sort_unstable();
+        for pair in frames.windows(2) {
+            if let [(start, end, first), (next, next_end, second)] = pair
+                && next < end
+                && (start != next || end != next_end || first != second || first.is_none())
+            {
+                log!("policy: memory at {next:#x} is in two places that share none");
+                probe.wrong += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the page is to all who see it: region and place in it, as one
+    /// number; for a log ring its domain, behind all regions.
+    fn meaning(&self, mapping: &Mapping) -> Option<u64> {
+        const LOG: u64 = 1 << 31;
+        let meaning = |what: u64, at: u64| Some(what << 32 | at);
+        if mapping.space() == init_slot::VSPACE {
+            let at = mapping.address().checked_sub(LOGS)?;
+            return meaning(LOG | (at / LOG_STRIDE), at % LOG_STRIDE);
+        }
+        let own = |space: &u64| *space == mapping.space();
+        let number = self.spaces.iter().position(own)?;
+        if (place::LOG..place::LOG + LOG_BYTES).contains(&mapping.address()) {
+            return meaning(LOG | number as u64, mapping.address() - place::LOG);
+        }
+        let maps = &self.plan.domains.get(number)?.maps;
+        let map = maps.iter().find(|map| {
+            let end = map.address + self.region_bytes(map);
+            (map.address..end).contains(&mapping.address())
+        })?;
+        meaning(u64::from(map.region), mapping.address() - map.address)
+    }
+}
+
+impl Probe {
+    /// Sends through the capability in slot `from`; the badge with which that
+    /// arrives at the one in slot `to`, when it does.
+    fn arrives(&self, from: u64, to: u64) -> Result<Option<u64>, Error> {
+        self.thread.write_receiver(to)?;
+        self.thread.resume()?;
+        // It has this task's priority and waits when this one runs again.
+        r#yield();
+        // SAFETY: whatever is there, a send that does not wait does no harm.
+        let endpoint: Endpoint = unsafe { Cap::from_bits(from) };
+        endpoint.nb_send(MessageInfo::new(0, 0, 0));
+        self.thread.suspend()?;
+        let badge = self.thread.received_badge()?;
+        Ok((badge != to).then_some(badge))
+    }
+}
+
+/// Moves what is in `from` to `to`; `false` when there is nothing.
+fn take(to: &CNodeSlot<'_>, from: &CNodeSlot<'_>) -> Result<bool, Error> {
+    match to.move_from(from) {
+        Ok(()) => Ok(true),
+        Err(Error::FailedLookup) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn run(mapping: &Mapping) -> Run {
+    Run {
+        start: mapping.address(),
+        end: mapping.address() + mapping.page().bytes(),
+        writable: mapping.writable,
+    }
+}
+
+/// In order, neighbours that are alike made one.
+fn runs(mut list: Vec<Run>) -> Vec<Run> {
+    list.retain(|run| run.start < run.end);
+    list.sort_unstable();
+    let mut joined: Vec<Run> = Vec::new();
+    for run in list {
+        match joined.last_mut() {
+            Some(last) if last.end == run.start && last.writable == run.writable => {
+                last.end = run.end;
+            }
+            _ => joined.push(run),
+        }
+    }
+    joined
+}
+
+/// Writes the mapping anew, which the kernel does only where it is.
+fn remap(mapping: &Mapping, vspace: &VSpace) -> Result<(), Error> {
+    let rights = if mapping.writable {
+        Rights::READ_WRITE
+    } else {
+        Rights::READ
+    };
+    match mapping.page() {
+        Page::Small(slot) => {
+            // SAFETY: `Page` says that a small page is there.
+            unsafe { granule(slot) }.frame_remap(vspace, rights, mapping.cache())
+        }
+        Page::Large(slot) => {
+            // SAFETY: `Page` says that a large page is there.
+            unsafe { large_page(slot) }.frame_remap(vspace, rights, mapping.cache())
+        }
+    }
+}
+
+fn frame_address(page: Page) -> Result<u64, Error> {
+    match page {
+        // SAFETY: `Page` says that a small page is there.
+        Page::Small(slot) => unsafe { granule(slot) }.frame_address(),
+        // SAFETY: `Page` says that a large page is there.
+        Page::Large(slot) => unsafe { large_page(slot) }.frame_address(),
+    }
+}
+
+/// Every slot of this task is empty but those that `stays` names, and the one of
+/// its CNode, which goes last.
+///
+/// # Errors
+/// [`Refusal::Policy`] when this task holds something else; the log tells.
+pub(super) fn sweep(resources: &mut Resources, stays: impl Fn(u64) -> bool) -> Result<(), Refusal> {
+    let spare = resources.take_slots(1)?;
+    let scratch = resources.slot(spare);
+    let (mut kept, mut others) = (0, 0);
+    for number in 1..resources.end_slot() {
+        if number == init_slot::CNODE || number == spare {
+            continue;
+        }
+        let there = resources.slot(number);
+        if !take(&scratch, &there)? {
+            continue;
+        }
+        there.move_from(&scratch)?;
+        if stays(number) {
+            kept += 1;
+        } else {
+            others += 1;
+            log!("policy: the monitor holds slot {number}, which is undeclared");
+        }
+    }
+    log!("policy: the monitor keeps {kept} capabilities and no memory");
+    if others > 0 {
+        return Err(Refusal::Policy);
+    }
+    Ok(())
+}
