@@ -43,6 +43,9 @@ pub struct Config {
     pub keyrings: Keyrings,
     /// Listeners with distinct names and ports, in the order of the file.
     pub listeners: Vec<Listener>,
+    /// Whether each segment of directed handshakes is a line of the guest's
+    /// log. No word of the file: it is for whoever starts the system.
+    pub audit: bool,
 }
 
 /// Reads the configuration in `file` and what it names, and checks it as of
@@ -79,6 +82,7 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
     let listeners = listener::read(&words, &keyrings)?;
     keyring::assign_roles(&mut keyrings, &listeners);
     Ok(Config {
+        audit: false,
         address,
         keyrings,
         listeners,

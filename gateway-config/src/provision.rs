@@ -41,6 +41,7 @@ impl Config {
             roles: distinct::<Role>(roles),
             modes: distinct::<Mode>(modes),
             expose_keys: self.listeners.iter().any(|l| l.tls.parameters.expose_keys),
+            audit: self.audit,
         }])
     }
 

@@ -97,6 +97,8 @@ pub struct ClientRights {
     pub modes: Vec<Mode>,
     /// Whether it may have the session's keys.
     pub expose_keys: bool,
+    /// Whether each segment of its directed handshakes is a line of the log.
+    pub audit: bool,
 }
 
 /// For the gateway.

@@ -66,7 +66,7 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
         windows: unsafe { windows::SystemWindows::new() },
         handshake_slots: system::SLOTS_HANDSHAKE,
         session_slots: system::SLOTS_PROTECTED,
-        audit: None,
+        audit: |line| sel4::log!("audit {line}"),
         // SAFETY: as above.
         stats: unsafe { runtime::stats(system::STATS) },
     }

@@ -19,6 +19,11 @@ impl Rights {
         ipc::transport::decode(blob).map(Self::new)
     }
 
+    /// Whether the directed handshakes of `client` are audited.
+    pub(crate) fn audits(&self, client: u16) -> bool {
+        self.0.iter().any(|r| r.client == client && r.audit)
+    }
+
     /// Checks a request against the rights of `client`.
     pub(crate) fn check(
         &self,

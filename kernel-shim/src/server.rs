@@ -53,8 +53,9 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub handshake_slots: u16,
     /// Sessions at once: slots of the record layer's channels.
     pub session_slots: u16,
-    /// Takes a line for each segment of directed mode.
-    pub audit: Option<Audit>,
+    /// Takes a line for each segment of the directed handshakes that are
+    /// audited.
+    pub audit: Audit,
     /// Counters.
     pub stats: &'a stats::Page,
 }
@@ -300,8 +301,8 @@ where
         let Some(directed) = handshake.directed.as_mut() else {
             return;
         };
-        if let Some(audit) = self.ports.audit {
-            audit(&Line {
+        if self.rights.audits(handshake.client) {
+            (self.ports.audit)(&Line {
                 at: self.clock.now(),
                 handshake: id(slot, generation),
                 segment: directed.under_way(),

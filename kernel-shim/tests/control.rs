@@ -143,6 +143,7 @@ impl World {
             roles: vec![Role::Server],
             modes: vec![Mode::Autonomous],
             expose_keys: false,
+            audit: false,
         };
         let ports = Ports {
             net: Client::new(net.clone()),
@@ -152,7 +153,7 @@ impl World {
             windows: windows.clone(),
             handshake_slots,
             session_slots: 3,
-            audit: None,
+            audit: |_| {},
             stats,
         };
         Self {

@@ -8,6 +8,9 @@
 //! | `ready…` | the gateway listens on all its ports |
 //! | `handshake ok …`, `handshake failed …` | one handshake is over; the rest tells how |
 //!
+//! With `audit …` the shim begins the line of one segment of a directed
+//! handshake: microseconds, handshake, directive, bytes, what became of it.
+//!
 //! A line `fault: …` comes from the root task: a domain was stopped.
 
 use std::collections::VecDeque;
@@ -41,6 +44,11 @@ pub fn is_ready(line: &str) -> bool {
 /// What a line says of a handshake that is over, if it does.
 pub fn handshake(line: &str) -> Option<&str> {
     of_gateway(line)?.strip_prefix("handshake ")
+}
+
+/// What the shim says of one segment of a directed handshake, if a line does.
+pub fn audit(line: &str) -> Option<&str> {
+    line.strip_prefix("kernel-shim: ")?.strip_prefix("audit ")
 }
 
 /// Whether the line tells that a domain was stopped.

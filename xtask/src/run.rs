@@ -1,6 +1,7 @@
 //! `cargo xtask run`.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Folder for serial.log and network.pcap.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
+    /// Collect one line for each segment of directed handshakes there.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
     /// Make QEMU's control socket there.
     #[arg(long, value_name = "SOCKET")]
     qmp: Option<PathBuf>,
@@ -75,7 +79,12 @@ impl std::error::Error for Refused {}
 /// Builds, boots, and tells of each handshake until the guest or the person
 /// ends it.
 pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
-    let chosen = build::configuration(workspace, arguments.config.as_deref())?;
+    let mut chosen = build::configuration(workspace, arguments.config.as_deref())?;
+    chosen.config.audit = arguments.audit.is_some();
+    let mut audit = match &arguments.audit {
+        Some(file) => Some(File::create(file).with_context(|| file.display().to_string())?),
+        None => None,
+    };
     let forwards = forwards(&arguments.forward, &chosen.config.listeners)?;
     let mut needs = vec![Need::Build, Need::Run];
     needs.extend(arguments.iso.then_some(Need::Disc));
@@ -107,7 +116,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     };
     let mut guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
     greet(&chosen, &forwards, &guest)?;
-    follow(screen, &mut guest)
+    follow(screen, &mut guest, audit.as_mut())
 }
 
 /// The forwards that were asked for, or one for each listener.
@@ -183,7 +192,7 @@ fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
 }
 
 /// One line for each handshake, and whatever stops a domain.
-fn follow(screen: &Screen, guest: &mut Guest) -> Result<()> {
+fn follow(screen: &Screen, guest: &mut Guest, mut audit: Option<&mut File>) -> Result<()> {
     screen.note(&format!(
         "the guest's log is {}; Ctrl-C ends it",
         guest.log_file().display()
@@ -194,6 +203,8 @@ fn follow(screen: &Screen, guest: &mut Guest) -> Result<()> {
             Next::Line(line) => {
                 if let Some(handshake) = log::handshake(&line) {
                     writeln!(io::stdout().lock(), "handshake {handshake}")?;
+                } else if let (Some(segment), Some(file)) = (log::audit(&line), &mut audit) {
+                    writeln!(file, "{segment}").context("the audit log")?;
                 } else if log::is_fault(&line) || log::text(&line).starts_with("panic") {
                     screen.failure(&line);
                 }

@@ -132,8 +132,9 @@ impl Prepared {
         let ports: Vec<u16> = backends.iter().map(Backend::port).collect();
         let file = folder.join("material/gateway.toml");
         fs::write(&file, configuration(network, &ports))?;
-        let config = gateway_config::load(&file, OffsetDateTime::now_utc())
+        let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
+        config.audit = true;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
             .canonicalize()?;
