@@ -149,7 +149,7 @@ mod tests {
             suite: CipherSuite::Aes128GcmSha256,
             group: None,
             sequence: (0, 0),
-            key_check: ([0; 8], [0; 8]),
+            key_check: None,
             keys: None,
             peer,
             alpn: Some(Bytes::from_slice(b"h2").unwrap()),

@@ -49,9 +49,10 @@ impl fmt::Display for Success<'_> {
             write!(f, " group={}", group.name())?;
         }
         let (tx, rx) = agreed.sequence;
-        let (tx_check, rx_check) = agreed.key_check;
-        write!(f, " sequence={tx}/{rx} keys={}", Hex(&tx_check))?;
-        write!(f, "/{}", Hex(&rx_check))?;
+        write!(f, " sequence={tx}/{rx}")?;
+        if let Some((tx, rx)) = &agreed.key_check {
+            write!(f, " keys={}/{}", Hex(tx), Hex(rx))?;
+        }
         let tcp = result.tcp;
         write!(f, " tcp={}/{}", tcp.tx_next, tcp.rx_next)?;
         write!(f, " keyring={}", agreed.keyring)?;

@@ -108,8 +108,9 @@ pub struct Established {
     /// Sequence numbers of the next records (R10): out, in.
     pub sequence: (u64, u64),
     /// Tells keys apart without telling them: the first 8 bytes of SHA-256 over
-    /// key and nonce base, out and in. A key check value.
-    pub key_check: ([u8; 8], [u8; 8]),
+    /// key and nonce base, out and in. A key check value, only where
+    /// `expose_keys` was granted.
+    pub key_check: Option<([u8; 8], [u8; 8])>,
     /// The keys themselves (R10), only where `expose_keys` was granted: out,
     /// in. Otherwise they are in the record layer alone.
     pub keys: Option<(TrafficKey, TrafficKey)>,

@@ -262,7 +262,7 @@ fn established(tcp: TcpPosition) -> Established {
         suite: CipherSuite::Aes128GcmSha256,
         group: None,
         sequence: (0, 0),
-        key_check: ([1; 8], [2; 8]),
+        key_check: None,
         keys: None,
         peer: Some(PeerIdentity {
             fingerprint: [5; 32],

@@ -190,10 +190,10 @@ where
             .get(usize::from(agreed.ring))
             .ok_or(INTERNAL)?;
         let sequence = (tx.sequence, rx.sequence);
-        let key_check = (
-            convert::key_check(suite, &tx),
-            convert::key_check(suite, &rx),
-        );
+        let key_check = expose_keys.then(|| {
+            let check = |key| convert::key_check(suite, key);
+            (check(&tx), check(&rx))
+        });
         let keys = match expose_keys {
             true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
             false => None,

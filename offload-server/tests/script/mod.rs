@@ -26,7 +26,9 @@ pub struct Script {
 impl Script {
     pub fn new() -> Self {
         let mut world = World::new(&[("me", "client", KeyKind::EcdsaP256)]);
-        world.begin(SLOT, Role::Client, parameters(&["me"]));
+        let mut asked = parameters(&["me"]);
+        asked.expose_keys = true;
+        world.begin(SLOT, Role::Client, asked);
         let begun = world.completion();
         assert!(matches!(
             begun,

@@ -99,7 +99,7 @@ fn r30_the_completion_tells_what_the_peer_saw() {
         CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
     ] {
         let wish = Wish::any(&site.material).suite(suite);
-        let address = site.address(directed(port::ECHO));
+        let address = site.address(directed(port::EXPOSED));
         let mut session = wish.connect(address).unwrap();
         session.echo(b"there and back").unwrap();
         let handshake = site.handshake(session.port());

@@ -105,7 +105,7 @@ fn r10_the_completion_tells_what_the_peer_saw() {
         ),
     ] {
         let wish = Wish::any(&site.material).suite(suite);
-        let session = wish.connect(site.address(port::ECHO)).unwrap();
+        let session = wish.connect(site.address(port::EXPOSED)).unwrap();
         let handshake = site.handshake(session.port());
         assert_eq!(handshake.agreed(), [session.version(), name, "autonomous"]);
         assert_eq!(handshake.value("keyring"), "p256");

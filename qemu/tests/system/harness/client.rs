@@ -1,8 +1,9 @@
 //! Clients in the test's own process: TLS by rustls, and bare TCP.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
@@ -11,9 +12,14 @@ use rustls::{
     NamedGroup, StreamOwned, SupportedProtocolVersion,
 };
 use rustls_pki_types::ServerName;
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 use super::material::Material;
+
+/// Below the ports that the system gives out by itself.
+const EPHEMERAL: u16 = 32_768;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(12_000);
 
 /// How a client wants its session; the beginning of each test.
 pub(crate) struct Wish<'a> {
@@ -243,7 +249,19 @@ pub(crate) fn alert_received<T>(outcome: io::Result<T>) -> AlertDescription {
 
 /// A connection that fails rather than hangs.
 pub(crate) fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Log and capture name a connection by the client's port, so none is used
+    // twice. A port that somebody else uses is passed over.
+    loop {
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        assert!(port < EPHEMERAL, "all ports of the clients are used up");
+        match socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => break bound?,
+        }
+    }
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;

@@ -62,7 +62,7 @@ pub(crate) mod port {
     pub(crate) const EXPOSED: u16 = 460;
 
     /// Those that have a twin in directed mode.
-    pub(crate) const TWINS: [u16; 14] = [
+    pub(crate) const TWINS: [u16; 15] = [
         ECHO,
         HTTP,
         RSA,
@@ -77,6 +77,7 @@ pub(crate) mod port {
         HURRIED,
         BULK,
         ONE_CHOICE,
+        EXPOSED,
     ];
 
     /// The twin of `port`: the same rules, in directed mode.
