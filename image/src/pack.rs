@@ -91,12 +91,7 @@ pub fn build(options: &Options) -> Result<Image> {
     let root = options.out.join("root.elf");
     fs::write(&root, root_image(&programs, &behind)?)?;
     let kernel = options.out.join("kernel.elf");
-    // Multiboot loaders want a 32-bit file; the code in it stays what it is.
-    Step::new("objcopy")
-        .args(["--strip-all", "--output-target=elf32-i386"])
-        .arg(prefix.join("bin/kernel.elf"))
-        .arg(&kernel)
-        .run()?;
+    write_kernel(&prefix, &kernel)?;
     let disc = options
         .disc
         .then(|| make_disc(&options.out, &kernel, &root))
@@ -117,8 +112,24 @@ pub fn build(options: &Options) -> Result<Image> {
     })
 }
 
-/// The root task's program with the plan behind it.
-fn root_image(programs: &BTreeMap<String, Vec<u8>>, behind: &[u8]) -> Result<Vec<u8>> {
+/// Writes the kernel of the install at `prefix` as boot loaders want it.
+///
+/// # Errors
+/// It is not there, or can't be written.
+pub fn write_kernel(prefix: &Path, kernel: &Path) -> Result<()> {
+    // Multiboot loaders want a 32-bit file; the code in it stays what it is.
+    Step::new("objcopy")
+        .args(["--strip-all", "--output-target=elf32-i386"])
+        .arg(prefix.join("bin/kernel.elf"))
+        .arg(kernel)
+        .run()
+}
+
+/// The root task's program with the plan and its pages behind it.
+///
+/// # Errors
+/// There is no root task among the programs, or it is none.
+pub fn root_image(programs: &BTreeMap<String, Vec<u8>>, behind: &[u8]) -> Result<Vec<u8>> {
     let file = programs.get(ROOT).context("no root task")?;
     let program = Program::parse(file)?;
     let address = program.symbol("_end")?.next_multiple_of(PAGE);

@@ -1,0 +1,233 @@
+//! One boot for each domain with a hostile program in its place: it tries what
+//! it was not given, and the others go on.
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use gateway_config::demo;
+use image::description::{self, default_path};
+use image::guest::{self, Request};
+use image::kernel::{self, Configuration};
+use image::layout::layout;
+use image::pack;
+use image::plan::{self, Provisions};
+use qemu::{Boot, Machine};
+use time::OffsetDateTime;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is expected of one domain's attack.
+struct Expected {
+    domain: &'static str,
+    /// Slots of its root CNode that are not empty.
+    held: u32,
+    /// Slots of its windows.
+    windows: u32,
+    /// Slots of its tools CNode that are empty; none without such a CNode.
+    tools: u32,
+    /// Slots that it may call.
+    calls: &'static [u32],
+    /// Regions that it may write.
+    regions: usize,
+    /// Others that must have come to this line after the attack or before it.
+    others: &'static [&'static str],
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
+}
+
+/// The shipped kernel, and the programs of all domains with the hostile one.
+struct Parts {
+    kernel: PathBuf,
+    programs: BTreeMap<String, Vec<u8>>,
+    provisions: Provisions,
+}
+
+fn parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| {
+        let out = workspace().join("target/test-images/hostile");
+        let now = OffsetDateTime::now_utc();
+        let demo = demo::make(&out.join("demo"), now).unwrap();
+        let config = gateway_config::load(&demo.config, now).unwrap();
+        let provisions = config.provisions().unwrap();
+        let prefix = kernel::prefix(&workspace(), Configuration::Release).unwrap();
+        let kernel = out.join("kernel.elf");
+        pack::write_kernel(&prefix, &kernel).unwrap();
+        let description = description::load(&default_path()).unwrap();
+        let packages = description.domains.into_iter().map(|domain| domain.name);
+        let programs = guest::build(&Request {
+            workspace: &workspace(),
+            prefix: &prefix,
+            system: &default_path(),
+            packages: &packages.chain(["hostile".to_string()]).collect(),
+            features: &[],
+        });
+        Parts {
+            kernel,
+            programs: programs.unwrap(),
+            provisions,
+        }
+    })
+}
+
+/// Boots the shipped system with the hostile program as `domain`; the log.
+fn attack(domain: &str) -> String {
+    let out = workspace()
+        .join("target/test-images")
+        .join(format!("hostile-{domain}"));
+    fs::create_dir_all(&out).unwrap();
+    let Parts {
+        kernel,
+        programs,
+        provisions,
+    } = parts();
+    let mut description = description::load(&default_path()).unwrap();
+    let taken = description.domains.iter_mut().find(|d| d.name == domain);
+    taken.unwrap().package = Some("hostile".to_string());
+    let behind = plan::make(&layout(&description), programs, provisions).unwrap();
+    let root = out.join("root.elf");
+    fs::write(&root, pack::root_image(programs, &behind).unwrap()).unwrap();
+    let boot = Boot::Files {
+        kernel: kernel.clone(),
+        root,
+    };
+    let mut guest = Machine::new(boot, &out).start(PATIENCE).unwrap();
+    let fault = format!("fault: {domain}: exception 13");
+    let end = guest.wait_line(PATIENCE, |line| line.starts_with(&fault));
+    // What the others make of it comes behind.
+    std::thread::sleep(Duration::from_secs(5));
+    let log = fs::read_to_string(guest.log_file()).unwrap();
+    guest.stop();
+    assert!(end.is_ok(), "{domain} was not stopped:\n{log}");
+    log
+}
+
+fn check(expected: &Expected) {
+    let domain = expected.domain;
+    let log = attack(domain);
+    let has = |line: String| assert!(log.lines().any(|l| l == line), "no \"{line}\" in\n{log}");
+    assert!(!log.contains("SURVIVED"), "{log}");
+    // Each empty slot by two addresses, six ways each.
+    let addresses = 2 * (256 - expected.held) + expected.windows + expected.tools;
+    let uses = 6 * addresses;
+    has(format!(
+        "{domain}: hostile: {uses} uses of capabilities refused"
+    ));
+    for slot in expected.calls {
+        let line = format!("{domain}: hostile: 1000 answers to 1000 messages to slot {slot}");
+        assert_eq!(
+            log.lines().filter(|l| *l == line).count(),
+            2,
+            "{line}:\n{log}"
+        );
+    }
+    has(format!(
+        "{domain}: hostile: lied 64 times in {} regions",
+        expected.regions
+    ));
+    for other in expected.others {
+        has((*other).to_string());
+    }
+    let foreign = |line: &&str| {
+        line.starts_with("fault: ") && line.contains(": exception")
+            || line.contains(" fault: ")
+            || line.contains(": panic at ")
+    };
+    let own = format!("fault: {domain}: ");
+    let foreign: Vec<_> = log
+        .lines()
+        .filter(foreign)
+        .filter(|l| !l.starts_with(&own))
+        .collect();
+    assert!(
+        foreign.is_empty(),
+        "another domain fell: {foreign:#?}\n{log}"
+    );
+}
+
+#[test]
+fn c06_a_hostile_gateway_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "gateway",
+        held: 8,
+        windows: 1024,
+        tools: 0,
+        calls: &[8, 9],
+        regions: 3,
+        others: &["keystore-server: 1 key rings", "offload-server: ready"],
+    });
+}
+
+#[test]
+fn c06_a_hostile_offload_component_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "offload-server",
+        held: 8,
+        windows: 1024,
+        tools: 0,
+        calls: &[8],
+        regions: 4,
+        others: &["keystore-server: 1 key rings", "gateway: ready"],
+    });
+}
+
+#[test]
+fn c06_a_hostile_shim_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "kernel-shim",
+        held: 9,
+        windows: 0,
+        tools: 12,
+        calls: &[8, 9],
+        regions: 2,
+        others: &["keystore-server: 1 key rings", "offload-server: ready"],
+    });
+}
+
+#[test]
+fn c06_a_hostile_record_layer_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "record-server",
+        held: 7,
+        windows: 0,
+        tools: 0,
+        calls: &[],
+        regions: 4,
+        others: &["keystore-server: 1 key rings", "offload-server: ready"],
+    });
+}
+
+#[test]
+fn c06_a_hostile_key_store_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "keystore-server",
+        held: 4,
+        windows: 0,
+        tools: 0,
+        calls: &[],
+        regions: 1,
+        others: &[],
+    });
+}
+
+#[test]
+fn c06_a_hostile_network_stack_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "netstack-server",
+        held: 9,
+        windows: 0,
+        tools: 0,
+        calls: &[],
+        regions: 5,
+        others: &["keystore-server: 1 key rings", "offload-server: ready"],
+    });
+}
