@@ -1,100 +1,371 @@
 //! A picture of who holds what, drawn from the system description: a still SVG
 //! for the status page and the documentation.
 //!
-//! Domains stand below each other, the highest priority on top. Calls are
-//! arrows on the right, channels lines on the left; a domain's box tells its
-//! boot-time data, devices and windows.
+//! Domains stand below each other, the highest priority on top; the colour of a
+//! box tells what it is trusted with. Rings are lines on the left, each with a
+//! lane of its own; calls are arrows on the right, and broken ones may be handed
+//! out while the system runs. The card stands beside its driver.
 
 use std::fmt::Write as _;
 
 use crate::description::Description;
+use crate::policy::assertion::Kind;
+use crate::policy::system::System;
 
-const BOX_LEFT: usize = 310;
-const BOX_WIDTH: usize = 240;
-const BOX_HEIGHT: usize = 64;
-const STEP: usize = 104;
-const TOP: usize = 24;
-const WIDTH: usize = 790;
-/// Distance between the bends of two lines that span equally many boxes.
-const LANE: usize = 12;
+const BOX_LEFT: usize = 260;
+const BOX_WIDTH: usize = 330;
+const BOX_RIGHT: usize = BOX_LEFT + BOX_WIDTH;
+const TOP: usize = 52;
+const GAP: usize = 34;
+/// Between the lines of a box, and between the lines that end at it.
+const LINE: usize = 18;
+const LANE: usize = 30;
+const MARGIN: usize = 34;
+const LEGEND: usize = 96;
+
+/// What a domain is trusted with, the most delicate first: its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Long-term keys.
+    LongTermKeys,
+    /// Keys and plaintext of sessions.
+    Sessions,
+    /// Who may do what; no secret.
+    Control,
+    /// Bytes of strangers, and hardware.
+    Outside,
+}
+
+impl Trust {
+    const ALL: [Self; 4] = [
+        Self::LongTermKeys,
+        Self::Sessions,
+        Self::Control,
+        Self::Outside,
+    ];
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::LongTermKeys => "keys",
+            Self::Sessions => "sessions",
+            Self::Control => "control",
+            Self::Outside => "outside",
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::LongTermKeys => "long-term keys",
+            Self::Sessions => "keys or plaintext of sessions",
+            Self::Control => "decides; holds no secret",
+            Self::Outside => "the network's bytes, hardware",
+        }
+    }
+}
+
+/// Secrets by domain, which no description can tell: they come to be at run time.
+const SECRETS: [(&str, Trust, &str); 5] = [
+    ("keystore-server", Trust::LongTermKeys, "private keys"),
+    ("record-server", Trust::Sessions, "session keys in use"),
+    ("offload-server", Trust::Sessions, "handshakes in progress"),
+    ("gateway", Trust::Sessions, "plaintext of its own sessions"),
+    ("netstack-server", Trust::Outside, "none"),
+];
+
+/// One box.
+struct Place<'a> {
+    name: &'a str,
+    top: usize,
+    height: usize,
+    trust: Trust,
+    lines: Vec<String>,
+    /// How many lines end on its left and its right so far.
+    left: usize,
+    right: usize,
+}
+
+/// One line beside the boxes.
+struct Link {
+    from: usize,
+    to: usize,
+    class: &'static str,
+    label: String,
+    title: String,
+}
 
 /// The picture.
 pub fn svg(description: &Description) -> String {
+    let system = System::new(description);
+    let mut places = places(&system);
+    let rings = lanes(rings(description, &places));
+    let calls = lanes(calls(&system, &places));
+    let height = places.last().map_or(TOP, |p| p.top + p.height) + LEGEND;
+    let width = BOX_RIGHT + MARGIN + calls.len() * LANE + 24;
+    let mut text = head(width, height);
+    for place in &places {
+        text += &domain_box(place);
+    }
+    for (lane, link) in rings.iter().enumerate() {
+        let lane = (BOX_LEFT - MARGIN).saturating_sub(lane * LANE);
+        text += &line(link, lane, BOX_LEFT, &mut places, |place| &mut place.left);
+    }
+    for (lane, link) in calls.iter().enumerate() {
+        let lane = BOX_RIGHT + MARGIN + lane * LANE;
+        text += &line(link, lane, BOX_RIGHT, &mut places, |place| &mut place.right);
+    }
+    text += &card(description, &places);
+    text += &legend(height - LEGEND + 36);
+    text + "</svg>\n"
+}
+
+/// Boxes, the highest priority first.
+fn places<'a>(system: &System<'a>) -> Vec<Place<'a>> {
+    let description = system.description;
     let mut order: Vec<_> = description.domains.iter().collect();
     order.sort_by_key(|domain| std::cmp::Reverse(domain.priority));
-    let place = |name: &str| {
-        order
+    let mut top = TOP;
+    let mut places = Vec::new();
+    for domain in order {
+        let name = domain.name.as_str();
+        let known = SECRETS.iter().find(|(of, _, _)| *of == name);
+        let mut lines = vec![format!("{name} · {}", domain.priority)];
+        if let Some((_, _, secret)) = known {
+            lines.push(format!("secrets: {secret}"));
+        }
+        let data = description.regions.iter().filter(|region| {
+            region.provision.is_some() && region.map.iter().any(|map| map.domain == name)
+        });
+        let data: Vec<_> = data.map(|region| region.name.as_str()).collect();
+        if !data.is_empty() {
+            lines.push(format!("boot-time data: {}", data.join(", ")));
+        }
+        let windows = description
+            .windows
             .iter()
-            .position(|d| d.name == name)
-            .unwrap_or_default()
+            .filter(|window| window.holder == name);
+        for window in windows {
+            let (name, by) = (&window.name, &window.manager);
+            lines.push(format!("{name}: {} slots that {by} fills", window.slots));
+        }
+        let ends = |is_ring: bool| {
+            let channels = description.channels.iter();
+            let rings = channels
+                .filter(|c| c.between.iter().any(|side| side == name))
+                .count();
+            let calls = system
+                .edges
+                .iter()
+                .filter(|edge| edge.kind == Kind::Call && (edge.from == name || edge.to == name));
+            if is_ring { rings } else { calls.count() }
+        };
+        let rows = lines
+            .len()
+            .max(ends(true))
+            .max(ends(false).saturating_sub(1));
+        let height = 18 + rows * LINE;
+        places.push(Place {
+            name,
+            top,
+            height,
+            trust: known.map_or(Trust::Control, |(_, trust, _)| *trust),
+            lines,
+            left: 0,
+            right: 0,
+        });
+        top += height + GAP;
+    }
+    places
+}
+
+fn row(places: &[Place<'_>], name: &str) -> Option<usize> {
+    places.iter().position(|place| place.name == name)
+}
+
+fn rings(description: &Description, places: &[Place<'_>]) -> Vec<Link> {
+    let channels = description.channels.iter();
+    channels
+        .filter_map(|channel| {
+            let [a, b] = &channel.between;
+            Some(Link {
+                from: row(places, a)?,
+                to: row(places, b)?,
+                class: "ring",
+                label: channel.name.clone(),
+                title: format!("{a} and {b}: {} rings each way", channel.slots),
+            })
+        })
+        .collect()
+}
+
+fn calls(system: &System<'_>, places: &[Place<'_>]) -> Vec<Link> {
+    let edges = system.edges.iter().filter(|edge| edge.kind == Kind::Call);
+    edges
+        .filter_map(|edge| {
+            let (from, to) = (row(places, &edge.from)?, row(places, &edge.to)?);
+            let (class, title) = if edge.by.is_empty() {
+                ("call", format!("{} calls {}", edge.from, edge.to))
+            } else {
+                (
+                    "grant",
+                    format!("{} {} {}", edge.from, edge.words(), edge.to),
+                )
+            };
+            let label = String::new();
+            Some(Link {
+                from,
+                to,
+                class,
+                label,
+                title,
+            })
+        })
+        .collect()
+}
+
+/// The shortest lines nearest to the boxes.
+fn lanes(mut links: Vec<Link>) -> Vec<Link> {
+    links.sort_by_key(|link| link.from.abs_diff(link.to));
+    links
+}
+
+/// A line from a box to its lane and back to the other box.
+fn line(
+    link: &Link,
+    lane: usize,
+    edge: usize,
+    places: &mut [Place<'_>],
+    side: impl for<'a, 'b> Fn(&'a mut Place<'b>) -> &'a mut usize,
+) -> String {
+    let mut port = |index: usize| {
+        places.get_mut(index).map_or(0, |place| {
+            let used = side(place);
+            *used += 1;
+            let at = *used;
+            place.top + 2 + at * LINE
+        })
     };
-    let height = TOP + order.len() * STEP;
+    let (start, end) = (port(link.from), port(link.to));
+    let marker = if link.class == "ring" {
+        ""
+    } else {
+        " marker-end=\"url(#tip)\""
+    };
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Domains and their capabilities\">\n\
-         <style>rect{{fill:#f4f6f8;stroke:#456;stroke-width:1.5}}path{{fill:none;stroke-width:1.5}}.call{{stroke:#a33}}.channel{{stroke:#37a}}text{{font:14px sans-serif;fill:#123}}.small{{font-size:11px;fill:#567}}.name{{paint-order:stroke;stroke:#fff;stroke-width:4px}}</style>\n\
-         <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" style=\"fill:#a33\"/></marker></defs>\n"
+        "<path class=\"{}\"{marker} d=\"M{edge} {start}H{lane}V{end}H{edge}\"><title>{}</title></path>\n",
+        link.class,
+        escape(&link.title)
     );
-    for (row, domain) in order.iter().enumerate() {
-        let (top, center) = (TOP + row * STEP, BOX_LEFT + BOX_WIDTH / 2);
+    if !link.label.is_empty() {
+        let middle = usize::midpoint(start, end);
+        let x = lane.saturating_sub(5);
         // A String takes what is written to it.
         let _ = writeln!(
             text,
-            "<rect x=\"{BOX_LEFT}\" y=\"{top}\" width=\"{BOX_WIDTH}\" height=\"{BOX_HEIGHT}\" rx=\"6\"/>\
-             <text x=\"{center}\" y=\"{}\" text-anchor=\"middle\">{} · {}</text>\
-             <text class=\"small\" x=\"{center}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            top + 27,
-            domain.name,
-            domain.priority,
-            top + 48,
-            holdings(description, &domain.name)
+            "<text class=\"small\" text-anchor=\"middle\" transform=\"translate({x} {middle}) rotate(-90)\">{}</text>",
+            escape(&link.label)
         );
     }
-    for (index, call) in description.calls.iter().enumerate() {
-        let (from, to) = (place(&call.from), place(&call.to));
-        let bend = BOX_LEFT + BOX_WIDTH + 50 * from.abs_diff(to) + LANE * (index % 4);
-        let right = BOX_LEFT + BOX_WIDTH;
-        let (start, end) = (middle(from) - 8, middle(to) + 8);
-        let _ = writeln!(
-            text,
-            "<path class=\"call\" marker-end=\"url(#tip)\" d=\"M{right} {start}C{bend} {start} {bend} {end} {right} {end}\"><title>{} calls {}</title></path>",
-            call.from, call.to
-        );
-    }
-    for (index, channel) in description.channels.iter().enumerate() {
-        let [a, b] = &channel.between;
-        let (from, to) = (place(a), place(b));
-        let bend = BOX_LEFT.saturating_sub(60 * from.abs_diff(to) + LANE * (index % 4));
-        let (start, end) = (middle(from) + 4 * (index % 4), middle(to) - 4 * (index % 4));
-        let label = (BOX_LEFT + 3 * bend) / 4;
-        let _ = writeln!(
-            text,
-            "<path class=\"channel\" d=\"M{BOX_LEFT} {start}C{bend} {start} {bend} {end} {BOX_LEFT} {end}\"><title>{a} and {b}: {} rings each way</title></path>\
-             <text class=\"small name\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-            channel.slots,
-            label.saturating_sub(4),
-            usize::midpoint(start, end) + 14 * (index % 3),
-            channel.name
-        );
-    }
-    text.push_str("</svg>\n");
     text
 }
 
-fn middle(row: usize) -> usize {
-    TOP + row * STEP + BOX_HEIGHT / 2
+fn domain_box(place: &Place<'_>) -> String {
+    let Place { top, height, .. } = place;
+    let mut text = format!(
+        "<rect class=\"{}\" x=\"{BOX_LEFT}\" y=\"{top}\" width=\"{BOX_WIDTH}\" height=\"{height}\" rx=\"8\"/>\n",
+        place.trust.class()
+    );
+    for (index, line) in place.lines.iter().enumerate() {
+        let class = if index == 0 { "name" } else { "small" };
+        // A String takes what is written to it.
+        let _ = writeln!(
+            text,
+            "<text class=\"{class}\" x=\"{}\" y=\"{}\">{}</text>",
+            BOX_LEFT + 14,
+            top + 22 + index * LINE,
+            escape(line)
+        );
+    }
+    text
 }
 
-/// What a domain has besides calls and channels.
-fn holdings(description: &Description, domain: &str) -> String {
-    let regions = description.regions.iter();
-    let seen = regions.filter(|region| region.map.iter().any(|map| map.domain == domain));
-    let windows = description.windows.iter().filter(|w| w.holder == domain);
-    let devices = description.devices.iter().filter(|d| d.domain == domain);
-    let names = seen
-        .map(|region| region.name.as_str())
-        .chain(windows.map(|window| window.name.as_str()))
-        .chain(devices.map(|device| device.name.as_str()));
-    names.collect::<Vec<_>>().join(", ")
+/// The network card and the timer, with their driver.
+fn card(description: &Description, places: &[Place<'_>]) -> String {
+    let device = description.devices.first();
+    let Some(driver) = device.and_then(|d| row(places, &d.domain)) else {
+        return String::new();
+    };
+    let Some(place) = places.get(driver) else {
+        return String::new();
+    };
+    let x = BOX_RIGHT - 134;
+    format!(
+        "<path class=\"wire\" d=\"M{} {}V{}\"/><rect class=\"card\" x=\"{x}\" y=\"8\" width=\"120\" height=\"26\" rx=\"4\"/>\
+         <text class=\"small\" x=\"{}\" y=\"25\" text-anchor=\"middle\">card, timer, DMA</text>\n",
+        x + 60,
+        34,
+        place.top,
+        x + 60
+    )
+}
+
+fn legend(top: usize) -> String {
+    let mut text = String::new();
+    for (index, trust) in Trust::ALL.iter().enumerate() {
+        let (x, y) = (40 + index % 2 * 270, top + index / 2 * 24);
+        // A String takes what is written to it.
+        let _ = writeln!(
+            text,
+            "<rect class=\"{}\" x=\"{x}\" y=\"{}\" width=\"16\" height=\"14\" rx=\"3\"/><text class=\"small\" x=\"{}\" y=\"{y}\">{}</text>",
+            trust.class(),
+            y - 11,
+            x + 24,
+            trust.words()
+        );
+    }
+    for (index, (class, words)) in [
+        ("ring", "rings, both ways"),
+        ("call", "call"),
+        ("grant", "call, handed out at run time"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (x, y) = (BOX_LEFT + 310, top + index * 20 - 5);
+        let _ = writeln!(
+            text,
+            "<path class=\"{class}\" d=\"M{x} {y}h34\"/><text class=\"small\" x=\"{}\" y=\"{}\">{words}</text>",
+            x + 42,
+            y + 5
+        );
+    }
+    text
+}
+
+fn head(width: usize, height: usize) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"Domains and their capabilities\">\n\
+         <style>\
+         rect{{stroke-width:1.5}}path{{fill:none;stroke-width:1.6}}\
+         .keys{{fill:#fbe3e4;stroke:#b3261e}}.sessions{{fill:#fdf0d5;stroke:#9a6700}}\
+         .control{{fill:#e6f4ea;stroke:#2e7d32}}.outside{{fill:#e3eefc;stroke:#1a5fb4}}.card{{fill:none;stroke:#1a5fb4;stroke-dasharray:4 3}}\
+         .ring{{stroke:#1a73b7}}.call{{stroke:#b3261e}}.grant{{stroke:#b3261e;stroke-dasharray:5 4}}.wire{{stroke:#1a5fb4}}\
+         .tip{{fill:#b3261e;stroke:none}}.ground{{fill:#fff;stroke:none}}\
+         text{{font:13px system-ui,sans-serif;fill:#1b2530}}.name{{font-size:15px;font-weight:600}}.small{{font-size:12px}}\
+         @media(prefers-color-scheme:dark){{text{{fill:#e8edf2}}\
+         .keys{{fill:#4a1d1f;stroke:#ff8a80}}.sessions{{fill:#4a3710;stroke:#f2c14e}}\
+         .control{{fill:#173a22;stroke:#81c995}}.outside{{fill:#13304f;stroke:#8ab4f8}}\
+         .card,.wire{{stroke:#8ab4f8}}.ring{{stroke:#7cc4f5}}.call,.grant{{stroke:#ff8a80}}.tip{{fill:#ff8a80}}.ground{{fill:#12161b}}}}\
+         </style>\n\
+         <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n\
+         <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n"
+    )
+}
+
+/// Names may have quotes in titles.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -103,7 +374,7 @@ mod tests {
     use crate::description::{default_path, load};
 
     #[test]
-    fn the_picture_names_every_domain_and_every_call() {
+    fn the_picture_names_every_domain_every_call_and_every_ring() {
         let description = load(&default_path()).unwrap();
         let picture = svg(&description);
         for domain in &description.domains {
@@ -112,6 +383,28 @@ mod tests {
         for call in &description.calls {
             assert!(picture.contains(&format!("{} calls {}", call.from, call.to)));
         }
+        for channel in &description.channels {
+            assert!(picture.contains(&format!(">{}</text>", channel.name)));
+        }
+        for region in description.regions.iter().filter(|r| r.provision.is_some()) {
+            assert!(picture.contains(&region.name));
+        }
+    }
+
+    #[test]
+    fn no_two_lines_end_at_the_same_place() {
+        let picture = svg(&load(&default_path()).unwrap());
+        let mut ends = std::collections::BTreeSet::new();
+        for path in picture.split(" d=\"M").skip(1).filter(|p| p.contains('H')) {
+            let numbers = path.split('"').next().unwrap_or_default();
+            let numbers: Vec<_> = numbers.split(['H', 'V']).collect();
+            let [start, _, end, edge] = numbers.as_slice() else {
+                panic!("{numbers:?}");
+            };
+            assert!(ends.insert((*start).to_string()), "{start}");
+            assert!(ends.insert(format!("{edge} {end}")), "{end}");
+        }
+        assert!(ends.len() > 20);
     }
 
     #[test]
