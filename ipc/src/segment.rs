@@ -156,6 +156,8 @@ pub enum Fill {
     },
     /// The MAC of this side's Finished (R26, R27).
     VerifyData,
+    /// The random of the first ClientHello again (RFC 8446 §4.1.2).
+    SameRandom,
 }
 
 /// Which secrets to derive.

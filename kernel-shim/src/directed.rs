@@ -8,17 +8,21 @@
 //!
 //! Nothing secret passes here: segments have holes where secrets go.
 
+mod client;
 mod client_hello;
 mod codec;
 mod negotiation;
 mod server;
+mod server_hello;
+mod tls12_client;
 mod tls12_server;
+mod tls13_client;
 mod tls13_server;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ipc::control::{HandshakeError, Parameters, PeerError, RequestError, Resource};
+use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::segment::{MAX_PART, Segment, Verdict};
 use ipc::tls::{Alert, Role};
 
@@ -26,6 +30,14 @@ use negotiation::Asked;
 
 /// The longest ClientHello that is read.
 const MAX_HELLO: u16 = 16 * 1024;
+/// The longest ServerHello and EncryptedExtensions.
+const MAX_SERVER_HELLO: u16 = 2048;
+const MAX_EXTENSIONS: u16 = 4096;
+/// The longest chain, and signature.
+const MAX_CERTIFICATE: u16 = 32 * 1024;
+const MAX_SIGNATURE: u16 = 1024;
+/// TLS 1.3: the longest hash.
+const MAX_FINISHED: u16 = 48;
 
 /// Extension types (RFC 8446 §4.2).
 mod extension {
@@ -37,6 +49,7 @@ mod extension {
     pub(super) const EXTENDED_MASTER_SECRET: u16 = 23;
     pub(super) const PRE_SHARED_KEY: u16 = 41;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
+    pub(super) const COOKIE: u16 = 44;
     pub(super) const KEY_SHARE: u16 = 51;
     pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
 }
@@ -102,6 +115,9 @@ enum State {
     Server(server::State),
     Server13(tls13_server::State),
     Server12(tls12_server::State),
+    Client(client::State),
+    Client13(tls13_client::State),
+    Client12(tls12_client::State),
     /// The last segment is on its way; a completion answers it.
     Ending,
 }
@@ -192,16 +208,24 @@ impl Directed {
     }
 
     fn begin(&mut self) -> Segment {
-        if self.role == Role::Client {
-            return reject(HandshakeError::Request(RequestError::Unsupported));
-        }
-        if let Err(error) = self.asked.check() {
+        if let Err(error) = self.asked.check(self.role) {
             return reject(error);
         }
-        let (state, segment) = server::begin();
-        self.state = State::Server(state);
-        self.wants_all = true;
-        segment
+        match self.role {
+            Role::Server => {
+                let (state, segment) = server::begin();
+                self.state = State::Server(state);
+                self.wants_all = true;
+                segment
+            }
+            Role::Client => match client::begin(&self.asked) {
+                Some((state, segment)) => {
+                    self.state = State::Client(state);
+                    segment
+                }
+                None => reject(HandshakeError::Resource(Resource::Internal)),
+            },
+        }
     }
 
     /// Collects a message that is wanted in full, part by part.
@@ -232,6 +256,15 @@ impl Directed {
             State::Server12(state) => {
                 let (state, segment) = state.next(input, asked)?;
                 (State::Server12(state), segment)
+            }
+            State::Client(state) => state.next(input, asked)?,
+            State::Client13(state) => {
+                let (state, segment) = state.next(input, asked)?;
+                (State::Client13(state), segment)
+            }
+            State::Client12(state) => {
+                let (state, segment) = state.next(input, asked)?;
+                (State::Client12(state), segment)
             }
             State::Beginning | State::Ending => return Err(INTERNAL),
         };

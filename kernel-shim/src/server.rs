@@ -1,5 +1,7 @@
 //! Decode, check, act, reply; and take completions.
 
+mod directed;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
@@ -14,12 +16,11 @@ use ipc::control::{
 use ipc::handshake::{Completion, Directive, DirectiveQueue};
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
 use ipc::record::{self, Record};
-use ipc::segment::{Segment, Verdict};
 use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 
-use crate::audit::{Audit, Line};
+use crate::audit::Audit;
 use crate::directed::Directed;
 use crate::rights::Rights;
 use crate::table::Table;
@@ -289,38 +290,6 @@ where
             Ok(Err(_)) => Err(HandshakeError::Resource(Resource::Internal)),
             Err(_) => Err(HandshakeError::ServerRestarted),
         }
-    }
-
-    // ---- directed mode ----
-
-    /// The next step of a directed handshake.
-    fn direct(&mut self, slot: SlotIndex, generation: u16, verdict: &Verdict) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
-            return;
-        };
-        let Some(directed) = handshake.directed.as_mut() else {
-            return;
-        };
-        if self.rights.audits(handshake.client) {
-            (self.ports.audit)(&Line {
-                at: self.clock.now(),
-                handshake: id(slot, generation),
-                segment: directed.under_way(),
-                verdict,
-            });
-        }
-        let segment = directed.advance(verdict);
-        self.send_segment(slot, generation, segment);
-    }
-
-    fn send_segment(&mut self, slot: SlotIndex, generation: u16, segment: Segment) {
-        let directive = Directive::Segment {
-            slot,
-            generation,
-            segment,
-        };
-        // Without room the handshake stands still until its deadline.
-        self.ports.offload.send(&directive).ok();
     }
 
     // ---- completion ----

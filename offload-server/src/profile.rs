@@ -109,6 +109,14 @@ impl Profiles {
         })
     }
 
+    /// The rings of a request, if there are all of them.
+    pub(crate) fn named(&self, parameters: &Parameters) -> Option<Vec<Arc<Keyring>>> {
+        let labels = parameters.keyrings.iter();
+        labels
+            .map(|label| self.keyring_of(label).cloned())
+            .collect()
+    }
+
     /// The rings of a request; one of them can be shown.
     pub(crate) fn rings(
         &self,
@@ -117,12 +125,7 @@ impl Profiles {
         if parameters.versions.is_empty() {
             return Err(HandshakeError::Request(RequestError::NoVersion));
         }
-        let rings: Option<Vec<_>> = parameters
-            .keyrings
-            .iter()
-            .map(|label| self.keyring_of(label).cloned())
-            .collect();
-        rings
+        self.named(parameters)
             .filter(|rings| rings.iter().any(|ring| ring.kind.is_some()))
             .ok_or(HandshakeError::Request(RequestError::NoKeyring))
     }

@@ -6,7 +6,9 @@ use ipc::bounded::{Bytes, List};
 use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::keystore::{KeyKind, Scheme};
 use ipc::segment::{MAX_RINGS, RingPlace};
-use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Protocol, ServerName, Version};
+use ipc::tls::{
+    Alert, CipherSuite, Group, PeerAuthentication, Protocol, Role, ServerName, Version,
+};
 
 use super::Refusal;
 use super::client_hello::{Alpn, ClientHello, Share};
@@ -43,19 +45,35 @@ impl Asked {
     }
 
     /// Whether the request can be met at all (R6).
-    pub(super) fn check(&self) -> Result<(), HandshakeError> {
+    pub(super) fn check(&self, role: Role) -> Result<(), HandshakeError> {
         let wrong = |what| Err(HandshakeError::Request(what));
         let has_suite = |version: &Version| {
             let fits = |suite: &CipherSuite| {
                 let mut kinds = self.rings.iter().flatten();
-                suite.version() == *version && kinds.any(|kind| is_for(*suite, *kind))
+                // A client needs no key for its suites.
+                suite.version() == *version
+                    && (role == Role::Client || kinds.any(|kind| is_for(*suite, *kind)))
             };
             self.suites().iter().any(fits)
         };
-        match self.parameters.versions.iter().all(has_suite) {
-            true => Ok(()),
-            false => wrong(RequestError::NoSuite),
+        if !self.parameters.versions.iter().all(has_suite) {
+            return wrong(RequestError::NoSuite);
         }
+        match (role, &self.parameters.server_name) {
+            (Role::Client, None) => wrong(RequestError::Unsupported),
+            _ => Ok(()),
+        }
+    }
+
+    /// Client: whether the suite was offered.
+    pub(super) fn offers(&self, suite: CipherSuite) -> bool {
+        self.accepts(suite.version()) && self.suites().contains(&suite)
+    }
+
+    /// Client: the name to ask for (RFC 6066 §3: no address).
+    pub(super) fn dns_name(&self) -> Option<&str> {
+        let name = self.parameters.server_name.as_deref()?;
+        name.parse::<core::net::IpAddr>().is_err().then_some(name)
     }
 
     pub(super) fn accepts(&self, version: Version) -> bool {
@@ -63,7 +81,7 @@ impl Asked {
     }
 
     /// Suites in the order of preference.
-    fn suites(&self) -> &[CipherSuite] {
+    pub(super) fn suites(&self) -> &[CipherSuite] {
         match &self.parameters.suites[..] {
             [] => &CipherSuite::ALL,
             suites => suites,

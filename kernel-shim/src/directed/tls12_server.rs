@@ -18,7 +18,10 @@ use super::client_hello::ClientHello;
 use super::codec::{Reader, Writer};
 use super::negotiation::{Asked, Plan};
 use super::tls13_server::agreed;
-use super::{INTERNAL, Input, Refusal, Transition, extension, message, receive, receive_all};
+use super::{
+    INTERNAL, Input, MAX_CERTIFICATE, MAX_SIGNATURE, Refusal, Transition, extension, message,
+    receive, receive_all,
+};
 
 const TLS12: u16 = 0x0303;
 /// RFC 8422 §5.4.
@@ -27,9 +30,6 @@ const NAMED_CURVE: u8 = 3;
 const CERTIFICATE_TYPES: [u8; 2] = [1, 64];
 /// RFC 8422 §5.1.2: uncompressed.
 const POINT_FORMATS: [u8; 1] = [0];
-/// The longest chain of a client, and its signature.
-const MAX_CERTIFICATE: u16 = 32 * 1024;
-const MAX_SIGNATURE: u16 = 1024;
 /// A public key behind its length.
 const MAX_EXCHANGE: u16 = 256;
 /// RFC 5246 §7.4.9.

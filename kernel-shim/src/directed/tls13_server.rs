@@ -17,22 +17,18 @@ use super::client_hello::{ClientHello, Share};
 use super::codec::Writer;
 use super::negotiation::{Asked, Plan};
 use super::{
-    INTERNAL, Input, MAX_HELLO, Refusal, Transition, extension, message, receive, receive_all,
+    INTERNAL, Input, MAX_CERTIFICATE, MAX_FINISHED, MAX_HELLO, MAX_SIGNATURE, Refusal, Transition,
+    extension, message, receive, receive_all,
 };
 
 /// RFC 8446 §4.1.3: the random of a HelloRetryRequest, SHA-256 of
 /// "HelloRetryRequest".
-const RETRY: [u8; 32] = [
+pub(super) const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 const LEGACY_VERSION: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
-/// The longest chain of a client, and its signature.
-const MAX_CERTIFICATE: u16 = 32 * 1024;
-const MAX_SIGNATURE: u16 = 1024;
-/// The longest hash.
-const MAX_FINISHED: u16 = 48;
 
 /// Where the handshake is: what the segment under way will have done.
 pub(super) enum State {

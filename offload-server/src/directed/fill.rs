@@ -54,6 +54,7 @@ impl Directed {
                 self.own_random = random;
                 out.extend_from_slice(&random);
             }
+            Fill::SameRandom => out.extend_from_slice(&self.own_random),
             Fill::KeyShare(group) => {
                 let exchange = convert::supported_group(group)
                     .start()

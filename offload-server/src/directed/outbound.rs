@@ -66,6 +66,12 @@ impl Outbound {
         Ok(self.output.flush(channel, slot)?)
     }
 
+    /// Records that have not gone.
+    #[cfg(test)]
+    pub(super) fn written(&mut self) -> &[u8] {
+        self.output.buffer()
+    }
+
     /// Whether everything has gone.
     pub(super) fn is_empty(&self) -> bool {
         self.flight.is_empty() && self.output.is_empty()
@@ -81,7 +87,8 @@ impl Outbound {
         self.protection.as_ref().map_or(0, Protection::sequence)
     }
 
-    fn end_flight(&mut self) -> Result<(), Fault> {
+    /// Puts the flight into records.
+    pub(super) fn end_flight(&mut self) -> Result<(), Fault> {
         let flight = core::mem::take(&mut self.flight);
         for fragment in flight.chunks(MAX_PLAINTEXT) {
             self.record(ContentType::Handshake, fragment)?;

@@ -48,7 +48,7 @@ where
         self.stats.add(stats::offload::STARTED, 1);
         self.net.follow(slot);
         let verdict = self
-            .rings(&beginning.parameters)
+            .rings(beginning.role, &beginning.parameters)
             .map(|rings| {
                 Directed::new(
                     generation,
@@ -77,11 +77,22 @@ where
         }
     }
 
-    fn rings(&self, parameters: &Parameters) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
+    fn rings(
+        &self,
+        role: Role,
+        parameters: &Parameters,
+    ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
         if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
             return Err(HandshakeError::Request(RequestError::SegmentSize));
         }
-        self.profiles.rings(parameters)
+        match role {
+            Role::Server => self.profiles.rings(parameters),
+            // It needs trust anchors; a certificate only if the server asks.
+            Role::Client => self
+                .profiles
+                .named(parameters)
+                .ok_or(HandshakeError::Request(RequestError::NoKeyring)),
+        }
     }
 
     /// Does one segment; one for a handshake that is over is dropped.

@@ -245,6 +245,16 @@ impl World {
         self.run();
     }
 
+    /// Starts a handshake as client, driven by the shim.
+    pub fn start_client(&mut self, slot: SlotIndex, parameters: Parameters) {
+        self.net.open(slot);
+        self.sent.insert(slot, POSITION.tx_next);
+        self.written.insert(slot, 0);
+        let director = self.director.as_mut().unwrap();
+        director.start(slot, Role::Client, parameters);
+        self.run();
+    }
+
     /// Bytes from the client; returns what the offload component sends back.
     pub fn exchange(&mut self, slot: SlotIndex, bytes: &[u8]) -> Vec<u8> {
         let mut answer = Vec::new();

@@ -1,0 +1,177 @@
+//! ServerHello and HelloRetryRequest, as a client reads them (RFC 8446 §4.1.3,
+//! §4.1.4, RFC 5246 §7.4.1.3).
+
+use ipc::bounded::Bytes;
+use ipc::segment::MAX_SHARE;
+use ipc::tls::{Alert, CipherSuite, Group, Protocol, Version};
+
+use super::codec::Reader;
+use super::negotiation::Asked;
+use super::tls13_server::RETRY;
+use super::{Refusal, extension};
+
+/// The longest cookie that is sent back.
+pub(super) const MAX_COOKIE: usize = 256;
+
+const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
+const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
+const UNSUPPORTED: Refusal = Refusal(Alert::UNSUPPORTED_EXTENSION);
+const LEGACY_VERSION: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+
+/// What a server chose.
+pub(super) struct ServerHello {
+    pub(super) version: Version,
+    pub(super) random: [u8; 32],
+    pub(super) suite: CipherSuite,
+    pub(super) is_retry: bool,
+    /// TLS 1.3: its group, and its public key unless it asks to retry.
+    pub(super) share: Option<(Group, Bytes<MAX_SHARE>)>,
+    pub(super) cookie: Bytes<MAX_COOKIE>,
+    pub(super) has_extended_master_secret: bool,
+    /// TLS 1.2.
+    pub(super) alpn: Option<Protocol>,
+}
+
+impl ServerHello {
+    /// Parses the body, and insists that it answers what was asked.
+    pub(super) fn parse(body: &[u8], asked: &Asked) -> Result<Self, Refusal> {
+        let mut body = Reader::new(body);
+        if body.u16()? != LEGACY_VERSION {
+            return Err(Refusal(Alert::PROTOCOL_VERSION));
+        }
+        let random = body.array()?;
+        let session_id = body.vec8()?.rest();
+        let suite = CipherSuite::from_number(body.u16()?);
+        let suite = suite.filter(|suite| asked.offers(*suite)).ok_or(ILLEGAL)?;
+        if body.u8()? != 0 {
+            return Err(ILLEGAL);
+        }
+        let mut hello = Self {
+            version: Version::Tls12,
+            random,
+            suite,
+            is_retry: random == RETRY,
+            share: None,
+            cookie: Bytes::new(),
+            has_extended_master_secret: false,
+            alpn: None,
+        };
+        if !body.is_empty() {
+            let mut extensions = body.vec16()?;
+            body.end()?;
+            hello.read_extensions(&mut extensions, asked)?;
+        }
+        let is_13 = hello.version == Version::Tls13;
+        // RFC 8446 §4.1.3: ours is empty, and is echoed.
+        if is_13 && !session_id.is_empty() {
+            return Err(ILLEGAL);
+        }
+        if !asked.accepts(hello.version) {
+            return Err(Refusal(Alert::PROTOCOL_VERSION));
+        }
+        if hello.suite.version() != hello.version || (hello.is_retry && !is_13) {
+            return Err(ILLEGAL);
+        }
+        Ok(hello)
+    }
+
+    fn read_extensions(
+        &mut self,
+        extensions: &mut Reader<'_>,
+        asked: &Asked,
+    ) -> Result<(), Refusal> {
+        let whole = *extensions;
+        // The version decides what the others mean, wherever it stands.
+        let mut list = whole;
+        while let Some((kind, mut content)) = list.next_extension()? {
+            if kind == extension::SUPPORTED_VERSIONS {
+                if content.u16()? != TLS13 {
+                    return Err(ILLEGAL);
+                }
+                content.end()?;
+                self.version = Version::Tls13;
+            }
+        }
+        let mut seen = 0u8;
+        while let Some((kind, content)) = extensions.next_extension()? {
+            let bit = match (self.version, kind) {
+                (Version::Tls13, extension::SUPPORTED_VERSIONS) => 1,
+                (Version::Tls13, extension::KEY_SHARE) => 2,
+                (Version::Tls13, extension::COOKIE) if self.is_retry => 4,
+                (Version::Tls12, extension::SERVER_NAME) if asked.dns_name().is_some() => 1,
+                (Version::Tls12, extension::EXTENDED_MASTER_SECRET) => 2,
+                (Version::Tls12, extension::RENEGOTIATION_INFO) => 4,
+                (Version::Tls12, extension::EC_POINT_FORMATS) => 8,
+                (Version::Tls12, extension::ALPN) if !asked.parameters.alpn.is_empty() => 16,
+                _ => return Err(UNSUPPORTED),
+            };
+            if seen & bit != 0 {
+                return Err(ILLEGAL);
+            }
+            seen |= bit;
+            self.read_extension(kind, content, asked)?;
+        }
+        Ok(())
+    }
+
+    fn read_extension(
+        &mut self,
+        kind: u16,
+        mut content: Reader<'_>,
+        asked: &Asked,
+    ) -> Result<(), Refusal> {
+        match kind {
+            extension::KEY_SHARE => {
+                let group = Group::from_number(content.u16()?);
+                let group = group
+                    .filter(|group| asked.groups().contains(group))
+                    .ok_or(ILLEGAL)?;
+                let key = match self.is_retry {
+                    true => Bytes::new(),
+                    false => {
+                        let key = content.vec16()?.rest();
+                        if key.len() != group.share_len() {
+                            return Err(ILLEGAL);
+                        }
+                        Bytes::from_slice(key).map_err(|_| ILLEGAL)?
+                    }
+                };
+                self.share = Some((group, key));
+            }
+            extension::COOKIE => {
+                let cookie = content.vec16()?.rest();
+                if cookie.is_empty() {
+                    return Err(DECODE);
+                }
+                self.cookie = Bytes::from_slice(cookie).map_err(|_| ILLEGAL)?;
+            }
+            extension::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
+            extension::ALPN => self.alpn = Some(protocol(&mut content, asked)?),
+            // RFC 5746 §3.4: empty in a first handshake.
+            extension::RENEGOTIATION_INFO => {
+                let first = content.vec8()?;
+                first.end().map_err(|_| Refusal(Alert::HANDSHAKE_FAILURE))?;
+            }
+            // RFC 8422 §5.2: uncompressed is among them.
+            extension::EC_POINT_FORMATS => {
+                let formats = content.vec8()?.rest();
+                formats.iter().find(|format| **format == 0).ok_or(ILLEGAL)?;
+            }
+            extension::SUPPORTED_VERSIONS => {
+                content.u16()?;
+            }
+            _ => {}
+        }
+        content.end()
+    }
+}
+
+/// The one application protocol that a server chose (RFC 7301 §3.1).
+pub(super) fn protocol(content: &mut Reader<'_>, asked: &Asked) -> Result<Protocol, Refusal> {
+    let mut list = content.vec16()?;
+    let name = list.vec8()?.rest();
+    list.end()?;
+    let ours = asked.parameters.alpn.iter().find(|own| ***own == *name);
+    ours.cloned().ok_or(ILLEGAL)
+}

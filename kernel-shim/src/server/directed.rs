@@ -1,0 +1,50 @@
+//! Directed handshakes: verdicts in, segments out.
+
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::Clock;
+use ipc::handshake::Directive;
+use ipc::segment::{Segment, Verdict};
+use ipc::transport::Transport;
+
+use super::{Server, Windows, id};
+use crate::audit::Line;
+
+impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
+where
+    T: Transport,
+    R: Transport,
+    O: Doorbell,
+    A: Doorbell,
+    W: Windows,
+    C: Clock,
+{
+    /// The next step of a directed handshake.
+    pub(super) fn direct(&mut self, slot: SlotIndex, generation: u16, verdict: &Verdict) {
+        let Some(handshake) = self.handshakes.find(slot, generation) else {
+            return;
+        };
+        let Some(directed) = handshake.directed.as_mut() else {
+            return;
+        };
+        if self.rights.audits(handshake.client) {
+            (self.ports.audit)(&Line {
+                at: self.clock.now(),
+                handshake: id(slot, generation),
+                segment: directed.under_way(),
+                verdict,
+            });
+        }
+        let segment = directed.advance(verdict);
+        self.send_segment(slot, generation, segment);
+    }
+
+    fn send_segment(&mut self, slot: SlotIndex, generation: u16, segment: Segment) {
+        let directive = Directive::Segment {
+            slot,
+            generation,
+            segment,
+        };
+        // Without room the handshake stands still until its deadline.
+        self.ports.offload.send(&directive).ok();
+    }
+}

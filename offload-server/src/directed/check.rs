@@ -1,0 +1,61 @@
+//! Checking what the peer signed and what it sealed (R16, R17, R25, R28, R29).
+
+use ipc::tls::{Alert, Role, Version};
+use subtle::ConstantTimeEq;
+
+use super::{Directed, Fault, Keys};
+
+impl Directed {
+    /// RFC 8446 §4.4.3, RFC 5246 §7.4.8.
+    pub(super) fn verify_signature(&mut self, offset: usize) -> Result<(), Fault> {
+        let version = self.version().ok_or(Fault::INTERNAL)?;
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        let signed = message.body().get(offset..).ok_or(Fault::INTERNAL)?;
+        let peer = core::mem::take(&mut self.peer);
+        self.peer = match (version, self.role) {
+            (Version::Tls13, _) => {
+                let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+                let context: &[u8] = match self.peer_role() {
+                    Role::Server => b"TLS 1.3, server CertificateVerify\0",
+                    Role::Client => b"TLS 1.3, client CertificateVerify\0",
+                };
+                let content = [&[0x20; 64], context, hash.as_ref()].concat();
+                peer.verify(version, &content, signed)?
+            }
+            (Version::Tls12, Role::Server) => {
+                let content = self.transcript.messages().ok_or(Fault::INTERNAL)?;
+                peer.verify(version, content, signed)?
+            }
+            (Version::Tls12, Role::Client) => {
+                let parameters = message.body().get(..offset).unwrap_or_default();
+                let content = [&self.own_random[..], &self.peer_random, parameters].concat();
+                peer.verify(version, &content, signed)?
+            }
+        };
+        Ok(())
+    }
+
+    pub(super) fn validate_mac(&mut self) -> Result<(), Fault> {
+        const WRONG: Fault = Fault::Refused(Alert::DECRYPT_ERROR);
+        let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+        let sender = self.peer_role();
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        if message.is_in_transcript {
+            return Err(Fault::INTERNAL);
+        }
+        let claimed = message.body();
+        let is_good = match &self.keys {
+            Keys::Handshake { traffic, .. } | Keys::Application { traffic, .. } => {
+                traffic.verify_data(sender, &hash).as_ref().ct_eq(claimed)
+            }
+            Keys::Master(master) => master.verify_data(sender, &hash).ct_eq(claimed),
+            Keys::None | Keys::Agreed(_) => return Err(Fault::INTERNAL),
+        };
+        if !bool::from(is_good) {
+            return Err(WRONG);
+        }
+        self.absorb();
+        self.is_peer_finished = true;
+        Ok(())
+    }
+}
