@@ -46,7 +46,12 @@ impl Case {
     /// # Panics
     /// If the configuration is not that of `bench/gateway.toml`.
     pub(crate) fn new(listener: &Listener, Keyrings(rings): &Keyrings) -> Self {
-        let parameters = listener.tls.parameters.clone();
+        let parameters = listener
+            .tls
+            .as_ref()
+            .unwrap_or_else(|| panic!("no tls"))
+            .parameters
+            .clone();
         let asked = parameters.keyrings.first();
         let Some(ring) = rings.iter().find(|ring| Some(&ring.label) == asked) else {
             panic!("no key ring");

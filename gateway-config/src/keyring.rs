@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ipc::provision::{Keyring, Keyrings, Listener};
+use ipc::provision::{Keyring, Keyrings, Listener, PrivateKey};
 use ipc::tls::Label;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -57,12 +57,11 @@ pub(crate) fn read(
     Ok(Keyrings(rings))
 }
 
-/// Lets each key sign in the roles of the listeners that name its ring, and in
+/// Lets each key sign in the roles of the `tls` tables that name its ring, and in
 /// no other.
 pub(crate) fn assign_roles(keyrings: &mut Keyrings, listeners: &[Listener]) {
     for ring in &mut keyrings.0 {
-        for listener in listeners {
-            let tls = &listener.tls;
+        for tls in listeners.iter().flat_map(Listener::handshakes) {
             if tls.parameters.keyrings.contains(&ring.label) && !ring.roles.contains(&tls.role) {
                 ring.roles.push(tls.role);
             }
@@ -87,6 +86,31 @@ fn ring(
     folder: &Path,
     now: OffsetDateTime,
 ) -> Result<Keyring, Problem> {
+    let identity = match (words.optional("chain"), words.optional("key")) {
+        // Trust anchors alone: for whom a client believes.
+        (None, None) if words.optional("trust").is_some() => None,
+        _ => Some(identity(words, folder, now)?),
+    };
+    let (key, chain) = identity.unzip();
+    let trust = match words.optional("trust") {
+        Some(word) => certificates(word, folder, now)?,
+        None => Vec::new(),
+    };
+    Ok(Keyring {
+        label,
+        roles: Vec::new(),
+        key,
+        chain: chain.unwrap_or_default(),
+        trust,
+    })
+}
+
+/// A private key and its chain.
+fn identity(
+    words: &Words<'_>,
+    folder: &Path,
+    now: OffsetDateTime,
+) -> Result<(PrivateKey, Vec<Vec<u8>>), Problem> {
     let chain_word = words.required("chain", "\"web-chain.pem\"")?;
     let key_word = words.required("key", "\"web-key.pem\"")?;
     let chain = certificates(chain_word, folder, now)?;
@@ -101,17 +125,7 @@ fn ring(
         key::read(key_word.text()?, &pem, public).map_err(|complaint| key_word.complain(complaint))
     })
     .map_err(|complaint| chain_word.complain(complaint))??;
-    let trust = match words.optional("trust") {
-        Some(word) => certificates(word, folder, now)?,
-        None => Vec::new(),
-    };
-    Ok(Keyring {
-        label,
-        roles: Vec::new(),
-        key: Some(key),
-        chain,
-        trust,
-    })
+    Ok((key, chain))
 }
 
 fn certificates(

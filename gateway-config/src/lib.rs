@@ -18,6 +18,7 @@ mod listener;
 mod network;
 mod problem;
 mod provision;
+mod tls;
 mod words;
 
 pub mod demo;

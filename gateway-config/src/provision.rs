@@ -30,17 +30,17 @@ impl Config {
         }
     }
 
-    /// What the gateway may ask of the shim: what its listeners need.
+    /// What the gateway may ask of the shim: what its listeners and backends
+    /// need.
     pub fn shim_rights(&self) -> ShimRights {
-        let each = |f: fn(&Listener) -> Vec<Label>| self.listeners.iter().flat_map(f);
-        let roles = self.listeners.iter().map(|l| l.tls.role);
-        let modes = self.listeners.iter().map(|l| l.tls.mode);
+        let handshakes = || self.listeners.iter().flat_map(Listener::handshakes);
+        let keyrings = handshakes().flat_map(|tls| tls.parameters.keyrings.to_vec());
         ShimRights(vec![ClientRights {
             client: GATEWAY_CLIENT,
-            keyrings: distinct(each(|l| l.tls.parameters.keyrings.to_vec())),
-            roles: distinct::<Role>(roles),
-            modes: distinct::<Mode>(modes),
-            expose_keys: self.listeners.iter().any(|l| l.tls.parameters.expose_keys),
+            keyrings: distinct::<Label>(keyrings),
+            roles: distinct::<Role>(handshakes().map(|tls| tls.role)),
+            modes: distinct::<Mode>(handshakes().map(|tls| tls.mode)),
+            expose_keys: handshakes().any(|tls| tls.parameters.expose_keys),
             audit: self.audit,
         }])
     }

@@ -77,9 +77,10 @@ fn the_example_of_the_documentation_is_read() {
         panic!("{} listeners", config.listeners.len());
     };
     assert_eq!((listener.name.as_str(), listener.port), ("web", 443));
-    assert_eq!(listener.tls.mode, Mode::Autonomous);
-    assert_eq!(listener.tls.handshake_timeout_ms, 10_000);
-    let parameters = &listener.tls.parameters;
+    let tls = listener.tls.as_ref().unwrap();
+    assert_eq!(tls.mode, Mode::Autonomous);
+    assert_eq!(tls.handshake_timeout_ms, 10_000);
+    let parameters = &tls.parameters;
     assert_eq!(&*parameters.versions, [Version::Tls13, Version::Tls12]);
     assert_eq!(
         parameters.alpn.first().map(|a| &**a),
@@ -94,7 +95,7 @@ fn the_example_of_the_documentation_is_read() {
 fn every_word_reaches_the_handshake_request() {
     let config = good("tests/good/everything.toml");
     assert_eq!(config.address, AddressConfig::Dhcp);
-    let tls = &config.listeners[0].tls;
+    let tls = config.listeners[0].tls.as_ref().unwrap();
     let Parameters {
         versions,
         suites,
@@ -104,6 +105,7 @@ fn every_word_reaches_the_handshake_request() {
         server_name,
         alpn,
         segment_size,
+        resumption,
         expose_keys,
     } = &tls.parameters;
     assert_eq!(&**versions, [Version::Tls12]);
@@ -121,6 +123,7 @@ fn every_word_reaches_the_handshake_request() {
     assert_eq!(*server_name, None);
     assert_eq!(alpn.len(), 2);
     assert_eq!((*segment_size, *expose_keys), (64, true));
+    assert!(!*resumption);
     assert_eq!(tls.handshake_timeout_ms, 500);
 }
 
@@ -227,4 +230,27 @@ fn the_demo_key_is_for_its_owner_alone() {
     demo::make(&folder, test_day()).unwrap();
     let metadata = fs::metadata(folder.join("localhost-key.pem")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_backend_s_tls_gives_the_right_to_be_a_client_and_no_other() {
+    let config = good("tests/good/client.toml");
+    let [reencrypting, sending] = config.listeners.as_slice() else {
+        panic!("{} listeners", config.listeners.len());
+    };
+    assert!(reencrypting.tls.is_some() && sending.tls.is_none());
+    for listener in [reencrypting, sending] {
+        let tls = match &listener.backend {
+            Backend::Connect(upstream) => upstream.tls.as_ref().unwrap(),
+            Backend::Status => panic!("no backend"),
+        };
+        assert_eq!(tls.role, Role::Client);
+        let name = tls.parameters.server_name.as_deref();
+        assert_eq!(name, Some("backend.test"));
+    }
+    let rights = &config.shim_rights().0[0];
+    assert_eq!(rights.roles, [Role::Server, Role::Client]);
+    let roles: Vec<_> = config.keyrings.0.iter().map(|r| r.roles.clone()).collect();
+    assert_eq!(roles, [vec![Role::Server], vec![Role::Client]]);
+    assert!(config.keyrings.0[1].key.is_none());
 }

@@ -1,10 +1,12 @@
-//! Moves plaintext between a session and its other end.
+//! Moves plaintext between the ends of a relay.
 //!
 //! Back-pressure needs no code of its own: what the far ring has no room for
 //! stays in the near one, and the rings' owners stop reading.
 
-use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
+use ipc::channel::{Doorbell, Status};
 use ipc::ring::Misbehaved;
+
+use crate::relay::{End, Wires};
 
 /// Bytes moved at a time.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -20,34 +22,32 @@ pub(crate) enum Moved {
     CutOff,
 }
 
-/// Moves what can be moved from a slot of one channel to a slot of another,
-/// and passes the end on.
-pub(crate) fn splice<A: Doorbell, B: Doorbell>(
-    from: (&mut Channel<A>, SlotIndex),
-    to: (&mut Channel<B>, SlotIndex),
+/// Moves what can be moved from one end of a relay to the other, and passes
+/// the end on.
+pub(crate) fn splice<P: Doorbell, B: Doorbell>(
+    wires: &mut Wires<'_, P, B>,
+    from: End,
+    to: End,
     buffer: &mut [u8; CHUNK],
 ) -> Result<Moved, Misbehaved> {
-    let (from, from_slot) = from;
-    let (to, to_slot) = to;
     // Read before the bytes: with END set, none come after those found.
-    let status = from.peer_status(from_slot);
+    let status = wires.peer_status(from);
     let mut moved = 0;
     loop {
-        let count = from.readable(from_slot)?.min(to.writable(to_slot)?);
+        let count = wires.readable(from)?.min(wires.writable(to)?);
         let chunk = buffer.get_mut(..count.min(CHUNK)).unwrap_or_default();
         if chunk.is_empty() {
             break;
         }
-        let count = from.read(from_slot, chunk)?;
-        to.write(to_slot, chunk.get(..count).unwrap_or_default())?;
+        let count = wires.read(from, chunk)?;
+        wires.write(to, chunk.get(..count).unwrap_or_default())?;
         moved += count;
     }
-    if from.readable(from_slot)? > 0 {
+    if wires.readable(from)? > 0 {
         return Ok(Moved::Some(moved));
     }
     if status.has(Status::END) {
-        to.set_status(to_slot, Status::END);
-        to.notify(to_slot);
+        wires.signal(to, Status::END);
         return Ok(Moved::End(moved));
     }
     if status.has(Status::RESET) {
@@ -59,10 +59,25 @@ pub(crate) fn splice<A: Doorbell, B: Doorbell>(
 #[cfg(test)]
 mod tests {
     use ipc::channel::local::{LocalChannel, Silent, pair};
+    use ipc::net::ConnectionId;
 
     use super::*;
 
     type Side = LocalChannel<Silent>;
+
+    const SESSION: End = End::Session(0);
+    const BACKEND: End = End::Connection {
+        connection: ConnectionId(1),
+        slot: 0,
+    };
+
+    fn up(plain: &mut Side, backend: &mut Side) -> Result<Moved, Misbehaved> {
+        let mut wires = Wires {
+            sessions: plain,
+            connections: backend,
+        };
+        splice(&mut wires, SESSION, BACKEND, &mut [0; CHUNK])
+    }
 
     /// A client's channel, a backend's channel, both with the gateway's side.
     fn channels() -> (Side, Side, Side, Side) {
@@ -78,10 +93,9 @@ mod tests {
     #[test]
     fn bytes_and_end_are_passed_on_in_order() {
         let (mut record, mut plain, mut backend, mut net) = channels();
-        let mut buffer = [0; CHUNK];
         record.write(0, b"request").unwrap();
         record.set_status(0, Status::END);
-        let moved = splice((&mut plain, 0), (&mut backend, 0), &mut buffer);
+        let moved = up(&mut plain, &mut backend);
         assert_eq!(moved, Ok(Moved::End(7)));
         assert!(net.peer_status(0).has(Status::END));
         let mut out = [0; 16];
@@ -92,25 +106,23 @@ mod tests {
     #[test]
     fn a_full_ring_stops_the_source_and_the_end_waits_for_the_bytes() {
         let (mut record, mut plain, mut backend, mut net) = channels();
-        let mut buffer = [0; CHUNK];
         record.write(0, &[7; 50]).unwrap();
         record.set_status(0, Status::END);
-        let moved = splice((&mut plain, 0), (&mut backend, 0), &mut buffer);
+        let moved = up(&mut plain, &mut backend);
         assert_eq!(moved, Ok(Moved::Some(32)));
         assert!(!net.peer_status(0).has(Status::END));
         assert_eq!(plain.readable(0), Ok(18));
         net.read(0, &mut [0; 32]).unwrap();
-        let moved = splice((&mut plain, 0), (&mut backend, 0), &mut buffer);
+        let moved = up(&mut plain, &mut backend);
         assert_eq!(moved, Ok(Moved::End(18)));
     }
 
     #[test]
     fn a_source_that_was_cut_off_is_no_end() {
         let (mut record, mut plain, mut backend, net) = channels();
-        let mut buffer = [0; CHUNK];
         record.write(0, b"half a").unwrap();
         record.set_status(0, Status::RESET);
-        let moved = splice((&mut plain, 0), (&mut backend, 0), &mut buffer);
+        let moved = up(&mut plain, &mut backend);
         assert_eq!(moved, Ok(Moved::CutOff));
         assert!(!net.peer_status(0).has(Status::END));
     }

@@ -6,8 +6,8 @@
 //! invocation, and each session by its own capability). **Must never** hold a
 //! key, or reach a session of another application.
 //!
-//! [`Server`] takes events; `forward` moves plaintext between a session and a
-//! backend; `proxy` tells a backend who the client is; `page` answers HTTP requests
+//! [`Server`] takes events; a `relay` has a client and a backend, `forward` moves
+//! plaintext between them; `proxy` tells a backend who the client is; `page` answers HTTP requests
 //! with the status page.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -17,9 +17,9 @@ extern crate alloc;
 mod forward;
 mod page;
 mod proxy;
+mod relay;
 mod report;
 mod server;
-mod session;
 
 pub use page::View;
 pub use server::{Ports, Server};

@@ -9,8 +9,8 @@ use ipc::clock::Instant;
 use ipc::provision::{Backend, Listener};
 use ipc::stats::{self, Counter, Page};
 
+use crate::relay::Facts;
 use crate::report::{mode_name, version_name};
-use crate::session::Facts;
 
 /// The longest request head that is read.
 pub(crate) const MAX_REQUEST: usize = 8 * 1024;
@@ -217,10 +217,16 @@ fn write_listeners(text: &mut String, listeners: &[Listener]) {
             "<tr><td>{}<td class=n>{}<td>{}<td>",
             Escaped(&listener.name),
             listener.port,
-            mode_name(listener.tls.mode)
+            listener
+                .tls
+                .as_ref()
+                .map_or("no TLS", |tls| mode_name(tls.mode))
         );
         let _ = match &listener.backend {
-            Backend::Connect(upstream) => write!(text, "{}", upstream.address.0),
+            Backend::Connect(upstream) => {
+                let tls = if upstream.tls.is_some() { ", TLS" } else { "" };
+                write!(text, "{}{tls}", upstream.address.0)
+            }
             Backend::Status => write!(text, "this page"),
         };
     }

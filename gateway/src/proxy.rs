@@ -38,31 +38,42 @@ const CLIENT_SSL: u8 = 1;
 const CLIENT_CERT_CONN: u8 = 2;
 const CLIENT_CERT_SESS: u8 = 4;
 
-/// The header for a session between `remote` and our own `local` address.
-/// Never longer than a kilobyte: every part is bounded.
-pub(crate) fn header(remote: SocketAddr, local: SocketAddr, agreed: &Established) -> Vec<u8> {
+/// The header for a connection between `remote` and our own `local` address,
+/// and the session on it, if there is one. Never longer than a kilobyte: every
+/// part is bounded.
+pub(crate) fn header(
+    remote: SocketAddr,
+    local: SocketAddr,
+    agreed: Option<&Established>,
+) -> Vec<u8> {
     let mut body = addresses(remote, local);
     let family = match body.len() {
         12 => TCP_OVER_IPV4,
         _ => TCP_OVER_IPV6,
     };
-    if let Some(alpn) = &agreed.alpn {
-        append(&mut body, kind::ALPN, alpn);
-    }
-    if let Some(name) = &agreed.server_name {
-        append(&mut body, kind::AUTHORITY, name.as_bytes());
-    }
-    append(&mut body, kind::SSL, &ssl(agreed));
-    if let Some(peer) = &agreed.peer {
-        append(&mut body, kind::FINGERPRINT, &peer.fingerprint);
-        append_text(&mut body, kind::SUBJECT, &peer.subject);
-        append_text(&mut body, kind::NAMES, &peer.names);
+    if let Some(agreed) = agreed {
+        append_session(&mut body, agreed);
     }
     let mut header = Vec::from(SIGNATURE);
     header.extend([VERSION_PROXY, family]);
     header.extend(length(body.len()));
     header.extend(body);
     header
+}
+
+fn append_session(body: &mut Vec<u8>, agreed: &Established) {
+    if let Some(alpn) = &agreed.alpn {
+        append(body, kind::ALPN, alpn);
+    }
+    if let Some(name) = &agreed.server_name {
+        append(body, kind::AUTHORITY, name.as_bytes());
+    }
+    append(body, kind::SSL, &ssl(agreed));
+    if let Some(peer) = &agreed.peer {
+        append(body, kind::FINGERPRINT, &peer.fingerprint);
+        append_text(body, kind::SUBJECT, &peer.subject);
+        append_text(body, kind::NAMES, &peer.names);
+    }
 }
 
 /// Source and destination, of one family: an IPv4 address beside an IPv6 one
@@ -181,7 +192,7 @@ mod tests {
         expected.extend(b"\x01\0\x02h2\x02\0\x06a.test");
         expected.extend(b"\x20\0\x28\x01\0\0\0\x01");
         expected.extend(b"\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256");
-        assert_eq!(header(remote, local, &agreed(None)), expected);
+        assert_eq!(header(remote, local, Some(&agreed(None))), expected);
     }
 
     #[test]
@@ -189,7 +200,7 @@ mod tests {
         let remote = "[fe80::2]:40000".parse().unwrap();
         let local = "10.0.2.15:443".parse().unwrap();
         let mut with = agreed(Some(peer()));
-        let found = header(remote, local, &with);
+        let found = header(remote, local, Some(&with));
         assert_eq!(found[13], TCP_OVER_IPV6);
         let ssl = 16 + 36 + 5 + 9 + 3;
         assert_eq!(found[ssl..ssl + 5], [7, 0, 0, 0, 0]);
@@ -200,6 +211,6 @@ mod tests {
         assert!(has(&fingerprint));
         assert!(!has(&[0xe2]), "no names, no TLV");
         with.resumed = true;
-        assert_eq!(header(remote, local, &with)[ssl], 5);
+        assert_eq!(header(remote, local, Some(&with))[ssl], 5);
     }
 }

@@ -4,7 +4,7 @@ use core::fmt::{self, Write as _};
 
 use ipc::control::{HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
-use ipc::tls::{Mode, Version};
+use ipc::tls::{Mode, Role, Version};
 
 /// The name of a version as OpenSSL prints it.
 pub(crate) const fn version_name(version: Version) -> &'static str {
@@ -27,6 +27,7 @@ pub(crate) struct Success<'a> {
     pub(crate) listener: &'a str,
     pub(crate) remote: Address,
     pub(crate) mode: Mode,
+    pub(crate) role: Role,
     pub(crate) result: &'a SessionResult,
 }
 
@@ -56,6 +57,9 @@ impl fmt::Display for Success<'_> {
         let tcp = result.tcp;
         write!(f, " tcp={}/{}", tcp.tx_next, tcp.rx_next)?;
         write!(f, " keyring={}", agreed.keyring)?;
+        if self.role == Role::Client {
+            write!(f, " role=client")?;
+        }
         if let Some(alpn) = &agreed.alpn {
             let name = core::str::from_utf8(alpn).unwrap_or("?");
             write!(f, " alpn={}", name.escape_default())?;

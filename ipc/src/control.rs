@@ -57,6 +57,9 @@ pub struct Parameters {
     pub alpn: Protocols,
     /// The longest handshake segment on the wire, in bytes (R8), 64 to 16384.
     pub segment_size: u16,
+    /// Server: send tickets, and resume sessions by them. Client: take tickets,
+    /// and offer them.
+    pub resumption: bool,
     /// Give the session's keys to the caller too (policy word `expose_keys`).
     pub expose_keys: bool,
 }
@@ -202,6 +205,9 @@ pub enum RequestError {
     Deadline = 11,
     /// Still in progress.
     Pending = 12,
+    /// A client's request does not say whom to expect, or by no name that a
+    /// certificate can have.
+    NoServerName = 13,
 }
 
 /// What the policy does not grant.

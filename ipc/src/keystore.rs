@@ -125,6 +125,10 @@ pub enum ToBeSigned {
         /// The server's public key: 32, 65 or 97 bytes.
         public_key: Bytes<97>,
     },
+    /// A client's CertificateVerify of TLS 1.2 (RFC 5246 §7.4.8): the
+    /// handshake messages that came before it, handed over by
+    /// [`Request::Transcript`].
+    Tls12CertificateVerify,
 }
 
 /// What is asked.
@@ -143,6 +147,14 @@ pub enum Request {
         index: u8,
         /// Where the part starts, in bytes.
         offset: u16,
+    },
+    /// A part of the handshake messages that the next signature is over, at
+    /// most [`MAX_TRANSCRIPT`] bytes in all. Answer: [`Answer::Taken`].
+    Transcript {
+        /// Nothing of an earlier transcript is kept.
+        is_first: bool,
+        /// The next bytes.
+        part: Bytes<MAX_PART>,
     },
     /// A signature. Answer: [`Answer::Signature`].
     Sign {
@@ -180,11 +192,15 @@ pub enum Answer {
     },
     /// A part of a certificate; shorter than [`MAX_PART`] only at its end.
     Part(Bytes<MAX_PART>),
+    /// A part of a transcript is kept.
+    Taken,
     /// A signature as TLS carries it: DER for ECDSA.
     Signature(Bytes<512>),
 }
 
-/// Bytes of a certificate in one answer.
+/// The longest transcript that is signed.
+pub const MAX_TRANSCRIPT: usize = 64 * 1024;
+/// Bytes of a certificate in one answer, or of a transcript in one request.
 pub const MAX_PART: usize = 900;
 
 /// Why it did not work.

@@ -115,13 +115,13 @@ pub struct Listener {
     pub name: String,
     /// TCP port.
     pub port: u16,
-    /// What the handshake must use.
-    pub tls: Tls,
+    /// What the handshake must use; `None` for clients without TLS.
+    pub tls: Option<Tls>,
     /// Where the plaintext goes.
     pub backend: Backend,
 }
 
-/// The `tls` table of a listener.
+/// The `tls` table of a listener or of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// Server or client.
@@ -143,6 +143,13 @@ pub enum Backend {
     Status,
 }
 
+impl Backend {
+    /// Whether it is reached by TLS.
+    pub const fn is_secured(&self) -> bool {
+        matches!(self, Self::Connect(Upstream { tls: Some(_), .. }))
+    }
+}
+
 /// A TCP server behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
@@ -150,6 +157,19 @@ pub struct Upstream {
     pub address: Address,
     /// How it is told who the client is, if it is told.
     pub identity: Option<IdentityForm>,
+    /// What the handshake with it must use; `None` for plaintext.
+    pub tls: Option<Tls>,
+}
+
+impl Listener {
+    /// What its handshakes must use: with clients, and with the backend.
+    pub fn handshakes(&self) -> impl Iterator<Item = &Tls> {
+        let upstream = match &self.backend {
+            Backend::Connect(upstream) => upstream.tls.as_ref(),
+            Backend::Status => None,
+        };
+        self.tls.iter().chain(upstream)
+    }
 }
 
 /// How a backend is told who the client is.

@@ -11,7 +11,7 @@
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::Bytes;
+use crate::bounded::{Blob, Bytes};
 use crate::channel::SlotIndex;
 use crate::queue::Queue;
 use crate::tls::{CipherSuite, TrafficKey};
@@ -96,6 +96,10 @@ impl Protocol for Record {
     }
 }
 
+/// The longest handshake message behind a handshake that is passed on: a ticket
+/// has the client's certificates in it.
+pub const MAX_POST_HANDSHAKE: usize = 16 * 1024;
+
 /// From the record layer to the offload component: what a session needs after
 /// its handshake (R33). Until the answer comes, the session reads no further.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -108,7 +112,7 @@ pub enum PostHandshake {
         /// Of the session.
         generation: u16,
         /// One whole handshake message with its header of 4 bytes.
-        message: Bytes<2048>,
+        message: Blob<MAX_POST_HANDSHAKE>,
     },
     /// The key out is near its limit of records (RFC 8446 §5.5).
     RekeyDue {

@@ -249,6 +249,7 @@ fn request() -> HandshakeRequest {
             server_name: None,
             alpn: List::new(),
             segment_size: 1400,
+            resumption: false,
             expose_keys: false,
         }),
         tcp_sequence: None,

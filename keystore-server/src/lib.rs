@@ -12,6 +12,7 @@ extern crate alloc;
 mod keyring;
 mod server;
 mod tbs;
+mod transcript;
 
 pub use keyring::ProvisionError;
 pub use server::Server;

@@ -15,11 +15,13 @@ use ring::rand::SystemRandom;
 
 use crate::keyring::{Keyring, ProvisionError};
 use crate::tbs::{self, Content};
+use crate::transcript::Transcript;
 
 /// The key store.
 pub struct Server<'a> {
     rings: Vec<Keyring>,
     random: SystemRandom,
+    transcript: Transcript,
     stats: &'a stats::Page,
 }
 
@@ -46,6 +48,7 @@ impl<'a> Server<'a> {
         Ok(Self {
             rings,
             random,
+            transcript: Transcript::default(),
             stats,
         })
     }
@@ -82,6 +85,10 @@ impl<'a> Server<'a> {
                 index,
                 offset,
             } => self.part(*keyring, *from, *index, *offset),
+            Request::Transcript { is_first, part } => {
+                self.transcript.take(*is_first, part)?;
+                Ok(Answer::Taken)
+            }
             Request::Sign {
                 keyring,
                 scheme,
@@ -121,17 +128,17 @@ impl<'a> Server<'a> {
     }
 
     fn sign(
-        &self,
+        &mut self,
         keyring: KeyringIndex,
         scheme: Scheme,
         parts: &ToBeSigned,
     ) -> Result<Answer, KeystoreError> {
-        let ring = self.ring(keyring)?;
         let is_tls13 = matches!(parts, ToBeSigned::Tls13CertificateVerify { .. });
         if is_tls13 && !scheme.in_tls13() {
             return Err(KeystoreError::WrongScheme);
         }
-        let content = Content::of(parts)?;
+        let content = Content::of(parts, &mut self.transcript)?;
+        let ring = self.ring(keyring)?;
         let signature = ring.sign(tbs::role(parts), scheme, &content, &self.random)?;
         self.stats.add(stats::keystore::SIGNED, 1);
         Ok(Answer::Signature(signature))

@@ -1,7 +1,11 @@
 //! The bytes that TLS signs, made from their parts.
 
+use alloc::vec::Vec;
+
 use ipc::keystore::{KeystoreError, ToBeSigned};
 use ipc::tls::{Group, Role};
+
+use crate::transcript::Transcript;
 
 /// More than the longest content: 64 + 33 + 1 + 48 for TLS 1.3, 64 + 4 + 97 for
 /// TLS 1.2.
@@ -11,14 +15,20 @@ const MAX: usize = 192;
 pub(crate) struct Content {
     bytes: [u8; MAX],
     length: usize,
+    /// A transcript in place of the rest.
+    long: Option<Vec<u8>>,
 }
 
 impl Content {
     /// Makes the content, or says what is not TLS about `parts`.
-    pub(crate) fn of(parts: &ToBeSigned) -> Result<Self, KeystoreError> {
+    pub(crate) fn of(
+        parts: &ToBeSigned,
+        transcript: &mut Transcript,
+    ) -> Result<Self, KeystoreError> {
         let mut content = Self {
             bytes: [0; MAX],
             length: 0,
+            long: None,
         };
         match parts {
             // RFC 8446 §4.4.3.
@@ -56,12 +66,16 @@ impl Content {
                 content.append(&[NAMED_CURVE, high, low, length])?;
                 content.append(public_key)?;
             }
+            ToBeSigned::Tls12CertificateVerify => content.long = Some(transcript.finish()?),
         }
         Ok(content)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        match &self.long {
+            Some(transcript) => transcript,
+            None => self.bytes.get(..self.length).unwrap_or_default(),
+        }
     }
 
     fn append(&mut self, part: &[u8]) -> Result<(), KeystoreError> {
@@ -80,6 +94,7 @@ pub(crate) const fn role(parts: &ToBeSigned) -> Role {
     match parts {
         ToBeSigned::Tls13CertificateVerify { role, .. } => *role,
         ToBeSigned::Tls12ServerKeyExchange { .. } => Role::Server,
+        ToBeSigned::Tls12CertificateVerify => Role::Client,
     }
 }
 
@@ -100,9 +115,13 @@ mod tests {
 
     use super::*;
 
+    fn made(parts: &ToBeSigned) -> Result<Content, KeystoreError> {
+        Content::of(parts, &mut Transcript::default())
+    }
+
     #[test]
     fn a_tls13_certificate_verify_is_spaces_context_zero_and_hash() {
-        let content = Content::of(&ToBeSigned::Tls13CertificateVerify {
+        let content = made(&ToBeSigned::Tls13CertificateVerify {
             role: Role::Server,
             transcript_hash: Bytes::from_slice(&[7; 32]).unwrap(),
         })
@@ -120,13 +139,13 @@ mod tests {
                 role: Role::Server,
                 transcript_hash: Bytes::from_slice(&vec![7; length]).unwrap(),
             };
-            assert_eq!(Content::of(&parts).err(), Some(KeystoreError::NotTls));
+            assert_eq!(made(&parts).err(), Some(KeystoreError::NotTls));
         }
     }
 
     #[test]
     fn a_tls12_key_exchange_is_both_randoms_and_the_parameters() {
-        let content = Content::of(&ToBeSigned::Tls12ServerKeyExchange {
+        let content = made(&ToBeSigned::Tls12ServerKeyExchange {
             client_random: [1; 32],
             server_random: [2; 32],
             group: 0x001d,
@@ -149,7 +168,7 @@ mod tests {
                 group,
                 public_key: Bytes::from_slice(&vec![4; length]).unwrap(),
             };
-            assert_eq!(Content::of(&parts).err(), Some(KeystoreError::NotTls));
+            assert_eq!(made(&parts).err(), Some(KeystoreError::NotTls));
         }
     }
 }

@@ -5,23 +5,23 @@
 //! owner of the connection. A handshake that waits for a record holds no
 //! buffer.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::Instant;
-use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
-use ipc::tls::Alert;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use ipc::tls::{Alert, Role};
+use rustls::CommonState;
 
-use crate::caught::Caught;
+use crate::caught::{Catch, Caught};
 use crate::convert;
+use crate::engine::{Engine, Outcome};
 use crate::keyring::Choice;
 use crate::output::Output;
-use crate::profile::Profile;
+use crate::session::Tickets;
 
 /// RFC 8446 §5.1: type, version, length.
 const RECORD_HEADER: usize = 5;
@@ -43,8 +43,8 @@ pub(crate) struct Handshake {
     pub(crate) first_byte: Option<Instant>,
     pub(crate) choice: Option<Choice>,
     pub(crate) caught: Caught,
-    connection: Box<UnbufferedServerConnection>,
-    profile: Profile,
+    engine: Engine,
+    catch: Arc<Catch>,
     /// Records that rustls could not finish with yet: parts of one message.
     incoming: Vec<u8>,
     output: Output,
@@ -67,27 +67,34 @@ impl Handshake {
     pub(crate) fn new(
         generation: u16,
         session: SessionSlot,
-        profile: Profile,
+        engine: Engine,
+        catch: Arc<Catch>,
         position: TcpPosition,
-        segment_size: u16,
-        expose_keys: bool,
-    ) -> Result<Self, HandshakeError> {
-        let connection = UnbufferedServerConnection::new(profile.config.clone())
-            .map_err(|_| HandshakeError::Resource(Resource::Internal))?;
-        Ok(Self {
+        parameters: &Parameters,
+    ) -> Self {
+        let mut handshake = Self {
             generation,
             session,
-            expose_keys,
+            expose_keys: parameters.expose_keys,
             first_byte: None,
             choice: None,
             caught: Caught::default(),
-            connection: Box::new(connection),
-            profile,
+            engine,
+            catch,
             incoming: Vec::new(),
-            output: Output::new(position.tx_next, segment_size),
+            output: Output::new(position.tx_next, parameters.segment_size),
             rx_next: position.rx_next,
             failure: None,
-        })
+        };
+        // A client speaks first.
+        if handshake.role() == Role::Client {
+            handshake.process();
+        }
+        handshake
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.engine.role()
     }
 
     /// Goes as far as bytes and room allow.
@@ -144,12 +151,17 @@ impl Handshake {
     }
 
     /// The connection, to ask what was agreed on.
-    pub(crate) fn connection(&self) -> &UnbufferedServerConnection {
-        &self.connection
+    pub(crate) fn connection(&self) -> &CommonState {
+        self.engine.state()
+    }
+
+    /// What a client needs for the tickets that may come.
+    pub(crate) fn into_tickets(self) -> Option<Tickets> {
+        self.engine.into_tickets()
     }
 
     fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.connection().is_handshaking()
     }
 
     /// Refuses a first record that is longer than any may be with
@@ -204,47 +216,41 @@ impl Handshake {
     fn process(&mut self) {
         loop {
             // Behind an error there may be an alert to encode, and nothing else.
-            if self.failure.is_some() && !self.connection.wants_write() {
+            if self.failure.is_some() && !self.connection().wants_write() {
                 break;
             }
-            let UnbufferedStatus { discard, state } =
-                self.connection.process_tls_records(&mut self.incoming);
-            let goes_on = match state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let start = self.output.buffer().len();
-                    let encoded = encode(self.output.buffer(), |room| data.encode(room));
+            let turn = self
+                .engine
+                .process(&mut self.incoming, self.output.buffer());
+            let goes_on = match turn.outcome {
+                Outcome::Said(start) => {
                     let record = self.output.buffer().get(start..).unwrap_or_default();
                     self.failure = self.failure.map(|cause| as_sent(cause, record));
-                    encoded
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
                     true
                 }
-                Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => false,
-                // Early data is never offered; application data and closure
-                // can't come before Finished was good.
-                Ok(_) => {
+                Outcome::Sent => true,
+                Outcome::Stopped => false,
+                Outcome::Unexpected => {
                     self.fail(HandshakeError::Peer(PeerError::AlertSent(
                         Alert::UNEXPECTED_MESSAGE,
                     )));
                     false
                 }
                 // `incoming` stays as it is: rustls keeps places in it.
-                Err(error) => {
+                Outcome::Failed(error) => {
                     self.fail(convert::blame(&error));
                     true
                 }
             };
-            self.incoming.drain(..discard.min(self.incoming.len()));
+            self.incoming.drain(..turn.discard.min(self.incoming.len()));
             if !goes_on {
                 break;
             }
         }
-        if let Some(mut caught) = self.profile.catch.take() {
+        if let Some(mut caught) = self.catch.take() {
             self.caught.update(&mut caught);
         }
-        if let Some(choice) = self.profile.resolver.take_choice() {
+        if let Some(choice) = self.engine.take_choice() {
             self.choice = Some(choice);
         }
         if self.incoming.is_empty() {
@@ -281,29 +287,4 @@ pub(crate) fn cut_off(status: Status) -> Option<HandshakeError> {
         return None;
     };
     Some(HandshakeError::Peer(cause))
-}
-
-/// Appends what rustls encodes; false when it can't.
-fn encode(
-    buffer: &mut Vec<u8>,
-    mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-) -> bool {
-    let start = buffer.len();
-    let needed = match write(&mut []) {
-        Ok(written) => written,
-        Err(EncodeError::InsufficientSize(size)) => size.required_size,
-        Err(EncodeError::AlreadyEncoded) => return false,
-    };
-    buffer.resize(start + needed, 0);
-    let room = buffer.get_mut(start..).unwrap_or_default();
-    match write(room) {
-        Ok(written) => {
-            buffer.truncate(start + written);
-            true
-        }
-        Err(_) => {
-            buffer.truncate(start);
-            false
-        }
-    }
 }

@@ -9,6 +9,8 @@ use ipc::bounded::Text;
 use ipc::keystore::{Answer, CertificateList, KeyKind, KeyringIndex, MAX_PART, Request};
 use ipc::tls::{Label, ServerName as Name};
 use ipc::transport::Transport;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -156,6 +158,38 @@ impl ResolvesServerCert for Resolver {
                 .and_then(|name| Text::from_text(name).ok()),
         });
         ring.identity.clone()
+    }
+}
+
+/// What a client shows when it is asked: the identity of the first ring that
+/// has one and whose key can sign as the server wants.
+pub(crate) struct OwnCertificate(Vec<(KeyKind, Arc<CertifiedKey>)>);
+
+impl OwnCertificate {
+    pub(crate) fn new(keyrings: &[Arc<Keyring>]) -> Self {
+        let shown = |ring: &Arc<Keyring>| ring.kind.zip(ring.identity.clone());
+        Self(keyrings.iter().filter_map(shown).collect())
+    }
+}
+
+impl fmt::Debug for OwnCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnCertificate(of {})", self.0.len())
+    }
+}
+
+impl ResolvesClientCert for OwnCertificate {
+    fn resolve(
+        &self,
+        _authorities: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let usable = self.0.iter().find(|(kind, _)| can_sign(*kind, schemes));
+        usable.map(|(_, identity)| identity.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
     }
 }
 

@@ -9,8 +9,8 @@
 //! key or application data.
 //!
 //! The layers: [`Server`] takes directives and events; `handshake` runs one
-//! handshake from record to record; `directed` does the steps of one that the
-//! shim drives; `profile` turns what a request asks for
+//! handshake from record to record, `engine` rustls in it; `directed` does the
+//! steps of one that the shim drives; `profile` turns what a request asks for
 //! into a rustls configuration, once for all requests that ask the same;
 //! `keyring` and `signer` reach the key store; `session` changes keys later.
 #![cfg_attr(not(test), no_std)]
@@ -21,6 +21,7 @@ extern crate alloc;
 mod caught;
 mod convert;
 mod directed;
+mod engine;
 mod handshake;
 mod identity;
 mod keyring;
@@ -29,6 +30,7 @@ mod profile;
 mod server;
 mod session;
 mod signer;
+mod tickets;
 mod time;
 mod traffic;
 

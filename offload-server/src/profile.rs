@@ -6,61 +6,125 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ipc::control::{HandshakeError, Parameters, RequestError};
+use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
 use ipc::keystore::KeyKind;
-use ipc::tls::{CipherSuite, Group, PeerAuthentication, Version};
+use ipc::tls::{CipherSuite, Group, PeerAuthentication, Role, Version};
+use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, ring as provider};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::pki_types::ServerName;
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::caught::Catch;
 use crate::convert;
-use crate::keyring::{Keyring, Resolver};
+use crate::engine::Engine;
+use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
+use crate::tickets::{Remembered, TicketKeys};
 
 /// Configurations kept for requests to come.
-const KEPT: usize = 16;
+const KEPT: usize = 64;
+/// Tickets sent behind a handshake of TLS 1.3: for two connections at once.
+const TICKETS: usize = 2;
 
 /// Configurations by what was asked for, the latest used first.
 pub(crate) struct Profiles {
     keyrings: Vec<Arc<Keyring>>,
     time: Arc<dyn TimeProvider>,
     catch: Arc<Catch>,
-    kept: VecDeque<(Box<Parameters>, Profile)>,
+    tickets: Arc<TicketKeys>,
+    kept: VecDeque<Kept>,
 }
 
-/// A configuration, and which key ring it chose.
+struct Kept {
+    role: Role,
+    parameters: Box<Parameters>,
+    profile: Profile,
+}
+
+const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
+
+/// A configuration for one of the roles.
 #[derive(Clone)]
-pub(crate) struct Profile {
-    pub(crate) config: Arc<ServerConfig>,
-    pub(crate) resolver: Arc<Resolver>,
-    /// What the keys of its suites are caught in.
-    pub(crate) catch: Arc<Catch>,
+enum Profile {
+    Server {
+        config: Arc<ServerConfig>,
+        resolver: Arc<Resolver>,
+    },
+    Client {
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    },
 }
 
 impl Profiles {
     pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, time: Arc<dyn TimeProvider>) -> Self {
         Self {
             keyrings,
+            tickets: TicketKeys::new(time.clone()),
             time,
             catch: Arc::new(Catch::new()),
             kept: VecDeque::new(),
         }
     }
 
-    /// The configuration for a server that must meet `parameters`, or why none
-    /// can.
-    pub(crate) fn server(&mut self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
-        let found = self.kept.iter().position(|(p, _)| **p == *parameters);
-        if let Some(entry) = found.and_then(|place| self.kept.remove(place)) {
-            let profile = entry.1.clone();
-            self.kept.push_front(entry);
+    /// What the keys of all suites are caught in.
+    pub(crate) fn catch(&self) -> Arc<Catch> {
+        self.catch.clone()
+    }
+
+    /// A server that must meet `parameters`, or why there can be none.
+    pub(crate) fn server(&mut self, parameters: &Parameters) -> Result<Engine, HandshakeError> {
+        match self.profile(Role::Server, parameters)? {
+            Profile::Server { config, resolver } => {
+                let connection = UnbufferedServerConnection::new(config).map_err(|_| INTERNAL)?;
+                Ok(Engine::Server {
+                    connection: Box::new(connection),
+                    resolver,
+                })
+            }
+            Profile::Client { .. } => Err(INTERNAL),
+        }
+    }
+
+    /// The same for a client.
+    pub(crate) fn client(&mut self, parameters: &Parameters) -> Result<Engine, HandshakeError> {
+        match self.profile(Role::Client, parameters)? {
+            Profile::Client { config, name } => {
+                let connection =
+                    UnbufferedClientConnection::new(config, name).map_err(|_| INTERNAL)?;
+                Ok(Engine::Client {
+                    connection: Box::new(connection),
+                    choice: parameters.keyrings.first().map(|ring| {
+                        Box::new(Choice {
+                            keyring: ring.clone(),
+                            server_name: parameters.server_name.clone(),
+                        })
+                    }),
+                })
+            }
+            Profile::Server { .. } => Err(INTERNAL),
+        }
+    }
+
+    fn profile(&mut self, role: Role, parameters: &Parameters) -> Result<Profile, HandshakeError> {
+        let is_it = |kept: &Kept| kept.role == role && *kept.parameters == *parameters;
+        let found = self.kept.iter().position(is_it);
+        if let Some(kept) = found.and_then(|place| self.kept.remove(place)) {
+            let profile = kept.profile.clone();
+            self.kept.push_front(kept);
             return Ok(profile);
         }
-        let profile = self.build(parameters)?;
+        let profile = match role {
+            Role::Server => self.build_server(parameters)?,
+            Role::Client => self.build_client(parameters)?,
+        };
         self.kept.truncate(KEPT - 1);
-        self.kept
-            .push_front((Box::new(parameters.clone()), profile.clone()));
+        self.kept.push_front(Kept {
+            role,
+            parameters: Box::new(parameters.clone()),
+            profile: profile.clone(),
+        });
         Ok(profile)
     }
 
@@ -68,14 +132,40 @@ impl Profiles {
         self.keyrings.iter().find(|ring| *ring.label == *label)
     }
 
-    fn build(&self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
+    fn build_client(&self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
+        let rings = self.rings_with_or_without_key(parameters)?;
+        let name = parameters
+            .server_name
+            .as_ref()
+            .and_then(|name| ServerName::try_from(&**name).ok())
+            .ok_or(HandshakeError::Request(RequestError::NoServerName))?
+            .to_owned();
+        let provider = Arc::new(provider(parameters, None, &self.catch)?);
+        let versions = versions(parameters);
+        let builder = ClientConfig::builder_with_details(provider, self.time.clone())
+            .with_protocol_versions(&versions)
+            .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?
+            .with_root_certificates(roots(&rings)?);
+        let mut config = builder.with_client_cert_resolver(Arc::new(OwnCertificate::new(&rings)));
+        config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
+        config.require_ems = true;
+        config.key_log = self.catch.key_log();
+        // For the tickets that come behind the handshake.
+        config.enable_secret_extraction = true;
+        config.resumption = match parameters.resumption {
+            true => Resumption::store(Arc::new(Remembered::default())),
+            false => Resumption::disabled(),
+        };
+        Ok(Profile::Client {
+            config: Arc::new(config),
+            name,
+        })
+    }
+
+    fn build_server(&self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
         let rings = self.rings(parameters)?;
-        let provider = Arc::new(provider(parameters, &rings, &self.catch)?);
-        let versions: Vec<_> = parameters
-            .versions
-            .iter()
-            .map(|version| convert::protocol_version(*version))
-            .collect();
+        let provider = Arc::new(provider(parameters, Some(&rings), &self.catch)?);
+        let versions = versions(parameters);
         let builder = ServerConfig::builder_with_details(provider.clone(), self.time.clone())
             .with_protocol_versions(&versions)
             .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?;
@@ -102,10 +192,13 @@ impl Profiles {
         config.key_log = self.catch.key_log();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Profile {
+        if parameters.resumption {
+            config.ticketer = self.tickets.ticketer(parameters);
+            config.send_tls13_tickets = TICKETS;
+        }
+        Ok(Profile::Server {
             config: Arc::new(config),
             resolver,
-            catch: self.catch.clone(),
         })
     }
 
@@ -122,18 +215,37 @@ impl Profiles {
         &self,
         parameters: &Parameters,
     ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
+        let rings = self.rings_with_or_without_key(parameters)?;
+        match rings.iter().any(|ring| ring.kind.is_some()) {
+            true => Ok(rings),
+            false => Err(HandshakeError::Request(RequestError::NoKeyring)),
+        }
+    }
+
+    /// The rings of a request; a client needs no key.
+    fn rings_with_or_without_key(
+        &self,
+        parameters: &Parameters,
+    ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
         if parameters.versions.is_empty() {
             return Err(HandshakeError::Request(RequestError::NoVersion));
         }
         self.named(parameters)
-            .filter(|rings| rings.iter().any(|ring| ring.kind.is_some()))
+            .filter(|rings| !rings.is_empty())
             .ok_or(HandshakeError::Request(RequestError::NoKeyring))
     }
 }
 
+fn versions(parameters: &Parameters) -> Vec<&'static SupportedProtocolVersion> {
+    let versions = parameters.versions.iter();
+    versions.map(|v| convert::protocol_version(*v)).collect()
+}
+
+/// What is used of the cryptography. `rings` are a server's: a suite must fit
+/// the key of one of them.
 fn provider(
     parameters: &Parameters,
-    rings: &[Arc<Keyring>],
+    rings: Option<&[Arc<Keyring>]>,
     catch: &Catch,
 ) -> Result<CryptoProvider, HandshakeError> {
     let wanted: &[CipherSuite] = match &parameters.suites[..] {
@@ -143,7 +255,7 @@ fn provider(
     let cipher_suites: Vec<_> = wanted
         .iter()
         .filter(|suite| parameters.versions.contains(&suite.version()))
-        .filter(|suite| rings.iter().any(|ring| fits(**suite, ring.kind)))
+        .filter(|suite| rings.is_none_or(|rings| rings.iter().any(|ring| fits(**suite, ring.kind))))
         .filter_map(|suite| catch.suite(*suite))
         .collect();
     // Each version asked for needs a suite, or it could never be agreed on.

@@ -16,6 +16,7 @@ use ipc::record::{PostHandshakeInbox, Record, Request};
 use ipc::stats;
 use ipc::tls::{CipherSuite, Role};
 use ipc::transport::{Client, Transport};
+use rustls::HandshakeKind;
 
 use crate::convert;
 use crate::directed::Directed;
@@ -219,21 +220,17 @@ where
         parameters: &Parameters,
         position: TcpPosition,
     ) -> Result<Handshake, HandshakeError> {
-        if role != Role::Server {
-            return Err(HandshakeError::Request(RequestError::Unsupported));
-        }
         if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
             return Err(HandshakeError::Request(RequestError::SegmentSize));
         }
-        let profile = self.profiles.server(parameters)?;
-        Handshake::new(
-            generation,
-            session,
-            profile,
-            position,
-            parameters.segment_size,
-            parameters.expose_keys,
-        )
+        let engine = match role {
+            Role::Server => self.profiles.server(parameters)?,
+            Role::Client => self.profiles.client(parameters)?,
+        };
+        let catch = self.profiles.catch();
+        Ok(Handshake::new(
+            generation, session, engine, catch, position, parameters,
+        ))
     }
 
     /// Goes on with the handshake in `slot`; true if it ended.
@@ -311,6 +308,7 @@ where
             .alpn_protocol()
             .and_then(|name| Bytes::from_slice(name).ok());
         let peer = Peer::of(connection.peer_certificates())?;
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         let tcp = handshake.position();
         let first_byte = handshake.first_byte.unwrap_or(self.clock.now());
         let session = handshake.session;
@@ -332,7 +330,9 @@ where
         }
         if version == ipc::tls::Version::Tls13 {
             let secrets = handshake.caught.secrets(suite).ok_or(INTERNAL)?;
-            self.sessions.keep(session, Role::Server, secrets);
+            let role = handshake.role();
+            let tickets = handshake.into_tickets();
+            self.sessions.keep(session, role, secrets, tickets);
         }
         let established = Box::new(Established {
             version,
@@ -345,7 +345,7 @@ where
             alpn,
             server_name: choice.server_name,
             keyring: choice.keyring,
-            resumed: false,
+            resumed,
             tcp,
             first_byte,
             installed: self.clock.now(),

@@ -1,4 +1,5 @@
-//! What sessions need after their handshake (R33): changing keys.
+//! What sessions need after their handshake (R33): changing keys,
+//! taking tickets.
 
 use alloc::vec::Vec;
 
@@ -6,19 +7,29 @@ use ipc::bounded::Bytes;
 use ipc::channel::SlotIndex;
 use ipc::record::{PostHandshake, Request};
 use ipc::tls::{Alert, Role, TrafficKey};
+use rustls::client::ClientConnectionData;
+use rustls::kernel::KernelConnection;
 
+use crate::convert;
 use crate::handshake::SessionSlot;
 use crate::traffic::TrafficSecrets;
 
 /// RFC 8446 §4.6.3.
 const KEY_UPDATE: u8 = 24;
+/// RFC 8446 §4.6.1.
+const NEW_SESSION_TICKET: u8 = 4;
 const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
+
+/// Takes the tickets that a server sends.
+pub(crate) type Tickets = KernelConnection<ClientConnectionData>;
 
 struct Session {
     generation: u16,
     role: Role,
     secrets: TrafficSecrets,
+    /// A client's.
+    tickets: Option<Tickets>,
 }
 
 /// Established TLS 1.3 sessions, by their slot at the record layer.
@@ -30,12 +41,19 @@ impl Sessions {
     }
 
     /// Keeps the secrets of a session; a session of the same slot is over.
-    pub(crate) fn keep(&mut self, session: SessionSlot, role: Role, secrets: TrafficSecrets) {
+    pub(crate) fn keep(
+        &mut self,
+        session: SessionSlot,
+        role: Role,
+        secrets: TrafficSecrets,
+        tickets: Option<Tickets>,
+    ) {
         if let Some(place) = self.0.get_mut(usize::from(session.slot)) {
             *place = Some(Session {
                 generation: session.generation,
                 role,
                 secrets,
+                tickets,
             });
         }
     }
@@ -56,12 +74,13 @@ impl Sessions {
                 message,
             } => {
                 let session = self.find(*slot, *generation)?;
-                Some(match message[..] {
+                Some(match &message[..] {
                     [KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED] => session.rekey(false, true),
                     [KEY_UPDATE, 0, 0, 1, UPDATE_REQUESTED] => session.rekey(true, true),
                     // RFC 8446 §4.6.3: any other value.
                     [KEY_UPDATE, 0, 0, 1, _] => refuse(Alert(47)),
                     [KEY_UPDATE, ..] => refuse(Alert::DECODE_ERROR),
+                    [NEW_SESSION_TICKET, _, _, _, ticket @ ..] => session.take_ticket(ticket),
                     _ => refuse(Alert::UNEXPECTED_MESSAGE),
                 })
             }
@@ -80,6 +99,18 @@ impl Sessions {
 }
 
 impl Session {
+    /// Keeps a ticket for a later session with the same server.
+    fn take_ticket(&mut self, ticket: &[u8]) -> Request {
+        let Some(tickets) = &mut self.tickets else {
+            // To a server none is sent.
+            return refuse(Alert::UNEXPECTED_MESSAGE);
+        };
+        match tickets.handle_new_session_ticket(ticket) {
+            Ok(()) => Request::Proceed,
+            Err(error) => refuse(convert::alert_for(&error)),
+        }
+    }
+
     /// New keys out (told to the peer by a KeyUpdate that asks for nothing) and
     /// in.
     fn rekey(&mut self, out: bool, inward: bool) -> Request {

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::bounded::Bytes;
-use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, Request, Scheme, ToBeSigned};
+use ipc::keystore::{
+    Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, Request, Scheme, ToBeSigned,
+};
 use ipc::tls::Role;
 use ipc::transport::{Client, Transport};
 use rustls::sign::{Signer, SigningKey};
@@ -127,8 +129,11 @@ impl<T: Transport + Send + Sync> Signer for RemoteSigner<T> {
         let request = Request::Sign {
             keyring: self.keyring,
             scheme: self.scheme,
-            to_be_signed: take_apart(message)
-                .ok_or_else(|| Error::General("not a TLS handshake signature".into()))?,
+            to_be_signed: match take_apart(message) {
+                Some(parts) => parts,
+                // The key store knows whether they are handshake messages.
+                None => self.hand_over(message)?,
+            },
         };
         match self.keystore.call(&request) {
             Ok(Ok(Answer::Signature(signature))) => Ok(signature.to_vec()),
@@ -138,6 +143,23 @@ impl<T: Transport + Send + Sync> Signer for RemoteSigner<T> {
 
     fn scheme(&self) -> SignatureScheme {
         self.wire
+    }
+}
+
+impl<T: Transport + Send + Sync> RemoteSigner<T> {
+    /// Brings a client's handshake messages of TLS 1.2 to the key store.
+    fn hand_over(&self, messages: &[u8]) -> Result<ToBeSigned, Error> {
+        let refused = || Error::General("the key store took no transcript".into());
+        let mut is_first = true;
+        for part in messages.chunks(MAX_PART) {
+            let part = Bytes::from_slice(part).map_err(|_| refused())?;
+            let request = Request::Transcript { is_first, part };
+            let Ok(Ok(Answer::Taken)) = self.keystore.call(&request) else {
+                return Err(refused());
+            };
+            is_first = false;
+        }
+        Ok(ToBeSigned::Tls12CertificateVerify)
     }
 }
 

@@ -14,7 +14,7 @@ mod world;
 
 use std::sync::Arc;
 
-use ipc::bounded::{Bytes, List};
+use ipc::bounded::{Blob, List};
 use ipc::channel::Status;
 use ipc::control::{Established, HandshakeError, PeerError, RequestError};
 use ipc::handshake::{Completion, Directive};
@@ -562,7 +562,7 @@ fn r33_a_key_update_is_answered_with_new_keys() {
         let message = PostHandshake::Message {
             slot: 3,
             generation: 9,
-            message: Bytes::from_slice(&[24, 0, 0, 1, value]).unwrap(),
+            message: Blob::from_slice(&[24, 0, 0, 1, value]).unwrap(),
         };
         world.record.send(&message).unwrap();
         world.run();
@@ -597,7 +597,7 @@ fn r33_a_message_that_does_not_belong_behind_the_handshake_is_refused() {
         let asked = PostHandshake::Message {
             slot: 3,
             generation: 9,
-            message: Bytes::from_slice(message).unwrap(),
+            message: Blob::from_slice(message).unwrap(),
         };
         world.record.send(&asked).unwrap();
         world.run();
@@ -608,7 +608,7 @@ fn r33_a_message_that_does_not_belong_behind_the_handshake_is_refused() {
 }
 
 #[test]
-fn the_client_role_is_not_there_and_says_so() {
+fn r06_a_client_that_expects_nobody_is_refused() {
     let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
     world.net.open(0);
     let directive = Directive::Start {
@@ -624,6 +624,6 @@ fn the_client_role_is_not_there_and_says_so() {
     world.run();
     assert_eq!(
         failure(world.completion().unwrap()),
-        HandshakeError::Request(RequestError::Unsupported)
+        HandshakeError::Request(RequestError::NoServerName)
     );
 }

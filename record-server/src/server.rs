@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
+use ipc::bounded::Blob;
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::record::{PostHandshake, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::ring::Misbehaved;
@@ -279,6 +279,10 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             if session.is_waiting || session.got_close {
                 return Ok(());
             }
+            if let Some(message) = session.next_message()? {
+                self.ask(slot, &message)?;
+                continue;
+            }
             let mut header = [0; HEADER];
             let got = self.net.peek(slot, 0, &mut header).map_err(broken)?;
             if got < HEADER {
@@ -411,7 +415,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         let asked = PostHandshake::Message {
             slot,
             generation: self.generation(slot),
-            message: Bytes::from_slice(message).map_err(|_| Alert::DECODE_ERROR)?,
+            message: Blob::from_slice(message).map_err(|_| Alert::DECODE_ERROR)?,
         };
         self.offload
             .send(&asked)

@@ -12,7 +12,7 @@ use crate::frame::{ContentType, HEADER, MAX_PLAINTEXT};
 /// little and us a record each.
 const MAX_EMPTY: u8 = 32;
 /// The longest message behind the handshake that is passed on.
-const MAX_MESSAGE: usize = 2048;
+const MAX_MESSAGE: usize = ipc::record::MAX_POST_HANDSHAKE;
 const MESSAGE_HEADER: usize = 4;
 
 /// A session with keys.
@@ -163,20 +163,36 @@ impl Session {
             return Ok(Content::Renegotiation);
         }
         self.partial.extend_from_slice(text);
-        let Some([_, a, b, c]) = self.partial.first_chunk::<MESSAGE_HEADER>().copied() else {
-            return Ok(Content::Nothing);
+        Ok(match self.next_message()? {
+            Some(message) => Content::Message(message),
+            None => Content::Nothing,
+        })
+    }
+
+    /// Takes the next whole handshake message: one record may bring several
+    /// (RFC 8446 §5.1).
+    ///
+    /// # Errors
+    /// The alert that the RFC names.
+    pub(crate) fn next_message(&mut self) -> Result<Option<Vec<u8>>, Alert> {
+        const KEY_UPDATE: u8 = 24;
+        let Some([kind, a, b, c]) = self.partial.first_chunk::<MESSAGE_HEADER>().copied() else {
+            return Ok(None);
         };
         let length = u32::from_be_bytes([0, a, b, c]) as usize + MESSAGE_HEADER;
         if length > MAX_MESSAGE {
             return Err(Alert::DECODE_ERROR);
         }
-        match self.partial.len() {
-            have if have < length => Ok(Content::Nothing),
-            have if have == length => Ok(Content::Message(core::mem::take(&mut self.partial))),
-            // A message that changes keys ends its record (RFC 8446 §5.1);
-            // several tickets in one record come to clients only.
-            _ => Err(Alert::UNEXPECTED_MESSAGE),
+        // A message that changes keys ends its record.
+        if kind == KEY_UPDATE && self.partial.len() > length {
+            return Err(Alert::UNEXPECTED_MESSAGE);
         }
+        let Some(behind) = self.partial.get(length..).map(<[u8]>::to_vec) else {
+            return Ok(None);
+        };
+        let mut message = core::mem::replace(&mut self.partial, behind);
+        message.truncate(length);
+        Ok(Some(message))
     }
 }
 

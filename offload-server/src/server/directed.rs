@@ -214,7 +214,7 @@ where
             _ => return Err(INTERNAL),
         }
         if let Some(secrets) = product.secrets {
-            self.sessions.keep(session, product.role, secrets);
+            self.sessions.keep(session, product.role, secrets, None);
         }
         let established = Box::new(Established {
             version: suite.version(),

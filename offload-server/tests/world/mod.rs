@@ -309,6 +309,7 @@ pub fn parameters(rings: &[&str]) -> Parameters {
         server_name: None,
         alpn: List::from_items([Bytes::from_slice(b"http/1.1").unwrap()]).unwrap(),
         segment_size: 1400,
+        resumption: false,
         expose_keys: false,
     }
 }

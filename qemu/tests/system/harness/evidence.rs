@@ -98,6 +98,25 @@ impl Site {
         Handshake::parse(&line).unwrap()
     }
 
+    /// The first handshake behind `start` of the listener at `port`, with its
+    /// client or with its backend; waits for it.
+    pub(crate) fn handshake_at(&self, start: qemu::log::Cursor, port: u16) -> Option<Handshake> {
+        let name = format!(" at-{port} ");
+        let of_listener = |line: &str| Handshake::parse(line).is_some() && line.contains(&name);
+        let line = self.guest.log().find(start, PATIENCE, of_listener)?;
+        Handshake::parse(&line)
+    }
+
+    /// The handshakes behind `start` of the listener at `port`.
+    pub(crate) fn handshakes_at(&self, start: qemu::log::Cursor, port: u16) -> Vec<Handshake> {
+        let name = format!(" at-{port} ");
+        let lines = self.guest.log().since(start);
+        let of_listener = lines.iter().filter(|line| line.contains(&name));
+        of_listener
+            .filter_map(|line| Handshake::parse(line))
+            .collect()
+    }
+
     /// The handshakes that the log has behind `start` with the client at port
     /// `peer`.
     pub(crate) fn handshakes_since(&self, start: qemu::log::Cursor, peer: u16) -> Vec<Handshake> {

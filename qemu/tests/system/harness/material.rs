@@ -52,6 +52,13 @@ impl Material {
             &clients,
             ExtendedKeyUsagePurpose::ClientAuth,
         )?;
+        material.issue_for(
+            "expired",
+            "localhost",
+            &servers,
+            ExtendedKeyUsagePurpose::ServerAuth,
+            BACKDATED / 2,
+        )?;
         let strangers = Authority::make("Strangers")?;
         material.issue(
             "stranger",
@@ -65,6 +72,11 @@ impl Material {
     /// The file of the authority that issued the servers' chains.
     pub(crate) fn authority(&self) -> PathBuf {
         self.folder.join("ca.pem")
+    }
+
+    /// The file of the authority that issued the clients' chains.
+    pub(crate) fn clients_authority(&self) -> PathBuf {
+        self.folder.join("clients-ca.pem")
     }
 
     /// The file of a chain.
@@ -105,8 +117,21 @@ impl Material {
         by: &Authority,
         usage: ExtendedKeyUsagePurpose,
     ) -> Result<()> {
+        self.issue_for(label, name, by, usage, BACKDATED + VALID)
+    }
+
+    /// Issues a chain that is valid for so long from an hour ago.
+    fn issue_for(
+        &self,
+        label: &str,
+        name: &str,
+        by: &Authority,
+        usage: ExtendedKeyUsagePurpose,
+        valid: Duration,
+    ) -> Result<()> {
         let key = self.generate(label)?;
         let mut leaf = validity(CertificateParams::new([name.to_string()])?);
+        leaf.not_after = leaf.not_before + valid;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![usage];
         leaf.distinguished_name.push(DnType::CommonName, label);
@@ -116,16 +141,23 @@ impl Material {
         }
         let certificate = leaf.signed_by(&key, &by.issuer)?;
         fs::write(self.chain_file(label), certificate.pem())?;
-        fs::write(self.key_file(label), key.serialize_pem())?;
+        if !matches!(label, "ed25519" | "rsa2048") {
+            fs::write(self.key_file(label), key.serialize_pem())?;
+        }
         Ok(())
     }
 
     fn generate(&self, label: &str) -> Result<KeyPair> {
         let algorithm = match label {
             "p384" => &PKCS_ECDSA_P384_SHA384,
-            "ed25519" => &PKCS_ED25519,
+            "ed25519" => {
+                // OpenSSL and GnuTLS read keys of version 1 (RFC 5208) alone.
+                let pem = openssl_key(&self.key_file(label), &["ED25519"])?;
+                return Ok(KeyPair::from_pem_and_sign_algo(&pem, &PKCS_ED25519)?);
+            }
             "rsa2048" => {
-                let pem = rsa_key(&self.key_file(label))?;
+                let bits = ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+                let pem = openssl_key(&self.key_file(label), &bits)?;
                 return Ok(KeyPair::from_pem_and_sign_algo(&pem, &PKCS_RSA_SHA256)?);
             }
             _ => &PKCS_ECDSA_P256_SHA256,
@@ -134,12 +166,13 @@ impl Material {
     }
 }
 
-/// ring makes no RSA keys; OpenSSL does.
-fn rsa_key(file: &Path) -> Result<String> {
+/// A key that OpenSSL makes: ring makes none with RSA.
+fn openssl_key(file: &Path, algorithm: &[&str]) -> Result<String> {
     let status = Command::new("openssl")
-        .args(["genpkey", "-quiet", "-algorithm", "RSA", "-out"])
+        .args(["genpkey", "-quiet", "-out"])
         .arg(file)
-        .args(["-pkeyopt", "rsa_keygen_bits:2048"])
+        .arg("-algorithm")
+        .args(algorithm)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status()

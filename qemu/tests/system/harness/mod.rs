@@ -13,6 +13,7 @@ pub(crate) mod material;
 pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod site;
+pub(crate) mod upstream;
 pub(crate) mod wire;
 
 use std::path::PathBuf;

@@ -47,12 +47,23 @@ pub(crate) fn openssl(address: SocketAddr, material: &Material, options: &[&str]
 
 /// `gnutls-cli`: asks for a page, reads it to the end.
 pub(crate) fn gnutls(address: SocketAddr, material: &Material, priority: &str) -> Ended {
+    gnutls_with(address, material, priority, &[])
+}
+
+/// The same with more options.
+pub(crate) fn gnutls_with(
+    address: SocketAddr,
+    material: &Material,
+    priority: &str,
+    options: &[&str],
+) -> Ended {
     let mut command = Command::new("gnutls-cli");
     command
         .args(["--port", &address.port().to_string(), "--priority"])
         .args([priority, "--sni-hostname", "localhost"])
         .args(["--verify-hostname", "localhost", "--x509cafile"])
         .arg(material.authority())
+        .args(options)
         .arg("127.0.0.1");
     run(command, REQUEST)
 }

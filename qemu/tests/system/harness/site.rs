@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::backend::{Backend, Kind};
 use super::material::Material;
 use super::memory::{DOMAINS, Memory, ROOT};
+use super::upstream::{Program, Upstream};
 use super::wire::{GUEST, HOST, Wire};
 
 /// How long the image may take to boot.
@@ -56,6 +57,19 @@ pub(crate) mod port {
     /// Asks for a certificate, and tells the backend whose it was by a PROXY
     /// protocol header.
     pub(crate) const INTRODUCED: u16 = 459;
+    /// TLS in, TLS out to the first of [`super::UPSTREAMS`].
+    pub(crate) const REENCRYPTED: u16 = 480;
+    /// Plaintext in; a backend whose certificate has another name.
+    pub(crate) const WRONG_NAME: u16 = 481;
+    /// The same; a backend whose certificate is expired.
+    pub(crate) const EXPIRED: u16 = 482;
+    /// The same; a backend whose authority is not trusted.
+    pub(crate) const UNKNOWN_AUTHORITY: u16 = 483;
+    /// The same; a backend that speaks no TLS.
+    pub(crate) const NOT_TLS: u16 = 484;
+    /// A page over HTTP/1.1; asks for a certificate, content without: with
+    /// ECDSA P-256, with RSA-2048, with Ed25519.
+    pub(crate) const MATRIX: [u16; 3] = [470, 471, 472];
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
@@ -86,6 +100,29 @@ pub(crate) mod port {
     }
 }
 
+/// The TLS servers that every cell of the matrix in the client role has one of.
+pub(crate) const UPSTREAMS: [(Program, &str); 7] = [
+    (Program::OpenSsl, "p256"),
+    (Program::OpenSsl, "rsa2048"),
+    (Program::OpenSsl, "ed25519"),
+    (Program::GnuTls, "p256"),
+    (Program::GnuTls, "rsa2048"),
+    (Program::GnuTls, "ed25519"),
+    (Program::OpenSsl, "expired"),
+];
+/// The key rings at [`port::MATRIX`].
+pub(crate) const MATRIX_KEYS: [&str; 3] = ["p256", "rsa2048", "ed25519"];
+/// Listeners without TLS that send TLS out begin here: one for each of
+/// [`UPSTREAMS`] but the last, each version, and each way to show oneself; see
+/// [`sending_port`].
+const SENDING: u16 = 500;
+
+/// Plaintext in, TLS of one version out to one of [`UPSTREAMS`].
+pub(crate) fn sending_port(upstream: usize, is_tls13: bool, has_certificate: bool) -> u16 {
+    let place = u16::try_from(upstream).unwrap() * 4;
+    SENDING + place + u16::from(is_tls13) * 2 + u16::from(has_certificate)
+}
+
 /// What `segment_size` is at [`port::SMALL_SEGMENTS`].
 pub(crate) const SMALL_SEGMENT: usize = 64;
 /// The handshake's timeout at [`port::HURRIED`].
@@ -101,6 +138,8 @@ pub(crate) struct Site {
     pub(crate) folder: PathBuf,
     /// How much memory the machine has.
     pub(crate) memory_bytes: u64,
+    /// TLS servers behind the gateway, in the order of [`UPSTREAMS`].
+    pub(crate) upstreams: Vec<Upstream>,
     /// The servers behind the gateway, kept running.
     _backends: Vec<Backend>,
 }
@@ -112,6 +151,7 @@ pub(crate) struct Prepared {
     material: Material,
     /// All files of this run.
     pub(crate) folder: PathBuf,
+    upstreams: Vec<Upstream>,
     backends: Vec<Backend>,
 }
 
@@ -131,8 +171,13 @@ impl Prepared {
             .map(Backend::start)
             .collect::<Result<Vec<_>, _>>()?;
         let ports: Vec<u16> = backends.iter().map(Backend::port).collect();
+        let upstreams = UPSTREAMS
+            .iter()
+            .map(|(program, label)| Upstream::start(*program, label, &material, &folder))
+            .collect::<Result<Vec<_>>>()?;
         let file = folder.join("material/gateway.toml");
-        fs::write(&file, configuration(network, &ports))?;
+        let text = configuration(network, &ports) + &client_configuration(&upstreams, ports[0]);
+        fs::write(&file, text)?;
         let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
         config.audit = true;
@@ -177,6 +222,7 @@ impl Prepared {
             machine,
             material,
             folder,
+            upstreams,
             backends,
         })
     }
@@ -197,6 +243,7 @@ impl Prepared {
             material: self.material,
             folder: self.folder,
             memory_bytes: u64::from(self.machine.memory_mib) << 20,
+            upstreams: self.upstreams,
             _backends: self.backends,
         })
     }
@@ -285,6 +332,14 @@ fn configuration(network: &str, backends: &[u16]) -> String {
             );
         }
     }
+    for (port, label) in port::MATRIX.into_iter().zip(MATRIX_KEYS) {
+        let _ = write!(
+            text,
+            "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n\
+             tls = {{ role = \"server\", keyring = \"{label}\", client_auth = \"request\" }}\n\
+             backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n"
+        );
+    }
     let _ = write!(
         text,
         "[[listener]]\nname = \"introduced\"\nlisten = {}\n\
@@ -292,5 +347,51 @@ fn configuration(network: &str, backends: &[u16]) -> String {
          backend = {{ connect = \"10.0.2.2:{proxied}\", identity = \"proxy-v2\" }}\n\n",
         port::INTRODUCED
     );
+    text
+}
+
+/// The part of it where the gateway is a client.
+fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
+    let mut text = String::from(
+        "[[keyring]]\nlabel = \"backends\"\ntrust = \"ca.pem\"\n\n\
+         [[keyring]]\nlabel = \"others\"\ntrust = \"clients-ca.pem\"\n\n\
+         [[keyring]]\nlabel = \"client\"\nchain = \"client-chain.pem\"\n\
+         key = \"client-key.pem\"\ntrust = \"ca.pem\"\n\n",
+    );
+    let mut listener = |port: u16, near: &str, to: u16, far: &str| {
+        let _ = write!(
+            text,
+            "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n{near}\
+             backend = {{ connect = \"10.0.2.2:{to}\", tls = {{ role = \"client\", {far} }} }}\n\n"
+        );
+    };
+    let known = "keyring = \"backends\", server_name = \"localhost\"";
+    let (first, expired) = (upstreams[0].port, upstreams[6].port);
+    let tls = "tls = { role = \"server\", keyring = \"p256\" }\n";
+    listener(port::REENCRYPTED, tls, first, known);
+    let other = "keyring = \"backends\", server_name = \"other.test\"";
+    listener(port::WRONG_NAME, "", first, other);
+    listener(port::EXPIRED, "", expired, known);
+    let untrusted = "keyring = \"others\", server_name = \"localhost\"";
+    listener(port::UNKNOWN_AUTHORITY, "", first, untrusted);
+    listener(port::NOT_TLS, "", echo, known);
+    for (place, upstream) in upstreams.iter().take(6).enumerate() {
+        for is_tls13 in [false, true] {
+            for has_certificate in [false, true] {
+                let version = if is_tls13 { "1.3" } else { "1.2" };
+                let ring = if has_certificate {
+                    "client"
+                } else {
+                    "backends"
+                };
+                let far = format!(
+                    "keyring = \"{ring}\", server_name = \"localhost\", \
+                     versions = [\"{version}\"]"
+                );
+                let port = sending_port(place, is_tls13, has_certificate);
+                listener(port, "", upstream.port, &far);
+            }
+        }
+    }
     text
 }

@@ -1,0 +1,146 @@
+//! rustls in one of the two roles, one state at a time.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ipc::tls::Role;
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{CommonState, Error};
+
+use crate::keyring::{Choice, Resolver};
+use crate::session::Tickets;
+
+/// A connection of rustls.
+pub(crate) enum Engine {
+    Server {
+        connection: Box<UnbufferedServerConnection>,
+        /// Tells which key ring was chosen.
+        resolver: Arc<Resolver>,
+    },
+    Client {
+        connection: Box<UnbufferedClientConnection>,
+        /// Known from the start; taken once.
+        choice: Option<Box<Choice>>,
+    },
+}
+
+/// What rustls did with the records that it was given.
+pub(crate) struct Turn {
+    /// So many bytes of them are used up.
+    pub(crate) discard: usize,
+    pub(crate) outcome: Outcome,
+}
+
+/// The state that rustls is in.
+pub(crate) enum Outcome {
+    /// It wrote what stands behind this place of the output.
+    Said(usize),
+    /// It was told that all it wrote is on its way.
+    Sent,
+    /// It wants more records, or is done.
+    Stopped,
+    /// Early data is never offered; application data and closure can't come
+    /// before Finished was good.
+    Unexpected,
+    Failed(Error),
+}
+
+impl Engine {
+    pub(crate) const fn role(&self) -> Role {
+        match self {
+            Self::Server { .. } => Role::Server,
+            Self::Client { .. } => Role::Client,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &CommonState {
+        match self {
+            Self::Server { connection, .. } => connection,
+            Self::Client { connection, .. } => connection,
+        }
+    }
+
+    /// The choice made since the last call, if one was.
+    pub(crate) fn take_choice(&mut self) -> Option<Choice> {
+        match self {
+            Self::Server { resolver, .. } => resolver.take_choice(),
+            Self::Client { choice, .. } => choice.take().map(|choice| *choice),
+        }
+    }
+
+    /// What a client of TLS 1.3 needs to take tickets.
+    pub(crate) fn into_tickets(self) -> Option<Tickets> {
+        match self {
+            Self::Server { .. } => None,
+            Self::Client { connection, .. } => {
+                let (_keys, kernel) = connection.dangerous_into_kernel_connection().ok()?;
+                Some(kernel)
+            }
+        }
+    }
+
+    /// Goes on by one state. What rustls says is appended to `output`.
+    pub(crate) fn process(&mut self, incoming: &mut [u8], output: &mut Vec<u8>) -> Turn {
+        match self {
+            Self::Server { connection, .. } => {
+                let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
+                let outcome = act(state, output);
+                Turn { discard, outcome }
+            }
+            Self::Client { connection, .. } => {
+                let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
+                let outcome = act(state, output);
+                Turn { discard, outcome }
+            }
+        }
+    }
+}
+
+fn act<Data>(state: Result<ConnectionState<'_, '_, Data>, Error>, output: &mut Vec<u8>) -> Outcome {
+    match state {
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            let start = output.len();
+            match encode(output, |room| data.encode(room)) {
+                true => Outcome::Said(start),
+                false => Outcome::Stopped,
+            }
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            data.done();
+            Outcome::Sent
+        }
+        Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => {
+            Outcome::Stopped
+        }
+        Ok(_) => Outcome::Unexpected,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Appends what rustls encodes; false when it can't.
+fn encode(
+    buffer: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> bool {
+    let start = buffer.len();
+    let needed = match write(&mut []) {
+        Ok(written) => written,
+        Err(EncodeError::InsufficientSize(size)) => size.required_size,
+        Err(EncodeError::AlreadyEncoded) => return false,
+    };
+    buffer.resize(start + needed, 0);
+    let room = buffer.get_mut(start..).unwrap_or_default();
+    match write(room) {
+        Ok(written) => {
+            buffer.truncate(start + written);
+            true
+        }
+        Err(_) => {
+            buffer.truncate(start);
+            false
+        }
+    }
+}
