@@ -98,7 +98,7 @@ impl Protocol for Record {
 
 /// The longest handshake message behind a handshake that is passed on: a ticket
 /// has the client's certificates in it.
-pub const MAX_POST_HANDSHAKE: usize = 16 * 1024;
+pub const MAX_POST_HANDSHAKE: usize = 4096;
 
 /// From the record layer to the offload component: what a session needs after
 /// its handshake (R33). Until the answer comes, the session reads no further.

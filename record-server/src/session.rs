@@ -203,3 +203,60 @@ pub(crate) fn most_plaintext(body: usize, form: Form) -> usize {
         .saturating_sub(form.overhead())
         .min(MAX_PLAINTEXT)
 }
+
+#[cfg(test)]
+mod tests {
+    use ipc::secret::Secret;
+
+    use super::*;
+
+    fn session() -> Session {
+        let key = || TrafficKey {
+            key: Secret::from_slice(&[7; 16]).unwrap(),
+            iv: Secret::from_slice(&[7; 12]).unwrap(),
+            sequence: 0,
+        };
+        Session::new(CipherSuite::Aes128GcmSha256, &key(), &key()).unwrap()
+    }
+
+    fn message(kind: u8, length: u8) -> Vec<u8> {
+        let mut message = vec![kind, 0, 0, length];
+        message.resize(4 + usize::from(length), kind);
+        message
+    }
+
+    #[test]
+    fn r33_several_tickets_in_one_record_are_taken_one_by_one() {
+        let mut session = session();
+        let (first, second) = (message(4, 30), message(4, 50));
+        let both = [&first[..], &second].concat();
+        let (record, rest) = both.split_at(60);
+        let content = session.judge(ContentType::Handshake, record);
+        assert!(matches!(content, Ok(Content::Message(m)) if m == first));
+        assert_eq!(session.next_message(), Ok(None));
+        let content = session.judge(ContentType::Handshake, rest);
+        assert!(matches!(content, Ok(Content::Message(m)) if m == second));
+        assert_eq!(session.next_message(), Ok(None));
+        let content = session.judge(ContentType::Handshake, &both);
+        assert!(matches!(content, Ok(Content::Message(m)) if m == first));
+        assert_eq!(session.next_message(), Ok(Some(second)));
+    }
+
+    #[test]
+    fn a_key_update_ends_its_record() {
+        let update = message(24, 1);
+        let both = [&update[..], &message(4, 10)].concat();
+        let content = session().judge(ContentType::Handshake, &both);
+        assert_eq!(content.err(), Some(Alert::UNEXPECTED_MESSAGE));
+        let both = [&message(4, 10)[..], &update].concat();
+        let mut session = session();
+        assert!(session.judge(ContentType::Handshake, &both).is_ok());
+        assert_eq!(session.next_message(), Ok(Some(update)));
+    }
+
+    #[test]
+    fn a_message_longer_than_any_is_refused_before_it_is_kept() {
+        let content = session().judge(ContentType::Handshake, &[4, 1, 0, 0]);
+        assert_eq!(content.err(), Some(Alert::DECODE_ERROR));
+    }
+}
