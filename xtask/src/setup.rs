@@ -37,7 +37,7 @@ enum Sign {
 }
 
 /// Debian's name of a package, what it is needed for, and its sign.
-const PACKAGES: [(&str, Need, Sign); 13] = [
+const PACKAGES: [(&str, Need, Sign); 15] = [
     ("gcc", Need::Build, Sign::Program("gcc")),
     ("make", Need::Build, Sign::Program("make")),
     ("binutils", Need::Build, Sign::Program("objcopy")),
@@ -59,6 +59,8 @@ const PACKAGES: [(&str, Need, Sign); 13] = [
     ("gnutls-bin", Need::Test, Sign::Program("gnutls-cli")),
     ("openssl", Need::Test, Sign::Program("openssl")),
     ("curl", Need::Test, Sign::Program("curl")),
+    ("chromium", Need::Test, Sign::Program("chromium")),
+    ("libnss3-tools", Need::Test, Sign::Program("certutil")),
 ];
 
 /// Packages are missing and can't be installed here.

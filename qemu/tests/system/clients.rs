@@ -2,7 +2,7 @@
 
 use crate::harness::backend::PAGE;
 use crate::harness::client::Wish;
-use crate::harness::program::{curl, gnutls, openssl};
+use crate::harness::program::{chromium, curl, gnutls, openssl};
 use crate::harness::site::port;
 use crate::harness::system;
 
@@ -50,6 +50,14 @@ fn r02_curl_gets_the_page_of_the_backend_over_each_version() {
             "ALPN: server accepted http/1.1",
         ]);
     }
+}
+
+#[test]
+fn r02_chromium_shows_the_status_page() {
+    let site = system();
+    let home = site.folder.join("chromium");
+    let ended = chromium(site.address(port::STATUS), &site.material, &home);
+    ended.expect(&["</html>", "kernel-shim", "record-server"]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! Clients that are programs of their own: OpenSSL, GnuTLS, curl.
+//! Clients that are programs of their own: OpenSSL, GnuTLS, curl, Chromium.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -86,6 +88,31 @@ pub(crate) fn curl<S: AsRef<OsStr>>(
         .args(["--resolve", &format!("localhost:{port}:127.0.0.1")])
         .args(options)
         .arg(format!("https://localhost:{port}{path}"));
+    run(command, "")
+}
+
+/// Chromium without a window, in a home of its own that trusts the authority:
+/// what the page became.
+pub(crate) fn chromium(address: SocketAddr, material: &Material, home: &Path) -> Ended {
+    let store = home.join(".pki/nssdb");
+    fs::create_dir_all(&store).unwrap();
+    let database = format!("sql:{}", store.display());
+    let mut certutil = Command::new("certutil");
+    certutil.args(["-d", &database, "-N", "--empty-password"]);
+    run(certutil, "");
+    let mut certutil = Command::new("certutil");
+    certutil
+        .args(["-d", &database, "-A", "-t", "C,,", "-n", "test", "-i"])
+        .arg(material.authority());
+    run(certutil, "").expect(&[]);
+    let mut command = Command::new("chromium");
+    command
+        .env("HOME", home)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu"])
+        .args(["--disable-background-networking", "--no-proxy-server"])
+        .arg(format!("--user-data-dir={}", home.join("data").display()))
+        .arg("--dump-dom")
+        .arg(format!("https://localhost:{}/", address.port()));
     run(command, "")
 }
 
