@@ -13,7 +13,7 @@ use crate::words::{Word, Words};
 /// Longest name of a listener in bytes.
 const MAX_NAME: usize = 64;
 /// Most listeners.
-const MAX_LISTENERS: usize = 64;
+const MAX_LISTENERS: usize = 128;
 /// Reads all listeners.
 pub(crate) fn read(file: &Words<'_>, keyrings: &Keyrings) -> Result<Vec<Listener>, Problem> {
     let list = match file.optional("listener") {
