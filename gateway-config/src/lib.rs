@@ -18,6 +18,7 @@ mod listener;
 mod network;
 mod problem;
 mod provision;
+mod rule;
 mod tls;
 mod words;
 

@@ -7,6 +7,7 @@ use ipc::provision::{Backend, IdentityForm, Keyrings, Listener, Upstream};
 use ipc::tls::Role;
 
 use crate::problem::Problem;
+use crate::rule;
 use crate::tls;
 use crate::words::{Word, Words};
 
@@ -34,7 +35,10 @@ pub(crate) fn read(file: &Words<'_>, keyrings: &Keyrings) -> Result<Vec<Listener
                 "run a second gateway for the rest",
             ));
         }
-        let words = word.table("[[listener]]", &["name", "listen", "tls", "backend"])?;
+        let words = word.table(
+            "[[listener]]",
+            &["name", "listen", "tls", "rule", "backend"],
+        )?;
         let listener = listener(&words, &listeners, keyrings)?;
         listeners.push(listener);
     }
@@ -66,7 +70,18 @@ fn listener(
     let example = "{ role = \"server\", mode = \"autonomous\", keyring = \"web\" }";
     let backend_word = words.required("backend", "{ connect = \"10.0.2.2:8080\" }")?;
     let backend = backend(backend_word, keyrings)?;
+    let rules = match words.optional("rule") {
+        Some(word) => rule::read(word, keyrings)?,
+        None => Vec::new(),
+    };
     let tls = match words.optional("tls") {
+        Some(word) if !rules.is_empty() => {
+            return Err(word.problem(
+                "a listener has tls or rules, not both",
+                "write tls as the last rule, without from, server_name and alpn",
+            ));
+        }
+        None if !rules.is_empty() => None,
         Some(word) => Some(tls::read(word, Role::Server, keyrings)?),
         // Plaintext in is for TLS out: to take and give plaintext is no work
         // for this system.
@@ -81,6 +96,7 @@ fn listener(
         name: name.to_string(),
         port,
         tls,
+        rules,
         backend,
     })
 }

@@ -254,3 +254,25 @@ fn a_backend_s_tls_gives_the_right_to_be_a_client_and_no_other() {
     assert_eq!(roles, [vec![Role::Server], vec![Role::Client]]);
     assert!(config.keyrings.0[1].key.is_none());
 }
+
+#[test]
+fn rules_are_kept_in_their_order_and_give_their_rights() {
+    let config = good("tests/good/rules.toml");
+    let listener = &config.listeners[0];
+    assert!(listener.tls.is_none());
+    let [first, second, last] = listener.rules.as_slice() else {
+        panic!("{} rules", listener.rules.len());
+    };
+    let ranges: Vec<_> = first
+        .from
+        .iter()
+        .map(|p| (p.address.to_string(), p.bits))
+        .collect();
+    assert_eq!(ranges, [("10.0.0.0".into(), 8), ("fd00::1".into(), 128)]);
+    assert_eq!(first.server_names, ["a.test"]);
+    assert_eq!(second.server_names, ["*.test", "b.example"]);
+    assert_eq!((second.alpn.len(), second.tls.mode), (1, Mode::Directed));
+    assert!(last.from.is_empty() && last.server_names.is_empty() && last.alpn.is_empty());
+    let rights = &config.shim_rights().0[0];
+    assert_eq!(rights.modes, [Mode::Autonomous, Mode::Directed]);
+}

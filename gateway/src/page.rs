@@ -217,9 +217,10 @@ fn write_listeners(text: &mut String, listeners: &[Listener]) {
             "<tr><td>{}<td class=n>{}<td>{}<td>",
             Escaped(&listener.name),
             listener.port,
+            // Rules have a mode each; the first is shown.
             listener
-                .tls
-                .as_ref()
+                .handshakes()
+                .next()
                 .map_or("no TLS", |tls| mode_name(tls.mode))
         );
         let _ = match &listener.backend {

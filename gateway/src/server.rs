@@ -1,6 +1,7 @@
 //! Takes events: new connections, completed handshakes, bytes to move.
 
 mod handshakes;
+mod hearing;
 mod relays;
 
 use alloc::boxed::Box;
@@ -12,7 +13,7 @@ use core::time::Duration;
 
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{self, Control};
+use ipc::control::{self, Control, HandshakeError, PolicyError};
 use ipc::net::{self, Address, ConnectionId, Net};
 use ipc::provision::{self, Listener};
 use ipc::stats;
@@ -21,6 +22,7 @@ use ipc::transport::{Client, Transport};
 use crate::forward::CHUNK;
 use crate::page::View;
 use crate::relay::{End, Relay, RelayId, Wires};
+use crate::rules::{self, Verdict};
 
 /// How long a backend may take to answer a SYN.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,6 +61,9 @@ pub struct Server<'a, T, S, P, B, C> {
     waiting: VecDeque<Purpose>,
     relays: BTreeMap<RelayId, Relay>,
     next_relay: RelayId,
+    /// Clients whose rule depends on what they say, by slot of the channel to
+    /// the network stack.
+    unheard: BTreeMap<SlotIndex, Arrived>,
     /// Relay by session slot.
     sessions: Vec<Option<RelayId>>,
     /// Relay by slot of the channel to the network stack.
@@ -71,9 +76,11 @@ pub struct Server<'a, T, S, P, B, C> {
 struct Arrived {
     connection: ConnectionId,
     listener: usize,
+    /// The rule that is this client's, where rules are.
+    rule: Option<usize>,
     local: Address,
     remote: Address,
-    deadline: Instant,
+    at: Instant,
 }
 
 /// What a handshake is for.
@@ -85,8 +92,13 @@ enum Purpose {
     Backend {
         relay: RelayId,
         connection: ConnectionId,
-        deadline: Instant,
+        /// When it was opened.
+        at: Instant,
     },
+}
+
+const fn milliseconds(count: u32) -> Duration {
+    Duration::from_millis(count as u64)
 }
 
 impl<'a, T, S, P, B, C> Server<'a, T, S, P, B, C>
@@ -124,6 +136,7 @@ where
             waiting: VecDeque::new(),
             relays: BTreeMap::new(),
             next_relay: 0,
+            unheard: BTreeMap::new(),
             sessions: vec![None; sessions],
             connections: vec![None; connections],
             buffer: Box::new([0; CHUNK]),
@@ -150,6 +163,8 @@ where
                 Event::Slot(slot) => {
                     if let Some(Some(relay)) = self.connections.get(usize::from(slot)).copied() {
                         self.pump(relay);
+                    } else if let Some(arrived) = self.unheard.remove(&slot) {
+                        self.hear(arrived, slot);
                     }
                 }
             }
@@ -175,18 +190,29 @@ where
                 self.abort(connection);
                 continue;
             };
-            let timeout = listener.tls.as_ref().map_or(0, |t| t.handshake_timeout_ms);
-            let has_tls = listener.tls.is_some();
+            let verdict = rules::by_address(&listener.rules, remote.ip());
+            let (has_tls, has_rules) = (listener.tls.is_some(), !listener.rules.is_empty());
             let arrived = Arrived {
                 connection,
                 listener: place,
+                rule: match verdict {
+                    Verdict::Rule(rule) => Some(rule),
+                    _ => None,
+                },
                 local,
                 remote,
-                deadline: self.clock.now() + Duration::from_millis(timeout.into()),
+                at: self.clock.now(),
             };
-            match has_tls {
-                true => self.start(Purpose::Client(arrived)),
-                false => self.attach(arrived),
+            match verdict {
+                _ if has_tls => self.start(Purpose::Client(arrived)),
+                _ if !has_rules => self.attach(arrived),
+                Verdict::Rule(_) => self.start(Purpose::Client(arrived)),
+                Verdict::Listen => self.listen_to(arrived),
+                Verdict::Refuse => {
+                    let refused = HandshakeError::Policy(PolicyError::NoRule);
+                    self.report_failure(Purpose::Client(arrived), refused);
+                    self.abort(connection);
+                }
             }
         }
     }

@@ -223,6 +223,8 @@ pub enum PolicyError {
     Mode = 4,
     /// The session's keys.
     ExposeKeys = 5,
+    /// No rule of the listener matches this client.
+    NoRule = 6,
 }
 
 /// What the peer did.

@@ -125,6 +125,9 @@ pub enum Request {
     Attach {
         /// A connection without a slot.
         connection: ConnectionId,
+        /// The status turns `DEADLINE` then, unless moved before;
+        /// [`Instant::NEVER`] for none.
+        deadline: Instant,
     },
     /// Client, control: cut a connection off (RST) and forget it. Answer:
     /// [`Answer::Done`].

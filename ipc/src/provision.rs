@@ -3,7 +3,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -11,7 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::control::Parameters;
 use crate::keystore::KeyKind;
 use crate::net::Address;
-use crate::tls::{Label, Mode, Role};
+use crate::tls::{Label, Mode, Protocol, Role};
 
 /// For the key store alone.
 #[derive(Default, Serialize, Deserialize)]
@@ -115,8 +115,12 @@ pub struct Listener {
     pub name: String,
     /// TCP port.
     pub port: u16,
-    /// What the handshake must use; `None` for clients without TLS.
+    /// What the handshake must use; `None` for clients without TLS, and where
+    /// rules say it.
     pub tls: Option<Tls>,
+    /// Rules in order: the first that matches says what the handshake must
+    /// use; a client that none matches is refused.
+    pub rules: Vec<Rule>,
     /// Where the plaintext goes.
     pub backend: Backend,
 }
@@ -168,7 +172,50 @@ impl Listener {
             Backend::Connect(upstream) => upstream.tls.as_ref(),
             Backend::Status => None,
         };
-        self.tls.iter().chain(upstream)
+        let rules = self.rules.iter().map(|rule| &rule.tls);
+        self.tls.iter().chain(rules).chain(upstream)
+    }
+}
+
+/// A rule of a listener. What is empty matches everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Where the client comes from.
+    pub from: Vec<Prefix>,
+    /// The name that it asks for, in lower case; `*.` stands for one label.
+    pub server_names: Vec<String>,
+    /// An ALPN name that it offers.
+    pub alpn: Vec<Protocol>,
+    /// What the handshake must use then.
+    pub tls: Tls,
+}
+
+/// A range of addresses (RFC 4632, RFC 4291 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prefix {
+    /// Its first address.
+    pub address: IpAddr,
+    /// Bits that count.
+    pub bits: u8,
+}
+
+impl Prefix {
+    /// Whether `address` is in the range. An IPv4 address that is written as
+    /// IPv6 is an IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(range), IpAddr::V4(address)) => {
+                let bits = u32::from(self.bits.min(32));
+                let differing = range.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= bits
+            }
+            (IpAddr::V6(range), IpAddr::V6(address)) => {
+                let bits = u32::from(self.bits.min(128));
+                let differing = range.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= bits
+            }
+            _ => false,
+        }
     }
 }
 
@@ -177,4 +224,27 @@ impl Listener {
 pub enum IdentityForm {
     /// By a header of the PROXY protocol, version 2, with the TLVs of TLS.
     ProxyV2,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_the_addresses_that_share_its_bits() {
+        for (range, bits, inside, outside) in [
+            ("10.0.0.0", 8, "10.255.0.1", "11.0.0.0"),
+            ("192.0.2.5", 32, "192.0.2.5", "192.0.2.4"),
+            ("0.0.0.0", 0, "255.255.255.255", "::1"),
+            ("fd00::", 8, "fdff::1", "fe00::"),
+            ("10.0.2.0", 24, "::ffff:10.0.2.9", "::ffff:10.0.3.9"),
+        ] {
+            let prefix = Prefix {
+                address: range.parse().unwrap(),
+                bits,
+            };
+            assert!(prefix.contains(inside.parse().unwrap()), "{inside}");
+            assert!(!prefix.contains(outside.parse().unwrap()), "{outside}");
+        }
+    }
 }

@@ -59,9 +59,15 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
                 core.check_connect(client, &to)?;
                 core.connect(&mut self.card, client, to, deadline, now)
             }
-            (Some(Badge::Client(client)), Request::Attach { connection }) => {
+            (
+                Some(Badge::Client(client)),
+                Request::Attach {
+                    connection,
+                    deadline,
+                },
+            ) => {
                 let index = core.owned(Some(client), connection)?;
-                core.attach(index, connection)
+                core.attach(index, connection, deadline)
             }
             (Some(badge), Request::Abort { connection }) => {
                 let index = core.owned(client_of(badge)?, connection)?;
@@ -244,14 +250,19 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
     }
 
-    fn attach(&mut self, index: u32, name: ConnectionId) -> Result<Answer, NetError> {
+    fn attach(
+        &mut self,
+        index: u32,
+        name: ConnectionId,
+        deadline: Instant,
+    ) -> Result<Answer, NetError> {
         let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
         if connection.owner != Owner::Client {
             return Err(NetError::SlotInUse);
         }
         let slot = self.ports.free_gateway_slot().ok_or(NetError::Full)?;
         let owner = Owner::Gateway(slot);
-        connection.belongs_to(owner, Instant::NEVER);
+        connection.belongs_to(owner, deadline);
         self.occupy(index, owner);
         self.touch(index);
         Ok(Answer::Connecting {

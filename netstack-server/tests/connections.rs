@@ -203,7 +203,10 @@ fn an_aborted_connection_is_reset_and_gone() {
     assert_eq!(world.count(counters::CONNECTIONS), 0);
     for request in [
         Request::Abort { connection },
-        Request::Attach { connection },
+        Request::Attach {
+            connection,
+            deadline: Instant::NEVER,
+        },
     ] {
         assert_eq!(world.ask(&request), Err(NetError::NoConnection));
     }
@@ -211,7 +214,10 @@ fn an_aborted_connection_is_reset_and_gone() {
     let (_, next) = world.connected();
     assert_ne!(next, connection);
     assert_eq!(
-        world.ask(&Request::Attach { connection }),
+        world.ask(&Request::Attach {
+            connection,
+            deadline: Instant::NEVER
+        }),
         Err(NetError::NoConnection)
     );
 }

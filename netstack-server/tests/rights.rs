@@ -38,7 +38,10 @@ fn each_request_is_denied_to_who_has_no_right_to_it() {
     };
     let abort = Request::Abort { connection };
     let release = Request::Release { connection };
-    let attach = Request::Attach { connection };
+    let attach = Request::Attach {
+        connection,
+        deadline: Instant::NEVER,
+    };
     let denied = [
         (mine, listen(PORT + 1)),
         (stranger, listen(PORT)),
@@ -77,7 +80,10 @@ fn a_connection_that_was_moved_is_no_longer_its_clients() {
     let (_, connection) = world.connected();
     world.hand_over(connection, Owner::Offload(0));
     for request in [
-        Request::Attach { connection },
+        Request::Attach {
+            connection,
+            deadline: Instant::NEVER,
+        },
         Request::Abort { connection },
         Request::Release { connection },
     ] {
@@ -95,7 +101,10 @@ fn names_of_no_connection_are_refused() {
     for name in [0, 1, word + 1, word + (1 << 32), u64::MAX, word ^ (1 << 63)] {
         let connection = ConnectionId(name);
         for request in [
-            Request::Attach { connection },
+            Request::Attach {
+                connection,
+                deadline: Instant::NEVER,
+            },
             Request::Abort { connection },
             Request::Release { connection },
         ] {

@@ -1,7 +1,6 @@
 //! From a connection to a session: of clients, and with backends.
 
 use alloc::boxed::Box;
-use core::time::Duration;
 
 use ipc::channel::{Doorbell, SlotIndex, Status};
 use ipc::clock::Clock;
@@ -11,7 +10,7 @@ use ipc::provision::{Backend, Tls, Upstream};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Arrived, Purpose, Server};
+use super::{Arrived, Purpose, Server, milliseconds};
 use crate::relay::{End, Facts, Far, RelayId};
 use crate::report::{Failure, Success};
 
@@ -49,15 +48,12 @@ where
     /// What the configuration says of this handshake; `None` when its relay is
     /// over.
     fn request(&self, purpose: Purpose) -> Option<HandshakeRequest> {
-        let (connection, deadline) = match purpose {
-            Purpose::Client(arrived) => (arrived.connection, arrived.deadline),
-            Purpose::Backend {
-                connection,
-                deadline,
-                ..
-            } => (connection, deadline),
+        let (connection, at) = match purpose {
+            Purpose::Client(arrived) => (arrived.connection, arrived.at),
+            Purpose::Backend { connection, at, .. } => (connection, at),
         };
         let tls = self.tls(purpose)?;
+        let deadline = at + milliseconds(tls.handshake_timeout_ms);
         Some(HandshakeRequest {
             connection,
             role: tls.role,
@@ -70,7 +66,13 @@ where
 
     fn tls(&self, purpose: Purpose) -> Option<&Tls> {
         match purpose {
-            Purpose::Client(arrived) => self.listeners.get(arrived.listener)?.tls.as_ref(),
+            Purpose::Client(arrived) => {
+                let listener = self.listeners.get(arrived.listener)?;
+                match arrived.rule {
+                    Some(rule) => listener.rules.get(rule).map(|rule| &rule.tls),
+                    None => listener.tls.as_ref(),
+                }
+            }
             Purpose::Backend { relay, .. } => self.upstream(relay)?.tls.as_ref(),
         }
     }
@@ -133,7 +135,7 @@ where
         }
     }
 
-    fn report_failure(&self, purpose: Purpose, error: HandshakeError) {
+    pub(super) fn report_failure(&self, purpose: Purpose, error: HandshakeError) {
         self.ports.stats.add(stats::gateway::FAILED, 1);
         let Some((listener, remote)) = self.parties(purpose) else {
             return;
@@ -206,14 +208,11 @@ where
         self.ports.backend.flush();
         self.ports.backend.close(slot);
         self.set_far(relay, Far::Waiting);
-        let timeout = self
-            .upstream(relay)
-            .and_then(|upstream| upstream.tls.as_ref())
-            .map_or(0, |tls| tls.handshake_timeout_ms);
+        let at = self.clock.now();
         self.start(Purpose::Backend {
             relay,
             connection,
-            deadline: self.clock.now() + Duration::from_millis(timeout.into()),
+            at,
         });
     }
 

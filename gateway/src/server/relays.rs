@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ipc::channel::{Doorbell, Status};
-use ipc::clock::Clock;
+use ipc::clock::{Clock, Instant};
 use ipc::control::{self, Established};
 use ipc::net;
 use ipc::provision::{Backend, IdentityForm};
@@ -29,7 +29,11 @@ where
     /// Takes a client that speaks no TLS.
     pub(super) fn attach(&mut self, arrived: Arrived) {
         let connection = arrived.connection;
-        match self.ports.net.call(&net::Request::Attach { connection }) {
+        let attach = net::Request::Attach {
+            connection,
+            deadline: Instant::NEVER,
+        };
+        match self.ports.net.call(&attach) {
             Ok(Ok(net::Answer::Connecting { connection, slot })) => {
                 self.ports.backend.follow(slot);
                 self.begin(arrived, End::Connection { connection, slot }, None);
@@ -288,7 +292,7 @@ where
         self.close(near, false);
     }
 
-    fn close(&mut self, end: End, is_clean: bool) {
+    pub(super) fn close(&mut self, end: End, is_clean: bool) {
         if let Some(place) = self.relay_of(end) {
             *place = None;
         }

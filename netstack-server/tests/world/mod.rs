@@ -369,7 +369,10 @@ impl World {
     }
 
     pub(crate) fn attach(&mut self, connection: ConnectionId) -> SlotIndex {
-        match self.ask(&Request::Attach { connection }) {
+        match self.ask(&Request::Attach {
+            connection,
+            deadline: Instant::NEVER,
+        }) {
             Ok(Answer::Connecting { slot, .. }) => {
                 self.gateway.follow(slot);
                 slot

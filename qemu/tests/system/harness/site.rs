@@ -70,6 +70,10 @@ pub(crate) mod port {
     /// A page over HTTP/1.1; asks for a certificate, content without: with
     /// ECDSA P-256, with RSA-2048, with Ed25519.
     pub(crate) const MATRIX: [u16; 3] = [470, 471, 472];
+    /// Rules by address, name and ALPN.
+    pub(crate) const RULES: u16 = 490;
+    /// Rules for clients from elsewhere alone.
+    pub(crate) const ELSEWHERE: u16 = 491;
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
@@ -340,6 +344,7 @@ fn configuration(network: &str, backends: &[u16]) -> String {
              backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n"
         );
     }
+    text.push_str(&rules(echo));
     let _ = write!(
         text,
         "[[listener]]\nname = \"introduced\"\nlisten = {}\n\
@@ -393,5 +398,39 @@ fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
             }
         }
     }
+    text
+}
+
+/// Listeners with rules; every client comes from 10.0.2.2.
+fn rules(echo: u16) -> String {
+    let backend = format!("backend = {{ connect = \"10.0.2.2:{echo}\" }}\n");
+    let tls = |ring: &str, more: &str| {
+        format!("tls = {{ role = \"server\", keyring = \"{ring}\"{more} }}\n")
+    };
+    let hurry = format!(", handshake_timeout_ms = {}", HURRY.as_millis());
+    let rules = [
+        ("from = \"192.0.2.0/24\"\n", tls("rsa2048", &hurry)),
+        (
+            "from = \"10.0.2.0/24\"\nserver_name = \"alpha.test\"\n",
+            tls("alpha", &format!(", versions = [\"1.3\"]{hurry}")),
+        ),
+        (
+            "server_name = \"*.test\"\nalpn = [\"x\", \"y\"]\n",
+            tls(
+                "beta",
+                &format!(", versions = [\"1.2\"], alpn = [\"y\"]{hurry}"),
+            ),
+        ),
+    ];
+    let mut text = format!("[[listener]]\nname = \"at-490\"\nlisten = 490\n{backend}\n");
+    for (criteria, tls) in &rules {
+        let _ = write!(text, "[[listener.rule]]\n{criteria}{tls}\n");
+    }
+    let _ = write!(
+        text,
+        "[[listener]]\nname = \"at-491\"\nlisten = 491\n{backend}\n\
+         [[listener.rule]]\n{}{}\n",
+        rules[0].0, rules[0].1
+    );
     text
 }

@@ -1,0 +1,250 @@
+//! What a client says before it is known which rule is its own: the name that
+//! it asks for, and the ALPN names that it offers.
+//!
+//! The bytes are looked at where they lie and stay there; the handshake reads
+//! them anew and judges everything that is not looked at here.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ipc::tls::Alert;
+
+/// RFC 8446 §5.1: type, version, length.
+const RECORD_HEADER: usize = 5;
+const HANDSHAKE: u8 = 22;
+/// RFC 8446 §4: type, then length in 3 bytes.
+const MESSAGE_HEADER: usize = 4;
+const CLIENT_HELLO: u8 = 1;
+/// The longest ClientHello that is looked at; it has to lie in one ring.
+const MAX_HELLO: usize = 12 * 1024;
+/// RFC 6066 §3.
+const SERVER_NAME: u16 = 0;
+const HOST_NAME: u8 = 0;
+/// RFC 7301 §3.1.
+const ALPN: u16 = 16;
+
+/// What can be told of the bytes so far.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Nothing yet.
+    Incomplete,
+    /// They are no ClientHello: the alert to refuse it with.
+    Wrong(Alert),
+    /// A ClientHello.
+    Hello(Hello),
+}
+
+/// The parts of a ClientHello that rules are about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// In lower case.
+    pub(crate) server_name: Option<String>,
+    pub(crate) alpn: Vec<Vec<u8>>,
+}
+
+/// Looks at a connection's first bytes.
+pub(crate) fn look(mut rest: &[u8]) -> Seen {
+    let mut message = Vec::new();
+    loop {
+        if let Some([kind, a, b, c]) = message.first_chunk::<MESSAGE_HEADER>().copied() {
+            let length = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
+            if kind != CLIENT_HELLO {
+                return Seen::Wrong(Alert::UNEXPECTED_MESSAGE);
+            }
+            if length > MAX_HELLO {
+                return Seen::Wrong(Alert::DECODE_ERROR);
+            }
+            if let Some(body) = message.get(MESSAGE_HEADER..length) {
+                return match parse(body) {
+                    Some(hello) => Seen::Hello(hello),
+                    None => Seen::Wrong(Alert::DECODE_ERROR),
+                };
+            }
+        }
+        // What can't be a record is known before it is whole.
+        if rest.first().is_some_and(|kind| *kind != HANDSHAKE)
+            || rest.get(1).is_some_and(|major| *major != 3)
+        {
+            return Seen::Wrong(Alert::DECODE_ERROR);
+        }
+        let Some((&[_, _, _, high, low], behind)) = rest.split_first_chunk::<RECORD_HEADER>()
+        else {
+            return Seen::Incomplete;
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length == 0 || length > MAX_HELLO {
+            return Seen::Wrong(Alert::DECODE_ERROR);
+        }
+        let Some((fragment, behind)) = behind.split_at_checked(length) else {
+            return Seen::Incomplete;
+        };
+        message.extend_from_slice(fragment);
+        rest = behind;
+    }
+}
+
+/// RFC 8446 §4.1.2.
+fn parse(body: &[u8]) -> Option<Hello> {
+    let mut hello = Hello::default();
+    let mut body = Reader(body);
+    // Version and random.
+    body.take(2 + 32)?;
+    let _session = body.short_vector()?;
+    let _suites = body.vector()?;
+    let _compressions = body.short_vector()?;
+    if body.0.is_empty() {
+        return Some(hello);
+    }
+    let mut extensions = Reader(body.vector()?);
+    while !extensions.0.is_empty() {
+        let kind = extensions.number()?;
+        let value = Reader(extensions.vector()?);
+        match kind {
+            SERVER_NAME if hello.server_name.is_none() => hello.server_name = host_name(value)?,
+            ALPN if hello.alpn.is_empty() => hello.alpn = names(value)?,
+            _ => {}
+        }
+    }
+    body.0.is_empty().then_some(hello)
+}
+
+/// `None` is malformed; no host name is none.
+fn host_name(mut value: Reader<'_>) -> Option<Option<String>> {
+    let mut list = Reader(value.vector()?);
+    while !list.0.is_empty() {
+        let kind = list.take(1)?.first().copied()?;
+        let name = list.vector()?;
+        if kind == HOST_NAME {
+            let name = core::str::from_utf8(name).ok()?;
+            return Some(Some(name.to_ascii_lowercase()));
+        }
+    }
+    Some(None)
+}
+
+fn names(mut value: Reader<'_>) -> Option<Vec<Vec<u8>>> {
+    let mut list = Reader(value.vector()?);
+    let mut names = Vec::new();
+    while !list.0.is_empty() {
+        names.push(list.short_vector()?.to_vec());
+    }
+    Some(names)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u16> {
+        let bytes = self.take(2)?.first_chunk::<2>()?;
+        Some(u16::from_be_bytes(*bytes))
+    }
+
+    /// Behind a length in two bytes.
+    fn vector(&mut self) -> Option<&'a [u8]> {
+        let length = self.number()?;
+        self.take(length.into())
+    }
+
+    /// Behind a length in one byte.
+    fn short_vector(&mut self) -> Option<&'a [u8]> {
+        let length = self.take(1)?.first().copied()?;
+        self.take(length.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(bytes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[..], bytes].concat()
+    }
+
+    fn extension(kind: u16, value: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &vector(value)].concat()
+    }
+
+    fn hello(extensions: &[Vec<u8>]) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.push(0);
+        body.extend(vector(&[0x13, 1]));
+        body.extend([1, 0]);
+        body.extend(vector(&extensions.concat()));
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        let mut message = vec![1];
+        message.extend(&length[1..]);
+        message.extend(body);
+        message
+    }
+
+    fn records(message: &[u8], size: usize) -> Vec<u8> {
+        let record = |part: &[u8]| [&[22, 3, 1][..], &vector(part)].concat();
+        message.chunks(size).flat_map(record).collect()
+    }
+
+    fn full() -> Vec<u8> {
+        hello(&[
+            extension(43, &[2, 3, 4]),
+            extension(0, &vector(&[&[0][..], &vector(b"Alpha.TEST")].concat())),
+            extension(16, &vector(b"\x02h2\x08http/1.1")),
+        ])
+    }
+
+    #[test]
+    fn name_and_alpn_are_seen_however_the_hello_is_cut() {
+        let expected = Seen::Hello(Hello {
+            server_name: Some("alpha.test".into()),
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        });
+        for size in [1, 3, 40, 1000] {
+            let bytes = records(&full(), size);
+            assert_eq!(look(&bytes), expected, "{size}");
+            for length in 0..bytes.len() {
+                assert_eq!(look(&bytes[..length]), Seen::Incomplete, "{size} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hello_without_them_has_none() {
+        let seen = look(&records(&hello(&[]), 1000));
+        assert_eq!(seen, Seen::Hello(Hello::default()));
+    }
+
+    #[test]
+    fn what_is_no_hello_is_refused_at_once() {
+        for (bytes, alert) in [
+            (&b"GET / HTTP/1.1"[..], Alert::DECODE_ERROR),
+            (&[22, 2], Alert::DECODE_ERROR),
+            (&[22, 3, 1, 0, 0], Alert::DECODE_ERROR),
+            (&[22, 3, 1, 0xff, 0xff], Alert::DECODE_ERROR),
+            (&[22, 3, 1, 0, 4, 2, 0, 0, 0], Alert::UNEXPECTED_MESSAGE),
+            (&[22, 3, 1, 0, 4, 1, 0xff, 0, 0], Alert::DECODE_ERROR),
+            (&[22, 3, 1, 0, 5, 1, 0, 0, 1, 3], Alert::DECODE_ERROR),
+        ] {
+            assert_eq!(look(bytes), Seen::Wrong(alert), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        let good = full();
+        for place in MESSAGE_HEADER..good.len() {
+            let mut bad = good.clone();
+            bad[place] = 0xff;
+            // Whatever comes of it, it is not waited for, and nothing panics.
+            assert_ne!(look(&records(&bad, 1000)), Seen::Incomplete, "{place}");
+        }
+        let truncated = hello(&[extension(0, &[0, 9, 0])]);
+        let seen = look(&records(&truncated, 1000));
+        assert_eq!(seen, Seen::Wrong(Alert::DECODE_ERROR));
+    }
+}

@@ -1,0 +1,104 @@
+//! Clients whose rule depends on what they say: their first bytes are looked at
+//! and left where they lie, for the handshake.
+
+use ipc::channel::{Doorbell, SlotIndex, Status};
+use ipc::clock::{Clock, Instant};
+use ipc::control::{HandshakeError, PeerError};
+use ipc::net;
+use ipc::tls::Alert;
+use ipc::transport::Transport;
+
+use super::{Arrived, Purpose, Server, milliseconds};
+use crate::hello::{self, Seen};
+use crate::relay::End;
+use crate::rules;
+
+impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
+where
+    T: Transport,
+    S: Transport,
+    P: Doorbell,
+    B: Doorbell,
+    C: Clock,
+{
+    /// Has the connection's bytes come here, as long as its rules allow.
+    pub(super) fn listen_to(&mut self, arrived: Arrived) {
+        let attach = net::Request::Attach {
+            connection: arrived.connection,
+            deadline: self.hearing_ends(arrived),
+        };
+        match self.ports.net.call(&attach) {
+            Ok(Ok(net::Answer::Connecting { slot, .. })) => {
+                self.ports.backend.follow(slot);
+                self.hear(arrived, slot);
+            }
+            _ => self.abort(arrived.connection),
+        }
+    }
+
+    fn hearing_ends(&self, arrived: Arrived) -> Instant {
+        let rules = self.listeners.get(arrived.listener).map(|l| &l.rules[..]);
+        let timeouts = rules
+            .into_iter()
+            .flatten()
+            .map(|r| r.tls.handshake_timeout_ms);
+        arrived.at + milliseconds(timeouts.max().unwrap_or(0))
+    }
+
+    /// Looks at what has come so far.
+    pub(super) fn hear(&mut self, arrived: Arrived, slot: SlotIndex) {
+        let end = End::Connection {
+            connection: arrived.connection,
+            slot,
+        };
+        // Read before the bytes: with END set, none come after those found.
+        let status = self.ports.backend.peer_status(slot);
+        let Ok(count) = self.ports.backend.peek(slot, 0, &mut self.buffer[..]) else {
+            return self.close(end, false);
+        };
+        let is_over = |flag| status.has(flag);
+        let seen = hello::look(self.buffer.get(..count).unwrap_or_default());
+        let cause = match seen {
+            Seen::Incomplete if is_over(Status::DEADLINE) => PeerError::Deadline,
+            Seen::Incomplete if is_over(Status::END) || is_over(Status::RESET) => PeerError::Closed,
+            Seen::Incomplete => {
+                self.unheard.insert(slot, arrived);
+                return;
+            }
+            Seen::Wrong(alert) => return self.refuse(arrived, end, alert),
+            Seen::Hello(hello) => {
+                let rules = self.listeners.get(arrived.listener).map(|l| &l.rules[..]);
+                let rules = rules.unwrap_or_default();
+                match rules::by_hello(rules, arrived.remote.ip(), &hello) {
+                    Ok(rule) => return self.heard(arrived, rule, slot),
+                    Err(alert) => return self.refuse(arrived, end, alert),
+                }
+            }
+        };
+        self.report_failure(Purpose::Client(arrived), HandshakeError::Peer(cause));
+        self.close(end, false);
+    }
+
+    /// The rule is found: the connection goes on to the handshake with all its
+    /// bytes.
+    fn heard(&mut self, arrived: Arrived, rule: usize, slot: SlotIndex) {
+        self.ports.backend.flush();
+        self.ports.backend.close(slot);
+        self.start(Purpose::Client(Arrived {
+            rule: Some(rule),
+            ..arrived
+        }));
+    }
+
+    /// Refuses in the clear: nothing was agreed on (RFC 8446 §6).
+    fn refuse(&mut self, arrived: Arrived, end: End, alert: Alert) {
+        const FATAL: u8 = 2;
+        let cause = HandshakeError::Peer(PeerError::AlertSent(alert));
+        self.report_failure(Purpose::Client(arrived), cause);
+        let mut wires = self.wires();
+        // The ring is empty; without room the client is closed without a word.
+        let _ = wires.write(end, &[21, 3, 3, 0, 2, FATAL, alert.0]);
+        wires.signal(end, Status::END);
+        self.close(end, true);
+    }
+}
