@@ -1,0 +1,145 @@
+//! Both engines on a host, without a kernel: the shim, the offload component,
+//! the key store and the record layer in one process, on a socket. For
+//! protocol test suites that need no emulator.
+//!
+//! ```text
+//! cargo run -p offload-server --example host -- server --mode directed \
+//!     --listen 127.0.0.1:4433 --config gateway.toml
+//! cargo run -p offload-server --example host -- client --mode directed \
+//!     --connect 127.0.0.1:4433 --name localhost --config gateway.toml
+//! ```
+//!
+//! Key rings and what to agree to are those of the first listener of the
+//! configuration. The server answers a line that begins with `GET ` with a
+//! page and closes; anything else it sends back. The client asks for a page.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a host tool: what goes wrong ends one connection"
+)]
+
+#[path = "host/system.rs"]
+mod system;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use gateway_config::Config;
+use ipc::bounded::Text;
+use ipc::tls::{Mode, Role};
+use system::System;
+
+struct Arguments {
+    role: Role,
+    mode: Mode,
+    address: String,
+    name: Option<String>,
+    config: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = arguments(std::env::args().skip(1))?;
+    match arguments.role {
+        Role::Client => connection(
+            &arguments,
+            TcpStream::connect(&arguments.address).context("connecting")?,
+        ),
+        Role::Server => {
+            let listener = TcpListener::bind(&arguments.address).context("listening")?;
+            println!("ready {}", listener.local_addr()?);
+            thread::scope(|scope| {
+                for stream in listener.incoming() {
+                    let (arguments, stream) = (&arguments, stream?);
+                    scope.spawn(move || {
+                        if let Err(error) = connection(arguments, stream) {
+                            eprintln!("{error:#}");
+                        }
+                    });
+                }
+                Ok(())
+            })
+        }
+    }
+}
+
+fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
+    let role = match words.next().as_deref() {
+        Some("server") => Role::Server,
+        Some("client") => Role::Client,
+        _ => bail!("server or client?"),
+    };
+    let mut arguments = Arguments {
+        role,
+        mode: Mode::Directed,
+        address: "127.0.0.1:4433".into(),
+        name: None,
+        config: "gateway.toml".into(),
+    };
+    while let Some(word) = words.next() {
+        let value = words.next().with_context(|| format!("{word} what?"))?;
+        match (word.as_str(), value.as_str()) {
+            ("--mode", "directed") => arguments.mode = Mode::Directed,
+            ("--mode", "autonomous") => arguments.mode = Mode::Autonomous,
+            ("--listen", _) if role == Role::Server => arguments.address = value,
+            ("--connect", _) if role == Role::Client => arguments.address = value,
+            ("--name", _) => arguments.name = Some(value),
+            ("--config", _) => arguments.config = value.into(),
+            _ => bail!("{word} {value} is not understood"),
+        }
+    }
+    Ok(arguments)
+}
+
+fn connection(arguments: &Arguments, stream: TcpStream) -> Result<()> {
+    let config = load(arguments)?;
+    let mut listeners = config.listeners.iter();
+    let tls = listeners.find_map(|l| l.tls.as_ref());
+    let mut parameters = tls.context("no listener with TLS")?.parameters.clone();
+    if let Some(name) = &arguments.name {
+        let name = Text::from_text(name).ok().context("--name is too long")?;
+        parameters.server_name = Some(name);
+    }
+    let peer = stream.peer_addr()?;
+    let mut system = System::new(stream, &config.keyrings)?;
+    let outcome = system.handshake(arguments.role, arguments.mode, parameters)?;
+    println!("{peer}: {}", outcome.text);
+    if outcome.slot.is_none() {
+        return system.linger();
+    }
+    match arguments.role {
+        Role::Server => serve(&mut system),
+        Role::Client => {
+            system.write(b"GET / HTTP/1.0\r\n\r\n");
+            while let Some(bytes) = system.read()? {
+                print!("{}", String::from_utf8_lossy(&bytes));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn serve(system: &mut System) -> Result<()> {
+    const PAGE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nit works\n";
+    while let Some(bytes) = system.read()? {
+        if bytes.starts_with(b"GET ") {
+            system.write(PAGE);
+            return system.close();
+        }
+        system.write(&bytes);
+    }
+    Ok(())
+}
+
+/// The configuration; its keys may sign in both roles here.
+fn load(arguments: &Arguments) -> Result<Config> {
+    let now = time::OffsetDateTime::now_utc();
+    let mut config = gateway_config::load(&arguments.config, now)
+        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    for ring in &mut config.keyrings.0 {
+        ring.roles = vec![Role::Server, Role::Client];
+    }
+    Ok(config)
+}
