@@ -15,7 +15,7 @@ use crate::generate::SYSTEM_VARIABLE;
 /// The target whose prebuilt libraries the programs use. It is not this
 /// system's: no system call of Linux is ever made. It is chosen because `ring`
 /// picks its fast assembly by it.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Flags of the compiler for programs without an operating system.
 const RUSTFLAGS: [&str; 10] = [

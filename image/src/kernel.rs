@@ -16,6 +16,8 @@
 mod headers;
 mod source;
 
+pub use source::{LICENCE, PACKAGE, VERSION};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -104,7 +106,7 @@ fn stamp(configuration: Configuration) -> Result<String> {
     let compiler = Step::new("gcc").arg("-dumpfullversion").output()?;
     Ok(format!(
         "sel4-sys {}\nrecipe {RECIPE}\nconfiguration {}\ngcc {}\n",
-        source::VERSION,
+        VERSION,
         configuration.name(),
         compiler.trim()
     ))

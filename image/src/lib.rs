@@ -8,12 +8,15 @@
 //! - [`generate`] writes the constants of the servers' programs;
 //! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
-//! - [`plan`] makes the root task's plan, [`pack`] the finished image.
+//! - [`plan`] makes the root task's plan, [`pack`] the finished image with its
+//!   [`bill`] of materials and the [`figures`] of its programs.
 
+pub mod bill;
 pub mod check;
 pub mod command;
 pub mod description;
 pub mod elf;
+pub mod figures;
 pub mod generate;
 pub mod graph;
 pub mod guest;

@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use ipc::boot::PAGE;
 use serde_json::json;
 
+use crate::bill::{self, Crate};
 use crate::command::Step;
 use crate::description;
 use crate::elf::{Program, write_with_segment};
+use crate::figures;
 use crate::graph;
 use crate::guest::{self, ROOT, Request};
 use crate::kernel::{self, Configuration};
@@ -57,8 +59,11 @@ pub struct Image {
     pub root: PathBuf,
     /// For `-cdrom`.
     pub disc: Option<PathBuf>,
-    /// Sizes and SHA-256 of all parts.
+    /// Sizes and SHA-256 of all parts; of programs also lines of code, uses of
+    /// `unsafe`, and crates that they are linked with.
     pub manifest: PathBuf,
+    /// The bill of materials.
+    pub bill: PathBuf,
 }
 
 /// Builds everything.
@@ -103,12 +108,19 @@ pub fn build(options: &Options) -> Result<Image> {
         parts.insert("handoff.iso", disc);
     }
     let manifest = options.out.join("manifest.json");
-    fs::write(&manifest, describe(&options.out, &parts, &programs)?)?;
+    let mut linked = BTreeMap::new();
+    for package in programs.keys() {
+        linked.insert(package.clone(), bill::linked(&options.workspace, package)?);
+    }
+    fs::write(&manifest, describe(options, &parts, &programs, &linked)?)?;
+    let bill = options.out.join(bill::FILE);
+    fs::write(&bill, bill::bill(&options.workspace, &linked)?)?;
     Ok(Image {
         kernel,
         root,
         disc,
         manifest,
+        bill,
     })
 }
 
@@ -161,23 +173,42 @@ fn make_disc(out: &Path, kernel: &Path, root: &Path) -> Result<PathBuf> {
 /// Size and SHA-256 of each part and program. The boot-time data is not listed
 /// on its own: a hash of a key would be a way to test guesses.
 fn describe(
-    out: &Path,
+    options: &Options,
     parts: &BTreeMap<&str, &Path>,
     programs: &BTreeMap<String, Vec<u8>>,
+    linked: &BTreeMap<String, BTreeSet<Crate>>,
 ) -> Result<String> {
     let mut listed = serde_json::Map::new();
     for (name, path) in parts {
         listed.insert((*name).to_string(), entry(path)?);
     }
     let mut inside = serde_json::Map::new();
-    let scratch = out.join("program");
+    let scratch = options.out.join("program");
     for (name, bytes) in programs {
         fs::write(&scratch, bytes)?;
-        inside.insert(name.clone(), entry(&scratch)?);
+        let mut entry = entry(&scratch)?;
+        if let (Some(fields), Some(source)) =
+            (entry.as_object_mut(), source_of(&options.workspace, name))
+        {
+            let lines = figures::count(&source, figures::code_lines)?;
+            let uses = figures::count(&source, figures::unsafe_uses)?;
+            let crates = linked.get(name).map_or(0, BTreeSet::len);
+            fields.insert("lines_of_code".to_string(), json!(lines));
+            fields.insert("unsafe".to_string(), json!(uses));
+            fields.insert("dependencies".to_string(), json!(crates));
+        }
+        inside.insert(name.clone(), entry);
     }
     fs::remove_file(scratch)?;
     let list = json!({ "parts": listed, "programs": inside });
     Ok(serde_json::to_string_pretty(&list)? + "\n")
+}
+
+/// The source of a package of this workspace.
+fn source_of(workspace: &Path, package: &str) -> Option<PathBuf> {
+    let folders = [workspace.to_path_buf(), workspace.join("image")];
+    let sources = folders.map(|folder| folder.join(package).join("src"));
+    sources.into_iter().find(|source| source.is_dir())
 }
 
 fn entry(path: &Path) -> Result<serde_json::Value> {

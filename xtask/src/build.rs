@@ -21,7 +21,8 @@ const DEMO: &str = "target/demo";
 /// Arguments of `image`.
 #[derive(clap::Args)]
 pub(crate) struct ImageArguments {
-    /// Folder for kernel.elf, root.elf, handoff.iso and manifest.json; without
+    /// Folder for kernel.elf, root.elf, handoff.iso, manifest.json and
+    /// sbom.cdx.json; without
     /// it, target/image.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -59,6 +60,7 @@ pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArgument
         println!("{}", disc.display());
     }
     println!("{}", image.manifest.display());
+    println!("{}", image.bill.display());
     Ok(())
 }
 

@@ -9,8 +9,16 @@ use anyhow::{Context, Result, bail};
 use super::Configuration;
 use crate::command::{Step, copy_tree};
 
+/// The package that carries the kernel's source.
+pub const PACKAGE: &str = "sel4-sys";
+
+/// The licences of the kernel and of libsel4 in it (`LICENSE_GPLv2.txt`,
+/// `LICENSE_BSD2.txt`); those that the package states are of its Rust part, which
+/// is never compiled.
+pub const LICENCE: &str = "GPL-2.0-only AND BSD-2-Clause";
+
 /// The version of the package `sel4-sys` that carries seL4 5.0.0.
-pub(super) const VERSION: &str = "0.0.28";
+pub const VERSION: &str = "0.0.28";
 
 /// Python packages of the generators, pinned.
 const PACKAGES: [&str; 3] = ["ply==3.11", "six==1.17.0", "Tempita==0.6.0"];
@@ -108,7 +116,7 @@ fn find(workspace: &Path) -> Result<PathBuf> {
         .and_then(serde_json::Value::as_array)
         .into_iter()
         .flatten()
-        .find(|package| text(package, "name") == "sel4-sys" && text(package, "version") == VERSION)
+        .find(|package| text(package, "name") == PACKAGE && text(package, "version") == VERSION)
         .map(|package| text(package, "manifest_path"));
     let Some(manifest) = manifest else {
         bail!("sel4-sys {VERSION} is not in the dependency graph of this workspace");
