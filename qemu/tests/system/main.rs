@@ -21,6 +21,7 @@ mod load;
 mod matrix;
 mod medium;
 mod negotiation;
+mod resumption;
 mod rules;
 mod secrets;
 mod selftest;
