@@ -1,6 +1,7 @@
-//! Tickets, where they are good and where they are not (R33).
+//! Tickets, where they are good and where they are not; and what is refused of an
+//! established session (R33).
 
-use crate::harness::program::openssl;
+use crate::harness::program::{openssl, openssl_renegotiating};
 use crate::harness::site::{Site, port};
 use crate::harness::system;
 
@@ -56,4 +57,12 @@ fn r33_a_ticket_is_not_good_where_more_is_asked() {
         let outcome = session(&site, port::CERTIFICATE_REQUIRED, &offer);
         assert_eq!(outcome, "New", "{version}");
     }
+}
+
+#[test]
+fn r33_renegotiation_is_refused_with_no_renegotiation() {
+    let site = system();
+    let ended = openssl_renegotiating(site.address(port::ECHO), &site.material);
+    assert!(ended.said.contains("RENEGOTIATING"), "{}", ended.said);
+    assert!(ended.said.contains("no renegotiation"), "{}", ended.said);
 }

@@ -47,6 +47,16 @@ pub(crate) fn openssl(address: SocketAddr, material: &Material, options: &[&str]
     run(command, REQUEST)
 }
 
+/// `openssl s_client` over TLS 1.2 that tries to negotiate anew.
+pub(crate) fn openssl_renegotiating(address: SocketAddr, material: &Material) -> Ended {
+    let mut command = Command::new("openssl");
+    command
+        .args(["s_client", "-tls1_2", "-connect", &address.to_string()])
+        .args(["-servername", "localhost", "-CAfile"])
+        .arg(material.authority());
+    run(command, "R\n")
+}
+
 /// `gnutls-cli`: asks for a page, reads it to the end.
 pub(crate) fn gnutls(address: SocketAddr, material: &Material, priority: &str) -> Ended {
     gnutls_with(address, material, priority, &[])
