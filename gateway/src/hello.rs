@@ -235,6 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_behind_the_extensions_is_refused() {
+        let mut message = full();
+        message.push(0);
+        let length = u32::try_from(message.len() - MESSAGE_HEADER).unwrap();
+        message[1..4].copy_from_slice(&length.to_be_bytes()[1..]);
+        let seen = look(&records(&message, 1000));
+        assert_eq!(seen, Seen::Wrong(Alert::DECODE_ERROR));
+    }
+
+    #[test]
     fn lengths_that_lie_are_refused() {
         let good = full();
         for place in MESSAGE_HEADER..good.len() {
