@@ -102,8 +102,12 @@ impl Session {
     /// Keeps a ticket for a later session with the same server.
     fn take_ticket(&mut self, ticket: &[u8]) -> Request {
         let Some(tickets) = &mut self.tickets else {
-            // To a server none is sent.
-            return refuse(Alert::UNEXPECTED_MESSAGE);
+            return match self.role {
+                // To a server none is sent.
+                Role::Server => refuse(Alert::UNEXPECTED_MESSAGE),
+                // The directed engine does not resume: it has no use for one.
+                Role::Client => Request::Proceed,
+            };
         };
         match tickets.handle_new_session_ticket(ticket) {
             Ok(()) => Request::Proceed,

@@ -248,3 +248,129 @@ fn server_name(content: &mut Reader<'_>) -> Result<Option<ServerName>, Refusal> 
     let name = found.filter(|name| name.is_ascii());
     Ok(name.and_then(|name| Text::from_text(name).ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RANDOM: [u8; 32] = [7; 32];
+
+    fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap();
+        [&kind.to_be_bytes(), &length.to_be_bytes(), content].concat()
+    }
+
+    fn hello(extensions: &[Vec<u8>]) -> Vec<u8> {
+        let extensions = extensions.concat();
+        let length = u16::try_from(extensions.len()).unwrap();
+        let mut body = [&[3, 3], &RANDOM[..], &[2, 0xa, 0xb]].concat();
+        body.extend([0, 6, 0x0a, 0x0a, 0x13, 1, 0xc0, 0x2b, 1, 0]);
+        body.extend(length.to_be_bytes());
+        body.extend(extensions);
+        body
+    }
+
+    fn good() -> Vec<Vec<u8>> {
+        let share = [&[0, 36, 0, 0x1d, 0, 32], &[9; 32][..]].concat();
+        vec![
+            extension(0, &[0, 7, 0, 0, 4, b'n', b'a', b'm', b'e']),
+            extension(10, &[0, 4, 0x0a, 0x0a, 0, 0x1d]),
+            extension(13, &[0, 4, 4, 3, 8, 4]),
+            extension(16, &[0, 3, 2, b'h', b'2']),
+            extension(23, &[]),
+            extension(43, &[4, 3, 4, 3, 3]),
+            extension(51, &share),
+            extension(0xff01, &[0]),
+            // None that is known.
+            extension(0x0a0a, &[1, 2, 3]),
+        ]
+    }
+
+    fn parse(body: &[u8]) -> Result<ClientHello, Refusal> {
+        let ours = Protocols::from_items([Bytes::from_slice(b"h2").unwrap()]).unwrap();
+        ClientHello::parse(body, &ours)
+    }
+
+    fn alert(body: &[u8]) -> Option<Alert> {
+        parse(body).err().map(|Refusal(alert)| alert)
+    }
+
+    #[test]
+    fn a_client_hello_tells_what_this_server_knows_of_it() {
+        let hello = parse(&hello(&good())).ok().unwrap();
+        assert_eq!(hello.random, RANDOM);
+        assert_eq!(&hello.session_id[..], [0xa, 0xb]);
+        assert_eq!(hello.suites.len(), 2);
+        assert!(hello.offers_tls13 && hello.offers_tls12);
+        assert_eq!(hello.server_name.as_deref(), Some("name"));
+        assert_eq!(hello.groups.as_deref(), Some(&[Group::X25519][..]));
+        assert_eq!(hello.schemes.map(|schemes| schemes.len()), Some(2));
+        assert_eq!(hello.alpn, Alpn::Common(0));
+        assert!(hello.has_extended_master_secret && hello.has_secure_renegotiation);
+        assert_eq!(&hello.shares.unwrap()[0].key[..], [9; 32]);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let whole = hello(&good());
+        let without_extensions = 2 + 32 + 3 + 8 + 2;
+        for length in (0..whole.len()).filter(|length| *length != without_extensions) {
+            let cut = whole.get(..length).unwrap();
+            assert_eq!(alert(cut), Some(Alert::DECODE_ERROR), "{length} bytes");
+        }
+        let long = [&whole[..], &[0]].concat();
+        assert_eq!(alert(&long), Some(Alert::DECODE_ERROR));
+    }
+
+    #[test]
+    fn every_duplicate_is_refused() {
+        for place in 0..good().len() {
+            let mut extensions = good();
+            let again = extensions[place].clone();
+            extensions.push(again);
+            let body = hello(&extensions);
+            assert_eq!(alert(&body), Some(Alert::ILLEGAL_PARAMETER), "{place}");
+        }
+    }
+
+    #[test]
+    fn an_extension_that_can_not_be_is_refused() {
+        let share = |length: u8| [&[0, 4 + length, 0, 0x1d, 0, length], &vec![1; 32][..]].concat();
+        for (wrong, expected) in [
+            (extension(0, &[0, 0]), Alert::DECODE_ERROR),
+            (extension(0, &[0, 4, 0, 0, 1, 0xff]), Alert::DECODE_ERROR),
+            (extension(0, &[0, 3, 0, 0, 0]), Alert::ILLEGAL_PARAMETER),
+            (extension(10, &[0, 0]), Alert::DECODE_ERROR),
+            (extension(10, &[0, 3, 0, 0x1d, 0]), Alert::DECODE_ERROR),
+            (extension(13, &[0, 2, 4, 3, 0]), Alert::DECODE_ERROR),
+            (extension(16, &[0, 1, 0]), Alert::DECODE_ERROR),
+            (extension(23, &[0]), Alert::DECODE_ERROR),
+            (extension(43, &[0]), Alert::DECODE_ERROR),
+            (extension(43, &[3, 3, 4, 3]), Alert::DECODE_ERROR),
+            (extension(51, &share(31)), Alert::ILLEGAL_PARAMETER),
+            (extension(51, &share(33)), Alert::DECODE_ERROR),
+            (
+                extension(51, &[0, 5, 0, 0x1d, 0, 1, 1]),
+                Alert::ILLEGAL_PARAMETER,
+            ),
+            (extension(0xff01, &[1, 1]), Alert::HANDSHAKE_FAILURE),
+        ] {
+            let kind = wrong.get(..2).unwrap().to_vec();
+            let mut extensions = good();
+            extensions.retain(|other| !other.starts_with(&kind));
+            extensions.push(wrong.clone());
+            assert_eq!(alert(&hello(&extensions)), Some(expected), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_may_follow_pre_shared_key() {
+        let psk = extension(41, &[0; 4]);
+        let mut last = good();
+        last.push(psk.clone());
+        assert_eq!(alert(&hello(&last)), None);
+        let mut first = good();
+        first.insert(0, psk);
+        assert_eq!(alert(&hello(&first)), Some(Alert::ILLEGAL_PARAMETER));
+    }
+}

@@ -13,6 +13,7 @@
 mod bad_input;
 mod clients;
 mod directed;
+mod directed_client;
 mod disc;
 mod harness;
 mod identity;

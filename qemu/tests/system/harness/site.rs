@@ -380,6 +380,16 @@ fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
     let untrusted = "keyring = \"others\", server_name = \"localhost\"";
     listener(port::UNKNOWN_AUTHORITY, "", first, untrusted);
     listener(port::NOT_TLS, "", echo, known);
+    let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
+    let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";
+    for (port, near, to, far) in [
+        (port::REENCRYPTED, tls, first, known),
+        (port::WRONG_NAME, "", first, other),
+        (port::EXPIRED, "", expired, known),
+        (port::UNKNOWN_AUTHORITY, "", first, untrusted),
+    ] {
+        listener(port::directed(port), near, to, &directed(far));
+    }
     for (place, upstream) in upstreams.iter().take(6).enumerate() {
         for is_tls13 in [false, true] {
             for has_certificate in [false, true] {
@@ -395,6 +405,7 @@ fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
                 );
                 let port = sending_port(place, is_tls13, has_certificate);
                 listener(port, "", upstream.port, &far);
+                listener(port::directed(port), "", upstream.port, &directed(&far));
             }
         }
     }
