@@ -15,6 +15,7 @@
 mod script;
 mod world;
 
+use ipc::bounded::Text;
 use ipc::control::{HandshakeError, PeerError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
@@ -148,6 +149,165 @@ fn r03_each_state_refuses_each_message_that_does_not_belong_there() {
         }
     }
     assert_eq!(cases, 8 * 13 + 14);
+}
+
+// ---- the client's states ----
+
+fn client() -> World {
+    let mut world = World::directed(&[("me", "client", KeyKind::EcdsaP256)]);
+    let mut asked = parameters(&["me"]);
+    asked.server_name = Some(Text::from_text("server.test").unwrap());
+    world.start_client(SLOT, asked);
+    world
+}
+
+/// How far a server's script goes, and what may come then.
+type ClientStage = (&'static str, fn(&mut Script, &mut World), &'static [u8]);
+
+const CLIENT_STAGES: [ClientStage; 11] = [
+    (
+        "server hello",
+        |script, client| {
+            script.read(client);
+        },
+        &[2],
+    ),
+    ("1.3 extensions", Script::server_hello13, &[8]),
+    (
+        "1.3 certificate or request",
+        |script, client| {
+            script.server_hello13(client);
+            script.write(8, &[0, 0], &[]);
+        },
+        &[11, 13],
+    ),
+    (
+        "1.3 certificate behind a request",
+        |script, client| {
+            script.server_hello13(client);
+            script.write(8, &[0, 0], &[]);
+            script.write(13, &[0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3], &[]);
+        },
+        &[11],
+    ),
+    (
+        "1.3 signature",
+        |script, client| {
+            script.server_hello13(client);
+            script.write(8, &[0, 0], &[]);
+            script.certificate13();
+        },
+        &[15],
+    ),
+    (
+        "1.3 finished",
+        |script, client| {
+            script.server_hello13(client);
+            script.write(8, &[0, 0], &[]);
+            script.certificate13();
+            script.signature13();
+        },
+        &[20],
+    ),
+    ("1.2 certificate", Script::server_hello12, &[11]),
+    (
+        "1.2 key exchange",
+        |script, client| {
+            script.server_hello12(client);
+            script.certificate12();
+        },
+        &[12],
+    ),
+    (
+        "1.2 request or done",
+        |script, client| {
+            script.server_hello12(client);
+            script.certificate12();
+            script.server_key_exchange12();
+        },
+        &[13, 14],
+    ),
+    (
+        "1.2 change cipher spec",
+        |script, client| {
+            script.server_hello12(client);
+            script.certificate12();
+            script.server_key_exchange12();
+            script.client_flight12(client);
+        },
+        &[],
+    ),
+    (
+        "1.2 finished",
+        |script, client| {
+            script.server_hello12(client);
+            script.certificate12();
+            script.server_key_exchange12();
+            script.client_flight12(client);
+            script.done(Segment::WriteChangeCipherSpec);
+        },
+        &[20],
+    ),
+];
+
+#[test]
+fn r03_each_state_of_the_client_refuses_each_message_that_does_not_belong_there() {
+    let mut cases = 0;
+    for (name, approach, expected) in CLIENT_STAGES {
+        for kind in KINDS.into_iter().filter(|kind| !expected.contains(kind)) {
+            let mut client = client();
+            let mut script = Script::server();
+            approach(&mut script, &mut client);
+            script.write(kind, &[0, 0, 0], &[]);
+            let case = format!("{name}: message {kind}");
+            ends_with(&mut script, &mut client, Alert::UNEXPECTED_MESSAGE, &case);
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 11 * 14 - 12);
+}
+
+#[test]
+fn r28_a_servers_finished_whose_mac_is_wrong_is_refused() {
+    let mut client = client();
+    let mut script = Script::server();
+    script.server_hello13(&mut client);
+    script.write(8, &[0, 0], &[]);
+    script.certificate13();
+    script.signature13();
+    script.write(20, &[7; 32], &[]);
+    ends_with(&mut script, &mut client, Alert::DECRYPT_ERROR, "TLS 1.3");
+
+    let mut client = self::client();
+    let mut script = Script::server();
+    script.server_hello12(&mut client);
+    script.certificate12();
+    script.server_key_exchange12();
+    script.client_flight12(&mut client);
+    script.done(Segment::WriteChangeCipherSpec);
+    script.write(20, &[7; 12], &[]);
+    ends_with(&mut script, &mut client, Alert::DECRYPT_ERROR, "TLS 1.2");
+}
+
+#[test]
+fn r17_a_servers_signature_that_is_wrong_is_refused() {
+    let mut client = client();
+    let mut script = Script::server();
+    script.server_hello13(&mut client);
+    script.write(8, &[0, 0], &[]);
+    script.certificate13();
+    script.write(15, &[4, 3, 0, 4, 1, 2, 3, 4], &[]);
+    ends_with(&mut script, &mut client, Alert::DECRYPT_ERROR, "TLS 1.3");
+
+    let mut client = self::client();
+    let mut script = Script::server();
+    script.server_hello12(&mut client);
+    script.certificate12();
+    let mut exchange = vec![3, 0, 0x1d, 32];
+    exchange.extend([9; 32]);
+    exchange.extend([4, 3, 0, 4, 1, 2, 3, 4]);
+    script.write(12, &exchange, &[]);
+    ends_with(&mut script, &mut client, Alert::DECRYPT_ERROR, "TLS 1.2");
 }
 
 #[test]

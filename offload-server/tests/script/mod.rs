@@ -25,10 +25,19 @@ pub struct Script {
 
 impl Script {
     pub fn new() -> Self {
-        let mut world = World::new(&[("me", "client", KeyKind::EcdsaP256)]);
+        Self::in_role(Role::Client, "client")
+    }
+
+    /// The same as a server, with a certificate for `server.test`.
+    pub fn server() -> Self {
+        Self::in_role(Role::Server, "server.test")
+    }
+
+    fn in_role(role: Role, name: &'static str) -> Self {
+        let mut world = World::new(&[("me", name, KeyKind::EcdsaP256)]);
         let mut asked = parameters(&["me"]);
         asked.expose_keys = true;
-        world.begin(SLOT, Role::Client, asked);
+        world.begin(SLOT, role, asked);
         let begun = world.completion();
         assert!(matches!(
             begun,
@@ -184,7 +193,65 @@ impl Script {
         self.write(20, &[], &[hole(4, 0, Fill::VerifyData)]);
     }
 
+    /// As server: ClientHello to the keys behind ServerHello.
+    pub fn server_hello13(&mut self, client: &mut World) {
+        let (kind, hello) = self.read(client);
+        assert_eq!(kind, 1);
+        self.done(Segment::Negotiate {
+            suite: CipherSuite::Aes128GcmSha256,
+            peer_random: hello[2..34].try_into().unwrap(),
+        });
+        let mut body = vec![3, 3, 0, 0x13, 1, 0, 0, 46, 0, 43, 0, 2, 3, 4];
+        body.extend([0, 51, 0, 36, 0, 0x1d]);
+        let random = hole(6, 0, Fill::Random { downgraded: false });
+        let share = hole(4 + body.len() as u16, 2, Fill::KeyShare(Group::X25519));
+        self.write(2, &body, &[random, share]);
+        self.done(Segment::Agree {
+            share: Bytes::from_slice(&hello[hello.len() - 32..]).unwrap(),
+        });
+        self.done(Segment::Derive(Stage::Handshake));
+    }
+
     // ---- TLS 1.2 ----
+
+    /// As server: ClientHello and ServerHello.
+    pub fn server_hello12(&mut self, client: &mut World) {
+        let (kind, hello) = self.read(client);
+        assert_eq!(kind, 1);
+        self.done(Segment::Negotiate {
+            suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
+            peer_random: hello[2..34].try_into().unwrap(),
+        });
+        let body = [3, 3, 0, 0xc0, 0x2b, 0, 0, 9, 0, 23, 0, 0, 0xff, 1, 0, 1, 0];
+        let random = hole(6, 0, Fill::Random { downgraded: false });
+        self.write(2, &body, &[random]);
+    }
+
+    pub fn certificate12(&mut self) {
+        self.write(11, &[], &[hole(4, 3, Fill::Chain(0))]);
+    }
+
+    pub fn server_key_exchange12(&mut self) {
+        let scheme = ipc::keystore::Scheme::EcdsaSecp256r1Sha256;
+        let share = hole(7, 1, Fill::KeyShare(Group::X25519));
+        let signature = hole(9, 2, Fill::Signature { ring: 0, scheme });
+        self.write(12, &[3, 0, 0x1d, 4, 3], &[share, signature]);
+    }
+
+    /// As server: ServerHelloDone, and the client's flight to its Finished.
+    pub fn client_flight12(&mut self, client: &mut World) {
+        self.write(14, &[], &[]);
+        let (kind, exchange) = self.read(client);
+        assert_eq!(kind, 16);
+        self.done(Segment::Agree {
+            share: Bytes::from_slice(&exchange[1..]).unwrap(),
+        });
+        self.done(Segment::Derive(Stage::Master));
+        let changed = self.wait(Segment::ReceiveChangeCipherSpec, client);
+        assert_eq!(changed, Ok(Verdict::Done));
+        assert_eq!(self.read(client).0, 20);
+        self.done(Segment::ValidateMac);
+    }
 
     /// ClientHello to ServerHelloDone; returns the server's public key.
     pub fn hello12(&mut self, server: &mut World) -> Vec<u8> {
