@@ -21,7 +21,7 @@ use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
 use ipc::tls::{Alert, PeerAuthentication};
-use script::{KINDS, SLOT, Script};
+use script::{KINDS, SLOT, Script, client_hello};
 use world::{World, parameters};
 
 fn server(authentication: PeerAuthentication) -> World {
@@ -388,4 +388,17 @@ fn r16_a_certificate_message_that_is_malformed_is_refused() {
         let case = format!("{body:?}");
         ends_with(&mut script, &mut server, alert, &case);
     }
+}
+
+#[test]
+fn r05_a_server_hello_answers_no_extension_that_was_not_sent() {
+    let mut server = server(NONE);
+    let mut script = Script::new();
+    let (body, holes) = client_hello(&[0xc02b], &[0x0303], true);
+    script.write(1, &body, &holes);
+    let (kind, hello) = script.read(&mut server);
+    assert_eq!(kind, 2);
+    // Version, random, no session, suite, compression: then the extensions.
+    let extensions = &hello[2 + 32 + 1 + 2 + 1..];
+    assert_eq!(extensions, [0, 4, 0, 23, 0, 0]);
 }

@@ -48,6 +48,7 @@ pub(super) struct ClientHello {
     pub(super) alpn: Alpn,
     pub(super) has_extended_master_secret: bool,
     pub(super) has_secure_renegotiation: bool,
+    pub(super) has_point_formats: bool,
     /// `None` without the extension.
     pub(super) shares: Option<List<Share, 3>>,
 }
@@ -83,6 +84,7 @@ impl ClientHello {
             alpn: Alpn::Absent,
             has_extended_master_secret: false,
             has_secure_renegotiation: false,
+            has_point_formats: false,
             shares: None,
         };
         if numbers.is_empty() {
@@ -166,6 +168,12 @@ impl ClientHello {
                         (earlier, None) => earlier,
                     };
                 }
+            }
+            // RFC 8422 §5.1.2: uncompressed is among them.
+            extension::EC_POINT_FORMATS => {
+                let formats = content.vec8()?.rest();
+                formats.iter().find(|format| **format == 0).ok_or(ILLEGAL)?;
+                self.has_point_formats = true;
             }
             extension::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
             extension::SUPPORTED_VERSIONS => {
@@ -275,6 +283,7 @@ mod tests {
         vec![
             extension(0, &[0, 7, 0, 0, 4, b'n', b'a', b'm', b'e']),
             extension(10, &[0, 4, 0x0a, 0x0a, 0, 0x1d]),
+            extension(11, &[2, 1, 0]),
             extension(13, &[0, 4, 4, 3, 8, 4]),
             extension(16, &[0, 3, 2, b'h', b'2']),
             extension(23, &[]),
@@ -307,6 +316,7 @@ mod tests {
         assert_eq!(hello.schemes.map(|schemes| schemes.len()), Some(2));
         assert_eq!(hello.alpn, Alpn::Common(0));
         assert!(hello.has_extended_master_secret && hello.has_secure_renegotiation);
+        assert!(hello.has_point_formats);
         assert_eq!(&hello.shares.unwrap()[0].key[..], [9; 32]);
     }
 
@@ -342,6 +352,8 @@ mod tests {
             (extension(0, &[0, 3, 0, 0, 0]), Alert::ILLEGAL_PARAMETER),
             (extension(10, &[0, 0]), Alert::DECODE_ERROR),
             (extension(10, &[0, 3, 0, 0x1d, 0]), Alert::DECODE_ERROR),
+            (extension(11, &[1, 1]), Alert::ILLEGAL_PARAMETER),
+            (extension(11, &[2, 0]), Alert::DECODE_ERROR),
             (extension(13, &[0, 2, 4, 3, 0]), Alert::DECODE_ERROR),
             (extension(16, &[0, 1, 0]), Alert::DECODE_ERROR),
             (extension(23, &[0]), Alert::DECODE_ERROR),

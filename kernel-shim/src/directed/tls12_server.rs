@@ -62,7 +62,8 @@ pub(super) enum State {
 /// What every state carries: the plan, and whether the client signs.
 pub(super) struct Facts {
     plan: Plan,
-    has_scsv: bool,
+    has_secure_renegotiation: bool,
+    has_point_formats: bool,
     could_do_13: bool,
     has_certificate: bool,
 }
@@ -98,7 +99,8 @@ pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transitio
     };
     let facts = Facts {
         plan,
-        has_scsv: hello.has_secure_renegotiation,
+        has_secure_renegotiation: hello.has_secure_renegotiation,
+        has_point_formats: hello.has_point_formats,
         could_do_13: asked.accepts(Version::Tls13),
         has_certificate: false,
     };
@@ -139,7 +141,8 @@ impl Negotiated {
         input.done()?;
         let Facts {
             plan,
-            has_scsv,
+            has_secure_renegotiation,
+            has_point_formats,
             could_do_13,
             ..
         } = &self.0;
@@ -154,15 +157,17 @@ impl Negotiated {
             .nested(0, |w| {
                 w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
                 // RFC 5746 §3.6.
-                if *has_scsv {
+                if *has_secure_renegotiation {
                     w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
                 }
                 if plan.server_name.is_some() {
                     w.u16(extension::SERVER_NAME).u16(0);
                 }
-                w.u16(extension::EC_POINT_FORMATS).nested(0, |w| {
-                    w.vec8(&POINT_FORMATS);
-                });
+                if *has_point_formats {
+                    w.u16(extension::EC_POINT_FORMATS).nested(0, |w| {
+                        w.vec8(&POINT_FORMATS);
+                    });
+                }
                 if let Some(name) = &plan.alpn {
                     w.u16(extension::ALPN).nested(0, |w| {
                         w.len16(1 + name.len()).vec8(name);
