@@ -336,11 +336,14 @@ fn configuration(network: &str, backends: &[u16]) -> String {
             );
         }
     }
-    for (port, label) in port::MATRIX.into_iter().zip(MATRIX_KEYS) {
+    let autonomous = port::MATRIX.map(|port| (port, "autonomous"));
+    let directed = port::MATRIX.map(|port| (port::directed(port), "directed"));
+    let keys = MATRIX_KEYS.into_iter().cycle();
+    for ((port, mode), label) in autonomous.into_iter().chain(directed).zip(keys) {
         let _ = write!(
             text,
             "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n\
-             tls = {{ role = \"server\", keyring = \"{label}\", client_auth = \"request\" }}\n\
+             tls = {{ role = \"server\", mode = \"{mode}\", keyring = \"{label}\", client_auth = \"request\" }}\n\
              backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n"
         );
     }
