@@ -100,7 +100,10 @@ impl Site {
 
     pub(crate) fn connect_plain(&mut self, case: &Case) -> Pair {
         let (client, connection) = self.connect(case.port);
-        let server = self.attached(&net::Request::Attach { connection });
+        let server = self.attached(&net::Request::Attach {
+            connection,
+            deadline: deadline(),
+        });
         Pair { client, server }
     }
 
