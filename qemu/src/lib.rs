@@ -20,3 +20,4 @@ mod spawn;
 
 pub use guest::Guest;
 pub use machine::{Accelerator, Boot, Forward, MACHINE_TYPE, Machine, Network};
+pub use spawn::bound_to_thread;

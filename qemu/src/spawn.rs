@@ -10,7 +10,7 @@ const SETPRIV: &str = "setpriv";
 
 /// A command for `program` that the kernel kills when the *thread* that starts
 /// it ends. Where that can't be had, only the caller's own care ends it.
-pub(crate) fn bound_to_thread(program: &Path) -> Command {
+pub fn bound_to_thread(program: &Path) -> Command {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     let available = AVAILABLE.get_or_init(|| {
         Command::new(SETPRIV)

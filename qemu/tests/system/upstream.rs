@@ -32,7 +32,7 @@ fn r07_a_session_is_encrypted_anew_to_its_backend() {
         assert!(answer.contains("s_server"), "{answer}");
     }
     let at_upstream = |h: &Handshake| h.rest.contains(" role=client ");
-    let made = site.handshakes_since(start, upstream.port);
+    let made = site.handshakes_at(start, port::REENCRYPTED);
     let made = made.into_iter().find(at_upstream).unwrap();
     assert_eq!(made.value("role"), "client");
     assert_eq!(made.agreed()[2], "autonomous");
@@ -76,7 +76,7 @@ fn a_backend_without_tls_is_not_talked_to_in_plaintext() {
 #[test]
 fn plaintext_is_carried_over_tls_in_both_directions_to_its_end() {
     let site = system();
-    let mut stream = tcp(site.address(crate::harness::site::sending_port(0, true, false))).unwrap();
+    let mut stream = tcp(site.address(port::SENT)).unwrap();
     stream.write_all(REQUEST).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();

@@ -65,6 +65,9 @@ pub(crate) mod port {
     pub(crate) const EXPIRED: u16 = 482;
     /// The same; a backend whose authority is not trusted.
     pub(crate) const UNKNOWN_AUTHORITY: u16 = 483;
+    /// The same; a backend that is believed. The matrix counts the handshakes of
+    /// its own listeners.
+    pub(crate) const SENT: u16 = 485;
     /// The same; a backend that speaks no TLS.
     pub(crate) const NOT_TLS: u16 = 484;
     /// A page over HTTP/1.1; asks for a certificate, content without: with
@@ -382,6 +385,7 @@ fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
     listener(port::EXPIRED, "", expired, known);
     let untrusted = "keyring = \"others\", server_name = \"localhost\"";
     listener(port::UNKNOWN_AUTHORITY, "", first, untrusted);
+    listener(port::SENT, "", first, known);
     listener(port::NOT_TLS, "", echo, known);
     let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";

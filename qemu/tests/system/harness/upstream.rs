@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -28,7 +30,8 @@ pub(crate) struct Upstream {
     /// The label of its chain.
     pub(crate) label: &'static str,
     pub(crate) program: Program,
-    child: Child,
+    /// The process ends when this is dropped.
+    _held: Sender<()>,
 }
 
 impl Upstream {
@@ -45,7 +48,7 @@ impl Upstream {
         let clients = material.clients_authority();
         let mut command = match program {
             Program::OpenSsl => {
-                let mut command = Command::new("openssl");
+                let mut command = qemu::bound_to_thread(Path::new("openssl"));
                 command
                     .args(["s_server", "-www", "-verify", "1", "-verify_return_error"])
                     .args(["-accept", &format!("127.0.0.1:{port}"), "-cert"])
@@ -57,7 +60,7 @@ impl Upstream {
                 command
             }
             Program::GnuTls => {
-                let mut command = Command::new("gnutls-serv");
+                let mut command = qemu::bound_to_thread(Path::new("gnutls-serv"));
                 command
                     .args(["--http", "--port", &port.to_string(), "--x509certfile"])
                     .arg(chain)
@@ -70,26 +73,40 @@ impl Upstream {
             }
         };
         let said = File::create(folder.join(format!("{program:?}-{label}.log")))?;
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(said.try_clone()?)
-            .stderr(said)
-            .spawn()
+            .stderr(said);
+        let held = keep(command)
             .with_context(|| format!("{program:?} can't be started; is it installed?"))?;
         Ok(Self {
             port,
             label,
             program,
-            child,
+            _held: held,
         })
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a process in a thread of its own, which ends with this process at the
+/// latest; and the server with it.
+fn keep(mut command: Command) -> Result<Sender<()>> {
+    let (held, released) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return tell.send(Err(error)),
+        };
+        tell.send(Ok(()))?;
+        // Nothing is ever sent: this waits for the other side to be dropped.
+        let _ = released.recv();
+        let _ = child.kill();
+        let _ = child.wait();
+        Ok(())
+    });
+    told.recv()??;
+    Ok(held)
 }
 
 /// A port that nobody listens at now.
