@@ -10,190 +10,20 @@
     reason = "a test"
 )]
 
+mod client;
 mod world;
 
-use std::sync::Arc;
-
+use client::{Client, ClientOptions, complete, established, failure};
 use ipc::bounded::{Blob, List};
 use ipc::channel::Status;
-use ipc::control::{Established, HandshakeError, PeerError, RequestError};
+use ipc::control::{HandshakeError, PeerError, RequestError};
 use ipc::handshake::{Completion, Directive};
 use ipc::keystore::KeyKind;
 use ipc::record::{PostHandshake, Request};
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Role, Version};
-use rustls::client::UnbufferedClientConnection;
+use ipc::tls::{Alert, CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
 use rustls::crypto::ring as provider;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{ClientConfig, Error, RootCertStore, SupportedCipherSuite};
-use world::{POSITION, World, key_of, parameters};
-
-/// A client, and what it has to say and has not said.
-struct Client {
-    connection: UnbufferedClientConnection,
-    incoming: Vec<u8>,
-    outgoing: Vec<u8>,
-    error: Option<Error>,
-}
-
-struct ClientOptions {
-    suites: Vec<SupportedCipherSuite>,
-    groups: Vec<Group>,
-    versions: Vec<&'static rustls::SupportedProtocolVersion>,
-    name: &'static str,
-    alpn: Vec<Vec<u8>>,
-    has_certificate: bool,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            suites: provider::ALL_CIPHER_SUITES.to_vec(),
-            groups: Group::ALL.to_vec(),
-            versions: vec![&rustls::version::TLS13, &rustls::version::TLS12],
-            name: "localhost",
-            alpn: vec![b"http/1.1".to_vec()],
-            has_certificate: false,
-        }
-    }
-}
-
-impl Client {
-    fn new(world: &World, options: &ClientOptions) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(world.authority.clone()).unwrap();
-        let group = |group: &Group| {
-            *provider::ALL_KX_GROUPS
-                .iter()
-                .find(|g| u16::from(g.name()) == group.number())
-                .unwrap()
-        };
-        let provider = rustls::crypto::CryptoProvider {
-            cipher_suites: options.suites.clone(),
-            kx_groups: options.groups.iter().map(group).collect(),
-            ..provider::default_provider()
-        };
-        let builder = ClientConfig::builder_with_details(
-            Arc::new(provider),
-            Arc::new(rustls::time_provider::DefaultTimeProvider),
-        )
-        .with_protocol_versions(&options.versions)
-        .unwrap()
-        .with_root_certificates(roots);
-        let mut config = if options.has_certificate {
-            let key = key_of(KeyKind::EcdsaP256);
-            let params = rcgen::CertificateParams::new(vec!["client".into()]).unwrap();
-            let certificate = params.signed_by(&key, &world.issuer).unwrap();
-            let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-            builder
-                .with_client_auth_cert(vec![certificate.der().clone()], key)
-                .unwrap()
-        } else {
-            builder.with_no_client_auth()
-        };
-        config.alpn_protocols = options.alpn.clone();
-        config.enable_secret_extraction = true;
-        let name = ServerName::try_from(options.name).unwrap();
-        let connection = UnbufferedClientConnection::new(Arc::new(config), name).unwrap();
-        let mut client = Self {
-            connection,
-            incoming: Vec::new(),
-            outgoing: Vec::new(),
-            error: None,
-        };
-        client.advance();
-        client
-    }
-
-    fn receive(&mut self, bytes: &[u8]) {
-        self.incoming.extend_from_slice(bytes);
-        self.advance();
-    }
-
-    fn advance(&mut self) {
-        loop {
-            let UnbufferedStatus { discard, state } =
-                self.connection.process_tls_records(&mut self.incoming);
-            let goes_on = match state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let start = self.outgoing.len();
-                    let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) else {
-                        panic!("nothing to encode");
-                    };
-                    self.outgoing.resize(start + size.required_size, 0);
-                    data.encode(&mut self.outgoing[start..]).unwrap();
-                    true
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    true
-                }
-                Err(error) => {
-                    let first = self.error.is_none();
-                    self.error.get_or_insert(error);
-                    first
-                }
-                Ok(_) => false,
-            };
-            self.incoming.drain(..discard);
-            if !goes_on {
-                return;
-            }
-        }
-    }
-
-    fn encrypt(&mut self, text: &[u8]) -> Vec<u8> {
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
-        let Ok(ConnectionState::WriteTraffic(mut traffic)) = state else {
-            panic!("not ready for traffic");
-        };
-        let mut record = vec![0; text.len() + 100];
-        let length = traffic.encrypt(text, &mut record).unwrap();
-        record.truncate(length);
-        record
-    }
-
-    fn is_done(&self) -> bool {
-        !self.connection.is_handshaking()
-    }
-}
-
-/// Runs a handshake in `slot` to its completion.
-fn complete(world: &mut World, slot: u16, client: &mut Client) -> Completion {
-    for _ in 0..10 {
-        let out = std::mem::take(&mut client.outgoing);
-        let answer = world.exchange(slot, &out);
-        client.receive(&answer);
-        if let Some(completion) = world.completion() {
-            return completion;
-        }
-    }
-    panic!("no completion; client: {:?}", client.error);
-}
-
-fn established(completion: Completion) -> Established {
-    match completion {
-        Completion::Established {
-            generation,
-            established,
-            ..
-        } => {
-            assert_eq!(generation, 1);
-            *established
-        }
-        Completion::Failed { error, .. } => panic!("failed: {error:?}"),
-        Completion::Segment { .. } => panic!("a verdict"),
-    }
-}
-
-fn failure(completion: Completion) -> HandshakeError {
-    match completion {
-        Completion::Failed { error, .. } => error,
-        Completion::Established { .. } => panic!("established"),
-        Completion::Segment { .. } => panic!("a verdict"),
-    }
-}
+use world::{POSITION, World, parameters};
 
 const KINDS: [KeyKind; 4] = [
     KeyKind::EcdsaP256,
@@ -204,10 +34,19 @@ const KINDS: [KeyKind; 4] = [
 
 #[test]
 fn r02_every_suite_with_every_kind_of_key_that_fits_it() {
+    every_suite(Mode::Autonomous);
+}
+
+#[test]
+fn r03_every_suite_with_every_kind_of_key_in_directed_mode() {
+    every_suite(Mode::Directed);
+}
+
+fn every_suite(mode: Mode) {
     let mut count = 0;
     for kind in KINDS {
-        let mut world = World::new(&[("web", "localhost", kind)]);
         for suite in provider::ALL_CIPHER_SUITES {
+            let mut world = World::in_mode(mode, &[("web", "localhost", kind)]);
             let number = u16::from(suite.suite());
             let suite_of_ours = CipherSuite::from_number(number).unwrap();
             let options = ClientOptions {
@@ -241,9 +80,18 @@ fn r02_every_suite_with_every_kind_of_key_that_fits_it() {
 
 #[test]
 fn r05_every_group_alone_by_either_side() {
+    every_group(Mode::Autonomous);
+}
+
+#[test]
+fn r11_every_group_alone_in_directed_mode() {
+    every_group(Mode::Directed);
+}
+
+fn every_group(mode: Mode) {
     for group in Group::ALL {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-            let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
+            let mut world = World::in_mode(mode, &[("web", "localhost", KeyKind::EcdsaP256)]);
             let mut asked = parameters(&["web"]);
             asked.groups = List::from_items([group]).unwrap();
             world.start(0, asked);
