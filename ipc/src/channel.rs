@@ -472,10 +472,19 @@ impl<D: Doorbell> Channel<D> {
             return;
         };
         // The last event of this slot stands at `posted`; it is outstanding if
-        // that lies in tail..head.
-        let still_there = posted.wrapping_sub(tail) < outstanding && outstanding <= capacity;
-        if still_there || outstanding >= capacity {
-            self.doorbell_due |= outstanding >= capacity;
+        // that lies in tail..head, and if it was not 2³² events ago.
+        let still_there = posted.wrapping_sub(tail) < outstanding
+            && outstanding <= capacity
+            && self
+                .my_event(posted & (capacity - 1))
+                .load(Ordering::Relaxed)
+                == entry;
+        if still_there {
+            return;
+        }
+        if outstanding >= capacity {
+            // No honest tail leaves no room for a slot that is not there.
+            self.doorbell_due = true;
             return;
         }
         self.my_event(head & (capacity - 1))
@@ -584,5 +593,7 @@ struct SlotWords<'a> {
     status: &'a AtomicU32,
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
