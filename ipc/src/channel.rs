@@ -28,7 +28,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 
-use crate::ring::{Misbehaved, Ring};
+use crate::ring::{Misbehaved, Ring, announce};
 
 /// Wakes the other side.
 pub trait Doorbell {
@@ -267,10 +267,9 @@ impl<D: Doorbell> Channel<D> {
             before & !flag
         };
         if status != before {
-            mine.status.store(status, Ordering::Release);
-            // Pairs with the fence in `consume`: either the reader sees that
-            // bytes wait, or this side sees the room that the reader made.
-            fence(Ordering::SeqCst);
+            // Either the reader sees that bytes wait, or this side sees the
+            // room that the reader made.
+            announce(mine.status, status);
         }
     }
 
@@ -344,9 +343,8 @@ impl<D: Doorbell> Channel<D> {
     /// # Errors
     /// As [`Channel::readable`].
     pub fn consume(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
-        self.consume_quietly(slot, count)?;
-        // Pairs with the fence in `set_idle`.
-        fence(Ordering::SeqCst);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.rx_ring(slot)?.consume_before_looking(count)?;
         if !self.peer_status(slot).has(Status::IDLE) {
             self.notify(slot);
         }

@@ -41,5 +41,6 @@ pub mod ring;
 pub mod secret;
 pub mod segment;
 pub mod stats;
+mod sync;
 pub mod tls;
 pub mod transport;

@@ -11,8 +11,7 @@
 //! The bytes themselves may change while they are read, if the producer is
 //! hostile. A consumer therefore copies them out once and checks the copy.
 
-use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{self, AtomicU32, Byte, Ordering, fence};
 
 /// The other side wrote an index that can't be: the ring is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub(crate) struct Ring<'a> {
     /// Bytes ever consumed; written by the consumer.
     pub(crate) tail: &'a AtomicU32,
     /// `capacity` bytes, written by the producer.
-    pub(crate) data: *mut u8,
+    pub(crate) data: *mut Byte,
     /// A power of two, at most 2³⁰.
     pub(crate) capacity: u32,
 }
@@ -54,7 +53,7 @@ impl Ring<'_> {
             // SAFETY: `data` has `chunk` readable bytes (`Ring::copy`), `out`
             // has `count >= at + chunk` bytes, and the two do not overlap,
             // because no Rust reference to the shared memory ever exists.
-            unsafe { ptr::copy_nonoverlapping(data.cast_const(), to, chunk) }
+            unsafe { sync::copy_out(data.cast_const(), to, chunk) }
         });
         Ok(count as usize)
     }
@@ -65,6 +64,15 @@ impl Ring<'_> {
         let count = count.min(self.len()?);
         let tail = self.tail.load(Ordering::Relaxed);
         self.tail.store(tail.wrapping_add(count), Ordering::Release);
+        Ok(())
+    }
+
+    /// As [`Ring::consume`]; whoever loads a word behind this either finds what
+    /// [`announce`] stored there, or the announcer finds these bytes gone.
+    pub(crate) fn consume_before_looking(&self, count: u32) -> Result<(), Misbehaved> {
+        self.consume(count)?;
+        // Pairs with the fence in `announce`.
+        fence(Ordering::SeqCst);
         Ok(())
     }
 
@@ -80,7 +88,7 @@ impl Ring<'_> {
             // producer's mapping is writable), `bytes` has `count >= at +
             // chunk` bytes, and the two do not overlap, because no Rust
             // reference to the shared memory ever exists.
-            unsafe { ptr::copy_nonoverlapping(from, data, chunk) }
+            unsafe { sync::copy_in(from, data, chunk) }
         });
         self.head.store(head.wrapping_add(count), Ordering::Release);
         Ok(count as usize)
@@ -88,7 +96,7 @@ impl Ring<'_> {
 
     /// Visits the one or two runs of memory that hold `count` bytes from
     /// `position` on: (memory, bytes visited before, length of the run).
-    fn copy(&self, position: u32, count: u32, mut visit: impl FnMut(*mut u8, usize, usize)) {
+    fn copy(&self, position: u32, count: u32, mut visit: impl FnMut(*mut Byte, usize, usize)) {
         let start = position & (self.capacity - 1);
         let first = count.min(self.capacity - start);
         // SAFETY: `start < capacity`, so this stays inside the ring's data.
@@ -100,7 +108,16 @@ impl Ring<'_> {
     }
 }
 
-#[cfg(test)]
+/// Stores a word that the other side looks at behind
+/// [`Ring::consume_before_looking`]: either it finds `value`, or this side
+/// finds the room that it made.
+pub(crate) fn announce(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Release);
+    // Pairs with the fence in `consume_before_looking`.
+    fence(Ordering::SeqCst);
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

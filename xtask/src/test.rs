@@ -20,9 +20,22 @@ pub(crate) struct Arguments {
 pub(crate) fn test(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
     setup::ensure(screen, &setup::EVERYTHING)?;
     screen.step("testing");
+    if arguments.cargo.is_empty() {
+        model(workspace)?;
+    }
     cargo(workspace)
         .args(["test", "--locked", "--no-fail-fast"])
         .args(&arguments.cargo)
+        .show()
+}
+
+/// The rings under every order of loads and stores: `ipc/tests/loom.rs`, built
+/// apart from the rest because its flag goes to every crate.
+fn model(workspace: &Path) -> Result<()> {
+    cargo(workspace)
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", workspace.join("target/loom"))
+        .args(["test", "--locked", "--package", "ipc", "--test", "loom"])
         .show()
 }
 
