@@ -21,29 +21,31 @@ mod ring;
 /// The names of `src/sync.rs`, on loom's memory: a byte that is read while it
 /// may be written ends the model.
 mod sync {
+    use std::slice;
+
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering, fence};
 
     pub(crate) type Byte = loom::cell::UnsafeCell<u8>;
 
     pub(crate) unsafe fn copy_out(from: *const Byte, to: *mut u8, count: usize) {
-        for i in 0..count {
-            // SAFETY: `count` cells are there.
-            let cell = unsafe { &*from.add(i) };
-            // SAFETY: loom sees to it that nobody writes the byte meanwhile.
-            let byte = cell.with(|byte| unsafe { byte.read() });
-            // SAFETY: `count` bytes can be written at `to`.
-            unsafe { to.add(i).write(byte) };
+        // SAFETY: `count` cells are there.
+        let cells = unsafe { slice::from_raw_parts(from, count) };
+        // SAFETY: `count` bytes can be written at `to`.
+        let out = unsafe { slice::from_raw_parts_mut(to, count) };
+        for (cell, byte) in cells.iter().zip(out) {
+            // SAFETY: loom sees to it that nobody writes the cell meanwhile.
+            *byte = cell.with(|cell| unsafe { cell.read() });
         }
     }
 
     pub(crate) unsafe fn copy_in(from: *const u8, to: *mut Byte, count: usize) {
-        for i in 0..count {
-            // SAFETY: `count` bytes can be read at `from`.
-            let value = unsafe { from.add(i).read() };
-            // SAFETY: `count` cells are there.
-            let cell = unsafe { &*to.add(i) };
-            // SAFETY: loom sees to it that nobody uses the byte meanwhile.
-            cell.with_mut(|byte| unsafe { byte.write(value) });
+        // SAFETY: `count` bytes can be read at `from`.
+        let bytes = unsafe { slice::from_raw_parts(from, count) };
+        // SAFETY: `count` cells are there.
+        let cells = unsafe { slice::from_raw_parts(to.cast_const(), count) };
+        for (cell, byte) in cells.iter().zip(bytes) {
+            // SAFETY: loom sees to it that nobody uses the cell meanwhile.
+            cell.with_mut(|cell| unsafe { cell.write(*byte) });
         }
     }
 }
