@@ -26,6 +26,7 @@ pub(crate) struct Tuple {
 pub(crate) struct Unpredictable {
     key: [u64; 2],
     drawn: u64,
+    ports: u64,
 }
 
 impl Unpredictable {
@@ -38,12 +39,30 @@ impl Unpredictable {
         Self {
             key: [a, b],
             drawn: 0,
+            ports: 0,
         }
     }
 
     /// A number for one connection, never the same twice.
     pub(crate) fn draw(&mut self, tuple: &Tuple, now: Instant) -> u64 {
         self.drawn = self.drawn.wrapping_add(1);
+        self.hash(tuple, [self.drawn, now.as_nanos()])
+    }
+
+    /// A number for the local port of a connection, whatever port `tuple` has. To one
+    /// destination they count up from a start that nobody else can guess, so that
+    /// a port comes again as late as can be: the other end may keep the last
+    /// connection in TIME-WAIT (RFC 6056 §3.3.3).
+    pub(crate) fn local_port(&mut self, tuple: &Tuple) -> u64 {
+        self.ports = self.ports.wrapping_add(1);
+        let destination = Tuple {
+            local_port: 0,
+            ..*tuple
+        };
+        self.hash(&destination, [0, 0]).wrapping_add(self.ports)
+    }
+
+    fn hash(&self, tuple: &Tuple, [count, time]: [u64; 2]) -> u64 {
         let words = |ip: IpAddr| {
             let bits = match ip {
                 IpAddr::V4(ip) => u128::from(u32::from(ip)),
@@ -54,7 +73,7 @@ impl Unpredictable {
         let [a, b] = words(tuple.remote);
         let [c, d] = words(tuple.local);
         let ports = u64::from(tuple.remote_port) << 16 | u64::from(tuple.local_port);
-        siphash(self.key, &[a, b, c, d, ports, self.drawn, now.as_nanos()])
+        siphash(self.key, &[a, b, c, d, ports, count, time])
     }
 }
 
@@ -116,6 +135,30 @@ mod tests {
         assert!(is_after(5, u32::MAX - 5));
         assert!(!is_after(u32::MAX - 5, 5));
         assert!(!is_after(7, 7));
+    }
+
+    #[test]
+    fn local_ports_to_one_destination_come_again_only_behind_all_others() {
+        let tuple = Tuple {
+            remote_port: 443,
+            local_port: 0,
+            remote: IpAddr::from([10, 0, 0, 1]),
+            local: IpAddr::from([10, 0, 0, 2]),
+        };
+        let mut source = Unpredictable::new([7; 16]);
+        let mut seen = std::collections::HashSet::new();
+        let ports = 1 << 14;
+        for _ in 0..ports {
+            assert!(seen.insert(source.local_port(&tuple) % ports));
+        }
+        let elsewhere = Tuple {
+            remote_port: 444,
+            ..tuple
+        };
+        let apart = source
+            .local_port(&elsewhere)
+            .abs_diff(source.local_port(&tuple));
+        assert!(apart > ports, "the start is the same everywhere");
     }
 
     #[test]

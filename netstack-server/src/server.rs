@@ -15,9 +15,9 @@ use crate::device::Outlet;
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
 
-/// Tries to find a local port that no connection to the same peer uses. Even
-/// with half of the ports in use, one in 2³² calls fails.
-const PORT_TRIES: u32 = 32;
+/// Tries to find a local port that no connection to the same peer uses: more
+/// than connections at once, which may stand in a row.
+const PORT_TRIES: u32 = 4096;
 
 /// RFC 6335 §6: dynamic ports.
 const FIRST_DYNAMIC_PORT: u16 = 49152;
@@ -186,7 +186,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         };
         let ports = u64::from(u16::MAX - FIRST_DYNAMIC_PORT) + 1;
         for _ in 0..PORT_TRIES {
-            let draw = self.unpredictable.draw(&tuple, now) % ports;
+            let draw = self.unpredictable.local_port(&tuple) % ports;
             tuple.local_port = FIRST_DYNAMIC_PORT | draw as u16;
             if !self.tuples.contains_key(&tuple) {
                 break;
