@@ -1,0 +1,117 @@
+//! Messages that no honest gateway and no honest shim sends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../../ipc/tests/noise/mod.rs"]
+mod noise;
+mod world;
+
+use ipc::badge::Badge;
+use ipc::clock::Instant;
+use ipc::net::{Answer, ConnectionId, Net, NetError, Owner, Request};
+use ipc::transport::MAX_MESSAGE;
+use noise::{Sufferer, storm};
+use world::{BACKEND_PORT, CLIENT, PEER_IP, PORT, World, address};
+
+/// The last of the operations is the shim's.
+const MOVE: usize = 6;
+
+struct Stack {
+    world: World,
+    connection: ConnectionId,
+}
+
+impl Stack {
+    fn new() -> Self {
+        let mut world = World::new();
+        let (_, connection) = world.connected();
+        Self { world, connection }
+    }
+
+    fn abort(&mut self, connection: ConnectionId) {
+        let request = Request::Abort { connection };
+        // It may be gone by itself.
+        let _ = self.world.call(Badge::Control, &request);
+    }
+}
+
+impl Sufferer for Stack {
+    type Protocol = Net;
+
+    fn serve(&mut self, operation: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+        let badge = if operation == MOVE {
+            Badge::Control
+        } else {
+            Badge::Client(CLIENT)
+        };
+        let World { stack, now, .. } = &mut self.world;
+        let length = stack.serve(badge.to_word(), message, reply, *now);
+        stack.poll(*now);
+        length
+    }
+
+    fn look(&mut self, answer: &Result<Answer, NetError>) {
+        if let Ok(Answer::Connecting { connection, .. } | Answer::Accepted { connection, .. }) =
+            answer
+            && *connection != self.connection
+        {
+            self.abort(*connection);
+        }
+    }
+
+    fn recover(&mut self) {
+        self.abort(self.connection);
+        self.world.run(50);
+        let (handle, connection) = self.world.connected();
+        let slot = self.world.attach(connection);
+        self.world.peer.send(handle, b"still there");
+        self.world.run(8);
+        let mut bytes = [0; 32];
+        let count = self.world.gateway.read(slot, &mut bytes).unwrap();
+        assert_eq!(&bytes[..count], b"still there");
+        self.abort(connection);
+        self.world.run(50);
+        let peer = &mut self.world.peer;
+        peer.sockets.remove(handle);
+        for queue in [&self.world.to_stack, &self.world.from_stack] {
+            queue.borrow_mut().log = Vec::new();
+            queue.borrow_mut().frames = std::collections::VecDeque::new();
+        }
+    }
+}
+
+#[test]
+fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
+    let mut stack = Stack::new();
+    let connection = stack.connection;
+    let deadline = Instant::from_millis(60_000);
+    let valid = [
+        Request::Listen {
+            port: PORT,
+            backlog: 4,
+        },
+        Request::Accept,
+        Request::Connect {
+            to: address(PEER_IP, BACKEND_PORT),
+            deadline,
+        },
+        Request::Attach {
+            connection,
+            deadline,
+        },
+        Request::Abort { connection },
+        Request::Release { connection },
+        Request::Move {
+            connection,
+            client: CLIENT,
+            to: Owner::Offload(0),
+            deadline,
+            expected_tx_next: Some(1),
+        },
+    ];
+    storm(&mut stack, &valid);
+}

@@ -1,0 +1,118 @@
+//! Messages that no honest shim and no honest offload component sends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../../ipc/tests/noise/mod.rs"]
+mod noise;
+
+use ipc::badge::Badge;
+use ipc::bounded::Bytes;
+use ipc::channel::local::{LocalDoorbell, Silent, pair};
+use ipc::queue::Queue;
+use ipc::record::{Record, RecordError, Request};
+use ipc::secret::Secret;
+use ipc::stats;
+use ipc::tls::{CipherSuite, TrafficKey};
+use ipc::transport::{MAX_MESSAGE, Protocol, decode};
+use noise::{Sufferer, storm};
+use record_server::{Limits, Ports, Server};
+
+type Bell = LocalDoorbell<Silent>;
+
+const SLOTS: u16 = 2;
+const SESSION: Badge = Badge::Session {
+    slot: 1,
+    generation: 3,
+};
+/// Operations up to here are the shim's.
+const CONTROL_OPERATIONS: usize = 2;
+
+struct World(Server<'static, Bell, Bell, Bell>);
+
+impl World {
+    fn ask(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
+        let message = postcard::to_allocvec(request).unwrap();
+        let mut reply = [0; MAX_MESSAGE];
+        let length = self.0.serve(badge.to_word(), &message, &mut reply);
+        decode::<<Record as Protocol>::Reply>(&reply[..length]).unwrap()
+    }
+}
+
+impl Sufferer for World {
+    type Protocol = Record;
+
+    fn serve(&mut self, operation: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+        let badge = if operation < CONTROL_OPERATIONS {
+            Badge::Control
+        } else {
+            SESSION
+        };
+        self.0.serve(badge.to_word(), message, reply)
+    }
+
+    fn recover(&mut self) {
+        for slot in 0..SLOTS {
+            // A slot that nothing was opened in stays as it is.
+            let _ = self.ask(Badge::Control, &Request::Close { slot });
+        }
+        assert_eq!(self.ask(Badge::Control, &open()), Ok(()));
+        assert_eq!(self.ask(SESSION, &install()), Ok(()));
+    }
+}
+
+fn open() -> Request {
+    Request::Open {
+        slot: 1,
+        generation: 3,
+    }
+}
+
+fn key() -> TrafficKey {
+    TrafficKey {
+        key: Secret::from_slice(&[1; 16]).unwrap(),
+        iv: Secret::from_slice(&[2; 12]).unwrap(),
+        sequence: 0,
+    }
+}
+
+fn install() -> Request {
+    Request::Install {
+        suite: CipherSuite::Aes128GcmSha256,
+        tx: key(),
+        rx: key(),
+    }
+}
+
+#[test]
+fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
+    let (_net, net) = pair(SLOTS, 32768, 16384, Silent, Silent);
+    let (_app, app) = pair(SLOTS, 16384, 16384, Silent, Silent);
+    let (_offload, offload) = pair(1, 65536, 65536, Silent, Silent);
+    let stats: &'static stats::Page = Box::leak(Box::default());
+    let ports = Ports {
+        net,
+        app,
+        offload: Queue::new(offload),
+        stats,
+    };
+    let mut world = World(Server::new(ports, Limits::default()));
+    world.recover();
+    let rekey = Request::Rekey {
+        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
+        tx: Some(key()),
+        rx: Some(key()),
+    };
+    let valid = [
+        open(),
+        Request::Close { slot: 1 },
+        install(),
+        rekey,
+        Request::Refuse { alert: 10 },
+        Request::Proceed,
+    ];
+    storm(&mut world, &valid);
+}
