@@ -22,14 +22,15 @@ const MOVE: usize = 6;
 
 struct Stack {
     world: World,
-    connection: ConnectionId,
+    /// For each operation that names one.
+    connections: [ConnectionId; 4],
 }
 
 impl Stack {
     fn new() -> Self {
         let mut world = World::new();
-        let (_, connection) = world.connected();
-        Self { world, connection }
+        let connections = [(); 4].map(|()| world.connected().1);
+        Self { world, connections }
     }
 
     fn abort(&mut self, connection: ConnectionId) {
@@ -57,14 +58,13 @@ impl Sufferer for Stack {
     fn look(&mut self, answer: &Result<Answer, NetError>) {
         if let Ok(Answer::Connecting { connection, .. } | Answer::Accepted { connection, .. }) =
             answer
-            && *connection != self.connection
+            && !self.connections.contains(connection)
         {
             self.abort(*connection);
         }
     }
 
     fn recover(&mut self) {
-        self.abort(self.connection);
         self.world.run(50);
         let (handle, connection) = self.world.connected();
         let slot = self.world.attach(connection);
@@ -87,7 +87,7 @@ impl Sufferer for Stack {
 #[test]
 fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
     let mut stack = Stack::new();
-    let connection = stack.connection;
+    let [attached, aborted, released, moved] = stack.connections;
     let deadline = Instant::from_millis(60_000);
     let valid = [
         Request::Listen {
@@ -100,13 +100,17 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             deadline,
         },
         Request::Attach {
-            connection,
+            connection: attached,
             deadline,
         },
-        Request::Abort { connection },
-        Request::Release { connection },
+        Request::Abort {
+            connection: aborted,
+        },
+        Request::Release {
+            connection: released,
+        },
         Request::Move {
-            connection,
+            connection: moved,
             client: CLIENT,
             to: Owner::Offload(0),
             deadline,
