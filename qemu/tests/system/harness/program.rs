@@ -104,12 +104,14 @@ pub(crate) fn curl<S: AsRef<OsStr>>(
 /// Chromium without a window, in a home of its own that trusts the authority:
 /// what the page became.
 pub(crate) fn chromium(address: SocketAddr, material: &Material, home: &Path) -> Ended {
+    // What an earlier run left would be asked a password for.
+    let _ = fs::remove_dir_all(home);
     let store = home.join(".pki/nssdb");
     fs::create_dir_all(&store).unwrap();
     let database = format!("sql:{}", store.display());
     let mut certutil = Command::new("certutil");
     certutil.args(["-d", &database, "-N", "--empty-password"]);
-    run(certutil, "");
+    run(certutil, "").expect(&[]);
     let mut certutil = Command::new("certutil");
     certutil
         .args(["-d", &database, "-A", "-t", "C,,", "-n", "test", "-i"])
