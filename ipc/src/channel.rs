@@ -86,6 +86,8 @@ impl Status {
     pub const REFUSED: u16 = 32;
     /// Nothing waits to be written: the reader need not tell of room.
     pub const IDLE: u16 = 64;
+    /// This side is done with the slot and hears of it no more.
+    pub const LEFT: u16 = 128;
 
     /// Whether all of `flags` are set.
     pub const fn has(self, flags: u16) -> bool {
@@ -234,14 +236,24 @@ impl<D: Doorbell> Channel<D> {
         theirs.has(Status::OPEN) && theirs.generation() != self.status(slot).generation()
     }
 
-    /// Leaves `slot`: it carries nothing more in this side's direction.
+    /// Leaves `slot`: it carries nothing more in this side's direction, and
+    /// this side wants no more events of it.
     pub fn close(&mut self, slot: SlotIndex) {
-        let Some(mine) = self.my_slot(slot) else {
-            return;
-        };
-        let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
-        let status = Status::new(generation, 0);
-        mine.status.store(status.0, Ordering::Release);
+        self.leave(slot, Status::LEFT);
+    }
+
+    /// As [`Channel::close`], with [`Status::END`]: what was written is all
+    /// there is.
+    pub fn finish(&mut self, slot: SlotIndex) {
+        self.leave(slot, Status::LEFT | Status::END);
+    }
+
+    fn leave(&mut self, slot: SlotIndex, flags: u16) {
+        if let Some(mine) = self.my_slot(slot) {
+            let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
+            let status = Status::new(generation, flags);
+            mine.status.store(status.0, Ordering::Release);
+        }
     }
 
     /// Adds `flags` to this side's status of `slot`. Bytes written before are
@@ -379,11 +391,19 @@ impl<D: Doorbell> Channel<D> {
     /// # Errors
     /// As [`Channel::readable`].
     pub fn write(&mut self, slot: SlotIndex, bytes: &[u8]) -> Result<usize, Misbehaved> {
-        let count = self.tx_ring(slot)?.write(bytes)?;
+        let count = self.write_quietly(slot, bytes)?;
         if count > 0 {
             self.notify(slot);
         }
         Ok(count)
+    }
+
+    /// As [`Channel::write`] without the event: what comes next tells of it.
+    ///
+    /// # Errors
+    /// As [`Channel::readable`].
+    pub fn write_quietly(&mut self, slot: SlotIndex, bytes: &[u8]) -> Result<usize, Misbehaved> {
+        self.tx_ring(slot)?.write(bytes)
     }
 
     /// The side that owns the slot takes back what it wrote and the other side
@@ -404,10 +424,10 @@ impl<D: Doorbell> Channel<D> {
 
     // ---- events ----
 
-    /// Tells the other side that `slot` changed, unless an event that it has
-    /// not taken yet tells so already.
+    /// Tells the other side that `slot` changed, unless it has left the slot or
+    /// an event that it has not taken yet tells so already.
     pub fn notify(&mut self, slot: SlotIndex) {
-        if slot < self.slots {
+        if slot < self.slots && !self.peer_status(slot).has(Status::LEFT) {
             self.post(usize::from(slot), slot);
         }
     }

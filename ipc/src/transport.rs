@@ -22,11 +22,38 @@ pub trait Transport {
     /// # Errors
     /// [`TransportError`] when the server can't be reached.
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError>;
+
+    /// [`Transport::call`] with a typed request and reply. A transport that
+    /// has a message buffer of its own encodes there instead.
+    ///
+    /// # Errors
+    /// [`TransportError`] when the server can't be reached or its reply can't
+    /// be read.
+    fn exchange<P: Protocol>(&self, request: &P::Request) -> Result<P::Reply, TransportError> {
+        let mut out = [0; MAX_MESSAGE];
+        let mut reply = [0; MAX_MESSAGE];
+        let used = postcard::to_slice(request, &mut out)
+            .map_err(|_| TransportError::MalformedReply)?
+            .len();
+        let sent = out.get(..used).unwrap_or_default();
+        let answer = self.call(sent, &mut reply).and_then(|length| {
+            let bytes = reply.get(..length).ok_or(TransportError::MalformedReply)?;
+            decode(bytes).ok_or(TransportError::MalformedReply)
+        });
+        if P::CARRIES_SECRETS {
+            out.get_mut(..used).unwrap_or_default().zeroize();
+        }
+        answer
+    }
 }
 
-impl<T: Transport + ?Sized> Transport for &T {
+impl<T: Transport> Transport for &T {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
         (**self).call(request, reply)
+    }
+
+    fn exchange<P: Protocol>(&self, request: &P::Request) -> Result<P::Reply, TransportError> {
+        (**self).exchange::<P>(request)
     }
 }
 
@@ -81,20 +108,7 @@ impl<P: Protocol, T: Transport> Client<P, T> {
     /// be read.
     pub fn call(&self, request: &P::Request) -> Result<P::Reply, TransportError> {
         const { P::FITS };
-        let mut out = [0; MAX_MESSAGE];
-        let mut reply = [0; MAX_MESSAGE];
-        let used = postcard::to_slice(request, &mut out)
-            .map_err(|_| TransportError::MalformedReply)?
-            .len();
-        let sent = out.get(..used).unwrap_or_default();
-        let answer = self.transport.call(sent, &mut reply).and_then(|length| {
-            let bytes = reply.get(..length).ok_or(TransportError::MalformedReply)?;
-            decode(bytes).ok_or(TransportError::MalformedReply)
-        });
-        if P::CARRIES_SECRETS {
-            out.get_mut(..used).unwrap_or_default().zeroize();
-        }
-        answer
+        self.transport.exchange::<P>(request)
     }
 }
 

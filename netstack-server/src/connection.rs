@@ -1,5 +1,7 @@
 //! One TCP connection: its socket, its owner, and the bytes between the two.
 
+use core::mem;
+
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -130,6 +132,9 @@ pub(crate) struct Connection {
     fin_sent: bool,
     end_told: bool,
     established_told: bool,
+    /// An owner waits for the connection to be there. Whoever gets one that is
+    /// there need not be woken to hear so.
+    is_awaited: bool,
     unacknowledged: usize,
 }
 
@@ -161,6 +166,7 @@ impl Connection {
             fin_sent: false,
             end_told: false,
             established_told: false,
+            is_awaited: phase == Phase::Opening,
             unacknowledged: 0,
         }
     }
@@ -216,37 +222,52 @@ impl Connection {
     pub(crate) fn pump_in(&mut self, port: &mut dyn Port, slot: SlotIndex) -> Result<(), Refused> {
         if !self.established_told && self.is_established() {
             self.established_told = true;
-            port.tell(slot, Status::ESTABLISHED);
+            port.set_status(slot, Status::ESTABLISHED);
+            if mem::take(&mut self.is_awaited) {
+                port.notify(slot);
+            }
         }
+        let mut waits = self.fill(port, slot)?;
+        port.set_idle(slot, !waits);
+        if waits {
+            // The owner may have made room before it could know of this.
+            waits = self.fill(port, slot)?;
+            port.set_idle(slot, !waits);
+        }
+        Ok(())
+    }
+
+    /// Moves what the ring has room for; true if bytes are left.
+    fn fill(&mut self, port: &mut dyn Port, slot: SlotIndex) -> Result<bool, Refused> {
         while let Some(rest) = self.back.get(self.back_at..).filter(|r| !r.is_empty()) {
             match port.write(slot, rest)? {
-                0 => return Ok(()),
+                0 => return Ok(true),
                 written => self.back_at += written,
             }
         }
         self.back = Vec::new();
         self.back_at = 0;
         let Some(wire) = &mut self.wire else {
-            return Ok(());
+            return Ok(false);
         };
         loop {
             let moved = wire.socket().recv(|bytes| match port.write(slot, bytes) {
-                Ok(count) => (count, Ok(count)),
+                Ok(count) => (count, Ok((count, bytes.len()))),
                 Err(broken) => (0, Err(broken)),
             });
             match moved {
                 Ok(moved) => match moved? {
-                    0 => return Ok(()),
-                    count => self.rx_next = self.rx_next.wrapping_add(count as u32),
+                    (0, left) => return Ok(left > 0),
+                    (count, _) => self.rx_next = self.rx_next.wrapping_add(count as u32),
                 },
                 Err(RecvError::Finished) => {
                     if !self.end_told {
                         self.end_told = true;
                         port.tell(slot, Status::END);
                     }
-                    return Ok(());
+                    return Ok(false);
                 }
-                Err(RecvError::InvalidState) => return Ok(()),
+                Err(RecvError::InvalidState) => return Ok(false),
             }
         }
     }

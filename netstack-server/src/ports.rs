@@ -22,7 +22,9 @@ pub struct Channels<G, O, R> {
 pub(crate) trait Port {
     fn open(&mut self, slot: SlotIndex);
     fn close(&mut self, slot: SlotIndex);
-    fn tell(&mut self, slot: SlotIndex, flags: u16);
+    fn set_status(&mut self, slot: SlotIndex, flags: u16);
+    fn notify(&mut self, slot: SlotIndex);
+    fn set_idle(&mut self, slot: SlotIndex, is_idle: bool);
     fn peer_status(&self, slot: SlotIndex) -> Status;
     fn readable(&self, slot: SlotIndex) -> Result<usize, Misbehaved>;
     fn rx_capacity(&self) -> usize;
@@ -31,6 +33,14 @@ pub(crate) trait Port {
     fn write(&mut self, slot: SlotIndex, bytes: &[u8]) -> Result<usize, Misbehaved>;
     fn unread(&self, slot: SlotIndex) -> Result<usize, Misbehaved>;
     fn take_back(&self, slot: SlotIndex, out: &mut [u8]) -> Result<usize, Misbehaved>;
+}
+
+impl dyn Port + '_ {
+    /// Sets flags and tells the owner.
+    pub(crate) fn tell(&mut self, slot: SlotIndex, flags: u16) {
+        self.set_status(slot, flags);
+        self.notify(slot);
+    }
 }
 
 impl<D: Doorbell> Port for Channel<D> {
@@ -45,9 +55,16 @@ impl<D: Doorbell> Port for Channel<D> {
         self.notify(slot);
     }
 
-    fn tell(&mut self, slot: SlotIndex, flags: u16) {
+    fn set_status(&mut self, slot: SlotIndex, flags: u16) {
         self.set_status(slot, flags);
+    }
+
+    fn notify(&mut self, slot: SlotIndex) {
         self.notify(slot);
+    }
+
+    fn set_idle(&mut self, slot: SlotIndex, is_idle: bool) {
+        self.set_idle(slot, is_idle);
     }
 
     fn peer_status(&self, slot: SlotIndex) -> Status {

@@ -64,10 +64,10 @@ impl Engine {
     }
 
     /// The choice made since the last call, if one was.
-    pub(crate) fn take_choice(&mut self) -> Option<Choice> {
+    pub(crate) fn take_choice(&mut self) -> Option<Box<Choice>> {
         match self {
             Self::Server { resolver, .. } => resolver.take_choice(),
-            Self::Client { choice, .. } => choice.take().map(|choice| *choice),
+            Self::Client { choice, .. } => choice.take(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! owner of the connection. A handshake that waits for a record holds no
 //! buffer.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -41,7 +42,7 @@ pub(crate) struct Handshake {
     pub(crate) session: SessionSlot,
     pub(crate) expose_keys: bool,
     pub(crate) first_byte: Option<Instant>,
-    pub(crate) choice: Option<Choice>,
+    pub(crate) choice: Option<Box<Choice>>,
     pub(crate) caught: Caught,
     engine: Engine,
     catch: Arc<Catch>,
@@ -71,8 +72,8 @@ impl Handshake {
         catch: Arc<Catch>,
         position: TcpPosition,
         parameters: &Parameters,
-    ) -> Self {
-        let mut handshake = Self {
+    ) -> Box<Self> {
+        let mut handshake = Box::new(Self {
             generation,
             session,
             expose_keys: parameters.expose_keys,
@@ -85,7 +86,7 @@ impl Handshake {
             output: Output::new(position.tx_next, parameters.segment_size),
             rx_next: position.rx_next,
             failure: None,
-        };
+        });
         // A client speaks first.
         if handshake.role() == Role::Client {
             handshake.process();
@@ -119,14 +120,19 @@ impl Handshake {
         // Read before the bytes: with END set, none come after those found.
         let status = channel.peer_status(slot);
         loop {
-            self.output.flush(channel, slot)?;
+            let is_over = self.failure.is_none() && !self.is_handshaking();
+            match is_over {
+                // The connection moves on at once, and this goes with it.
+                true => self.output.flush_quietly(channel, slot)?,
+                false => self.output.flush(channel, slot)?,
+            }
             if !self.output.is_empty() {
                 return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
             }
             if let Some(failure) = self.failure {
                 return Ok(Step::Failed(failure));
             }
-            if !self.is_handshaking() {
+            if is_over {
                 return Ok(Step::Finished);
             }
             if self.is_oversized(channel, slot)? {

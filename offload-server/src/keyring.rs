@@ -1,6 +1,7 @@
 //! Key rings as the offload component sees them: chains and trust anchors,
 //! fetched once from the key store, and keys that stay there.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -103,7 +104,7 @@ fn certificate<T: Transport>(
 pub(crate) struct Resolver {
     keyrings: Vec<Arc<Keyring>>,
     /// The last choice; rustls does not tell it.
-    chosen: Mutex<Option<Choice>>,
+    chosen: Mutex<Option<Box<Choice>>>,
 }
 
 /// Which ring was chosen, and for what name.
@@ -122,7 +123,7 @@ impl Resolver {
 
     /// The choice made since the last call, if one was. One thread runs all
     /// handshakes, so asking behind each step tells whose it was.
-    pub(crate) fn take_choice(&self) -> Option<Choice> {
+    pub(crate) fn take_choice(&self) -> Option<Box<Choice>> {
         self.chosen.lock().take()
     }
 }
@@ -151,12 +152,12 @@ impl ResolvesServerCert for Resolver {
         }
         // Without a common signature scheme rustls has the right alert to give.
         .or_else(|| self.keyrings.first())?;
-        *self.chosen.lock() = Some(Choice {
+        *self.chosen.lock() = Some(Box::new(Choice {
             keyring: ring.label.clone(),
             server_name: hello
                 .server_name()
                 .and_then(|name| Text::from_text(name).ok()),
-        });
+        }));
         ring.identity.clone()
     }
 }

@@ -41,8 +41,24 @@ impl Output {
         self.sent == self.pending.len()
     }
 
-    /// Puts as many whole segments into the ring as it has room for.
+    /// Puts as many whole segments into the ring as it has room for, and tells
+    /// the network stack.
     pub(crate) fn flush<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<(), Misbehaved> {
+        let before = self.next;
+        self.flush_quietly(channel, slot)?;
+        if self.next != before {
+            channel.notify(slot);
+        }
+        Ok(())
+    }
+
+    /// The same without telling, unless room is wanted. For what goes with the
+    /// connection when that moves on: the network stack takes it then.
+    pub(crate) fn flush_quietly<D: Doorbell>(
         &mut self,
         channel: &mut Channel<D>,
         slot: SlotIndex,
@@ -60,6 +76,7 @@ impl Output {
             if channel.writable(slot)? < needed {
                 channel.set_idle(slot, false);
                 if channel.writable(slot)? < needed {
+                    channel.notify(slot);
                     return Ok(());
                 }
             }
@@ -67,8 +84,8 @@ impl Output {
                 sequence: self.next,
                 length,
             };
-            channel.write(slot, &header.to_bytes())?;
-            channel.write(slot, segment)?;
+            channel.write_quietly(slot, &header.to_bytes())?;
+            channel.write_quietly(slot, segment)?;
             self.sent += segment.len();
             self.next = self.next.wrapping_add(u32::from(length));
         }

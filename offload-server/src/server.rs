@@ -154,7 +154,7 @@ where
                     match self.start(generation, session, role, &parameters, position) {
                         Ok(handshake) => {
                             if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
-                                *place = Some(Box::new(handshake));
+                                *place = Some(handshake);
                             }
                             self.stats
                                 .set(stats::offload::IN_PROGRESS, self.in_progress());
@@ -219,7 +219,7 @@ where
         role: Role,
         parameters: &Parameters,
         position: TcpPosition,
-    ) -> Result<Handshake, HandshakeError> {
+    ) -> Result<Box<Handshake>, HandshakeError> {
         if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
             return Err(HandshakeError::Request(RequestError::SegmentSize));
         }
@@ -250,7 +250,7 @@ where
             }
             Step::Finished => {
                 if let Some(handshake) = self.forget(slot) {
-                    match self.establish(*handshake) {
+                    match self.establish(handshake) {
                         Ok((established, certificate)) => {
                             self.stats.add(stats::offload::FINISHED, 1);
                             let in_progress = self.in_progress();
@@ -288,7 +288,7 @@ where
     /// Installs the keys and tells what was agreed on.
     fn establish(
         &mut self,
-        mut handshake: Handshake,
+        mut handshake: Box<Handshake>,
     ) -> Result<(Box<Established>, Certificate), HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = handshake.choice.take().ok_or(INTERNAL)?;

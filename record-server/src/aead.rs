@@ -1,5 +1,7 @@
 //! One direction's key: nonces, additional data, sequence numbers.
 
+use alloc::boxed::Box;
+
 use ipc::tls::{Aead, Alert, CipherSuite, TrafficKey, Version};
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
@@ -59,7 +61,8 @@ impl Form {
 /// domain when it is freed: `ring` does not zeroize key schedules.
 pub(crate) struct Key {
     form: Form,
-    key: LessSafeKey,
+    /// Apart, so that a key that moves is not copied.
+    key: Box<LessSafeKey>,
     iv: [u8; NONCE_LEN],
     sequence: u64,
 }
@@ -74,7 +77,7 @@ impl Key {
         let unbound = UnboundKey::new(algorithm, key.key.expose()).map_err(|_| BadKey)?;
         Ok(Self {
             form: Form::of(suite),
-            key: LessSafeKey::new(unbound),
+            key: Box::new(LessSafeKey::new(unbound)),
             iv: key.iv.expose().try_into().map_err(|_| BadKey)?,
             sequence: key.sequence,
         })

@@ -58,6 +58,17 @@ enum Slot {
     Dead,
 }
 
+/// What became of the records that go before anything else.
+#[derive(PartialEq, Eq)]
+enum Urgent {
+    /// There is nothing new.
+    Nothing,
+    /// They are in the ring.
+    Put,
+    /// They wait for room, or there is no session.
+    Waits,
+}
+
 struct Place {
     generation: u16,
     state: Slot,
@@ -193,11 +204,12 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     fn close(&mut self, slot: SlotIndex) -> Result<(), RecordError> {
         if let Slot::Live(session) = &mut self.place(slot)?.state {
             session.send_alert(Alert::CLOSE_NOTIFY);
-            self.flush_urgent(slot).ok();
+            self.put_urgent(slot).ok();
             self.count_session_out();
         }
-        self.net.set_status(slot, Status::END);
-        self.net.notify(slot);
+        // No event: the shim releases the connection next, and the network
+        // stack takes what is here then.
+        self.net.finish(slot);
         self.app.close(slot);
         self.place(slot)?.state = Slot::Free;
         Ok(())
@@ -435,21 +447,33 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     /// Sends sealed records that go before anything else; true when none is
     /// left. Behind close_notify the connection is half-closed.
     fn flush_urgent(&mut self, slot: SlotIndex) -> Result<bool, Alert> {
+        let urgent = self.put_urgent(slot)?;
+        if urgent == Urgent::Put {
+            self.net.notify(slot);
+        }
+        Ok(urgent != Urgent::Waits)
+    }
+
+    /// The same without telling the network stack.
+    fn put_urgent(&mut self, slot: SlotIndex) -> Result<Urgent, Alert> {
         let Some(session) = live(&mut self.places, slot) else {
-            return Ok(false);
+            return Ok(Urgent::Waits);
         };
+        let mut urgent = Urgent::Nothing;
         if !session.urgent.is_empty() {
             if self.net.writable(slot).map_err(broken)? < session.urgent.len() {
-                return Ok(false);
+                return Ok(Urgent::Waits);
             }
-            self.net.write(slot, &session.urgent).map_err(broken)?;
+            let written = self.net.write_quietly(slot, &session.urgent);
+            written.map_err(broken)?;
             session.urgent.clear();
+            urgent = Urgent::Put;
         }
         if session.sent_close && !self.net.status(slot).has(Status::END) {
             self.net.set_status(slot, Status::END);
-            self.net.notify(slot);
+            urgent = Urgent::Put;
         }
-        Ok(true)
+        Ok(urgent)
     }
 
     /// Ends a session that went wrong here: alert to the peer, reset to the

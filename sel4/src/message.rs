@@ -1,6 +1,9 @@
 //! Message info words, and the IPC buffer.
 
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicPtr, Ordering};
+
+use postcard::ser_flavors::Flavor;
 
 use crate::facts;
 
@@ -127,28 +130,91 @@ pub(crate) fn put_bytes(bytes: &[u8]) -> MessageInfo {
     MessageInfo::new(BYTES_LABEL | (words * 8 - length) as u64, 0, words)
 }
 
+/// Encodes a message straight into the IPC buffer; gives what [`put_bytes`]
+/// gives.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    length: usize,
+}
+
+impl Flavor for Encoder {
+    type Output = MessageInfo;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.length >= MESSAGE_BYTES {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        // SAFETY: the IPC buffer is mapped, and this is inside it.
+        unsafe { message().cast::<u8>().wrapping_add(self.length).write(byte) };
+        self.length += 1;
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > MESSAGE_BYTES - self.length {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        let to = message().cast::<u8>().wrapping_add(self.length);
+        // SAFETY: the IPC buffer is mapped and has room for MESSAGE_BYTES, of
+        // which `length` are used; nobody holds a reference into it.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        self.length += bytes.len();
+        Ok(())
+    }
+
+    fn finalize(mut self) -> postcard::Result<MessageInfo> {
+        let length = self.length;
+        let words = words(length);
+        let unused = words * 8 - length;
+        self.try_extend([0; 8].get(..unused).unwrap_or_default())?;
+        Ok(MessageInfo::new(BYTES_LABEL | unused as u64, 0, words))
+    }
+}
+
 /// Whether `info` is the kernel's own answer: the capability leads nowhere.
 pub(crate) const fn is_refusal(info: MessageInfo) -> bool {
     info.label() < BYTES_LABEL
+}
+
+/// How many bytes a message has; `None` when the sender's label makes no sense.
+fn length(info: MessageInfo) -> Option<usize> {
+    let words = info.length();
+    let unused = (info.label() ^ BYTES_LABEL) as usize;
+    (unused < 8 && unused <= words * 8).then(|| words * 8 - unused)
 }
 
 /// Takes the bytes of a message out of the IPC buffer into `buffer`, clears
 /// them there, and returns how many there were; `None` when the sender's label
 /// makes no sense or `buffer` is too small.
 pub(crate) fn take_bytes(info: MessageInfo, buffer: &mut [u8]) -> Option<usize> {
-    let words = info.length();
-    let unused = (info.label() ^ BYTES_LABEL) as usize;
-    let length = (words * 8).saturating_sub(unused);
-    let fits = unused < 8 && unused <= words * 8 && length <= buffer.len();
-    if fits {
+    let length = length(info).filter(|length| *length <= buffer.len());
+    if let Some(length) = length {
         // SAFETY: `length` is at most MESSAGE_BYTES, which the IPC buffer has,
         // and at most what `buffer` has; they don't overlap.
         unsafe {
             core::ptr::copy_nonoverlapping(message().cast::<u8>(), buffer.as_mut_ptr(), length);
         };
     }
-    clear(words);
-    fits.then_some(length)
+    clear(info.length());
+    length
+}
+
+/// Lets `read` see the bytes of a message, which are cleared in the IPC buffer
+/// first; `None` when the sender's label makes no sense.
+pub(crate) fn with_bytes<R>(info: MessageInfo, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    let mut bytes = [MaybeUninit::<u8>::uninit(); MESSAGE_BYTES];
+    let length = length(info);
+    if let Some(length) = length {
+        // SAFETY: `length` is at most MESSAGE_BYTES, which both have; they
+        // don't overlap.
+        unsafe {
+            let to = bytes.as_mut_ptr().cast::<u8>();
+            core::ptr::copy_nonoverlapping(message().cast::<u8>(), to, length);
+        };
+    }
+    clear(info.length());
+    // SAFETY: the first `length` bytes were written above.
+    length.map(|length| read(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), length) }))
 }
 
 /// Clears the first `words` words of the IPC buffer: a message may have

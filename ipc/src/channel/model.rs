@@ -29,6 +29,7 @@ impl Doorbell for Count {
 #[derive(Clone, Debug)]
 enum Call {
     Write(Vec<u8>),
+    WriteQuietly(Vec<u8>),
     Peek { offset: usize, length: usize },
     Consume(usize),
     ConsumeQuietly(usize),
@@ -37,6 +38,7 @@ enum Call {
     Open,
     Follow,
     Close,
+    Finish,
     SetStatus(u16),
     SetIdle(bool),
     Notify,
@@ -50,6 +52,7 @@ fn call() -> impl Strategy<Value = Call> {
     let far = || prop_oneof![8 => 0..24usize, 1 => any::<usize>()];
     prop_oneof![
         6 => prop::collection::vec(any::<u8>(), 0..24).prop_map(Call::Write),
+        1 => prop::collection::vec(any::<u8>(), 0..24).prop_map(Call::WriteQuietly),
         3 => (far(), length()).prop_map(|(offset, length)| Call::Peek { offset, length }),
         3 => far().prop_map(Call::Consume),
         1 => far().prop_map(Call::ConsumeQuietly),
@@ -58,6 +61,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => Just(Call::Open),
         2 => Just(Call::Follow),
         1 => Just(Call::Close),
+        1 => Just(Call::Finish),
         1 => any::<u16>().prop_map(Call::SetStatus),
         2 => any::<bool>().prop_map(Call::SetIdle),
         1 => Just(Call::Notify),
@@ -111,8 +115,14 @@ fn step(
             assert_eq!(channel.write(slot, bytes), Ok(count));
             mine.bytes[at].extend(&bytes[..count]);
             if count > 0 {
-                mine.post(slot);
+                tell(mine, theirs, at);
             }
+        }
+        Call::WriteQuietly(bytes) => {
+            let room = channel.tx_capacity() - mine.bytes[at].len();
+            let count = bytes.len().min(room);
+            assert_eq!(channel.write_quietly(slot, bytes), Ok(count));
+            mine.bytes[at].extend(&bytes[..count]);
         }
         Call::Peek { offset, length } => {
             let mut out = vec![0; *length];
@@ -160,7 +170,11 @@ fn step(
         Call::Open | Call::Follow => {}
         Call::Close => {
             channel.close(slot);
-            mine.flags[at] = 0;
+            mine.flags[at] = Status::LEFT;
+        }
+        Call::Finish => {
+            channel.finish(slot);
+            mine.flags[at] = Status::LEFT | Status::END;
         }
         Call::SetStatus(flags) => {
             channel.set_status(slot, *flags);
@@ -175,7 +189,7 @@ fn step(
         }
         Call::Notify => {
             channel.notify(slot);
-            mine.post(slot);
+            tell(mine, theirs, at);
         }
         Call::NotifyControl => {
             channel.notify_control();
@@ -202,6 +216,14 @@ fn take(mine: &mut Said, theirs: &mut Said, at: usize, count: usize) {
     theirs.bytes[at].drain(..count);
     let is_idle = theirs.flags[at] & Status::IDLE != 0;
     if !(is_idle && theirs.generation[at] == mine.generation[at]) {
+        tell(mine, theirs, at);
+    }
+}
+
+/// What `notify` does.
+fn tell(mine: &mut Said, theirs: &Said, at: usize) {
+    let has_left = theirs.flags[at] & Status::LEFT != 0;
+    if !(has_left && theirs.generation[at] == mine.generation[at]) {
         mine.post(u16::try_from(at).unwrap());
     }
 }
@@ -307,6 +329,10 @@ fn withstand(honest: &mut LocalChannel<Silent>, slot: u16, call: &Call) {
             let count = room.map(|room| room.min(bytes.len()));
             assert_eq!(honest.write(slot, bytes), count);
         }
+        Call::WriteQuietly(bytes) => {
+            let count = room.map(|room| room.min(bytes.len()));
+            assert_eq!(honest.write_quietly(slot, bytes), count);
+        }
         Call::Peek { offset, length } => {
             let count = incoming.map(|n| n.saturating_sub(*offset).min(*length));
             assert_eq!(honest.peek(slot, *offset, &mut vec![0; *length]), count);
@@ -334,6 +360,7 @@ fn withstand(honest: &mut LocalChannel<Silent>, slot: u16, call: &Call) {
         }
         Call::Follow => honest.follow(slot),
         Call::Close => honest.close(slot),
+        Call::Finish => honest.finish(slot),
         Call::SetStatus(flags) => honest.set_status(slot, *flags),
         Call::SetIdle(is_idle) => honest.set_idle(slot, *is_idle),
         Call::Notify => honest.notify(slot),

@@ -2,10 +2,12 @@
 
 use ipc::boot::slot;
 use ipc::channel::Doorbell;
-use ipc::transport::{MAX_MESSAGE, Transport, TransportError};
+use ipc::transport::{MAX_MESSAGE, Protocol, Transport, TransportError, decode};
 
 use crate::cap::{Endpoint, Notification};
-use crate::message::{clear, is_refusal, put_bytes, take_bytes};
+use crate::message::{
+    Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, take_bytes, with_bytes,
+};
 use crate::{MessageInfo, syscall};
 
 const _: () = assert!(MAX_MESSAGE == crate::message::MESSAGE_BYTES);
@@ -122,12 +124,17 @@ impl Caller {
     }
 }
 
-impl Transport for Caller {
-    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        let info = put_bytes(request);
+impl Caller {
+    /// Sends the message in the IPC buffer, and leaves nothing of it there.
+    /// `take` takes the reply out.
+    fn deliver<R>(
+        &self,
+        info: MessageInfo,
+        take: impl FnOnce(MessageInfo) -> Option<R>,
+    ) -> Result<R, TransportError> {
         let sent = info.length();
         let answer = syscall::call(self.endpoint.bits(), info);
-        let length = take_bytes(answer, reply).ok_or(if is_refusal(answer) {
+        let reply = take(answer).ok_or(if is_refusal(answer) {
             TransportError::Gone
         } else {
             TransportError::MalformedReply
@@ -135,7 +142,21 @@ impl Transport for Caller {
         if sent > answer.length() {
             clear(sent);
         }
-        length
+        reply
+    }
+}
+
+impl Transport for Caller {
+    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
+        self.deliver(put_bytes(request), |answer| take_bytes(answer, reply))
+    }
+
+    fn exchange<P: Protocol>(&self, request: &P::Request) -> Result<P::Reply, TransportError> {
+        let Ok(info) = postcard::serialize_with_flavor(request, Encoder::default()) else {
+            clear(MESSAGE_WORDS);
+            return Err(TransportError::MalformedReply);
+        };
+        self.deliver(info, |answer| with_bytes(answer, decode)?)
     }
 }
 
