@@ -5,6 +5,7 @@ use ipc::clock::Instant;
 use ipc::stats::netstack as counters;
 use smoltcp::iface::PollResult;
 use smoltcp::phy::Device;
+use smoltcp::socket::tcp::State;
 
 use crate::config::{
     CARD_FULL, GRACE, HALF_OPEN, HOUSEKEEPING_FIRST, HOUSEKEEPING_LATER, HOUSEKEEPING_SOONEST,
@@ -66,7 +67,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
 
     /// Sets a connection's timer. One that is set for earlier stays: most
     /// timers are moved back by every acknowledgement, and looking once too
-    /// often is cheaper than sorting every time.
+    /// often is cheaper than sorting every time. Not so in TIME-WAIT, where
+    /// nothing moves any more: there it would be a wake-up for nothing.
     pub(crate) fn arm(&mut self, index: u32, now: Instant) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
@@ -90,7 +92,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             Phase::Open => connection.deadline.min(connection.gone_at()),
         };
         let at = wanted.min(limit);
-        if at < connection.armed {
+        let is_last = connection.state() == State::TimeWait && at != connection.armed;
+        if at < connection.armed || is_last {
             self.timers.remove(&(connection.armed, index));
             connection.armed = at;
             self.timers.insert((at, index));

@@ -20,7 +20,7 @@ mod system {
 sel4::entry!(main);
 
 /// As deep as rustls and `ring` go in a handshake, and more.
-const STACK_USED: usize = 48 * 1024;
+const STACK_USED: usize = 40 * 1024;
 
 fn main() -> ! {
     // SAFETY: the capabilities and the memory of these constants are used
