@@ -1,10 +1,10 @@
 //! What the record layer is asked for, and what it passes to the offload
 //! component.
 //!
-//! The shim (the [`Control`](crate::badge::Badge::Control) badge) opens and
-//! closes session slots. The offload component installs keys through a
-//! capability that the shim minted for one session (a
-//! [`Session`](crate::badge::Badge::Session) badge). Bytes are in the channels:
+//! The shim opens a session slot by minting a capability for one session (a
+//! [`Session`](crate::badge::Badge::Session) badge), through which the offload
+//! component installs keys; it closes the slot by a call (the
+//! [`Control`](crate::badge::Badge::Control) badge). Bytes are in the channels:
 //! session slot `n` is slot `n` of the channel to the network stack and slot
 //! `n` of the channel to the application.
 
@@ -20,22 +20,18 @@ use crate::transport::Protocol;
 /// What is asked.
 #[derive(Serialize, Deserialize, MaxSize)]
 pub enum Request {
-    /// Control: a session will come to this slot; opens the slot towards the
-    /// application too.
-    Open {
-        /// The slot.
-        slot: SlotIndex,
-        /// Modulo 4096; the install capability's badge carries it too.
-        generation: u16,
-    },
-    /// Control: end a session or take an opening back. If keys are installed,
-    /// close_notify is sent first. Keys are zeroized.
+    /// Control: end a session, or see that it never begins. If keys are
+    /// installed, close_notify is sent first. Keys are zeroized.
     Close {
         /// The slot.
         slot: SlotIndex,
+        /// Of the session, as in the badge of its install capability. No keys
+        /// are taken for it any more.
+        generation: u16,
     },
-    /// Session: the keys of the session, once. The slot of the channel to the
-    /// network stack is used only when its owner is the record layer.
+    /// Session: the keys of the session, once; opens the slot towards the
+    /// application. The slot of the channel to the network stack is used only
+    /// when its owner is the record layer.
     Install {
         /// Decides on version and AEAD.
         suite: CipherSuite,
@@ -76,7 +72,7 @@ pub enum RecordError {
     NoSlot = 3,
     /// The slot is in use, or keys are installed already.
     InUse = 4,
-    /// The session is another one by now (stale generation), or not open.
+    /// The session is another one by now (stale generation), or over.
     Stale = 5,
     /// A key does not fit the suite.
     BadKey = 6,

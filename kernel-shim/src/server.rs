@@ -211,7 +211,6 @@ where
         let full = HandshakeError::Resource;
         let (slot, generation) = self.handshakes.next().ok_or(full(Resource::Handshakes))?;
         let (session, session_generation) = self.sessions.next().ok_or(full(Resource::Sessions))?;
-        self.open_session(session, session_generation)?;
         let moved = self.move_connection(
             request.connection,
             client,
@@ -219,13 +218,12 @@ where
             request.deadline,
             request.tcp_sequence,
         );
-        let position = match moved {
-            Ok(position) => position,
-            Err(error) => {
-                self.close_session_slot(session);
-                return Err(blame(error));
-            }
+        let position = moved.map_err(blame)?;
+        let badge = Badge::Session {
+            slot: session,
+            generation: session_generation,
         };
+        self.ports.windows.grant_install(session, badge);
         let (role, parameters) = (request.role, request.parameters);
         let (directive, directed) = match request.mode {
             Mode::Autonomous => {
@@ -255,7 +253,7 @@ where
             }
         };
         if self.ports.offload.send(&directive).is_err() {
-            self.close_session_slot(session);
+            self.ports.windows.revoke_install(session);
             self.release(request.connection);
             return Err(full(Resource::Queue));
         }
@@ -277,19 +275,6 @@ where
         self.ports.stats.add(stats::shim::STARTED, 1);
         self.count_tables();
         Ok(id(slot, generation))
-    }
-
-    fn open_session(&mut self, slot: SlotIndex, generation: u16) -> Result<(), HandshakeError> {
-        let request = record::Request::Open { slot, generation };
-        match self.ports.record.call(&request) {
-            Ok(Ok(())) => {
-                let badge = Badge::Session { slot, generation };
-                self.ports.windows.grant_install(slot, badge);
-                Ok(())
-            }
-            Ok(Err(_)) => Err(HandshakeError::Resource(Resource::Internal)),
-            Err(_) => Err(HandshakeError::ServerRestarted),
-        }
     }
 
     // ---- completion ----
@@ -361,7 +346,7 @@ where
         let connection = handshake.connection;
         let (session, session_generation) = (handshake.session, handshake.session_generation);
         self.release(connection);
-        self.close_session_slot(session);
+        self.close_session_slot(session, session_generation);
         self.sessions.remove(session, session_generation);
         self.finish(slot, generation, Err(error));
     }
@@ -475,7 +460,7 @@ where
             }
             Request::CloseSession => {
                 let connection = session.connection;
-                self.close_session_slot(slot);
+                self.close_session_slot(slot, generation);
                 self.ports.windows.revoke_session(slot);
                 self.release(connection);
                 // A queue without room only means that the offload component
@@ -491,10 +476,11 @@ where
     }
 
     /// Ends the session at the record layer, and the right to install keys.
-    fn close_session_slot(&mut self, slot: SlotIndex) {
+    fn close_session_slot(&mut self, slot: SlotIndex, generation: u16) {
         self.ports.windows.revoke_install(slot);
         // A record layer that does not answer holds no session either.
-        let _ = self.ports.record.call(&record::Request::Close { slot });
+        let close = record::Request::Close { slot, generation };
+        let _ = self.ports.record.call(&close);
     }
 
     // ---- connections ----

@@ -11,7 +11,7 @@ use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::record::{PostHandshake, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::ring::Misbehaved;
 use ipc::stats;
-use ipc::tls::{Aead, Alert, TrafficKey, Version};
+use ipc::tls::{Aead, Alert, CipherSuite, TrafficKey, Version};
 use ipc::transport::{MAX_MESSAGE, dispatch};
 
 use crate::aead::Key;
@@ -50,9 +50,8 @@ impl Default for Limits {
 }
 
 enum Slot {
+    /// The next session begins with its keys.
     Free,
-    /// The shim has opened it; keys will come.
-    Open,
     Live(Box<Session>),
     /// Ended by an error; the shim has not closed it yet.
     Dead,
@@ -70,7 +69,8 @@ enum Urgent {
 }
 
 struct Place {
-    generation: u16,
+    /// Of the session in the slot, or of the last one; `None` before the first.
+    generation: Option<u16>,
     state: Slot,
 }
 
@@ -97,7 +97,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     pub fn new(ports: Ports<'a, N, A, O>, limits: Limits) -> Self {
         let slots = ports.net.slots().min(ports.app.slots());
         let place = |_| Place {
-            generation: 0,
+            generation: None,
             state: Slot::Free,
         };
         Self {
@@ -150,26 +150,17 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     fn answer(&mut self, badge: Option<Badge>, request: Request) -> Result<(), RecordError> {
         match (badge, request) {
-            (Some(Badge::Control), Request::Open { slot, generation }) => {
-                self.open(slot, generation)
+            (Some(Badge::Control), Request::Close { slot, generation }) => {
+                self.close(slot, generation)
             }
-            (Some(Badge::Control), Request::Close { slot }) => self.close(slot),
+            (Some(Badge::Session { slot, generation }), Request::Install { suite, tx, rx }) => {
+                self.install(slot, generation, suite, [&tx, &rx])
+            }
             (Some(Badge::Session { slot, generation }), request) => {
-                let place = self.place(slot)?;
-                if place.generation != generation {
+                if self.place(slot)?.generation != Some(generation) {
                     return Err(RecordError::Stale);
                 }
                 match request {
-                    Request::Install { suite, tx, rx } => {
-                        if !matches!(place.state, Slot::Open) {
-                            return Err(RecordError::InUse);
-                        }
-                        let session = Session::new(suite, &tx, &rx)?;
-                        place.state = Slot::Live(Box::new(session));
-                        let sessions = self.stats.read(stats::record::SESSIONS) + 1;
-                        self.stats.set(stats::record::SESSIONS, sessions);
-                        Ok(())
-                    }
                     Request::Rekey { message, tx, rx } => self.rekey(slot, &message, tx, rx),
                     Request::Refuse { alert } => {
                         self.answered(slot)?;
@@ -181,27 +172,40 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                         self.pump(slot);
                         Ok(())
                     }
-                    Request::Open { .. } | Request::Close { .. } => Err(RecordError::Denied),
+                    Request::Install { .. } | Request::Close { .. } => Err(RecordError::Denied),
                 }
             }
             _ => Err(RecordError::Denied),
         }
     }
 
-    fn open(&mut self, slot: SlotIndex, generation: u16) -> Result<(), RecordError> {
+    /// Begins a session with its keys: out, in.
+    fn install(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        suite: CipherSuite,
+        [tx, rx]: [&TrafficKey; 2],
+    ) -> Result<(), RecordError> {
         let place = self.place(slot)?;
         if !matches!(place.state, Slot::Free) {
             return Err(RecordError::InUse);
         }
+        if place.generation == Some(generation) {
+            return Err(RecordError::Stale);
+        }
+        let session = Session::new(suite, tx, rx)?;
         *place = Place {
-            generation,
-            state: Slot::Open,
+            generation: Some(generation),
+            state: Slot::Live(Box::new(session)),
         };
         self.app.open(slot);
+        let sessions = self.stats.read(stats::record::SESSIONS) + 1;
+        self.stats.set(stats::record::SESSIONS, sessions);
         Ok(())
     }
 
-    fn close(&mut self, slot: SlotIndex) -> Result<(), RecordError> {
+    fn close(&mut self, slot: SlotIndex, generation: u16) -> Result<(), RecordError> {
         if let Slot::Live(session) = &mut self.place(slot)?.state {
             session.send_alert(Alert::CLOSE_NOTIFY);
             self.put_urgent(slot).ok();
@@ -211,7 +215,10 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         // stack takes what is here then.
         self.net.finish(slot);
         self.app.close(slot);
-        self.place(slot)?.state = Slot::Free;
+        *self.place(slot)? = Place {
+            generation: Some(generation),
+            state: Slot::Free,
+        };
         Ok(())
     }
 
@@ -441,7 +448,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     fn generation(&self, slot: SlotIndex) -> u16 {
         self.places
             .get(usize::from(slot))
-            .map_or(0, |place| place.generation)
+            .and_then(|place| place.generation)
+            .unwrap_or(0)
     }
 
     /// Sends sealed records that go before anything else; true when none is

@@ -172,11 +172,6 @@ impl World {
             secrets: kernel,
             stats,
         };
-        let open = Request::Open {
-            slot: SLOT,
-            generation: 3,
-        };
-        assert_eq!(world.call(Badge::Control, &open), Ok(()));
         assert_eq!(world.call(SESSION, &install), Ok(()));
         world.app.follow(SLOT);
         world
@@ -433,7 +428,7 @@ fn a_key_at_its_limit_seals_nothing_more() {
 #[test]
 fn only_the_right_badge_may_ask() {
     let mut world = World::new(tls13(), None, Limits::default());
-    let close = Request::Close { slot: SLOT };
+    let close = closing();
     assert_eq!(world.call(SESSION, &close), Err(RecordError::Denied));
     assert_eq!(
         world.call(Badge::Client(1), &close),
@@ -466,23 +461,62 @@ fn only_the_right_badge_may_ask() {
 #[test]
 fn a_closed_slot_says_goodbye_and_can_be_used_again() {
     let mut world = World::new(tls13(), None, Limits::default());
-    assert_eq!(
-        world.call(Badge::Control, &Request::Close { slot: SLOT }),
-        Ok(())
-    );
+    assert_eq!(world.call(Badge::Control, &closing()), Ok(()));
     world.settle().unwrap();
     let mut rest = Vec::new();
     world.client.reader().read_to_end(&mut rest).unwrap();
     assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
-    let open = Request::Open {
+    assert_eq!(
+        world.call(SESSION, &keys()),
+        Err(RecordError::Stale),
+        "the capability of a session that is over"
+    );
+    let next = Badge::Session {
         slot: SLOT,
         generation: 4,
     };
-    assert_eq!(world.call(Badge::Control, &open), Ok(()));
+    assert_eq!(world.call(next, &keys()), Ok(()));
     assert_eq!(
         world.call(SESSION, &Request::Proceed),
         Err(RecordError::Stale)
     );
+}
+
+#[test]
+fn a_session_that_was_closed_before_its_keys_came_takes_none() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    assert_eq!(world.call(Badge::Control, &closing()), Ok(()));
+    let next = Badge::Session {
+        slot: SLOT,
+        generation: 4,
+    };
+    let close = Request::Close {
+        slot: SLOT,
+        generation: 4,
+    };
+    assert_eq!(world.call(Badge::Control, &close), Ok(()));
+    assert_eq!(world.call(next, &keys()), Err(RecordError::Stale));
+    assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
+}
+
+fn closing() -> Request {
+    Request::Close {
+        slot: SLOT,
+        generation: 3,
+    }
+}
+
+fn keys() -> Request {
+    let key = || TrafficKey {
+        key: Secret::from_slice(&[1; 16]).unwrap(),
+        iv: Secret::from_slice(&[2; 12]).unwrap(),
+        sequence: 0,
+    };
+    Request::Install {
+        suite: CipherSuite::Aes128GcmSha256,
+        tx: key(),
+        rx: key(),
+    }
 }
 
 #[test]
