@@ -7,7 +7,7 @@
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::Bytes;
+use crate::bounded::{Blob, Bytes};
 use crate::tls::{Label, Role};
 use crate::transport::Protocol;
 
@@ -154,7 +154,7 @@ pub enum Request {
         /// Nothing of an earlier transcript is kept.
         is_first: bool,
         /// The next bytes.
-        part: Bytes<MAX_PART>,
+        part: Blob<MAX_PART>,
     },
     /// A signature. Answer: [`Answer::Signature`].
     Sign {
@@ -191,11 +191,11 @@ pub enum Answer {
         trust: u8,
     },
     /// A part of a certificate; shorter than [`MAX_PART`] only at its end.
-    Part(Bytes<MAX_PART>),
+    Part(Blob<MAX_PART>),
     /// A part of a transcript is kept.
     Taken,
     /// A signature as TLS carries it: DER for ECDSA.
-    Signature(Bytes<512>),
+    Signature(Blob<512>),
 }
 
 /// The longest transcript that is signed.

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use ipc::bounded::Bytes;
+use ipc::bounded::Blob;
 use ipc::keystore::{CertificateList, KeyKind, KeystoreError, Scheme};
 use ipc::provision;
 use ipc::tls::{Label, Role};
@@ -73,7 +73,7 @@ impl Keyring {
         scheme: Scheme,
         content: &Content,
         random: &SystemRandom,
-    ) -> Result<Bytes<512>, KeystoreError> {
+    ) -> Result<Blob<512>, KeystoreError> {
         let key = self.key.as_ref().ok_or(KeystoreError::WrongScheme)?;
         if self.kind != Some(scheme.key_kind()) || !self.roles.contains(&role) {
             return Err(KeystoreError::WrongScheme);
@@ -82,15 +82,15 @@ impl Keyring {
         match key {
             PrivateKey::Ecdsa(pair) => {
                 let signature = pair.sign(random, content.bytes()).map_err(failed)?;
-                Bytes::from_slice(signature.as_ref())
+                Blob::from_slice(signature.as_ref())
             }
-            PrivateKey::Ed25519(pair) => Bytes::from_slice(pair.sign(content.bytes()).as_ref()),
+            PrivateKey::Ed25519(pair) => Blob::from_slice(pair.sign(content.bytes()).as_ref()),
             PrivateKey::Rsa(pair) => {
                 let padding = rsa_padding(scheme).ok_or(KeystoreError::WrongScheme)?;
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(padding, random, content.bytes(), &mut signature)
                     .map_err(failed)?;
-                Bytes::from_slice(&signature)
+                Blob::from_slice(&signature)
             }
         }
         .map_err(|_| KeystoreError::Failed)

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
+use ipc::bounded::Blob;
 use ipc::keystore::{
     Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, MAX_PART, Request, Scheme,
     ToBeSigned,
@@ -123,7 +123,7 @@ impl<'a> Server<'a> {
             .get(usize::from(offset)..)
             .ok_or(KeystoreError::Unknown)?;
         let part = rest.get(..MAX_PART).unwrap_or(rest);
-        let part = Bytes::from_slice(part).map_err(|_| KeystoreError::Failed)?;
+        let part = Blob::from_slice(part).map_err(|_| KeystoreError::Failed)?;
         Ok(Answer::Part(part))
     }
 

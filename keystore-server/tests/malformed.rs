@@ -10,7 +10,7 @@
 mod noise;
 
 use ipc::badge::Badge;
-use ipc::bounded::{Bytes, Text};
+use ipc::bounded::{Blob, Bytes, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, Request, Scheme, ToBeSigned,
 };
@@ -58,7 +58,7 @@ fn sign() -> Request {
 fn transcript(part: &[u8]) -> Request {
     Request::Transcript {
         is_first: true,
-        part: Bytes::from_slice(part).unwrap(),
+        part: Blob::from_slice(part).unwrap(),
     }
 }
 

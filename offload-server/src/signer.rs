@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ipc::bounded::Bytes;
+use ipc::bounded::{Blob, Bytes};
 use ipc::keystore::{
     Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, Request, Scheme, ToBeSigned,
 };
@@ -26,7 +26,7 @@ pub(crate) trait Sign {
         keyring: KeyringIndex,
         scheme: Scheme,
         to_be_signed: ToBeSigned,
-    ) -> Option<Bytes<512>>;
+    ) -> Option<Blob<512>>;
 }
 
 impl<T: Transport> Sign for KeystoreClient<T> {
@@ -35,7 +35,7 @@ impl<T: Transport> Sign for KeystoreClient<T> {
         keyring: KeyringIndex,
         scheme: Scheme,
         to_be_signed: ToBeSigned,
-    ) -> Option<Bytes<512>> {
+    ) -> Option<Blob<512>> {
         let request = Request::Sign {
             keyring,
             scheme,
@@ -152,7 +152,7 @@ impl<T: Transport + Send + Sync> RemoteSigner<T> {
         let refused = || Error::General("the key store took no transcript".into());
         let mut is_first = true;
         for part in messages.chunks(MAX_PART) {
-            let part = Bytes::from_slice(part).map_err(|_| refused())?;
+            let part = Blob::from_slice(part).map_err(|_| refused())?;
             let request = Request::Transcript { is_first, part };
             let Ok(Ok(Answer::Taken)) = self.keystore.call(&request) else {
                 return Err(refused());
