@@ -140,6 +140,7 @@ impl Handshake {
             }
             let taken = self.take_record(channel, slot)?;
             if taken == 0 {
+                self.drop_buffers();
                 return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
             }
             self.first_byte.get_or_insert_with(&now);
@@ -259,6 +260,10 @@ impl Handshake {
         if let Some(choice) = self.engine.take_choice() {
             self.choice = Some(choice);
         }
+    }
+
+    /// Others may wait as long, and by the thousand.
+    fn drop_buffers(&mut self) {
         if self.incoming.is_empty() {
             self.incoming = Vec::new();
         }
