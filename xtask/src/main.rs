@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod check;
+mod fuzz;
 mod policy;
 mod run;
 mod screen;
@@ -43,6 +44,8 @@ enum Task {
     Test(test::Arguments),
     /// Count the instructions of handshakes, bytes and calls in the guest.
     Bench(bench::Arguments),
+    /// Feed every decoder random bytes, made from seeds by a fuzzer.
+    Fuzz(fuzz::Arguments),
     /// Build kernel, image, bootable disc and manifest into a folder.
     Image(build::ImageArguments),
     /// Build the seL4 kernel and show where it is.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Run(arguments) => run::run(&workspace, &screen, &arguments),
         Task::Test(arguments) => test::test(&workspace, &screen, &arguments),
         Task::Bench(arguments) => bench::bench(&workspace, &screen, &arguments),
+        Task::Fuzz(arguments) => fuzz::fuzz(&workspace, &screen, &arguments),
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
         Task::Policy(arguments) => policy::policy(&arguments),

@@ -1,0 +1,4 @@
+//! Gateway.toml.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::configuration(data));

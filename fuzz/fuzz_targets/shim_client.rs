@@ -1,0 +1,4 @@
+//! The shim's state machines as client, whatever the offload component says.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::shim_client(data));

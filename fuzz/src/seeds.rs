@@ -1,0 +1,535 @@
+//! Where the fuzzer starts from: made of the tests' own handshakes and files.
+
+use std::fs;
+use std::path::Path;
+
+use ipc::bounded::{Blob, Bytes, List, Text};
+use ipc::clock::Instant;
+use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
+use ipc::handshake::{Completion, Directive};
+use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex, Scheme, ToBeSigned};
+use ipc::net;
+use ipc::provision::{Keyring, Keyrings, Network, NetworkRights, PrivateKey};
+use ipc::record::{self, PostHandshake};
+use ipc::segment::{Agreed, Fill, Hole, Segment, Stage, Template, Verdict};
+use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Role, Version};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+use serde::Serialize;
+
+use crate::frames;
+use crate::wire::client::{Client, ClientOptions};
+use crate::wire::world::{World, key_of, parameters};
+
+/// One input.
+pub struct Seed {
+    /// The target's name.
+    pub target: &'static str,
+    /// Its own name.
+    pub name: String,
+    /// What the target is given.
+    pub bytes: Vec<u8>,
+}
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Seed> {
+    let mut seeds = Seeds(Vec::new());
+    seeds.handshakes();
+    seeds.messages();
+    seeds.segments();
+    seeds.keystore();
+    seeds.records();
+    seeds.files();
+    seeds.frames();
+    for length in [0, 16, 100] {
+        seeds.add("tickets", length, vec![7; length]);
+    }
+    seeds.0
+}
+
+struct Seeds(Vec<Seed>);
+
+impl Seeds {
+    fn add(&mut self, target: &'static str, name: impl ToString, bytes: Vec<u8>) {
+        let name = name.to_string();
+        self.0.push(Seed {
+            target,
+            name,
+            bytes,
+        });
+    }
+
+    fn handshakes(&mut self) {
+        for (name, version, choice) in [("12", &TLS12, 0), ("13", &TLS13, 1)] {
+            for has_certificate in [false, true] {
+                let name = format!("{name}-{has_certificate}");
+                let said = Said::of(version, has_certificate);
+                for mode in [0, 0x80] {
+                    let flights = said
+                        .client
+                        .iter()
+                        .flat_map(|flight| vector(flight))
+                        .collect();
+                    let bytes = [vec![mode | choice], flights].concat();
+                    self.add("server_wire", format!("{name}-{mode}"), bytes);
+                }
+                let flights: Vec<u8> = said.server.iter().flat_map(|f| vector(f)).collect();
+                self.add("client_wire", &name, [vec![choice], flights].concat());
+                self.add("first_bytes", &name, said.client[0].clone());
+                let server = said.shim_server(version, has_certificate);
+                self.add("shim_server", &name, server);
+                let client = said.shim_client(version, has_certificate);
+                self.add("shim_client", &name, client);
+            }
+        }
+        let world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
+        self.add("certificates", "authority", world.authority.to_vec());
+        let client = rcgen::CertificateParams::new(vec!["a.test".into(), "10.0.2.15".into()])
+            .expect("names")
+            .signed_by(&key_of(KeyKind::Ed25519), &world.issuer)
+            .expect("a certificate");
+        self.add("certificates", "names", client.der().to_vec());
+    }
+
+    fn messages(&mut self) {
+        let mut add = |which: u8, name: &str, encoded: Vec<u8>| {
+            self.add("messages", name, [vec![which], encoded].concat());
+        };
+        let handshake = control::HandshakeRequest {
+            connection: net::ConnectionId(9),
+            role: Role::Server,
+            mode: ipc::tls::Mode::Directed,
+            parameters: Box::new(parameters(&["web"])),
+            tcp_sequence: Some(7),
+            deadline: Instant::NEVER,
+        };
+        add(
+            0,
+            "start",
+            encoded(&control::Request::StartHandshake(handshake)),
+        );
+        add(
+            0,
+            "cancel",
+            encoded(&control::Request::Cancel(HandshakeId(7))),
+        );
+        add(1, "sign", encoded(&sign()));
+        let attach = net::Request::Attach {
+            connection: net::ConnectionId(9),
+            deadline: Instant::NEVER,
+        };
+        add(2, "attach", encoded(&attach));
+        let close = record::Request::Close { slot: 1 };
+        add(3, "close", encoded(&close));
+        add(4, "direct", encoded(&direct()));
+        add(5, "failed", encoded(&failed()));
+        add(6, "message", encoded(&post_handshake()));
+        add(7, "write", encoded(&write()));
+        let message = Verdict::Message {
+            kind: 1,
+            length: 3,
+            part: Blob::from_slice(&[1, 2, 3]).expect("a part"),
+        };
+        add(8, "message-verdict", encoded(&message));
+        let network = Network {
+            address: ipc::provision::AddressConfig::Dhcp,
+            rights: vec![NetworkRights {
+                client: 1,
+                listen: vec![443],
+                connect: vec![],
+            }],
+        };
+        add(9, "network", encoded(&network));
+        add(10, "keyrings", encoded(&rings()));
+        for (which, name, message) in [
+            (0, "direct", encoded(&direct())),
+            (1, "failed", encoded(&failed())),
+            (2, "message", encoded(&post_handshake())),
+        ] {
+            let length = u16::try_from(message.len()).expect("a short message");
+            let framed = [&[which][..], &length.to_le_bytes(), &message].concat();
+            self.add("queues", name, framed);
+        }
+    }
+
+    fn segments(&mut self) {
+        let said = Said::of(&TLS12, false);
+        let receive = Segment::Receive {
+            limit: 16000,
+            show: 4096,
+        };
+        let negotiate = Segment::Negotiate {
+            suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
+            peer_random: [7; 32],
+        };
+        let share = Segment::Agree {
+            share: Bytes::from_slice(&[9; 32]).expect("a share"),
+        };
+        let steps = [
+            receive,
+            negotiate,
+            write(),
+            share,
+            Segment::Derive(Stage::Master),
+            Segment::WriteChangeCipherSpec,
+            Segment::ReceiveChangeCipherSpec,
+        ];
+        let steps: Vec<u8> = steps.iter().flat_map(segment).collect();
+        let hello = [&[0, 0][..], &vector(&said.client[0])].concat();
+        self.add("segments", "server", [&hello[..], &steps].concat());
+        let certificates = [&[1, 0][..], &vector(&said.server[0])].concat();
+        let steps = [
+            Segment::Receive {
+                limit: 9000,
+                show: 0,
+            },
+            Segment::Receive {
+                limit: 9000,
+                show: 0,
+            },
+            Segment::DecodeCertificate,
+            Segment::ValidateChain {
+                server_name: Text::from_text("localhost").ok().map(Box::new),
+            },
+            Segment::Receive {
+                limit: 9000,
+                show: 0,
+            },
+            Segment::VerifySignature { offset: 36 },
+            Segment::ValidateMac,
+            Segment::Finish(Box::new(Agreed {
+                group: None,
+                alpn: None,
+                server_name: None,
+                ring: 0,
+            })),
+        ];
+        let negotiate = Segment::Negotiate {
+            suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
+            peer_random: [7; 32],
+        };
+        let steps: Vec<u8> = [negotiate].iter().chain(&steps).flat_map(segment).collect();
+        self.add("segments", "client", [&certificates[..], &steps].concat());
+    }
+
+    fn keystore(&mut self) {
+        let part = keystore::Request::Certificate {
+            keyring: KeyringIndex(0),
+            from: CertificateList::Trust,
+            index: 0,
+            offset: 900,
+        };
+        let transcript = keystore::Request::Transcript {
+            is_first: true,
+            part: Bytes::from_slice(&[1, 0, 0, 0]).expect("a part"),
+        };
+        let calls = [
+            keystore::Request::Keyring(KeyringIndex(0)),
+            part,
+            transcript,
+            sign(),
+        ];
+        let calls: Vec<u8> = calls.iter().flat_map(|c| vector(&encoded(c))).collect();
+        self.add("keyrings", "calls", [vec![1], calls].concat());
+        self.add("keyrings", "rings", [vec![0], encoded(&rings())].concat());
+    }
+
+    fn records(&mut self) {
+        let operation = |choice: u8, part: &[u8]| [vec![choice], vector(part)].concat();
+        let sealed = |kind: u8, part: &[u8]| operation(kind << 2 | 1, part);
+        let proceed = encoded(&record::Request::Proceed);
+        for suite in [0, 1] {
+            let bytes = [
+                vec![suite],
+                sealed(23, b"hello"),
+                operation(2, b"answer"),
+                sealed(22, &[24, 0, 0, 1, 1]),
+                operation(3, &proceed),
+                sealed(21, &[1, 0]),
+            ];
+            self.add("records", suite, bytes.concat());
+        }
+        let raw = [
+            vec![1],
+            operation(0, &[23, 3, 3, 0, 40]),
+            operation(0, &[0; 40]),
+        ];
+        self.add("records", "raw", raw.concat());
+    }
+
+    fn files(&mut self) {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let read = |path: &str| fs::read(workspace.join(path)).expect(path);
+        for name in ["client", "everything", "issue", "rules"] {
+            let text = read(&format!("gateway-config/tests/good/{name}.toml"));
+            self.add("configuration", name, text);
+        }
+        for (chain, key) in [
+            ("p256-chain", "p256-key"),
+            ("p256", "p256-sec1"),
+            ("p384", "p384-sec1"),
+            ("ed25519", "ed25519-key"),
+            ("rsa2048", "rsa2048-pkcs1"),
+        ] {
+            let pem = |name| read(&format!("gateway-config/tests/material/{name}.pem"));
+            let files = [vector(&pem(chain)), vector(&pem(key)), pem("ca")];
+            self.add("key_files", key, files.concat());
+        }
+        for (which, name) in [(0, "system"), (1, "policy")] {
+            let text = read(&format!("image/{name}.toml"));
+            self.add("description", name, [vec![which], text].concat());
+        }
+    }
+
+    fn frames(&mut self) {
+        let mut world = frames::world::World::new();
+        let (_, connection) = world.connected();
+        world.attach(connection);
+        world.run(4);
+        let log = std::mem::take(&mut world.to_stack.borrow_mut().log);
+        let whole = log
+            .iter()
+            .flat_map(|frame| [vec![0], vector(frame)].concat());
+        self.add("frames", "connection", whole.collect());
+        // DHCP: the answer to what the stack asks without an address is UDP.
+        let mut udp = vec![0x02, 0, 0, 0, 0, 15, 2, 0, 0, 0, 0, 2, 8, 0];
+        udp.extend([
+            0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 2, 2, 10, 0, 2, 15,
+        ]);
+        udp.extend([0, 67, 0, 68, 0, 12, 0, 0, 2, 1, 6, 0]);
+        self.add("frames", "udp", [vec![0], vector(&udp)].concat());
+        let mut ping = udp[..14].to_vec();
+        ping.extend([
+            0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 2, 2, 10, 0, 2, 15,
+        ]);
+        ping.extend([8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
+        self.add("frames", "ping", [vec![0], vector(&ping)].concat());
+    }
+}
+
+// ---- what they are made of ----
+
+fn encoded(message: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(message).expect("an encoding")
+}
+
+/// Behind its length in two bytes.
+fn vector(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("a short input");
+    [&length.to_be_bytes()[..], bytes].concat()
+}
+
+fn segment(segment: &Segment) -> Vec<u8> {
+    [vec![1], encoded(segment)].concat()
+}
+
+fn write() -> Segment {
+    let share = Fill::KeyShare(Group::X25519);
+    Segment::Write(Template {
+        message: Blob::from_slice(&[12, 0, 0, 0, 3, 0, 0x1d]).expect("a template"),
+        holes: List::from_items([Hole {
+            offset: 7,
+            prefix: 1,
+            fill: share,
+        }])
+        .expect("one hole"),
+    })
+}
+
+fn sign() -> keystore::Request {
+    keystore::Request::Sign {
+        keyring: KeyringIndex(0),
+        scheme: Scheme::EcdsaSecp256r1Sha256,
+        to_be_signed: ToBeSigned::Tls13CertificateVerify {
+            role: Role::Server,
+            transcript_hash: Bytes::from_slice(&[5; 32]).expect("a hash"),
+        },
+    }
+}
+
+fn direct() -> Directive {
+    Directive::Direct {
+        slot: 0,
+        generation: 1,
+        session: 0,
+        session_generation: 9,
+        role: Role::Server,
+        parameters: Box::new(parameters(&["web"])),
+        position: net::TcpPosition::default(),
+    }
+}
+
+fn failed() -> Completion {
+    Completion::Failed {
+        slot: 0,
+        generation: 1,
+        error: HandshakeError::Peer(PeerError::AlertSent(Alert::DECODE_ERROR)),
+    }
+}
+
+fn post_handshake() -> PostHandshake {
+    PostHandshake::Message {
+        slot: 0,
+        generation: 1,
+        message: Blob::from_slice(&[24, 0, 0, 1, 0]).expect("a message"),
+    }
+}
+
+fn rings() -> Keyrings {
+    let kind = KeyKind::EcdsaP256;
+    Keyrings(vec![Keyring {
+        label: Text::from_text("web").expect("a label"),
+        roles: vec![Role::Server],
+        key: Some(PrivateKey {
+            kind,
+            pkcs8: key_of(kind).serialize_der(),
+        }),
+        chain: vec![vec![7; 10]],
+        trust: vec![vec![9; 10]],
+    }])
+}
+
+/// A handshake between rustls and the engine of directed mode.
+struct Said {
+    client: Vec<Vec<u8>>,
+    server: Vec<Vec<u8>>,
+}
+
+impl Said {
+    fn of(version: &'static SupportedProtocolVersion, has_certificate: bool) -> Self {
+        let mut world = World::directed(&[("web", "localhost", KeyKind::EcdsaP256)]);
+        let mut asked = parameters(&["web"]);
+        asked.peer_authentication = PeerAuthentication::Request;
+        // A server that could do more would warn a client that could, too.
+        asked.versions = List::from_items([match version.version {
+            rustls::ProtocolVersion::TLSv1_3 => Version::Tls13,
+            _ => Version::Tls12,
+        }])
+        .expect("one version");
+        world.start(0, asked);
+        let options = ClientOptions {
+            versions: vec![version],
+            has_certificate,
+            ..ClientOptions::default()
+        };
+        let mut client = Client::new(&world, &options);
+        let mut said = Self {
+            client: Vec::new(),
+            server: Vec::new(),
+        };
+        while !client.outgoing.is_empty() {
+            let flight = std::mem::take(&mut client.outgoing);
+            let answer = world.exchange(0, &flight);
+            client.receive(&answer);
+            said.client.push(flight);
+            said.server.push(answer);
+        }
+        assert!(client.is_done());
+        said
+    }
+
+    /// Verdicts of a handshake as server; bytes behind the last message, so
+    /// that it is not given up there.
+    fn shim_server(&self, version: &SupportedProtocolVersion, has_certificate: bool) -> Vec<u8> {
+        let mut client = plain_messages(&self.client.concat()).into_iter();
+        let is_13 = version.version == rustls::ProtocolVersion::TLSv1_3;
+        // Request a certificate; the one ring is good for the name.
+        let mut bytes = vec![0];
+        bytes.extend(message(&client.next().expect("a hello")));
+        bytes.push(0);
+        bytes.extend(message(&[11, 0, 0, 0]));
+        bytes.push(u8::from(has_certificate));
+        if !is_13 {
+            let exchange = client.find(|m| m[0] == 16).expect("a key exchange");
+            bytes.extend(message(&exchange));
+        }
+        if has_certificate {
+            bytes.extend(message(&[15, 0, 0, 0]));
+        }
+        bytes.extend(message(&[20, 0, 0, 0]));
+        bytes.push(0);
+        bytes
+    }
+
+    fn shim_client(&self, version: &SupportedProtocolVersion, has_certificate: bool) -> Vec<u8> {
+        let server = plain_messages(&self.server.concat());
+        let mut bytes = vec![0];
+        let is_13 = version.version == rustls::ProtocolVersion::TLSv1_3;
+        let request = |body: &[u8]| {
+            let length = u8::try_from(body.len()).expect("a short body");
+            message(&[&[13, 0, 0, length][..], body].concat())
+        };
+        // The shim's client has no session to name (RFC 8446 §4.1.2).
+        let mut hello = server[0].clone();
+        let name = usize::from(hello[38]);
+        hello.drain(39..39 + name);
+        hello[38] = 0;
+        bytes.extend(message(&hello));
+        if is_13 {
+            // No extension; asked for a certificate by ECDSA.
+            bytes.extend(message(&[8, 0, 0, 2, 0, 0]));
+            if has_certificate {
+                bytes.extend(request(&[0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]));
+            }
+        }
+        bytes.extend(message(&[11, 0, 0, 0]));
+        bytes.push(1);
+        if is_13 {
+            bytes.extend(message(&[15, 0, 0, 0]));
+        } else {
+            for body in server.iter().filter(|m| [12, 13].contains(&m[0])) {
+                bytes.extend(message(body));
+            }
+            bytes.extend(message(&[14, 0, 0, 0]));
+        }
+        bytes.extend(message(&[20, 0, 0, 0]));
+        bytes.push(0);
+        bytes
+    }
+}
+
+/// A handshake message as the shim's targets read it.
+fn message(bytes: &[u8]) -> Vec<u8> {
+    [vec![bytes[0]], vector(&bytes[4..])].concat()
+}
+
+/// The handshake messages in front of the first ChangeCipherSpec.
+fn plain_messages(mut records: &[u8]) -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let [22, _, _, high, low, rest @ ..] = records {
+        let (body, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        bytes.extend_from_slice(body);
+        records = rest;
+    }
+    let mut messages = Vec::new();
+    while let [_, a, b, c, ..] = bytes[..] {
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        messages.push(bytes.drain(..4 + length).collect());
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shim::drive;
+
+    #[test]
+    fn the_handshakes_of_the_shim_come_to_their_end() {
+        for seed in all() {
+            let role = match seed.target {
+                "shim_server" => Role::Server,
+                "shim_client" => Role::Client,
+                _ => continue,
+            };
+            assert_eq!(
+                drive(role, &seed.bytes),
+                "finish",
+                "{} {}",
+                seed.target,
+                seed.name
+            );
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The committed seeds, without a fuzzer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn each_target_has_seeds_and_finds_nothing_in_them() {
+    for (name, target) in fuzz::TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(name);
+        let mut seeds = 0;
+        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{name}: {e}")) {
+            target(&fs::read(entry.unwrap().path()).unwrap());
+            seeds += 1;
+        }
+        assert!(seeds > 0, "{name}");
+    }
+}
+
+#[test]
+fn each_target_is_a_program_that_runs_it() {
+    for (name, _) in fuzz::TARGETS {
+        let path = format!("{}/fuzz_targets/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains(&format!("fuzz::{name}(data)")), "{name}");
+    }
+}
