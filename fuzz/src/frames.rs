@@ -18,13 +18,13 @@ use world::World;
 /// Frames, with right checksums where the first byte says so.
 pub fn frames(data: &[u8]) {
     thread_local! {
-        static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+        static WORLD: RefCell<Option<&'static mut World>> = const { RefCell::new(None) };
     }
     WORLD.with_borrow_mut(|world| {
         let world = world.get_or_insert_with(|| {
             let mut world = World::new();
             world.connected();
-            world
+            Box::leak(Box::new(world))
         });
         let mut bytes = Bytes(data);
         while !bytes.is_empty() {

@@ -17,7 +17,7 @@ use crate::wire::world::key_of;
 /// Key rings as the key store finds them, and calls to a key store.
 pub fn keyrings(data: &[u8]) {
     thread_local! {
-        static SERVER: RefCell<Option<Server<'static>>> = const { RefCell::new(None) };
+        static SERVER: RefCell<Option<&'static mut Server<'static>>> = const { RefCell::new(None) };
     }
     let mut bytes = Bytes(data);
     if bytes.byte() & 1 == 0 {
@@ -28,7 +28,7 @@ pub fn keyrings(data: &[u8]) {
         return;
     }
     SERVER.with_borrow_mut(|server| {
-        let server = server.get_or_insert_with(with_keys);
+        let server = server.get_or_insert_with(|| Box::leak(Box::new(with_keys())));
         while !bytes.is_empty() {
             ask(server, bytes.vector());
         }

@@ -37,8 +37,11 @@ pub use segments::segments;
 pub use shim::{shim_client, shim_server};
 pub use wire::{client_wire, server_wire};
 
+/// What a target does with its input.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 16] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("certificates", certificates),
     ("client_wire", client_wire),
     ("configuration", configuration),

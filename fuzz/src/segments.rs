@@ -18,11 +18,16 @@ const SLOT: u16 = 0;
 /// Segments and the peer's bytes in any order.
 pub fn segments(data: &[u8]) {
     thread_local! {
-        static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+        static WORLD: RefCell<Option<&'static mut World>> = const { RefCell::new(None) };
     }
     WORLD.with_borrow_mut(|world| {
-        let world =
-            world.get_or_insert_with(|| World::new(&[("me", "server.test", KeyKind::EcdsaP256)]));
+        let world = world.get_or_insert_with(|| {
+            Box::leak(Box::new(World::new(&[(
+                "me",
+                "server.test",
+                KeyKind::EcdsaP256,
+            )])))
+        });
         let mut bytes = Bytes(data);
         let role = match bytes.byte() & 1 {
             0 => Role::Server,

@@ -100,9 +100,8 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     start(&mut shim, role, bytes.byte());
     // Every segment is answered, so that a handshake is bounded by its input:
     // when there is no more of it, its end comes.
-    let generation = match offload.receive() {
-        Some(Ok(Directive::Direct { generation, .. })) => generation,
-        _ => panic!("no handshake was begun"),
+    let Some(Ok(Directive::Direct { generation, .. })) = offload.receive() else {
+        panic!("no handshake was begun");
     };
     let kinds = [Some(KeyKind::EcdsaP256), Some(KeyKind::Rsa)];
     let rings = List::from_items(kinds).expect("two rings");

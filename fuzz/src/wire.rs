@@ -65,10 +65,12 @@ fn hear(world: &mut World, mut bytes: Bytes<'_>) {
 /// A client's bytes, to a server in the mode that the first byte says.
 pub fn server_wire(data: &[u8]) {
     thread_local! {
-        static WORLDS: RefCell<Option<[World; 2]>> = const { RefCell::new(None) };
+        static WORLDS: RefCell<Option<&'static mut [World; 2]>> = const { RefCell::new(None) };
     }
     WORLDS.with_borrow_mut(|worlds| {
-        let worlds = worlds.get_or_insert_with(|| [World::new(&RINGS), World::directed(&RINGS)]);
+        let worlds = worlds.get_or_insert_with(|| {
+            Box::leak(Box::new([World::new(&RINGS), World::directed(&RINGS)]))
+        });
         let mut bytes = Bytes(data);
         let choice = bytes.byte();
         let world = &mut worlds[usize::from(choice >> 7)];
@@ -80,10 +82,10 @@ pub fn server_wire(data: &[u8]) {
 /// A server's bytes, to a directed client.
 pub fn client_wire(data: &[u8]) {
     thread_local! {
-        static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+        static WORLD: RefCell<Option<&'static mut World>> = const { RefCell::new(None) };
     }
     WORLD.with_borrow_mut(|world| {
-        let world = world.get_or_insert_with(|| World::directed(&RINGS));
+        let world = world.get_or_insert_with(|| Box::leak(Box::new(World::directed(&RINGS))));
         let mut bytes = Bytes(data);
         let mut asked = asked(bytes.byte() & !28);
         asked.server_name = Text::from_text("localhost").ok();

@@ -40,18 +40,28 @@ pub(crate) fn fuzz(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
     let found = nightly(workspace)
         .args(["cargo", "fuzz", "--version"])
         .output()
-        .context("the nightly toolchain or cargo-fuzz is missing; fuzz/README.md tells how to get them")?;
+        .context(
+            "the nightly toolchain or cargo-fuzz is missing; fuzz/README.md tells how to get them",
+        )?;
     if !found.contains(VERSION) {
-        screen.note(&format!("expected cargo-fuzz {VERSION}, found {}", found.trim()));
+        screen.note(&format!(
+            "expected cargo-fuzz {VERSION}, found {}",
+            found.trim()
+        ));
     }
-    let list = nightly(workspace).args(["cargo", "fuzz", "list"]).output()?;
+    let list = nightly(workspace)
+        .args(["cargo", "fuzz", "list"])
+        .output()?;
     let all: Vec<String> = list.lines().map(Into::into).collect();
     let targets = match arguments.targets.is_empty() {
         true => &all,
         false => &arguments.targets,
     };
     if let Some(unknown) = targets.iter().find(|target| !all.contains(target)) {
-        bail!("there is no target \"{unknown}\"; there are: {}", all.join(", "));
+        bail!(
+            "there is no target \"{unknown}\"; there are: {}",
+            all.join(", ")
+        );
     }
     let folder = workspace.join("target/fuzz");
     for target in targets {
@@ -62,7 +72,16 @@ pub(crate) fn fuzz(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
             fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
         }
         nightly(workspace)
-            .args(["nice", "-n", "19", "cargo", "fuzz", "run", target, "--target-dir"])
+            .args([
+                "nice",
+                "-n",
+                "19",
+                "cargo",
+                "fuzz",
+                "run",
+                target,
+                "--target-dir",
+            ])
             .arg(folder.join("build"))
             .arg(&learned)
             .arg(workspace.join("fuzz/corpus").join(target))
