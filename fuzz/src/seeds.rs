@@ -381,6 +381,7 @@ fn rings() -> Keyrings {
     Keyrings(vec![Keyring {
         label: Text::from_text("web").expect("a label"),
         roles: vec![Role::Server],
+        decrypts: false,
         key: Some(PrivateKey {
             kind,
             pkcs8: key_of(kind).serialize_der(),

@@ -82,6 +82,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
         roles: vec![role],
         modes: vec![Mode::Directed],
         expose_keys: false,
+        static_rsa: true,
         audit: false,
     };
     let ports = Ports {

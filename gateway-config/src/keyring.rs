@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use ipc::keystore::KeyKind;
 use ipc::provision::{Keyring, Keyrings, Listener, PrivateKey};
-use ipc::tls::Label;
+use ipc::tls::{Label, Role};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -66,7 +67,22 @@ pub(crate) fn assign_roles(keyrings: &mut Keyrings, listeners: &[Listener]) {
                 ring.roles.push(tls.role);
             }
         }
+        ring.decrypts = is_rsa(ring) && listeners.iter().any(|listener| decrypts(listener, ring));
     }
+}
+
+fn is_rsa(ring: &Keyring) -> bool {
+    ring.key
+        .as_ref()
+        .is_some_and(|key| key.kind == KeyKind::Rsa)
+}
+
+/// Whether a server with this ring does static RSA.
+fn decrypts(listener: &Listener, ring: &Keyring) -> bool {
+    listener.handshakes().any(|tls| {
+        let asked = &tls.parameters;
+        tls.role == Role::Server && asked.allow_static_rsa && asked.keyrings.contains(&ring.label)
+    })
 }
 
 /// A label: 1 to 32 bytes.
@@ -99,6 +115,7 @@ fn ring(
     Ok(Keyring {
         label,
         roles: Vec::new(),
+        decrypts: false,
         key,
         chain: chain.unwrap_or_default(),
         trust,

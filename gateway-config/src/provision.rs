@@ -41,6 +41,7 @@ impl Config {
             roles: distinct::<Role>(handshakes().map(|tls| tls.role)),
             modes: distinct::<Mode>(handshakes().map(|tls| tls.mode)),
             expose_keys: handshakes().any(|tls| tls.parameters.expose_keys),
+            static_rsa: handshakes().any(|tls| tls.parameters.allow_static_rsa),
             audit: self.audit,
         }])
     }

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::words::{Word, Words};
 
 /// The words of a `tls` table.
-const TLS_WORDS: [&str; 13] = [
+const TLS_WORDS: [&str; 14] = [
     "role",
     "mode",
     "keyring",
@@ -27,6 +27,7 @@ const TLS_WORDS: [&str; 13] = [
     "expose_keys",
     "resumption",
     "server_name",
+    "allow_static_rsa",
 ];
 const DEFAULT_TIMEOUT_MS: u32 = 10_000;
 /// What most servers send at most in one record's fragment (RFC 8446 §5.1).
@@ -49,8 +50,12 @@ pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Keyrings) -> Result<T
         Some(word) => word.choices(&[("1.3", Version::Tls13), ("1.2", Version::Tls12)])?,
         None => vec![Version::Tls13, Version::Tls12],
     };
+    let allow_static_rsa = match words.optional("allow_static_rsa") {
+        Some(word) => static_rsa(word, role, mode, &versions, &rings, keyrings)?,
+        None => false,
+    };
     let suites = match words.optional("suites") {
-        Some(word) => suites(word, role, &versions, &rings, keyrings)?,
+        Some(word) => suites(word, role, &versions, &rings, keyrings, allow_static_rsa)?,
         None => Vec::new(),
     };
     let groups = match words.optional("groups") {
@@ -94,6 +99,7 @@ pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Keyrings) -> Result<T
         parameters: Parameters {
             versions: List::from_items(versions).map_err(full)?,
             suites: List::from_items(suites).map_err(full)?,
+            allow_static_rsa,
             groups: List::from_items(groups).map_err(full)?,
             keyrings: List::from_items(rings).map_err(full)?,
             peer_authentication,
@@ -209,14 +215,64 @@ fn rings(word: Word<'_>, role: Role, keyrings: &Keyrings) -> Result<Vec<Label>, 
     Ok(labels)
 }
 
+/// The word that lets suites without forward secrecy in, for peers that have
+/// no other.
+fn static_rsa(
+    word: Word<'_>,
+    role: Role,
+    mode: Mode,
+    versions: &[Version],
+    rings: &[Label],
+    keyrings: &Keyrings,
+) -> Result<bool, Problem> {
+    if !word.flag()? {
+        return Ok(false);
+    }
+    if mode != Mode::Directed {
+        return Err(word.problem(
+            "static RSA exists in directed mode alone",
+            "write mode = \"directed\", or take allow_static_rsa out",
+        ));
+    }
+    if !versions.contains(&Version::Tls12) {
+        return Err(word.problem(
+            "static RSA belongs to TLS 1.2, which versions does not name",
+            "take allow_static_rsa out, or add \"1.2\"",
+        ));
+    }
+    let mut used = keyrings.0.iter().filter(|ring| rings.contains(&ring.label));
+    let is_rsa = |kind: Option<KeyKind>| kind == Some(KeyKind::Rsa);
+    let mut has_key = used.any(|ring| is_rsa(ring.key.as_ref().map(|key| key.kind)));
+    // As client it is the server's key.
+    has_key |= role == Role::Client;
+    match has_key {
+        true => Ok(true),
+        false => Err(word.problem(
+            "static RSA needs a key ring with an RSA key",
+            "name a key ring with an RSA key, or take allow_static_rsa out",
+        )),
+    }
+}
+
 fn suites(
     word: Word<'_>,
     role: Role,
     versions: &[Version],
     rings: &[Label],
     keyrings: &Keyrings,
+    allow_static_rsa: bool,
 ) -> Result<Vec<CipherSuite>, Problem> {
-    let suites = word.choices(&CipherSuite::ALL.map(|suite| (suite.name(), suite)))?;
+    let every = CipherSuite::ALL.into_iter().chain(CipherSuite::STATIC_RSA);
+    let every: Vec<_> = every.map(|suite| (suite.name(), suite)).collect();
+    let suites = word.choices(&every)?;
+    if let Some(suite) = suites.iter().find(|suite| suite.is_static_rsa())
+        && !allow_static_rsa
+    {
+        return Err(word.problem(
+            format!("{} is a suite of static RSA, which is off", suite.name()),
+            "take it out, or write allow_static_rsa = true",
+        ));
+    }
     let used = || keyrings.0.iter().filter(|ring| rings.contains(&ring.label));
     for version in versions {
         let name = version_name(*version);
@@ -266,7 +322,9 @@ fn fits(suite: CipherSuite, key: Option<KeyKind>) -> bool {
     match (suite.version(), key) {
         (_, None) => false,
         (Version::Tls13, _) => true,
-        (Version::Tls12, Some(KeyKind::Rsa)) => suite.name().starts_with("TLS_ECDHE_RSA_"),
+        (Version::Tls12, Some(KeyKind::Rsa)) => {
+            suite.is_static_rsa() || suite.name().starts_with("TLS_ECDHE_RSA_")
+        }
         (Version::Tls12, Some(_)) => suite.name().starts_with("TLS_ECDHE_ECDSA_"),
     }
 }

@@ -107,7 +107,9 @@ fn every_word_reaches_the_handshake_request() {
         segment_size,
         resumption,
         expose_keys,
+        allow_static_rsa,
     } = &tls.parameters;
+    assert!(!allow_static_rsa);
     assert_eq!(&**versions, [Version::Tls12]);
     let wanted = [
         CipherSuite::EcdheRsaAes256GcmSha384,
@@ -139,6 +141,24 @@ fn the_gateway_gets_no_more_rights_than_its_listeners_need() {
     assert_eq!(shim.modes, [Mode::Autonomous]);
     assert!(shim.expose_keys);
     assert!(!good("tests/good/issue.toml").shim_rights().0[0].expose_keys);
+}
+
+#[test]
+fn static_rsa_is_for_the_rings_of_listeners_that_allow_it() {
+    let config = good("tests/good/static-rsa.toml");
+    let [old, web] = config.keyrings.0.as_slice() else {
+        panic!("other rings");
+    };
+    assert!(old.decrypts && !web.decrypts);
+    let allowed = config.listeners.iter().map(|listener| {
+        let tls = listener.tls.as_ref().unwrap();
+        tls.parameters.allow_static_rsa
+    });
+    assert_eq!(allowed.collect::<Vec<_>>(), [true, false]);
+    assert!(config.shim_rights().0[0].static_rsa);
+    let other = good("tests/good/issue.toml");
+    assert!(!other.shim_rights().0[0].static_rsa);
+    assert!(!other.keyrings.0[0].decrypts);
 }
 
 #[test]

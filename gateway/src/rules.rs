@@ -112,6 +112,7 @@ mod tests {
             segment_size: 1400,
             resumption: false,
             expose_keys: false,
+            allow_static_rsa: false,
         };
         Rule {
             from: from.iter().map(prefix).collect(),

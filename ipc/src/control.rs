@@ -43,7 +43,10 @@ pub struct Parameters {
     /// Versions that may be agreed on (R6), one or two.
     pub versions: List<Version, 2>,
     /// Suites in the order of preference (R6); empty means all that are on.
-    pub suites: List<CipherSuite, 9>,
+    pub suites: List<CipherSuite, { CipherSuite::COUNT }>,
+    /// The suites of static RSA are on too, behind all others (policy word
+    /// `allow_static_rsa`); in directed mode alone.
+    pub allow_static_rsa: bool,
     /// Groups in the order of preference; empty means all that are on.
     pub groups: List<Group, 3>,
     /// The certificate key rings (R7) by label. A server with several chooses
@@ -225,6 +228,8 @@ pub enum PolicyError {
     ExposeKeys = 5,
     /// No rule of the listener matches this client.
     NoRule = 6,
+    /// Static RSA.
+    StaticRsa = 7,
 }
 
 /// What the peer did.

@@ -8,6 +8,7 @@ use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{Blob, Bytes};
+use crate::secret::Secret;
 use crate::tls::{Label, Role};
 use crate::transport::Protocol;
 
@@ -165,6 +166,16 @@ pub enum Request {
         /// What.
         to_be_signed: ToBeSigned,
     },
+    /// The pre-master secret that a client encrypted (RFC 5246 §7.4.7.1).
+    /// Answer: [`Answer::PreMaster`], whatever it is that was encrypted.
+    Decrypt {
+        /// The ring; its key is of the kind [`KeyKind::Rsa`].
+        keyring: KeyringIndex,
+        /// The version that the ClientHello named.
+        client_version: u16,
+        /// As long as the key's modulus.
+        encrypted: Bytes<MAX_ENCRYPTED>,
+    },
 }
 
 /// Which certificates of a ring.
@@ -177,7 +188,7 @@ pub enum CertificateList {
 }
 
 /// What is answered when it worked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+#[derive(Serialize, Deserialize, MaxSize)]
 pub enum Answer {
     /// What a ring has.
     Keyring {
@@ -196,8 +207,15 @@ pub enum Answer {
     Taken,
     /// A signature as TLS carries it: DER for ECDSA.
     Signature(Blob<512>),
+    /// A pre-master secret, or what stands for one that is no good; nobody can
+    /// tell which.
+    PreMaster(Secret<PRE_MASTER>),
 }
 
+/// Bytes of a pre-master secret of static RSA.
+pub const PRE_MASTER: usize = 48;
+/// The longest encrypted pre-master secret: a modulus of 4096 bits.
+pub const MAX_ENCRYPTED: usize = 512;
 /// The longest transcript that is signed.
 pub const MAX_TRANSCRIPT: usize = 64 * 1024;
 /// Bytes of a certificate in one answer, or of a transcript in one request.
@@ -219,6 +237,8 @@ pub enum KeystoreError {
     Denied = 5,
     /// The signature could not be made.
     Failed = 6,
+    /// The ring's key is not to decrypt.
+    NotForDecryption = 7,
 }
 
 /// The key store's protocol.
@@ -227,6 +247,9 @@ pub struct Keystore;
 impl Protocol for Keystore {
     type Request = Request;
     type Reply = Result<Answer, KeystoreError>;
+    fn is_secret(reply: &Self::Reply) -> bool {
+        matches!(reply, Ok(Answer::PreMaster(_)))
+    }
     fn malformed() -> Self::Reply {
         Err(KeystoreError::Malformed)
     }

@@ -24,6 +24,8 @@ pub struct Keyring {
     pub label: Label,
     /// The roles that its key may sign in.
     pub roles: Vec<Role>,
+    /// Whether its key may decrypt, for static RSA.
+    pub decrypts: bool,
     /// The private key; `None` for a ring of trust anchors alone.
     pub key: Option<PrivateKey>,
     /// Certificates in DER, end entity first.
@@ -97,6 +99,8 @@ pub struct ClientRights {
     pub modes: Vec<Mode>,
     /// Whether it may have the session's keys.
     pub expose_keys: bool,
+    /// Whether it may agree on static RSA.
+    pub static_rsa: bool,
     /// Whether each segment of its directed handshakes is a line of the log.
     pub audit: bool,
 }

@@ -110,6 +110,16 @@ pub enum Segment {
         /// What to report.
         error: HandshakeError,
     },
+    /// TLS 1.2, static RSA: have the key of a ring decrypt the pre-master
+    /// secret (R20) in the message received last. Done, whatever was in it.
+    Decrypt {
+        /// The ring.
+        ring: RingPlace,
+        /// The version that the ClientHello named.
+        client_version: u16,
+        /// Where in the body the encrypted bytes start.
+        offset: u16,
+    },
 }
 
 /// A handshake message with holes.
@@ -158,6 +168,9 @@ pub enum Fill {
     VerifyData,
     /// The random of the first ClientHello again (RFC 8446 §4.1.2).
     SameRandom,
+    /// TLS 1.2, static RSA: a new pre-master secret (R18), encrypted with the
+    /// key of the peer's validated certificate.
+    EncryptedPreMaster,
 }
 
 /// Which secrets to derive.
@@ -244,6 +257,7 @@ impl Segment {
             Self::ValidateMac => "validate-mac",
             Self::Finish(_) => "finish",
             Self::Abort { .. } => "abort",
+            Self::Decrypt { .. } => "decrypt",
         }
     }
 }
@@ -294,7 +308,7 @@ mod tests {
     #[test]
     fn a_segment_out_of_bounds_is_none() {
         for bytes in [
-            &[16][..],
+            &[17][..],
             &[9, 3],
             &[6, 0, 4],
             &[6, 0xff, 0xff, 3],

@@ -116,6 +116,8 @@ counters! {
         SIGNED = 1 "keystore_signatures_total";
         /// Requests refused.
         REFUSED = 2 "keystore_refused_total";
+        /// Pre-master secrets given out, good ones and others.
+        DECRYPTED = 3 "keystore_pre_master_secrets_total";
         /// Bytes in use on the heap.
         HEAP = 15 "keystore_heap_bytes";
     }

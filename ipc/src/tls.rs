@@ -36,6 +36,10 @@ pub enum CipherSuite {
     EcdheRsaChaCha20Poly1305Sha256,
     /// 0xCCA9.
     EcdheEcdsaChaCha20Poly1305Sha256,
+    /// 0x009C; static RSA: off unless a listener or backend says otherwise.
+    RsaAes128GcmSha256,
+    /// 0x009D; static RSA.
+    RsaAes256GcmSha384,
 }
 
 /// The authenticated encryption of a suite.
@@ -50,7 +54,7 @@ pub enum Aead {
 }
 
 impl CipherSuite {
-    /// Every suite, in the order of preference.
+    /// Suites that are on by default, in the order of preference.
     pub const ALL: [Self; 9] = [
         Self::Aes256GcmSha384,
         Self::Aes128GcmSha256,
@@ -63,9 +67,24 @@ impl CipherSuite {
         Self::EcdheRsaChaCha20Poly1305Sha256,
     ];
 
+    /// Suites without forward secrecy (RFC 5288 §3), in the order of
+    /// preference: behind all others, and only where they are asked for.
+    pub const STATIC_RSA: [Self; 2] = [Self::RsaAes256GcmSha384, Self::RsaAes128GcmSha256];
+
+    /// How many suites there are.
+    pub const COUNT: usize = Self::ALL.len() + Self::STATIC_RSA.len();
+
+    /// Whether the client encrypts the pre-master secret with the key in the
+    /// server's certificate.
+    pub const fn is_static_rsa(self) -> bool {
+        matches!(self, Self::RsaAes128GcmSha256 | Self::RsaAes256GcmSha384)
+    }
+
     /// Its number on the wire.
     pub const fn number(self) -> u16 {
         match self {
+            Self::RsaAes128GcmSha256 => 0x009c,
+            Self::RsaAes256GcmSha384 => 0x009d,
             Self::Aes128GcmSha256 => 0x1301,
             Self::Aes256GcmSha384 => 0x1302,
             Self::ChaCha20Poly1305Sha256 => 0x1303,
@@ -80,12 +99,15 @@ impl CipherSuite {
 
     /// The suite with a number on the wire.
     pub fn from_number(number: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.number() == number)
+        let mut every = Self::ALL.into_iter().chain(Self::STATIC_RSA);
+        every.find(|s| s.number() == number)
     }
 
     /// Its name in the registry.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::RsaAes128GcmSha256 => "TLS_RSA_WITH_AES_128_GCM_SHA256",
+            Self::RsaAes256GcmSha384 => "TLS_RSA_WITH_AES_256_GCM_SHA384",
             Self::Aes128GcmSha256 => "TLS_AES_128_GCM_SHA256",
             Self::Aes256GcmSha384 => "TLS_AES_256_GCM_SHA384",
             Self::ChaCha20Poly1305Sha256 => "TLS_CHACHA20_POLY1305_SHA256",
@@ -115,10 +137,12 @@ impl CipherSuite {
         match self {
             Self::Aes128GcmSha256
             | Self::EcdheEcdsaAes128GcmSha256
-            | Self::EcdheRsaAes128GcmSha256 => Aead::Aes128Gcm,
+            | Self::EcdheRsaAes128GcmSha256
+            | Self::RsaAes128GcmSha256 => Aead::Aes128Gcm,
             Self::Aes256GcmSha384
             | Self::EcdheEcdsaAes256GcmSha384
-            | Self::EcdheRsaAes256GcmSha384 => Aead::Aes256Gcm,
+            | Self::EcdheRsaAes256GcmSha384
+            | Self::RsaAes256GcmSha384 => Aead::Aes256Gcm,
             Self::ChaCha20Poly1305Sha256
             | Self::EcdheRsaChaCha20Poly1305Sha256
             | Self::EcdheEcdsaChaCha20Poly1305Sha256 => Aead::ChaCha20Poly1305,
@@ -326,7 +350,7 @@ mod tests {
 
     #[test]
     fn suites_have_distinct_numbers_that_lead_back() {
-        for suite in CipherSuite::ALL {
+        for suite in CipherSuite::ALL.into_iter().chain(CipherSuite::STATIC_RSA) {
             assert_eq!(CipherSuite::from_number(suite.number()), Some(suite));
         }
     }

@@ -40,6 +40,9 @@ pub trait Transport {
             let bytes = reply.get(..length).ok_or(TransportError::MalformedReply)?;
             decode(bytes).ok_or(TransportError::MalformedReply)
         });
+        if answer.as_ref().is_ok_and(P::is_secret) {
+            reply.zeroize();
+        }
         if P::CARRIES_SECRETS {
             out.get_mut(..used).unwrap_or_default().zeroize();
         }
@@ -77,6 +80,11 @@ pub trait Protocol {
     /// Whether a request may carry key material: its bytes are then cleared
     /// behind the call.
     const CARRIES_SECRETS: bool = false;
+    /// Whether a reply carries key material: its bytes are then cleared behind
+    /// the call.
+    fn is_secret(_: &Self::Reply) -> bool {
+        false
+    }
     /// Checked at compile time by every client and server.
     const FITS: () = assert!(
         Self::Request::POSTCARD_MAX_SIZE <= MAX_MESSAGE

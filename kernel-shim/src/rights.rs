@@ -51,6 +51,64 @@ impl Rights {
         if asked.expose_keys && !rights.expose_keys {
             return denied(PolicyError::ExposeKeys);
         }
+        if asked.allow_static_rsa && !rights.static_rsa {
+            return denied(PolicyError::StaticRsa);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec;
+
+    use ipc::bounded::{List, Text};
+    use ipc::clock::Instant;
+    use ipc::control::Parameters;
+    use ipc::net::ConnectionId;
+    use ipc::tls::{Mode, PeerAuthentication, Role};
+
+    use super::*;
+
+    #[test]
+    fn r18_static_rsa_needs_its_word() {
+        let web = Text::from_text("web").unwrap();
+        let request = HandshakeRequest {
+            connection: ConnectionId(1),
+            role: Role::Server,
+            mode: Mode::Directed,
+            parameters: Box::new(Parameters {
+                versions: List::new(),
+                suites: List::new(),
+                allow_static_rsa: true,
+                groups: List::new(),
+                keyrings: List::from_items([web.clone()]).unwrap(),
+                peer_authentication: PeerAuthentication::None,
+                server_name: None,
+                alpn: List::new(),
+                segment_size: 1400,
+                resumption: false,
+                expose_keys: false,
+            }),
+            tcp_sequence: None,
+            deadline: Instant::NEVER,
+        };
+        for static_rsa in [true, false] {
+            let rights = Rights::new(ShimRights(vec![ClientRights {
+                client: 1,
+                keyrings: vec![web.clone()],
+                roles: vec![Role::Server],
+                modes: vec![Mode::Directed],
+                expose_keys: false,
+                static_rsa,
+                audit: false,
+            }]));
+            let expected = match static_rsa {
+                true => Ok(()),
+                false => Err(HandshakeError::Policy(PolicyError::StaticRsa)),
+            };
+            assert_eq!(rights.check(1, &request), expected);
+        }
     }
 }

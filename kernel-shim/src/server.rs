@@ -538,6 +538,9 @@ fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), Handsha
     if request.deadline <= now {
         return wrong(RequestError::Deadline);
     }
+    if request.parameters.allow_static_rsa && request.mode != Mode::Directed {
+        return wrong(RequestError::Unsupported);
+    }
     Ok(())
 }
 

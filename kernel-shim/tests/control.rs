@@ -142,6 +142,7 @@ impl World {
             roles: vec![Role::Server],
             modes: vec![Mode::Autonomous],
             expose_keys: false,
+            static_rsa: true,
             audit: false,
         };
         let ports = Ports {
@@ -250,6 +251,7 @@ fn request() -> HandshakeRequest {
             segment_size: 1400,
             resumption: false,
             expose_keys: false,
+            allow_static_rsa: false,
         }),
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),
@@ -348,7 +350,7 @@ fn r04_wakeups_between_start_and_completion_are_counted() {
 #[test]
 fn r06_a_request_without_the_right_is_refused_and_nothing_is_touched() {
     type Change = fn(&mut HandshakeRequest);
-    let cases: [(Change, HandshakeError); 9] = [
+    let cases: [(Change, HandshakeError); 10] = [
         (
             |r| r.role = Role::Client,
             HandshakeError::Policy(PolicyError::Role),
@@ -367,6 +369,10 @@ fn r06_a_request_without_the_right_is_refused_and_nothing_is_touched() {
         (
             |r| r.parameters.expose_keys = true,
             HandshakeError::Policy(PolicyError::ExposeKeys),
+        ),
+        (
+            |r| r.parameters.allow_static_rsa = true,
+            HandshakeError::Request(RequestError::Unsupported),
         ),
         (
             |r| r.parameters.versions = List::new(),

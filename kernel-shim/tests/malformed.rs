@@ -165,6 +165,7 @@ fn request() -> HandshakeRequest {
             segment_size: 1400,
             resumption: false,
             expose_keys: false,
+            allow_static_rsa: false,
         }),
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),
@@ -181,6 +182,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         roles: vec![Role::Server, Role::Client],
         modes: vec![Mode::Autonomous, Mode::Directed],
         expose_keys: true,
+        static_rsa: true,
         audit: false,
     };
     let ports = Ports {

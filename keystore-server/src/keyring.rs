@@ -4,12 +4,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::bounded::Blob;
-use ipc::keystore::{CertificateList, KeyKind, KeystoreError, Scheme};
+use ipc::keystore::{CertificateList, KeyKind, KeystoreError, PRE_MASTER, Scheme};
 use ipc::provision;
 use ipc::tls::{Label, Role};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair};
+use zeroize::Zeroizing;
 
+use crate::pre_master::DecryptionKey;
 use crate::tbs::Content;
 
 /// What the image builder handed over can't be used; the place of the ring in
@@ -30,6 +32,9 @@ enum PrivateKey {
     Rsa(RsaKeyPair),
 }
 
+/// What [`Keyring::open`] answers.
+type PreMaster = Zeroizing<[u8; PRE_MASTER]>;
+
 pub(crate) struct Keyring {
     pub(crate) label: Label,
     pub(crate) kind: Option<KeyKind>,
@@ -37,6 +42,8 @@ pub(crate) struct Keyring {
     pub(crate) trust: Vec<Vec<u8>>,
     roles: Vec<Role>,
     key: Option<PrivateKey>,
+    /// The same key, for static RSA.
+    decryption: Option<DecryptionKey>,
 }
 
 impl Keyring {
@@ -47,7 +54,16 @@ impl Keyring {
             Some(key) => Some(parse(key, random)?),
             None => None,
         };
+        let decryption = match &ring.key {
+            Some(key) if ring.decrypts => {
+                let is_rsa = key.kind == KeyKind::Rsa;
+                let opened = DecryptionKey::from_pkcs8(&key.pkcs8);
+                Some(opened.filter(|_| is_rsa).ok_or(())?)
+            }
+            _ => None,
+        };
         Ok(Self {
+            decryption,
             label: ring.label,
             kind,
             chain: ring.chain,
@@ -64,6 +80,19 @@ impl Keyring {
             CertificateList::Trust => &self.trust,
         };
         list.get(usize::from(index)).map(Vec::as_slice)
+    }
+
+    /// The pre-master secret that a client encrypted, or what stands for it.
+    pub(crate) fn open(
+        &self,
+        encrypted: &[u8],
+        client_version: u16,
+        random: &SystemRandom,
+    ) -> Result<PreMaster, KeystoreError> {
+        let key = self.decryption.as_ref();
+        key.ok_or(KeystoreError::NotForDecryption)?
+            .open(encrypted, client_version, random)
+            .ok_or(KeystoreError::Failed)
     }
 
     /// Signs TLS content, if the key and its roles allow it.

@@ -10,6 +10,8 @@
 extern crate alloc;
 
 mod keyring;
+mod pre_master;
+mod rsa;
 mod server;
 mod tbs;
 mod transcript;

@@ -9,6 +9,7 @@ use ipc::keystore::{
     ToBeSigned,
 };
 use ipc::provision;
+use ipc::secret::Secret;
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use ring::rand::SystemRandom;
@@ -94,6 +95,19 @@ impl<'a> Server<'a> {
                 scheme,
                 to_be_signed,
             } => self.sign(*keyring, *scheme, to_be_signed),
+            Request::Decrypt {
+                keyring,
+                client_version,
+                encrypted,
+            } => {
+                let ring = self.ring(*keyring)?;
+                let secret = ring.open(encrypted, *client_version, &self.random)?;
+                self.stats.add(stats::keystore::DECRYPTED, 1);
+                let secret = Secret::from_slice(&*secret);
+                secret
+                    .map(Answer::PreMaster)
+                    .map_err(|_| KeystoreError::Failed)
+            }
         }
     }
 

@@ -39,7 +39,7 @@ impl Sufferer for World {
             decode::<<Keystore as Protocol>::Reply>(&reply[..length]).unwrap()
         };
         // What is left of a transcript goes with the next.
-        assert_eq!(ask(&transcript(&[1; 4])), Ok(Answer::Taken));
+        assert!(matches!(ask(&transcript(&[1; 4])), Ok(Answer::Taken)));
         assert!(matches!(ask(&sign()), Ok(Answer::Signature(_))));
     }
 }
@@ -72,6 +72,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
     let ring = Keyring {
         label: Text::from_text("web").unwrap(),
         roles: vec![Role::Server, Role::Client],
+        decrypts: false,
         key: Some(PrivateKey {
             kind: KeyKind::EcdsaP256,
             pkcs8: key.serialize_der(),

@@ -35,6 +35,7 @@ fn ring_with(kind: KeyKind, key: &KeyPair, roles: Vec<Role>) -> Keyring {
     Keyring {
         label: Text::from_text("web").unwrap(),
         roles,
+        decrypts: false,
         key: Some(PrivateKey {
             kind,
             pkcs8: key.serialize_der(),
@@ -63,6 +64,12 @@ fn with_store<R>(
     let blob = postcard::to_allocvec(&Keyrings(rings)).unwrap();
     let server = Server::new(&blob, &stats).unwrap();
     test(&Client::new(Direct(RefCell::new(server), badge)), &stats)
+}
+
+/// Why a request is refused.
+fn refusal(store: &Client<Keystore, Direct<'_>>, request: &Request) -> KeystoreError {
+    let reply = store.call(request).unwrap();
+    reply.err().unwrap_or_else(|| panic!("{request:?}"))
 }
 
 fn verify_request(role: Role, scheme: Scheme) -> Request {
@@ -141,7 +148,7 @@ fn a_signature_of_every_scheme_verifies_over_the_tls_content() {
         with_store(vec![ring], OFFLOAD, |store, stats| {
             let reply = store.call(&exchange_request(scheme)).unwrap();
             let Ok(Answer::Signature(signature)) = reply else {
-                panic!("{scheme:?}: {reply:?}");
+                panic!("{scheme:?}");
             };
             let mut content = [[1; 32], [2; 32]].concat();
             content.extend([3, 0, 0x1d, 32]);
@@ -152,11 +159,11 @@ fn a_signature_of_every_scheme_verifies_over_the_tls_content() {
                 let reply = store.call(&verify_request(role, scheme)).unwrap();
                 if scheme.in_tls13() {
                     let Ok(Answer::Signature(signature)) = reply else {
-                        panic!("{scheme:?}: {reply:?}");
+                        panic!("{scheme:?}");
                     };
                     public.verify(&verify_content(word), &signature).unwrap();
                 } else {
-                    assert_eq!(reply, Err(KeystoreError::WrongScheme));
+                    assert_eq!(reply.err(), Some(KeystoreError::WrongScheme));
                 }
             }
             let made = if scheme.in_tls13() { 3 } else { 1 };
@@ -170,12 +177,10 @@ fn a_ring_signs_only_in_its_roles() {
     let key = key_of(KeyKind::Ed25519);
     let ring = ring_with(KeyKind::Ed25519, &key, vec![Role::Client]);
     with_store(vec![ring], OFFLOAD, |store, stats| {
-        let refused = Ok(Err(KeystoreError::WrongScheme));
-        assert_eq!(
-            store.call(&verify_request(Role::Server, Scheme::Ed25519)),
-            refused
-        );
-        assert_eq!(store.call(&exchange_request(Scheme::Ed25519)), refused);
+        let as_server = verify_request(Role::Server, Scheme::Ed25519);
+        for request in [as_server, exchange_request(Scheme::Ed25519)] {
+            assert_eq!(refusal(store, &request), KeystoreError::WrongScheme);
+        }
         assert!(
             store
                 .call(&verify_request(Role::Client, Scheme::Ed25519))
@@ -192,10 +197,8 @@ fn a_scheme_of_another_key_is_refused() {
     let ring = ring_with(KeyKind::EcdsaP256, &key, vec![Role::Server]);
     with_store(vec![ring], OFFLOAD, |store, _| {
         for (scheme, _) in SCHEMES.into_iter().skip(1) {
-            assert_eq!(
-                store.call(&exchange_request(scheme)),
-                Ok(Err(KeystoreError::WrongScheme))
-            );
+            let refused = refusal(store, &exchange_request(scheme));
+            assert_eq!(refused, KeystoreError::WrongScheme);
         }
     });
 }
@@ -210,10 +213,8 @@ fn only_a_clients_badge_may_ask() {
     for badge in [Badge::Control, session] {
         let ring = ring_with(KeyKind::Ed25519, &key, vec![Role::Server]);
         with_store(vec![ring], badge, |store, _| {
-            assert_eq!(
-                store.call(&Request::Keyring(KeyringIndex(0))),
-                Ok(Err(KeystoreError::Denied))
-            );
+            let refused = refusal(store, &Request::Keyring(KeyringIndex(0)));
+            assert_eq!(refused, KeystoreError::Denied);
         });
     }
 }
@@ -247,7 +248,7 @@ fn certificates_come_in_parts_and_end() {
                 index,
                 offset,
             };
-            assert_eq!(store.call(&request), Ok(Err(KeystoreError::Unknown)));
+            assert_eq!(refusal(store, &request), KeystoreError::Unknown);
         }
     });
 }
@@ -258,19 +259,18 @@ fn rings_are_described_and_numbered_from_zero() {
     let ring = ring_with(KeyKind::EcdsaP384, &key, vec![Role::Server]);
     with_store(vec![ring], OFFLOAD, |store, _| {
         let described = store.call(&Request::Keyring(KeyringIndex(0))).unwrap();
-        assert_eq!(
-            described,
-            Ok(Answer::Keyring {
-                label: Text::from_text("web").unwrap(),
-                key: Some(KeyKind::EcdsaP384),
-                chain: 1,
-                trust: 1,
-            })
-        );
-        assert_eq!(
-            store.call(&Request::Keyring(KeyringIndex(1))),
-            Ok(Err(KeystoreError::Unknown))
-        );
+        let Ok(Answer::Keyring {
+            label,
+            key: Some(KeyKind::EcdsaP384),
+            chain: 1,
+            trust: 1,
+        }) = described
+        else {
+            panic!("another description");
+        };
+        assert_eq!(&*label, "web");
+        let refused = refusal(store, &Request::Keyring(KeyringIndex(1)));
+        assert_eq!(refused, KeystoreError::Unknown);
     });
 }
 
@@ -316,6 +316,6 @@ fn ten_thousand_malformed_requests_get_an_error_each() {
         let length = server.serve(OFFLOAD.to_word(), &bytes, &mut reply);
         let answer: Option<Result<Answer, KeystoreError>> =
             ipc::transport::decode(&reply[..length]);
-        assert!(matches!(answer, Some(Err(_))), "{bytes:?}: {answer:?}");
+        assert!(matches!(answer, Some(Err(_))), "{bytes:?}");
     }
 }

@@ -32,6 +32,15 @@ pub(crate) fn supported_suite(suite: CipherSuite) -> Option<SupportedCipherSuite
         .find(|s| u16::from(s.suite()) == suite.number())
 }
 
+/// The hash, PRF and AEAD of a suite, also of those that rustls does not know.
+pub(crate) fn primitives(suite: CipherSuite) -> Option<SupportedCipherSuite> {
+    supported_suite(match suite {
+        CipherSuite::RsaAes128GcmSha256 => CipherSuite::EcdheRsaAes128GcmSha256,
+        CipherSuite::RsaAes256GcmSha384 => CipherSuite::EcdheRsaAes256GcmSha384,
+        suite => suite,
+    })
+}
+
 pub(crate) fn supported_group(group: Group) -> &'static dyn SupportedKxGroup {
     match group {
         Group::Secp256r1 => provider::kx_group::SECP256R1,

@@ -12,6 +12,7 @@ mod inbound;
 mod outbound;
 mod peer;
 mod protection;
+mod rsa;
 mod schedule12;
 mod schedule13;
 #[cfg(test)]
@@ -26,8 +27,10 @@ use ipc::bounded::{Blob, List};
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
+use ipc::keystore::PRE_MASTER;
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
+use ipc::secret::Secret;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Stage, Verdict};
 use ipc::tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 use rustls::SupportedCipherSuite;
@@ -96,6 +99,8 @@ enum Keys {
     None,
     /// The pre-master secret (TLS 1.2), or the shared secret of TLS 1.3.
     Agreed(SharedSecret),
+    /// The same of static RSA.
+    PreMaster(Box<Secret<PRE_MASTER>>),
     /// TLS 1.3, behind ServerHello.
     Handshake {
         schedule: Schedule,
@@ -136,7 +141,9 @@ pub(crate) struct Directed {
     outbound: Outbound,
     transcript: Transcript,
     message: Option<Message>,
-    suite: Option<SupportedCipherSuite>,
+    suite: Option<CipherSuite>,
+    /// Its hash, PRF and AEAD.
+    primitives: Option<SupportedCipherSuite>,
     own_random: [u8; 32],
     peer_random: [u8; 32],
     exchange: Option<Box<dyn ActiveKeyExchange>>,
@@ -146,6 +153,9 @@ pub(crate) struct Directed {
     /// Keys for the record layer: out, in.
     traffic: Option<(TrafficKey, TrafficKey)>,
     peer: Peer,
+    /// The pre-master secret was encrypted with the peer's certified key: it
+    /// proves to have that key by its Finished.
+    is_encrypted_to_peer: bool,
     is_peer_finished: bool,
     /// The segment that waits for the connection.
     waiting: Option<Segment>,
@@ -185,6 +195,7 @@ impl Directed {
             transcript: Transcript::new(),
             message: None,
             suite: None,
+            primitives: None,
             own_random: [0; 32],
             peer_random: [0; 32],
             exchange: None,
@@ -192,6 +203,7 @@ impl Directed {
             pending: (None, None),
             traffic: None,
             peer: Peer::Unknown,
+            is_encrypted_to_peer: false,
             is_peer_finished: false,
             waiting: None,
         }
@@ -437,6 +449,11 @@ impl Directed {
             }
             Segment::VerifySignature { offset } => self.verify_signature(usize::from(*offset))?,
             Segment::ValidateMac => self.validate_mac()?,
+            Segment::Decrypt {
+                ring,
+                client_version,
+                offset,
+            } => self.decrypt(*ring, *client_version, usize::from(*offset), context)?,
             Segment::Receive { .. }
             | Segment::ReceiveChangeCipherSpec
             | Segment::Finish(_)
@@ -446,8 +463,8 @@ impl Directed {
     }
 
     fn negotiate(&mut self, suite: CipherSuite, peer_random: &[u8; 32]) -> Result<(), Fault> {
-        let supported = convert::supported_suite(suite).ok_or(Fault::INTERNAL)?;
-        if self.suite.is_some_and(|earlier| earlier != supported) {
+        let supported = convert::primitives(suite).ok_or(Fault::INTERNAL)?;
+        if self.suite.is_some_and(|earlier| earlier != suite) {
             return Err(Fault::INTERNAL);
         }
         let hash = match supported {
@@ -458,14 +475,15 @@ impl Directed {
         self.transcript
             .start(hash, suite.version() == Version::Tls12);
         self.inbound.version = Some(suite.version());
-        self.suite = Some(supported);
+        self.suite = Some(suite);
+        self.primitives = Some(supported);
         self.peer_random = *peer_random;
         Ok(())
     }
 
     fn derive(&mut self, stage: Stage) -> Result<(), Fault> {
         self.absorb();
-        let suite = self.suite.ok_or(Fault::INTERNAL)?;
+        let suite = self.primitives.ok_or(Fault::INTERNAL)?;
         let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
         let keys = core::mem::replace(&mut self.keys, Keys::None);
         self.keys = match (stage, keys, suite) {
@@ -494,6 +512,11 @@ impl Directed {
             }
             (Stage::Master, Keys::Agreed(shared), SupportedCipherSuite::Tls12(suite)) => {
                 let master = Master::new(suite, shared.secret_bytes(), &hash);
+                self.expand(&master)?;
+                Keys::Master(master)
+            }
+            (Stage::Master, Keys::PreMaster(secret), SupportedCipherSuite::Tls12(suite)) => {
+                let master = Master::new(suite, secret.expose(), &hash);
                 self.expand(&master)?;
                 Keys::Master(master)
             }
@@ -554,7 +577,9 @@ impl Directed {
                 rx.sequence = self.inbound.sequence();
                 (tx, rx, None)
             }
-            Keys::None | Keys::Agreed(_) | Keys::Handshake { .. } => return None,
+            Keys::None | Keys::Agreed(_) | Keys::PreMaster(_) | Keys::Handshake { .. } => {
+                return None;
+            }
         };
         Some(Product {
             suite,
@@ -569,8 +594,8 @@ impl Directed {
 
     // ---- facts ----
 
-    fn suite(&self) -> Option<CipherSuite> {
-        CipherSuite::from_number(u16::from(self.suite?.suite()))
+    const fn suite(&self) -> Option<CipherSuite> {
+        self.suite
     }
 
     fn version(&self) -> Option<Version> {

@@ -8,8 +8,9 @@ use core::fmt;
 
 use ipc::bounded::{Blob, Bytes};
 use ipc::keystore::{
-    Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, Request, Scheme, ToBeSigned,
+    Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, PRE_MASTER, Request, Scheme, ToBeSigned,
 };
+use ipc::secret::Secret;
 use ipc::tls::Role;
 use ipc::transport::{Client, Transport};
 use rustls::sign::{Signer, SigningKey};
@@ -27,6 +28,16 @@ pub(crate) trait Sign {
         scheme: Scheme,
         to_be_signed: ToBeSigned,
     ) -> Option<Blob<512>>;
+
+    /// The pre-master secret that a client encrypted for the key of a ring;
+    /// `None` when the key store refuses, which does not depend on what is in
+    /// there.
+    fn decrypt(
+        &self,
+        keyring: KeyringIndex,
+        client_version: u16,
+        encrypted: &[u8],
+    ) -> Option<Box<Secret<PRE_MASTER>>>;
 }
 
 impl<T: Transport> Sign for KeystoreClient<T> {
@@ -43,6 +54,23 @@ impl<T: Transport> Sign for KeystoreClient<T> {
         };
         match self.call(&request) {
             Ok(Ok(Answer::Signature(signature))) => Some(signature),
+            _ => None,
+        }
+    }
+
+    fn decrypt(
+        &self,
+        keyring: KeyringIndex,
+        client_version: u16,
+        encrypted: &[u8],
+    ) -> Option<Box<Secret<PRE_MASTER>>> {
+        let request = Request::Decrypt {
+            keyring,
+            client_version,
+            encrypted: Bytes::from_slice(encrypted).ok()?,
+        };
+        match self.call(&request) {
+            Ok(Ok(Answer::PreMaster(secret))) => Some(Box::new(secret)),
             _ => None,
         }
     }

@@ -201,7 +201,7 @@ pub(crate) fn take_bytes(info: MessageInfo, buffer: &mut [u8]) -> Option<usize> 
 
 /// Lets `read` see the bytes of a message, which are cleared in the IPC buffer
 /// first; `None` when the sender's label makes no sense.
-pub(crate) fn with_bytes<R>(info: MessageInfo, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+pub(crate) fn with_bytes<R>(info: MessageInfo, read: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
     let mut bytes = [MaybeUninit::<u8>::uninit(); MESSAGE_BYTES];
     let length = length(info);
     if let Some(length) = length {
@@ -214,7 +214,9 @@ pub(crate) fn with_bytes<R>(info: MessageInfo, read: impl FnOnce(&[u8]) -> R) ->
     }
     clear(info.length());
     // SAFETY: the first `length` bytes were written above.
-    length.map(|length| read(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), length) }))
+    length.map(|length| {
+        read(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), length) })
+    })
 }
 
 /// Clears the first `words` words of the IPC buffer: a message may have

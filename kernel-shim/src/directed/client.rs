@@ -94,7 +94,7 @@ pub(super) fn hello(
     let mut writer = Writer::new(message::CLIENT_HELLO);
     writer.u16(LEGACY_VERSION).hole(0, random).vec8(&[]);
     writer.nested(0, |w| {
-        for suite in asked.suites().iter().filter(|s| asked.accepts(s.version())) {
+        for suite in asked.offered() {
             w.u16(suite.number());
         }
     });

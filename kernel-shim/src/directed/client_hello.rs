@@ -33,9 +33,12 @@ pub(super) enum Alpn {
 
 /// What a client offers, as far as this server knows it.
 pub(super) struct ClientHello {
+    /// What the field of TLS 1.2 says, which an encrypted pre-master secret
+    /// repeats.
+    pub(super) version: u16,
     pub(super) random: [u8; 32],
     pub(super) session_id: Bytes<32>,
-    pub(super) suites: List<CipherSuite, 9>,
+    pub(super) suites: List<CipherSuite, { CipherSuite::COUNT }>,
     pub(super) offers_tls13: bool,
     pub(super) offers_tls12: bool,
     pub(super) is_fallback: bool,
@@ -71,6 +74,7 @@ impl ClientHello {
         let mut numbers = body.vec16()?;
         let mut compression = body.vec8()?;
         let mut hello = Self {
+            version,
             random,
             session_id,
             suites: List::new(),

@@ -13,12 +13,22 @@ use ipc::tls::{
 use super::Refusal;
 use super::client_hello::{Alpn, ClientHello, Share};
 
-const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
+/// Nothing in common.
+pub(super) const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
 
 /// What was asked for, and what the key rings are good for.
 pub(crate) struct Asked {
     pub(super) parameters: Box<Parameters>,
     pub(super) rings: List<Option<KeyKind>, MAX_RINGS>,
+}
+
+/// What a handshake with static RSA agrees on.
+pub(super) struct StaticPlan {
+    pub(super) suite: CipherSuite,
+    pub(super) ring: RingPlace,
+    pub(super) alpn: Option<Protocol>,
+    pub(super) server_name: Option<ServerName>,
+    pub(super) client_version: u16,
 }
 
 /// What the handshake agrees on.
@@ -52,10 +62,18 @@ impl Asked {
                 let mut kinds = self.rings.iter().flatten();
                 // A client needs no key for its suites.
                 suite.version() == *version
+                    && !suite.is_static_rsa()
                     && (role == Role::Client || kinds.any(|kind| is_for(*suite, *kind)))
             };
-            self.suites().iter().any(fits)
+            let has_key = role == Role::Client || self.rings.contains(&Some(KeyKind::Rsa));
+            let has_static = self.static_suites().next().is_some() && has_key;
+            self.suites().iter().any(fits) || (*version == Version::Tls12 && has_static)
         };
+        // No suite is on because it is named alone.
+        let is_denied = |suite: &CipherSuite| suite.is_static_rsa();
+        if !self.parameters.allow_static_rsa && self.suites().iter().any(is_denied) {
+            return wrong(RequestError::NoSuite);
+        }
         if !self.parameters.versions.iter().all(has_suite) {
             return wrong(RequestError::NoSuite);
         }
@@ -67,7 +85,16 @@ impl Asked {
 
     /// Client: whether the suite was offered.
     pub(super) fn offers(&self, suite: CipherSuite) -> bool {
-        self.accepts(suite.version()) && self.suites().contains(&suite)
+        self.offered().any(|offered| offered == suite)
+    }
+
+    /// Client: the suites to offer, those of static RSA at the end.
+    pub(super) fn offered(&self) -> impl Iterator<Item = CipherSuite> {
+        let others = self.suites().iter().copied();
+        others
+            .filter(|suite| !suite.is_static_rsa())
+            .chain(self.static_suites())
+            .filter(|suite| self.accepts(suite.version()))
     }
 
     /// Client: the name to ask for (RFC 6066 §3: no address).
@@ -86,6 +113,17 @@ impl Asked {
             [] => &CipherSuite::ALL,
             suites => suites,
         }
+    }
+
+    /// The suites of static RSA that are on.
+    fn static_suites(&self) -> impl Iterator<Item = CipherSuite> {
+        let named = match &self.parameters.suites[..] {
+            [] => &CipherSuite::STATIC_RSA[..],
+            suites => suites,
+        };
+        let is_on = self.parameters.allow_static_rsa;
+        let suites = named.iter().copied();
+        suites.filter(move |suite| is_on && suite.is_static_rsa())
     }
 
     /// Groups in the order of preference.
@@ -166,6 +204,30 @@ impl Asked {
         })
     }
 
+    /// Chooses for a client with which nothing better is in common.
+    pub(super) fn static_plan(
+        &self,
+        hello: &ClientHello,
+        named: &[bool],
+    ) -> Result<StaticPlan, Refusal> {
+        let mut suites = self.static_suites();
+        let suite = suites.find(|suite| hello.suites.contains(suite));
+        let suite = suite.ok_or(NO_COMMON)?;
+        let usable = || {
+            let rings = self.rings.iter().enumerate();
+            rings.filter_map(|(place, kind)| (*kind == Some(KeyKind::Rsa)).then_some(place))
+        };
+        let is_named = |place: &usize| named.get(*place).copied().unwrap_or(false);
+        let place = usable().find(is_named).or_else(|| usable().next());
+        Ok(StaticPlan {
+            suite,
+            ring: RingPlace::try_from(place.ok_or(NO_COMMON)?).map_err(|_| NO_COMMON)?,
+            alpn: self.protocol(hello)?,
+            server_name: hello.server_name.clone(),
+            client_version: hello.version,
+        })
+    }
+
     /// The share to agree with: of the first group that the client sent one
     /// for.
     pub(super) fn share(&self, hello: &ClientHello) -> Result<Option<Share>, Refusal> {
@@ -202,6 +264,10 @@ fn is_for(suite: CipherSuite, kind: KeyKind) -> bool {
         CipherSuite::EcdheEcdsaAes128GcmSha256
         | CipherSuite::EcdheEcdsaAes256GcmSha384
         | CipherSuite::EcdheEcdsaChaCha20Poly1305Sha256 => kind != KeyKind::Rsa,
-        _ => true,
+        // No certificate authenticates them; a decryption does.
+        CipherSuite::RsaAes128GcmSha256 | CipherSuite::RsaAes256GcmSha384 => false,
+        CipherSuite::Aes128GcmSha256
+        | CipherSuite::Aes256GcmSha384
+        | CipherSuite::ChaCha20Poly1305Sha256 => true,
     }
 }

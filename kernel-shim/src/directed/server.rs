@@ -6,7 +6,7 @@ use ipc::segment::Segment;
 use ipc::tls::Version;
 
 use super::client_hello::ClientHello;
-use super::negotiation::Asked;
+use super::negotiation::{Asked, NO_COMMON};
 use super::{Input, MAX_HELLO, Transition, message, receive_all, tls12_server, tls13_server};
 
 /// Before the version is known.
@@ -67,7 +67,15 @@ impl ExpectIdentity {
 
 fn decide(hello: &ClientHello, named: &[bool], asked: &Asked) -> Transition<super::State> {
     let version = asked.version(hello)?;
-    let plan = asked.plan(version, hello, named)?;
+    let plan = match asked.plan(version, hello, named) {
+        // Static RSA is what is left.
+        Err(NO_COMMON) if version == Version::Tls12 => {
+            let plan = asked.static_plan(hello, named)?;
+            let (state, segment) = tls12_server::begin_static(hello, plan, asked)?;
+            return Ok((super::State::Server12(state), segment));
+        }
+        plan => plan?,
+    };
     match version {
         Version::Tls13 => {
             let (state, segment) = tls13_server::begin(hello, plan, asked)?;

@@ -1,7 +1,8 @@
-//! The client of TLS 1.2 with (EC)DHE (RFC 5246 §7.3, RFC 8422, RFC 7627).
+//! The client of TLS 1.2 (RFC 5246 §7.3, RFC 8422, RFC 7627). With static RSA
+//! there is no ServerKeyExchange, and ClientKeyExchange is an encrypted secret.
 //!
 //! ```text
-//! ClientHello -> ServerHello -> Certificate -> ServerKeyExchange
+//! ClientHello -> ServerHello -> Certificate -> [ServerKeyExchange]
 //!   -> [CertificateRequest ->] ServerHelloDone
 //!   -> [own empty Certificate ->] ClientKeyExchange -> ChangeCipherSpec, Finished
 //!   -> server's ChangeCipherSpec, Finished
@@ -56,13 +57,24 @@ pub(super) enum State {
 /// What ServerHello agreed on.
 pub(super) struct Facts {
     alpn: Option<Protocol>,
+    is_static_rsa: bool,
 }
 
-/// And the server's public key.
+/// And what the pre-master secret is made with.
 pub(super) struct Exchange {
     facts: Facts,
-    group: Group,
-    share: Bytes<MAX_SHARE>,
+    key: ServerKey,
+}
+
+/// The server's part in the key exchange.
+enum ServerKey {
+    /// (EC)DHE.
+    Share {
+        group: Group,
+        share: Bytes<MAX_SHARE>,
+    },
+    /// Static RSA: the key in its certificate.
+    Certified,
 }
 
 pub(super) struct Negotiated(Facts);
@@ -92,7 +104,10 @@ pub(super) fn begin(hello: ServerHello) -> Transition<State> {
         suite: hello.suite,
         peer_random: hello.random,
     };
-    let facts = Facts { alpn: hello.alpn };
+    let facts = Facts {
+        alpn: hello.alpn,
+        is_static_rsa: hello.suite.is_static_rsa(),
+    };
     Ok((State::Negotiated(Negotiated(facts)), segment))
 }
 
@@ -157,6 +172,14 @@ impl CertificateDecoded {
 impl ChainValidated {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
+        if self.0.is_static_rsa {
+            let exchange = Exchange {
+                facts: self.0,
+                key: ServerKey::Certified,
+            };
+            let state = State::RequestOrDone(ExpectRequestOrDone(exchange));
+            return Ok((state, receive_all(MAX_REQUEST)));
+        }
         let state = State::ServerKeyExchange(ExpectServerKeyExchange(self.0));
         Ok((state, receive_all(MAX_EXCHANGE)))
     }
@@ -181,8 +204,7 @@ impl ExpectServerKeyExchange {
         let offset = u16::try_from(whole.len() - body.rest().len()).map_err(|_| INTERNAL)?;
         let exchange = Exchange {
             facts: self.0,
-            group,
-            share,
+            key: ServerKey::Share { group, share },
         };
         let state = State::SignatureVerified(SignatureVerified(exchange));
         Ok((state, Segment::VerifySignature { offset }))
@@ -240,7 +262,12 @@ impl CertificateWritten {
 
 fn exchange(exchange: Exchange) -> Transition<State> {
     let mut writer = Writer::new(message::CLIENT_KEY_EXCHANGE);
-    let template = writer.hole(1, Fill::KeyShare(exchange.group)).finish();
+    let template = match exchange.key {
+        ServerKey::Share { group, .. } => writer.hole(1, Fill::KeyShare(group)),
+        // RFC 5246 §7.4.7.1.
+        ServerKey::Certified => writer.hole(2, Fill::EncryptedPreMaster),
+    }
+    .finish();
     let state = State::ExchangeWritten(ExchangeWritten(exchange));
     Ok((state, Segment::Write(template.ok_or(INTERNAL)?)))
 }
@@ -248,9 +275,14 @@ fn exchange(exchange: Exchange) -> Transition<State> {
 impl ExchangeWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let share = self.0.share.clone();
-        let state = State::Agreed(SharesAgreed(self.0));
-        Ok((state, Segment::Agree { share }))
+        let segment = match &self.0.key {
+            ServerKey::Share { share, .. } => Segment::Agree {
+                share: share.clone(),
+            },
+            // The secret is there since the message was written.
+            ServerKey::Certified => return SharesAgreed(self.0).next(Input::Done),
+        };
+        Ok((State::Agreed(SharesAgreed(self.0)), segment))
     }
 }
 
@@ -310,7 +342,10 @@ impl MacValidated {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
         let agreed = Agreed {
-            group: Some(self.0.group),
+            group: match self.0.key {
+                ServerKey::Share { group, .. } => Some(group),
+                ServerKey::Certified => None,
+            },
             alpn: self.0.facts.alpn,
             server_name: asked.parameters.server_name.clone(),
             ring: 0,

@@ -1,7 +1,8 @@
-//! The server of TLS 1.2 with (EC)DHE (RFC 5246 §7.3, RFC 8422, RFC 7627).
+//! The server of TLS 1.2 (RFC 5246 §7.3, RFC 8422, RFC 7627). With static RSA
+//! there is no ServerKeyExchange, and ClientKeyExchange is an encrypted secret.
 //!
 //! ```text
-//! ClientHello -> ServerHello -> Certificate -> ServerKeyExchange
+//! ClientHello -> ServerHello -> Certificate -> [ServerKeyExchange]
 //!   -> [CertificateRequest ->] ServerHelloDone
 //!   -> [client's Certificate ->] ClientKeyExchange -> [CertificateVerify ->]
 //!   client's ChangeCipherSpec, Finished -> ChangeCipherSpec, Finished
@@ -10,14 +11,13 @@
 use alloc::boxed::Box;
 
 use ipc::bounded::Bytes;
-use ipc::keystore::Scheme;
-use ipc::segment::{Fill, Segment, Stage};
-use ipc::tls::{Alert, PeerAuthentication, Version};
+use ipc::keystore::{MAX_ENCRYPTED, Scheme};
+use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
+use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Protocol, ServerName, Version};
 
 use super::client_hello::ClientHello;
 use super::codec::{Reader, Writer};
-use super::negotiation::{Asked, Plan};
-use super::tls13_server::agreed;
+use super::negotiation::{Asked, Plan, StaticPlan};
 use super::{
     INTERNAL, Input, MAX_CERTIFICATE, MAX_SIGNATURE, Refusal, Transition, extension, message,
     receive, receive_all,
@@ -30,8 +30,10 @@ const NAMED_CURVE: u8 = 3;
 const CERTIFICATE_TYPES: [u8; 2] = [1, 64];
 /// RFC 8422 §5.1.2: uncompressed.
 const POINT_FORMATS: [u8; 1] = [0];
-/// A public key behind its length.
-const MAX_EXCHANGE: u16 = 256;
+/// A public key or an encrypted secret behind its length.
+const MAX_EXCHANGE: u16 = 2 + MAX_ENCRYPTED as u16;
+/// Bytes of the length before an encrypted secret.
+const LENGTH_FIELD: u16 = 2;
 /// RFC 5246 §7.4.9.
 const FINISHED: u16 = 12;
 
@@ -59,9 +61,22 @@ pub(super) enum State {
     Finishing,
 }
 
-/// What every state carries: the plan, and whether the client signs.
+/// How the pre-master secret comes about.
+#[derive(Clone, Copy)]
+enum KeyExchange {
+    /// (EC)DHE, signed.
+    Ephemeral { group: Group, scheme: Scheme },
+    /// Static RSA: the client encrypts it.
+    Encrypted { client_version: u16 },
+}
+
+/// What every state carries: what was agreed on, and whether the client signs.
 pub(super) struct Facts {
-    plan: Plan,
+    suite: CipherSuite,
+    exchange: KeyExchange,
+    ring: RingPlace,
+    alpn: Option<Protocol>,
+    server_name: Option<ServerName>,
     has_secure_renegotiation: bool,
     has_point_formats: bool,
     could_do_13: bool,
@@ -90,19 +105,52 @@ pub(super) struct FinishedWritten(Facts);
 
 /// Insists on the extended master secret (RFC 7627 §5.2).
 pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transition<State> {
-    if !hello.has_extended_master_secret {
-        return Err(Refusal(Alert::HANDSHAKE_FAILURE));
-    }
-    let segment = Segment::Negotiate {
-        suite: plan.suite,
-        peer_random: plan.client_random,
-    };
     let facts = Facts {
-        plan,
+        suite: plan.suite,
+        exchange: KeyExchange::Ephemeral {
+            group: plan.group,
+            scheme: plan.scheme,
+        },
+        ring: plan.ring,
+        alpn: plan.alpn,
+        server_name: plan.server_name,
         has_secure_renegotiation: hello.has_secure_renegotiation,
         has_point_formats: hello.has_point_formats,
         could_do_13: asked.accepts(Version::Tls13),
         has_certificate: false,
+    };
+    negotiate(facts, hello)
+}
+
+/// The same with static RSA.
+pub(super) fn begin_static(
+    hello: &ClientHello,
+    plan: StaticPlan,
+    asked: &Asked,
+) -> Transition<State> {
+    let facts = Facts {
+        suite: plan.suite,
+        exchange: KeyExchange::Encrypted {
+            client_version: plan.client_version,
+        },
+        ring: plan.ring,
+        alpn: plan.alpn,
+        server_name: plan.server_name,
+        has_secure_renegotiation: hello.has_secure_renegotiation,
+        has_point_formats: false,
+        could_do_13: asked.accepts(Version::Tls13),
+        has_certificate: false,
+    };
+    negotiate(facts, hello)
+}
+
+fn negotiate(facts: Facts, hello: &ClientHello) -> Transition<State> {
+    if !hello.has_extended_master_secret {
+        return Err(Refusal(Alert::HANDSHAKE_FAILURE));
+    }
+    let segment = Segment::Negotiate {
+        suite: facts.suite,
+        peer_random: hello.random,
     };
     Ok((State::Negotiated(Negotiated(facts)), segment))
 }
@@ -112,7 +160,7 @@ impl State {
         match self {
             Self::Negotiated(state) => state.next(input),
             Self::HelloWritten(state) => state.next(input),
-            Self::CertificateWritten(state) => state.next(input),
+            Self::CertificateWritten(state) => state.next(input, asked),
             Self::ExchangeWritten(state) => state.next(input, asked),
             Self::RequestWritten(state) => state.next(input),
             Self::DoneWritten(state) => state.next(input, asked),
@@ -140,7 +188,9 @@ impl Negotiated {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Facts {
-            plan,
+            suite,
+            alpn,
+            server_name,
             has_secure_renegotiation,
             has_point_formats,
             could_do_13,
@@ -152,7 +202,7 @@ impl Negotiated {
             .u16(TLS12)
             .hole(0, Fill::Random { downgraded })
             .vec8(&[])
-            .u16(plan.suite.number())
+            .u16(suite.number())
             .u8(0)
             .nested(0, |w| {
                 w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
@@ -160,7 +210,7 @@ impl Negotiated {
                 if *has_secure_renegotiation {
                     w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
                 }
-                if plan.server_name.is_some() {
+                if server_name.is_some() {
                     w.u16(extension::SERVER_NAME).u16(0);
                 }
                 if *has_point_formats {
@@ -168,7 +218,7 @@ impl Negotiated {
                         w.vec8(&POINT_FORMATS);
                     });
                 }
-                if let Some(name) = &plan.alpn {
+                if let Some(name) = alpn {
                     w.u16(extension::ALPN).nested(0, |w| {
                         w.len16(1 + name.len()).vec8(name);
                     });
@@ -184,7 +234,7 @@ impl HelloWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let mut writer = Writer::new(message::CERTIFICATE);
-        writer.hole(3, Fill::Chain(self.0.plan.ring));
+        writer.hole(3, Fill::Chain(self.0.ring));
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::CertificateWritten(CertificateWritten(self.0));
         Ok((state, Segment::Write(template)))
@@ -192,14 +242,13 @@ impl HelloWritten {
 }
 
 impl CertificateWritten {
-    fn next(self, input: Input<'_>) -> Transition<State> {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
-        let Plan {
-            group,
-            ring,
-            scheme,
-            ..
-        } = self.0.plan;
+        let KeyExchange::Ephemeral { group, scheme } = self.0.exchange else {
+            // RFC 5246 §7.4.3: not sent.
+            return ExchangeWritten(self.0).next(Input::Done, asked);
+        };
+        let ring = self.0.ring;
         let mut writer = Writer::new(message::SERVER_KEY_EXCHANGE);
         writer
             .u8(NAMED_CURVE)
@@ -300,17 +349,30 @@ fn key_exchange(facts: Facts) -> (State, Segment) {
 }
 
 impl ExpectClientKeyExchange {
-    /// RFC 8422 §5.7.
     fn next(self, input: Input<'_>) -> Transition<State> {
         let mut body = Reader::new(input.message(message::CLIENT_KEY_EXCHANGE)?);
-        let share = body.vec8()?.rest();
+        let segment = match self.0.exchange {
+            // RFC 8422 §5.7.
+            KeyExchange::Ephemeral { group, .. } => {
+                let share = body.vec8()?.rest();
+                if share.len() != group.share_len() {
+                    return Err(Refusal(Alert::ILLEGAL_PARAMETER));
+                }
+                let share = Bytes::from_slice(share).map_err(|_| INTERNAL)?;
+                Segment::Agree { share }
+            }
+            // RFC 5246 §7.4.7.1: whatever is in it, the handshake goes on.
+            KeyExchange::Encrypted { client_version } => {
+                body.vec16()?;
+                Segment::Decrypt {
+                    ring: self.0.ring,
+                    client_version,
+                    offset: LENGTH_FIELD,
+                }
+            }
+        };
         body.end()?;
-        if share.len() != self.0.plan.group.share_len() {
-            return Err(Refusal(Alert::ILLEGAL_PARAMETER));
-        }
-        let share = Bytes::from_slice(share).map_err(|_| INTERNAL)?;
-        let state = State::Agreed(SharesAgreed(self.0));
-        Ok((state, Segment::Agree { share }))
+        Ok((State::Agreed(SharesAgreed(self.0)), segment))
     }
 }
 
@@ -393,9 +455,20 @@ impl CipherSpecChanged {
 impl FinishedWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        Ok((
-            State::Finishing,
-            Segment::Finish(Box::new(agreed(self.0.plan))),
-        ))
+        Ok((State::Finishing, Segment::Finish(Box::new(agreed(self.0)))))
+    }
+}
+
+/// What the completion tells.
+fn agreed(facts: Facts) -> Agreed {
+    let group = match facts.exchange {
+        KeyExchange::Ephemeral { group, .. } => Some(group),
+        KeyExchange::Encrypted { .. } => None,
+    };
+    Agreed {
+        group,
+        alpn: facts.alpn,
+        server_name: facts.server_name,
+        ring: facts.ring,
     }
 }

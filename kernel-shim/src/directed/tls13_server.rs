@@ -454,7 +454,7 @@ impl MacValidated {
 }
 
 /// What the completion tells of the plan.
-pub(super) fn agreed(plan: Plan) -> Agreed {
+fn agreed(plan: Plan) -> Agreed {
     Agreed {
         group: Some(plan.group),
         alpn: plan.alpn,

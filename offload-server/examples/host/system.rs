@@ -285,6 +285,7 @@ impl System {
             roles: vec![Role::Server, Role::Client],
             modes: vec![Mode::Autonomous, Mode::Directed],
             expose_keys: false,
+            static_rsa: true,
             audit: std::env::var_os("HOST_AUDIT").is_some(),
         };
         let ports = kernel_shim::Ports {

@@ -49,12 +49,15 @@ impl Directed {
                 traffic.verify_data(sender, &hash).as_ref().ct_eq(claimed)
             }
             Keys::Master(master) => master.verify_data(sender, &hash).ct_eq(claimed),
-            Keys::None | Keys::Agreed(_) => return Err(Fault::INTERNAL),
+            Keys::None | Keys::Agreed(_) | Keys::PreMaster(_) => return Err(Fault::INTERNAL),
         };
         if !bool::from(is_good) {
             return Err(WRONG);
         }
         self.absorb();
+        if self.is_encrypted_to_peer {
+            self.peer = core::mem::take(&mut self.peer).proved_by_decryption();
+        }
         self.is_peer_finished = true;
         Ok(())
     }

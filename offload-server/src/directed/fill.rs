@@ -62,6 +62,7 @@ impl Directed {
                 out.extend_from_slice(exchange.pub_key());
                 self.exchange = Some(exchange);
             }
+            Fill::EncryptedPreMaster => self.encrypt(out)?,
             Fill::Chain(ring) => {
                 let chain = self.ring(ring)?.chain().ok_or(Fault::INTERNAL)?;
                 for certificate in chain {
@@ -93,7 +94,9 @@ impl Directed {
                     Keys::Master(master) => {
                         out.extend_from_slice(&master.verify_data(self.role, &hash));
                     }
-                    Keys::None | Keys::Agreed(_) => return Err(Fault::INTERNAL),
+                    Keys::None | Keys::Agreed(_) | Keys::PreMaster(_) => {
+                        return Err(Fault::INTERNAL);
+                    }
                 }
             }
         }

@@ -151,6 +151,22 @@ impl Peer {
         }
     }
 
+    /// The key that validates as the server's, to encrypt for.
+    pub(super) fn validated_key(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Validated(chain) => chain.first(),
+            _ => None,
+        }
+    }
+
+    /// It knows what was encrypted with its key (RFC 5246 §F.1.1.2).
+    pub(super) fn proved_by_decryption(self) -> Self {
+        match self {
+            Self::Validated(chain) => Self::Proved(chain),
+            other => other,
+        }
+    }
+
     /// The chain of a peer that proved to be what it claims; `None` of one that
     /// said nothing, or nothing that holds.
     pub(super) fn into_proved(self) -> Option<Vec<CertificateDer<'static>>> {

@@ -1,7 +1,7 @@
 //! The master secret and keys of TLS 1.2 (RFC 5246 §8.1, §6.3; RFC 7627).
 
 use ipc::secret::Secret;
-use ipc::tls::{CipherSuite, Role, TrafficKey, Version};
+use ipc::tls::{Role, TrafficKey};
 use rustls::Tls12CipherSuite;
 use rustls::crypto::hash::Output;
 use zeroize::{Zeroize, Zeroizing};
@@ -44,8 +44,6 @@ impl Master {
         server_random: &[u8; 32],
         own: Role,
     ) -> Option<(TrafficKey, TrafficKey)> {
-        let suite = CipherSuite::from_number(u16::from(self.suite.common.suite))?;
-        debug_assert!(suite.version() == Version::Tls12);
         let shape = self.suite.aead_alg.key_block_shape();
         let (key, iv, explicit) = (
             shape.enc_key_len,

@@ -104,6 +104,7 @@ impl Director {
             roles: vec![Role::Server, Role::Client],
             modes: vec![Mode::Directed],
             expose_keys: true,
+            static_rsa: true,
             audit: true,
         };
         let ports = Ports {

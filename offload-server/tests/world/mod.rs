@@ -127,6 +127,7 @@ impl World {
             Keyring {
                 label: Text::from_text(label).unwrap(),
                 roles: vec![Role::Server, Role::Client],
+                decrypts: *kind == KeyKind::Rsa,
                 key: Some(PrivateKey {
                     kind: *kind,
                     pkcs8: key.serialize_der(),
@@ -311,5 +312,6 @@ pub fn parameters(rings: &[&str]) -> Parameters {
         segment_size: 1400,
         resumption: false,
         expose_keys: false,
+        allow_static_rsa: false,
     }
 }

@@ -4,6 +4,8 @@ use ipc::boot::slot;
 use ipc::channel::Doorbell;
 use ipc::transport::{MAX_MESSAGE, Protocol, Transport, TransportError, decode};
 
+use zeroize::Zeroize;
+
 use crate::cap::{Endpoint, Notification};
 use crate::message::{
     Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, take_bytes, with_bytes,
@@ -156,7 +158,15 @@ impl Transport for Caller {
             clear(MESSAGE_WORDS);
             return Err(TransportError::MalformedReply);
         };
-        self.deliver(info, |answer| with_bytes(answer, decode)?)
+        self.deliver(info, |answer| {
+            with_bytes(answer, |bytes| {
+                let reply = decode(bytes);
+                if reply.as_ref().is_some_and(P::is_secret) {
+                    bytes.zeroize();
+                }
+                reply
+            })?
+        })
     }
 }
 

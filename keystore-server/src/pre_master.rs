@@ -1,0 +1,96 @@
+//! The pre-master secret of a static RSA key exchange (RFC 5246 §7.4.7.1), with
+//! implicit rejection: what is not padded as it should, or names another
+//! version, gives a secret that nobody but the key store could have told from a
+//! good one.
+//!
+//! That secret is a function of the private key and of the ciphertext
+//! (draft-irtf-cfrg-rsa-guidance §7): asked twice, the answer is the same, as it
+//! is for a good one.
+
+use alloc::vec::Vec;
+
+use ipc::keystore::PRE_MASTER;
+use ring::digest;
+use ring::hmac::{self, HMAC_SHA256};
+use ring::rand::SystemRandom;
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+use crate::rsa::PrivateKey;
+
+/// RFC 8017 §7.2.1: what stands in front of the padding.
+const START: [u8; 2] = [0, 2];
+/// The label of the substitute.
+const LABEL: &[u8] = b"message";
+
+/// A key that opens what clients encrypt for it.
+pub(crate) struct DecryptionKey {
+    key: PrivateKey,
+    /// Keyed with the hash of the private exponent.
+    derivation: hmac::Key,
+}
+
+impl DecryptionKey {
+    /// From PKCS#8; `None` when it can't be used.
+    pub(crate) fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
+        let key = PrivateKey::from_pkcs8(pkcs8)?;
+        let secret = digest::digest(&digest::SHA256, key.exponent());
+        Some(Self {
+            derivation: hmac::Key::new(HMAC_SHA256, secret.as_ref()),
+            key,
+        })
+    }
+
+    /// The secret in `encrypted`, if it begins with `version`; what it is
+    /// replaced by, if not. Both take the same time. `None` when there is no
+    /// randomness.
+    pub(crate) fn open(
+        &self,
+        encrypted: &[u8],
+        version: u16,
+        random: &SystemRandom,
+    ) -> Option<Zeroizing<[u8; PRE_MASTER]>> {
+        let substitute = self.substitute(encrypted)?;
+        let decrypted = self.key.decrypt(encrypted, random)?;
+        debug_assert_eq!(decrypted.bytes.len(), self.key.length());
+        let (is_padded, message) = unpad(&decrypted.bytes)?;
+        let named = message.first_chunk::<2>()?;
+        let is_good = decrypted.is_good & is_padded & named.ct_eq(&version.to_be_bytes());
+        let mut secret = Zeroizing::new([0; PRE_MASTER]);
+        for ((to, good), bad) in secret.iter_mut().zip(message).zip(substitute.iter()) {
+            *to = u8::conditional_select(bad, good, is_good);
+        }
+        Some(secret)
+    }
+
+    /// What `encrypted` stands for if it is no good.
+    fn substitute(&self, encrypted: &[u8]) -> Option<Zeroizing<[u8; PRE_MASTER]>> {
+        let of_message = hmac::sign(&self.derivation, encrypted);
+        let key = hmac::Key::new(HMAC_SHA256, of_message.as_ref());
+        let bits = u16::try_from(PRE_MASTER * 8).ok()?.to_be_bytes();
+        let mut secret = Zeroizing::new([0; PRE_MASTER]);
+        for (number, part) in (0u16..).zip(secret.chunks_mut(32)) {
+            let number = number.to_be_bytes();
+            let input: Vec<u8> = [&number[..], LABEL, &bits].concat();
+            let made = hmac::sign(&key, &input);
+            for (to, from) in part.iter_mut().zip(made.as_ref()) {
+                *to = *from;
+            }
+        }
+        Some(secret)
+    }
+}
+
+/// The last [`PRE_MASTER`] bytes, and whether everything before them is the
+/// padding that they should have (RFC 8017 §7.2.1): 00 02, bytes that are not
+/// zero, 00.
+fn unpad(bytes: &[u8]) -> Option<(Choice, &[u8; PRE_MASTER])> {
+    let (padding, message) = bytes.split_last_chunk::<PRE_MASTER>()?;
+    let (start, padding) = padding.split_first_chunk::<2>()?;
+    let (end, padding) = padding.split_last()?;
+    let mut is_good = start.ct_eq(&START) & end.ct_eq(&0);
+    for byte in padding {
+        is_good &= !byte.ct_eq(&0);
+    }
+    Some((is_good, message))
+}
