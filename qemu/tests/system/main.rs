@@ -27,6 +27,7 @@ mod rules;
 mod secrets;
 mod selftest;
 mod session;
+mod static_rsa;
 mod status;
 mod upstream;
 mod wire;

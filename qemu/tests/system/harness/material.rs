@@ -133,6 +133,10 @@ impl Material {
         let mut leaf = validity(CertificateParams::new([name.to_string()])?);
         leaf.not_after = leaf.not_before + valid;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if label == "rsa2048" {
+            // For static RSA.
+            leaf.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
         leaf.extended_key_usages = vec![usage];
         leaf.distinguished_name.push(DnType::CommonName, label);
         if name == "localhost" {

@@ -77,6 +77,12 @@ pub(crate) mod port {
     pub(crate) const RULES: u16 = 490;
     /// Rules for clients from elsewhere alone.
     pub(crate) const ELSEWHERE: u16 = 491;
+    /// A page over TLS 1.2, RSA-2048; directed, static RSA allowed. Tests that
+    /// count handshakes have one each.
+    pub(crate) const STATIC_RSA: [u16; 3] = [463, 464, 465];
+    /// Plaintext in; TLS 1.2 with static RSA and nothing else out, to OpenSSL and
+    /// to GnuTLS.
+    pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
@@ -350,6 +356,15 @@ fn configuration(network: &str, backends: &[u16]) -> String {
              backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n"
         );
     }
+    for port in port::STATIC_RSA {
+        let _ = write!(
+            text,
+            "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n\
+             tls = {{ role = \"server\", mode = \"directed\", keyring = \"rsa2048\", \
+             versions = [\"1.2\"], client_auth = \"request\", allow_static_rsa = true }}\n\
+             backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n"
+        );
+    }
     text.push_str(&rules(echo));
     let _ = write!(
         text,
@@ -396,6 +411,11 @@ fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
         (port::UNKNOWN_AUTHORITY, "", first, untrusted),
     ] {
         listener(port::directed(port), near, to, &directed(far));
+    }
+    let static_rsa = "keyring = \"backends\", server_name = \"localhost\", versions = [\"1.2\"], \
+                      suites = [\"TLS_RSA_WITH_AES_128_GCM_SHA256\"], allow_static_rsa = true";
+    for (port, upstream) in port::STATIC_RSA_SENT.into_iter().zip([1, 4]) {
+        listener(port, "", upstreams[upstream].port, &directed(static_rsa));
     }
     for (place, upstream) in upstreams.iter().take(6).enumerate() {
         for is_tls13 in [false, true] {
