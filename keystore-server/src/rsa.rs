@@ -138,7 +138,7 @@ impl PrivateKey {
         let mut bytes = Zeroizing::new(number.to_be_bytes());
         number.zeroize();
         let start = bytes.len().checked_sub(self.length)?;
-        let bytes = Zeroizing::new(Box::from(bytes.get_mut(start..)?.as_ref()));
+        let bytes = Zeroizing::new(Box::from(bytes.get_mut(start..)?));
         Some(Decrypted {
             bytes,
             is_good: right_length & is_below & is_right,

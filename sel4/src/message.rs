@@ -213,10 +213,9 @@ pub(crate) fn with_bytes<R>(info: MessageInfo, read: impl FnOnce(&mut [u8]) -> R
         };
     }
     clear(info.length());
-    // SAFETY: the first `length` bytes were written above.
-    length.map(|length| {
-        read(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), length) })
-    })
+    let start = bytes.as_mut_ptr().cast();
+    // SAFETY: the first `length` bytes of this array were written above.
+    length.map(|length| read(unsafe { core::slice::from_raw_parts_mut(start, length) }))
 }
 
 /// Clears the first `words` words of the IPC buffer: a message may have
