@@ -16,6 +16,8 @@ mod memory;
 mod meter;
 mod settings;
 mod site;
+#[cfg(feature = "static-rsa")]
+mod timing;
 mod tls;
 
 use alloc::boxed::Box;
@@ -56,6 +58,11 @@ fn main() -> ! {
     };
     // SAFETY: called once, before anything else uses these constants.
     let mut site = unsafe { site() };
+    #[cfg(feature = "static-rsa")]
+    {
+        timing::measure(&site.meter, &keyrings);
+        log!("done");
+    }
     let cases: Vec<Case> = gateway
         .listeners
         .iter()

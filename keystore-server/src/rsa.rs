@@ -135,10 +135,10 @@ impl PrivateKey {
         blinded_plain.zeroize();
         let mut number = form.retrieve();
         form.zeroize();
-        let mut bytes = Zeroizing::new(number.to_be_bytes());
+        let bytes = Zeroizing::new(number.to_be_bytes());
         number.zeroize();
         let start = bytes.len().checked_sub(self.length)?;
-        let bytes = Zeroizing::new(Box::from(bytes.get_mut(start..)?));
+        let bytes = Zeroizing::new(Box::from(bytes.get(start..)?));
         Some(Decrypted {
             bytes,
             is_good: right_length & is_below & is_right,

@@ -2,6 +2,7 @@
 //! itself, and shows what came of it.
 
 mod table;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +40,10 @@ pub(crate) struct Arguments {
     /// Leave out what needs the shipped image: its size, boot to ready.
     #[arg(long)]
     guest_only: bool,
+    /// Count what the key store takes for right and for wrong paddings of
+    /// static RSA instead, and fail if they can be told apart.
+    #[arg(long)]
+    static_rsa: bool,
 }
 
 /// What was measured, by name.
@@ -50,11 +55,18 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
     let folder = workspace.join("target/bench");
     fs::create_dir_all(&folder)?;
     screen.step("building the system of measurements");
-    let image = measuring_image(workspace, &folder)?;
+    let mut features = vec!["netstack-server/loopback".to_string()];
+    if arguments.static_rsa {
+        features.push("bench/static-rsa".to_string());
+    }
+    let image = measuring_image(workspace, &folder, features)?;
     let mut machine = Machine::new(boot(&image), &folder);
     machine.counted = true;
     machine.capture = None;
     let mut figures = screen.during("measuring", || measure(&machine))?;
+    if arguments.static_rsa {
+        return timing::judge(&figures);
+    }
     memory(&mut figures)?;
     if !arguments.guest_only {
         shipped(workspace, screen, &folder, &mut figures)?;
@@ -89,7 +101,7 @@ pub(crate) fn system(workspace: &Path) -> Result<PathBuf> {
 }
 
 /// The image of it, whose network leads back to itself.
-fn measuring_image(workspace: &Path, folder: &Path) -> Result<Image> {
+fn measuring_image(workspace: &Path, folder: &Path, features: Vec<String>) -> Result<Image> {
     let system = system(workspace)?;
     let now = OffsetDateTime::now_utc();
     let config = gateway_config::load(&workspace.join("bench/gateway.toml"), now)?;
@@ -99,7 +111,7 @@ fn measuring_image(workspace: &Path, folder: &Path) -> Result<Image> {
         system: Some(system),
         configuration: Configuration::Release,
         provisions: provisions(&config)?,
-        features: vec!["netstack-server/loopback".to_string()],
+        features,
         disc: false,
     })
 }
