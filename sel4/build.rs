@@ -50,7 +50,6 @@ const FACTS: &[Fact] = &[
     ("PAGE_TABLE_MAP", "X86PageTableMap"),
     ("PAGE_MAP", "X86PageMap"),
     ("PAGE_UNMAP", "X86PageUnmap"),
-    ("PAGE_REMAP", "X86PageRemap"),
     ("PAGE_ADDRESS", "X86PageGetAddress"),
     ("ASID_POOL_ASSIGN", "X86ASIDPoolAssign"),
     ("IO_PORT_IN8", "X86IOPortIn8"),
@@ -129,7 +128,6 @@ const FACTS: &[Fact] = &[
     ("SLOT_IRQ_CONTROL", "seL4_CapIRQControl"),
     ("SLOT_ASID_CONTROL", "seL4_CapASIDControl"),
     ("SLOT_ASID_POOL", "seL4_CapInitThreadASIDPool"),
-    ("SLOT_IO_PORT", "seL4_CapIOPort"),
     ("SLOT_IO_SPACE", "seL4_CapIOSpace"),
     ("SLOT_BOOT_INFO", "seL4_CapBootInfoFrame"),
     ("SLOT_DOMAIN", "seL4_CapDomain"),
@@ -172,8 +170,10 @@ const FACTS: &[Fact] = &[
     ),
 ];
 
-/// What only seL4 5.0.0 has; `src/generation.rs` uses it.
+/// What only seL4 5.0.0 has; `src/generation/five.rs` uses it.
 const FACTS_5: &[Fact] = &[
+    ("PAGE_REMAP", "X86PageRemap"),
+    ("SLOT_IO_PORT", "seL4_CapIOPort"),
     (
         "BOOT_TSC_MHZ",
         "__builtin_offsetof(seL4_BootInfo, archInfo)",
@@ -182,10 +182,6 @@ const FACTS_5: &[Fact] = &[
     ("BADGE_UNIT", "seL4_CapData_Badge_new(1).words[0]"),
     ("GUARD_EMPTY", "seL4_CapData_Guard_new(0, 0).words[0]"),
     (
-        "GUARD_VALUE_UNIT",
-        "seL4_CapData_Guard_new(1, 0).words[0] - seL4_CapData_Guard_new(0, 0).words[0]",
-    ),
-    (
         "GUARD_SIZE_UNIT",
         "seL4_CapData_Guard_new(0, 1).words[0] - seL4_CapData_Guard_new(0, 0).words[0]",
     ),
@@ -193,27 +189,51 @@ const FACTS_5: &[Fact] = &[
     ("RIGHT_READ", "seL4_CapRights_new(0,1,0).words[0]"),
     ("RIGHT_GRANT", "seL4_CapRights_new(1,0,0).words[0]"),
     ("PRIORITY_UNIT", "seL4_PrioProps_new(0, 1).words[0]"),
-    ("MAX_CONTROLLED_UNIT", "seL4_PrioProps_new(1, 0).words[0]"),
+];
+
+/// What only newer kernels have; `src/generation/sixteen.rs` uses it.
+const FACTS_16: &[Fact] = &[
+    ("IO_PORT_ISSUE", "X86IOPortControlIssue"),
+    ("SLOT_IO_PORT", "seL4_CapIOPortControl"),
+    ("GUARD_SIZE_UNIT", "seL4_CNode_CapData_new(0, 1).words[0]"),
+    ("RIGHT_WRITE", "seL4_CapRights_new(0,0,0,1).words[0]"),
+    ("RIGHT_READ", "seL4_CapRights_new(0,0,1,0).words[0]"),
+    ("RIGHT_GRANT", "seL4_CapRights_new(0,1,0,0).words[0]"),
+    ("RIGHT_GRANT_REPLY", "seL4_CapRights_new(1,0,0,0).words[0]"),
+    ("BOOT_SIZE", "seL4_BootInfoFrameSize"),
+    (
+        "BOOT_EXTRA_LENGTH",
+        "__builtin_offsetof(seL4_BootInfo, extraLen)",
+    ),
+    ("BOOT_BLOCK_HEADER", "sizeof(seL4_BootInfoHeader)"),
+    ("BOOT_BLOCK_TSC", "SEL4_BOOTINFO_HEADER_X86_TSC_FREQ"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=SEL4_PREFIX");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(sel4_generation, values(\"5\"))");
+    println!("cargo::rustc-check-cfg=cfg(sel4_generation, values(\"5\", \"16\"))");
     let include = prefix()?.join("libsel4/include");
     let autoconf = include.join("autoconf.h");
     if autoconf.exists() {
         println!("cargo::rerun-if-changed={}", autoconf.display());
     }
     let boot_info = fs::read_to_string(include.join("sel4/bootinfo_types.h"))?;
-    if boot_info.contains("seL4_CapIOPortControl") {
-        return Err(
-            "this kernel is newer than seL4 5.0.0; src/generation.rs has no part for it yet".into(),
-        );
+    let configuration = include.join("kernel/gen_config.h");
+    if configuration.exists() {
+        println!("cargo::rerun-if-changed={}", configuration.display());
     }
-    println!("cargo::rustc-cfg=sel4_generation=\"5\"");
+    if fs::read_to_string(configuration).is_ok_and(|text| text.contains("define CONFIG_KERNEL_MCS"))
+    {
+        return Err("this kernel has MCS scheduling, which this binding does not speak: build it with KernelIsMCS=OFF".into());
+    }
+    let (generation, own) = match boot_info.contains("seL4_CapIOPortControl") {
+        true => ("16", FACTS_16),
+        false => ("5", FACTS_5),
+    };
+    println!("cargo::rustc-cfg=sel4_generation=\"{generation}\"");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let facts: Vec<Fact> = FACTS.iter().chain(FACTS_5).copied().collect();
+    let facts: Vec<Fact> = FACTS.iter().chain(own).copied().collect();
     let assembly = evaluate(&include, &out, &facts)?;
     fs::write(out.join("facts.rs"), to_rust(&facts, &assembly)?)?;
     Ok(())

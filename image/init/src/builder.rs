@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use init::{Content, Domain, Plan};
 use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, FACTS_MAGIC, Facts, LOG_BYTES, PAGE, place, slot};
-use sel4::cap::{CNode, Cache, IOPort, MintData, Notification, ObjectKind, Tcb};
+use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
 
 use crate::hardware::{
@@ -211,7 +211,7 @@ impl Work<'_> {
         let slot = self.resources.take_slots(1)?;
         let source = self.resources.slot(init_slot::IO_PORT);
         let target = self.resources.slot(slot);
-        target.mint(&source, Rights::ALL, MintData::Ports(first, last))?;
+        target.issue_ports(&source, first, last)?;
         // SAFETY: made just now.
         Ok(unsafe { IOPort::from_bits(slot) })
     }

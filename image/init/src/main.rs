@@ -13,8 +13,8 @@ mod space;
 
 use init::Plan;
 use ipc::boot::PAGE;
-use sel4::cap::{IOPort, MintData};
-use sel4::{BootInfo, Cap, Error, Rights, init_slot, log};
+use sel4::cap::IOPort;
+use sel4::{BootInfo, Cap, Error, init_slot, log};
 
 use builder::{Image, Refusal};
 
@@ -58,9 +58,9 @@ fn open_serial(boot: &BootInfo) -> Result<(), Error> {
     let root: sel4::cap::CNode = unsafe { Cap::from_bits(init_slot::CNODE) };
     // The last empty slot: the rest is handed out from the first.
     let slot = boot.empty().end - 1;
-    let range = MintData::Ports(serial::FIRST_PORT, serial::LAST_PORT);
+    let ports = root.slot(init_slot::IO_PORT, 64);
     root.slot(slot, 64)
-        .mint(&root.slot(init_slot::IO_PORT, 64), Rights::ALL, range)?;
+        .issue_ports(&ports, serial::FIRST_PORT, serial::LAST_PORT)?;
     // SAFETY: made just now.
     serial::init(unsafe { IOPort::from_bits(slot) })?;
     sel4::runtime::log::use_sink(serial::write);

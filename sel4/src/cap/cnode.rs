@@ -20,8 +20,9 @@ pub enum MintData {
     Badge(u64),
     /// How many zero bits a CNode capability skips.
     GuardSize(u32),
-    /// First and last port of an I/O port capability.
-    Ports(u16, u16),
+    /// Whatever the kernel's generation wants.
+    #[doc(hidden)]
+    Word(u64),
 }
 
 impl MintData {
@@ -29,7 +30,7 @@ impl MintData {
         match self {
             Self::Badge(badge) => generation::badge_word(badge),
             Self::GuardSize(size) => generation::guard_word(size),
-            Self::Ports(first, last) => generation::port_range_word(first, last),
+            Self::Word(word) => word,
         }
     }
 }
@@ -83,6 +84,21 @@ impl CNodeSlot<'_> {
         self.cnode
             .invoke(facts::CNODE_MINT, &[source.cnode.bits()], words)
             .map(drop)
+    }
+
+    /// Puts the right to the I/O ports `first..=last` here; `ports` is where
+    /// the root task has the right to hand ports out.
+    ///
+    /// # Errors
+    /// The kernel's: this slot is in use, or somebody has these ports.
+    pub fn issue_ports(&self, ports: &CNodeSlot<'_>, first: u16, last: u16) -> Result<(), Error> {
+        generation::issue_ports(self, ports, (first, last))
+    }
+
+    /// The CNode, the index in it, its depth.
+    #[cfg_attr(sel4_generation = "5", expect(dead_code, reason = "for others"))]
+    pub(crate) fn parts(&self) -> (u64, u64, u8) {
+        (self.cnode.bits(), self.index, self.depth)
     }
 
     /// Moves `source` here.

@@ -71,15 +71,20 @@ impl<T: FrameKind> Cap<T> {
             .map(drop)
     }
 
-    /// Writes the mapping of this page anew, with these rights. The kernel does
-    /// so only for a page that is mapped in `vspace` by this very capability.
+    /// Writes the mapping of this page at `address` anew, with these rights. The
+    /// kernel does so only for a page that is mapped there, in `vspace`, by this
+    /// very capability; newer kernels also where nothing is mapped.
     ///
     /// # Errors
     /// The kernel's: it is not mapped there.
-    pub fn frame_remap(&self, vspace: &VSpace, rights: Rights, cache: Cache) -> Result<(), Error> {
-        let words = [generation::rights_word(rights), cache as u64];
-        self.invoke(facts::PAGE_REMAP, &[vspace.bits()], words)
-            .map(drop)
+    pub fn frame_remap(
+        &self,
+        vspace: &VSpace,
+        address: u64,
+        rights: Rights,
+        cache: Cache,
+    ) -> Result<(), Error> {
+        generation::remap(self, vspace.bits(), address, rights, cache as u64)
     }
 
     /// Takes the mapping of this page away.

@@ -42,10 +42,8 @@ impl Tcb {
         buffer: u64,
         buffer_frame: &Granule,
     ) -> Result<(), Error> {
-        // No guard data: the CSpace capability brings its own.
-        let words = [fault, generation::priority_word(priority), 0, 0, buffer];
         let caps = [cspace.bits(), vspace.bits(), buffer_frame.bits()];
-        self.invoke(facts::TCB_CONFIGURE, &caps, words).map(drop)
+        generation::configure(self, fault, priority, caps, buffer)
     }
 
     /// Sets where the thread starts and its stack pointer; it does not start.

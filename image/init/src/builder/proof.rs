@@ -511,11 +511,16 @@ fn remap(mapping: &Mapping, vspace: &VSpace) -> Result<(), Error> {
     match mapping.page() {
         Page::Small(slot) => {
             // SAFETY: `Page` says that a small page is there.
-            unsafe { granule(slot) }.frame_remap(vspace, rights, mapping.cache())
+            unsafe { granule(slot) }.frame_remap(vspace, mapping.address(), rights, mapping.cache())
         }
         Page::Large(slot) => {
             // SAFETY: `Page` says that a large page is there.
-            unsafe { large_page(slot) }.frame_remap(vspace, rights, mapping.cache())
+            unsafe { large_page(slot) }.frame_remap(
+                vspace,
+                mapping.address(),
+                rights,
+                mapping.cache(),
+            )
         }
     }
 }
