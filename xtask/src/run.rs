@@ -156,6 +156,12 @@ const fn unprivileged(port: u16) -> u16 {
 /// Tells how to reach the gateway.
 fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
     let mut out = io::stdout().lock();
+    let proof = guest.log().find(log::Cursor::default(), TICK, |line| {
+        line.starts_with("policy: ") && line.ends_with(" others")
+    });
+    if let Some(line) = proof {
+        writeln!(out, "{line}")?;
+    }
     for (index, forward) in forwards.iter().enumerate() {
         let address = guest.address(forward.guest).context("a forward is lost")?;
         let port = address.port();

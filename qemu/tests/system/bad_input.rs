@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipc::stats;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::crypto::ring as provider;
 use rustls::{ClientConfig, ClientConnection};
@@ -258,6 +259,39 @@ fn two_hundred_silent_connections_leave_room_for_a_good_one() {
         ending(&mut stream).unwrap();
     }
     assert!(Instant::now() < deadline);
+    assert_serving(&site);
+}
+
+#[test]
+fn two_hundred_clients_at_a_byte_a_second_fill_the_table_and_good_ones_are_served() {
+    let site = alone();
+    let hello = client_hello(&site.material);
+    // The deadline there is that of a listener that says nothing of it.
+    let address = site.address(port::HTTP);
+    let deadline = Duration::from_secs(10);
+    let refused = |site: &Site| site.counters().unwrap().of(stats::shim::REFUSED);
+    let before = refused(&site);
+    let connect = |_| {
+        // QEMU's user network keeps one connection waiting: see `load`.
+        thread::sleep(Duration::from_millis(30));
+        tcp(address).unwrap()
+    };
+    let mut slow: Vec<_> = (0..200).map(connect).collect();
+    for byte in hello.iter().take(3) {
+        let second = Instant::now() + Duration::from_secs(1);
+        for stream in &mut slow {
+            // Those behind their deadline are closed by now.
+            let _ = stream.write_all(&[*byte]);
+        }
+        let asked = Instant::now();
+        assert_serving(&site);
+        assert!(asked.elapsed() < deadline + Duration::from_secs(10));
+        thread::sleep(second.saturating_duration_since(Instant::now()));
+    }
+    for mut stream in slow {
+        ending(&mut stream).unwrap();
+    }
+    assert!(refused(&site) > before, "the table was never full");
     assert_serving(&site);
 }
 
