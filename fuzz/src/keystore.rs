@@ -45,7 +45,7 @@ fn with_keys() -> Server<'static> {
     let ring = |kind| Keyring {
         label: Text::from_text("web").expect("a short label"),
         roles: vec![Role::Server, Role::Client],
-        decrypts: false,
+        decrypts: kind == KeyKind::Rsa,
         key: Some(PrivateKey {
             kind,
             pkcs8: key_of(kind).serialize_der(),

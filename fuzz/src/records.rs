@@ -71,21 +71,11 @@ pub fn records(data: &[u8]) {
         _ => CipherSuite::EcdheEcdsaAes128GcmSha256,
     };
     let (tx, rx) = (key(), key());
-    for (badge, request) in [
-        (
-            Badge::Control,
-            Request::Open {
-                slot: SLOT,
-                generation: 3,
-            },
-        ),
-        (session, Request::Install { suite, tx, rx }),
-    ] {
-        let request = postcard::to_allocvec(&request).expect("a request");
-        assert_eq!(call(&mut server, badge, &request), Ok(()));
-    }
     net.open(SLOT);
     net.notify(SLOT);
+    let install = Request::Install { suite, tx, rx };
+    let install = postcard::to_allocvec(&install).expect("a request");
+    assert_eq!(call(&mut server, session, &install), Ok(()));
     app.follow(SLOT);
     let mut sequence = 0;
     while !bytes.is_empty() {
@@ -115,7 +105,11 @@ pub fn records(data: &[u8]) {
             assert!(message.is_ok(), "its own queue can be read");
         }
     }
-    let close = postcard::to_allocvec(&Request::Close { slot: SLOT }).expect("a request");
+    let close = Request::Close {
+        slot: SLOT,
+        generation: 3,
+    };
+    let close = postcard::to_allocvec(&close).expect("a request");
     let _ = call(&mut server, Badge::Control, &close);
     server.run();
 }

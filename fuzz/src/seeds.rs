@@ -83,6 +83,7 @@ impl Seeds {
                 self.add("shim_client", &name, client);
             }
         }
+        self.static_rsa();
         let world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
         self.add("certificates", "authority", world.authority.to_vec());
         let client = rcgen::CertificateParams::new(vec!["a.test".into(), "10.0.2.15".into()])
@@ -90,6 +91,45 @@ impl Seeds {
             .signed_by(&key_of(KeyKind::Ed25519), &world.issuer)
             .expect("a certificate");
         self.add("certificates", "names", client.der().to_vec());
+    }
+
+    /// Static RSA, as the shim sees it: the second ring has the key.
+    fn static_rsa(&mut self) {
+        // Extended master secret is all that has to be there.
+        let hello = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0, 0x9c, 1, 0]].concat();
+        let hello = [&hello[..], &[0, 4, 0, 23, 0, 0]].concat();
+        let exchange = [&[1, 0][..], &[7; 256]].concat();
+        let part = |kind: u8, body: &[u8]| [vec![kind], vector(body)].concat();
+        let server = [
+            vec![4 | 2],
+            part(1, &hello),
+            part(16, &exchange),
+            part(20, &[]),
+            vec![0],
+        ];
+        self.add("shim_server", "static-rsa", server.concat());
+        let mut hello = [&[3, 3][..], &[9; 32], &[0, 0, 0x9c, 0]].concat();
+        hello.extend([0, 4, 0, 23, 0, 0]);
+        let client = [
+            vec![4],
+            part(2, &hello),
+            part(11, &[]),
+            vec![1],
+            part(14, &[]),
+            part(20, &[]),
+            vec![0],
+        ];
+        self.add("shim_client", "static-rsa", client.concat());
+        let wire =
+            |kind: u8, body: &[u8]| [&[22, 3, 3][..], &vector(&message_of(kind, body))].concat();
+        let mut hello = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0, 0x9c, 1, 0]].concat();
+        hello.extend([0, 4, 0, 23, 0, 0]);
+        let flights = [
+            vec![128 | 8],
+            vector(&wire(1, &hello)),
+            vector(&wire(16, &exchange)),
+        ];
+        self.add("server_wire", "static-rsa", flights.concat());
     }
 
     fn messages(&mut self) {
@@ -120,7 +160,10 @@ impl Seeds {
             deadline: Instant::NEVER,
         };
         add(2, "attach", encoded(&attach));
-        let close = record::Request::Close { slot: 1 };
+        let close = record::Request::Close {
+            slot: 1,
+            generation: 3,
+        };
         add(3, "close", encoded(&close));
         add(4, "direct", encoded(&direct()));
         add(5, "failed", encoded(&failed()));
@@ -222,13 +265,19 @@ impl Seeds {
         };
         let transcript = keystore::Request::Transcript {
             is_first: true,
-            part: Bytes::from_slice(&[1, 0, 0, 0]).expect("a part"),
+            part: Blob::from_slice(&[1, 0, 0, 0]).expect("a part"),
+        };
+        let decrypt = keystore::Request::Decrypt {
+            keyring: KeyringIndex(2),
+            client_version: 0x0303,
+            encrypted: Bytes::from_slice(&[7; 256]).expect("a ciphertext"),
         };
         let calls = [
             keystore::Request::Keyring(KeyringIndex(0)),
             part,
             transcript,
             sign(),
+            decrypt,
         ];
         let calls: Vec<u8> = calls.iter().flat_map(|c| vector(&encoded(c))).collect();
         self.add("keyrings", "calls", [vec![1], calls].concat());
@@ -488,6 +537,12 @@ impl Said {
         bytes.push(0);
         bytes
     }
+}
+
+/// A handshake message.
+fn message_of(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("a short body");
+    [&[kind], &length.to_be_bytes()[1..], body].concat()
 }
 
 /// A handshake message as the shim's targets read it.

@@ -149,6 +149,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
 
 fn start(shim: &mut Shim<'_>, role: Role, choice: u8) {
     let mut asked = parameters(&RINGS);
+    asked.allow_static_rsa = choice & 4 != 0;
     asked.peer_authentication = match choice & 3 {
         0 => PeerAuthentication::Request,
         1 => PeerAuthentication::Require,

@@ -21,14 +21,15 @@ pub mod world;
 use world::World;
 
 const SLOT: u16 = 0;
-const RINGS: [(&str, &str, KeyKind); 2] = [
+const RINGS: [(&str, &str, KeyKind); 3] = [
+    ("rsa", "rsa.test", KeyKind::Rsa),
     ("web", "localhost", KeyKind::EcdsaP256),
     ("other", "other.test", KeyKind::Ed25519),
 ];
 
 /// What a target's first byte asks for.
 fn asked(choice: u8) -> Parameters {
-    let mut asked = world::parameters(&["web", "other"]);
+    let mut asked = world::parameters(&["web", "other", "rsa"]);
     asked.versions = match choice & 3 {
         0 => List::from_items([Version::Tls12]),
         1 => List::from_items([Version::Tls13]),
@@ -41,6 +42,7 @@ fn asked(choice: u8) -> Parameters {
         _ => PeerAuthentication::None,
     };
     asked.resumption = choice & 16 != 0;
+    asked.allow_static_rsa = choice & 128 != 0;
     asked
 }
 
@@ -87,7 +89,7 @@ pub fn client_wire(data: &[u8]) {
     WORLD.with_borrow_mut(|world| {
         let world = world.get_or_insert_with(|| Box::leak(Box::new(World::directed(&RINGS))));
         let mut bytes = Bytes(data);
-        let mut asked = asked(bytes.byte() & !28);
+        let mut asked = asked(bytes.byte() & !28 | 8);
         asked.server_name = Text::from_text("localhost").ok();
         world.start_client(SLOT, asked);
         hear(world, bytes);

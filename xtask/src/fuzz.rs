@@ -8,6 +8,7 @@ use image::command::Step;
 
 use crate::screen::Screen;
 use crate::setup::{self, Need};
+use crate::test::cargo;
 
 /// The version of `cargo-fuzz` that the command line below is written for.
 const VERSION: &str = "0.13.2";
@@ -33,8 +34,10 @@ pub(crate) fn fuzz(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
     setup::ensure(screen, &[Need::Build])?;
     if arguments.seeds {
         screen.step("seeds");
-        return nightly(workspace)
-            .args(["cargo", "run", "--locked", "--example", "seeds"])
+        return cargo(&workspace.join("fuzz"))
+            .env("CARGO_TARGET_DIR", workspace.join("target/fuzz/host"))
+            .args(["run", "--locked", "--no-default-features"])
+            .args(["--example", "seeds"])
             .show();
     }
     let found = nightly(workspace)

@@ -22,6 +22,7 @@ pub(crate) fn test(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
     screen.step("testing");
     if arguments.cargo.is_empty() {
         model(workspace)?;
+        seeds(workspace)?;
     }
     cargo(workspace)
         .args(["test", "--locked", "--no-fail-fast"])
@@ -36,6 +37,15 @@ fn model(workspace: &Path) -> Result<()> {
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", workspace.join("target/loom"))
         .args(["test", "--locked", "--package", "ipc", "--test", "loom"])
+        .show()
+}
+
+/// The seeds of the fuzz targets, without a fuzzer: a workspace of its own.
+fn seeds(workspace: &Path) -> Result<()> {
+    cargo(workspace)
+        .env("CARGO_TARGET_DIR", workspace.join("target/fuzz/host"))
+        .args(["test", "--locked", "--no-default-features"])
+        .args(["--manifest-path", "fuzz/Cargo.toml"])
         .show()
 }
 
