@@ -6,12 +6,16 @@ use ipc::stats::keystore::HEAP;
 use ipc::transport::MAX_MESSAGE;
 use keystore_server::Server;
 use sel4::runtime::{self, Service, Wake};
+use zeroize::Zeroize;
 
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
 
 sel4::entry!(main);
+
+/// More than a decryption uses of the stack.
+const STACK_USED: usize = 48 * 1024;
 
 fn main() -> ! {
     // SAFETY: the only reference of this domain to its own page.
@@ -36,7 +40,15 @@ fn main() -> ! {
                 let asked = request.get(..length).unwrap_or_default();
                 let length = server.serve(badge, asked, &mut reply);
                 let answer = reply.get(..length).unwrap_or_default();
-                service.reply_and_wait(answer, &mut request)
+                if server.has_told_secret() {
+                    service.reply(answer);
+                    reply.zeroize();
+                    runtime::scrub_stack(STACK_USED);
+                    runtime::scrub_registers();
+                    service.wait(&mut request)
+                } else {
+                    service.reply_and_wait(answer, &mut request)
+                }
             }
         }
     }

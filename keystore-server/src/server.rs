@@ -23,6 +23,8 @@ pub struct Server<'a> {
     rings: Vec<Keyring>,
     random: SystemRandom,
     transcript: Transcript,
+    /// The last answer carries a secret.
+    has_told_secret: bool,
     stats: &'a stats::Page,
 }
 
@@ -50,6 +52,7 @@ impl<'a> Server<'a> {
             rings,
             random,
             transcript: Transcript::default(),
+            has_told_secret: false,
             stats,
         })
     }
@@ -59,12 +62,18 @@ impl<'a> Server<'a> {
         self.rings.len()
     }
 
+    /// Whether the last answer carries a secret, whose traces are to be cleared.
+    pub const fn has_told_secret(&self) -> bool {
+        self.has_told_secret
+    }
+
     /// Answers one call: `request` and `reply` are messages of
     /// [`ipc::keystore`]; returns the reply's length.
     // Its frames are below the caller's, where they can be scrubbed.
     #[inline(never)]
     pub fn serve(&mut self, badge: u64, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
         self.stats.add(stats::keystore::CALLS, 1);
+        self.has_told_secret = false;
         dispatch::<Keystore>(request, reply, |request| {
             let answer = self.answer(badge, &request);
             if answer.is_err() {
@@ -103,6 +112,7 @@ impl<'a> Server<'a> {
                 let ring = self.ring(*keyring)?;
                 let secret = ring.open(encrypted, *client_version, &self.random)?;
                 self.stats.add(stats::keystore::DECRYPTED, 1);
+                self.has_told_secret = true;
                 let secret = Secret::from_slice(&*secret);
                 secret
                     .map(Answer::PreMaster)

@@ -1,6 +1,9 @@
 //! Static RSA on the booted image, in both roles (R18 to R21).
 
+use std::fs;
 use std::io::{Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
@@ -11,7 +14,7 @@ use crate::harness::evidence::sha256_hex;
 use crate::harness::program::{gnutls, gnutls_with, openssl};
 use crate::harness::site::Site;
 use crate::harness::site::port::{self, directed};
-use crate::harness::system;
+use crate::harness::{PATIENCE, alone, system};
 use crate::upstream::ask;
 
 /// Bytes of the modulus.
@@ -95,6 +98,48 @@ fn r18_r22_the_gateway_encrypts_for_openssl_and_gnutls() {
         // Proved by the Finished of somebody who could decrypt.
         assert_eq!(made.value("peer"), fingerprint);
     }
+}
+
+#[test]
+fn r20_r23_secrets_are_nowhere_when_the_session_is_over() {
+    let site = alone();
+    let file = site.folder.join("keylog");
+    let _ = fs::remove_file(&file);
+    let mut options = vec!["-tls1_2", "-cipher", "AES128-GCM-SHA256:@SECLEVEL=0"];
+    options.extend(["-keylogfile", file.to_str().unwrap()]);
+    let ended = openssl(site.address(port::STATIC_RSA[0]), &site.material, &options);
+    ended.expect(&[PAGE]);
+    // The gateway as client, too; what it encrypted nobody tells.
+    ask(&site, port::STATIC_RSA_SENT[0]);
+    let secrets = fs::read_to_string(&file).unwrap();
+    let secret = |word: &str| {
+        let mut lines = secrets.lines().filter(|line| line.starts_with(word));
+        unhex(lines.next().unwrap().rsplit(' ').next().unwrap())
+    };
+    // The pre-master secret, which OpenSSL tells of RSA alone; the master secret.
+    let secrets = [secret("RSA "), secret("CLIENT_RANDOM ")];
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let memory = site.memory();
+        let mut found = Vec::new();
+        for secret in &secrets {
+            assert_eq!(secret.len(), 48);
+            for sample in secret.chunks(16) {
+                found.extend(memory.places_of(sample));
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{found:?}");
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    pairs.map(byte).collect()
 }
 
 // ---- an attacker who asks what a ciphertext is worth ----
