@@ -20,6 +20,7 @@ use ipc::bounded::{List, Text};
 use ipc::control::{Established, HandshakeError, Parameters, PeerError, RequestError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
+use ipc::stats;
 use ipc::tls::{Alert, CipherSuite, PeerAuthentication, Version};
 use ring::signature::{KeyPair as _, RsaKeyPair};
 use world::{World, parameters};
@@ -266,6 +267,29 @@ fn r21_every_ciphertext_gets_the_same_answer_at_the_same_place() {
     }
     for bytes in [&[][..], &[1], &[0xff; LENGTH], &[7; LENGTH + 1], &[7; 512]] {
         assert_eq!(answers(bytes), expected, "{} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn r21_a_thousand_ciphertexts_that_are_none_leave_every_slot_free() {
+    let mut world = World::directed(&[RSA]);
+    let good = encrypt(&padded([3, 3]));
+    for round in 0..1000usize {
+        world.start(SLOT, asked("rsa", &[]));
+        world.exchange(SLOT, &hello(true));
+        let mut encrypted = good.clone();
+        encrypted.truncate(LENGTH - round % 2);
+        encrypted[round % 200] ^= 1;
+        let length = (encrypted.len() as u16).to_be_bytes();
+        let exchange = message(16, &[&length[..], &encrypted].concat());
+        let end = [record(20, &[1]), record(22, &[5; 40])].concat();
+        world.exchange(SLOT, &[record(22, &exchange), end].concat());
+        failure(world.completion().unwrap());
+    }
+    assert_eq!(world.stats.read(stats::offload::FAILED), 1000);
+    assert_eq!(world.stats.read(stats::offload::IN_PROGRESS), 0);
+    for slot in 0..4 {
+        world.start(slot, asked("rsa", &[]));
     }
 }
 
