@@ -322,7 +322,7 @@ const TABLE: &[(Spoil, &str, &str)] = &[
             "from = \"offload-server\"\nto = \"keystore-server\"",
             "from = \"gateway\"\nto = \"keystore-server\"",
         ),
-        "offload-server alone holds badge 0x8000001 of keystore-server: read certificates and ask for typed signatures",
+        "offload-server alone holds badge 0x8000001 of keystore-server: read certificates, ask for typed signatures, have pre-master secrets decrypted",
         "gateway holds it",
     ),
     (
