@@ -287,8 +287,8 @@ const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "heap = \"8M\"\nserves = false",
-            "heap = \"8M\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "heap = \"5M\"\nserves = false",
+            "heap = \"5M\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",
