@@ -29,6 +29,11 @@ pub(crate) trait Sign {
         to_be_signed: ToBeSigned,
     ) -> Option<Blob<512>>;
 
+    /// Brings a client's handshake messages of TLS 1.2 to the key store, which
+    /// signs them as [`ToBeSigned::Tls12CertificateVerify`]; `None` when it
+    /// does not take them.
+    fn hand_over(&self, messages: &[u8]) -> Option<ToBeSigned>;
+
     /// The pre-master secret that a client encrypted for the key of a ring;
     /// `None` when the key store refuses, which does not depend on what is in
     /// there.
@@ -56,6 +61,18 @@ impl<T: Transport> Sign for KeystoreClient<T> {
             Ok(Ok(Answer::Signature(signature))) => Some(signature),
             _ => None,
         }
+    }
+
+    fn hand_over(&self, messages: &[u8]) -> Option<ToBeSigned> {
+        let mut is_first = true;
+        for part in messages.chunks(MAX_PART) {
+            let part = Blob::from_slice(part).ok()?;
+            let Ok(Ok(Answer::Taken)) = self.call(&Request::Transcript { is_first, part }) else {
+                return None;
+            };
+            is_first = false;
+        }
+        Some(ToBeSigned::Tls12CertificateVerify)
     }
 
     fn decrypt(
@@ -160,7 +177,10 @@ impl<T: Transport + Send + Sync> Signer for RemoteSigner<T> {
             to_be_signed: match take_apart(message) {
                 Some(parts) => parts,
                 // The key store knows whether they are handshake messages.
-                None => self.hand_over(message)?,
+                None => {
+                    let refused = || Error::General("the key store took no transcript".into());
+                    self.keystore.hand_over(message).ok_or_else(refused)?
+                }
             },
         };
         match self.keystore.call(&request) {
@@ -171,23 +191,6 @@ impl<T: Transport + Send + Sync> Signer for RemoteSigner<T> {
 
     fn scheme(&self) -> SignatureScheme {
         self.wire
-    }
-}
-
-impl<T: Transport + Send + Sync> RemoteSigner<T> {
-    /// Brings a client's handshake messages of TLS 1.2 to the key store.
-    fn hand_over(&self, messages: &[u8]) -> Result<ToBeSigned, Error> {
-        let refused = || Error::General("the key store took no transcript".into());
-        let mut is_first = true;
-        for part in messages.chunks(MAX_PART) {
-            let part = Blob::from_slice(part).map_err(|_| refused())?;
-            let request = Request::Transcript { is_first, part };
-            let Ok(Ok(Answer::Taken)) = self.keystore.call(&request) else {
-                return Err(refused());
-            };
-            is_first = false;
-        }
-        Ok(ToBeSigned::Tls12CertificateVerify)
     }
 }
 

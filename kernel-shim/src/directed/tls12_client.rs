@@ -4,19 +4,23 @@
 //! ```text
 //! ClientHello -> ServerHello -> Certificate -> [ServerKeyExchange]
 //!   -> [CertificateRequest ->] ServerHelloDone
-//!   -> [own empty Certificate ->] ClientKeyExchange -> ChangeCipherSpec, Finished
+//!   -> [own Certificate ->] ClientKeyExchange -> [CertificateVerify ->]
+//!   ChangeCipherSpec, Finished
 //!   -> server's ChangeCipherSpec, Finished
 //! ```
 //!
-//! Asked for a certificate, this client shows none: the key store does not sign
-//! a whole transcript (RFC 5246 §7.4.8).
+//! Asked for a certificate, this client shows that of its first key ring, if the
+//! server accepts such a key, and signs the whole transcript (RFC 5246 §7.4.8);
+//! or else an empty list, and the server decides whether that is enough.
 
 use alloc::boxed::Box;
 
-use ipc::bounded::Bytes;
+use ipc::bounded::{Bytes, List};
+use ipc::keystore::{KeyKind, Scheme};
 use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage};
-use ipc::tls::{Alert, Group, Protocol};
+use ipc::tls::{Alert, Group, Protocol, Version};
 
+use super::client;
 use super::codec::{Reader, Writer};
 use super::negotiation::Asked;
 use super::server_hello::ServerHello;
@@ -27,6 +31,9 @@ const NAMED_CURVE: u8 = 3;
 /// Parameters, a signature, and a list of authorities.
 const MAX_EXCHANGE: u16 = 2048;
 const MAX_REQUEST: u16 = 16 * 1024;
+/// ClientCertificateType (RFC 5246 §7.4.4, RFC 8422 §5.5).
+const RSA_SIGN: u8 = 1;
+const ECDSA_SIGN: u8 = 64;
 /// RFC 5246 §7.4.9.
 const FINISHED: u16 = 12;
 
@@ -46,6 +53,7 @@ pub(super) enum State {
     ExchangeWritten(ExchangeWritten),
     Agreed(SharesAgreed),
     MasterSecret(MasterSecret),
+    SignatureWritten(SignatureWritten),
     CipherSpecChanged(CipherSpecChanged),
     FinishedWritten(FinishedWritten),
     ChangeCipherSpec(ExpectChangeCipherSpec),
@@ -64,6 +72,9 @@ pub(super) struct Facts {
 pub(super) struct Exchange {
     facts: Facts,
     key: ServerKey,
+    /// How this side proves who it is: the server asked for a certificate, and
+    /// one can be shown.
+    proof: Option<Scheme>,
 }
 
 /// The server's part in the key exchange.
@@ -89,6 +100,7 @@ pub(super) struct CertificateWritten(Exchange);
 pub(super) struct ExchangeWritten(Exchange);
 pub(super) struct SharesAgreed(Exchange);
 pub(super) struct MasterSecret(Exchange);
+pub(super) struct SignatureWritten(Exchange);
 pub(super) struct CipherSpecChanged(Exchange);
 pub(super) struct FinishedWritten(Exchange);
 pub(super) struct ExpectChangeCipherSpec(Exchange);
@@ -120,12 +132,13 @@ impl State {
             Self::ChainValidated(state) => state.next(input),
             Self::ServerKeyExchange(state) => state.next(input, asked),
             Self::SignatureVerified(state) => state.next(input),
-            Self::RequestOrDone(state) => state.next(input),
+            Self::RequestOrDone(state) => state.next(input, asked),
             Self::Done(state) => state.next(input),
             Self::CertificateWritten(state) => state.next(input),
             Self::ExchangeWritten(state) => state.next(input),
             Self::Agreed(state) => state.next(input),
             Self::MasterSecret(state) => state.next(input),
+            Self::SignatureWritten(state) => state.next(input),
             Self::CipherSpecChanged(state) => state.next(input),
             Self::FinishedWritten(state) => state.next(input),
             Self::ChangeCipherSpec(state) => state.next(input),
@@ -176,6 +189,7 @@ impl ChainValidated {
             let exchange = Exchange {
                 facts: self.0,
                 key: ServerKey::Certified,
+                proof: None,
             };
             let state = State::RequestOrDone(ExpectRequestOrDone(exchange));
             return Ok((state, receive_all(MAX_REQUEST)));
@@ -205,6 +219,7 @@ impl ExpectServerKeyExchange {
         let exchange = Exchange {
             facts: self.0,
             key: ServerKey::Share { group, share },
+            proof: None,
         };
         let state = State::SignatureVerified(SignatureVerified(exchange));
         Ok((state, Segment::VerifySignature { offset }))
@@ -220,7 +235,7 @@ impl SignatureVerified {
 }
 
 impl ExpectRequestOrDone {
-    fn next(self, input: Input<'_>) -> Transition<State> {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         let Input::Message { kind, body } = input else {
             return Err(INTERNAL);
         };
@@ -228,16 +243,42 @@ impl ExpectRequestOrDone {
             message::SERVER_HELLO_DONE if body.is_empty() => exchange(self.0),
             message::SERVER_HELLO_DONE => Err(Refusal(Alert::DECODE_ERROR)),
             message::CERTIFICATE_REQUEST => {
-                // RFC 5246 §7.4.4: types, schemes, authorities.
-                let mut body = Reader::new(body);
-                body.vec8()?;
-                body.vec16()?;
-                body.vec16()?;
-                body.end()?;
-                Ok((State::Done(ExpectDone(self.0)), receive(0)))
+                let exchange = Exchange {
+                    proof: request(body, asked)?,
+                    ..self.0
+                };
+                Ok((State::Done(ExpectDone(exchange)), receive(0)))
             }
             _ => Err(Refusal(Alert::UNEXPECTED_MESSAGE)),
         }
+    }
+}
+
+/// How this side can prove who it is, of what a CertificateRequest accepts
+/// (RFC 5246 §7.4.4): types, schemes, authorities. The chain goes out whatever
+/// the authorities are: the server decides.
+fn request(body: &[u8], asked: &Asked) -> Result<Option<Scheme>, Refusal> {
+    let mut body = Reader::new(body);
+    let types = body.vec8()?.rest();
+    let mut list = body.vec16()?;
+    body.vec16()?;
+    body.end()?;
+    let mut schemes = List::<Scheme, 9>::new();
+    while let Some(number) = list.next_u16()? {
+        if let Some(scheme) = Scheme::from_number(number).filter(|s| !schemes.contains(s)) {
+            // As many places as there are schemes.
+            let _ = schemes.push(scheme);
+        }
+    }
+    let scheme = client::scheme_for(asked, &schemes, Version::Tls12);
+    Ok(scheme.filter(|scheme| types.contains(&certificate_type(scheme.key_kind()))))
+}
+
+const fn certificate_type(kind: KeyKind) -> u8 {
+    match kind {
+        KeyKind::Rsa => RSA_SIGN,
+        // RFC 8422 §5.5: EdDSA keys too.
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => ECDSA_SIGN,
     }
 }
 
@@ -247,7 +288,12 @@ impl ExpectDone {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.message(message::SERVER_HELLO_DONE)?;
         let mut writer = Writer::new(message::CERTIFICATE);
-        let template = writer.bytes(&[0, 0, 0]).finish().ok_or(INTERNAL)?;
+        let template = match self.0.proof {
+            Some(_) => writer.hole(3, Fill::Chain(0)),
+            None => writer.bytes(&[0, 0, 0]),
+        }
+        .finish()
+        .ok_or(INTERNAL)?;
         let state = State::CertificateWritten(CertificateWritten(self.0));
         Ok((state, Segment::Write(template)))
     }
@@ -297,9 +343,30 @@ impl SharesAgreed {
 impl MasterSecret {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let state = State::CipherSpecChanged(CipherSpecChanged(self.0));
-        Ok((state, Segment::WriteChangeCipherSpec))
+        let Some(scheme) = self.0.proof else {
+            return Ok(change_cipher_spec(self.0));
+        };
+        // RFC 7627 §3: behind the messages that the master secret stands for.
+        let mut writer = Writer::new(message::CERTIFICATE_VERIFY);
+        writer
+            .u16(scheme.number())
+            .hole(2, Fill::Signature { ring: 0, scheme });
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::SignatureWritten(SignatureWritten(self.0));
+        Ok((state, Segment::Write(template)))
     }
+}
+
+impl SignatureWritten {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        Ok(change_cipher_spec(self.0))
+    }
+}
+
+fn change_cipher_spec(exchange: Exchange) -> (State, Segment) {
+    let state = State::CipherSpecChanged(CipherSpecChanged(exchange));
+    (state, Segment::WriteChangeCipherSpec)
 }
 
 impl CipherSpecChanged {
@@ -351,5 +418,76 @@ impl MacValidated {
             ring: 0,
         };
         Ok((State::Finishing, Segment::Finish(Box::new(agreed))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::control::Parameters;
+    use ipc::tls::PeerAuthentication;
+
+    use super::*;
+
+    /// What an `asked` with a key of `kind` answers to a CertificateRequest of
+    /// `types` and `schemes`, without authorities.
+    fn answer(kind: Option<KeyKind>, types: &[u8], schemes: &[u16]) -> Option<Scheme> {
+        let mut body = vec![u8::try_from(types.len()).unwrap()];
+        body.extend(types);
+        body.extend(u16::try_from(2 * schemes.len()).unwrap().to_be_bytes());
+        body.extend(schemes.iter().flat_map(|scheme| scheme.to_be_bytes()));
+        body.extend([0, 0]);
+        request(&body, &asked(kind)).ok().unwrap()
+    }
+
+    fn asked(kind: Option<KeyKind>) -> Asked {
+        let parameters = Parameters {
+            versions: List::from_items([Version::Tls12]).unwrap(),
+            suites: List::new(),
+            allow_static_rsa: false,
+            groups: List::new(),
+            keyrings: List::new(),
+            peer_authentication: PeerAuthentication::None,
+            server_name: None,
+            alpn: List::new(),
+            segment_size: 1400,
+            resumption: false,
+            expose_keys: false,
+        };
+        Asked {
+            parameters: Box::new(parameters),
+            rings: List::from_items([kind]).unwrap(),
+        }
+    }
+
+    #[test]
+    fn r24_a_key_is_shown_whose_type_and_scheme_are_both_accepted() {
+        let p256 = Some(KeyKind::EcdsaP256);
+        let ecdsa = Some(Scheme::EcdsaSecp256r1Sha256);
+        assert_eq!(
+            answer(p256, &[RSA_SIGN, ECDSA_SIGN], &[0x0401, 0x0403]),
+            ecdsa
+        );
+        assert_eq!(answer(p256, &[RSA_SIGN], &[0x0401, 0x0403]), None);
+        assert_eq!(answer(p256, &[ECDSA_SIGN], &[0x0401]), None);
+        assert_eq!(answer(p256, &[], &[]), None);
+        assert_eq!(answer(None, &[ECDSA_SIGN], &[0x0403]), None);
+        let ed25519 = answer(Some(KeyKind::Ed25519), &[ECDSA_SIGN], &[0x0807]);
+        assert_eq!(ed25519, Some(Scheme::Ed25519));
+        let rsa = answer(Some(KeyKind::Rsa), &[RSA_SIGN], &[0x0401, 0x0401]);
+        assert_eq!(rsa, Some(Scheme::RsaPkcs1Sha256));
+    }
+
+    #[test]
+    fn a_certificate_request_that_can_not_be_parsed_is_refused() {
+        for body in [
+            &[][..],
+            &[2, 1],
+            &[1, 64, 0, 2, 4],
+            &[1, 64, 0, 1, 4, 0, 0],
+            &[1, 64, 0, 2, 4, 3],
+            &[1, 64, 0, 2, 4, 3, 0, 0, 0],
+        ] {
+            assert!(request(body, &asked(None)).is_err(), "{body:?}");
+        }
     }
 }

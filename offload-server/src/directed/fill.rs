@@ -77,7 +77,7 @@ impl Directed {
             }
             Fill::Signature { ring, scheme } => {
                 let keyring = self.ring(ring)?.index;
-                let parts = self.to_be_signed()?;
+                let parts = self.to_be_signed(context)?;
                 let signature = context
                     .keystore
                     .sign(keyring, scheme, parts)
@@ -103,7 +103,7 @@ impl Directed {
         Ok(())
     }
 
-    fn to_be_signed(&self) -> Result<ToBeSigned, Fault> {
+    fn to_be_signed(&self, context: &Context<'_>) -> Result<ToBeSigned, Fault> {
         if self.version() == Some(Version::Tls13) {
             let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
             return Ok(ToBeSigned::Tls13CertificateVerify {
@@ -111,10 +111,13 @@ impl Directed {
                 transcript_hash: Bytes::from_slice(hash.as_ref()).map_err(|_| Fault::INTERNAL)?,
             });
         }
-        let exchange = self.exchange.as_ref().ok_or(Fault::INTERNAL)?;
-        if self.role != Role::Server {
-            return Err(Fault::INTERNAL);
+        if self.role == Role::Client {
+            // RFC 5246 §7.4.8.
+            let messages = self.transcript.messages().ok_or(Fault::INTERNAL)?;
+            let parts = context.keystore.hand_over(messages);
+            return parts.ok_or(Fault::INTERNAL);
         }
+        let exchange = self.exchange.as_ref().ok_or(Fault::INTERNAL)?;
         let group = u16::from(exchange.group());
         debug_assert!(Group::from_number(group).is_some());
         Ok(ToBeSigned::Tls12ServerKeyExchange {

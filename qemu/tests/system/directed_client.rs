@@ -27,10 +27,9 @@ fn r12_r17_r22_r24_r26_r28_pages_of_openssl_and_gnutls_backends_with_every_kind_
                 assert_eq!(made.agreed()[2], "directed", "{case}");
                 assert_eq!(made.value("peer"), fingerprint, "{case}");
                 assert!(answer.starts_with("HTTP/1.0 200"), "{case}: {answer}");
-                // In TLS 1.2 none is shown (ADR 0042).
                 if *program == Program::OpenSsl {
                     let is_seen = !answer.contains("no client certificate available");
-                    assert_eq!(is_seen, has_certificate && is_tls13, "{case}");
+                    assert_eq!(is_seen, has_certificate, "{case}");
                 }
             }
         }
