@@ -99,6 +99,8 @@ pub struct Machine {
     /// Count instructions: one tick of the guest's clock for each, the same in
     /// every run.
     pub counted: bool,
+    /// Features of the processor that it does not have, as QEMU names them.
+    pub lacks: Vec<String>,
     /// Gets what the guest prints.
     pub log: PathBuf,
     /// Gets what goes over the network card, as a pcap file.
@@ -118,6 +120,7 @@ impl Machine {
             network: Network::User(Vec::new()),
             accelerator: Accelerator::default(),
             counted: false,
+            lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
             qmp: None,
@@ -182,7 +185,9 @@ impl Machine {
         let mut list: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| list.extend(words.iter().map(OsString::from));
         add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
-        add(&["-machine", MACHINE_TYPE, "-cpu", PROCESSOR, "-accel"]);
+        let lacks = self.lacks.iter().map(|feature| format!(",-{feature}"));
+        let processor = format!("{PROCESSOR}{}", lacks.collect::<String>());
+        add(&["-machine", MACHINE_TYPE, "-cpu", &processor, "-accel"]);
         add(&[match self.accelerator {
             Accelerator::Tcg => "tcg",
             Accelerator::Kvm => "kvm",

@@ -31,6 +31,7 @@ fn main(boot: BootInfo) -> ! {
     if let Err(error) = open_serial(&boot) {
         panic!("no serial port: {error}");
     }
+    test_random_numbers();
     let (plan, image) = read_plan(&boot);
     match builder::build(&boot, &plan, image) {
         Ok(built) => {
@@ -47,6 +48,19 @@ fn main(boot: BootInfo) -> ! {
         }
         Err(Refusal::Kernel(error)) => {
             log!("init: the plan can't be carried out: {error}");
+            panic!("no system")
+        }
+    }
+}
+
+/// No system without random numbers: each domain draws its own, from the source
+/// that is tested here.
+fn test_random_numbers() {
+    match getrandom::test() {
+        Ok(true) => log!("init: random numbers: RDRAND with RDSEED, sound"),
+        Ok(false) => log!("init: random numbers: RDRAND, sound"),
+        Err(error) => {
+            log!("init: no random numbers: {error}");
             panic!("no system")
         }
     }

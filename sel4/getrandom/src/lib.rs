@@ -1,10 +1,19 @@
 //! The interface of the crate `getrandom` 0.2, for `ring`.
 //!
 //! In a protection domain the bytes come from the processor's random number
-//! generator by RDRAND (Intel SDM vol. 1 §7.3.17): each domain draws its own,
-//! so no domain can see another's. In host programs they come from the
-//! `getrandom(2)` system call.
+//! generator by RDRAND (Intel SDM vol. 1 §7.3.17), with RDSEED added where the
+//! processor has it: each domain draws its own at each request, so no domain
+//! can see another's, and none keeps a state that a snapshot would repeat. The
+//! tests of NIST SP 800-90B §4.4 watch what RDRAND gives; a domain where they
+//! fail draws no more. In host programs the bytes come from the `getrandom(2)`
+//! system call.
 #![cfg_attr(handoff_guest, no_std)]
+
+#[cfg(any(handoff_guest, test))]
+mod health;
+#[cfg(handoff_guest)]
+#[path = "processor.rs"]
+mod source;
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -16,8 +25,10 @@ pub struct Error(NonZeroU32);
 impl Error {
     /// The lowest code that belongs to no operating system.
     pub const INTERNAL_START: u32 = 1 << 31;
-    /// The processor has no random number generator, or it failed.
+    /// The processor has no RDRAND.
     pub const NO_RDRAND: Self = Self(NonZeroU32::MAX);
+    /// RDRAND gave nothing, or what a sound generator does not give.
+    pub const UNSOUND: Self = Self(NonZeroU32::MIN.saturating_add(u32::MAX - 2));
 
     /// The code: the system's error number, or one of the constants here.
     pub const fn code(self) -> NonZeroU32 {
@@ -33,7 +44,11 @@ impl From<NonZeroU32> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no random bytes (code {})", self.0)
+        match *self {
+            Self::NO_RDRAND => f.write_str("the processor has no RDRAND"),
+            Self::UNSOUND => f.write_str("RDRAND fails its health tests"),
+            Self(code) => write!(f, "no random bytes (code {code})"),
+        }
     }
 }
 
@@ -47,44 +62,14 @@ pub fn getrandom(dest: &mut [u8]) -> Result<(), Error> {
     source::fill(dest)
 }
 
+/// Tests the source as the first draw of a domain does, on 1024 samples (NIST SP
+/// 800-90B §4.3), and says whether RDSEED is mixed in.
+///
+/// # Errors
+/// [`Error::NO_RDRAND`] and [`Error::UNSOUND`]: nothing can be drawn.
 #[cfg(handoff_guest)]
-mod source {
-    use core::arch::x86_64::{__cpuid, _rdrand64_step};
-
-    use super::Error;
-
-    /// Intel SDM vol. 1 §7.3.17.1: ten failures in a row mean that the
-    /// generator is broken.
-    const TRIES: u32 = 10;
-
-    pub(crate) fn fill(dest: &mut [u8]) -> Result<(), Error> {
-        if !has_rdrand() {
-            return Err(Error::NO_RDRAND);
-        }
-        for chunk in dest.chunks_mut(8) {
-            // SAFETY: the processor has RDRAND, as just checked.
-            let word = unsafe { word() }.ok_or(Error::NO_RDRAND)?;
-            for (to, from) in chunk.iter_mut().zip(word.to_ne_bytes()) {
-                *to = from;
-            }
-        }
-        Ok(())
-    }
-
-    fn has_rdrand() -> bool {
-        const RDRAND: u32 = 1 << 30;
-        __cpuid(1).ecx & RDRAND != 0
-    }
-
-    #[target_feature(enable = "rdrand")]
-    fn word() -> Option<u64> {
-        let mut word = 0;
-        // A generator stuck at all zeros or all ones is broken (as some have
-        // been behind a suspend).
-        (0..TRIES)
-            .any(|_| _rdrand64_step(&mut word) == 1 && word != 0 && word != u64::MAX)
-            .then_some(word)
-    }
+pub fn test() -> Result<bool, Error> {
+    source::test()
 }
 
 #[cfg(not(handoff_guest))]
