@@ -22,6 +22,7 @@ mod load;
 mod matrix;
 mod medium;
 mod negotiation;
+mod randomness;
 mod resumption;
 mod rules;
 mod secrets;
