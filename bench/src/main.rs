@@ -14,6 +14,8 @@ mod bulk;
 mod echo;
 mod memory;
 mod meter;
+mod rekeyed;
+mod resumed;
 mod settings;
 mod site;
 #[cfg(feature = "static-rsa")]
@@ -77,7 +79,11 @@ fn main() -> ! {
     for case in &cases {
         handshakes(&mut site, case);
     }
+    for case in &cases {
+        resumed::measure(&mut site, case, ROUNDS);
+    }
     if let Some(case) = cases.first() {
+        rekeyed::measure(&mut site, case, ROUNDS);
         bulk::measure(&mut site, case);
         memory::measure(&mut site, case);
     }

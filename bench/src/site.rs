@@ -185,10 +185,7 @@ impl Site {
     /// The rest of a handshake whose ClientHello has been said.
     pub(crate) fn finish(&mut self, client: End, mut tls: ClientEnd) -> Session {
         while !tls.is_over() {
-            let got = self.wait_for(|site| {
-                let read = site.backend.read(client.slot, &mut site.buffer);
-                read.ok().filter(|count| *count > 0)
-            });
+            let got = self.receive(client);
             tls.receive(self.buffer.get(..got).unwrap_or_default());
             self.say(client, &mut tls);
         }
@@ -207,7 +204,18 @@ impl Site {
         self.settle();
     }
 
-    fn collect(&mut self) -> SessionResult {
+    /// Waits for bytes, which are at the start of the buffer then.
+    pub(crate) fn receive(&mut self, end: End) -> usize {
+        self.wait_for(|site| site.received(end))
+    }
+
+    /// The same without waiting.
+    pub(crate) fn received(&mut self, end: End) -> Option<usize> {
+        let read = self.backend.read(end.slot, &mut self.buffer);
+        read.ok().filter(|count| *count > 0)
+    }
+
+    pub(crate) fn collect(&mut self) -> SessionResult {
         self.wait_for(|site| match site.shim.call(&control::Request::CollectAny) {
             Ok(Ok(control::Answer::Established(_, result))) => Some(result),
             Ok(Ok(control::Answer::Failed(_, error))) => panic!("handshake: {error:?}"),

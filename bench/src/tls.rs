@@ -67,6 +67,20 @@ impl ClientEnd {
     }
 }
 
+impl ClientEnd {
+    /// Has a KeyUpdate to say that asks for one (RFC 8446 §4.6.3).
+    pub(crate) fn update_keys(&mut self) {
+        let UnbufferedStatus { state, .. } = self.engine.process(&mut []);
+        let Ok(ConnectionState::WriteTraffic(traffic)) = state else {
+            panic!("not ready for a KeyUpdate");
+        };
+        if traffic.refresh_traffic_keys().is_err() {
+            panic!("no KeyUpdate");
+        }
+        self.advance();
+    }
+}
+
 impl ServerEnd {
     pub(crate) fn new(config: &Arc<ServerConfig>) -> Self {
         let Ok(engine) = UnbufferedServerConnection::new(config.clone()) else {

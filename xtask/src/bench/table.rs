@@ -44,6 +44,9 @@ pub(super) fn derive(figures: &mut Figures) {
                 more.insert(format!("directed_over_alone_{case}"), own / server);
             }
         }
+        if let (Some(full), Some(resumed)) = (part("full_with_tickets"), part("resumed")) {
+            more.insert(format!("resumed_over_full_{case}"), resumed / full);
+        }
         if let (Some(whole), Some(tcp), Some(client)) = (
             part("whole_closed"),
             part("tcp_closed"),
@@ -136,6 +139,25 @@ pub(super) fn table(figures: &Figures) -> String {
             count(format!("connection_{case}")),
         );
     }
+    line(
+        "Resumption, autonomous mode, less TCP less client".into(),
+        heading(),
+    );
+    for (case, title) in CASES {
+        line(
+            format!("{title}: full, with tickets given"),
+            count(format!("full_with_tickets_{case}")),
+        );
+        line("  resumed".into(), count(format!("resumed_{case}")));
+        line(
+            "  resumed over full (at most 0.35)".into(),
+            ratio(format!("resumed_over_full_{case}")),
+        );
+    }
+    line(
+        "KeyUpdate that asks for one, less TCP less client".into(),
+        count("key_update".into()),
+    );
     line(
         "Bulk, 4 MiB, AES-256-GCM, without the client's own sealing".into(),
         heading(),
