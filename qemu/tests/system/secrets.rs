@@ -1,11 +1,15 @@
 //! Where secrets are in the guest's physical memory, and where they are not.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::client::{Session, Wish};
-use crate::harness::site::port;
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, Stream};
+
+use crate::harness::client::{Session, Wish, tcp};
+use crate::harness::site::{Site, port};
 use crate::harness::{PATIENCE, alone};
 
 /// Bytes that are compared: too many to turn up by chance, few enough to find
@@ -43,8 +47,8 @@ fn a_private_key_is_in_the_memory_of_the_key_store_alone() {
 #[test]
 fn a_session_s_keys_are_in_the_record_layer_and_after_a_cut_nowhere() {
     let site = alone();
-    for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
-        let mut session = wish.connect(site.address(port::ECHO)).unwrap();
+    for (wish, port) in sessions(&site) {
+        let mut session = wish.connect(site.address(port)).unwrap();
         session.echo(b"in use").unwrap();
         // The client tells its keys only when it is done; the connection stays
         // open meanwhile.
@@ -66,9 +70,84 @@ fn a_session_s_keys_are_in_the_record_layer_and_after_a_cut_nowhere() {
 #[test]
 fn the_keys_of_a_session_that_was_closed_properly_are_nowhere() {
     let site = alone();
-    for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
-        let session = wish.connect(site.address(port::ECHO)).unwrap();
+    for (wish, port) in sessions(&site) {
+        let session = wish.connect(site.address(port)).unwrap();
         wait_until_gone(&site, &closed_properly(session));
+    }
+}
+
+/// Of each version in each mode.
+fn sessions(site: &Site) -> [(Wish<'_>, u16); 4] {
+    let (tls13, tls12) = (Wish::tls13, Wish::tls12);
+    let directed = port::directed(port::ECHO);
+    [
+        (tls13(&site.material), port::ECHO),
+        (tls12(&site.material), port::ECHO),
+        (tls13(&site.material), directed),
+        (tls12(&site.material), directed),
+    ]
+}
+
+#[test]
+fn the_shim_holds_no_secret_of_a_handshake_that_it_directs() {
+    let site = alone();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let heard = Arc::new(Heard::default());
+        let mut config = ClientConfig::builder_with_protocol_versions(&[version])
+            .with_root_certificates(site.material.roots())
+            .with_no_client_auth();
+        config.key_log = heard.clone();
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut socket = tcp(site.address(port::directed(port::ECHO))).unwrap();
+        client.write_tls(&mut socket).unwrap();
+        while heard.secrets().is_empty() {
+            client.read_tls(&mut socket).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        // The server waits for the client's Finished.
+        let found = holders(&site, &heard.secrets());
+        if version.version == ProtocolVersion::TLSv1_3 {
+            assert_eq!(found, BTreeSet::from(["offload-server"]), "during");
+        } else {
+            // The client has not sent its key yet.
+            assert!(found.is_empty(), "during: {found:?}");
+        }
+        let mut stream = Stream::new(&mut client, &mut socket);
+        stream.write_all(b"over").unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        let found = holders(&site, &heard.secrets());
+        if version.version == ProtocolVersion::TLSv1_3 {
+            // For KeyUpdates.
+            assert_eq!(found, BTreeSet::from(["offload-server"]), "behind it");
+        } else {
+            assert!(found.is_empty(), "behind it: {found:?}");
+        }
+    }
+}
+
+/// The domains that have any of `secrets` in their memory.
+fn holders(site: &Site, secrets: &[Vec<u8>]) -> BTreeSet<&'static str> {
+    let memory = site.memory();
+    let owners = secrets
+        .iter()
+        .flat_map(|secret| memory.owners_of(&secret[..SAMPLE]));
+    owners.flatten().collect()
+}
+
+/// The master secret of TLS 1.2, the traffic secrets of TLS 1.3.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<Vec<u8>>>);
+
+impl Heard {
+    fn secrets(&self) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl rustls::KeyLog for Heard {
+    fn log(&self, _: &str, _: &[u8], secret: &[u8]) {
+        self.0.lock().unwrap().push(secret.to_vec());
     }
 }
 
@@ -81,7 +160,7 @@ fn closed_properly(mut session: Session) -> [Vec<u8>; 2] {
 }
 
 #[track_caller]
-fn wait_until_gone(site: &crate::harness::site::Site, keys: &[Vec<u8>; 2]) {
+fn wait_until_gone(site: &Site, keys: &[Vec<u8>; 2]) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let memory = site.memory();
