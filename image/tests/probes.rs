@@ -269,7 +269,9 @@ fn boot_time_data_is_in_memory_exactly_once() {
     machine.qmp = Some(folder.join("qmp"));
     let mut guest = machine.start(PATIENCE).unwrap();
     guest
-        .wait_line(PATIENCE, |line| line.starts_with("init: "))
+        .wait_line(PATIENCE, |line| {
+            line.starts_with("init: ") && line.contains(" domains, ")
+        })
         .unwrap();
     let dump = folder.join("memory");
     let size = u64::from(machine.memory_mib) * 1024 * 1024;
