@@ -112,6 +112,12 @@ where
     /// Listens on every port of the configuration. A port that can't be had is
     /// logged, and the others work.
     pub fn new(ports: Ports<'a, T, S, P, B>, config: provision::Gateway, clock: C) -> Self {
+        // Nothing is left of a gateway that was here before.
+        let net = ports.net.call(&net::Request::Begin);
+        let shim = ports.shim.call(&control::Request::Begin);
+        if net.is_err() || shim.is_err() {
+            (ports.log)(format_args!("network stack or shim do not answer"));
+        }
         for listener in &config.listeners {
             let request = net::Request::Listen {
                 port: listener.port,

@@ -31,6 +31,7 @@ fn main() -> anyhow::Result<()> {
         provisions,
         features: Vec::new(),
         disc: has("disc"),
+        restart: None,
     })?;
     println!("{}\n{}", image.kernel.display(), image.root.display());
     Ok(())

@@ -40,6 +40,7 @@ pub fn check(description: &Description) -> Result<()> {
     regions(description, &domains)?;
     windows(description, &domains)?;
     devices(description, &domains)?;
+    restarts(description, &domains)?;
     memory(description)
 }
 
@@ -239,6 +240,26 @@ fn devices(description: &Description, domains: &Domains<'_>) -> Result<()> {
         description.devices.len() <= 1,
         "there are two devices; one is supported"
     );
+    Ok(())
+}
+
+fn restarts(description: &Description, domains: &Domains<'_>) -> Result<()> {
+    for domain in &description.domains {
+        let whose = format!("domain {}: restarts", domain.name);
+        for name in &domain.restarts {
+            let other = find(domains, name, &whose)?;
+            ensure!(
+                other.priority < domain.priority,
+                "{whose}: {name} has no lower priority: nobody ends with a domain that it can't call"
+            );
+            for further in &other.restarts {
+                ensure!(
+                    domain.restarts.contains(further),
+                    "{whose}: {name} is started anew with {further}, which is missing here"
+                );
+            }
+        }
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+pub use init::supervisor::Restart;
 use ipc::badge::Badge;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -36,6 +37,9 @@ pub struct Description {
     /// Hardware.
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,
+    /// How often domains are started anew; never, when absent.
+    #[serde(default)]
+    pub restart: Restart,
 }
 
 /// A protection domain: its own address space, CSpace and thread, with an IPC
@@ -58,6 +62,10 @@ pub struct Domain {
     pub heap: u64,
     /// It has an endpoint where calls arrive.
     pub serves: bool,
+    /// Domains that are started anew with it, because they can't go on without
+    /// what it held.
+    #[serde(default)]
+    pub restarts: Vec<String>,
 }
 
 /// The right to call a domain: an endpoint capability with a badge.

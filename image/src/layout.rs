@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use init::{Capability, Map};
 use ipc::boot::{PAGE, interrupt, place, slot};
 
-use crate::description::{Channel, Description, MappingRights};
+use crate::description::{Channel, Description, MappingRights, Restart};
 
 /// Large pages need regions that start at their multiples.
 const ALIGNMENT: u64 = 2 * 1024 * 1024;
@@ -26,6 +26,8 @@ pub struct Layout {
     pub tables: Vec<TableLayout>,
     /// The domain with the network card, and where its registers go.
     pub device: Option<(u16, u64)>,
+    /// How often domains are started anew.
+    pub restart: Restart,
 }
 
 /// One domain, placed.
@@ -49,6 +51,8 @@ pub struct DomainLayout {
     pub maps: Vec<Map>,
     /// Tables it manages, in the slots of its tools CNode.
     pub tools: Vec<u16>,
+    /// Who is started anew with it.
+    pub restarts: Vec<u16>,
     /// Constants for its program.
     pub constants: Vec<Constant>,
 }
@@ -162,6 +166,7 @@ impl<'a> Builder<'a> {
                 slots: Vec::new(),
                 maps: Vec::new(),
                 tools: Vec::new(),
+                restarts: number_of(description, &domain.restarts),
                 constants: Vec::new(),
             };
             placed.constant(
@@ -187,6 +192,7 @@ impl<'a> Builder<'a> {
                 regions: Vec::new(),
                 tables: Vec::new(),
                 device: None,
+                restart: description.restart,
             },
             next_slot: vec![slot::FIRST; count],
             next_address: vec![place::REGIONS; count],
@@ -483,6 +489,13 @@ impl DomainLayout {
             value,
         });
     }
+}
+
+/// The numbers of the domains of those names.
+fn number_of(description: &Description, names: &[String]) -> Vec<u16> {
+    let position = |name: &String| description.domains.iter().position(|d| d.name == *name);
+    let numbers = names.iter().filter_map(position);
+    numbers.map(|number| number as u16).collect()
 }
 
 fn upper(name: &str) -> String {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::bill::{self, Crate};
 use crate::command::Step;
-use crate::description;
+use crate::description::{self, Restart};
 use crate::elf::{Program, write_with_segment};
 use crate::figures;
 use crate::graph;
@@ -48,6 +48,8 @@ pub struct Options {
     pub features: Vec<String>,
     /// Make the bootable disc too.
     pub disc: bool,
+    /// How often domains are started anew; `None` for what the description says.
+    pub restart: Option<Restart>,
 }
 
 /// The parts of a finished image.
@@ -76,7 +78,8 @@ pub fn build(options: &Options) -> Result<Image> {
     let system = options.system.as_ref().unwrap_or(&default);
     let description = description::load(system)?;
     policy::judge(&description, policy::path_of(system).as_deref())?.refuse_broken()?;
-    let layout = layout(&description);
+    let mut layout = layout(&description);
+    layout.restart = options.restart.unwrap_or(layout.restart);
     let mut provisions = options.provisions.clone();
     provisions
         .entry(PICTURE.to_string())

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use init::{Content, Device, Domain, Plan, Region, Segment, Table};
-use ipc::boot::{PAGE, place};
+use init::{Content, Device, Domain, Plan, Region, Segment, Table, Writable};
+use ipc::boot::{MAX_EXTENTS, PAGE, place};
 
 use crate::elf::Program;
 use crate::layout::{Layout, Source};
@@ -30,6 +30,8 @@ pub fn make(
         let file = programs.get(&domain.package);
         let file = file.with_context(|| format!("no program for domain {}", domain.name))?;
         let program = Program::parse(file).with_context(|| format!("program {}", domain.name))?;
+        let (segments, extents) =
+            segments(&program, &mut pages).with_context(|| format!("program {}", domain.name))?;
         plan.domains.push(Domain {
             name: domain.name.clone(),
             priority: domain.priority,
@@ -37,11 +39,12 @@ pub fn make(
             entry: program.entry,
             stack: domain.stack,
             heap: domain.heap,
-            segments: segments(&program, &mut pages)
-                .with_context(|| format!("program {}", domain.name))?,
+            segments,
+            extents,
             maps: domain.maps.clone(),
             slots: domain.slots.clone(),
             tools: domain.tools.clone(),
+            restarts: domain.restarts.clone(),
         });
     }
     for region in &layout.regions {
@@ -82,6 +85,7 @@ pub fn make(
     plan.device = layout
         .device
         .map(|(domain, address)| Device { domain, address });
+    plan.restart = layout.restart;
     let mut image = init::encode(&plan);
     image.extend_from_slice(&pages);
     Ok(image)
@@ -91,17 +95,21 @@ fn page_count(pages: &[u8]) -> u32 {
     (pages.len() as u64 / PAGE) as u32
 }
 
-/// Lays a program's bytes out in pages.
-fn segments(program: &Program<'_>, pages: &mut Vec<u8>) -> Result<Vec<Segment>> {
+/// Lays a program's bytes out in pages. What may be written starts as zeros;
+/// its first bytes stand in read-only pages, from where the program itself
+/// copies them at each start.
+fn segments(program: &Program<'_>, pages: &mut Vec<u8>) -> Result<(Vec<Segment>, Vec<Writable>)> {
     let mut list = Vec::new();
+    let mut extents = Vec::new();
+    let mut initial = place::INITIAL;
     for segment in &program.segments {
         let start = segment.address - segment.address % PAGE;
         let end = (segment.address + segment.memory).next_multiple_of(PAGE);
         ensure!(
-            start >= PAGE && end <= place::FACTS,
+            start >= PAGE && end <= place::INITIAL,
             "the segment at {:#x} is not below {:#x}",
             segment.address,
-            place::FACTS
+            place::INITIAL
         );
         let first = page_count(pages);
         if !segment.bytes.is_empty() {
@@ -110,13 +118,41 @@ fn segments(program: &Program<'_>, pages: &mut Vec<u8>) -> Result<Vec<Segment>> 
             pages.resize(pages.len().next_multiple_of(PAGE as usize), 0);
         }
         let count = page_count(pages) - first;
-        list.push(Segment {
-            address: start,
+        let all = ((end - start) / PAGE) as u32;
+        let filled = Segment {
+            address: if segment.writable { initial } else { start },
             page: first,
             pages: count,
-            zero_pages: ((end - start) / PAGE) as u32 - count,
-            writable: segment.writable,
+            zero_pages: if segment.writable { 0 } else { all - count },
+            writable: false,
+        };
+        if !segment.writable {
+            list.push(filled);
+            continue;
+        }
+        let initial_bytes = u64::from(count) * PAGE;
+        extents.push(Writable {
+            address: start,
+            bytes: end - start,
+            initial,
+            initial_bytes,
+        });
+        if count > 0 {
+            list.push(filled);
+        }
+        initial += initial_bytes;
+        list.push(Segment {
+            address: start,
+            page: 0,
+            pages: 0,
+            zero_pages: all,
+            writable: true,
         });
     }
-    Ok(list)
+    ensure!(
+        extents.len() <= MAX_EXTENTS && initial <= place::FACTS,
+        "more writable data than {MAX_EXTENTS} parts below {:#x} hold",
+        place::FACTS
+    );
+    Ok((list, extents))
 }

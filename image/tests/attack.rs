@@ -9,13 +9,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use gateway_config::demo;
-use image::description::{self, default_path};
+use image::description::{self, Restart, default_path};
 use image::guest::{self, Request};
 use image::kernel::{self, Configuration};
 use image::layout::layout;
 use image::pack;
 use image::plan::{self, Provisions};
-use qemu::{Boot, Machine};
+use qemu::{Boot, Guest, Machine};
 use time::OffsetDateTime;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,22 +85,8 @@ fn attack(domain: &str) -> String {
         .join("target/test-images")
         .join(format!("hostile-{domain}"));
     fs::create_dir_all(&out).unwrap();
-    let Parts {
-        kernel,
-        programs,
-        provisions,
-    } = parts();
-    let mut description = description::load(&default_path()).unwrap();
-    let taken = description.domains.iter_mut().find(|d| d.name == domain);
-    taken.unwrap().package = Some("hostile".to_string());
-    let behind = plan::make(&layout(&description), programs, provisions).unwrap();
-    let root = out.join("root.elf");
-    fs::write(&root, pack::root_image(programs, &behind).unwrap()).unwrap();
-    let boot = Boot::Files {
-        kernel: kernel.clone(),
-        root,
-    };
-    let mut guest = Machine::new(boot, &out).start(PATIENCE).unwrap();
+    // Once is enough: it is not started anew.
+    let mut guest = boot(domain, Restart::default(), &out);
     let fault = format!("fault: {domain}: exception 13");
     let end = guest.wait_line(PATIENCE, |line| line.starts_with(&fault));
     // What the others make of it comes behind.
@@ -109,6 +95,27 @@ fn attack(domain: &str) -> String {
     guest.stop();
     assert!(end.is_ok(), "{domain} was not stopped:\n{log}");
     log
+}
+
+/// Boots the system with the hostile program in the domain's place.
+fn boot(domain: &str, restart: Restart, out: &Path) -> Guest {
+    let Parts {
+        kernel,
+        programs,
+        provisions,
+    } = parts();
+    let mut description = description::load(&default_path()).unwrap();
+    let taken = description.domains.iter_mut().find(|d| d.name == domain);
+    taken.unwrap().package = Some("hostile".to_string());
+    description.restart = restart;
+    let behind = plan::make(&layout(&description), programs, provisions).unwrap();
+    let root = out.join("root.elf");
+    fs::write(&root, pack::root_image(programs, &behind).unwrap()).unwrap();
+    let boot = Boot::Files {
+        kernel: kernel.clone(),
+        root,
+    };
+    Machine::new(boot, out).start(PATIENCE).unwrap()
 }
 
 fn check(expected: &Expected) {
@@ -152,6 +159,31 @@ fn check(expected: &Expected) {
         foreign.is_empty(),
         "another domain fell: {foreign:#?}\n{log}"
     );
+}
+
+#[test]
+fn c05_a_domain_that_always_ends_is_left_alone_behind_its_limit() {
+    let out = workspace().join("target/test-images/hostile-again");
+    fs::create_dir_all(&out).unwrap();
+    let restart = Restart {
+        limit: 3,
+        window_ms: 60_000,
+        delay_ms: 50,
+        silence_ms: 1000,
+    };
+    let mut guest = boot("gateway", restart, &out);
+    let end = guest.wait_line(PATIENCE, |line| {
+        line == "init: gateway ended too often and is left alone"
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    let log = fs::read_to_string(guest.log_file()).unwrap();
+    guest.stop();
+    assert!(end.is_ok(), "{log}");
+    let count = |wanted: &str| log.lines().filter(|line| *line == wanted).count();
+    assert_eq!(count("init: gateway starts anew"), 3, "{log}");
+    let attacks = log.matches("fault: gateway: exception 13").count();
+    assert_eq!(attacks, 4, "{log}");
+    assert!(!log.contains("offload-server: panic"), "{log}");
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn r35_the_same_sources_give_the_same_bytes() {
             provisions: config.provisions().unwrap(),
             features: Vec::new(),
             disc: true,
+            restart: None,
         })
         .unwrap();
         folder

@@ -46,6 +46,7 @@ fn build_with(
         provisions,
         features,
         disc: false,
+        restart: None,
     });
     (image.unwrap(), out)
 }
@@ -103,7 +104,7 @@ fn c06_the_kernel_holds_what_the_description_lists_and_nothing_else() {
     assert!(found.is_some() && found == declared, "{:#?}", log());
     // 15 threads, the monitor's own, two endpoints of its own, the serial port.
     assert!(has(
-        "policy: the monitor keeps 19 capabilities and no memory"
+        "policy: the monitor keeps 23 capabilities and no memory"
     ));
 }
 

@@ -12,6 +12,8 @@ pub const PAGE: u64 = 4096;
 /// Fixed addresses in every domain. All are below 4 GiB: the embedded kernel
 /// reports only 32 bits of a fault's address.
 pub mod place {
+    /// What the writable parts of the program hold at a start, read-only.
+    pub const INITIAL: u64 = 0x0f00_0000;
     /// The [`Facts`](super::Facts) page, read-only.
     pub const FACTS: u64 = 0x1000_0000;
     /// The IPC buffer, one page.
@@ -72,12 +74,42 @@ pub struct LogRing {
     /// Bytes written since the start; the next one goes to this number modulo
     /// the length of `data`.
     pub written: AtomicU64,
+    /// How often the domain has waited for work since the start.
+    pub waits: AtomicU64,
     /// The bytes.
-    pub data: [AtomicU64; (LOG_BYTES as usize - 8) / 8],
+    pub data: [AtomicU64; (LOG_BYTES as usize - 16) / 8],
 }
 
 /// Starts a [`Facts`] page.
 pub const FACTS_MAGIC: u64 = u64::from_le_bytes(*b"handoff1");
+
+/// Writable parts that a program has at most.
+pub const MAX_EXTENTS: usize = 4;
+
+/// A writable part of a program, whole pages; every start begins with making it
+/// anew.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Its address.
+    pub address: u64,
+    /// Its size in bytes; zero for none.
+    pub bytes: u64,
+    /// Where its first bytes are copied from, behind [`place::INITIAL`].
+    pub initial: u64,
+    /// How many bytes those are; the rest is zeros.
+    pub initial_bytes: u64,
+}
+
+/// Why a domain starts; the monitor puts it into RDI.
+pub mod start {
+    /// The system starts; all of the domain's memory is zeros.
+    pub const FIRST: u64 = 0;
+    /// Anew, behind an end that was not meant to be.
+    pub const AGAIN: u64 = 1;
+    /// Only to clear its memory and to refuse every call.
+    pub const PARKED: u64 = 2;
+}
 
 /// What a domain is told of itself and of the machine.
 #[repr(C)]
@@ -99,10 +131,14 @@ pub struct Facts {
     pub stack: u64,
     /// Bytes of the heap at [`place::HEAP`].
     pub heap: u64,
+    /// 1 when the domain has an endpoint where calls arrive, otherwise 0.
+    pub serves: u64,
     /// The domain's name, filled up with zeros.
     pub name: [u8; 32],
     /// The kernel's name, filled up with zeros.
     pub kernel: [u8; 32],
+    /// The writable parts of the program.
+    pub extents: [Extent; MAX_EXTENTS],
 }
 
 /// Starts a [`DeviceSnapshot`] page.

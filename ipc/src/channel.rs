@@ -21,14 +21,23 @@
 //! An event names a slot. A slot has at most one event outstanding, so the
 //! event queue can't overflow, and a doorbell is rung only when the other side
 //! had taken all earlier events: whoever still has events to take is awake.
+//!
+//! A side that ends and starts anew finds its words where they were. It leaves
+//! every slot that it had, with [`Status::RESET`], and counts its *life* up, so
+//! that the other side can forget what else it had asked for
+//! ([`Channel::peer_is_new`]).
 
+mod life;
 pub mod local;
+mod status;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 
 use crate::ring::{Misbehaved, Ring, announce};
+
+pub use status::Status;
 
 /// Wakes the other side.
 pub trait Doorbell {
@@ -42,6 +51,10 @@ pub type SlotIndex = u16;
 /// An event that belongs to no slot: "there is something to ask me for".
 const CONTROL_EVENT: u16 = u16::MAX;
 const HEADER_SIZE: usize = 64;
+/// Places in the header: events posted, events taken, starts of this side.
+const HEAD: usize = 0;
+const TAIL: usize = 4;
+const LIFE: usize = 8;
 const SLOT_HEADER_SIZE: usize = 16;
 const PAGE: usize = 4096;
 
@@ -66,44 +79,6 @@ pub const fn region_size(slots: u16, ring_bytes: u32) -> usize {
     (data_offset(slots) + slots as usize * ring_bytes as usize).next_multiple_of(PAGE)
 }
 
-/// What one side says of its direction of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(u32);
-
-impl Status {
-    /// The slot is in use.
-    pub const OPEN: u16 = 1;
-    /// No byte follows those in the ring.
-    pub const END: u16 = 2;
-    /// The connection was cut off: bytes may be missing.
-    pub const RESET: u16 = 4;
-    /// A connection that was asked for is there.
-    pub const ESTABLISHED: u16 = 8;
-    /// The deadline has passed.
-    pub const DEADLINE: u16 = 16;
-    /// The other side broke a rule of this protocol (a segment that was not
-    /// the next one, an index that can't be).
-    pub const REFUSED: u16 = 32;
-    /// Nothing waits to be written: the reader need not tell of room.
-    pub const IDLE: u16 = 64;
-    /// This side is done with the slot and hears of it no more.
-    pub const LEFT: u16 = 128;
-
-    /// Whether all of `flags` are set.
-    pub const fn has(self, flags: u16) -> bool {
-        self.0 as u16 & flags == flags
-    }
-
-    /// Counts the uses of the slot, modulo 2¹⁶.
-    pub const fn generation(self) -> u16 {
-        (self.0 >> 16) as u16
-    }
-
-    const fn new(generation: u16, flags: u16) -> Self {
-        Self((generation as u32) << 16 | flags as u32)
-    }
-}
-
 /// What [`Channel::next_event`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -125,6 +100,8 @@ pub struct Channel<D> {
     /// Where in the event queue the last event of each slot (and, last, the
     /// control event) stands.
     posted: Box<[u32]>,
+    /// The other side's life when it was looked at last.
+    peer_life: u32,
     doorbell_due: bool,
     doorbell: D,
 }
@@ -151,7 +128,8 @@ pub struct Layout {
 }
 
 impl<D: Doorbell> Channel<D> {
-    /// Takes the memory of one side of a channel.
+    /// Takes the memory of one side of a channel. If this side was in use
+    /// before, its slots are left and the other side's events are passed over.
     ///
     /// # Safety
     /// `layout` must name mapped memory of the sizes and alignments that it
@@ -172,16 +150,19 @@ impl<D: Doorbell> Channel<D> {
             rx_ring,
         } = layout;
         let never = u32::MAX;
-        Self {
+        let mut channel = Self {
             mine,
             theirs,
             slots,
             tx_capacity: tx_ring,
             rx_capacity: rx_ring,
             posted: vec![never; usize::from(slots) + 1].into_boxed_slice(),
+            peer_life: 0,
             doorbell_due: false,
             doorbell,
-        }
+        };
+        channel.begin();
+        channel
     }
 
     /// Connections at once.
@@ -450,8 +431,8 @@ impl<D: Doorbell> Channel<D> {
     /// slot are passed over.
     pub fn next_event(&mut self) -> Option<Event> {
         let capacity = event_capacity(self.slots) as u32;
-        let tail_cell = self.my_word(4);
-        let head_cell = self.their_word(0);
+        let tail_cell = self.my_word(TAIL);
+        let head_cell = self.their_word(HEAD);
         loop {
             let tail = tail_cell.load(Ordering::Relaxed);
             let head = head_cell.load(Ordering::Acquire);
@@ -482,9 +463,9 @@ impl<D: Doorbell> Channel<D> {
     fn post(&mut self, index: usize, entry: u16) {
         let capacity = event_capacity(self.slots) as u32;
         fence(Ordering::SeqCst);
-        let head_cell = self.my_word(0);
+        let head_cell = self.my_word(HEAD);
         let head = head_cell.load(Ordering::Relaxed);
-        let tail = self.their_word(4).load(Ordering::Acquire);
+        let tail = self.their_word(TAIL).load(Ordering::Acquire);
         let outstanding = head.wrapping_sub(tail);
         let Some(posted) = self.posted.get(index).copied() else {
             return;
@@ -512,7 +493,7 @@ impl<D: Doorbell> Channel<D> {
             *posted = head;
         }
         fence(Ordering::SeqCst);
-        let taken = self.their_word(4).load(Ordering::Acquire);
+        let taken = self.their_word(TAIL).load(Ordering::Acquire);
         self.doorbell_due |= taken == head;
     }
 

@@ -285,6 +285,9 @@ pub enum Request {
         /// Where the part starts, in bytes.
         offset: u16,
     },
+    /// The caller starts, perhaps anew: its handshakes are given up, its sessions
+    /// closed, and it is told of nothing until it subscribes.
+    Begin,
 }
 
 /// What the shim answers when it worked.

@@ -159,6 +159,10 @@ pub enum Request {
         /// [`NetError::WrongSequence`] if it does not.
         expected_tx_next: Option<u32>,
     },
+    /// Client, control: the caller starts, perhaps anew. A client's ports and
+    /// connections are gone, with the control badge every connection that was
+    /// moved to another domain. Answer: [`Answer::Done`].
+    Begin,
 }
 
 /// What is answered when it worked.

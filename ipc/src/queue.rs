@@ -48,14 +48,22 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
         "a message of this queue can exceed MAX_QUEUED"
     );
 
-    /// A queue over slot 0 of `channel`, which is used for nothing else.
-    pub fn new(channel: Channel<D>) -> Self {
+    /// A queue over slot 0 of `channel`, which is used for nothing else. What
+    /// waits there was meant for whoever had this side before, and is dropped.
+    pub fn new(mut channel: Channel<D>) -> Self {
         const { Self::FITS };
+        // An index that can't be is found by the first `receive`.
+        let _ = channel.consume_quietly(0, usize::MAX);
         Self {
             channel,
             buffer: Box::new([0; PREFIX + MAX_QUEUED]),
             messages: PhantomData,
         }
+    }
+
+    /// The channel, for another queue.
+    pub fn into_channel(self) -> Channel<D> {
+        self.channel
     }
 
     /// Queues `message` and wakes the other side at the next
@@ -91,6 +99,11 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
             Ok(Some(message)) => Some(message.ok_or(ReceiveError::Malformed)),
             Err(Misbehaved) => Some(Err(ReceiveError::Broken)),
         }
+    }
+
+    /// [`Channel::peer_is_new`]. What it sent before can still be received.
+    pub fn peer_is_new(&mut self) -> bool {
+        self.channel.peer_is_new()
     }
 
     /// Wakes the other side if it needs to be.

@@ -59,6 +59,9 @@ pub enum Request {
     },
     /// Session: the message passed on is dealt with, no key changes.
     Proceed,
+    /// Control: the caller starts, perhaps anew: every session is cut off, every
+    /// slot free, and no generation was in use before.
+    Begin,
 }
 
 /// Why it did not work.

@@ -51,6 +51,10 @@ impl Page {
     }
 }
 
+/// Place of the counter that the runtime of every domain keeps: how often it was
+/// started anew.
+pub const RESTARTS_PLACE: usize = COUNTERS - 1;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $module:ident { $($(#[$item_doc:meta])* $constant:ident = $place:literal $name:literal;)* })*) => {
         $($(#[$doc])*
@@ -90,6 +94,8 @@ counters! {
         TABLE_FULL = 10 "netstack_table_full_total";
         /// Bytes in use on the heap.
         HEAP = 15 "netstack_heap_bytes";
+        /// Times that it was started anew.
+        RESTARTS = 63 "netstack_restarts_total";
     }
     /// The offload component's counters.
     offload {
@@ -107,6 +113,8 @@ counters! {
         POST_HANDSHAKE = 5 "offload_post_handshake_total";
         /// Bytes in use on the heap.
         HEAP = 15 "offload_heap_bytes";
+        /// Times that it was started anew.
+        RESTARTS = 63 "offload_restarts_total";
     }
     /// The key store's counters.
     keystore {
@@ -120,6 +128,8 @@ counters! {
         DECRYPTED = 3 "keystore_pre_master_secrets_total";
         /// Bytes in use on the heap.
         HEAP = 15 "keystore_heap_bytes";
+        /// Times that it was started anew.
+        RESTARTS = 63 "keystore_restarts_total";
     }
     /// The record layer's counters.
     record {
@@ -143,6 +153,8 @@ counters! {
         REKEYS = 8 "record_rekeys_total";
         /// Bytes in use on the heap.
         HEAP = 15 "record_heap_bytes";
+        /// Times that it was started anew.
+        RESTARTS = 63 "record_restarts_total";
     }
     /// The kernel shim's counters.
     shim {
@@ -160,6 +172,8 @@ counters! {
         SESSIONS = 5 "shim_sessions";
         /// Bytes in use on the heap.
         HEAP = 15 "shim_heap_bytes";
+        /// Times that it was started anew.
+        RESTARTS = 63 "shim_restarts_total";
     }
     /// The gateway's counters.
     gateway {
@@ -177,5 +191,7 @@ counters! {
         BACKEND_FAILED = 5 "gateway_backend_failed_total";
         /// Bytes in use on the heap.
         HEAP = 15 "gateway_heap_bytes";
+        /// Times that it was started anew.
+        RESTARTS = 63 "gateway_restarts_total";
     }
 }

@@ -1,5 +1,6 @@
 //! Decode, check, act, reply; and take completions.
 
+mod begin;
 mod directed;
 
 use alloc::boxed::Box;
@@ -77,6 +78,7 @@ struct Handshake {
 
 /// A session, from the start of its handshake on.
 struct Session {
+    client: u16,
     connection: ConnectionId,
     /// Empty when the peer showed none.
     peer_certificate: Box<[u8]>,
@@ -108,6 +110,8 @@ where
     /// A shim without handshakes.
     pub fn new(ports: Ports<'a, T, R, O, A, W>, rights: Rights, clock: C) -> Self {
         let slots = usize::from(ports.handshake_slots);
+        let mut ports = ports;
+        begin::begin(&mut ports);
         Self {
             handshakes: Table::new(ports.handshake_slots),
             sessions: Table::new(ports.session_slots),
@@ -124,6 +128,7 @@ where
     /// Takes completions; call it when the offload component signals.
     pub fn run(&mut self) {
         self.count_wakeup();
+        let is_new = self.ports.offload.peer_is_new();
         while let Some(completion) = self.ports.offload.receive() {
             match completion {
                 Ok(Completion::Established {
@@ -147,6 +152,9 @@ where
                 Err(ipc::queue::ReceiveError::Malformed) => {}
                 Err(ipc::queue::ReceiveError::Broken) => break,
             }
+        }
+        if is_new {
+            self.fail_all(HandshakeError::ServerRestarted);
         }
         self.ports.offload.flush();
     }
@@ -182,6 +190,10 @@ where
 
     fn answer(&mut self, client: u16, request: Request) -> Result<Answer, HandshakeError> {
         match request {
+            Request::Begin => {
+                self.drop_all(client);
+                Ok(Answer::Done)
+            }
             Request::StartHandshake(request) => {
                 self.rights.check(client, &request)?;
                 self.start(client, request).map(Answer::Started)
@@ -269,6 +281,7 @@ where
             outcome: None,
         });
         self.sessions.insert(Session {
+            client,
             connection: request.connection,
             peer_certificate: Box::default(),
         });
@@ -459,20 +472,25 @@ where
                 Ok(Answer::Certificate(part))
             }
             Request::CloseSession => {
-                let connection = session.connection;
-                self.close_session_slot(slot, generation);
-                self.ports.windows.revoke_session(slot);
-                self.release(connection);
-                // A queue without room only means that the offload component
-                // forgets at the slot's next use.
-                let forget = Directive::Forget { session: slot };
-                self.ports.offload.send(&forget).ok();
-                self.sessions.remove(slot, generation);
-                self.count_tables();
+                self.close_session(slot, generation);
                 Ok(Answer::Done)
             }
             _ => Err(HandshakeError::Policy(PolicyError::Client)),
         }
+    }
+
+    fn close_session(&mut self, slot: SlotIndex, generation: u16) {
+        let Some(session) = self.sessions.remove(slot, generation) else {
+            return;
+        };
+        self.close_session_slot(slot, generation);
+        self.ports.windows.revoke_session(slot);
+        self.release(session.connection);
+        // A queue without room only means that the offload component forgets at
+        // the slot's next use.
+        let forget = Directive::Forget { session: slot };
+        self.ports.offload.send(&forget).ok();
+        self.count_tables();
     }
 
     /// Ends the session at the record layer, and the right to install keys.

@@ -68,6 +68,15 @@ impl<T> Table<T> {
         Some(value)
     }
 
+    /// Index and generation of every place in use.
+    pub(crate) fn names(&self) -> Vec<(SlotIndex, u16)> {
+        let used = |(slot, place): (usize, &Place<T>)| {
+            place.value.as_ref()?;
+            Some((SlotIndex::try_from(slot).ok()?, place.generation))
+        };
+        self.places.iter().enumerate().filter_map(used).collect()
+    }
+
     /// Places in use.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()

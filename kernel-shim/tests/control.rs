@@ -67,6 +67,7 @@ impl Transport for FakeRecord {
         Ok(dispatch::<Record>(request, reply, |request| {
             self.0.borrow_mut().push(match request {
                 record::Request::Close { slot, .. } => format!("close {slot}"),
+                record::Request::Begin => "begin".into(),
                 _ => "something else".into(),
             });
             Ok(())
@@ -134,7 +135,9 @@ impl World {
     fn new(handshake_slots: u16) -> Self {
         let (shim_side, offload) = pair(1, 65536, 65536, Silent, Silent);
         let (net, record) = (FakeNet::default(), FakeRecord::default());
-        let (windows, told) = (FakeWindows::default(), Count::default());
+        let (mut windows, told) = (FakeWindows::default(), Count::default());
+        windows.grant_install(2, APPLICATION);
+        windows.grant_session(1, APPLICATION);
         let stats: &'static stats::Page = Box::leak(Box::default());
         let rights = ClientRights {
             client: 1,
@@ -156,8 +159,13 @@ impl World {
             audit: |_| {},
             stats,
         };
+        let shim = Server::new(ports, Rights::new(ShimRights(vec![rights])), At(100));
+        // What another shim left is gone before anything is asked for.
+        assert_eq!(net.asked.take(), [net::Request::Begin]);
+        assert_eq!(record.0.take(), ["begin"]);
+        assert_eq!(windows.0.take(), []);
         Self {
-            shim: Server::new(ports, Rights::new(ShimRights(vec![rights])), At(100)),
+            shim,
             net,
             record,
             windows,
@@ -195,6 +203,14 @@ impl World {
                 (slot, generation, session)
             }
             _ => panic!("no start directive"),
+        }
+    }
+
+    /// The offload component ends and starts anew, on the same memory.
+    fn start_offload_anew(self) -> Self {
+        Self {
+            offload: Queue::new(self.offload.into_channel().start_anew()),
+            ..self
         }
     }
 
@@ -514,4 +530,75 @@ fn a_cancel_is_passed_on_for_ones_own_handshake_only() {
         world.offload.receive(),
         Some(Ok(Directive::Cancel { .. }))
     ));
+}
+
+#[test]
+fn a_client_that_begins_anew_has_no_handshake_and_no_session() {
+    let mut world = World::new(4);
+    let (done, pending) = (world.start(), world.start());
+    let (slot, generation, session) = world.directive();
+    let (other, other_generation, _) = world.directive();
+    world.complete(slot, generation, POSITION);
+    assert!(
+        world
+            .call(APPLICATION, &Request::CollectResult(done))
+            .is_ok()
+    );
+    world.record.0.take();
+    assert_eq!(world.windows.0.borrow().len(), 3);
+
+    assert!(world.call(APPLICATION, &Request::Begin).is_ok());
+    assert_eq!(world.windows.0.take(), []);
+    assert_eq!(world.releases(), 2);
+    let closed = world.record.0.take();
+    assert!(closed.contains(&format!("close {session}")), "{closed:?}");
+    assert_eq!(closed.len(), 2);
+    let asked: Vec<_> = core::iter::from_fn(|| world.offload.receive()).collect();
+    assert!(matches!(
+        asked[..],
+        [Ok(Directive::Cancel { slot, generation }), Ok(Directive::Forget { .. })]
+            if (slot, generation) == (other, other_generation)
+    ));
+    let unknown = HandshakeError::Request(RequestError::Unknown);
+    assert_eq!(
+        error(world.call(APPLICATION, &Request::CollectResult(pending))),
+        unknown
+    );
+    // What the offload component says of it comes too late.
+    world.fail(other, other_generation);
+    assert!(matches!(
+        world.call(APPLICATION, &Request::CollectAny),
+        Ok(Answer::NothingCompleted)
+    ));
+}
+
+#[test]
+fn handshakes_of_an_offload_component_that_starts_anew_fail() {
+    let mut world = World::new(4);
+    let (done, pending) = (world.start(), world.start());
+    let (slot, generation, _) = world.directive();
+    world.directive();
+    // It completed the first before it ended.
+    let completion = Completion::Established {
+        slot,
+        generation,
+        established: Box::new(established(POSITION)),
+        peer_certificate: ipc::bounded::Blob::from_slice(&[]).unwrap(),
+    };
+    world.offload.send(&completion).unwrap();
+    let mut world = world.start_offload_anew();
+    world.shim.run();
+    assert!(
+        world
+            .call(APPLICATION, &Request::CollectResult(done))
+            .is_ok()
+    );
+    let failed = error(world.call(APPLICATION, &Request::CollectResult(pending)));
+    assert_eq!(failed, HandshakeError::ServerRestarted);
+    assert_eq!(world.windows.0.borrow().len(), 2, "of the session");
+    assert_eq!(world.releases(), 1);
+    // It hears of new handshakes, and of nothing before.
+    assert!(world.offload.receive().is_none());
+    world.start();
+    world.directive();
 }

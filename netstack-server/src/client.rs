@@ -52,6 +52,11 @@ impl Clients {
         self.listeners.iter_mut().find(|l| l.port == port)
     }
 
+    /// Nobody listens for this client any more.
+    pub(crate) fn remove_listeners(&mut self, client: u16) {
+        self.listeners.retain(|listener| listener.client != client);
+    }
+
     pub(crate) fn add_listener(&mut self, listener: Listener) {
         self.listeners.push(listener);
     }

@@ -25,7 +25,8 @@ fn main() -> ! {
     // SAFETY: called once.
     let (mut stack, mut timer, stats) = unsafe { start::start() };
     let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
-    let mut wake = Wake::Signal(0);
+    // Interrupts that came before this start wait to be acknowledged.
+    let mut wake = Wake::Signal(system::FROM_NIC | system::FROM_TIMER);
     loop {
         let mut answer = None;
         match wake {

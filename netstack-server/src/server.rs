@@ -51,6 +51,11 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
     ) -> Result<Answer, NetError> {
         let core = &mut self.core;
         match (badge, request) {
+            (Some(badge), Request::Begin) => {
+                let client = client_of(badge)?;
+                self.drop_all(client, now);
+                Ok(Answer::Done)
+            }
             (Some(Badge::Client(client)), Request::Listen { port, backlog }) => {
                 core.listen(client, port, backlog)
             }
@@ -95,6 +100,26 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
                     .map(|position| Answer::Moved { position })
             }
             _ => Err(NetError::Denied),
+        }
+    }
+
+    /// Cuts off what `client` has, or what was moved away from all clients.
+    fn drop_all(&mut self, client: Option<u16>, now: Instant) {
+        if let Some(client) = client {
+            self.core.clients.remove_listeners(client);
+        }
+        for index in 0..self.core.table.places() {
+            let Some(connection) = self.core.table.get_mut(index) else {
+                continue;
+            };
+            let is_meant = match (connection.owner, connection.phase) {
+                (_, Phase::Lingering(_)) => false,
+                (Owner::Client | Owner::Gateway(_), _) => client == Some(connection.client),
+                (Owner::Offload(_) | Owner::Record(_), _) => client.is_none(),
+            };
+            if is_meant {
+                self.abort(index, now);
+            }
         }
     }
 

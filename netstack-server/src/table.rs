@@ -33,6 +33,11 @@ impl Table {
         self.places.len() - self.free.len()
     }
 
+    /// Indexes are below this.
+    pub(crate) fn places(&self) -> u32 {
+        self.places.len() as u32
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.limit
     }

@@ -4,9 +4,10 @@ mod world;
 
 use std::time::Duration;
 
+use ipc::badge::Badge;
 use ipc::channel::{Event, Status};
 use ipc::clock::Instant;
-use ipc::net::{Answer, NetError, Request};
+use ipc::net::{Answer, NetError, Owner, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::{Limits, config};
 use smoltcp::socket::tcp::State;
@@ -505,4 +506,50 @@ fn socket_memory_that_is_used_up_refuses_and_recovers() {
     world.ask(&Request::Abort { connection }).unwrap();
     // The memory of one kind serves the other.
     assert!(matches!(world.ask(&connect), Ok(Answer::Connecting { .. })));
+}
+
+#[test]
+fn c05_a_client_that_begins_anew_has_no_port_and_no_connection() {
+    let mut world = World::new();
+    let (attached, first) = world.connected();
+    world.attach(first);
+    let (accepted, _) = world.connected();
+    let (moved, third) = world.connected();
+    world
+        .try_move(third, Owner::Record(0), Instant::NEVER, None)
+        .unwrap();
+    let waiting = world.peer.connect(PORT);
+    world.run(8);
+
+    assert_eq!(world.ask(&Request::Begin), Ok(Answer::Done));
+    world.run(4);
+    for handle in [attached, accepted, waiting] {
+        assert_eq!(world.peer.socket(handle).state(), State::Closed);
+    }
+    assert_eq!(world.peer.socket(moved).state(), State::Established);
+    assert_eq!(world.count(counters::CONNECTIONS), 1);
+    let refused = world.peer.connect(PORT);
+    world.run(8);
+    assert_eq!(world.peer.socket(refused).state(), State::Closed);
+    // It may have all that it had again.
+    world.listen(64);
+    assert_eq!(world.accept(), None);
+    let again = world.peer.connect(PORT);
+    world.run(8);
+    assert_eq!(world.peer.socket(again).state(), State::Established);
+    assert!(world.accept().is_some());
+
+    // The shim's word is about what was moved to other domains.
+    let begin = world.call(Badge::Control, &Request::Begin);
+    assert_eq!(begin, Ok(Answer::Done));
+    world.run(4);
+    assert_eq!(world.peer.socket(moved).state(), State::Closed);
+    assert_eq!(world.peer.socket(again).state(), State::Established);
+    assert_eq!(world.count(counters::CONNECTIONS), 1);
+    let session = Badge::Session {
+        slot: 0,
+        generation: 0,
+    };
+    let denied = world.call(session, &Request::Begin);
+    assert_eq!(denied, Err(NetError::Denied));
 }

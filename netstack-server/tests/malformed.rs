@@ -66,6 +66,12 @@ impl Sufferer for Stack {
 
     fn recover(&mut self) {
         self.world.run(50);
+        // What was sent may have ended the listening.
+        let listen = Request::Listen {
+            port: PORT,
+            backlog: 4,
+        };
+        let _ = self.world.call(Badge::Client(CLIENT), &listen);
         let (handle, connection) = self.world.connected();
         let slot = self.world.attach(connection);
         self.world.peer.send(handle, b"still there");
@@ -116,6 +122,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             deadline,
             expected_tx_next: Some(1),
         },
+        Request::Begin,
     ];
     storm(&mut stack, &valid);
 }

@@ -88,6 +88,10 @@ where
         let keyrings = keyring::fetch(&keystore).ok_or(StartError)?;
         let time = Arc::new(SystemTime(clock.clone()));
         let slots = ports.net.slots();
+        // What was in progress before this start is over.
+        let lost = in_progress(ports.stats);
+        ports.stats.add(stats::offload::FAILED, lost);
+        ports.stats.set(stats::offload::IN_PROGRESS, 0);
         Ok(Self {
             net: ports.net,
             shim: ports.shim,
@@ -279,10 +283,7 @@ where
     }
 
     fn in_progress(&self) -> u64 {
-        let started = self.stats.read(stats::offload::STARTED);
-        let over =
-            self.stats.read(stats::offload::FINISHED) + self.stats.read(stats::offload::FAILED);
-        started.saturating_sub(over)
+        in_progress(self.stats)
     }
 
     /// Installs the keys and tells what was agreed on.
@@ -378,11 +379,16 @@ where
         use ipc::record::PostHandshake::{Message, RekeyDue};
         self.stats.add(stats::offload::POST_HANDSHAKE, 1);
         let (Message { slot, .. } | RekeyDue { slot, .. }) = asked;
-        if let Some(request) = self.sessions.answer(asked) {
-            // A session that ended meanwhile refuses: nothing to do.
-            let _ = (self.install)(*slot).call(&request);
-        }
+        let request = self.sessions.answer(asked);
+        // A session that ended meanwhile refuses: nothing to do.
+        let _ = (self.install)(*slot).call(&request);
     }
+}
+
+fn in_progress(stats: &stats::Page) -> u64 {
+    let started = stats.read(stats::offload::STARTED);
+    let over = stats.read(stats::offload::FINISHED) + stats.read(stats::offload::FAILED);
+    started.saturating_sub(over)
 }
 
 type Certificate = Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>;

@@ -65,8 +65,20 @@ impl Sessions {
         }
     }
 
-    /// What the record layer is to do; `None` when the session is over.
-    pub(crate) fn answer(&mut self, asked: &PostHandshake) -> Option<Request> {
+    /// What the record layer is to do. A session that is not known here began
+    /// before this component did: it goes on without new keys.
+    pub(crate) fn answer(&mut self, asked: &PostHandshake) -> Request {
+        self.answer_known(asked).unwrap_or_else(|| match asked {
+            PostHandshake::Message { message, .. }
+                if message.first() == Some(&NEW_SESSION_TICKET) =>
+            {
+                Request::Proceed
+            }
+            _ => refuse(Alert::INTERNAL_ERROR),
+        })
+    }
+
+    fn answer_known(&mut self, asked: &PostHandshake) -> Option<Request> {
         match asked {
             PostHandshake::Message {
                 slot,

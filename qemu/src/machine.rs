@@ -197,7 +197,14 @@ impl Machine {
         add(&["-chardev", "stdio,id=serial,signal=off"]);
         add(&["-serial", "chardev:serial"]);
         if self.counted {
-            add(&["-icount", "shift=0,sleep=off", "-seed", "1"]);
+            add(&[
+                "-icount",
+                "shift=0,sleep=off",
+                "-seed",
+                "1",
+                "-rtc",
+                "clock=vm",
+            ]);
         }
         let netdev = match &self.network {
             Network::User(forwards) => {

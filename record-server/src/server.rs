@@ -96,6 +96,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     /// A record layer without sessions.
     pub fn new(ports: Ports<'a, N, A, O>, limits: Limits) -> Self {
         let slots = ports.net.slots().min(ports.app.slots());
+        ports.stats.set(stats::record::SESSIONS, 0);
         let place = |_| Place {
             generation: None,
             state: Slot::Free,
@@ -116,6 +117,9 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     #[inline(never)]
     pub fn run(&mut self) {
         self.stats.add(stats::record::WAKEUPS, 1);
+        if self.offload.peer_is_new() {
+            self.fail_waiting();
+        }
         while let Some(event) = self.net.next_event() {
             if let Event::Slot(slot) = event {
                 self.pump(slot);
@@ -153,6 +157,10 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             (Some(Badge::Control), Request::Close { slot, generation }) => {
                 self.close(slot, generation)
             }
+            (Some(Badge::Control), Request::Begin) => {
+                self.begin();
+                Ok(())
+            }
             (Some(Badge::Session { slot, generation }), Request::Install { suite, tx, rx }) => {
                 self.install(slot, generation, suite, [&tx, &rx])
             }
@@ -172,11 +180,26 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                         self.pump(slot);
                         Ok(())
                     }
-                    Request::Install { .. } | Request::Close { .. } => Err(RecordError::Denied),
+                    Request::Install { .. } | Request::Close { .. } | Request::Begin => {
+                        Err(RecordError::Denied)
+                    }
                 }
             }
             _ => Err(RecordError::Denied),
         }
+    }
+
+    /// Whoever knew the sessions is gone.
+    fn begin(&mut self) {
+        for (slot, place) in (0..).zip(&mut self.places) {
+            *place = Place {
+                generation: None,
+                state: Slot::Free,
+            };
+            self.net.abandon(slot);
+            self.app.abandon(slot);
+        }
+        self.stats.set(stats::record::SESSIONS, 0);
     }
 
     /// Begins a session with its keys: out, in.
@@ -269,6 +292,15 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     }
 
     // ---- events ----
+
+    /// The offload component has started anew: what it was asked gets no answer.
+    fn fail_waiting(&mut self) {
+        for slot in 0..self.net.slots() {
+            if live(&mut self.places, slot).is_some_and(|session| session.is_waiting) {
+                self.fail(slot, Alert::INTERNAL_ERROR);
+            }
+        }
+    }
 
     /// Moves what can be moved, both ways.
     fn pump(&mut self, slot: SlotIndex) {

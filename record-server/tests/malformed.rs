@@ -28,8 +28,9 @@ const SESSION: Badge = Badge::Session {
     slot: 1,
     generation: 3,
 };
-/// Operations up to here are the shim's.
-const CONTROL_OPERATIONS: usize = 2;
+/// The shim's operations.
+const CLOSE: usize = 0;
+const BEGIN: usize = 5;
 
 struct World(Server<'static, Bell, Bell, Bell>);
 
@@ -46,10 +47,9 @@ impl Sufferer for World {
     type Protocol = Record;
 
     fn serve(&mut self, operation: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
-        let badge = if operation < CONTROL_OPERATIONS {
-            Badge::Control
-        } else {
-            SESSION
+        let badge = match operation {
+            CLOSE | BEGIN => Badge::Control,
+            _ => SESSION,
         };
         self.0.serve(badge.to_word(), message, reply)
     }
@@ -109,6 +109,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         rekey,
         Request::Refuse { alert: 10 },
         Request::Proceed,
+        Request::Begin,
     ];
     storm(&mut world, &valid);
 }

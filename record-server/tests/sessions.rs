@@ -177,6 +177,14 @@ impl World {
         world
     }
 
+    /// The offload component ends and starts anew, on the same memory.
+    fn start_offload_anew(self) -> Self {
+        Self {
+            offload: Queue::new(self.offload.into_channel().start_anew()),
+            ..self
+        }
+    }
+
     fn call(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
         let request = postcard::to_allocvec(request).unwrap();
         let mut reply = [0; MAX_MESSAGE];
@@ -534,4 +542,51 @@ fn a_stalled_application_stops_the_peer() {
     }
     assert!(accepted < 16384 + 32768 + 100, "{accepted}");
     assert_eq!(world.app.readable(SLOT), Ok(16384));
+}
+
+#[test]
+fn c05_behind_the_begin_of_a_shim_no_session_and_no_generation_is_left() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    world.app.write(SLOT, b"unsent").unwrap();
+    assert_eq!(world.call(Badge::Control, &Request::Begin), Ok(()));
+    for status in [world.app.peer_status(SLOT), world.net.peer_status(SLOT)] {
+        assert!(status.has(Status::RESET | Status::LEFT));
+    }
+    assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
+    assert_eq!(
+        world.call(SESSION, &Request::Proceed),
+        Err(RecordError::Stale)
+    );
+    // A new shim counts from the start: the same name may come again.
+    assert_eq!(world.call(SESSION, &keys()), Ok(()));
+    for badge in [SESSION, Badge::Client(1)] {
+        assert_eq!(world.call(badge, &Request::Begin), Err(RecordError::Denied));
+    }
+    assert_eq!(world.stats.read(stats::record::SESSIONS), 1);
+}
+
+#[test]
+fn c05_sessions_outlive_the_offload_component_unless_they_wait_for_it() {
+    for waits in [false, true] {
+        let mut world = World::new(tls13(), None, Limits::default());
+        if waits {
+            world.client.refresh_traffic_keys().unwrap();
+        }
+        world.client.writer().write_all(b"before").unwrap();
+        world.settle().unwrap();
+        let mut world = world.start_offload_anew();
+        world.server.run();
+        let is_cut = world.app.peer_status(SLOT).has(Status::RESET);
+        assert_eq!(is_cut, waits);
+        if !waits {
+            assert_eq!(world.app_read(), b"before");
+            world.client.writer().write_all(b"behind").unwrap();
+            world.settle().unwrap();
+            assert_eq!(world.app_read(), b"behind");
+            continue;
+        }
+        let error = world.settle().unwrap_err();
+        assert!(error.to_string().contains("InternalError"), "{error}");
+        assert!(world.offload.receive().is_none(), "it asks for nothing");
+    }
 }

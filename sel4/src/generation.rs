@@ -16,5 +16,5 @@ mod installed;
 
 pub use installed::KERNEL;
 pub(crate) use installed::{
-    badge_word, configure, guard_word, issue_ports, remap, rights_word, tsc_hz,
+    badge_word, configure, guard_word, issue_ports, remap, rights_word, set_priority, tsc_hz,
 };

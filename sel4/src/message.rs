@@ -171,7 +171,14 @@ impl Flavor for Encoder {
     }
 }
 
-/// Whether `info` is the kernel's own answer: the capability leads nowhere.
+/// The answer of a server that can't answer: as the kernel's own to a
+/// capability that leads nowhere.
+pub(crate) const fn refusal() -> MessageInfo {
+    MessageInfo::new(1, 0, 0)
+}
+
+/// Whether `info` is the kernel's own answer, or a [`refusal`]: the capability
+/// leads nowhere.
 pub(crate) const fn is_refusal(info: MessageInfo) -> bool {
     info.label() < BYTES_LABEL
 }

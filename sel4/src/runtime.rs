@@ -21,11 +21,14 @@ pub mod log;
 mod memory;
 #[cfg(handoff_guest)]
 mod panic;
+#[doc(hidden)]
+pub mod reset;
 mod scrub;
 mod service;
 mod window;
 
-use ipc::boot::{FACTS_MAGIC, Facts, place};
+use ipc::boot::{FACTS_MAGIC, Facts, place, start};
+use ipc::stats::Counter;
 
 pub use clock::SystemClock;
 pub use given::{device_snapshot, provision, stats};
@@ -36,33 +39,6 @@ pub use window::{MintSource, Window};
 
 use crate::BootInfo;
 use crate::message;
-
-/// Makes `$main`, a `fn() -> !`, the start of a protection domain.
-#[macro_export]
-macro_rules! entry {
-    ($main:path) => {
-        // The root task has set the stack pointer to the end of the stack.
-        core::arch::global_asm!(
-            ".section .text._start,\"ax\",@progbits",
-            ".global _start",
-            ".type _start, @function",
-            "_start:",
-            "xor ebp, ebp",
-            "and rsp, -16",
-            "call handoff_domain_start",
-            "ud2",
-        );
-
-        #[unsafe(no_mangle)]
-        extern "C" fn handoff_domain_start() -> ! {
-            // SAFETY: called once, by `_start`, in a program that the root
-            // task started with its pages in place.
-            unsafe { $crate::runtime::start_domain() };
-            let main: fn() -> ! = $main;
-            main()
-        }
-    };
-}
 
 /// Makes `$main`, a `fn(sel4::BootInfo) -> !`, the start of the root task,
 /// with a stack of `$stack` and a heap of `$heap` bytes.
@@ -104,12 +80,18 @@ macro_rules! root_task {
     };
 }
 
-/// Sets a domain's runtime up.
+/// Every domain has this counter at the same place, under its own name.
+const RESTARTS: Counter = Counter {
+    place: ipc::stats::RESTARTS_PLACE,
+    name: "restarts",
+};
+
+/// Sets a domain's runtime up; does not return to a domain that is parked.
 ///
 /// # Safety
-/// Called once, before anything else, in a program that the root task started
-/// with its pages at the places of [`ipc::boot::place`].
-pub unsafe fn start_domain() {
+/// Called once behind each start, before anything else, in a program that the
+/// root task started with its pages at the places of [`ipc::boot::place`].
+pub unsafe fn start_domain(why: u64) {
     // SAFETY: the root task mapped the IPC buffer of this only thread there.
     unsafe { message::set_ipc_buffer(place::IPC_BUFFER as *mut u8) };
     let facts = boot_facts();
@@ -118,6 +100,19 @@ pub unsafe fn start_domain() {
     unsafe { heap::claim(place::HEAP as *mut u8, facts.heap as usize) };
     // SAFETY: the root task mapped the log ring for this domain.
     unsafe { log::use_ring() };
+    if why != start::FIRST {
+        // Somebody may wait for an answer to what was asked before.
+        service::refuse();
+    }
+    match why {
+        start::PARKED => service::refuse_all(),
+        start::AGAIN => {
+            // SAFETY: nobody else in this domain has a reference to the page.
+            let stats = unsafe { stats(place::STATS) };
+            stats.add(RESTARTS, 1);
+        }
+        _ => {}
+    }
 }
 
 /// Sets the root task's runtime up.

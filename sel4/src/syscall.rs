@@ -13,9 +13,13 @@ use crate::message::{MessageInfo, REGISTER_WORDS, set_word, word};
 pub(crate) type Registers = [u64; REGISTER_WORDS];
 
 // One system call with what the registers say, then yields for ever. The badge
-// that came stays in RDI: a yield changes none but RCX and R11.
+// that came stays in RDI: a yield changes none but RCX and R11. The other start
+// leaves a mark in RAX before.
 global_asm!(
     ".pushsection .text.handoff_receive_once,\"ax\",@progbits",
+    ".global handoff_run_once",
+    "handoff_run_once:",
+    "mov eax, 1",
     ".global handoff_receive_once",
     "handoff_receive_once:",
     "mov r14, rsp",
@@ -32,7 +36,13 @@ global_asm!(
 );
 
 unsafe extern "C" {
+    fn handoff_run_once();
     fn handoff_receive_once();
+}
+
+/// Where a thread starts that tells that it ran, then receives once.
+pub(crate) fn run_once() -> u64 {
+    handoff_run_once as *const () as u64
 }
 
 /// Where a thread starts that receives once.

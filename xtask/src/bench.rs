@@ -113,6 +113,7 @@ fn measuring_image(workspace: &Path, folder: &Path, features: Vec<String>) -> Re
         provisions: provisions(&config)?,
         features,
         disc: false,
+        restart: None,
     })
 }
 

@@ -125,6 +125,7 @@ pub(crate) fn pack(
         provisions: config.provisions()?,
         features: Vec::new(),
         disc,
+        restart: None,
     })?;
     // Both have the private keys in them.
     keep_private(&image.root)?;

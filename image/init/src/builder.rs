@@ -3,11 +3,15 @@
 mod cspace;
 mod proof;
 mod spoil;
+mod watch;
 
 use alloc::vec::Vec;
 
 use init::{Content, Domain, Plan};
-use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, FACTS_MAGIC, Facts, LOG_BYTES, PAGE, place, slot};
+use ipc::boot::{
+    DEVICE_MAGIC, DeviceSnapshot, Extent, FACTS_MAGIC, Facts, LOG_BYTES, MAX_EXTENTS, PAGE, place,
+    slot, start,
+};
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
 
@@ -16,6 +20,9 @@ use crate::hardware::{
 };
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
+use crate::ticker::Ticker;
+
+pub(crate) use watch::Canary;
 
 /// Where the root task maps a page for a moment.
 const SCRATCH: u64 = 0x6000_0000;
@@ -23,7 +30,7 @@ const SCRATCH: u64 = 0x6000_0000;
 const LOGS: u64 = 0x7000_0000;
 /// Distance between two log rings there.
 const LOG_STRIDE: u64 = 0x1_0000;
-/// Vectors of the two interrupts, as the kernel counts them.
+/// Vectors of the interrupts, as the kernel counts them.
 const NIC_VECTOR: u64 = 10;
 const TIMER_VECTOR: u64 = 11;
 /// The HPET's registers and the I/O APIC pin that both machines can route its
@@ -32,11 +39,15 @@ const TIMER_PHYSICAL: u64 = 0xfed0_0000;
 const TIMER_PIN: u64 = 2;
 /// Calls to the monitor's endpoint carry this bit: they are faults.
 const FAULT_BADGE: u64 = 1 << 27;
+/// The monitor's notification carries this bit: the clock has ticked.
+pub(crate) const TICK_BADGE: u64 = 1 << 26;
 
 /// What the monitor needs of a domain.
 pub(crate) struct Watched {
     pub(crate) name: alloc::string::String,
     pub(crate) tcb: Tcb,
+    /// Where its thread starts, and the end of its stack.
+    pub(crate) start: (u64, u64),
     /// Its log ring in this address space.
     pub(crate) log: u64,
 }
@@ -46,6 +57,8 @@ pub(crate) struct Built {
     pub(crate) domains: Vec<Watched>,
     /// The endpoint where faults arrive, bound to the notification of the logs.
     pub(crate) endpoint: sel4::cap::Endpoint,
+    pub(crate) ticker: Ticker,
+    pub(crate) canary: Canary,
     pub(crate) capabilities: usize,
     /// Rate of the time-stamp counter.
     pub(crate) tsc_hz: u64,
@@ -138,6 +151,8 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         facts.domain = number as u64;
         domains.push(work.make_domain(number, domain, &facts, fault, log)?);
     }
+    let ticker = work.make_ticker(log)?;
+    let canary = work.make_canary()?;
     let capabilities = work.capabilities;
     work.spoil(fault)?;
     work.prove(fault, log)?;
@@ -158,11 +173,15 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         .iter()
         .map(|domain| domain.tcb.bits())
         .chain([fault, log])
+        .chain(ticker.slots())
+        .chain([canary.thread.bits(), canary.endpoint])
         .collect();
     work.give_up(boot, &stays)?;
     Ok(Built {
         domains,
         endpoint,
+        ticker,
+        canary,
         capabilities,
         tsc_hz: facts.tsc_hz,
     })
@@ -201,8 +220,10 @@ impl Work<'_> {
             memory: self.resources.total_memory(),
             stack: 0,
             heap: 0,
+            serves: 0,
             name: [0; 32],
             kernel,
+            extents: [Extent::default(); MAX_EXTENTS],
         })
     }
 
@@ -364,7 +385,16 @@ impl Work<'_> {
         let mut facts = *facts;
         facts.stack = domain.stack;
         facts.heap = domain.heap;
+        facts.serves = domain.serves.into();
         fill(&mut facts.name, &domain.name);
+        for (extent, part) in facts.extents.iter_mut().zip(&domain.extents) {
+            *extent = Extent {
+                address: part.address,
+                bytes: part.bytes,
+                initial: part.initial,
+                initial_bytes: part.initial_bytes,
+            };
+        }
         let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
         // SAFETY: the facts are plain numbers and fit a page.
         unsafe { self.fill_page(page, &facts)? };
@@ -411,10 +441,12 @@ impl Work<'_> {
         )?;
         self.cspaces.push(cspace);
         self.spaces.push(space.vspace().bits());
-        tcb.write_start(domain.entry, place::STACK + domain.stack)?;
+        let start = (domain.entry, place::STACK + domain.stack);
+        tcb.write_start(start.0, start.1, start::FIRST)?;
         Ok(Watched {
             name: domain.name.clone(),
             tcb,
+            start,
             log: watched_log,
         })
     }

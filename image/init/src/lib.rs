@@ -16,10 +16,15 @@
 
 extern crate alloc;
 
+pub mod supervisor;
+pub mod watchdog;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
+
+use supervisor::Restart;
 
 /// Starts the plan's first page.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"plan0001");
@@ -39,6 +44,8 @@ pub struct Plan {
     pub tables: Vec<Table>,
     /// The network card and the timer, and who gets them.
     pub device: Option<Device>,
+    /// How often domains are started anew.
+    pub restart: Restart,
 }
 
 /// One protection domain.
@@ -58,12 +65,18 @@ pub struct Domain {
     pub heap: u64,
     /// Its program.
     pub segments: Vec<Segment>,
+    /// Those parts of it that may be written, and what they hold at a start; at
+    /// most [`MAX_EXTENTS`](ipc::boot::MAX_EXTENTS).
+    pub extents: Vec<Writable>,
     /// Regions that it sees.
     pub maps: Vec<Map>,
     /// Capabilities, in slots of its root CNode.
     pub slots: Vec<(u64, Capability)>,
     /// Tables that it manages, in the slots of its tools CNode.
     pub tools: Vec<u16>,
+    /// Who is started anew with it, besides itself: those that can't go on
+    /// without it.
+    pub restarts: Vec<u16>,
 }
 
 /// A run of pages of a program.
@@ -79,6 +92,19 @@ pub struct Segment {
     pub zero_pages: u32,
     /// It may be written; it may be executed otherwise.
     pub writable: bool,
+}
+
+/// A writable part of a program; see [`ipc::boot::Extent`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Writable {
+    /// Address of its first page.
+    pub address: u64,
+    /// Bytes, whole pages.
+    pub bytes: u64,
+    /// Where the read-only copy of its first bytes is.
+    pub initial: u64,
+    /// How many bytes those are, whole pages.
+    pub initial_bytes: u64,
 }
 
 /// Memory with a name.

@@ -10,6 +10,7 @@ mod monitor;
 mod resources;
 mod serial;
 mod space;
+mod ticker;
 
 use init::Plan;
 use ipc::boot::PAGE;
@@ -40,7 +41,7 @@ fn main(boot: BootInfo) -> ! {
             if let Err(error) = builder::start(&plan, &built) {
                 log!("init: a domain does not start: {error}");
             }
-            monitor::run(&built)
+            monitor::run(&plan, built)
         }
         Err(Refusal::Policy) => {
             log!("init: no system: it is not as declared");

@@ -1,17 +1,22 @@
 //! What the root task does for the rest of its life: prints what the domains
-//! log, and what stops them.
+//! log and what stops them, and starts those anew that ended.
 
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use ipc::boot::LogRing;
+use init::Plan;
+use init::supervisor::{Supervisor, Verdict};
+use init::watchdog::Watchdog;
+use ipc::boot::{LogRing, start};
+use sel4::Error;
 use sel4::cap::REGISTER_NAMES;
 use sel4::fault::Fault;
 use sel4::log;
 use sel4::runtime::SystemClock;
 
-use crate::builder::{Built, Watched};
+use crate::builder::{Built, Canary, TICK_BADGE, Watched};
 use crate::serial;
+use crate::ticker::TICK_MS;
 
 /// Set in the badge of faults; the rest is the domain's number.
 const FAULT_BADGE: u64 = 1 << 27;
@@ -61,30 +66,187 @@ impl Reader {
 }
 
 /// Watches for ever.
-pub(crate) fn run(built: &Built) -> ! {
+pub(crate) fn run(plan: &Plan, built: Built) -> ! {
     let mut readers: Vec<Reader> = built.domains.iter().map(|_| Reader::new()).collect();
+    let groups = (0..plan.domains.len()).map(|number| group(plan, number));
+    let supervisor = Supervisor::new(plan.restart, groups);
+    let priorities: Vec<u8> = plan.domains.iter().map(|domain| domain.priority).collect();
+    let silence = plan.restart.silence_ms.div_ceil(TICK_MS);
+    let mut watch = Watch {
+        built,
+        supervisor,
+        watchdog: (silence > 0).then(|| Watchdog::new(&priorities, silence)),
+        priorities,
+    };
+    if let Err(error) = watch.begin() {
+        log!("monitor: the kernel refuses: {error}");
+    }
     loop {
-        let (badge, info) = built.endpoint.recv();
+        let (badge, info) = watch.built.endpoint.recv();
         let fault = (badge & FAULT_BADGE != 0).then(|| Fault::from_message(info));
         // Lines that a domain wrote before its fault come first.
-        for (domain, reader) in built.domains.iter().zip(&mut readers) {
-            drain(domain, reader, built.tsc_hz);
+        for (domain, reader) in watch.built.domains.iter().zip(&mut readers) {
+            drain(domain, reader, watch.built.tsc_hz);
         }
-        if let Some(fault) = fault {
-            let number = usize::try_from(badge & !FAULT_BADGE).unwrap_or(usize::MAX);
-            if let Some(domain) = built.domains.get(number) {
-                report(domain, fault);
+        let done = match fault {
+            Some(fault) => {
+                let number = usize::try_from(badge & !FAULT_BADGE).unwrap_or(usize::MAX);
+                watch.fault(number, fault)
+            }
+            None if badge & TICK_BADGE != 0 => watch.tick(),
+            None => Ok(()),
+        };
+        if let Err(error) = done {
+            log!("monitor: the kernel refuses: {error}");
+        }
+    }
+}
+
+/// Who is started anew with domain `number`, itself included, the highest
+/// priority first.
+fn group(plan: &Plan, number: usize) -> Vec<usize> {
+    let Some(domain) = plan.domains.get(number) else {
+        return Vec::new();
+    };
+    let others = domain.restarts.iter().map(|other| usize::from(*other));
+    let mut group: Vec<_> = others.chain([number]).collect();
+    let priority = |number: &usize| plan.domains.get(*number).map(|domain| domain.priority);
+    group.sort_by_key(|number| core::cmp::Reverse(priority(number)));
+    group
+}
+
+/// What the monitor decides by.
+struct Watch {
+    built: Built,
+    supervisor: Supervisor,
+    /// When silence is a fault.
+    watchdog: Option<Watchdog>,
+    priorities: Vec<u8>,
+}
+
+impl Watch {
+    fn now_ms(&self) -> u64 {
+        SystemClock::ticks() / (self.built.tsc_hz / 1000).max(1)
+    }
+
+    /// Lets the clock tick, if it is needed.
+    fn begin(&mut self) -> Result<(), Error> {
+        self.send_canary()?;
+        self.set_ticker()
+    }
+
+    fn set_ticker(&mut self) -> Result<(), Error> {
+        let is_needed = self.watchdog.is_some() || self.supervisor.is_waiting();
+        self.built.ticker.set(is_needed)
+    }
+
+    /// Puts the canary where the watchdog wants it.
+    fn send_canary(&self) -> Result<(), Error> {
+        let above = self.watchdog.as_ref().and_then(Watchdog::above_canary);
+        let Some(priority) = above.and_then(|number| self.priorities.get(number)) else {
+            return Ok(());
+        };
+        let Canary { thread, endpoint } = &self.built.canary;
+        thread.suspend()?;
+        thread.set_priority(priority.saturating_sub(1))?;
+        thread.write_canary(*endpoint)?;
+        thread.resume()
+    }
+
+    /// Looks for a domain that does not answer, and ends it.
+    fn look(&mut self) -> Result<(), Error> {
+        let Some(watchdog) = &mut self.watchdog else {
+            return Ok(());
+        };
+        let has_run = self.built.canary.thread.has_run()?;
+        let domains = &self.built.domains;
+        let waits = |number: usize| {
+            domains
+                .get(number)
+                .map_or(0, |d| ring(d).waits.load(Ordering::Relaxed))
+        };
+        let found = watchdog.tick(has_run, waits);
+        self.send_canary()?;
+        let Some(number) = found else {
+            return Ok(());
+        };
+        if let Some(domain) = self.built.domains.get(number) {
+            log!("fault: {}: it does not answer", domain.name);
+        }
+        self.ended(number)
+    }
+
+    /// A domain has stopped: the fault is not answered.
+    fn fault(&mut self, number: usize, fault: Fault) -> Result<(), Error> {
+        let Some(domain) = self.built.domains.get(number) else {
+            return Ok(());
+        };
+        // What faults while it is parked has been reported.
+        if self.supervisor.is_running(number) {
+            report(domain, fault);
+        }
+        self.ended(number)
+    }
+
+    /// Parks who goes with domain `number`: their memory is cleared, and their
+    /// callers are refused instead of waiting.
+    fn ended(&mut self, number: usize) -> Result<(), Error> {
+        let now = self.now_ms();
+        let (parked, is_left) = match self.supervisor.ended(number, now) {
+            Verdict::Park(parked) => (parked, false),
+            Verdict::Leave(parked) => (parked, true),
+            Verdict::Stop => return self.built.domains.get(number).map_or(Ok(()), Watched::stop),
+        };
+        if let Some(domain) = self.built.domains.get(number)
+            && is_left
+        {
+            log!("init: {} ended too often and is left alone", domain.name);
+        }
+        for domain in parked.iter().filter_map(|n| self.built.domains.get(*n)) {
+            domain.start_anew(start::PARKED)?;
+        }
+        self.set_ticker()
+    }
+
+    /// Starts whose time has come.
+    fn tick(&mut self) -> Result<(), Error> {
+        self.built.ticker.acknowledge()?;
+        self.look()?;
+        let now = self.now_ms();
+        for number in self.supervisor.due(now) {
+            if let Some(domain) = self.built.domains.get(number) {
+                log!("init: {} starts anew", domain.name);
+                domain.start_anew(start::AGAIN)?;
             }
         }
-        // No answer: the domain stays stopped, the others run.
+        self.set_ticker()
     }
+}
+
+impl Watched {
+    fn stop(&self) -> Result<(), Error> {
+        self.tcb.suspend()
+    }
+
+    /// Stops it and lets it run from its start.
+    fn start_anew(&self, why: u64) -> Result<(), Error> {
+        self.tcb.suspend()?;
+        let (entry, stack) = self.start;
+        self.tcb.write_start(entry, stack, why)?;
+        self.tcb.resume()
+    }
+}
+
+/// The log ring of a domain.
+fn ring(domain: &Watched) -> &LogRing {
+    // SAFETY: `Work::map_log` mapped the ring there for good; it is atomics,
+    // which another domain writes.
+    unsafe { &*(domain.log as *const LogRing) }
 }
 
 /// Prints the lines that `domain` has finished.
 fn drain(domain: &Watched, reader: &mut Reader, tsc_hz: u64) {
-    // SAFETY: `Work::map_log` mapped the ring there for good; it is atomics,
-    // which another domain writes.
-    let ring = unsafe { &*(domain.log as *const LogRing) };
+    let ring = ring(domain);
     let capacity = ring.data.len() as u64 * 8;
     let written = ring.written.load(Ordering::Acquire);
     let fresh = written.wrapping_sub(reader.read);

@@ -45,6 +45,21 @@ impl<D: Doorbell> Doorbell for LocalDoorbell<D> {
 /// One side of a channel inside one process.
 pub type LocalChannel<D> = Channel<LocalDoorbell<D>>;
 
+impl<D: Doorbell> LocalChannel<D> {
+    /// This side ends, and another begins on the same memory.
+    pub fn start_anew(self) -> Self {
+        let layout = Layout {
+            mine: self.mine,
+            theirs: self.theirs,
+            slots: self.slots,
+            tx_ring: self.tx_capacity,
+            rx_ring: self.rx_capacity,
+        };
+        // SAFETY: `self`, which is gone, was promised the same.
+        unsafe { Self::new(layout, self.doorbell) }
+    }
+}
+
 /// A channel of `slots` slots; `a_ring` and `b_ring` are the bytes of each
 /// ring out of the first and out of the second side; `wake_b` is rung by
 /// the first side, `wake_a` by the second.

@@ -168,3 +168,93 @@ fn room_is_told_of_only_while_bytes_wait_for_it() {
     b.read(0, &mut [0; 8]).unwrap();
     assert_eq!(a.next_event(), Some(Event::Slot(0)));
 }
+
+#[test]
+fn a_side_that_starts_anew_has_left_its_slots_with_a_reset() {
+    // By the side that opens slots, and by the one that follows.
+    for opener in [true, false] {
+        let (mut a, mut b) = silent_pair(3);
+        for slot in [0, 1] {
+            a.open(slot);
+            b.follow(slot);
+        }
+        a.close(1);
+        b.close(1);
+        // Opened, and not followed yet.
+        a.open(2);
+        let mut survivor = if opener {
+            drop(a.start_anew());
+            b
+        } else {
+            drop(b.start_anew());
+            a
+        };
+        assert!(survivor.peer_is_new());
+        assert!(!survivor.peer_is_new());
+        assert!(survivor.peer_status(0).has(Status::RESET | Status::LEFT));
+        assert!(!survivor.peer_status(1).has(Status::RESET));
+        if !opener {
+            assert!(survivor.peer_status(2).has(Status::RESET | Status::LEFT));
+        }
+        assert_eq!(survivor.next_event(), Some(Event::Slot(0)));
+    }
+}
+
+#[test]
+fn a_slot_that_was_left_behind_is_opened_anew_by_either_life() {
+    for opener in [true, false] {
+        let (mut a, mut b) = silent_pair(1);
+        a.open(0);
+        b.follow(0);
+        a.write(0, b"old").unwrap();
+        b.write(0, b"old").unwrap();
+        if opener {
+            a = a.start_anew();
+        } else {
+            b = b.start_anew();
+        }
+        a.open(0);
+        assert!(b.is_opened(0));
+        b.follow(0);
+        assert_eq!((a.readable(0), b.readable(0)), (Ok(0), Ok(0)));
+        assert!(!a.peer_status(0).has(Status::RESET));
+        assert!(!b.peer_status(0).has(Status::RESET));
+        let mut out = [0; 8];
+        assert_eq!(b.write(0, b"new"), Ok(3));
+        assert_eq!(a.read(0, &mut out), Ok(3));
+        assert_eq!(&out[..3], b"new");
+    }
+}
+
+#[test]
+fn events_of_an_earlier_life_are_taken_or_dropped_and_wake_for_new_ones() {
+    let (wake_a, wake_b) = (Count::default(), Count::default());
+    let (mut a, mut b) = pair(3, 64, 64, wake_b.clone(), wake_a.clone());
+    for slot in 0..3 {
+        a.open(slot);
+        b.follow(slot);
+        // Posted both ways, never rung for.
+        a.write(slot, b"x").unwrap();
+        b.write(slot, b"y").unwrap();
+    }
+    assert_eq!((wake_a.0.get(), wake_b.0.get()), (0, 0));
+    let mut b = b.start_anew();
+    assert_eq!(b.next_event(), None, "they were meant for another");
+    assert_eq!(wake_a.0.get(), 1, "for its slots, and for what was posted");
+    // Each slot has one event outstanding, as ever: the queue can't overflow.
+    let taken: Vec<_> = core::iter::from_fn(|| a.next_event()).collect();
+    assert_eq!(taken, [0, 1, 2].map(Event::Slot));
+    a.open(1);
+    b.follow(1);
+    a.write(1, b"z").unwrap();
+    a.flush();
+    assert_eq!(wake_b.0.get(), 1);
+    assert_eq!(b.next_event(), Some(Event::Slot(1)));
+}
+
+#[test]
+fn the_first_start_of_the_other_side_is_no_news() {
+    let (mut a, mut b) = silent_pair(1);
+    assert!(!a.peer_is_new());
+    assert!(!b.peer_is_new());
+}

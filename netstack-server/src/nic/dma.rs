@@ -30,8 +30,8 @@ pub(super) unsafe fn set_up(snapshot: &'static DeviceSnapshot) -> bool {
     is_first
 }
 
-/// `bytes` of the card's memory, zeroed by the root task, in whole pages; each
-/// is given away once.
+/// `bytes` of the card's memory, zeroed, in whole pages; each is given away
+/// once. An earlier life of this domain may have left something there.
 pub(super) fn take(bytes: usize) -> Option<NonNull<u8>> {
     let snapshot = snapshot()?;
     let bytes = (bytes as u64).checked_next_multiple_of(PAGE)?;
@@ -41,7 +41,11 @@ pub(super) fn take(bytes: usize) -> Option<NonNull<u8>> {
         return None;
     }
     USED.store(end, Ordering::Release);
-    NonNull::new((snapshot.dma_address + start) as *mut u8)
+    let place = NonNull::new((snapshot.dma_address + start) as *mut u8)?;
+    // SAFETY: the memory is mapped there for this domain (`set_up`), these
+    // `end - start` bytes of it were not given away before, and they are inside.
+    unsafe { place.write_bytes(0, (end - start) as usize) };
+    Some(place)
 }
 
 fn snapshot() -> Option<&'static DeviceSnapshot> {

@@ -46,17 +46,20 @@ impl Tcb {
         generation::configure(self, fault, priority, caps, buffer)
     }
 
-    /// Sets where the thread starts and its stack pointer; it does not start.
+    /// Sets where the thread starts, its stack pointer and RDI, and clears all
+    /// other registers that a program sees but those of SSE; it does not start.
     ///
     /// # Errors
     /// The kernel's: this is no thread.
-    pub fn write_start(&self, rip: u64, rsp: u64) -> Result<(), Error> {
+    pub fn write_start(&self, rip: u64, rsp: u64, rdi: u64) -> Result<(), Error> {
         let mut words = [0; facts::USER_CONTEXT_WORDS as usize + 2];
-        // Words 0 and 1: flags (don't resume), count.
-        let [_, count, ip, sp, ..] = &mut words;
+        // Flags (don't resume), count, then RIP, RSP, RFLAGS, RAX, RBX, RCX,
+        // RDX, RSI, RDI.
+        let [_, count, ip, sp, _, _, _, _, _, _, di, ..] = &mut words;
         *count = facts::USER_CONTEXT_WORDS;
         *ip = rip;
         *sp = rsp;
+        *di = rdi;
         self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
             .map(drop)
     }
@@ -69,16 +72,38 @@ impl Tcb {
     /// # Errors
     /// The kernel's: this is no thread.
     pub fn write_receiver(&self, endpoint: u64) -> Result<(), Error> {
+        self.write_small(syscall::receive_once(), endpoint)
+    }
+
+    /// As [`write_receiver`](Self::write_receiver), to see whether the thread
+    /// gets to run: [`has_run`](Self::has_run) tells.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn write_canary(&self, endpoint: u64) -> Result<(), Error> {
+        self.write_small(syscall::run_once(), endpoint)
+    }
+
+    fn write_small(&self, start: u64, endpoint: u64) -> Result<(), Error> {
         let mut words = [0; facts::USER_CONTEXT_WORDS as usize + 2];
         // Flags (don't resume), count, then RIP, RSP, RFLAGS, RAX, RBX, RCX,
         // RDX, RSI, RDI.
         let [_, count, ip, _, _, _, _, _, dx, _, di, ..] = &mut words;
         *count = facts::USER_CONTEXT_WORDS;
-        *ip = syscall::receive_once();
+        *ip = start;
         *dx = facts::SYS_RECV.cast_unsigned();
         *di = endpoint;
         self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
             .map(drop)
+    }
+
+    /// Whether a thread set up by [`write_canary`](Self::write_canary) ran.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn has_run(&self) -> Result<bool, Error> {
+        let [mark, ..] = self.read_registers()?.others;
+        Ok(mark != 0)
     }
 
     /// The badge that a thread set up by
@@ -112,6 +137,14 @@ impl Tcb {
             rflags,
             others,
         })
+    }
+
+    /// Changes the thread's priority; no higher than the caller's own.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn set_priority(&self, priority: u8) -> Result<(), Error> {
+        generation::set_priority(self, priority)
     }
 
     /// Lets the thread run.

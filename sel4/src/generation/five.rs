@@ -81,3 +81,10 @@ pub(crate) unsafe fn tsc_hz(boot_info: *const u8) -> u64 {
     let megahertz = unsafe { field.cast::<u64>().read_unaligned() };
     megahertz * 1_000_000
 }
+
+/// `TCB_SetPriority`.
+pub(crate) fn set_priority(thread: &Tcb, priority: u8) -> Result<(), Error> {
+    thread
+        .invoke(facts::TCB_SET_PRIORITY, &[], [u64::from(priority)])
+        .map(drop)
+}

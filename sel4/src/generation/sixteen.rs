@@ -62,6 +62,11 @@ pub(crate) fn configure(
     // No guard data: the CSpace capability brings its own.
     let words = [fault, 0, 0, buffer];
     thread.invoke(facts::TCB_CONFIGURE, &caps, words)?;
+    set_priority(thread, priority)
+}
+
+/// `TCB_SetPriority`, by the root task's own authority.
+pub(crate) fn set_priority(thread: &Tcb, priority: u8) -> Result<(), Error> {
     let words = [u64::from(priority)];
     thread
         .invoke(facts::TCB_SET_PRIORITY, &[facts::SLOT_TCB], words)

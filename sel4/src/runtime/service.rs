@@ -6,9 +6,11 @@ use ipc::transport::{MAX_MESSAGE, Protocol, Transport, TransportError, decode};
 
 use zeroize::Zeroize;
 
+use super::boot_facts;
+use super::log::count_wait;
 use crate::cap::{Endpoint, Notification};
 use crate::message::{
-    Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, take_bytes, with_bytes,
+    Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, refusal, take_bytes, with_bytes,
 };
 use crate::{MessageInfo, syscall};
 
@@ -53,6 +55,7 @@ impl Service {
 
     /// Waits for a call or a signal.
     pub fn wait(&self, request: &mut [u8; MAX_MESSAGE]) -> Wake {
+        count_wait();
         let (badge, info) = syscall::recv(self.endpoint.bits());
         wake(badge, info, request)
     }
@@ -62,6 +65,7 @@ impl Service {
     pub fn reply_and_wait(&self, answer: &[u8], request: &mut [u8; MAX_MESSAGE]) -> Wake {
         let info = put_bytes(answer);
         let sent = info.length();
+        count_wait();
         let (badge, info) = syscall::reply_recv(self.endpoint.bits(), info);
         // The request is taken out first: it lies where the answer was.
         let wake = wake(badge, info, request);
@@ -80,8 +84,33 @@ impl Service {
 
     /// A call or a signal that is there already; `None` when there is none.
     pub fn poll(&self, request: &mut [u8; MAX_MESSAGE]) -> Option<Wake> {
+        count_wait();
         let (badge, info) = syscall::nb_recv(self.endpoint.bits());
         (badge != 0).then(|| wake(badge, info, request))
+    }
+}
+
+/// Refuses the call that this domain took before it was started anew, if there
+/// is one.
+pub(super) fn refuse() {
+    syscall::reply(refusal());
+}
+
+/// Refuses every call, for ever: what is parked makes nobody wait.
+pub(super) fn refuse_all() -> ! {
+    // In a domain that serves nobody this slot is empty, and nothing comes.
+    if boot_facts().serves == 0 {
+        loop {
+            wait_signals();
+        }
+    }
+    let endpoint = slot::cptr(slot::ENDPOINT);
+    let (mut badge, _) = syscall::recv(endpoint);
+    loop {
+        badge = match badge & CALL_BIT {
+            0 => syscall::recv(endpoint).0,
+            _ => syscall::reply_recv(endpoint, refusal()).0,
+        };
     }
 }
 
@@ -98,11 +127,13 @@ fn wake(badge: u64, info: MessageInfo, request: &mut [u8; MAX_MESSAGE]) -> Wake 
 /// Waits for signals at the notification of this domain: for a domain that
 /// serves nobody.
 pub fn wait_signals() -> u64 {
+    count_wait();
     syscall::recv(slot::cptr(slot::NOTIFICATION)).0
 }
 
 /// The signals that are there already.
 pub fn poll_signals() -> u64 {
+    count_wait();
     syscall::nb_recv(slot::cptr(slot::NOTIFICATION)).0
 }
 

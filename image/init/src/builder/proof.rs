@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use init::{Capability, Domain, Map};
 use ipc::boot::{LOG_BYTES, PAGE, place, slot};
-use sel4::cap::{CNode, CNodeSlot, Cache, Endpoint, Granule, MintData, ObjectKind, Tcb, VSpace};
+use sel4::cap::{CNode, CNodeSlot, Cache, Endpoint, MintData, Tcb, VSpace};
 use sel4::{Cap, Error, MessageInfo, Rights, init_slot, log, r#yield};
 
 use super::{FAULT_BADGE, LOG_STRIDE, LOGS, Refusal, Work, lookup};
@@ -19,8 +19,6 @@ const ROOT_DEPTH: u8 = 64 - slot::LOW_BITS;
 const TOOLS: u64 = 16;
 /// A badge that nobody is given.
 const PROBE: u64 = 0x07a5_badc;
-/// This task's own.
-const PRIORITY: u8 = 255;
 
 /// What a slot must hold.
 #[derive(Clone, Copy, Debug)]
@@ -91,15 +89,7 @@ impl Work<'_> {
     }
 
     fn make_probe(&mut self) -> Result<Probe, Error> {
-        let thread = self.resources.make(ObjectKind::Tcb)?;
-        // SAFETY: made just now.
-        let thread: Tcb = unsafe { Cap::from_bits(thread) };
-        // SAFETY: the kernel put this task's address space there.
-        let vspace: VSpace = unsafe { Cap::from_bits(init_slot::VSPACE) };
-        // SAFETY: no capability: the thread needs no IPC buffer.
-        let buffer: Granule = unsafe { Cap::from_bits(0) };
-        let root = self.resources.root();
-        thread.configure(0, PRIORITY, root, &vspace, 0, &buffer)?;
+        let thread = self.make_own_thread()?;
         Ok(Probe {
             held: self.resources.take_slots(1)?,
             other: self.resources.take_slots(1)?,

@@ -1,0 +1,71 @@
+//! A side that ends and starts anew, on memory that the other side goes on with.
+
+use core::sync::atomic::Ordering;
+
+use super::{
+    CONTROL_EVENT, Channel, Doorbell, HEAD, LIFE, SlotIndex, Status, TAIL, event_capacity,
+};
+
+impl<D: Doorbell> Channel<D> {
+    /// Takes up what this side left in its memory, if it is not its first life.
+    pub(super) fn begin(&mut self) {
+        self.peer_life = self.their_word(LIFE).load(Ordering::Acquire);
+        let life = self.my_word(LIFE).load(Ordering::Relaxed);
+        if life > 0 {
+            while self.next_event().is_some() {}
+            self.find_posted();
+            for slot in 0..self.slots {
+                self.abandon(slot);
+            }
+            // What was posted and never rung for is rung for now.
+            self.doorbell_due = true;
+        }
+        let life = life.wrapping_add(1).max(1);
+        self.my_word(LIFE).store(life, Ordering::Release);
+        self.flush();
+    }
+
+    /// Learns which events the other side has not taken.
+    fn find_posted(&mut self) {
+        let capacity = event_capacity(self.slots) as u32;
+        let head = self.my_word(HEAD).load(Ordering::Relaxed);
+        let tail = self.their_word(TAIL).load(Ordering::Acquire);
+        for behind in 0..head.wrapping_sub(tail).min(capacity) {
+            let position = tail.wrapping_add(behind);
+            let entry = self.my_event(position & (capacity - 1));
+            let index = match entry.load(Ordering::Relaxed) {
+                CONTROL_EVENT => self.slots,
+                slot => slot,
+            };
+            if let Some(posted) = self.posted.get_mut(usize::from(index)) {
+                *posted = position;
+            }
+        }
+    }
+
+    /// Leaves a slot that is in use, or that the other side has opened since,
+    /// with [`Status::RESET`].
+    pub fn abandon(&mut self, slot: SlotIndex) {
+        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+            return;
+        };
+        let own = Status(mine.status.load(Ordering::Relaxed));
+        let other = Status(theirs.status.load(Ordering::Acquire));
+        let generation = match (own.has(Status::OPEN), other.has(Status::OPEN)) {
+            (true, _) => own.generation(),
+            (false, true) => other.generation(),
+            (false, false) => return,
+        };
+        let left = Status::new(generation, Status::LEFT | Status::RESET);
+        mine.status.store(left.0, Ordering::Release);
+        self.notify(slot);
+    }
+
+    /// Whether the other side has started anew since this was asked last: it
+    /// knows nothing of what it was told before.
+    pub fn peer_is_new(&mut self) -> bool {
+        let life = self.their_word(LIFE).load(Ordering::Acquire);
+        // The first start makes nothing of this side out of date.
+        core::mem::replace(&mut self.peer_life, life) != life && life > 1
+    }
+}
