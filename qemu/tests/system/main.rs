@@ -23,6 +23,7 @@ mod matrix;
 mod medium;
 mod negotiation;
 mod randomness;
+mod restart;
 mod resumption;
 mod rules;
 mod secrets;

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, Stream};
 
+use crate::harness::breaker::{Breakage, Breaker};
 use crate::harness::client::{Session, Wish, tcp};
 use crate::harness::site::{Site, port};
-use crate::harness::{PATIENCE, alone};
+use crate::harness::{PATIENCE, alone, own};
+use crate::restart::{DOMAINS, open};
 
 /// Bytes that are compared: too many to turn up by chance, few enough to find
 /// what is cut by a page's end on one of its sides.
@@ -26,6 +28,11 @@ fn a_private_key_is_in_the_memory_of_the_key_store_alone() {
             .unwrap();
         session.ask("/").unwrap();
     }
+    assert_private_keys_are_at_home(&site);
+}
+
+/// The private keys are where the key store has them, and nowhere else.
+fn assert_private_keys_are_at_home(site: &Site) {
     let memory = site.memory();
     for label in ["p256", "p384", "ed25519", "rsa2048"] {
         let key = site.material.key(label);
@@ -73,6 +80,35 @@ fn the_keys_of_a_session_that_was_closed_properly_are_nowhere() {
     for (wish, port) in sessions(&site) {
         let session = wish.connect(site.address(port)).unwrap();
         wait_until_gone(&site, &closed_properly(session));
+    }
+}
+
+#[test]
+fn c06_behind_the_end_of_any_domain_no_secret_is_outside_its_owner() {
+    let site = own("ends");
+    for (domain, survives) in DOMAINS {
+        let breaker = Breaker::of(&site, domain).unwrap();
+        let mut session = open(&site);
+        session.echo(b"in use").unwrap();
+        let socket = session.0.sock.try_clone().unwrap();
+        let keys = session.keys();
+        thread::scope(|scope| {
+            // The key store runs for a handshake only.
+            scope.spawn(|| {
+                Wish::any(&site.material)
+                    .connect(site.address(port::ECHO))
+                    .ok()
+            });
+            breaker.end(Breakage::Fault).unwrap();
+        });
+        if survives {
+            let found = holders(&site, &keys);
+            assert_eq!(found, BTreeSet::from(["record-server"]), "{domain}");
+        } else {
+            wait_until_gone(&site, &keys);
+        }
+        assert_private_keys_are_at_home(&site);
+        drop(socket);
     }
 }
 

@@ -111,6 +111,26 @@ impl Memory {
             .collect()
     }
 
+    /// Where `pattern` is in memory that `owner` alone has mapped and nobody may
+    /// write to: physical addresses.
+    pub(crate) fn read_only(&self, owner: &str, pattern: &[u8]) -> Vec<usize> {
+        let own = |page: &usize| {
+            let owners = self.owners.get(page);
+            owners.is_some_and(|owners| owners.len() == 1 && owners.contains(owner))
+                && !self.writers.contains_key(page)
+        };
+        let pages = self.owners.keys().copied().filter(own);
+        pages
+            .flat_map(|page| {
+                let bytes = &self.bytes[page * PAGE..(page + 1) * PAGE];
+                let places = bytes.windows(pattern.len()).enumerate();
+                places
+                    .filter(|(_, bytes)| *bytes == pattern)
+                    .map(move |(at, _)| page * PAGE + at)
+            })
+            .collect()
+    }
+
     /// Where `pattern` is, for a person: owners and an address of theirs.
     pub(crate) fn places_of(&self, pattern: &[u8]) -> Vec<String> {
         let found = self.bytes.windows(pattern.len()).enumerate();

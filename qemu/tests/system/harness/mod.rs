@@ -6,6 +6,7 @@
 //! that other tests would disturb, or with [`own`] when it would disturb them.
 
 pub(crate) mod backend;
+pub(crate) mod breaker;
 pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod evidence;

@@ -7,9 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use image::description::Restart;
 use image::kernel::Configuration;
 use image::pack::{self, Options};
 use qemu::{Boot, Forward, Guest, Machine, Network};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use super::backend::{Backend, Kind};
@@ -171,10 +173,15 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Builds an image, for its bootable disc or for its files.
     pub(crate) fn build(name: &str, disc: bool) -> Result<Self> {
-        Self::build_for(name, disc, "address = \"dhcp\"")
+        Self::build_for(name, disc, "address = \"dhcp\"", None)
     }
 
-    fn build_for(name: &str, disc: bool, network: &str) -> Result<Self> {
+    /// Builds an image whose monitor starts domains anew as `restart` says.
+    pub(crate) fn build_with(name: &str, restart: Restart) -> Result<Self> {
+        Self::build_for(name, false, "address = \"dhcp\"", Some(restart))
+    }
+
+    fn build_for(name: &str, disc: bool, network: &str, restart: Option<Restart>) -> Result<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder)?;
         let material = Material::make(&folder.join("material"))?;
@@ -205,6 +212,7 @@ impl Prepared {
             provisions: config.provisions()?,
             features: Vec::new(),
             disc,
+            restart,
         })?;
         keep_programs(&workspace, &folder)?;
         let boot = match image.disc {
@@ -215,12 +223,7 @@ impl Prepared {
             },
         };
         let mut machine = Machine::new(boot, &folder);
-        // A socket's path must be short: from here, where QEMU starts too.
-        let socket = folder.join("qmp");
-        machine.qmp = Some(match socket.strip_prefix(&workspace) {
-            Ok(inside) => Path::new("..").join(inside),
-            Err(_) => socket,
-        });
+        machine.qmp = Some(socket(&folder, "qmp"));
         machine.network = Network::User(
             config
                 .listeners
@@ -243,7 +246,7 @@ impl Prepared {
     /// Boots an image with a cable to the test in place of QEMU's user network.
     pub(crate) fn boot_on_wire(name: &str) -> Result<(Site, Wire)> {
         let network = format!("address = \"{GUEST}/24\"\ngateway = \"{HOST}\"");
-        let mut prepared = Self::build_for(name, false, &network)?;
+        let mut prepared = Self::build_for(name, false, &network, None)?;
         let (wire, network) = Wire::lay(&prepared.folder)?;
         prepared.machine.network = network;
         Ok((prepared.boot()?, wire))
@@ -251,6 +254,8 @@ impl Prepared {
 
     /// Boots it.
     pub(crate) fn boot(self) -> Result<Site> {
+        // Of an earlier run.
+        fs::remove_file(socket(&self.folder, "gdb")).ok();
         Ok(Site {
             guest: self.machine.boot(BOOT_PATIENCE)?,
             material: self.material,
@@ -263,12 +268,36 @@ impl Prepared {
 }
 
 impl Site {
+    /// The socket of QEMU's debugger port, which is opened the first time: QEMU
+    /// does so once only.
+    pub(crate) fn debugger(&self) -> Result<PathBuf> {
+        let socket = socket(&self.folder, "gdb");
+        if !socket.exists() {
+            let listen = format!("gdbserver unix:{},server=on,wait=off", socket.display());
+            let command = json!({ "command-line": listen });
+            let mut qmp = self.guest.qmp()?;
+            qmp.execute("human-monitor-command", command)?;
+        }
+        Ok(socket)
+    }
+
     /// The guest's memory at this moment.
     pub(crate) fn memory(&self) -> Memory {
         // One dump at a time: they share a file and QEMU's control socket.
         static DUMPING: Mutex<()> = Mutex::new(());
         let _dumping = DUMPING.lock().unwrap_or_else(PoisonError::into_inner);
         Memory::of(&self.guest, self.memory_bytes, &self.folder).unwrap()
+    }
+}
+
+/// The path of a socket in `folder`. It must be short: it is told from here,
+/// where QEMU starts too.
+fn socket(folder: &Path, name: &str) -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let inside = workspace.and_then(|workspace| folder.strip_prefix(workspace).ok());
+    match inside {
+        Some(inside) => Path::new("..").join(inside).join(name),
+        None => folder.join(name),
     }
 }
 

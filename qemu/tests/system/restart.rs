@@ -1,0 +1,249 @@
+//! A domain that ends is started anew; what it held is lost, and nothing else
+//! (C5). `docs/faults.md` has the table that these tests follow.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use image::description::Restart;
+use ipc::stats;
+
+use crate::harness::PATIENCE;
+use crate::harness::backend::{Pattern, sha256};
+use crate::harness::breaker::{Breakage, Breaker};
+use crate::harness::client::{Session, Wish};
+use crate::harness::evidence::Counters;
+use crate::harness::site::{Prepared, Site, port};
+
+/// Each domain, and whether sessions outlive it.
+pub(crate) const DOMAINS: [(&str, bool); 6] = [
+    ("keystore-server", true),
+    ("offload-server", true),
+    ("gateway", false),
+    ("kernel-shim", false),
+    ("record-server", false),
+    ("netstack-server", false),
+];
+/// Clients at once, half of them sending and half receiving.
+const CLIENTS: usize = 8;
+const TRANSFER: u64 = 1 << 20;
+/// How often each domain is broken; `HANDOFF_BREAKS` overrides it.
+const BREAKS: u32 = 3;
+/// Bytes that a heap may have grown by: tables grow with the most that they held.
+const SLACK: u64 = 64 * 1024;
+/// No limit is met, and the delay does not grow.
+const RESTART: Restart = Restart {
+    limit: 8,
+    window_ms: 100,
+    delay_ms: 50,
+    silence_ms: 1000,
+};
+
+fn site(name: &str) -> Site {
+    Prepared::build_with(name, RESTART).unwrap().boot().unwrap()
+}
+
+/// What the clients of a load saw.
+#[derive(Default)]
+struct Load {
+    over: AtomicBool,
+    /// Transfers that came to their end with the right bytes.
+    whole: AtomicU32,
+    /// Sessions that were cut off.
+    cut: AtomicU32,
+    /// Connections that did not become sessions.
+    refused: AtomicU32,
+    /// Transfers that ended in order with other bytes.
+    wrong: AtomicU32,
+}
+
+impl Load {
+    /// Runs `work` while [`CLIENTS`] clients move bytes.
+    fn during<R>(site: &Site, work: impl FnOnce(&Self) -> R) -> (Self, R) {
+        let load = Self::default();
+        let hash = sha256(&mut Pattern::new(TRANSFER)).unwrap();
+        let result = thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let (load, hash) = (&load, &hash);
+                scope.spawn(move || {
+                    // The accept queue of QEMU's own network is short.
+                    thread::sleep(Duration::from_millis(40 * number as u64));
+                    while !load.over.load(Ordering::Relaxed) {
+                        load.transfer(site, number % 2 == 0, hash);
+                    }
+                });
+            }
+            // Also when the work fails.
+            let _ends = Ends(&load.over);
+            work(&load)
+        });
+        (load, result)
+    }
+
+    /// Waits until every client could have moved its bytes.
+    fn goes_on(&self) {
+        let (start, deadline) = (
+            self.whole.load(Ordering::Relaxed),
+            Instant::now() + PATIENCE,
+        );
+        while self.whole.load(Ordering::Relaxed) < start + CLIENTS as u32 {
+            assert!(Instant::now() < deadline, "no client comes to its end");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn transfer(&self, site: &Site, up: bool, hash: &str) {
+        let count = |counter: &AtomicU32| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        let Ok(mut session) = Wish::any(&site.material).connect(site.address(port::BULK)) else {
+            count(&self.refused);
+            // Not faster than the guest can refuse.
+            thread::sleep(Duration::from_millis(40));
+            return;
+        };
+        let moved = if up {
+            send(&mut session)
+        } else {
+            receive(&mut session)
+        };
+        match moved {
+            Ok(found) if found == hash => count(&self.whole),
+            Ok(_) => count(&self.wrong),
+            Err(_) => count(&self.cut),
+        }
+    }
+}
+
+/// Sets a flag at its end.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sends [`TRANSFER`] bytes; what the backend says of them.
+fn send(session: &mut Session) -> io::Result<String> {
+    session.0.write_all(b"up\n")?;
+    io::copy(&mut Pattern::new(TRANSFER), &mut session.0)?;
+    session.end()?;
+    let mut answer = String::new();
+    session.0.read_to_string(&mut answer)?;
+    Ok(answer.trim().to_string())
+}
+
+/// Receives [`TRANSFER`] bytes; their hash.
+fn receive(session: &mut Session) -> io::Result<String> {
+    writeln!(session.0, "down {TRANSFER}")?;
+    session.0.flush()?;
+    sha256(&mut session.0)
+}
+
+/// The counters when all connections are closed.
+fn settled(site: &Site) -> Counters {
+    thread::sleep(Duration::from_secs(2));
+    site.counters().unwrap()
+}
+
+/// Opens a session, as soon as that is possible again.
+pub(crate) fn open(site: &Site) -> Session {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let begun = Wish::any(&site.material)
+            .connect(site.address(port::ECHO))
+            .and_then(|mut session| session.echo(b"hello").map(|_| session));
+        match begun {
+            Ok(session) => return session,
+            Err(error) if Instant::now() > deadline => {
+                panic!("{error}\n{}", site.guest.log().tail(40))
+            }
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[test]
+fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
+    let site = site("restart");
+    // Tables and spare sockets are there afterwards.
+    Load::during(&site, Load::goes_on);
+    let before = settled(&site);
+    let breaks = env::var("HANDOFF_BREAKS").map_or(BREAKS, |count| count.parse().unwrap());
+    for (domain, survives) in DOMAINS {
+        let breaker = Breaker::of(&site, domain).unwrap();
+        let mut longest = Duration::ZERO;
+        let (load, ()) = Load::during(&site, |load| {
+            let mut held = open(&site);
+            for round in 1..=breaks {
+                let broken = Instant::now();
+                breaker.end(Breakage::Fault).unwrap();
+                let still = held.echo(b"held").is_ok();
+                assert_eq!(still, survives, "{domain}, round {round}");
+                let fresh = open(&site);
+                longest = longest.max(broken.elapsed());
+                if !survives {
+                    held = fresh;
+                }
+            }
+            load.goes_on();
+        });
+        let [whole, cut, refused, wrong] = [&load.whole, &load.cut, &load.refused, &load.wrong]
+            .map(|counter| counter.load(Ordering::Relaxed));
+        eprintln!(
+            "{domain}: {breaks} breaks, {whole} transfers whole, {cut} cut off, \
+             {refused} refused, {longest:?} at most to a new session"
+        );
+        assert_eq!(wrong, 0, "{domain}: transfers with other bytes");
+        if survives {
+            assert_eq!(cut, 0, "{domain}: sessions that should have survived");
+        }
+    }
+    // Nothing is left behind.
+    let counters = settled(&site);
+    for restarts in [
+        stats::netstack::RESTARTS,
+        stats::keystore::RESTARTS,
+        stats::record::RESTARTS,
+        stats::shim::RESTARTS,
+        stats::offload::RESTARTS,
+        stats::gateway::RESTARTS,
+    ] {
+        assert!(
+            counters.of(restarts) >= u64::from(breaks),
+            "{}",
+            restarts.name
+        );
+    }
+    // The session that asks is one.
+    assert_eq!(counters.of(stats::shim::SESSIONS), 1);
+    assert_eq!(counters.of(stats::record::SESSIONS), 1);
+    assert_eq!(counters.of(stats::shim::IN_PROGRESS), 0);
+    assert_eq!(counters.of(stats::offload::IN_PROGRESS), 0);
+    for heap in [
+        stats::netstack::HEAP,
+        stats::record::HEAP,
+        stats::shim::HEAP,
+        stats::offload::HEAP,
+        stats::gateway::HEAP,
+    ] {
+        let (first, last) = (before.of(heap), counters.of(heap));
+        assert!(last <= first + SLACK, "{}: {first}, then {last}", heap.name);
+    }
+}
+
+#[test]
+fn c05_a_domain_that_does_not_answer_is_started_anew() {
+    let site = site("silence");
+    for (domain, _) in DOMAINS {
+        let breaker = Breaker::of(&site, domain).unwrap();
+        open(&site);
+        // The key store hangs when it is asked for a signature.
+        let (_, ended) = Load::during(&site, |_| breaker.end(Breakage::Hang));
+        ended.unwrap();
+        open(&site);
+    }
+}
