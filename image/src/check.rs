@@ -250,12 +250,13 @@ fn restarts(description: &Description, domains: &Domains<'_>) -> Result<()> {
             let other = find(domains, name, &whose)?;
             ensure!(
                 other.priority < domain.priority,
-                "{whose}: {name} has no lower priority: nobody ends with a domain that it can't call"
+                "{whose}: {name} has no lower priority: it can't call {}",
+                domain.name
             );
             for further in &other.restarts {
                 ensure!(
                     domain.restarts.contains(further),
-                    "{whose}: {name} is started anew with {further}, which is missing here"
+                    "{whose}: {further} is started anew with {name} and is missing here"
                 );
             }
         }

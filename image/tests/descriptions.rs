@@ -223,6 +223,28 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             changed("heap = \"64K\"", "heap = \"200M\""),
             "stacks, heaps, channels and regions take 205228 KiB; 114688 KiB are there",
         ),
+        (
+            changed("serves = true", "serves = true\nrestarts = [\"nobody\"]"),
+            "domain netstack-server: restarts: there is no domain \"nobody\"",
+        ),
+        (
+            changed(
+                "serves = false",
+                "serves = false\nrestarts = [\"keystore-server\"]",
+            ),
+            "domain gateway: restarts: keystore-server has no lower priority: it can't call \
+             gateway",
+        ),
+        (
+            extended(
+                "[[domain]]\nname = \"a\"\npriority = 99\nstack = \"4K\"\nheap = \"4K\"\n\
+                 serves = true\nrestarts = [\"b\"]\n[[domain]]\nname = \"b\"\npriority = 98\n\
+                 stack = \"4K\"\nheap = \"4K\"\nserves = true\nrestarts = [\"c\"]\n\
+                 [[domain]]\nname = \"c\"\npriority = 97\nstack = \"4K\"\nheap = \"4K\"\n\
+                 serves = false",
+            ),
+            "domain a: restarts: c is started anew with b and is missing here",
+        ),
     ];
     for (given, expected) in table {
         assert_eq!(given, expected);
