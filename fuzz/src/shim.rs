@@ -84,6 +84,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
         expose_keys: false,
         static_rsa: true,
         audit: false,
+        refused_steps: Vec::new(),
     };
     let ports = Ports {
         net: Client::new(Stack),

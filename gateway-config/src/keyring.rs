@@ -13,6 +13,8 @@ use crate::problem::Problem;
 use crate::words::{Word, Words};
 use crate::{chain, key};
 
+/// What a table can say.
+pub(crate) const WORDS: [&str; 5] = ["label", "chain", "key", "trust", "refuse"];
 /// Most key rings: the key store numbers them in one byte.
 const MAX_KEYRINGS: usize = 64;
 /// Longest label in bytes.
@@ -44,7 +46,7 @@ pub(crate) fn read(
                 "leave out those that no listener uses",
             ));
         }
-        let words = word.table("[[keyring]]", &["label", "chain", "key", "trust"])?;
+        let words = word.table("[[keyring]]", &WORDS)?;
         let label_word = words.required("label", "\"web\"")?;
         let label = label(label_word)?;
         if rings.iter().any(|ring| ring.label == label) {

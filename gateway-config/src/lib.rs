@@ -19,6 +19,7 @@ mod network;
 mod problem;
 mod provision;
 mod rule;
+mod step;
 mod tls;
 mod words;
 
@@ -27,7 +28,7 @@ pub mod demo;
 use std::fs;
 use std::path::Path;
 
-use ipc::provision::{AddressConfig, Keyrings, Listener};
+use ipc::provision::{AddressConfig, Keyrings, Listener, RefusedSteps};
 use time::OffsetDateTime;
 use toml::de::DeTable;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub keyrings: Keyrings,
     /// Listeners with distinct names and ports, in the order of the file.
     pub listeners: Vec<Listener>,
+    /// Steps that the shim refuses, by key ring.
+    pub refused_steps: Vec<RefusedSteps>,
     /// Whether each segment of directed handshakes is a line of the guest's
     /// log. No word of the file: it is for whoever starts the system.
     pub audit: bool,
@@ -83,7 +86,9 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
     let mut keyrings = keyring::read(&words, folder, now)?;
     let listeners = listener::read(&words, &keyrings)?;
     keyring::assign_roles(&mut keyrings, &listeners);
+    let refused_steps = step::read(&words, &listeners)?;
     Ok(Config {
+        refused_steps,
         audit: false,
         address,
         keyrings,

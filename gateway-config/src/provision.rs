@@ -43,6 +43,7 @@ impl Config {
             expose_keys: handshakes().any(|tls| tls.parameters.expose_keys),
             static_rsa: handshakes().any(|tls| tls.parameters.allow_static_rsa),
             audit: self.audit,
+            refused_steps: self.refused_steps.clone(),
         }])
     }
 

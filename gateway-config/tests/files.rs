@@ -7,6 +7,7 @@ use gateway_config::{Config, Problem, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{AddressConfig, Backend, Keyrings};
+use ipc::step::Step;
 use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
@@ -141,6 +142,19 @@ fn the_gateway_gets_no_more_rights_than_its_listeners_need() {
     assert_eq!(shim.modes, [Mode::Autonomous]);
     assert!(shim.expose_keys);
     assert!(!good("tests/good/issue.toml").shim_rights().0[0].expose_keys);
+}
+
+#[test]
+fn r11_refused_steps_reach_the_shim_with_their_ring() {
+    let config = good("tests/good/refused-steps.toml");
+    let [rules] = &config.shim_rights().0[0].refused_steps[..] else {
+        panic!("other rules");
+    };
+    assert_eq!(&*rules.keyring, "web");
+    let wanted = [Step::SignWithoutServerName, Step::AcceptCertificate];
+    assert_eq!(rules.steps, wanted);
+    let without = good("tests/good/issue.toml");
+    assert!(without.shim_rights().0[0].refused_steps.is_empty());
 }
 
 #[test]

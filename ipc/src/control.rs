@@ -230,6 +230,8 @@ pub enum PolicyError {
     NoRule = 6,
     /// Static RSA.
     StaticRsa = 7,
+    /// A step of a directed handshake ([`crate::step`]).
+    Step = 8,
 }
 
 /// What the peer did.

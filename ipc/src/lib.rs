@@ -41,6 +41,7 @@ pub mod ring;
 pub mod secret;
 pub mod segment;
 pub mod stats;
+pub mod step;
 mod sync;
 pub mod tls;
 pub mod transport;

@@ -11,6 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::control::Parameters;
 use crate::keystore::KeyKind;
 use crate::net::Address;
+use crate::step::Step;
 use crate::tls::{Label, Mode, Protocol, Role};
 
 /// For the key store alone.
@@ -103,6 +104,17 @@ pub struct ClientRights {
     pub static_rsa: bool,
     /// Whether each segment of its directed handshakes is a line of the log.
     pub audit: bool,
+    /// Steps that the shim refuses in directed handshakes.
+    pub refused_steps: Vec<RefusedSteps>,
+}
+
+/// What a key ring is never used for, whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedSteps {
+    /// The ring's label.
+    pub keyring: Label,
+    /// The steps, each once.
+    pub steps: Vec<Step>,
 }
 
 /// For the gateway.

@@ -273,6 +273,8 @@ impl Alert {
     /// The handshake is given up for a reason outside the protocol.
     pub const USER_CANCELED: Self = Self(90);
 
+    /// What the peer proved of itself is not let through.
+    pub const ACCESS_DENIED: Self = Self(49);
     /// A field whose value can't be.
     pub const ILLEGAL_PARAMETER: Self = Self(47);
     /// A MAC or a signature that is not right.

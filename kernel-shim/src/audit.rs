@@ -6,6 +6,7 @@ use core::fmt;
 use ipc::clock::Instant;
 use ipc::control::HandshakeId;
 use ipc::segment::Verdict;
+use ipc::step;
 
 use crate::directed::Step;
 
@@ -17,7 +18,15 @@ pub struct Line<'a> {
     pub(crate) at: Instant,
     pub(crate) handshake: HandshakeId,
     pub(crate) segment: Step,
-    pub(crate) verdict: &'a Verdict,
+    pub(crate) outcome: Outcome<'a>,
+}
+
+/// What became of a segment.
+pub(crate) enum Outcome<'a> {
+    /// The offload component's answer.
+    Verdict(&'a Verdict),
+    /// The policy refused it: it was not sent.
+    Policy(step::Step),
 }
 
 impl fmt::Display for Line<'_> {
@@ -26,7 +35,11 @@ impl fmt::Display for Line<'_> {
         let HandshakeId(id) = self.handshake;
         let at = self.at.as_micros();
         write!(f, "{at} {id:08x} {name} {size} ")?;
-        match self.verdict {
+        let verdict = match self.outcome {
+            Outcome::Verdict(verdict) => verdict,
+            Outcome::Policy(rule) => return write!(f, "refused policy {}", rule.name()),
+        };
+        match verdict {
             Verdict::Refused(alert) => write!(f, "refused {}", alert.name()),
             Verdict::Message { kind, length, .. } => write!(f, "message {kind} {length}"),
             Verdict::Certificates { count } => write!(f, "certificates {count}"),

@@ -12,6 +12,7 @@ mod client;
 mod client_hello;
 mod codec;
 mod negotiation;
+mod policy;
 mod server;
 mod server_hello;
 mod tls12_client;
@@ -22,11 +23,15 @@ mod tls13_server;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
+use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError, Resource};
 use ipc::segment::{MAX_PART, Segment, Verdict};
+use ipc::step;
 use ipc::tls::{Alert, Role};
 
+use client_hello::ClientHello;
 use negotiation::Asked;
+
+pub(crate) use policy::StepPolicy;
 
 /// The longest ClientHello that is read.
 const MAX_HELLO: u16 = 16 * 1024;
@@ -126,6 +131,7 @@ enum State {
 pub(crate) struct Directed {
     role: Role,
     asked: Asked,
+    policy: StepPolicy,
     state: State,
     /// A message of which parts are still to come.
     collected: Vec<u8>,
@@ -144,10 +150,11 @@ pub(crate) struct Step {
 }
 
 impl Directed {
-    pub(crate) fn new(role: Role, parameters: Box<Parameters>) -> Self {
+    pub(crate) fn new(role: Role, parameters: Box<Parameters>, policy: StepPolicy) -> Self {
         Self {
             role,
             asked: Asked::new(parameters),
+            policy,
             state: State::Beginning,
             collected: Vec::new(),
             wants_all: false,
@@ -163,14 +170,30 @@ impl Directed {
         self.under_way
     }
 
-    /// The segment that follows a verdict.
-    pub(crate) fn advance(&mut self, verdict: &Verdict) -> Segment {
-        let segment = self.decide(verdict);
+    /// The segment that follows a verdict; and when the policy refused the one
+    /// that would have followed, which it was and by which rule.
+    pub(crate) fn advance(&mut self, verdict: &Verdict) -> (Segment, Option<(Step, step::Step)>) {
+        let mut segment = self.decide(verdict);
+        let mut refused = None;
+        if let Some(rule) = self.policy.refuses(&segment) {
+            let step = Step {
+                name: segment.name(),
+                size: segment.size(),
+            };
+            refused = Some((step, rule));
+            self.state = State::Ending;
+            // Before a client's first word there is nothing to answer.
+            let is_first = matches!(verdict, Verdict::Begun { .. });
+            segment = Segment::Abort {
+                alert: (!is_first).then_some(policy::alert(rule)),
+                error: HandshakeError::Policy(PolicyError::Step),
+            };
+        }
         self.under_way = Step {
             name: segment.name(),
             size: segment.size(),
         };
-        segment
+        (segment, refused)
     }
 
     fn decide(&mut self, verdict: &Verdict) -> Segment {
@@ -246,6 +269,15 @@ impl Directed {
     }
 
     fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {
+        if let (State::Server(_), Input::Message { kind, body }) = (&self.state, &input)
+            && *kind == message::CLIENT_HELLO
+            && self.policy.asks_for_name()
+            && ClientHello::parse(body, &self.asked.parameters.alpn)?
+                .server_name
+                .is_none()
+        {
+            self.policy.set_unnamed();
+        }
         let asked = &self.asked;
         let (state, segment) = match core::mem::replace(&mut self.state, State::Ending) {
             State::Server(state) => state.next(input, asked)?,

@@ -4,6 +4,11 @@ use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, HandshakeRequest, PolicyError};
 use ipc::provision::{ClientRights, ShimRights};
+use ipc::segment::RingPlace;
+use ipc::step::Step;
+use ipc::tls::{Label, Mode};
+
+use crate::directed::StepPolicy;
 
 /// The rights of every client.
 pub struct Rights(Vec<ClientRights>);
@@ -54,8 +59,36 @@ impl Rights {
         if asked.allow_static_rsa && !rights.static_rsa {
             return denied(PolicyError::StaticRsa);
         }
-        Ok(())
+        check_steps(rights, request.mode, &asked.keyrings)
     }
+
+    /// The steps that are refused in a handshake of `client` with these rings.
+    pub(crate) fn steps(&self, client: u16, keyrings: &[Label]) -> StepPolicy {
+        let of_client = self.0.iter().filter(|rights| rights.client == client);
+        StepPolicy::new(of_client.flat_map(|r| refused(r, keyrings)).collect())
+    }
+}
+
+/// What is refused by the step can't be kept out of an autonomous handshake.
+fn check_steps(rights: &ClientRights, mode: Mode, rings: &[Label]) -> Result<(), HandshakeError> {
+    match mode == Mode::Autonomous && refused(rights, rings).next().is_some() {
+        true => Err(HandshakeError::Policy(PolicyError::Mode)),
+        false => Ok(()),
+    }
+}
+
+/// The steps that `rights` refuse for these rings, with the places of the
+/// rings.
+fn refused<'a>(
+    rights: &'a ClientRights,
+    keyrings: &'a [Label],
+) -> impl Iterator<Item = (RingPlace, Step)> + 'a {
+    (0..).zip(keyrings).flat_map(|(place, ring)| {
+        let rules = rights.refused_steps.iter();
+        rules
+            .filter(move |rules| rules.keyring == *ring)
+            .flat_map(move |rules| rules.steps.iter().map(move |step| (place, *step)))
+    })
 }
 
 #[cfg(test)]
@@ -67,7 +100,8 @@ mod tests {
     use ipc::clock::Instant;
     use ipc::control::Parameters;
     use ipc::net::ConnectionId;
-    use ipc::tls::{Mode, PeerAuthentication, Role};
+    use ipc::provision::RefusedSteps;
+    use ipc::tls::{PeerAuthentication, Role};
 
     use super::*;
 
@@ -103,6 +137,7 @@ mod tests {
                 expose_keys: false,
                 static_rsa,
                 audit: false,
+                refused_steps: Vec::new(),
             }]));
             let expected = match static_rsa {
                 true => Ok(()),
@@ -110,5 +145,32 @@ mod tests {
             };
             assert_eq!(rights.check(1, &request), expected);
         }
+    }
+
+    #[test]
+    fn r11_a_ring_that_refuses_steps_is_for_directed_mode() {
+        let label = |text| Text::from_text(text).unwrap();
+        let rights = ClientRights {
+            client: 1,
+            keyrings: vec![],
+            roles: vec![],
+            modes: vec![],
+            expose_keys: false,
+            static_rsa: false,
+            audit: false,
+            refused_steps: vec![RefusedSteps {
+                keyring: label("web"),
+                steps: vec![Step::Sign],
+            }],
+        };
+        let rings = [label("other"), label("web")];
+        let found: Vec<_> = refused(&rights, &rings).collect();
+        assert_eq!(found, [(1, Step::Sign)]);
+        assert!(check_steps(&rights, Mode::Directed, &rings).is_ok());
+        assert_eq!(
+            check_steps(&rights, Mode::Autonomous, &rings),
+            Err(HandshakeError::Policy(PolicyError::Mode))
+        );
+        assert!(check_steps(&rights, Mode::Autonomous, &rings[..1]).is_ok());
     }
 }

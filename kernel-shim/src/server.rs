@@ -251,7 +251,8 @@ where
                 (start, None)
             }
             Mode::Directed => {
-                let directed = Box::new(Directed::new(role, parameters.clone()));
+                let steps = self.rights.steps(client, &parameters.keyrings);
+                let directed = Box::new(Directed::new(role, parameters.clone(), steps));
                 let begin = Directive::Direct {
                     slot,
                     generation,

@@ -147,6 +147,7 @@ impl World {
             expose_keys: false,
             static_rsa: true,
             audit: false,
+            refused_steps: Vec::new(),
         };
         let ports = Ports {
             net: Client::new(net.clone()),

@@ -184,6 +184,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         expose_keys: true,
         static_rsa: true,
         audit: false,
+        refused_steps: Vec::new(),
     };
     let ports = Ports {
         net: Client::new(WillingNet),

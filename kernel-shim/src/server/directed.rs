@@ -4,10 +4,11 @@ use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
 use ipc::handshake::Directive;
 use ipc::segment::{Segment, Verdict};
+use ipc::stats;
 use ipc::transport::Transport;
 
 use super::{Server, Windows, id};
-use crate::audit::Line;
+use crate::audit::{Line, Outcome};
 
 impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
 where
@@ -26,15 +27,27 @@ where
         let Some(directed) = handshake.directed.as_mut() else {
             return;
         };
-        if self.rights.audits(handshake.client) {
+        let audits = self.rights.audits(handshake.client);
+        if audits {
             (self.ports.audit)(&Line {
                 at: self.clock.now(),
                 handshake: id(slot, generation),
                 segment: directed.under_way(),
-                verdict,
+                outcome: Outcome::Verdict(verdict),
             });
         }
-        let segment = directed.advance(verdict);
+        let (segment, refused) = directed.advance(verdict);
+        if let Some((segment, rule)) = refused {
+            self.ports.stats.add(stats::shim::REFUSED, 1);
+            if audits {
+                (self.ports.audit)(&Line {
+                    at: self.clock.now(),
+                    handshake: id(slot, generation),
+                    segment,
+                    outcome: Outcome::Policy(rule),
+                });
+            }
+        }
         self.send_segment(slot, generation, segment);
     }
 

@@ -287,6 +287,7 @@ impl System {
             expose_keys: false,
             static_rsa: true,
             audit: std::env::var_os("HOST_AUDIT").is_some(),
+            refused_steps: Vec::new(),
         };
         let ports = kernel_shim::Ports {
             net: Client::new(Stack(wire.clone())),

@@ -14,7 +14,7 @@ use ipc::control::{
 };
 use ipc::handshake::{Completion, DirectiveQueue};
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
-use ipc::provision::{ClientRights, ShimRights};
+use ipc::provision::{ClientRights, RefusedSteps, ShimRights};
 use ipc::record::Record;
 use ipc::tls::{Mode, Role};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
@@ -96,6 +96,7 @@ impl Director {
         offload: DirectiveQueue<Bell>,
         labels: impl Iterator<Item = &'a str>,
         slots: u16,
+        refused_steps: Vec<RefusedSteps>,
     ) -> Self {
         let taken = Taken::default();
         let rights = ClientRights {
@@ -106,6 +107,7 @@ impl Director {
             expose_keys: true,
             static_rsa: true,
             audit: true,
+            refused_steps,
         };
         let ports = Ports {
             net: Client::new(Stack(taken.clone())),

@@ -19,7 +19,7 @@ use ipc::control::Parameters;
 use ipc::handshake::{Completion, Directive, DirectiveQueue};
 use ipc::keystore::KeyKind;
 use ipc::net::{SegmentHeader, TcpPosition};
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Keyring, Keyrings, PrivateKey, RefusedSteps};
 use ipc::queue::Queue;
 use ipc::record::{PostHandshakeQueue, Record, Request};
 use ipc::stats;
@@ -177,11 +177,16 @@ impl World {
 
     /// The same, with a real shim in front that drives handshakes.
     pub fn directed(rings: &[(&str, &str, KeyKind)]) -> Self {
+        Self::refusing(rings, Vec::new())
+    }
+
+    /// The same, where the policy refuses steps.
+    pub fn refusing(rings: &[(&str, &str, KeyKind)], refused: Vec<RefusedSteps>) -> Self {
         let mut world = Self::new(rings);
         let (unused, _) = pair(1, 64, 64, Silent, Silent);
         let queue = std::mem::replace(&mut world.shim, Queue::new(unused));
         let labels = rings.iter().map(|(label, ..)| *label);
-        world.director = Some(director::Director::new(queue, labels, 4));
+        world.director = Some(director::Director::new(queue, labels, 4, refused));
         world
     }
 

@@ -1,0 +1,149 @@
+//! Which steps of a handshake the policy refuses.
+//!
+//! The one place that is asked: each segment passes [`StepPolicy::refuses`]
+//! before it goes out, whatever state made it.
+
+use alloc::vec::Vec;
+
+use ipc::keystore::Scheme;
+use ipc::segment::{Fill, RingPlace, Segment};
+use ipc::step::Step;
+use ipc::tls::Alert;
+
+/// What is refused in one handshake.
+#[derive(Default)]
+pub(crate) struct StepPolicy {
+    refused: Vec<(RingPlace, Step)>,
+    /// A hello without a server name came.
+    is_unnamed: bool,
+}
+
+impl StepPolicy {
+    /// Steps, each with the place of its key ring among those of the request.
+    pub(crate) const fn new(refused: Vec<(RingPlace, Step)>) -> Self {
+        Self {
+            refused,
+            is_unnamed: false,
+        }
+    }
+
+    /// Whether it matters which server the client names.
+    pub(super) fn asks_for_name(&self) -> bool {
+        let mut steps = self.refused.iter();
+        steps.any(|(_, step)| *step == Step::SignWithoutServerName)
+    }
+
+    /// The client named no server.
+    pub(super) const fn set_unnamed(&mut self) {
+        self.is_unnamed = true;
+    }
+
+    /// The rule against this segment, if there is one.
+    pub(super) fn refuses(&self, segment: &Segment) -> Option<Step> {
+        let mut rules = self.refused.iter();
+        rules
+            .find(|(ring, step)| self.applies(*ring, *step, segment))
+            .map(|(_, step)| *step)
+    }
+
+    /// Steps that use a ring are refused for that ring; all others if any ring
+    /// of the request refuses them.
+    fn applies(&self, ring: RingPlace, step: Step, segment: &Segment) -> bool {
+        match segment {
+            Segment::Write(template) => {
+                let mut holes = template.holes.iter();
+                holes.any(|hole| self.applies_to_fill(ring, step, hole.fill))
+            }
+            Segment::Agree { .. } => step == Step::Agree,
+            Segment::Derive(_) => step == Step::DeriveKeys,
+            Segment::DecodeCertificate => step == Step::DecodeCertificate,
+            Segment::ValidateChain { .. } => step == Step::AcceptCertificate,
+            Segment::VerifySignature { .. } => step == Step::VerifySignature,
+            Segment::ValidateMac => step == Step::ValidateMac,
+            Segment::Finish(_) => step == Step::InstallKeys,
+            Segment::Decrypt { ring: used, .. } => step == Step::DecryptPreMaster && *used == ring,
+            // Nothing is made or believed by these.
+            Segment::Receive { .. }
+            | Segment::Show { .. }
+            | Segment::ReceiveChangeCipherSpec
+            | Segment::FindIdentity { .. }
+            | Segment::Negotiate { .. }
+            | Segment::Restart
+            | Segment::WriteChangeCipherSpec
+            | Segment::Abort { .. } => false,
+        }
+    }
+
+    fn applies_to_fill(&self, ring: RingPlace, step: Step, fill: Fill) -> bool {
+        match fill {
+            Fill::Random { .. } | Fill::SameRandom => step == Step::Random,
+            Fill::KeyShare(_) => step == Step::KeyShare,
+            Fill::Chain(used) => step == Step::ShowCertificate && used == ring,
+            Fill::Signature { ring: used, scheme } => {
+                used == ring
+                    && match step {
+                        Step::Sign => true,
+                        Step::SignWithoutServerName => self.is_unnamed,
+                        Step::SignRsaPkcs1 => is_pkcs1(scheme),
+                        _ => false,
+                    }
+            }
+            Fill::VerifyData => step == Step::ComputeMac,
+            Fill::EncryptedPreMaster => step == Step::EncryptPreMaster,
+        }
+    }
+}
+
+const fn is_pkcs1(scheme: Scheme) -> bool {
+    matches!(
+        scheme,
+        Scheme::RsaPkcs1Sha256 | Scheme::RsaPkcs1Sha384 | Scheme::RsaPkcs1Sha512
+    )
+}
+
+/// What the peer is told (RFC 8446 §6.2, RFC 5246 §7.2.2): access_denied when
+/// it is its proof of identity that is not let through, or else that there is
+/// no way to go on.
+pub(super) const fn alert(step: Step) -> Alert {
+    match step {
+        Step::DecodeCertificate | Step::AcceptCertificate | Step::VerifySignature => {
+            Alert::ACCESS_DENIED
+        }
+        _ => Alert::HANDSHAKE_FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::bounded::{Blob, List};
+    use ipc::segment::{Hole, Template};
+
+    use super::*;
+
+    fn signature(ring: RingPlace, scheme: Scheme) -> Segment {
+        let hole = Hole {
+            offset: 4,
+            prefix: 2,
+            fill: Fill::Signature { ring, scheme },
+        };
+        Segment::Write(Template {
+            message: Blob::from_slice(&[15, 0, 0, 0]).unwrap(),
+            holes: List::from_items([hole]).unwrap(),
+        })
+    }
+
+    #[test]
+    fn r24_signatures_are_refused_by_ring_and_scheme() {
+        let policy = StepPolicy::new(vec![(0, Step::SignRsaPkcs1), (1, Step::Sign)]);
+        for (ring, scheme, rule) in [
+            (0, Scheme::RsaPkcs1Sha256, Some(Step::SignRsaPkcs1)),
+            (0, Scheme::RsaPkcs1Sha384, Some(Step::SignRsaPkcs1)),
+            (0, Scheme::RsaPkcs1Sha512, Some(Step::SignRsaPkcs1)),
+            (0, Scheme::EcdsaSecp256r1Sha256, None),
+            (1, Scheme::EcdsaSecp256r1Sha256, Some(Step::Sign)),
+            (2, Scheme::RsaPkcs1Sha256, None),
+        ] {
+            assert_eq!(policy.refuses(&signature(ring, scheme)), rule, "{scheme:?}");
+        }
+    }
+}
