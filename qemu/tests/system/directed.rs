@@ -6,7 +6,7 @@ use rustls::CipherSuite;
 use crate::harness::backend::PAGE;
 use crate::harness::client::{Wish, alert_received};
 use crate::harness::evidence::sha256_hex;
-use crate::harness::program::{curl, gnutls, openssl};
+use crate::harness::program::{curl, gnutls, openssl, openssl_unnamed};
 use crate::harness::site::port::{self, directed};
 use crate::harness::{alone, system};
 
@@ -200,5 +200,28 @@ fn r16_r25_a_client_certificate_is_asked_for_decoded_and_its_signature_checked()
             .contains(&alert),
             "{alert:?}"
         );
+    }
+}
+
+#[test]
+fn r24_the_shim_refuses_a_signature_and_the_next_client_gets_one() {
+    let site = system();
+    let address = site.address(port::NAMED_ONLY);
+    for version in ["-tls1_3", "-tls1_2"] {
+        let start = site.guest.log().end();
+        let ended = openssl_unnamed(address, &site.material, version);
+        assert!(!ended.success, "{}", ended.said);
+        let alert = "alert handshake failure";
+        assert!(ended.said.contains(alert), "{}", ended.said);
+        let handshake = site.handshake_at(start, port::NAMED_ONLY).unwrap();
+        assert!(!handshake.done);
+        assert_eq!(handshake.rest, "policy: Step");
+        let refused = "write ";
+        let told = site.guest.log().since(start);
+        let told = told.iter().any(|line| {
+            line.contains(refused) && line.ends_with("refused policy sign-without-server-name")
+        });
+        assert!(told, "no line of the audit log");
+        openssl(address, &site.material, &[version]).expect(&[PAGE]);
     }
 }

@@ -47,6 +47,16 @@ pub(crate) fn openssl(address: SocketAddr, material: &Material, options: &[&str]
     run(command, REQUEST)
 }
 
+/// `openssl s_client` that names no server: asks for a page.
+pub(crate) fn openssl_unnamed(address: SocketAddr, material: &Material, version: &str) -> Ended {
+    let mut command = Command::new("openssl");
+    command
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(["-noservername", version, "-ign_eof", "-CAfile"])
+        .arg(material.authority());
+    run(command, REQUEST)
+}
+
 /// `openssl s_client` over TLS 1.2 that tries to negotiate anew.
 pub(crate) fn openssl_renegotiating(address: SocketAddr, material: &Material) -> Ended {
     let mut command = Command::new("openssl");

@@ -85,6 +85,8 @@ pub(crate) mod port {
     /// Plaintext in; TLS 1.2 with static RSA and nothing else out, to OpenSSL and
     /// to GnuTLS.
     pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
+    /// A page; directed; no signature for a client that names no server.
+    pub(crate) const NAMED_ONLY: u16 = 468;
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
@@ -324,6 +326,10 @@ fn configuration(network: &str, backends: &[u16]) -> String {
              key = \"{label}-key.pem\"\ntrust = \"clients-ca.pem\"\n\n"
         );
     }
+    text.push_str(
+        "[[keyring]]\nlabel = \"named-only\"\nchain = \"p256-chain.pem\"\n\
+         key = \"p256-key.pem\"\nrefuse = [\"sign-without-server-name\"]\n\n",
+    );
     let plain = "keyring = \"p256\"";
     let one_choice = "keyring = \"p256\", groups = [\"secp384r1\"], versions = [\"1.3\"], \
                       suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]";
@@ -385,6 +391,13 @@ fn configuration(network: &str, backends: &[u16]) -> String {
              backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n"
         );
     }
+    let _ = write!(
+        text,
+        "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n\
+         tls = {{ role = \"server\", mode = \"directed\", keyring = \"named-only\" }}\n\
+         backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n",
+        port = port::NAMED_ONLY
+    );
     for port in port::STATIC_RSA {
         let _ = write!(
             text,
