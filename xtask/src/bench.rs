@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use gateway_config::Config;
 use image::description;
+use image::description::Restart;
 use image::kernel::Configuration;
 use image::pack::{self, Image, Options};
 use image::plan::Provisions;
@@ -113,7 +114,8 @@ fn measuring_image(workspace: &Path, folder: &Path, features: Vec<String>) -> Re
         provisions: provisions(&config)?,
         features,
         disc: false,
-        restart: None,
+        // The program that measures does not wait for work.
+        restart: Some(Restart::default()),
     })
 }
 
