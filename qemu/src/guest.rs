@@ -143,6 +143,28 @@ impl Guest {
         Qmp::connect(socket)
     }
 
+    /// Writes the whole state of the machine to `file`, which then holds every
+    /// secret in it; the machine stands still behind that.
+    ///
+    /// # Errors
+    /// As [`Guest::qmp`], or QEMU can't write it.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        self.qmp()?.save(file)
+    }
+
+    /// Waits until the guest's processor runs.
+    pub(crate) fn wait_running(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let mut qmp = self.qmp()?;
+        while qmp.status()? != "running" {
+            if Instant::now() > deadline {
+                bail!("the guest does not run after {} s", patience.as_secs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Waits until the guest says that it is ready.
     ///
     /// # Errors

@@ -107,6 +107,9 @@ pub struct Machine {
     pub capture: Option<PathBuf>,
     /// Where QEMU's control socket is made.
     pub qmp: Option<PathBuf>,
+    /// A running machine's state, as [`Guest::save`] wrote it, to go on from in
+    /// place of a boot.
+    pub resumes: Option<PathBuf>,
 }
 
 impl Machine {
@@ -124,6 +127,7 @@ impl Machine {
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
             qmp: None,
+            resumes: None,
         }
     }
 
@@ -143,6 +147,14 @@ impl Machine {
     /// QEMU can't be started, ends, or the guest prints nothing in `patience`.
     pub fn start(&self, patience: Duration) -> Result<Guest> {
         self.start_with(|guest| guest.wait_line(patience, |_| true).map(drop))
+    }
+
+    /// Starts the machine from its state in [`Machine::resumes`].
+    ///
+    /// # Errors
+    /// QEMU can't be started, or does not run within `patience`.
+    pub fn resume(&self, patience: Duration) -> Result<Guest> {
+        self.start_with(|guest| guest.wait_running(patience))
     }
 
     fn start_with(&self, wait: impl Fn(&mut Guest) -> Result<()>) -> Result<Guest> {
@@ -229,6 +241,9 @@ impl Machine {
         if let Some(socket) = &self.qmp {
             let socket = escaped(socket);
             add(&["-qmp", &format!("unix:{socket},server=on,wait=off")]);
+        }
+        if let Some(state) = &self.resumes {
+            add(&["-incoming", &format!("exec:cat '{}'", state.display())]);
         }
         match &self.boot {
             Boot::Files { kernel, root } => list.extend([

@@ -93,6 +93,26 @@ impl Qmp {
         self.execute("dump-guest-memory", arguments).map(drop)
     }
 
+    /// Writes the whole state of the machine to `file`; it stands still behind
+    /// that.
+    ///
+    /// # Errors
+    /// QEMU can't write it, or does not answer.
+    pub fn save(&mut self, file: &Path) -> Result<()> {
+        let uri = format!("exec:cat > '{}'", file.display());
+        self.execute("migrate", json!({ "uri": uri }))?;
+        let deadline = Instant::now() + ANSWER_PATIENCE;
+        loop {
+            let found = self.execute("query-migrate", json!({}))?;
+            match found.get("status").and_then(Value::as_str) {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") => bail!("migrate: {found}"),
+                _ if Instant::now() > deadline => bail!("migrate: {found}"),
+                _ => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
     /// Whether the guest runs: "running", "paused", "shutdown", ...
     ///
     /// # Errors
