@@ -62,7 +62,11 @@ impl Qmp {
     /// QEMU refuses the command, or does not answer.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let request = json!({ "execute": command, "arguments": arguments });
-        writeln!(self.writer, "{request}").with_context(|| format!("asking for {command}"))?;
+        // In one piece: behind the last brace of a "quit" nobody reads.
+        let line = format!("{request}\n");
+        self.writer
+            .write_all(line.as_bytes())
+            .with_context(|| format!("asking for {command}"))?;
         loop {
             let mut answer = self.read().with_context(|| command.to_string())?;
             if let Some(value) = answer.get_mut("return") {

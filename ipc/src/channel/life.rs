@@ -63,6 +63,7 @@ impl<D: Doorbell> Channel<D> {
 
     /// Whether the other side has started anew since this was asked last: it
     /// knows nothing of what it was told before.
+    #[inline]
     pub fn peer_is_new(&mut self) -> bool {
         let life = self.their_word(LIFE).load(Ordering::Acquire);
         // The first start makes nothing of this side out of date.

@@ -59,6 +59,7 @@ impl Write for Pieces {
 }
 
 /// Tells the monitor that this domain comes back for work.
+#[inline(always)]
 pub(super) fn count_wait() {
     // SAFETY: the root task mapped the ring there; all of it is atomics.
     let ring = unsafe { &*(place::LOG as *const LogRing) };
