@@ -74,8 +74,8 @@ pub struct LogRing {
     /// Bytes written since the start; the next one goes to this number modulo
     /// the length of `data`.
     pub written: AtomicU64,
-    /// How often the domain has waited for work since the start.
-    pub waits: AtomicU64,
+    /// Counts signs of life: waits for work, calls, pieces of work done.
+    pub progress: AtomicU64,
     /// The bytes.
     pub data: [AtomicU64; (LOG_BYTES as usize - 16) / 8],
 }

@@ -48,6 +48,8 @@ fn main() -> ! {
         }
         let mut next = stack.poll(SystemClock.now());
         while stack.card().has_more() {
+            // Frames may come without an end.
+            runtime::note_progress();
             next = stack.poll(SystemClock.now());
         }
         stats.set(HEAP, runtime::heap_used() as u64);

@@ -33,6 +33,7 @@ use ipc::stats::Counter;
 pub use clock::SystemClock;
 pub use given::{device_snapshot, provision, stats};
 pub use heap::{heap_peak, heap_used};
+pub use log::note_progress;
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
 pub use window::{MintSource, Window};

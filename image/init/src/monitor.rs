@@ -160,12 +160,12 @@ impl Watch {
         };
         let has_run = self.built.canary.thread.has_run()?;
         let domains = &self.built.domains;
-        let waits = |number: usize| {
+        let progress = |number: usize| {
             domains
                 .get(number)
-                .map_or(0, |d| ring(d).waits.load(Ordering::Relaxed))
+                .map_or(0, |d| ring(d).progress.load(Ordering::Relaxed))
         };
-        let found = watchdog.tick(has_run, waits);
+        let found = watchdog.tick(has_run, progress);
         self.send_canary()?;
         let Some(number) = found else {
             return Ok(());

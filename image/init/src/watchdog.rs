@@ -1,12 +1,12 @@
 //! Who takes the processor for itself and answers nobody. Knows no kernel.
 //!
-//! Domains have unequal priorities, and each counts how often it waits for
-//! work. A *canary*, a thread that only tells that it ran, stands below the
+//! Domains have unequal priorities, and each counts its signs of life: waits for
+//! work, calls, pieces of work done. A *canary*, a thread that only tells that it ran, stands below the
 //! lowest domain: as long as it runs now and then, every domain had the chance
 //! to do its work. When it does not run from one tick to the next, it is put
 //! below the highest domain, then below the next, until it does not run again:
 //! it stands below the one that takes all the processor. That is a fault if the
-//! domain has not waited once meanwhile; otherwise it is busy.
+//! domain gave no sign of life meanwhile; otherwise it is busy.
 
 use alloc::vec::Vec;
 
@@ -18,9 +18,9 @@ pub struct Watchdog {
     level: usize,
     /// The search is on; otherwise the canary stands below all.
     searches: bool,
-    /// How often the domain above the canary had waited when that was put there.
-    waits: u64,
-    /// Ticks without the canary and without a wait.
+    /// The count of the domain above the canary when that was put there.
+    progress: u64,
+    /// Ticks without the canary and without a sign of life.
     silent: u64,
     /// As many of those are a fault.
     patience: u64,
@@ -36,7 +36,7 @@ impl Watchdog {
             order,
             level: 0,
             searches: false,
-            waits: 0,
+            progress: 0,
             silent: 0,
             patience: patience.max(1),
         };
@@ -49,11 +49,11 @@ impl Watchdog {
         self.order.get(self.level).copied()
     }
 
-    /// A tick has come. `canary_ran` since the last one; `waits` tells how often
-    /// a domain has waited so far. The domain that does not answer, if one is
+    /// A tick has come. `canary_ran` since the last one; `progress` tells a
+    /// domain's count. The domain that does not answer, if one is
     /// found; then [`Watchdog::above_canary`] has a new answer.
-    pub fn tick(&mut self, canary_ran: bool, waits: impl Fn(usize) -> u64) -> Option<usize> {
-        let count = |level: usize, order: &[usize]| order.get(level).map_or(0, |n| waits(*n));
+    pub fn tick(&mut self, canary_ran: bool, progress: impl Fn(usize) -> u64) -> Option<usize> {
+        let count = |level: usize, order: &[usize]| order.get(level).map_or(0, |n| progress(*n));
         if canary_ran {
             let is_lowest = self.level + 1 >= self.order.len();
             if is_lowest || !self.searches {
@@ -68,7 +68,7 @@ impl Watchdog {
             self.stand(0, count(0, &self.order));
             return None;
         }
-        if count(self.level, &self.order) != self.waits {
+        if count(self.level, &self.order) != self.progress {
             // Busy, and comes back for more.
             self.rest();
             return None;
@@ -82,8 +82,8 @@ impl Watchdog {
         found
     }
 
-    fn stand(&mut self, level: usize, waits: u64) {
-        (self.level, self.waits, self.silent) = (level, waits, 0);
+    fn stand(&mut self, level: usize, progress: u64) {
+        (self.level, self.progress, self.silent) = (level, progress, 0);
     }
 
     fn rest(&mut self) {

@@ -58,13 +58,15 @@ impl Write for Pieces {
     }
 }
 
-/// Tells the monitor that this domain comes back for work.
+/// Tells the monitor that this domain does not hang: it waits for work, calls
+/// another, or has done a piece of work and goes on with the next. Who does none
+/// of these for as long as `silence_ms` has ended.
 #[inline(always)]
-pub(super) fn count_wait() {
+pub fn note_progress() {
     // SAFETY: the root task mapped the ring there; all of it is atomics.
     let ring = unsafe { &*(place::LOG as *const LogRing) };
-    let waits = ring.waits.load(Ordering::Relaxed).wrapping_add(1);
-    ring.waits.store(waits, Ordering::Relaxed);
+    let progress = ring.progress.load(Ordering::Relaxed).wrapping_add(1);
+    ring.progress.store(progress, Ordering::Relaxed);
 }
 
 fn to_ring(piece: &[u8]) {

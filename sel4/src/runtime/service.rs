@@ -7,7 +7,7 @@ use ipc::transport::{MAX_MESSAGE, Protocol, Transport, TransportError, decode};
 use zeroize::Zeroize;
 
 use super::boot_facts;
-use super::log::count_wait;
+use super::log::note_progress;
 use crate::cap::{Endpoint, Notification};
 use crate::message::{
     Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, refusal, take_bytes, with_bytes,
@@ -55,7 +55,7 @@ impl Service {
 
     /// Waits for a call or a signal.
     pub fn wait(&self, request: &mut [u8; MAX_MESSAGE]) -> Wake {
-        count_wait();
+        note_progress();
         let (badge, info) = syscall::recv(self.endpoint.bits());
         wake(badge, info, request)
     }
@@ -65,7 +65,7 @@ impl Service {
     pub fn reply_and_wait(&self, answer: &[u8], request: &mut [u8; MAX_MESSAGE]) -> Wake {
         let info = put_bytes(answer);
         let sent = info.length();
-        count_wait();
+        note_progress();
         let (badge, info) = syscall::reply_recv(self.endpoint.bits(), info);
         // The request is taken out first: it lies where the answer was.
         let wake = wake(badge, info, request);
@@ -84,7 +84,7 @@ impl Service {
 
     /// A call or a signal that is there already; `None` when there is none.
     pub fn poll(&self, request: &mut [u8; MAX_MESSAGE]) -> Option<Wake> {
-        count_wait();
+        note_progress();
         let (badge, info) = syscall::nb_recv(self.endpoint.bits());
         (badge != 0).then(|| wake(badge, info, request))
     }
@@ -127,13 +127,13 @@ fn wake(badge: u64, info: MessageInfo, request: &mut [u8; MAX_MESSAGE]) -> Wake 
 /// Waits for signals at the notification of this domain: for a domain that
 /// serves nobody.
 pub fn wait_signals() -> u64 {
-    count_wait();
+    note_progress();
     syscall::recv(slot::cptr(slot::NOTIFICATION)).0
 }
 
 /// The signals that are there already.
 pub fn poll_signals() -> u64 {
-    count_wait();
+    note_progress();
     syscall::nb_recv(slot::cptr(slot::NOTIFICATION)).0
 }
 
@@ -166,6 +166,7 @@ impl Caller {
         take: impl FnOnce(MessageInfo) -> Option<R>,
     ) -> Result<R, TransportError> {
         let sent = info.length();
+        note_progress();
         let answer = syscall::call(self.endpoint.bits(), info);
         let reply = take(answer).ok_or(if is_refusal(answer) {
             TransportError::Gone
