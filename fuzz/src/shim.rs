@@ -13,9 +13,9 @@ use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, ShimRights};
 use ipc::queue::Queue;
 use ipc::record::Record;
-use ipc::segment::{MAX_PART, Segment, Verdict};
+use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::stats;
-use ipc::tls::{Alert, Mode, PeerAuthentication, Role};
+use ipc::tls::{Alert, CipherSuite, Mode, PeerAuthentication, Role};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Ports, Rights, Server, Windows};
 
@@ -205,8 +205,19 @@ fn answer(segment: &Segment, bytes: &mut Bytes<'_>) -> Verdict {
         Segment::DecodeCertificate => Verdict::Certificates {
             count: bytes.byte() & 3,
         },
+        Segment::TakeTicket | Segment::OpenTicket { .. } => Verdict::Ticket(ticket(bytes)),
         _ => Verdict::Done,
     }
+}
+
+fn ticket(bytes: &mut Bytes<'_>) -> Option<Ticket> {
+    let choice = bytes.byte();
+    let suites = CipherSuite::ALL;
+    (choice & 0x80 == 0).then(|| Ticket {
+        suite: suites[usize::from(choice) % suites.len()],
+        length: u16::from(bytes.byte()),
+        session_id: [7; 32],
+    })
 }
 
 fn anything(bytes: &mut Bytes<'_>) -> Verdict {

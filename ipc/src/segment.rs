@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::bounded::{Blob, Bytes, List};
 use crate::control::HandshakeError;
 use crate::keystore::{KeyKind, Scheme};
-use crate::tls::{Alert, CipherSuite, Group, Protocol, ServerName};
+use crate::tls::{Alert, CipherSuite, Group, Protocol, ServerName, Version};
 
 /// Bytes of a peer's message that are handed up at once.
 pub const MAX_PART: usize = 4096;
 /// The longest message template.
 pub const MAX_TEMPLATE: usize = 1024;
-/// Holes of one template.
-pub const MAX_HOLES: usize = 3;
+/// Holes of one template: a ClientHello that offers a ticket has the most.
+pub const MAX_HOLES: usize = 5;
 /// The longest public key of a key exchange.
 pub const MAX_SHARE: usize = 97;
 /// Key rings of one request.
@@ -120,6 +120,67 @@ pub enum Segment {
         /// Where in the body the encrypted bytes start.
         offset: u16,
     },
+    /// Client: look for a ticket that was kept from an earlier session of the
+    /// same request, and take it: [`Verdict::Ticket`].
+    TakeTicket,
+    /// Server: open the ticket in the message received last, once:
+    /// [`Verdict::Ticket`]. It opens for the version, the request and the name
+    /// that it was given for, and for no other.
+    OpenTicket {
+        /// The version that the hello leads to.
+        version: Version,
+        /// The name that the client asks for.
+        server_name: Option<Box<ServerName>>,
+        /// Where in the body the ticket is.
+        ticket: Place,
+    },
+    /// Resume the session of the ticket that was opened, or taken and accepted:
+    /// its secret goes into the keys, its peer is this one. TLS 1.3, server: if
+    /// the binder is right (RFC 8446 §4.2.11.2).
+    Resume {
+        /// TLS 1.3, server.
+        binder: Option<Binder>,
+    },
+    /// Behind the last Finished (TLS 1.2, server: before its own): make what a
+    /// later handshake resumes this session with. [`Verdict::Done`], or
+    /// [`Verdict::Ticket`] with none if that can't be.
+    PrepareTicket {
+        /// Server: the name that the client asked for.
+        server_name: Option<Box<ServerName>>,
+    },
+    /// TLS 1.2, client: keep the ticket in the message received last, if the
+    /// handshake ends well.
+    KeepTicket,
+}
+
+/// A place in the body of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Place {
+    /// Its first byte.
+    pub offset: u16,
+    /// Bytes.
+    pub length: u16,
+}
+
+/// Where in the body of a ClientHello its binders are (RFC 8446 §4.2.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Binder {
+    /// The list of all: what is before it is what they bind.
+    pub list: u16,
+    /// The one for the ticket that was opened.
+    pub binder: Place,
+}
+
+/// What an earlier session is resumed with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Ticket {
+    /// The suite of the earlier session.
+    pub suite: CipherSuite,
+    /// Client: bytes of the ticket.
+    pub length: u16,
+    /// Client, TLS 1.2: a new session identifier, by whose echo a server accepts
+    /// the ticket (RFC 5077 §3.4).
+    pub session_id: [u8; 32],
 }
 
 /// A handshake message with holes.
@@ -171,7 +232,27 @@ pub enum Fill {
     /// TLS 1.2, static RSA: a new pre-master secret (R18), encrypted with the
     /// key of the peer's validated certificate.
     EncryptedPreMaster,
+    /// Client: the ticket that was taken.
+    Ticket,
+    /// TLS 1.3, client: the age of the ticket, obfuscated (RFC 8446
+    /// §4.2.11.1): 4 bytes.
+    TicketAge,
+    /// TLS 1.3, client, at the end of the hello: the list of binders with the
+    /// one of the ticket (RFC 8446 §4.2.11.2).
+    Binders,
+    /// Server: a new ticket for this session (RFC 8446 §4.6.1, RFC 5077 §3.3).
+    NewTicket {
+        /// TLS 1.3: what tells the tickets of a session apart; the message's
+        /// nonce is this one byte.
+        nonce: u8,
+    },
+    /// TLS 1.3, server: what the client obfuscates the ticket's age with: 4
+    /// bytes.
+    AgeAdd,
 }
+
+/// Seconds for which a ticket can be used (RFC 8446 §4.6.1, RFC 5077 §5.6).
+pub const TICKET_LIFETIME: u32 = 3600;
 
 /// Which secrets to derive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -226,6 +307,8 @@ pub enum Verdict {
     Done,
     /// The peer's part in it was wrong; nothing was sent yet.
     Refused(Alert),
+    /// A ticket, or none.
+    Ticket(Option<Ticket>),
 }
 
 impl Segment {
@@ -258,6 +341,11 @@ impl Segment {
             Self::Finish(_) => "finish",
             Self::Abort { .. } => "abort",
             Self::Decrypt { .. } => "decrypt",
+            Self::TakeTicket => "take-ticket",
+            Self::OpenTicket { .. } => "open-ticket",
+            Self::Resume { .. } => "resume",
+            Self::PrepareTicket { .. } => "prepare-ticket",
+            Self::KeepTicket => "keep-ticket",
         }
     }
 }
@@ -272,6 +360,7 @@ impl Verdict {
             Self::Certificates { .. } => "certificates",
             Self::Done => "done",
             Self::Refused(_) => "refused",
+            Self::Ticket(_) => "ticket",
         }
     }
 }
@@ -308,7 +397,7 @@ mod tests {
     #[test]
     fn a_segment_out_of_bounds_is_none() {
         for bytes in [
-            &[17][..],
+            &[22][..],
             &[9, 3],
             &[6, 0, 4],
             &[6, 0xff, 0xff, 3],

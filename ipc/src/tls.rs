@@ -80,6 +80,17 @@ impl CipherSuite {
         matches!(self, Self::RsaAes128GcmSha256 | Self::RsaAes256GcmSha384)
     }
 
+    /// Bytes of its hash: 32 for SHA-256, 48 for SHA-384.
+    pub const fn hash_len(self) -> u8 {
+        match self {
+            Self::RsaAes256GcmSha384
+            | Self::Aes256GcmSha384
+            | Self::EcdheEcdsaAes256GcmSha384
+            | Self::EcdheRsaAes256GcmSha384 => 48,
+            _ => 32,
+        }
+    }
+
     /// Its number on the wire.
     pub const fn number(self) -> u16 {
         match self {

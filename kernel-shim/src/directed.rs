@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError, Resource};
-use ipc::segment::{MAX_PART, Segment, Verdict};
+use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::step;
 use ipc::tls::{Alert, Role};
 
@@ -52,9 +52,11 @@ mod extension {
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(super) const ALPN: u16 = 16;
     pub(super) const EXTENDED_MASTER_SECRET: u16 = 23;
+    pub(super) const SESSION_TICKET: u16 = 35;
     pub(super) const PRE_SHARED_KEY: u16 = 41;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const COOKIE: u16 = 44;
+    pub(super) const PSK_KEY_EXCHANGE_MODES: u16 = 45;
     pub(super) const KEY_SHARE: u16 = 51;
     pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
 }
@@ -63,6 +65,7 @@ mod extension {
 mod message {
     pub(super) const CLIENT_HELLO: u8 = 1;
     pub(super) const SERVER_HELLO: u8 = 2;
+    pub(super) const NEW_SESSION_TICKET: u8 = 4;
     pub(super) const ENCRYPTED_EXTENSIONS: u8 = 8;
     pub(super) const CERTIFICATE: u8 = 11;
     pub(super) const SERVER_KEY_EXCHANGE: u8 = 12;
@@ -86,6 +89,7 @@ enum Input<'a> {
     },
     Named(&'a [bool]),
     Certificates(u8),
+    Ticket(Option<&'a Ticket>),
     Done,
 }
 
@@ -208,6 +212,7 @@ impl Directed {
             }
             Verdict::Named(named) => self.transition(Input::Named(named)),
             Verdict::Certificates { count } => self.transition(Input::Certificates(*count)),
+            Verdict::Ticket(ticket) => self.transition(Input::Ticket(ticket.as_ref())),
             Verdict::Done => self.transition(Input::Done),
         };
         match next {

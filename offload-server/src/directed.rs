@@ -7,11 +7,13 @@
 //! Finished without keys).
 
 mod check;
+mod earlier;
 mod fill;
 mod inbound;
 mod outbound;
 mod peer;
 mod protection;
+mod resumption;
 mod rsa;
 mod schedule12;
 mod schedule13;
@@ -45,10 +47,13 @@ use crate::keyring::Keyring;
 use crate::output::Output;
 use crate::signer::Sign;
 use crate::traffic;
+use earlier::{Earlier, Given};
+pub(crate) use earlier::{Resumption, Tickets};
 use inbound::{Found, Inbound, MESSAGE_HEADER};
 use outbound::Outbound;
 use peer::Peer;
 use protection::Protection;
+use resumption::Prepared;
 use schedule12::Master;
 use schedule13::{Schedule, TrafficSecrets};
 use transcript::Transcript;
@@ -113,6 +118,7 @@ enum Keys {
     Application {
         traffic: TrafficSecrets,
         application: TrafficSecrets,
+        master: Schedule,
     },
     /// TLS 1.2.
     Master(Master),
@@ -159,6 +165,17 @@ pub(crate) struct Directed {
     /// proves to have that key by its Finished.
     is_encrypted_to_peer: bool,
     is_peer_finished: bool,
+    resumption: Resumption,
+    /// The session that is to be resumed.
+    earlier: Option<Earlier>,
+    /// Client: the ticket that was offered, or a new one.
+    given: Option<Given>,
+    /// TLS 1.2: it is a new one.
+    is_given: bool,
+    /// TLS 1.3: the schedule with the earlier session's secret.
+    early: Option<Schedule>,
+    is_resumed: bool,
+    prepared: Option<Prepared>,
     /// The segment that waits for the connection.
     waiting: Option<Segment>,
 }
@@ -173,6 +190,9 @@ pub(crate) struct Product {
     /// TLS 1.3: for key updates.
     pub(crate) secrets: Option<traffic::TrafficSecrets>,
     pub(crate) role: Role,
+    /// TLS 1.3, client: takes the tickets to come.
+    pub(crate) tickets: Option<Tickets>,
+    pub(crate) is_resumed: bool,
 }
 
 impl Directed {
@@ -183,6 +203,7 @@ impl Directed {
         rings: Vec<Arc<Keyring>>,
         parameters: &Parameters,
         position: TcpPosition,
+        resumption: Resumption,
     ) -> Self {
         Self {
             generation,
@@ -207,6 +228,13 @@ impl Directed {
             peer: Peer::Unknown,
             is_encrypted_to_peer: false,
             is_peer_finished: false,
+            resumption,
+            earlier: None,
+            given: None,
+            is_given: false,
+            early: None,
+            is_resumed: false,
+            prepared: None,
             waiting: None,
         }
     }
@@ -445,7 +473,7 @@ impl Directed {
             }
             Segment::ValidateChain { server_name } => {
                 let peer = core::mem::take(&mut self.peer);
-                let name = server_name.as_deref().map(|name| &**name);
+                let name = name(server_name);
                 self.peer =
                     peer.validate(self.peer_role(), name, &self.rings, context.unix_time)?;
             }
@@ -456,6 +484,17 @@ impl Directed {
                 client_version,
                 offset,
             } => self.decrypt(*ring, *client_version, usize::from(*offset), context)?,
+            Segment::TakeTicket => return self.take_ticket(context),
+            Segment::OpenTicket {
+                version,
+                server_name,
+                ticket,
+            } => return self.open_ticket(*version, name(server_name), *ticket),
+            Segment::Resume { binder } => self.resume(binder.as_ref())?,
+            Segment::PrepareTicket { server_name } => {
+                return self.prepare_ticket(name(server_name));
+            }
+            Segment::KeepTicket => self.keep_ticket(context)?,
             Segment::Receive { .. }
             | Segment::ReceiveChangeCipherSpec
             | Segment::Finish(_)
@@ -490,7 +529,9 @@ impl Directed {
         let keys = core::mem::replace(&mut self.keys, Keys::None);
         self.keys = match (stage, keys, suite) {
             (Stage::Handshake, Keys::Agreed(shared), SupportedCipherSuite::Tls13(suite)) => {
-                let schedule = Schedule::new(suite).into_handshake(shared.secret_bytes());
+                let early = self.early.take();
+                let early = early.unwrap_or_else(|| Schedule::new(suite));
+                let schedule = early.into_handshake(shared.secret_bytes());
                 let traffic = schedule.handshake_traffic(&hash);
                 self.outbound
                     .protect(self.protection(&traffic, self.role)?)?;
@@ -499,7 +540,8 @@ impl Directed {
                 Keys::Handshake { schedule, traffic }
             }
             (Stage::Application, Keys::Handshake { schedule, traffic }, _) => {
-                let application = schedule.into_master().application_traffic(&hash);
+                let master = schedule.into_master();
+                let application = master.application_traffic(&hash);
                 // Each side uses the server's at once: it has said all it has to
                 // say in the handshake, and the client has not.
                 let server = self.protection(&application, Role::Server)?;
@@ -510,7 +552,13 @@ impl Directed {
                 Keys::Application {
                     traffic,
                     application,
+                    master,
                 }
+            }
+            // An earlier session's.
+            (Stage::Master, Keys::Master(master), _) if self.is_resumed => {
+                self.expand(&master)?;
+                Keys::Master(master)
             }
             (Stage::Master, Keys::Agreed(shared), SupportedCipherSuite::Tls12(suite)) => {
                 let master = Master::new(suite, shared.secret_bytes(), &hash);
@@ -567,12 +615,17 @@ impl Directed {
     /// Keys and proofs of a handshake that is finished.
     pub(crate) fn into_product(mut self) -> Option<Product> {
         let suite = self.suite()?;
+        let tickets = self.remember();
         let (tx, rx, secrets) = match self.keys {
-            Keys::Application { application, .. } => (
-                application.key(self.role)?,
-                application.key(self.role.other())?,
-                Some(application.into_session(suite)?),
-            ),
+            Keys::Application { application, .. } => {
+                let mut tx = application.key(self.role)?;
+                // A server has sent its tickets under it.
+                if self.role == Role::Server {
+                    tx.sequence = self.outbound.sequence();
+                }
+                let rx = application.key(self.role.other())?;
+                (tx, rx, Some(application.into_session(suite)?))
+            }
             Keys::Master(_) => {
                 let (mut tx, mut rx) = self.traffic.take()?;
                 tx.sequence = self.outbound.sequence();
@@ -591,6 +644,8 @@ impl Directed {
             rings: self.rings,
             secrets,
             role: self.role,
+            tickets,
+            is_resumed: self.is_resumed,
         })
     }
 
@@ -612,4 +667,8 @@ impl Directed {
         let ring = self.rings.get(usize::from(place));
         ring.map(|ring| &**ring).ok_or(Fault::INTERNAL)
     }
+}
+
+fn name(name: &Option<Box<ipc::tls::ServerName>>) -> Option<&str> {
+    name.as_deref().map(|name| &**name)
 }

@@ -77,7 +77,7 @@ impl Engine {
             Self::Server { .. } => None,
             Self::Client { connection, .. } => {
                 let (_keys, kernel) = connection.dangerous_into_kernel_connection().ok()?;
-                Some(kernel)
+                Some(Tickets::Autonomous(Box::new(kernel)))
             }
         }
     }

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 
 use crate::caught::Catch;
 use crate::convert;
+use crate::directed;
 use crate::engine::Engine;
 use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
 use crate::tickets::{Remembered, TicketKeys};
@@ -34,6 +35,7 @@ pub(crate) struct Profiles {
     catch: Arc<Catch>,
     tickets: Arc<TicketKeys>,
     kept: VecDeque<Kept>,
+    resumptions: VecDeque<(Role, Box<Parameters>, directed::Resumption)>,
 }
 
 struct Kept {
@@ -65,6 +67,7 @@ impl Profiles {
             time,
             catch: Arc::new(Catch::new()),
             kept: VecDeque::new(),
+            resumptions: VecDeque::new(),
         }
     }
 
@@ -105,6 +108,27 @@ impl Profiles {
             }
             Profile::Server { .. } => Err(INTERNAL),
         }
+    }
+
+    /// How directed handshakes for `parameters` are resumed.
+    pub(crate) fn resumption(
+        &mut self,
+        role: Role,
+        parameters: &Parameters,
+    ) -> directed::Resumption {
+        if !parameters.resumption {
+            return directed::Resumption::Off;
+        }
+        let mut kept = self.resumptions.iter();
+        let is_it = |kept: &(Role, Box<Parameters>, _)| kept.0 == role && *kept.1 == *parameters;
+        if let Some((.., resumption)) = kept.find(|kept| is_it(kept)) {
+            return resumption.clone();
+        }
+        let resumption = directed::Resumption::new(role, parameters, &self.tickets);
+        self.resumptions.truncate(KEPT - 1);
+        let kept = (role, Box::new(parameters.clone()), resumption.clone());
+        self.resumptions.push_front(kept);
+        resumption
     }
 
     fn profile(&mut self, role: Role, parameters: &Parameters) -> Result<Profile, HandshakeError> {

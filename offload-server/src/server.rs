@@ -379,7 +379,7 @@ where
         use ipc::record::PostHandshake::{Message, RekeyDue};
         self.stats.add(stats::offload::POST_HANDSHAKE, 1);
         let (Message { slot, .. } | RekeyDue { slot, .. }) = asked;
-        let request = self.sessions.answer(asked);
+        let request = self.sessions.answer(asked, self.clock.now());
         // A session that ended meanwhile refuses: nothing to do.
         let _ = (self.install)(*slot).call(&request);
     }

@@ -1,16 +1,19 @@
 //! What sessions need after their handshake (R33): changing keys,
 //! taking tickets.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::bounded::Bytes;
 use ipc::channel::SlotIndex;
+use ipc::clock::Instant;
 use ipc::record::{PostHandshake, Request};
 use ipc::tls::{Alert, Role, TrafficKey};
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 
 use crate::convert;
+use crate::directed;
 use crate::handshake::SessionSlot;
 use crate::traffic::TrafficSecrets;
 
@@ -22,7 +25,12 @@ const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
 /// Takes the tickets that a server sends.
-pub(crate) type Tickets = KernelConnection<ClientConnectionData>;
+pub(crate) enum Tickets {
+    /// The handshake was autonomous.
+    Autonomous(Box<KernelConnection<ClientConnectionData>>),
+    /// It was directed.
+    Directed(Box<directed::Tickets>),
+}
 
 struct Session {
     generation: u16,
@@ -67,18 +75,19 @@ impl Sessions {
 
     /// What the record layer is to do. A session that is not known here began
     /// before this component did: it goes on without new keys.
-    pub(crate) fn answer(&mut self, asked: &PostHandshake) -> Request {
-        self.answer_known(asked).unwrap_or_else(|| match asked {
-            PostHandshake::Message { message, .. }
-                if message.first() == Some(&NEW_SESSION_TICKET) =>
-            {
-                Request::Proceed
-            }
-            _ => refuse(Alert::INTERNAL_ERROR),
-        })
+    pub(crate) fn answer(&mut self, asked: &PostHandshake, now: Instant) -> Request {
+        self.answer_known(asked, now)
+            .unwrap_or_else(|| match asked {
+                PostHandshake::Message { message, .. }
+                    if message.first() == Some(&NEW_SESSION_TICKET) =>
+                {
+                    Request::Proceed
+                }
+                _ => refuse(Alert::INTERNAL_ERROR),
+            })
     }
 
-    fn answer_known(&mut self, asked: &PostHandshake) -> Option<Request> {
+    fn answer_known(&mut self, asked: &PostHandshake, now: Instant) -> Option<Request> {
         match asked {
             PostHandshake::Message {
                 slot,
@@ -92,7 +101,7 @@ impl Sessions {
                     // RFC 8446 §4.6.3: any other value.
                     [KEY_UPDATE, 0, 0, 1, _] => refuse(Alert(47)),
                     [KEY_UPDATE, ..] => refuse(Alert::DECODE_ERROR),
-                    [NEW_SESSION_TICKET, _, _, _, ticket @ ..] => session.take_ticket(ticket),
+                    [NEW_SESSION_TICKET, _, _, _, ticket @ ..] => session.take_ticket(ticket, now),
                     _ => refuse(Alert::UNEXPECTED_MESSAGE),
                 })
             }
@@ -112,18 +121,24 @@ impl Sessions {
 
 impl Session {
     /// Keeps a ticket for a later session with the same server.
-    fn take_ticket(&mut self, ticket: &[u8]) -> Request {
+    fn take_ticket(&mut self, ticket: &[u8], now: Instant) -> Request {
         let Some(tickets) = &mut self.tickets else {
             return match self.role {
                 // To a server none is sent.
                 Role::Server => refuse(Alert::UNEXPECTED_MESSAGE),
-                // The directed engine does not resume: it has no use for one.
+                // It was asked not to resume: it has no use for one.
                 Role::Client => Request::Proceed,
             };
         };
-        match tickets.handle_new_session_ticket(ticket) {
+        let kept = match tickets {
+            Tickets::Autonomous(connection) => connection
+                .handle_new_session_ticket(ticket)
+                .map_err(|error| convert::alert_for(&error)),
+            Tickets::Directed(tickets) => tickets.take(ticket, now),
+        };
+        match kept {
             Ok(()) => Request::Proceed,
-            Err(error) => refuse(convert::alert_for(&error)),
+            Err(alert) => refuse(alert),
         }
     }
 

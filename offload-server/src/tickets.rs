@@ -25,7 +25,7 @@ use spin::Mutex;
 use zeroize::Zeroizing;
 
 /// Seconds for which a key seals; it opens for as long again.
-const ROTATION: u32 = 3600;
+const ROTATION: u32 = ipc::segment::TICKET_LIFETIME;
 /// Tickets that one key seals at most: so many bits are kept for it.
 const MOST: u32 = 1 << 16;
 /// Tells keys apart on the wire.
@@ -100,7 +100,8 @@ impl TicketKeys {
         })
     }
 
-    fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+    /// A ticket that carries `plain`, and opens for `context` alone.
+    pub(crate) fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let now = self.now()?;
         let mut keys = self.keys.lock();
         keys.expire(now);
@@ -128,7 +129,7 @@ impl TicketKeys {
     }
 
     /// Opens a ticket, once.
-    fn open(&self, context: &[u8], ticket: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, context: &[u8], ticket: &[u8]) -> Option<Vec<u8>> {
         let now = self.now()?;
         let (name, rest) = ticket.split_first_chunk::<KEY_NAME>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;

@@ -1,15 +1,15 @@
 //! The client before the version is known: ClientHello and the server's
 //! answer.
 
-use ipc::segment::{Fill, Segment, Template};
+use ipc::segment::{Fill, Segment, Template, Ticket};
 use ipc::tls::{Alert, Version};
 
 use super::codec::Writer;
 use super::negotiation::Asked;
-use super::server_hello::ServerHello;
+use super::server_hello::{ServerHello, session_id_of};
 use super::{
-    Input, MAX_SERVER_HELLO, Refusal, Transition, extension, message, receive_all, tls12_client,
-    tls13_client,
+    INTERNAL, Input, MAX_SERVER_HELLO, Refusal, Transition, extension, message, receive_all,
+    tls12_client, tls13_client,
 };
 
 const LEGACY_VERSION: u16 = 0x0303;
@@ -19,40 +19,69 @@ const DOWNGRADED: [u8; 8] = *b"DOWNGRD\x01";
 /// RFC 8422 §5.1.2: uncompressed.
 const POINT_FORMATS: [u8; 1] = [0];
 const HOST_NAME: u8 = 0;
+/// RFC 8446 §4.2.9.
+const PSK_DHE_KE: u8 = 1;
+/// RFC 8446 §4.2.11: what a list of one binder begins with, and an age.
+const BINDERS_HEADER: usize = 3;
+const AGE: usize = 4;
 
 /// Before the version is known.
 pub(super) enum State {
+    TicketTaken(TicketTaken),
     HelloWritten(HelloWritten),
     ServerHello(ExpectServerHello),
 }
 
+/// A ticket of an earlier session was looked for.
+pub(super) struct TicketTaken(());
+
 /// ClientHello is on its way to the transcript.
-pub(super) struct HelloWritten(());
+pub(super) struct HelloWritten(Option<Ticket>);
 
 /// Waits for the first ServerHello.
-pub(super) struct ExpectServerHello(());
+pub(super) struct ExpectServerHello(Option<Ticket>);
 
 /// The first step of a client.
 pub(super) fn begin(asked: &Asked) -> Option<(State, Segment)> {
+    match asked.parameters.resumption {
+        true => Some((State::TicketTaken(TicketTaken(())), Segment::TakeTicket)),
+        false => write(asked, None),
+    }
+}
+
+fn write(asked: &Asked, ticket: Option<Ticket>) -> Option<(State, Segment)> {
     let share = asked.groups().first().copied()?;
-    let template = hello(asked, Fill::Random { downgraded: false }, share, &[])?;
-    let state = State::HelloWritten(HelloWritten(()));
+    let random = Fill::Random { downgraded: false };
+    let template = hello(asked, random, share, &[], ticket.as_ref())?;
+    let state = State::HelloWritten(HelloWritten(ticket));
     Some((state, Segment::Write(template)))
 }
 
 impl State {
     pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
         match self {
+            Self::TicketTaken(state) => state.next(input, asked),
             Self::HelloWritten(state) => state.next(input),
             Self::ServerHello(state) => state.next(input, asked),
         }
     }
 }
 
+impl TicketTaken {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
+        let Input::Ticket(ticket) = input else {
+            return Err(INTERNAL);
+        };
+        let ticket = ticket.filter(|ticket| asked.offers(ticket.suite));
+        let (state, segment) = write(asked, ticket.cloned()).ok_or(INTERNAL)?;
+        Ok((super::State::Client(state), segment))
+    }
+}
+
 impl HelloWritten {
     fn next(self, input: Input<'_>) -> Transition<super::State> {
         input.done()?;
-        let state = State::ServerHello(ExpectServerHello(()));
+        let state = State::ServerHello(ExpectServerHello(self.0));
         let segment = receive_all(MAX_SERVER_HELLO);
         Ok((super::State::Client(state), segment))
     }
@@ -61,10 +90,10 @@ impl HelloWritten {
 impl ExpectServerHello {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
         let body = input.message(message::SERVER_HELLO)?;
-        let hello = ServerHello::parse(body, asked)?;
+        let hello = ServerHello::parse(body, asked, self.0.as_ref())?;
         match hello.version {
             Version::Tls13 => {
-                let (state, segment) = tls13_client::begin(hello, asked)?;
+                let (state, segment) = tls13_client::begin(hello, self.0, asked)?;
                 Ok((super::State::Client13(state), segment))
             }
             Version::Tls12 => {
@@ -79,20 +108,32 @@ impl ExpectServerHello {
     }
 }
 
-/// ClientHello with a share of one group (RFC 8446 §4.1.2), and the cookie of
-/// a HelloRetryRequest.
+/// ClientHello with a share of one group (RFC 8446 §4.1.2), the cookie of a
+/// HelloRetryRequest, and a ticket of an earlier session.
 pub(super) fn hello(
     asked: &Asked,
     random: Fill,
     share: ipc::tls::Group,
     cookie: &[u8],
+    ticket: Option<&Ticket>,
 ) -> Option<Template> {
     let has_13 = asked.accepts(Version::Tls13);
     let has_12 = asked.accepts(Version::Tls12);
-    // What the hole of the share will take.
-    let missing = if has_13 { 2 + share.share_len() } else { 0 };
+    // What the holes of the share and the ticket will take.
+    let for_share = if has_13 { 2 + share.share_len() } else { 0 };
+    let version = ticket.map(|ticket| ticket.suite.version());
+    let for_ticket = ticket.map_or(0, |ticket| 2 + usize::from(ticket.length));
+    let for_binders = match (version, ticket) {
+        (Some(Version::Tls13), Some(ticket)) => {
+            BINDERS_HEADER + usize::from(ticket.suite.hash_len())
+        }
+        _ => 0,
+    };
+    let for_age = if for_binders > 0 { AGE } else { 0 };
+    let missing = for_share + for_ticket + for_age + for_binders;
+    let session_id = ticket.map_or(&[][..], session_id_of);
     let mut writer = Writer::new(message::CLIENT_HELLO);
-    writer.u16(LEGACY_VERSION).hole(0, random).vec8(&[]);
+    writer.u16(LEGACY_VERSION).hole(0, random).vec8(session_id);
     writer.nested(0, |w| {
         for suite in asked.offered() {
             w.u16(suite.number());
@@ -138,6 +179,14 @@ pub(super) fn hello(
             w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
             w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
         }
+        // RFC 5077 §3.2: empty asks for one.
+        if has_12 && asked.parameters.resumption {
+            w.u16(extension::SESSION_TICKET);
+            match version {
+                Some(Version::Tls12) => w.hole(2, Fill::Ticket),
+                _ => w.u16(0),
+            };
+        }
         if !cookie.is_empty() {
             w.u16(extension::COOKIE).nested(0, |w| {
                 w.len16(cookie.len()).bytes(cookie);
@@ -150,11 +199,27 @@ pub(super) fn hello(
                     w.u16(0x0303);
                 }
             });
-            w.u16(extension::KEY_SHARE).nested(missing, |w| {
-                w.nested(missing, |w| {
+            w.u16(extension::KEY_SHARE).nested(for_share, |w| {
+                w.nested(for_share, |w| {
                     w.u16(share.number()).hole(2, Fill::KeyShare(share));
                 });
             });
+        }
+        if has_13 && asked.parameters.resumption {
+            w.u16(extension::PSK_KEY_EXCHANGE_MODES).nested(0, |w| {
+                w.vec8(&[PSK_DHE_KE]);
+            });
+        }
+        // RFC 8446 §4.2.11: the last.
+        if version == Some(Version::Tls13) {
+            let for_identity = for_ticket + AGE;
+            w.u16(extension::PRE_SHARED_KEY)
+                .nested(for_identity + for_binders, |w| {
+                    w.nested(for_identity, |w| {
+                        w.hole(2, Fill::Ticket).hole(0, Fill::TicketAge);
+                    });
+                    w.hole(0, Fill::Binders);
+                });
         }
     });
     writer.finish()

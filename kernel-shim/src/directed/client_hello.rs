@@ -2,7 +2,7 @@
 
 use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::Scheme;
-use ipc::segment::MAX_SHARE;
+use ipc::segment::{Binder, MAX_SHARE, Place};
 use ipc::tls::{Alert, CipherSuite, Group, Protocols, ServerName};
 
 use super::codec::Reader;
@@ -16,6 +16,12 @@ const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 /// Extensions of one hello that are told apart, to find duplicates.
 const MAX_EXTENSIONS: usize = 64;
+/// Tickets of one hello that are looked at.
+pub(super) const MAX_TICKETS: usize = 3;
+/// RFC 8446 §4.2.9.
+const PSK_DHE_KE: u8 = 1;
+/// RFC 8446 §4.2.11: a binder is a hash, and none is shorter.
+const MIN_BINDER: usize = 32;
 
 const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
 const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
@@ -54,6 +60,19 @@ pub(super) struct ClientHello {
     pub(super) has_point_formats: bool,
     /// `None` without the extension.
     pub(super) shares: Option<List<Share, 3>>,
+    /// TLS 1.2: the ticket, empty from a client that would take one.
+    pub(super) ticket: Option<Place>,
+    /// TLS 1.3: tickets are taken, with (EC)DHE (RFC 8446 §4.2.9).
+    pub(super) has_psk_dhe: bool,
+    /// TLS 1.3: the first tickets.
+    pub(super) tickets: List<Offer, MAX_TICKETS>,
+}
+
+/// A ticket that a client of TLS 1.3 offers (RFC 8446 §4.2.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) ticket: Place,
+    pub(super) binder: Binder,
 }
 
 /// A public key of the client (RFC 8446 §4.2.8).
@@ -90,6 +109,9 @@ impl ClientHello {
             has_secure_renegotiation: false,
             has_point_formats: false,
             shares: None,
+            ticket: None,
+            has_psk_dhe: false,
+            tickets: List::new(),
         };
         if numbers.is_empty() {
             return Err(DECODE);
@@ -123,16 +145,21 @@ impl ClientHello {
         ours: &Protocols,
     ) -> Result<(), Refusal> {
         let mut seen = List::<u16, MAX_EXTENSIONS>::new();
-        let mut has_psk = false;
+        let (mut has_psk, mut has_modes) = (false, false);
         while let Some((kind, content)) = extensions.next_extension()? {
             // RFC 8446 §4.2: none twice; §4.2.11: pre_shared_key is the last.
             if seen.contains(&kind) || has_psk || seen.push(kind).is_err() {
                 return Err(ILLEGAL);
             }
             has_psk = kind == extension::PRE_SHARED_KEY;
+            has_modes |= kind == extension::PSK_KEY_EXCHANGE_MODES;
             self.read_extension(kind, content, ours)?;
         }
-        Ok(())
+        // RFC 8446 §4.2.9.
+        match has_psk && !has_modes {
+            true => Err(Refusal(Alert::MISSING_EXTENSION)),
+            false => Ok(()),
+        }
     }
 
     fn read_extension(
@@ -217,9 +244,53 @@ impl ClientHello {
                 }
                 self.has_secure_renegotiation = true;
             }
+            extension::SESSION_TICKET => {
+                self.ticket = Some(content.place()?);
+                return Ok(());
+            }
+            extension::PSK_KEY_EXCHANGE_MODES => {
+                let modes = content.vec8()?.rest();
+                if modes.is_empty() {
+                    return Err(DECODE);
+                }
+                self.has_psk_dhe = modes.contains(&PSK_DHE_KE);
+            }
+            extension::PRE_SHARED_KEY => self.tickets = offers(&mut content)?,
             _ => return Ok(()),
         }
         content.end()
+    }
+}
+
+/// OfferedPsks (RFC 8446 §4.2.11): as many binders as identities.
+fn offers(content: &mut Reader<'_>) -> Result<List<Offer, MAX_TICKETS>, Refusal> {
+    let mut identities = filled16(content)?;
+    let list = content.place()?.offset;
+    let mut binders = filled16(content)?;
+    let mut offers = List::new();
+    while !identities.is_empty() {
+        let ticket = identities.vec16()?;
+        let _age = identities.array::<4>()?;
+        if binders.is_empty() {
+            return Err(ILLEGAL);
+        }
+        let binder = binders.vec8()?;
+        if ticket.is_empty() || binder.rest().len() < MIN_BINDER {
+            return Err(DECODE);
+        }
+        let binder = Binder {
+            list,
+            binder: binder.place()?,
+        };
+        // More are not looked at.
+        let _ = offers.push(Offer {
+            ticket: ticket.place()?,
+            binder,
+        });
+    }
+    match binders.is_empty() {
+        true => Ok(offers),
+        false => Err(ILLEGAL),
     }
 }
 
@@ -381,12 +452,95 @@ mod tests {
 
     #[test]
     fn nothing_may_follow_pre_shared_key() {
-        let psk = extension(41, &[0; 4]);
+        let (modes, psk) = (extension(45, &[1, 1]), psk(&[32]));
         let mut last = good();
-        last.push(psk.clone());
+        last.extend([modes.clone(), psk.clone()]);
         assert_eq!(alert(&hello(&last)), None);
         let mut first = good();
-        first.insert(0, psk);
+        first.splice(0..0, [modes, psk.clone()]);
         assert_eq!(alert(&hello(&first)), Some(Alert::ILLEGAL_PARAMETER));
+        // RFC 8446 §4.2.9.
+        let mut without_modes = good();
+        without_modes.push(psk);
+        let missing = Some(Alert::MISSING_EXTENSION);
+        assert_eq!(alert(&hello(&without_modes)), missing);
+    }
+
+    /// A list of as many tickets of two bytes as there are binders, of these
+    /// lengths.
+    fn psk(binders: &[u8]) -> Vec<u8> {
+        let ticket = [0, 2, 0xa, 0xb, 0, 0, 0, 9];
+        let identities = ticket.repeat(binders.len());
+        let filled = |length: &u8| [vec![*length], vec![7; usize::from(*length)]].concat();
+        let binders: Vec<u8> = binders.iter().flat_map(filled).collect();
+        let length = |list: &[u8]| u16::try_from(list.len()).unwrap().to_be_bytes();
+        let lists = [
+            &length(&identities)[..],
+            &identities,
+            &length(&binders),
+            &binders,
+        ];
+        extension(41, &lists.concat())
+    }
+
+    #[test]
+    fn r33_tickets_and_binders_are_told_where_they_stand() {
+        let mut extensions = good();
+        extensions.extend([extension(45, &[1, 1]), psk(&[32, 48, 32, 32])]);
+        let body = hello(&extensions);
+        let hello = ClientHello::parse(&body, &Protocols::default())
+            .ok()
+            .unwrap();
+        assert!(hello.has_psk_dhe);
+        let lengths: Vec<u16> = hello
+            .tickets
+            .iter()
+            .map(|o| o.binder.binder.length)
+            .collect();
+        assert_eq!(lengths, [32, 48, 32]);
+        for offer in hello.tickets.iter() {
+            let part = |place: Place| {
+                let start = usize::from(place.offset);
+                &body[start..start + usize::from(place.length)]
+            };
+            assert_eq!(part(offer.ticket), [0xa, 0xb]);
+            assert!(part(offer.binder.binder).iter().all(|byte| *byte == 7));
+            let list = usize::from(offer.binder.list);
+            assert_eq!(body[list..list + 2], [0, 33 + 49 + 33 + 33]);
+        }
+    }
+
+    #[test]
+    fn a_list_of_tickets_that_is_wrong_is_refused() {
+        let alert_of = |psk: Vec<u8>| {
+            let mut extensions = good();
+            extensions.extend([extension(45, &[1, 1]), psk]);
+            alert(&hello(&extensions))
+        };
+        let identity = [0, 2, 0xa, 0xb, 0, 0, 0, 9];
+        let binder = [[32].as_slice(), &[7; 32]].concat();
+        let list = |identities: &[u8], binders: &[u8]| {
+            let length = |list: &[u8]| u16::try_from(list.len()).unwrap().to_be_bytes();
+            let (first, second) = (length(identities), length(binders));
+            extension(41, &[&first, identities, &second, binders].concat())
+        };
+        assert_eq!(alert_of(list(&identity, &binder)), None);
+        let decode = Some(Alert::DECODE_ERROR);
+        let illegal = Some(Alert::ILLEGAL_PARAMETER);
+        assert_eq!(alert_of(list(&[], &binder)), decode);
+        assert_eq!(alert_of(list(&identity, &[])), decode);
+        assert_eq!(alert_of(list(&identity[..7], &binder)), decode);
+        assert_eq!(alert_of(list(&[0, 0, 0, 0, 0, 9], &binder)), decode);
+        assert_eq!(alert_of(list(&identity, &binder[..32])), decode);
+        assert_eq!(
+            alert_of(list(&identity, &[&[31], &binder[1..32]].concat())),
+            decode
+        );
+        assert_eq!(alert_of(list(&identity.repeat(2), &binder)), illegal);
+        assert_eq!(alert_of(list(&identity, &binder.repeat(2))), illegal);
+        let mut more = list(&identity, &binder);
+        more.push(0);
+        more[3] += 1;
+        assert_eq!(alert_of(more), decode);
     }
 }

@@ -2,38 +2,52 @@
 //! contents, nothing allocated.
 
 use ipc::bounded::{Blob, List};
-use ipc::segment::{Fill, Hole, MAX_TEMPLATE, Template};
+use ipc::segment::{Fill, Hole, MAX_TEMPLATE, Place, Template};
 use ipc::tls::Alert;
 
 use super::Refusal;
 
-/// What is left of a message.
+/// What is left of a message, and where in it that is.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    at: usize,
+}
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self { rest: bytes, at: 0 }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
+    }
+
+    /// Where what is left stands in the message.
+    pub(super) fn place(&self) -> Result<Place, Refusal> {
+        Ok(Place {
+            offset: u16::try_from(self.at).map_err(|_| DECODE)?,
+            length: u16::try_from(self.rest.len()).map_err(|_| DECODE)?,
+        })
     }
 
     /// Everything that is left.
     pub(super) const fn rest(&self) -> &'a [u8] {
-        self.0
+        self.rest
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Refusal> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(DECODE)?;
-        self.0 = rest;
-        Ok(taken)
+    fn part(&mut self, count: usize) -> Result<Self, Refusal> {
+        let (rest, after) = self.rest.split_at_checked(count).ok_or(DECODE)?;
+        let part = Self { rest, at: self.at };
+        self.rest = after;
+        self.at += count;
+        Ok(part)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(DECODE)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DECODE)?;
+        self.rest = rest;
+        self.at += N;
         Ok(*taken)
     }
 
@@ -48,13 +62,13 @@ impl<'a> Reader<'a> {
     /// A vector whose length has one byte.
     pub(super) fn vec8(&mut self) -> Result<Self, Refusal> {
         let length = self.u8()?;
-        self.take(usize::from(length)).map(Self)
+        self.part(usize::from(length))
     }
 
     /// A vector whose length has two bytes.
     pub(super) fn vec16(&mut self) -> Result<Self, Refusal> {
         let length = self.u16()?;
-        self.take(usize::from(length)).map(Self)
+        self.part(usize::from(length))
     }
 
     /// The next number of a list of 16-bit numbers, or its end.
@@ -200,6 +214,18 @@ mod tests {
         let mut odd = Reader::new(&[0, 1, 2]);
         assert!(odd.next_u16().is_ok());
         assert!(odd.next_u16().is_err());
+    }
+
+    #[test]
+    fn what_is_left_is_told_where_it_stands() {
+        let mut body = Reader::new(&[9, 0, 3, 1, 7, 8, 5]);
+        assert!(body.u8().is_ok());
+        let mut list = body.vec16().ok().unwrap();
+        let inner = list.vec8().ok().unwrap().place().ok().unwrap();
+        assert_eq!((inner.offset, inner.length), (4, 1));
+        let rest = list.place().ok().unwrap();
+        assert_eq!((rest.offset, rest.length), (5, 1));
+        assert_eq!(body.place().ok().unwrap().offset, 6);
     }
 
     #[test]

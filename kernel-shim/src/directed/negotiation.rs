@@ -44,6 +44,10 @@ pub(super) struct Plan {
     pub(super) session_id: Bytes<32>,
     /// TLS 1.3: ChangeCipherSpec went out with a HelloRetryRequest.
     pub(super) compatibility_sent: bool,
+    /// TLS 1.3: the place of the ticket whose session is resumed.
+    pub(super) resumed: Option<u16>,
+    /// The client takes tickets, and is to have some.
+    pub(super) gives_tickets: bool,
 }
 
 impl Asked {
@@ -201,6 +205,12 @@ impl Asked {
             client_random: hello.random,
             session_id: hello.session_id.clone(),
             compatibility_sent: false,
+            resumed: None,
+            gives_tickets: self.parameters.resumption
+                && match version {
+                    Version::Tls13 => hello.has_psk_dhe,
+                    Version::Tls12 => hello.ticket.is_some(),
+                },
         })
     }
 

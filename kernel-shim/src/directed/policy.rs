@@ -70,6 +70,12 @@ impl StepPolicy {
             | Segment::Negotiate { .. }
             | Segment::Restart
             | Segment::WriteChangeCipherSpec
+            // Resumption is refused as a whole (`resumption = false`).
+            | Segment::TakeTicket
+            | Segment::OpenTicket { .. }
+            | Segment::Resume { .. }
+            | Segment::PrepareTicket { .. }
+            | Segment::KeepTicket
             | Segment::Abort { .. } => false,
         }
     }
@@ -90,6 +96,11 @@ impl StepPolicy {
             }
             Fill::VerifyData => step == Step::ComputeMac,
             Fill::EncryptedPreMaster => step == Step::EncryptPreMaster,
+            Fill::Ticket
+            | Fill::TicketAge
+            | Fill::Binders
+            | Fill::NewTicket { .. }
+            | Fill::AgeAdd => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! §4.1.4, RFC 5246 §7.4.1.3).
 
 use ipc::bounded::Bytes;
-use ipc::segment::MAX_SHARE;
+use ipc::segment::{MAX_SHARE, Ticket};
 use ipc::tls::{Alert, CipherSuite, Group, Protocol, Version};
 
 use super::codec::Reader;
@@ -31,11 +31,20 @@ pub(super) struct ServerHello {
     pub(super) has_extended_master_secret: bool,
     /// TLS 1.2.
     pub(super) alpn: Option<Protocol>,
+    /// The session of the ticket that was offered is resumed.
+    pub(super) is_resumed: bool,
+    /// TLS 1.2: a ticket will come.
+    pub(super) gives_ticket: bool,
 }
 
 impl ServerHello {
-    /// Parses the body, and insists that it answers what was asked.
-    pub(super) fn parse(body: &[u8], asked: &Asked) -> Result<Self, Refusal> {
+    /// Parses the body, and insists that it answers what was asked, with the
+    /// ticket that was offered.
+    pub(super) fn parse(
+        body: &[u8],
+        asked: &Asked,
+        ticket: Option<&Ticket>,
+    ) -> Result<Self, Refusal> {
         let mut body = Reader::new(body);
         if body.u16()? != LEGACY_VERSION {
             return Err(Refusal(Alert::PROTOCOL_VERSION));
@@ -56,16 +65,25 @@ impl ServerHello {
             cookie: Bytes::new(),
             has_extended_master_secret: false,
             alpn: None,
+            is_resumed: false,
+            gives_ticket: false,
         };
         if !body.is_empty() {
             let mut extensions = body.vec16()?;
             body.end()?;
-            hello.read_extensions(&mut extensions, asked)?;
+            hello.read_extensions(&mut extensions, asked, ticket)?;
         }
         let is_13 = hello.version == Version::Tls13;
-        // RFC 8446 §4.1.3: ours is empty, and is echoed.
-        if is_13 && !session_id.is_empty() {
-            return Err(ILLEGAL);
+        // RFC 8446 §4.1.3: it is echoed. RFC 5077 §3.4: where it need not be,
+        // that is how a ticket is accepted.
+        let ours = ticket.map_or(&[][..], session_id_of);
+        match is_13 {
+            true if session_id != ours => return Err(ILLEGAL),
+            true => {}
+            false => hello.is_resumed = !ours.is_empty() && session_id == ours,
+        }
+        if let Some(ticket) = ticket.filter(|_| hello.is_resumed) {
+            hello.must_fit(ticket)?;
         }
         if !asked.accepts(hello.version) {
             return Err(Refusal(Alert::PROTOCOL_VERSION));
@@ -76,11 +94,26 @@ impl ServerHello {
         Ok(hello)
     }
 
+    /// The suite of a session that is resumed: TLS 1.3, one with the same hash
+    /// (RFC 8446 §4.2.11); TLS 1.2, the same (RFC 5246 §7.4.1.3).
+    fn must_fit(&self, ticket: &Ticket) -> Result<(), Refusal> {
+        let fits = match self.version {
+            Version::Tls13 => self.suite.hash_len() == ticket.suite.hash_len(),
+            Version::Tls12 => self.suite == ticket.suite,
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(ILLEGAL),
+        }
+    }
+
     fn read_extensions(
         &mut self,
         extensions: &mut Reader<'_>,
         asked: &Asked,
+        ticket: Option<&Ticket>,
     ) -> Result<(), Refusal> {
+        let offers_13 = ticket.is_some_and(|ticket| ticket.suite.version() == Version::Tls13);
         let whole = *extensions;
         // The version decides what the others mean, wherever it stands.
         let mut list = whole;
@@ -99,11 +132,13 @@ impl ServerHello {
                 (Version::Tls13, extension::SUPPORTED_VERSIONS) => 1,
                 (Version::Tls13, extension::KEY_SHARE) => 2,
                 (Version::Tls13, extension::COOKIE) if self.is_retry => 4,
+                (Version::Tls13, extension::PRE_SHARED_KEY) if offers_13 && !self.is_retry => 8,
                 (Version::Tls12, extension::SERVER_NAME) if asked.dns_name().is_some() => 1,
                 (Version::Tls12, extension::EXTENDED_MASTER_SECRET) => 2,
                 (Version::Tls12, extension::RENEGOTIATION_INFO) => 4,
                 (Version::Tls12, extension::EC_POINT_FORMATS) => 8,
                 (Version::Tls12, extension::ALPN) if !asked.parameters.alpn.is_empty() => 16,
+                (Version::Tls12, extension::SESSION_TICKET) if asked.parameters.resumption => 32,
                 _ => return Err(UNSUPPORTED),
             };
             if seen & bit != 0 {
@@ -146,6 +181,14 @@ impl ServerHello {
                 }
                 self.cookie = Bytes::from_slice(cookie).map_err(|_| ILLEGAL)?;
             }
+            // RFC 8446 §4.2.11: one was offered, the first.
+            extension::PRE_SHARED_KEY => {
+                if content.u16()? != 0 {
+                    return Err(ILLEGAL);
+                }
+                self.is_resumed = true;
+            }
+            extension::SESSION_TICKET => self.gives_ticket = true,
             extension::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
             extension::ALPN => self.alpn = Some(protocol(&mut content, asked)?),
             // RFC 5746 §3.4: empty in a first handshake.
@@ -164,6 +207,14 @@ impl ServerHello {
             _ => {}
         }
         content.end()
+    }
+}
+
+/// The session identifier of a hello that offers this ticket.
+pub(super) fn session_id_of(ticket: &Ticket) -> &[u8] {
+    match ticket.suite.version() {
+        Version::Tls12 => &ticket.session_id,
+        Version::Tls13 => &[],
     }
 }
 

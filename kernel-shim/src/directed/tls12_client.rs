@@ -6,12 +6,22 @@
 //!   -> [CertificateRequest ->] ServerHelloDone
 //!   -> [own Certificate ->] ClientKeyExchange -> [CertificateVerify ->]
 //!   ChangeCipherSpec, Finished
-//!   -> server's ChangeCipherSpec, Finished
+//!   -> server's [NewSessionTicket ->] ChangeCipherSpec, Finished
+//! ```
+//!
+//! With a ticket of an earlier session that the server accepts:
+//!
+//! ```text
+//! ClientHello -> ServerHello
+//!   -> server's [NewSessionTicket ->] ChangeCipherSpec, Finished
+//!   -> ChangeCipherSpec, Finished
 //! ```
 //!
 //! Asked for a certificate, this client shows that of its first key ring, if the
 //! server accepts such a key, and signs the whole transcript (RFC 5246 §7.4.8);
 //! or else an empty list, and the server decides whether that is enough.
+
+mod tickets;
 
 use alloc::boxed::Box;
 
@@ -25,6 +35,8 @@ use super::codec::{Reader, Writer};
 use super::negotiation::Asked;
 use super::server_hello::ServerHello;
 use super::{INTERNAL, Input, MAX_CERTIFICATE, Refusal, Transition, message, receive, receive_all};
+
+use tickets::{EarlierMaster, ExpectTicket, Resumed, ResumptionNegotiated, TicketKept};
 
 /// RFC 8422 §5.4.
 const NAMED_CURVE: u8 = 3;
@@ -41,6 +53,9 @@ const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
 
 /// Where the handshake is: what the segment under way will have done.
 pub(super) enum State {
+    ResumptionNegotiated(ResumptionNegotiated),
+    Resumed(Resumed),
+    EarlierMaster(EarlierMaster),
     Negotiated(Negotiated),
     Certificate(ExpectCertificate),
     CertificateDecoded(CertificateDecoded),
@@ -56,6 +71,8 @@ pub(super) enum State {
     SignatureWritten(SignatureWritten),
     CipherSpecChanged(CipherSpecChanged),
     FinishedWritten(FinishedWritten),
+    Ticket(ExpectTicket),
+    TicketKept(TicketKept),
     ChangeCipherSpec(ExpectChangeCipherSpec),
     ServerFinished(ExpectFinished),
     MacValidated(MacValidated),
@@ -66,6 +83,10 @@ pub(super) enum State {
 pub(super) struct Facts {
     alpn: Option<Protocol>,
     is_static_rsa: bool,
+    /// The session of the ticket that was offered is resumed.
+    is_resumed: bool,
+    /// A ticket comes before the server's Finished.
+    gives_ticket: bool,
 }
 
 /// And what the pre-master secret is made with.
@@ -75,6 +96,24 @@ pub(super) struct Exchange {
     /// How this side proves who it is: the server asked for a certificate, and
     /// one can be shown.
     proof: Option<Scheme>,
+}
+
+/// What is left of it when the keys are there.
+pub(super) struct End {
+    facts: Facts,
+    group: Option<Group>,
+}
+
+impl From<Exchange> for End {
+    fn from(exchange: Exchange) -> Self {
+        Self {
+            facts: exchange.facts,
+            group: match exchange.key {
+                ServerKey::Share { group, .. } => Some(group),
+                ServerKey::Certified => None,
+            },
+        }
+    }
 }
 
 /// The server's part in the key exchange.
@@ -101,11 +140,11 @@ pub(super) struct ExchangeWritten(Exchange);
 pub(super) struct SharesAgreed(Exchange);
 pub(super) struct MasterSecret(Exchange);
 pub(super) struct SignatureWritten(Exchange);
-pub(super) struct CipherSpecChanged(Exchange);
-pub(super) struct FinishedWritten(Exchange);
-pub(super) struct ExpectChangeCipherSpec(Exchange);
-pub(super) struct ExpectFinished(Exchange);
-pub(super) struct MacValidated(Exchange);
+pub(super) struct CipherSpecChanged(End);
+pub(super) struct FinishedWritten(End);
+pub(super) struct ExpectChangeCipherSpec(End);
+pub(super) struct ExpectFinished(End);
+pub(super) struct MacValidated(End);
 
 /// Insists on the extended master secret (RFC 7627 §5.2).
 pub(super) fn begin(hello: ServerHello) -> Transition<State> {
@@ -119,13 +158,22 @@ pub(super) fn begin(hello: ServerHello) -> Transition<State> {
     let facts = Facts {
         alpn: hello.alpn,
         is_static_rsa: hello.suite.is_static_rsa(),
+        is_resumed: hello.is_resumed,
+        gives_ticket: hello.gives_ticket,
     };
-    Ok((State::Negotiated(Negotiated(facts)), segment))
+    let state = match facts.is_resumed {
+        true => State::ResumptionNegotiated(ResumptionNegotiated(facts)),
+        false => State::Negotiated(Negotiated(facts)),
+    };
+    Ok((state, segment))
 }
 
 impl State {
     pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<Self> {
         match self {
+            Self::ResumptionNegotiated(state) => state.next(input),
+            Self::Resumed(state) => state.next(input),
+            Self::EarlierMaster(state) => state.next(input),
             Self::Negotiated(state) => state.next(input),
             Self::Certificate(state) => state.next(input),
             Self::CertificateDecoded(state) => state.next(input, asked),
@@ -140,7 +188,9 @@ impl State {
             Self::MasterSecret(state) => state.next(input),
             Self::SignatureWritten(state) => state.next(input),
             Self::CipherSpecChanged(state) => state.next(input),
-            Self::FinishedWritten(state) => state.next(input),
+            Self::FinishedWritten(state) => state.next(input, asked),
+            Self::Ticket(state) => state.next(input),
+            Self::TicketKept(state) => state.next(input),
             Self::ChangeCipherSpec(state) => state.next(input),
             Self::ServerFinished(state) => state.next(input),
             Self::MacValidated(state) => state.next(input, asked),
@@ -344,7 +394,7 @@ impl MasterSecret {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Some(scheme) = self.0.proof else {
-            return Ok(change_cipher_spec(self.0));
+            return Ok(change_cipher_spec(self.0.into()));
         };
         // RFC 7627 §3: behind the messages that the master secret stands for.
         let mut writer = Writer::new(message::CERTIFICATE_VERIFY);
@@ -360,12 +410,12 @@ impl MasterSecret {
 impl SignatureWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        Ok(change_cipher_spec(self.0))
+        Ok(change_cipher_spec(self.0.into()))
     }
 }
 
-fn change_cipher_spec(exchange: Exchange) -> (State, Segment) {
-    let state = State::CipherSpecChanged(CipherSpecChanged(exchange));
+fn change_cipher_spec(end: End) -> (State, Segment) {
+    let state = State::CipherSpecChanged(CipherSpecChanged(end));
     (state, Segment::WriteChangeCipherSpec)
 }
 
@@ -382,10 +432,13 @@ impl CipherSpecChanged {
 // ---- The end ----
 
 impl FinishedWritten {
-    fn next(self, input: Input<'_>) -> Transition<State> {
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
-        let state = State::ChangeCipherSpec(ExpectChangeCipherSpec(self.0));
-        Ok((state, Segment::ReceiveChangeCipherSpec))
+        Ok(match self.0.facts.is_resumed {
+            // The server has said it all.
+            true => finish(self.0, asked),
+            false => tickets::server_ends(self.0),
+        })
     }
 }
 
@@ -408,17 +461,21 @@ impl ExpectFinished {
 impl MacValidated {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
-        let agreed = Agreed {
-            group: match self.0.key {
-                ServerKey::Share { group, .. } => Some(group),
-                ServerKey::Certified => None,
-            },
-            alpn: self.0.facts.alpn,
-            server_name: asked.parameters.server_name.clone(),
-            ring: 0,
-        };
-        Ok((State::Finishing, Segment::Finish(Box::new(agreed))))
+        Ok(match self.0.facts.is_resumed {
+            true => change_cipher_spec(self.0),
+            false => finish(self.0, asked),
+        })
     }
+}
+
+fn finish(end: End, asked: &Asked) -> (State, Segment) {
+    let agreed = Agreed {
+        group: end.group,
+        alpn: end.facts.alpn,
+        server_name: asked.parameters.server_name.clone(),
+        ring: 0,
+    };
+    (State::Finishing, Segment::Finish(Box::new(agreed)))
 }
 
 #[cfg(test)]

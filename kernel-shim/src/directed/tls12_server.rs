@@ -5,8 +5,18 @@
 //! ClientHello -> ServerHello -> Certificate -> [ServerKeyExchange]
 //!   -> [CertificateRequest ->] ServerHelloDone
 //!   -> [client's Certificate ->] ClientKeyExchange -> [CertificateVerify ->]
-//!   client's ChangeCipherSpec, Finished -> ChangeCipherSpec, Finished
+//!   client's ChangeCipherSpec, Finished
+//!   -> [NewSessionTicket ->] ChangeCipherSpec, Finished
 //! ```
+//!
+//! With a ticket of an earlier session (RFC 5077 §3.1, RFC 7627 §5.3):
+//!
+//! ```text
+//! ClientHello -> ServerHello -> NewSessionTicket -> ChangeCipherSpec, Finished
+//!   -> client's ChangeCipherSpec, Finished
+//! ```
+
+mod tickets;
 
 use alloc::boxed::Box;
 
@@ -22,6 +32,8 @@ use super::{
     INTERNAL, Input, MAX_CERTIFICATE, MAX_SIGNATURE, Refusal, Transition, extension, message,
     receive, receive_all,
 };
+
+use tickets::{Resumed, TicketOpened, TicketPrepared, TicketWritten};
 
 const TLS12: u16 = 0x0303;
 /// RFC 8422 §5.4.
@@ -39,6 +51,8 @@ const FINISHED: u16 = 12;
 
 /// Where the handshake is: what the segment under way will have done.
 pub(super) enum State {
+    TicketOpened(TicketOpened),
+    Resumed(Resumed),
     Negotiated(Negotiated),
     HelloWritten(HelloWritten),
     CertificateWritten(CertificateWritten),
@@ -56,6 +70,8 @@ pub(super) enum State {
     ChangeCipherSpec(ExpectChangeCipherSpec),
     ClientFinished(ExpectFinished),
     MacValidated(MacValidated),
+    TicketPrepared(TicketPrepared),
+    TicketWritten(TicketWritten),
     CipherSpecChanged(CipherSpecChanged),
     FinishedWritten(FinishedWritten),
     Finishing,
@@ -81,6 +97,10 @@ pub(super) struct Facts {
     has_point_formats: bool,
     could_do_13: bool,
     has_certificate: bool,
+    gives_ticket: bool,
+    /// The session of a ticket is resumed; its identifier is the client's
+    /// (RFC 5077 §3.4).
+    resumed: Option<Bytes<32>>,
 }
 
 pub(super) struct Negotiated(Facts);
@@ -118,6 +138,8 @@ pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transitio
         has_point_formats: hello.has_point_formats,
         could_do_13: asked.accepts(Version::Tls13),
         has_certificate: false,
+        gives_ticket: plan.gives_tickets,
+        resumed: None,
     };
     negotiate(facts, hello)
 }
@@ -140,6 +162,8 @@ pub(super) fn begin_static(
         has_point_formats: false,
         could_do_13: asked.accepts(Version::Tls13),
         has_certificate: false,
+        gives_ticket: asked.parameters.resumption && hello.ticket.is_some(),
+        resumed: None,
     };
     negotiate(facts, hello)
 }
@@ -152,12 +176,17 @@ fn negotiate(facts: Facts, hello: &ClientHello) -> Transition<State> {
         suite: facts.suite,
         peer_random: hello.random,
     };
-    Ok((State::Negotiated(Negotiated(facts)), segment))
+    match tickets::open(hello, &facts) {
+        Some(open) => Ok((State::TicketOpened(TicketOpened::new(facts, hello)), open)),
+        None => Ok((State::Negotiated(Negotiated(facts)), segment)),
+    }
 }
 
 impl State {
     pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<Self> {
         match self {
+            Self::TicketOpened(state) => state.next(input, asked),
+            Self::Resumed(state) => state.next(input),
             Self::Negotiated(state) => state.next(input),
             Self::HelloWritten(state) => state.next(input),
             Self::CertificateWritten(state) => state.next(input, asked),
@@ -175,6 +204,8 @@ impl State {
             Self::ChangeCipherSpec(state) => state.next(input),
             Self::ClientFinished(state) => state.next(input),
             Self::MacValidated(state) => state.next(input),
+            Self::TicketPrepared(state) => state.next(input),
+            Self::TicketWritten(state) => state.next(input),
             Self::CipherSpecChanged(state) => state.next(input),
             Self::FinishedWritten(state) => state.next(input),
             Self::Finishing => Err(INTERNAL),
@@ -194,23 +225,30 @@ impl Negotiated {
             has_secure_renegotiation,
             has_point_formats,
             could_do_13,
+            gives_ticket,
+            resumed,
             ..
         } = &self.0;
+        let session_id = resumed.as_deref().unwrap_or_default();
         let mut writer = Writer::new(message::SERVER_HELLO);
         let downgraded = *could_do_13;
         writer
             .u16(TLS12)
             .hole(0, Fill::Random { downgraded })
-            .vec8(&[])
+            .vec8(session_id)
             .u16(suite.number())
             .u8(0)
             .nested(0, |w| {
                 w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
+                if *gives_ticket {
+                    w.u16(extension::SESSION_TICKET).u16(0);
+                }
                 // RFC 5746 §3.6.
                 if *has_secure_renegotiation {
                     w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
                 }
-                if server_name.is_some() {
+                // RFC 6066 §3: not of a session that is resumed.
+                if server_name.is_some() && resumed.is_none() {
                     w.u16(extension::SERVER_NAME).u16(0);
                 }
                 if *has_point_formats {
@@ -233,6 +271,10 @@ impl Negotiated {
 impl HelloWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
+        if self.0.resumed.is_some() {
+            let state = State::MasterSecret(MasterSecret(self.0));
+            return Ok((state, Segment::Derive(Stage::Master)));
+        }
         let mut writer = Writer::new(message::CERTIFICATE);
         writer.hole(3, Fill::Chain(self.0.ring));
         let template = writer.finish().ok_or(INTERNAL)?;
@@ -387,6 +429,9 @@ impl SharesAgreed {
 impl MasterSecret {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
+        if self.0.resumed.is_some() {
+            return Ok(tickets::prepare(self.0));
+        }
         if self.0.has_certificate {
             let state = State::ClientSignature(ExpectCertificateVerify(self.0));
             return Ok((state, receive(MAX_SIGNATURE)));
@@ -436,9 +481,17 @@ impl ExpectFinished {
 impl MacValidated {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let state = State::CipherSpecChanged(CipherSpecChanged(self.0));
-        Ok((state, Segment::WriteChangeCipherSpec))
+        Ok(match (&self.0.resumed, self.0.gives_ticket) {
+            (Some(_), _) => finish(self.0),
+            (None, true) => tickets::prepare(self.0),
+            (None, false) => write_change_cipher_spec(self.0),
+        })
     }
+}
+
+fn write_change_cipher_spec(facts: Facts) -> (State, Segment) {
+    let state = State::CipherSpecChanged(CipherSpecChanged(facts));
+    (state, Segment::WriteChangeCipherSpec)
 }
 
 impl CipherSpecChanged {
@@ -455,15 +508,25 @@ impl CipherSpecChanged {
 impl FinishedWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        Ok((State::Finishing, Segment::Finish(Box::new(agreed(self.0)))))
+        Ok(match self.0.resumed {
+            // The client's comes last.
+            Some(_) => change_cipher_spec(self.0),
+            None => finish(self.0),
+        })
     }
+}
+
+fn finish(facts: Facts) -> (State, Segment) {
+    let segment = Segment::Finish(Box::new(agreed(facts)));
+    (State::Finishing, segment)
 }
 
 /// What the completion tells.
 fn agreed(facts: Facts) -> Agreed {
-    let group = match facts.exchange {
-        KeyExchange::Ephemeral { group, .. } => Some(group),
-        KeyExchange::Encrypted { .. } => None,
+    let group = match (facts.exchange, &facts.resumed) {
+        (KeyExchange::Ephemeral { group, .. }, None) => Some(group),
+        // None took part.
+        _ => None,
     };
     Agreed {
         group,

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
 use ipc::keystore::Scheme;
-use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage};
+use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage, Ticket};
 use ipc::tls::{Alert, CipherSuite, Group, Protocol, Version};
 
 use super::client;
@@ -34,6 +34,7 @@ pub(super) enum State {
     SecondHelloWritten(SecondHelloWritten),
     SecondServerHello(ExpectSecondServerHello),
     Negotiated(Negotiated),
+    Resumed(Resumed),
     Agreed(SharesAgreed),
     HandshakeKeys(HandshakeKeys),
     Extensions(ExpectExtensions),
@@ -49,6 +50,7 @@ pub(super) enum State {
     CertificateWritten(CertificateWritten),
     SignatureWritten(SignatureWritten),
     FinishedWritten(FinishedWritten),
+    TicketPrepared(TicketPrepared),
     Finishing,
 }
 
@@ -57,12 +59,16 @@ pub(super) struct Retry {
     suite: CipherSuite,
     group: Group,
     cookie: Bytes<{ super::server_hello::MAX_COOKIE }>,
+    /// What is offered again.
+    ticket: Option<Ticket>,
 }
 
 /// What was agreed on so far.
 pub(super) struct Facts {
     group: Group,
     alpn: Option<Protocol>,
+    /// The session of the ticket that was offered is resumed.
+    is_resumed: bool,
     /// The server asked for a certificate, and one can be shown with this.
     request: Request,
 }
@@ -81,6 +87,7 @@ pub(super) struct Restarted(Retry);
 pub(super) struct SecondHelloWritten(Retry);
 pub(super) struct ExpectSecondServerHello(Retry);
 pub(super) struct Negotiated(Facts, Bytes<MAX_SHARE>);
+pub(super) struct Resumed(Facts, Bytes<MAX_SHARE>);
 pub(super) struct SharesAgreed(Facts);
 pub(super) struct HandshakeKeys(Facts);
 pub(super) struct ExpectExtensions(Facts);
@@ -96,9 +103,14 @@ pub(super) struct ApplicationKeys(Facts);
 pub(super) struct CertificateWritten(Facts, Scheme);
 pub(super) struct SignatureWritten(Facts);
 pub(super) struct FinishedWritten(Facts);
+pub(super) struct TicketPrepared(Facts);
 
 /// Goes on behind a first ServerHello, or a HelloRetryRequest.
-pub(super) fn begin(hello: ServerHello, asked: &Asked) -> Transition<State> {
+pub(super) fn begin(
+    hello: ServerHello,
+    ticket: Option<Ticket>,
+    asked: &Asked,
+) -> Transition<State> {
     let offered = asked.groups().first().copied();
     if !hello.is_retry {
         return negotiated(hello, offered);
@@ -118,6 +130,11 @@ pub(super) fn begin(hello: ServerHello, asked: &Asked) -> Transition<State> {
         suite: hello.suite,
         group,
         cookie: hello.cookie,
+        // RFC 8446 §4.1.4: one of another hash is of no use.
+        ticket: ticket.filter(|ticket| {
+            ticket.suite.version() == Version::Tls12
+                || ticket.suite.hash_len() == hello.suite.hash_len()
+        }),
     };
     Ok((State::RetryNegotiated(RetryNegotiated(retry)), segment))
 }
@@ -134,6 +151,7 @@ fn negotiated(hello: ServerHello, offered: Option<Group>) -> Transition<State> {
     let facts = Facts {
         group,
         alpn: None,
+        is_resumed: hello.is_resumed,
         request: Request::None,
     };
     Ok((State::Negotiated(Negotiated(facts, key)), segment))
@@ -147,6 +165,7 @@ impl State {
             Self::SecondHelloWritten(state) => state.next(input),
             Self::SecondServerHello(state) => state.next(input, asked),
             Self::Negotiated(state) => state.next(input),
+            Self::Resumed(state) => state.next(input),
             Self::Agreed(state) => state.next(input),
             Self::HandshakeKeys(state) => state.next(input),
             Self::Extensions(state) => state.next(input, asked),
@@ -162,6 +181,7 @@ impl State {
             Self::CertificateWritten(state) => state.next(input),
             Self::SignatureWritten(state) => state.next(input),
             Self::FinishedWritten(state) => state.next(input, asked),
+            Self::TicketPrepared(state) => state.next(input, asked),
             Self::Finishing => Err(INTERNAL),
         }
     }
@@ -179,8 +199,13 @@ impl RetryNegotiated {
 impl Restarted {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
-        let Retry { group, cookie, .. } = &self.0;
-        let hello = client::hello(asked, Fill::SameRandom, *group, cookie);
+        let Retry {
+            group,
+            cookie,
+            ticket,
+            ..
+        } = &self.0;
+        let hello = client::hello(asked, Fill::SameRandom, *group, cookie, ticket.as_ref());
         let template = hello.ok_or(INTERNAL)?;
         let state = State::SecondHelloWritten(SecondHelloWritten(self.0));
         Ok((state, Segment::Write(template)))
@@ -198,8 +223,13 @@ impl SecondHelloWritten {
 impl ExpectSecondServerHello {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         let body = input.message(message::SERVER_HELLO)?;
-        let hello = ServerHello::parse(body, asked)?;
-        let Retry { suite, group, .. } = self.0;
+        let Retry {
+            suite,
+            group,
+            ticket,
+            ..
+        } = self.0;
+        let hello = ServerHello::parse(body, asked, ticket.as_ref())?;
         if hello.is_retry {
             return Err(UNEXPECTED);
         }
@@ -213,6 +243,18 @@ impl ExpectSecondServerHello {
 // ---- The server's flight ----
 
 impl Negotiated {
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Self(facts, share) = self;
+        let state = Resumed(facts, share);
+        match state.0.is_resumed {
+            true => Ok((State::Resumed(state), Segment::Resume { binder: None })),
+            false => state.next(Input::Done),
+        }
+    }
+}
+
+impl Resumed {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(facts, share) = self;
@@ -263,6 +305,10 @@ impl ExpectExtensions {
                 }
                 _ => return Err(Refusal(Alert::UNSUPPORTED_EXTENSION)),
             }
+        }
+        // RFC 8446 §2.2: the earlier session says who the server is.
+        if facts.is_resumed {
+            return SignatureVerified(facts).next(Input::Done);
         }
         let state = State::CertificateOrRequest(ExpectCertificateOrRequest(facts));
         Ok((state, receive_all(MAX_EXTENSIONS_OR_CERTIFICATE)))
@@ -442,6 +488,22 @@ fn finished(facts: Facts) -> Transition<State> {
 impl FinishedWritten {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
+        if !asked.parameters.resumption {
+            return TicketPrepared(self.0).next(Input::Done, asked);
+        }
+        let state = State::TicketPrepared(TicketPrepared(self.0));
+        let server_name = None;
+        Ok((state, Segment::PrepareTicket { server_name }))
+    }
+}
+
+impl TicketPrepared {
+    /// Tickets come behind the handshake.
+    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
+        match input {
+            Input::Ticket(None) => {}
+            input => input.done()?,
+        }
         let agreed = Agreed {
             group: Some(self.0.group),
             alpn: self.0.alpn,

@@ -1,11 +1,13 @@
 //! The server of TLS 1.3 (RFC 8446 §2, §A.2).
 //!
 //! ```text
-//! ClientHello -> [HelloRetryRequest -> ClientHello ->] ServerHello
+//! ClientHello -> [HelloRetryRequest -> ClientHello ->] [ticket ->] ServerHello
 //!   -> EncryptedExtensions -> [CertificateRequest ->] Certificate
 //!   -> CertificateVerify -> Finished
 //!   -> [client's Certificate -> [CertificateVerify ->]] client's Finished
 //! ```
+
+mod tickets;
 
 use alloc::boxed::Box;
 
@@ -21,6 +23,8 @@ use super::{
     extension, message, receive, receive_all,
 };
 
+use tickets::{Resumed, ResumptionNegotiated, TicketOpened, TicketPrepared, TicketWritten};
+
 /// RFC 8446 §4.1.3: the random of a HelloRetryRequest, SHA-256 of
 /// "HelloRetryRequest".
 pub(super) const RETRY: [u8; 32] = [
@@ -32,6 +36,9 @@ const TLS13: u16 = 0x0304;
 
 /// Where the handshake is: what the segment under way will have done.
 pub(super) enum State {
+    TicketOpened(TicketOpened),
+    ResumptionNegotiated(ResumptionNegotiated),
+    Resumed(Resumed),
     RetryNegotiated(RetryNegotiated),
     Restarted(Restarted),
     RetryWritten(RetryWritten),
@@ -55,6 +62,8 @@ pub(super) enum State {
     SignatureVerified(SignatureVerified),
     ClientFinished(ExpectFinished),
     MacValidated(MacValidated),
+    TicketPrepared(TicketPrepared),
+    TicketWritten(TicketWritten),
     Finishing,
 }
 
@@ -93,13 +102,13 @@ pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transitio
     if !hello.only_null_compression {
         return Err(Refusal(Alert::ILLEGAL_PARAMETER));
     }
-    let segment = Segment::Negotiate {
-        suite: plan.suite,
-        peer_random: plan.client_random,
-    };
     match asked.share(hello)? {
-        Some(share) => Ok((State::Negotiated(Negotiated(plan, share)), segment)),
+        Some(share) => tickets::begin(hello, plan, share, asked),
         None => {
+            let segment = Segment::Negotiate {
+                suite: plan.suite,
+                peer_random: plan.client_random,
+            };
             let wanted = plan.group;
             let retry = Retry { plan, wanted };
             Ok((State::RetryNegotiated(RetryNegotiated(retry)), segment))
@@ -110,6 +119,9 @@ pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transitio
 impl State {
     pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<Self> {
         match self {
+            Self::TicketOpened(state) => state.next(input),
+            Self::ResumptionNegotiated(state) => state.next(input),
+            Self::Resumed(state) => state.next(input),
             Self::RetryNegotiated(state) => state.next(input),
             Self::Restarted(state) => state.next(input),
             Self::RetryWritten(state) => state.next(input),
@@ -133,6 +145,8 @@ impl State {
             Self::SignatureVerified(state) => state.next(input),
             Self::ClientFinished(state) => state.next(input),
             Self::MacValidated(state) => state.next(input),
+            Self::TicketPrepared(state) => state.next(input),
+            Self::TicketWritten(state) => state.next(input),
             Self::Finishing => Err(INTERNAL),
         }
     }
@@ -205,16 +219,12 @@ impl ExpectSecondHello {
         match shares {
             Some([share]) if is_same && share.group == wanted => {
                 let share = share.clone();
-                let segment = Segment::Negotiate {
-                    suite: plan.suite,
-                    peer_random: plan.client_random,
-                };
                 // The middlebox has had its ChangeCipherSpec.
                 let plan = Plan {
                     compatibility_sent: true,
                     ..plan
                 };
-                Ok((State::Negotiated(Negotiated(plan, share)), segment))
+                tickets::begin(&hello, plan, share, asked)
             }
             None => Err(Refusal(Alert::MISSING_EXTENSION)),
             _ => Err(Refusal(Alert::ILLEGAL_PARAMETER)),
@@ -242,6 +252,10 @@ impl Negotiated {
                     .nested(2 + group.share_len(), |w| {
                         w.u16(group.number()).hole(2, Fill::KeyShare(group));
                     });
+                // RFC 8446 §4.2.11: by its place in the client's list.
+                if let Some(place) = plan.resumed {
+                    w.u16(extension::PRE_SHARED_KEY).u16(2).u16(place);
+                }
             });
         let template = writer.finish().ok_or(INTERNAL)?;
         let plan = Plan { group, ..plan };
@@ -309,6 +323,10 @@ impl HandshakeKeys {
 impl ExtensionsWritten {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
+        // RFC 8446 §2.2: the earlier session says who each side is.
+        if self.0.resumed.is_some() {
+            return SignatureWritten(self.0).next(Input::Done);
+        }
         if !asked.asks_client() {
             return RequestWritten(self.0).next(Input::Done);
         }
@@ -377,7 +395,7 @@ impl FinishedWritten {
 impl ApplicationKeys {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
-        if asked.asks_client() {
+        if asked.asks_client() && self.0.resumed.is_none() {
             let state = State::ClientCertificate(ExpectCertificate(self.0));
             return Ok((state, receive(MAX_CERTIFICATE)));
         }
@@ -449,8 +467,14 @@ impl ExpectFinished {
 impl MacValidated {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        Ok((State::Finishing, Segment::Finish(Box::new(agreed(self.0)))))
+        tickets::end(self.0)
     }
+}
+
+/// The end, with or without tickets.
+fn finish(plan: Plan) -> (State, Segment) {
+    let segment = Segment::Finish(Box::new(agreed(plan)));
+    (State::Finishing, segment)
 }
 
 /// What the completion tells of the plan.

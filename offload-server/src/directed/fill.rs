@@ -6,10 +6,9 @@ use ipc::bounded::Bytes;
 use ipc::keystore::ToBeSigned;
 use ipc::segment::{Fill, Hole, Template};
 use ipc::tls::{Group, Role, Version};
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::inbound::MESSAGE_HEADER;
-use super::{Context, Directed, Fault, Keys};
+use super::{Context, Directed, Fault, Keys, resumption};
 use crate::convert;
 
 /// RFC 8446 §4.1.3.
@@ -63,6 +62,14 @@ impl Directed {
                 self.exchange = Some(exchange);
             }
             Fill::EncryptedPreMaster => self.encrypt(out)?,
+            Fill::Ticket => out.extend_from_slice(&self.given()?.ticket),
+            Fill::TicketAge => {
+                let age = self.given()?.obfuscated_age(context.now);
+                out.extend_from_slice(&age.to_be_bytes());
+            }
+            Fill::Binders => self.write_binders(out)?,
+            Fill::NewTicket { nonce } => self.write_ticket(nonce, out)?,
+            Fill::AgeAdd => out.extend_from_slice(&resumption::random::<4>()?),
             Fill::Chain(ring) => {
                 let chain = self.ring(ring)?.chain().ok_or(Fault::INTERNAL)?;
                 for certificate in chain {
@@ -130,10 +137,7 @@ impl Directed {
 }
 
 fn random(downgraded: bool) -> Result<[u8; 32], Fault> {
-    let mut random = [0; 32];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(|_| Fault::INTERNAL)?;
+    let mut random = resumption::random::<32>()?;
     if downgraded {
         for (to, from) in random.iter_mut().skip(24).zip(DOWNGRADED) {
             *to = from;

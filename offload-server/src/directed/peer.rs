@@ -167,6 +167,14 @@ impl Peer {
         }
     }
 
+    /// The chain of a peer that has proved to be what it claims.
+    pub(super) fn proved(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Self::Proved(chain) => Some(chain),
+            _ => None,
+        }
+    }
+
     /// The chain of a peer that proved to be what it claims; `None` of one that
     /// said nothing, or nothing that holds.
     pub(super) fn into_proved(self) -> Option<Vec<CertificateDer<'static>>> {

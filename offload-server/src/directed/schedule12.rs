@@ -36,6 +36,24 @@ impl Master {
         Self { suite, secret }
     }
 
+    /// That of an earlier session; `None` when it is none.
+    pub(super) fn resumed(suite: &'static Tls12CipherSuite, secret: &[u8]) -> Option<Self> {
+        let mut master = Zeroizing::new([0; MASTER]);
+        if secret.len() != MASTER {
+            return None;
+        }
+        master.copy_from_slice(secret);
+        Some(Self {
+            suite,
+            secret: master,
+        })
+    }
+
+    /// The secret itself, to be sealed in a ticket or kept with one.
+    pub(super) fn expose(&self) -> &[u8] {
+        &*self.secret
+    }
+
     /// The keys of client and server. `own` is the side whose explicit nonces
     /// are ours to choose.
     pub(super) fn keys(

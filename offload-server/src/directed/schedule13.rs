@@ -28,6 +28,28 @@ impl Schedule {
         Self { suite, current }
     }
 
+    /// With that of an earlier session.
+    pub(super) fn with_pre_shared_key(suite: &'static Tls13CipherSuite, key: &[u8]) -> Self {
+        let current = suite.hkdf_provider.extract_from_secret(None, key);
+        Self { suite, current }
+    }
+
+    /// The binder of the pre-shared key, for a hello of which `transcript` is
+    /// the hash up to the binders (RFC 8446 §4.2.11.2).
+    pub(super) fn binder(&self, transcript: &Output) -> Tag {
+        let empty = self.suite.common.hash_provider.hash(&[]);
+        let key = expand_block(&*self.current, b"res binder", empty.as_ref());
+        mac(self.suite.hkdf_provider, &key, transcript)
+    }
+
+    /// What tickets carry on; `transcript` goes to the client's Finished.
+    pub(super) fn resumption(&self, transcript: &Output) -> ResumptionSecret {
+        ResumptionSecret {
+            hkdf: self.suite.hkdf_provider,
+            secret: expand_block(&*self.current, b"res master", transcript.as_ref()),
+        }
+    }
+
     /// Mixes the shared secret of the key exchange in.
     pub(super) fn into_handshake(self, shared: &[u8]) -> Self {
         let salt = self.salt();
@@ -102,9 +124,7 @@ impl TrafficSecrets {
 
     /// The MAC of `sender`'s Finished (RFC 8446 §4.4.4).
     pub(super) fn verify_data(&self, sender: Role, transcript: &Output) -> Tag {
-        let expander = self.hkdf().expander_for_okm(self.of(sender));
-        let key = expand_block(&*expander, b"finished", &[]);
-        self.hkdf().hmac_sign(&key, transcript.as_ref())
+        mac(self.hkdf(), self.of(sender), transcript)
     }
 
     /// The same for the time behind the handshake.
@@ -122,6 +142,27 @@ impl TrafficSecrets {
     fn hkdf(&self) -> &'static dyn Hkdf {
         self.suite.hkdf_provider
     }
+}
+
+/// The resumption master secret (RFC 8446 §7.1).
+pub(super) struct ResumptionSecret {
+    hkdf: &'static dyn Hkdf,
+    secret: OkmBlock,
+}
+
+impl ResumptionSecret {
+    /// The pre-shared key of the ticket with this nonce (RFC 8446 §4.6.1).
+    pub(super) fn pre_shared_key(&self, nonce: &[u8]) -> OkmBlock {
+        let expander = self.hkdf.expander_for_okm(&self.secret);
+        expand_block(&*expander, b"resumption", nonce)
+    }
+}
+
+/// The MAC of a Finished or a binder (RFC 8446 §4.4.4).
+fn mac(hkdf: &dyn Hkdf, base: &OkmBlock, transcript: &Output) -> Tag {
+    let expander = hkdf.expander_for_okm(base);
+    let key = expand_block(&*expander, b"finished", &[]);
+    hkdf.hmac_sign(&key, transcript.as_ref())
 }
 
 /// HKDF-Expand-Label (RFC 8446 §7.1) to a whole hash.

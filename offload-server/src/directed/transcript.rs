@@ -64,6 +64,20 @@ impl Transcript {
         Some(context.fork_finish())
     }
 
+    /// The hash of all messages so far and a part of one more.
+    pub(super) fn hash_with(&self, hash: &'static dyn Hash, part: &[u8]) -> Output {
+        let mut context = match &self.running {
+            Some((_, context)) => context.fork(),
+            None => {
+                let mut context = hash.start();
+                context.update(self.messages.as_deref().unwrap_or_default());
+                context
+            }
+        };
+        context.update(part);
+        context.finish()
+    }
+
     /// All messages so far, where they are kept.
     pub(super) fn messages(&self) -> Option<&[u8]> {
         self.messages.as_deref()

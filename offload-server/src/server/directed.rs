@@ -22,6 +22,7 @@ use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
 use crate::identity::Peer;
 use crate::keyring::Keyring;
+use crate::session::Tickets;
 use crate::time::SystemTime;
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
@@ -50,6 +51,9 @@ where
         let verdict = self
             .rings(beginning.role, &beginning.parameters)
             .map(|rings| {
+                let resumption = self
+                    .profiles
+                    .resumption(beginning.role, &beginning.parameters);
                 Directed::new(
                     generation,
                     beginning.session,
@@ -57,6 +61,7 @@ where
                     rings,
                     &beginning.parameters,
                     beginning.position,
+                    resumption,
                 )
             })
             .map(|directed| (directed.begun(), Box::new(directed)));
@@ -214,7 +219,8 @@ where
             _ => return Err(INTERNAL),
         }
         if let Some(secrets) = product.secrets {
-            self.sessions.keep(session, product.role, secrets, None);
+            let tickets = product.tickets.map(Box::new).map(Tickets::Directed);
+            self.sessions.keep(session, product.role, secrets, tickets);
         }
         let established = Box::new(Established {
             version: suite.version(),
@@ -227,7 +233,7 @@ where
             alpn: agreed.alpn,
             server_name: agreed.server_name,
             keyring: ring.label.clone(),
-            resumed: false,
+            resumed: product.is_resumed,
             tcp,
             first_byte,
             installed: self.clock.now(),

@@ -47,6 +47,12 @@ impl Default for ClientOptions {
 
 impl Client {
     pub fn new(world: &World, options: &ClientOptions) -> Self {
+        Self::with(Self::config(world, options), options.name)
+    }
+
+    /// A client's configuration; those that share one resume each other's
+    /// sessions.
+    pub fn config(world: &World, options: &ClientOptions) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(world.authority.clone()).unwrap();
         let group = |group: &Group| {
@@ -80,8 +86,12 @@ impl Client {
         };
         config.alpn_protocols = options.alpn.clone();
         config.enable_secret_extraction = true;
-        let name = ServerName::try_from(options.name).unwrap();
-        let connection = UnbufferedClientConnection::new(Arc::new(config), name).unwrap();
+        Arc::new(config)
+    }
+
+    pub fn with(config: Arc<ClientConfig>, name: &'static str) -> Self {
+        let name = ServerName::try_from(name).unwrap();
+        let connection = UnbufferedClientConnection::new(config, name).unwrap();
         let mut client = Self {
             connection,
             incoming: Vec::new(),

@@ -137,6 +137,7 @@ impl Director {
 
     /// Starts a handshake, which gets `slot`.
     pub fn start(&mut self, slot: SlotIndex, role: Role, parameters: Parameters) {
+        self.set_taken(slot, 0);
         let request = HandshakeRequest {
             connection: ConnectionId(slot.into()),
             role,

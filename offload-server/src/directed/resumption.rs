@@ -1,0 +1,274 @@
+//! Giving tickets, and resuming sessions by them (R33).
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ipc::segment::{Binder, Place, Ticket, Verdict};
+use ipc::tls::{Alert, Role, Version};
+use ring::digest::Digest;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::SupportedCipherSuite;
+use rustls::crypto::hash::Hash;
+use rustls::pki_types::CertificateDer;
+use subtle::ConstantTimeEq;
+
+use super::earlier::{Earlier, Given, Kept, Tickets, fits};
+use super::inbound::MESSAGE_HEADER;
+use super::peer::Peer;
+use super::schedule12::Master;
+use super::schedule13::{ResumptionSecret, Schedule};
+use super::{Context, Directed, Fault, Keys};
+use crate::convert;
+
+/// What the list of binders and the one in it begin with.
+const BINDERS_HEADER: usize = 3;
+
+/// What tickets of this session will carry.
+pub(super) enum Prepared {
+    /// TLS 1.2: the master secret.
+    Master(Digest),
+    /// TLS 1.3, server.
+    Server(Digest, ResumptionSecret),
+    /// TLS 1.3, client: the server sends them.
+    Client(ResumptionSecret),
+}
+
+impl Directed {
+    // ---- resuming ----
+
+    /// Client: finds a session to offer.
+    pub(super) fn take_ticket(&mut self, context: &Context<'_>) -> Result<Verdict, Fault> {
+        let taken = self
+            .resumption
+            .kept()
+            .and_then(|kept| kept.take(context.now));
+        let Some((given, earlier)) = taken else {
+            return Ok(Verdict::Ticket(None));
+        };
+        let ticket = Ticket {
+            suite: earlier.suite,
+            length: u16::try_from(given.ticket.len()).map_err(|_| Fault::INTERNAL)?,
+            session_id: random()?,
+        };
+        self.earlier = Some(earlier);
+        self.given = Some(given);
+        Ok(Verdict::Ticket(Some(ticket)))
+    }
+
+    /// Server: opens a ticket of the client's hello.
+    pub(super) fn open_ticket(
+        &mut self,
+        version: Version,
+        server_name: Option<&str>,
+        place: Place,
+    ) -> Result<Verdict, Fault> {
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        let ticket = part(message.body(), place)?;
+        let context = self.resumption.context(version, server_name);
+        let earlier = context
+            .and_then(|context| self.resumption.open(&context, ticket))
+            .filter(|earlier| earlier.suite.version() == version);
+        let answer = earlier.as_ref().map(|earlier| Ticket {
+            suite: earlier.suite,
+            length: place.length,
+            session_id: [0; 32],
+        });
+        self.earlier = earlier;
+        Ok(Verdict::Ticket(answer))
+    }
+
+    /// Takes the secret and the peer of the earlier session.
+    pub(super) fn resume(&mut self, binder: Option<&Binder>) -> Result<(), Fault> {
+        let earlier = self.earlier.take().ok_or(Fault::INTERNAL)?;
+        match self.primitives.ok_or(Fault::INTERNAL)? {
+            SupportedCipherSuite::Tls13(suite) => {
+                // RFC 8446 §4.2.11: the pre-shared key goes with a hash.
+                let hash = suite.common.hash_provider;
+                if hash_of(&earlier)?.algorithm() != hash.algorithm() {
+                    return Err(Fault::INTERNAL);
+                }
+                let schedule = Schedule::with_pre_shared_key(suite, earlier.secret());
+                match (self.role, binder) {
+                    (Role::Server, Some(binder)) => self.check(&schedule, hash, binder)?,
+                    (Role::Client, None) => {}
+                    _ => return Err(Fault::INTERNAL),
+                }
+                self.early = Some(schedule);
+            }
+            SupportedCipherSuite::Tls12(suite) => {
+                if Some(earlier.suite) != self.suite {
+                    return Err(Fault::INTERNAL);
+                }
+                let master = Master::resumed(suite, earlier.secret());
+                self.keys = Keys::Master(master.ok_or(Fault::INTERNAL)?);
+            }
+        }
+        self.peer = match earlier.into_peer() {
+            Some(certificate) => Peer::Proved(vec![certificate]),
+            None => Peer::Unknown,
+        };
+        self.is_resumed = true;
+        Ok(())
+    }
+
+    /// The binder of the hello received last (RFC 8446 §4.2.11.2).
+    fn check(
+        &self,
+        schedule: &Schedule,
+        hash: &'static dyn Hash,
+        binder: &Binder,
+    ) -> Result<(), Fault> {
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        if message.is_in_transcript {
+            return Err(Fault::INTERNAL);
+        }
+        let claimed = part(message.body(), binder.binder)?;
+        let end = MESSAGE_HEADER + usize::from(binder.list);
+        let bound = message.bytes.get(..end).ok_or(Fault::INTERNAL)?;
+        let expected = schedule.binder(&self.transcript.hash_with(hash, bound));
+        match bool::from(expected.as_ref().ct_eq(claimed)) {
+            true => Ok(()),
+            false => Err(Fault::Refused(Alert::DECRYPT_ERROR)),
+        }
+    }
+
+    /// Client: ends its hello with the binder of the session offered.
+    pub(super) fn write_binders(&self, hello: &mut Vec<u8>) -> Result<(), Fault> {
+        let earlier = self.earlier.as_ref().ok_or(Fault::INTERNAL)?;
+        let Some(SupportedCipherSuite::Tls13(suite)) = convert::primitives(earlier.suite) else {
+            return Err(Fault::INTERNAL);
+        };
+        let hash = suite.common.hash_provider;
+        let length = u8::try_from(hash.output_len()).map_err(|_| Fault::INTERNAL)?;
+        // What is bound has the lengths of the whole.
+        let whole = hello.len() + BINDERS_HEADER + usize::from(length);
+        let [_, high, middle, low] = u32::try_from(whole.saturating_sub(MESSAGE_HEADER))
+            .map_err(|_| Fault::INTERNAL)?
+            .to_be_bytes();
+        let header = hello.get_mut(1..MESSAGE_HEADER).ok_or(Fault::INTERNAL)?;
+        header.copy_from_slice(&[high, middle, low]);
+        let schedule = Schedule::with_pre_shared_key(suite, earlier.secret());
+        let binder = schedule.binder(&self.transcript.hash_with(hash, hello));
+        hello.extend_from_slice(&[0, length + 1, length]);
+        hello.extend_from_slice(binder.as_ref());
+        Ok(())
+    }
+
+    /// Client: the ticket of the session offered.
+    pub(super) fn given(&self) -> Result<&Given, Fault> {
+        self.given.as_ref().ok_or(Fault::INTERNAL)
+    }
+
+    // ---- being resumed ----
+
+    /// Makes what tickets of this session carry.
+    pub(super) fn prepare_ticket(&mut self, server_name: Option<&str>) -> Result<Verdict, Fault> {
+        self.absorb();
+        let version = self.version().ok_or(Fault::INTERNAL)?;
+        if self.certificate().is_some_and(|peer| !fits(peer)) {
+            return Ok(Verdict::Ticket(None));
+        }
+        let secret = match &self.keys {
+            Keys::Application { master, .. } => {
+                let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+                Some(master.resumption(&hash))
+            }
+            Keys::Master(_) => None,
+            _ => return Err(Fault::INTERNAL),
+        };
+        let context = self.resumption.context(version, server_name);
+        self.prepared = match (self.role, secret, context) {
+            (Role::Server, None, Some(context)) => Some(Prepared::Master(context)),
+            (Role::Server, Some(secret), Some(context)) => Some(Prepared::Server(context, secret)),
+            (Role::Client, Some(secret), _) if self.resumption.kept().is_some() => {
+                Some(Prepared::Client(secret))
+            }
+            _ => return Ok(Verdict::Ticket(None)),
+        };
+        Ok(Verdict::Done)
+    }
+
+    /// Server: a ticket; none is empty (RFC 5077 §3.3).
+    pub(super) fn write_ticket(&self, nonce: u8, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
+        let peer = self.certificate();
+        let (context, earlier) = match (&self.prepared, &self.keys) {
+            (Some(Prepared::Server(context, secret)), _) => {
+                let key = secret.pre_shared_key(&[nonce]);
+                (context, Earlier::new(suite, key.as_ref(), peer))
+            }
+            (Some(Prepared::Master(context)), Keys::Master(master)) => {
+                (context, Earlier::new(suite, master.expose(), peer))
+            }
+            (None, Keys::Master(_)) => return Ok(()),
+            _ => return Err(Fault::INTERNAL),
+        };
+        let ticket = earlier.and_then(|earlier| self.resumption.seal(context, &earlier));
+        out.extend_from_slice(&ticket.ok_or(Fault::INTERNAL)?);
+        Ok(())
+    }
+
+    /// TLS 1.2, client: takes the ticket of the message received last.
+    pub(super) fn keep_ticket(&mut self, context: &Context<'_>) -> Result<(), Fault> {
+        let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+        let given = Given::parse12(message.body(), context.now).map_err(Fault::Refused)?;
+        // Without a new one the old one stays good.
+        if given.is_some() {
+            self.given = given;
+            self.is_given = true;
+        }
+        Ok(())
+    }
+
+    /// The handshake is finished: TLS 1.2, client: keeps the ticket that the
+    /// session has, new or old; TLS 1.3, client: what takes those to come.
+    pub(super) fn remember(&mut self) -> Option<Tickets> {
+        let kept: Arc<Kept> = self.resumption.kept()?.clone();
+        let suite = self.suite()?;
+        let peer = self.certificate().cloned();
+        if let Keys::Master(master) = &self.keys {
+            let is_good = self.is_given || self.is_resumed;
+            if let Some(given) = self.given.take().filter(|_| is_good) {
+                kept.keep12(given, Earlier::new(suite, master.expose(), peer.as_ref()));
+            }
+            return None;
+        }
+        match self.prepared.take()? {
+            Prepared::Client(secret) => Some(Tickets {
+                suite,
+                secret,
+                peer,
+                kept,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The peer's own certificate, if it proved to have its key.
+    fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.peer.proved()?.first()
+    }
+}
+
+fn hash_of(earlier: &Earlier) -> Result<&'static dyn Hash, Fault> {
+    match convert::primitives(earlier.suite) {
+        Some(SupportedCipherSuite::Tls13(suite)) => Ok(suite.common.hash_provider),
+        _ => Err(Fault::INTERNAL),
+    }
+}
+
+fn part(body: &[u8], place: Place) -> Result<&[u8], Fault> {
+    let start = usize::from(place.offset);
+    body.get(start..start + usize::from(place.length))
+        .ok_or(Fault::INTERNAL)
+}
+
+/// Random bytes that are no secret.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Fault> {
+    let mut random = [0; N];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| Fault::INTERNAL)?;
+    Ok(random)
+}
