@@ -11,10 +11,10 @@ use crypto_bigint::{BoxedUint, Odd};
 use ipc::badge::Badge;
 use ipc::bounded::Bytes;
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, PRE_MASTER, Request};
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats::Page;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
-use keystore_server::Server;
+use keystore_server::{Server, firmware};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{KeyPair, RsaKeyPair};
 use sel4::log;
@@ -117,10 +117,10 @@ fn key_store(key: &PrivateKey) -> Server<'static> {
         chain: vec![],
         trust: vec![],
     };
-    let Ok(blob) = postcard::to_allocvec(&Keyrings(vec![ring])) else {
+    let Ok(blob) = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))) else {
         panic!("no key ring");
     };
-    let Ok(server) = Server::new(&blob, Box::leak(Box::<Page>::default())) else {
+    let Ok(server) = Server::new(&blob, Box::leak(Box::<Page>::default()), firmware::absent) else {
         panic!("no key store");
     };
     server

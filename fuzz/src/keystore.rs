@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use ipc::badge::Badge;
 use ipc::bounded::Text;
 use ipc::keystore::{KeyKind, Keystore};
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Keyring, Keyrings, PrivateKey, KeystoreData};
 use ipc::stats;
 use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
-use keystore_server::Server;
+use keystore_server::{Server, firmware};
 
 use crate::bytes::Bytes;
 use crate::wire::world::key_of;
@@ -22,7 +22,7 @@ pub fn keyrings(data: &[u8]) {
     let mut bytes = Bytes(data);
     if bytes.byte() & 1 == 0 {
         let stats = stats::Page::default();
-        if let Ok(mut server) = Server::new(bytes.0, &stats) {
+        if let Ok(mut server) = Server::new(bytes.0, &stats, firmware::absent) {
             ask(&mut server, &[0, 0]);
         }
         return;
@@ -54,7 +54,7 @@ fn with_keys() -> Server<'static> {
         trust: vec![vec![9; 2000]],
     };
     let rings = [KeyKind::EcdsaP256, KeyKind::Ed25519, KeyKind::Rsa].map(ring);
-    let blob = postcard::to_allocvec(&Keyrings(rings.into())).expect("key rings");
+    let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(rings.into()))).expect("key rings");
     let stats: &'static stats::Page = Box::leak(Box::default());
-    Server::new(&blob, stats).unwrap_or_else(|error| panic!("{error:?}"))
+    Server::new(&blob, stats, firmware::absent).unwrap_or_else(|error| panic!("{error:?}"))
 }

@@ -157,7 +157,7 @@ fn certificates(
 }
 
 /// The contents of the file that `word` names, relative to `folder`.
-fn contents(word: Word<'_>, folder: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub(crate) fn contents(word: Word<'_>, folder: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let name = word.text()?;
     let path = folder.join(name);
     let unreadable = |error: std::io::Error| {

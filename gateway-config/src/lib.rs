@@ -18,7 +18,9 @@ mod listener;
 mod network;
 mod problem;
 mod provision;
+mod rotation;
 mod rule;
+mod seal;
 mod step;
 mod tls;
 mod words;
@@ -33,7 +35,9 @@ use time::OffsetDateTime;
 use toml::de::DeTable;
 
 pub use problem::Problem;
-pub use provision::GATEWAY_CLIENT;
+pub use provision::{GATEWAY_CLIENT, ProvisionError};
+pub use rotation::{UpdateError, update};
+pub use seal::{Kek, SealError};
 
 use problem::{Complaint, Source};
 use words::Words;
@@ -48,6 +52,11 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Steps that the shim refuses, by key ring.
     pub refused_steps: Vec<RefusedSteps>,
+    /// Who may sign updates of the key rings: an Ed25519 public key.
+    pub signer: Option<[u8; 32]>,
+    /// What the key rings are sealed with. No word of the file: it is for
+    /// whoever builds the image.
+    pub kek: Option<Kek>,
     /// Whether each segment of directed handshakes is a line of the guest's
     /// log. No word of the file: it is for whoever starts the system.
     pub audit: bool,
@@ -76,7 +85,7 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
         );
         source.problem(at, complaint)
     })?;
-    let known = ["network", "keyring", "listener"];
+    let known = ["network", "keyring", "listener", "rotation"];
     let words = Words::new(source, "the file", 0, document.get_ref(), &known)?;
     let address = match words.optional("network") {
         Some(word) => network::read(word)?,
@@ -87,8 +96,14 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
     let listeners = listener::read(&words, &keyrings)?;
     keyring::assign_roles(&mut keyrings, &listeners);
     let refused_steps = step::read(&words, &listeners)?;
+    let signer = match words.optional("rotation") {
+        Some(word) => Some(rotation::read(word, folder)?),
+        None => None,
+    };
     Ok(Config {
         refused_steps,
+        signer,
+        kek: None,
         audit: false,
         address,
         keyrings,

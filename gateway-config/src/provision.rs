@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use ipc::provision::{
-    Backend, ClientRights, Gateway, Listener, Network, NetworkRights, ShimRights,
+    Backend, ClientRights, Gateway, Keyrings, KeystoreData, Listener, Network, NetworkRights,
+    ShimRights,
 };
 use ipc::tls::{Label, Mode, Role};
 
 use crate::Config;
+use crate::seal::{self, SealError};
 
 /// The gateway's number in its badges, as in `image/system.toml`.
 pub const GATEWAY_CLIENT: u16 = 1;
@@ -54,14 +56,22 @@ impl Config {
         }
     }
 
+    /// What the key store reads.
+    fn keystore(&self) -> Result<KeystoreData<&Keyrings>, SealError> {
+        Ok(KeystoreData {
+            rings: seal::rings(&self.keyrings, self.kek.as_ref())?,
+            signer: self.signer,
+        })
+    }
+
     /// All of it encoded, by the names in `image/system.toml`. The blob
-    /// `keyrings` has the private keys in it.
+    /// `keyrings` has the private keys in it, sealed if there is a key for that.
     ///
     /// # Errors
-    /// None is known: the types can be encoded, and memory is not bounded.
-    pub fn provisions(&self) -> Result<BTreeMap<String, Vec<u8>>, postcard::Error> {
+    /// [`ProvisionError`].
+    pub fn provisions(&self) -> Result<BTreeMap<String, Vec<u8>>, ProvisionError> {
         Ok(BTreeMap::from([
-            ("keyrings".into(), postcard::to_allocvec(&self.keyrings)?),
+            ("keyrings".into(), postcard::to_allocvec(&self.keystore()?)?),
             ("network".into(), postcard::to_allocvec(&self.network())?),
             ("rights".into(), postcard::to_allocvec(&self.shim_rights())?),
             (
@@ -71,6 +81,38 @@ impl Config {
         ]))
     }
 }
+
+/// Why there is nothing for the domains to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProvisionError {
+    /// The key rings can't be sealed.
+    Seal(SealError),
+    /// None is known: the types can be encoded, and memory is not bounded.
+    Encoding,
+}
+
+impl From<SealError> for ProvisionError {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error)
+    }
+}
+
+impl From<postcard::Error> for ProvisionError {
+    fn from(_: postcard::Error) -> Self {
+        Self::Encoding
+    }
+}
+
+impl std::fmt::Display for ProvisionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Seal(error) => write!(f, "sealing the key rings: {error}"),
+            Self::Encoding => f.write_str("the configuration can't be encoded"),
+        }
+    }
+}
+
+impl std::error::Error for ProvisionError {}
 
 /// The items without repetition, in the order of their first appearance.
 fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use gateway_config::{Config, Problem, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
-use ipc::provision::{AddressConfig, Backend, Keyrings};
+use ipc::provision::{AddressConfig, Backend, KeystoreData, Rings};
 use ipc::step::Step;
 use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
 use ring::rand::SystemRandom;
@@ -228,7 +228,11 @@ fn what_the_domains_read_is_what_was_configured() {
     assert_eq!(names, ["gateway-config", "keyrings", "network", "rights"]);
     let gateway: ipc::provision::Gateway = postcard::from_bytes(&blobs["gateway-config"]).unwrap();
     assert_eq!(gateway.listeners, config.listeners);
-    let rings: Keyrings = postcard::from_bytes(&blobs["keyrings"]).unwrap();
+    let data: KeystoreData = postcard::from_bytes(&blobs["keyrings"]).unwrap();
+    assert_eq!(data.signer, config.signer);
+    let Rings::Open(rings) = data.rings else {
+        panic!("sealed");
+    };
     assert_eq!(rings.0.len(), 3);
     // A key is in its own blob and nowhere else.
     let key = &rings.0[1].key.as_ref().unwrap().pkcs8;

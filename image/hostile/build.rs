@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn held(layout: &Layout, domain: &DomainLayout) -> String {
     let mut held = vec![slot::NOTIFICATION, slot::FAULT, slot::LOG];
     let (mut calls, mut signals, mut windows) = (vec![], vec![], vec![]);
+    let mut ports = vec![];
     if domain.serves {
         held.push(slot::ENDPOINT);
     }
@@ -46,7 +47,10 @@ fn held(layout: &Layout, domain: &DomainLayout) -> String {
                 let table = layout.tables.get(usize::from(*table));
                 windows.push((*number, 1_u64 << table.map_or(0, |table| table.radix)));
             }
-            Capability::NicInterrupt | Capability::TimerInterrupt => {}
+            Capability::Ports { .. } => ports.push(*number),
+            Capability::NicInterrupt
+            | Capability::TimerInterrupt
+            | Capability::PortInterrupt { .. } => {}
         }
     }
     let mut writable = vec![];
@@ -57,6 +61,7 @@ fn held(layout: &Layout, domain: &DomainLayout) -> String {
     let (name, tools) = (&domain.name, domain.tools.len());
     format!(
         "Held {{ name: {name:?}, slots: &{held:?}, calls: &{calls:?}, signals: &{signals:?}, \
+         ports: &{ports:?}, \
          windows: &{windows:?}, tools: {tools}, writable: &{writable:?} }},\n"
     )
 }

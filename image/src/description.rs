@@ -37,6 +37,9 @@ pub struct Description {
     /// Hardware.
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,
+    /// I/O ports.
+    #[serde(default, rename = "port")]
+    pub ports: Vec<Port>,
     /// How often domains are started anew; never, when absent.
     #[serde(default)]
     pub restart: Restart,
@@ -189,6 +192,22 @@ pub struct Device {
     pub name: String,
     /// Who drives it.
     pub domain: String,
+}
+
+/// A range of I/O ports, and the interrupt of what is behind them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Its name, unique.
+    pub name: String,
+    /// Who drives it.
+    pub domain: String,
+    /// The first port.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+    /// The pin of the I/O APIC, edge-triggered, if it has one.
+    pub interrupt: Option<u8>,
 }
 
 /// Where the description of this system is.

@@ -142,6 +142,7 @@ pub fn layout(description: &Description) -> Layout {
     builder.stats();
     builder.tables();
     builder.device();
+    builder.ports();
     builder.layout
 }
 
@@ -476,6 +477,30 @@ impl<'a> Builder<'a> {
             ),
         ] {
             domain.constant(doc, name, "u64", hex(value));
+        }
+    }
+}
+
+impl Builder<'_> {
+    fn ports(&mut self) {
+        for port in &self.description.ports {
+            let (first, last) = (port.first, port.last);
+            let ports = self.give(&port.domain, Capability::Ports { first, last });
+            let mut constants = vec![(format!("PORTS_{}", upper(&port.name)), ports)];
+            if let Some(pin) = port.interrupt {
+                let handler = self.give(&port.domain, Capability::PortInterrupt { pin });
+                constants.push((format!("IRQ_{}", upper(&port.name)), handler));
+                constants.push((format!("FROM_{}", upper(&port.name)), 1 << interrupt::PORT));
+            }
+            let domain = self.domain(&port.domain);
+            for (name, value) in constants {
+                let doc = match name.split('_').next() {
+                    Some("PORTS") => format!("I/O ports {first:#x} to {last:#x}."),
+                    Some("IRQ") => "Acknowledges their interrupt.".to_string(),
+                    _ => "The bit of their interrupt.".to_string(),
+                };
+                domain.constant(&doc, &name, "u64", hex(value));
+            }
         }
     }
 }

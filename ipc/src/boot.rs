@@ -62,6 +62,8 @@ pub mod interrupt {
     pub const NIC: u32 = 23;
     /// The timer.
     pub const TIMER: u32 = 22;
+    /// What is behind a range of I/O ports.
+    pub const PORT: u32 = 21;
 }
 
 /// Bytes of a log ring with its header.

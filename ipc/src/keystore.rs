@@ -16,6 +16,11 @@ use crate::transport::Protocol;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub struct KeyringIndex(pub u8);
 
+impl KeyringIndex {
+    /// Set in every other version of a ring.
+    pub const REPLACED: u8 = 0x80;
+}
+
 /// The kind of a ring's private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum KeyKind {
@@ -135,8 +140,8 @@ pub enum ToBeSigned {
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Request {
-    /// What a ring has. Answer: [`Answer::Keyring`]; rings are numbered from 0
-    /// without gaps.
+    /// What the ring at a place has. Answer: [`Answer::Keyring`]; places are
+    /// numbered from 0 without gaps, below [`KeyringIndex::REPLACED`].
     Keyring(KeyringIndex),
     /// A part of a certificate (DER). Answer: [`Answer::Part`].
     Certificate {
@@ -200,6 +205,10 @@ pub enum Answer {
         chain: u8,
         /// Its trust anchors.
         trust: u8,
+        /// By what to name the ring as it is now, in all other requests: it
+        /// stays good for what began before the ring was replaced, until it is
+        /// replaced once more.
+        current: KeyringIndex,
     },
     /// A part of a certificate; shorter than [`MAX_PART`] only at its end.
     Part(Blob<MAX_PART>),

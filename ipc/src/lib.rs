@@ -34,6 +34,7 @@ pub mod control;
 pub mod handshake;
 pub mod keystore;
 pub mod net;
+pub mod port;
 pub mod provision;
 pub mod queue;
 pub mod record;

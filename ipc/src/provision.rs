@@ -15,6 +15,109 @@ use crate::step::Step;
 use crate::tls::{Label, Mode, Protocol, Role};
 
 /// For the key store alone.
+#[derive(Serialize, Deserialize)]
+pub struct KeystoreData<K = Keyrings> {
+    /// Its key rings.
+    pub rings: Rings<K>,
+    /// Who may replace them while the system runs: an Ed25519 public key (RFC
+    /// 8032). `None`: nobody.
+    pub signer: Option<[u8; 32]>,
+}
+
+impl<K> KeystoreData<K> {
+    /// Rings in the clear, for good.
+    pub const fn open(rings: K) -> Self {
+        Self {
+            rings: Rings::Open(rings),
+            signer: None,
+        }
+    }
+}
+
+/// Key rings on their way to the key store.
+#[derive(Serialize, Deserialize)]
+pub enum Rings<K = Keyrings> {
+    /// In the clear.
+    Open(K),
+    /// Under a key that comes another way.
+    Sealed(Sealed),
+}
+
+/// [`Keyrings`], encoded and sealed by AES-256-GCM (RFC 5116 §5.2) under the
+/// key-encryption key.
+#[derive(Serialize, Deserialize)]
+pub struct Sealed {
+    /// How the key comes from a passphrase, if it does; authenticated with the
+    /// rings.
+    pub kdf: Option<Kdf>,
+    /// The nonce.
+    pub nonce: [u8; 12],
+    /// Ciphertext and tag.
+    pub ciphertext: Vec<u8>,
+}
+
+impl Sealed {
+    /// What the associated data begins with; [`Kdf`], encoded, follows.
+    pub const CONTEXT: &[u8] = b"handoff key rings 1";
+
+    /// The associated data.
+    pub fn associated_data(&self) -> Vec<u8> {
+        let kdf = postcard::to_allocvec(&self.kdf).unwrap_or_default();
+        [Self::CONTEXT, &kdf].concat()
+    }
+}
+
+/// Argon2id, version 1.3 (RFC 9106): how a key-encryption key comes from a
+/// passphrase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kdf {
+    /// The salt.
+    pub salt: [u8; 16],
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+/// Bytes of the key-encryption key.
+pub const KEK: usize = 32;
+/// The firmware's file that holds it.
+pub const KEK_FILE: &str = "opt/handoff/kek";
+
+/// New key rings for those of the same labels.
+#[derive(Serialize, Deserialize)]
+pub struct Update<K = Keyrings> {
+    /// Counts updates; the image's rings are version 0.
+    pub version: u64,
+    /// The rings.
+    pub rings: Rings<K>,
+}
+
+/// How an [`Update`] stands on the line to the key store:
+///
+/// ```text
+/// MAGIC, length of the update (u32, little-endian), signature, update (postcard)
+/// ```
+pub mod update {
+    /// What it begins with.
+    pub const MAGIC: [u8; 4] = *b"HKR1";
+    /// Bytes of the signature (Ed25519, RFC 8032).
+    pub const SIGNATURE: usize = 64;
+    /// Bytes before the update.
+    pub const HEADER: usize = MAGIC.len() + 4 + SIGNATURE;
+    /// The longest update.
+    pub const MAX: usize = 128 * 1024;
+    /// What the signature is over, before the update itself.
+    pub const CONTEXT: &[u8] = b"handoff key ring update 1";
+    /// What the answer, one line, begins with.
+    pub const ACCEPTED: &str = "accepted: ";
+    /// The same for one that is refused.
+    pub const REFUSED: &str = "refused: ";
+}
+
+/// All key rings.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Keyrings(pub Vec<Keyring>);
 

@@ -126,6 +126,10 @@ counters! {
         REFUSED = 2 "keystore_refused_total";
         /// Pre-master secrets given out, good ones and others.
         DECRYPTED = 3 "keystore_pre_master_secrets_total";
+        /// Updates of key rings accepted.
+        ROTATED = 4 "keystore_rotations_total";
+        /// Updates refused.
+        ROTATIONS_REFUSED = 5 "keystore_rotations_refused_total";
         /// Bytes in use on the heap.
         HEAP = 15 "keystore_heap_bytes";
         /// Times that it was started anew.

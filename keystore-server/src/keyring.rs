@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use ipc::bounded::Blob;
 use ipc::keystore::{CertificateList, KeyKind, KeystoreError, PRE_MASTER, Scheme};
@@ -12,6 +13,7 @@ use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPai
 use zeroize::Zeroizing;
 
 use crate::pre_master::DecryptionKey;
+use crate::rotation::RotationError;
 use crate::tbs::Content;
 
 /// What the image builder handed over can't be used; the place of the ring in
@@ -24,6 +26,19 @@ pub enum ProvisionError {
     TooMany,
     /// The key of this ring is none of its kind.
     BadKey(usize),
+    /// They are sealed, and could not be opened.
+    Sealed(RotationError),
+}
+
+impl fmt::Display for ProvisionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("the image has no list of key rings"),
+            Self::TooMany => f.write_str("there are too many"),
+            Self::BadKey(place) => write!(f, "the private key of ring {place} can't be used"),
+            Self::Sealed(error) => write!(f, "they are sealed: {error}"),
+        }
+    }
 }
 
 enum PrivateKey {

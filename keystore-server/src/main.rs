@@ -4,10 +4,11 @@
 
 use ipc::stats::keystore::HEAP;
 use ipc::transport::MAX_MESSAGE;
-use keystore_server::Server;
-use sel4::runtime::{self, Service, Wake};
+use keystore_server::{Server, firmware};
+use sel4::runtime::{self, Ports, Service, Wake};
 use zeroize::Zeroize;
 
+mod start;
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
 }
@@ -24,31 +25,40 @@ fn main() -> ! {
     let blob = unsafe { runtime::provision(system::PROVISION_KEYRINGS) };
     // SAFETY: this domain serves; the only `Service`.
     let service = unsafe { Service::new() };
-    let mut server = match Server::new(blob, stats) {
+    // SAFETY: the constant of this domain, used once.
+    let ports = unsafe { Ports::new(system::PORTS_FIRMWARE) };
+    let key = || firmware::key(&ports);
+    let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
+    let mut server = match Server::new(blob, stats, key) {
         Ok(server) => server,
-        Err(error) => panic!("key rings: {error:?}"),
+        Err(error) => start::stay_down(&service, error),
     };
     sel4::log!("{} key rings", server.keyrings());
-    let mut request = [0; MAX_MESSAGE];
-    let mut reply = [0; MAX_MESSAGE];
-    let mut wake = service.wait(&mut request);
+    // SAFETY: called once.
+    let mut updates = unsafe { start::Updates::new(&server) };
+    let mut wake = Wake::Signal(u64::MAX);
     loop {
-        stats.set(HEAP, runtime::heap_used() as u64);
-        wake = match wake {
-            Wake::Signal(_) => service.wait(&mut request),
+        let mut answer = None;
+        let mut has_secrets = server.has_told_secret();
+        match wake {
+            Wake::Signal(_) => has_secrets |= updates.run(&mut server, key),
             Wake::Call { badge, length } => {
                 let asked = request.get(..length).unwrap_or_default();
                 let length = server.serve(badge, asked, &mut reply);
-                let answer = reply.get(..length).unwrap_or_default();
-                if server.has_told_secret() {
-                    service.reply(answer);
-                    reply.zeroize();
-                    runtime::scrub_stack(STACK_USED);
-                    runtime::scrub_registers();
-                    service.wait(&mut request)
-                } else {
-                    service.reply_and_wait(answer, &mut request)
-                }
+                has_secrets = server.has_told_secret();
+                answer = reply.get(..length);
+            }
+        }
+        stats.set(HEAP, runtime::heap_used() as u64);
+        wake = match (answer, has_secrets) {
+            (Some(answer), false) => service.reply_and_wait(answer, &mut request),
+            (None, false) => service.wait(&mut request),
+            (answer, true) => {
+                answer.into_iter().for_each(|answer| service.reply(answer));
+                reply.zeroize();
+                runtime::scrub_stack(STACK_USED);
+                runtime::scrub_registers();
+                service.wait(&mut request)
             }
         }
     }

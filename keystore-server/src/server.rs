@@ -14,13 +14,21 @@ use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use ring::rand::SystemRandom;
 
+use crate::firmware::{Kek, KeyError};
 use crate::keyring::{Keyring, ProvisionError};
+use crate::rotation::{self, Frame, RotationError};
 use crate::tbs::{self, Content};
 use crate::transcript::Transcript;
 
 /// The key store.
 pub struct Server<'a> {
-    rings: Vec<Keyring>,
+    places: Vec<Place>,
+    /// Who may replace rings.
+    signer: Option<[u8; 32]>,
+    /// Rings come sealed.
+    is_sealed: bool,
+    /// Of the rings in use; 0 are the image's.
+    version: u64,
     random: SystemRandom,
     transcript: Transcript,
     /// The last answer carries a secret.
@@ -28,28 +36,51 @@ pub struct Server<'a> {
     stats: &'a stats::Page,
 }
 
+/// A ring, and the one that it replaced.
+struct Place {
+    current: Keyring,
+    earlier: Option<Keyring>,
+    /// [`KeyringIndex::REPLACED`], or 0.
+    mark: u8,
+}
+
 impl<'a> Server<'a> {
     /// A key store with the key rings of `blob`, a postcard
-    /// [`provision::Keyrings`].
+    /// [`provision::KeystoreData`]; `key` is asked for if they are sealed.
     ///
     /// # Errors
     /// [`ProvisionError`]; the image is of no use then.
-    pub fn new(blob: &[u8], stats: &'a stats::Page) -> Result<Self, ProvisionError> {
-        let (provision::Keyrings(rings), _) =
+    pub fn new(
+        blob: &[u8],
+        stats: &'a stats::Page,
+        key: impl FnOnce() -> Result<Kek, KeyError>,
+    ) -> Result<Self, ProvisionError> {
+        let (data, _): (provision::KeystoreData, _) =
             postcard::take_from_bytes(blob).map_err(|_| ProvisionError::Malformed)?;
-        if rings.len() > usize::from(u8::MAX) {
+        let is_sealed = matches!(data.rings, provision::Rings::Sealed(_));
+        let rings = rotation::opened(data.rings, key);
+        let provision::Keyrings(rings) = rings.map_err(ProvisionError::Sealed)?;
+        if rings.len() > usize::from(KeyringIndex::REPLACED) {
             return Err(ProvisionError::TooMany);
         }
         let random = SystemRandom::new();
-        let rings = rings
+        let places = rings
             .into_iter()
             .enumerate()
             .map(|(place, ring)| {
-                Keyring::new(ring, &random).map_err(|()| ProvisionError::BadKey(place))
+                let current = Keyring::new(ring, &random);
+                Ok(Place {
+                    current: current.map_err(|()| ProvisionError::BadKey(place))?,
+                    earlier: None,
+                    mark: 0,
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            rings,
+            places,
+            signer: data.signer,
+            is_sealed,
+            version: 0,
             random,
             transcript: Transcript::default(),
             has_told_secret: false,
@@ -59,7 +90,63 @@ impl<'a> Server<'a> {
 
     /// How many key rings there are.
     pub fn keyrings(&self) -> usize {
-        self.rings.len()
+        self.places.len()
+    }
+
+    /// Whether somebody may replace rings.
+    pub const fn is_rotatable(&self) -> bool {
+        self.signer.is_some()
+    }
+
+    /// Replaces rings by those of an update, all or none; its version. What was
+    /// replaced stays for handshakes that began with it.
+    ///
+    /// # Errors
+    /// [`RotationError`]; nothing has changed then.
+    pub fn rotate(
+        &mut self,
+        frame: &Frame,
+        key: impl FnOnce() -> Result<Kek, KeyError>,
+    ) -> Result<u64, RotationError> {
+        let outcome = self.try_rotate(frame, key);
+        let counter = match outcome {
+            Ok(_) => stats::keystore::ROTATED,
+            Err(_) => stats::keystore::ROTATIONS_REFUSED,
+        };
+        self.stats.add(counter, 1);
+        outcome
+    }
+
+    fn try_rotate(
+        &mut self,
+        frame: &Frame,
+        key: impl FnOnce() -> Result<Kek, KeyError>,
+    ) -> Result<u64, RotationError> {
+        let signer = self.signer.as_ref().ok_or(RotationError::Off)?;
+        let update = frame.verify(signer)?;
+        if update.version <= self.version {
+            return Err(RotationError::Older(self.version));
+        }
+        if self.is_sealed && matches!(update.rings, provision::Rings::Open(_)) {
+            return Err(RotationError::Unsealed);
+        }
+        let provision::Keyrings(rings) = rotation::opened(update.rings, key)?;
+        let mut new = Vec::new();
+        for ring in rings {
+            let label = |place: &Place| place.current.label == ring.label;
+            let place = self.places.iter().position(label);
+            let place = place.ok_or(RotationError::Label)?;
+            let ring = Keyring::new(ring, &self.random).map_err(|()| RotationError::BadKey)?;
+            new.push((place, ring));
+        }
+        for (place, ring) in new {
+            if let Some(place) = self.places.get_mut(place) {
+                place.earlier = Some(core::mem::replace(&mut place.current, ring));
+                place.mark ^= KeyringIndex::REPLACED;
+            }
+        }
+        self.version = update.version;
+        Ok(update.version)
     }
 
     /// Whether the last answer carries a secret, whose traces are to be cleared.
@@ -122,13 +209,19 @@ impl<'a> Server<'a> {
     }
 
     fn describe(&self, index: KeyringIndex) -> Result<Answer, KeystoreError> {
-        let ring = self.ring(index)?;
+        let places = self.places.get(usize::from(index.0));
+        let Place {
+            current: ring,
+            mark,
+            ..
+        } = places.ok_or(KeystoreError::Unknown)?;
         let count = |list: &[Vec<u8>]| u8::try_from(list.len()).unwrap_or(u8::MAX);
         Ok(Answer::Keyring {
             label: ring.label.clone(),
             key: ring.kind,
             chain: count(&ring.chain),
             trust: count(&ring.trust),
+            current: KeyringIndex(index.0 | mark),
         })
     }
 
@@ -169,8 +262,12 @@ impl<'a> Server<'a> {
     }
 
     fn ring(&self, index: KeyringIndex) -> Result<&Keyring, KeystoreError> {
-        self.rings
-            .get(usize::from(index.0))
-            .ok_or(KeystoreError::Unknown)
+        let KeyringIndex(number) = index;
+        let place = usize::from(number & !KeyringIndex::REPLACED);
+        let place = self.places.get(place).ok_or(KeystoreError::Unknown)?;
+        match number & KeyringIndex::REPLACED == place.mark {
+            true => Ok(&place.current),
+            false => place.earlier.as_ref().ok_or(KeystoreError::Unknown),
+        }
     }
 }

@@ -11,11 +11,11 @@ use crypto_bigint::{BoxedUint, Odd};
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, Text};
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, KeystoreError, PRE_MASTER, Request};
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
 use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
-use keystore_server::{ProvisionError, Server};
+use keystore_server::{ProvisionError, Server, firmware};
 use rcgen::KeyPair;
 use ring::signature::{KeyPair as _, RsaKeyPair};
 
@@ -44,8 +44,12 @@ fn ring(kind: KeyKind, pkcs8: Vec<u8>, decrypts: bool) -> Keyring {
 }
 
 fn store(ring: Keyring) -> Result<Server<'static>, ProvisionError> {
-    let blob = postcard::to_allocvec(&Keyrings(vec![ring])).unwrap();
-    Server::new(&blob, Box::leak(Box::<stats::Page>::default()))
+    let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
+    Server::new(
+        &blob,
+        Box::leak(Box::<stats::Page>::default()),
+        firmware::absent,
+    )
 }
 
 impl World {

@@ -14,11 +14,11 @@ use ipc::bounded::{Blob, Bytes, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, Request, Scheme, ToBeSigned,
 };
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
 use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
-use keystore_server::Server;
+use keystore_server::{Server, firmware};
 use noise::{Sufferer, storm};
 use rcgen::{CertificateParams, KeyPair};
 
@@ -80,9 +80,9 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         chain: vec![certificate.der().to_vec()],
         trust: vec![vec![9; 2000]],
     };
-    let blob = postcard::to_allocvec(&Keyrings(vec![ring])).unwrap();
+    let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
     let stats: &'static stats::Page = Box::leak(Box::default());
-    let mut world = World(Server::new(&blob, stats).unwrap());
+    let mut world = World(Server::new(&blob, stats, firmware::absent).unwrap());
     let exchange = Request::Sign {
         keyring: KeyringIndex(0),
         scheme: Scheme::EcdsaSecp256r1Sha256,

@@ -8,11 +8,11 @@ use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, Scheme,
     ToBeSigned,
 };
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
 use ipc::tls::Role;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError};
-use keystore_server::{ProvisionError, Server};
+use keystore_server::{ProvisionError, Server, firmware};
 use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use std::cell::RefCell;
@@ -61,8 +61,8 @@ fn with_store<R>(
     test: impl FnOnce(&Client<Keystore, Direct<'_>>, &stats::Page) -> R,
 ) -> R {
     let stats = Box::new(stats::Page::default());
-    let blob = postcard::to_allocvec(&Keyrings(rings)).unwrap();
-    let server = Server::new(&blob, &stats).unwrap();
+    let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(rings))).unwrap();
+    let server = Server::new(&blob, &stats, firmware::absent).unwrap();
     test(&Client::new(Direct(RefCell::new(server), badge)), &stats)
 }
 
@@ -264,6 +264,7 @@ fn rings_are_described_and_numbered_from_zero() {
             key: Some(KeyKind::EcdsaP384),
             chain: 1,
             trust: 1,
+            current: KeyringIndex(0),
         }) = described
         else {
             panic!("another description");
@@ -282,13 +283,13 @@ fn a_key_that_is_none_of_its_kind_is_refused_at_the_start() {
     if let Some(key) = &mut ring.key {
         key.kind = KeyKind::Rsa;
     }
-    let blob = postcard::to_allocvec(&Keyrings(vec![ring])).unwrap();
+    let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
     assert_eq!(
-        Server::new(&blob, &stats).err(),
+        Server::new(&blob, &stats, firmware::absent).err(),
         Some(ProvisionError::BadKey(0))
     );
     assert_eq!(
-        Server::new(&[0xff; 20], &stats).err(),
+        Server::new(&[0xff; 20], &stats, firmware::absent).err(),
         Some(ProvisionError::Malformed)
     );
 }
@@ -296,8 +297,8 @@ fn a_key_that_is_none_of_its_kind_is_refused_at_the_start() {
 #[test]
 fn ten_thousand_malformed_requests_get_an_error_each() {
     let stats = stats::Page::default();
-    let blob = postcard::to_allocvec(&Keyrings(Vec::new())).unwrap();
-    let mut server = Server::new(&blob, &stats).unwrap();
+    let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(Vec::new()))).unwrap();
+    let mut server = Server::new(&blob, &stats, firmware::absent).unwrap();
     let mut state = 1u64;
     for _ in 0..10_000 {
         let bytes: Vec<u8> = (0..state % 40)

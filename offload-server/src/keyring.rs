@@ -31,20 +31,20 @@ pub(crate) struct Keyring {
     identity: Option<Arc<CertifiedKey>>,
 }
 
-/// Fetches every key ring; `None` when the key store does not answer as it
+/// Fetches every key ring as it is now; `None` when the key store does not answer as it
 /// should.
 pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
     keystore: &Arc<KeystoreClient<T>>,
 ) -> Option<Vec<Arc<Keyring>>> {
     let mut keyrings = Vec::new();
-    for index in 0..=u8::MAX {
-        let keyring = KeyringIndex(index);
+    for index in 0..KeyringIndex::REPLACED {
         let Ok(Answer::Keyring {
             label,
             key,
             chain,
             trust,
-        }) = keystore.call(&Request::Keyring(keyring)).ok()?
+            current: keyring,
+        }) = keystore.call(&Request::Keyring(KeyringIndex(index))).ok()?
         else {
             break;
         };

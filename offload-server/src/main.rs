@@ -38,7 +38,9 @@ fn main() -> ! {
             runtime::scrub_registers();
         }
         stats.set(HEAP, runtime::heap_used() as u64);
-        runtime::wait_signals();
+        if runtime::wait_signals() & system::FROM_KEYSTORE_SERVER != 0 {
+            server.refetch();
+        }
     }
 }
 

@@ -71,6 +71,12 @@ impl Profiles {
         }
     }
 
+    /// Takes key rings that replace others. What began with those goes on.
+    pub(crate) fn replace(&mut self, keyrings: Vec<Arc<Keyring>>) {
+        self.keyrings = keyrings;
+        self.kept.clear();
+    }
+
     /// What the keys of all suites are caught in.
     pub(crate) fn catch(&self) -> Arc<Catch> {
         self.catch.clone()

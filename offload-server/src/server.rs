@@ -22,7 +22,7 @@ use crate::convert;
 use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
 use crate::identity::Peer;
-use crate::keyring;
+use crate::keyring::{self, Keyring};
 use crate::profile::Profiles;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
@@ -61,6 +61,7 @@ pub struct Server<'a, N, S, R, W, C> {
     handshakes: Vec<Option<Box<Handshake>>>,
     directed: Vec<Option<Box<Directed>>>,
     keystore: Arc<dyn Sign + Send + Sync>,
+    fetch: Box<dyn Fn() -> Option<Vec<Arc<Keyring>>> + 'a>,
     sessions: Sessions,
     clock: C,
     stats: &'a stats::Page,
@@ -100,12 +101,24 @@ where
             profiles: Profiles::new(keyrings, time),
             handshakes: (0..slots).map(|_| None).collect(),
             directed: (0..slots).map(|_| None).collect(),
+            fetch: Box::new({
+                let keystore = keystore.clone();
+                move || keyring::fetch(&keystore)
+            }),
             keystore,
             sessions: Sessions::new(ports.session_slots),
             clock,
             stats: ports.stats,
             shim_broken: false,
         })
+    }
+
+    /// Fetches the key rings again: some were replaced. Handshakes in progress
+    /// go on with those that they began with.
+    pub fn refetch(&mut self) {
+        if let Some(keyrings) = (self.fetch)() {
+            self.profiles.replace(keyrings);
+        }
     }
 
     /// Does all there is to do, then returns; call it at each wake-up. True if

@@ -107,6 +107,10 @@ pub struct Machine {
     pub capture: Option<PathBuf>,
     /// Where QEMU's control socket is made.
     pub qmp: Option<PathBuf>,
+    /// The key-encryption key of sealed key rings, 32 bytes, for the key store.
+    pub key: Option<PathBuf>,
+    /// Where QEMU makes a socket that leads to the key store's serial line.
+    pub line: Option<PathBuf>,
     /// A running machine's state, as [`Guest::save`] wrote it, to go on from in
     /// place of a boot.
     pub resumes: Option<PathBuf>,
@@ -127,6 +131,8 @@ impl Machine {
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
             qmp: None,
+            key: None,
+            line: None,
             resumes: None,
         }
     }
@@ -208,6 +214,15 @@ impl Machine {
         add(&["-display", "none", "-monitor", "none"]);
         add(&["-chardev", "stdio,id=serial,signal=off"]);
         add(&["-serial", "chardev:serial"]);
+        if let Some(socket) = &self.line {
+            let socket = escaped(socket);
+            let line = format!("socket,id=line,path={socket},server=on,wait=off");
+            add(&["-chardev", &line, "-serial", "chardev:line"]);
+        }
+        if let Some(file) = &self.key {
+            let name = ipc::provision::KEK_FILE;
+            add(&["-fw_cfg", &format!("name={name},file={}", escaped(file))]);
+        }
         if self.counted {
             add(&[
                 "-icount",

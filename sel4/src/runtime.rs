@@ -21,6 +21,7 @@ pub mod log;
 mod memory;
 #[cfg(handoff_guest)]
 mod panic;
+mod ports;
 #[doc(hidden)]
 pub mod reset;
 mod scrub;
@@ -34,6 +35,7 @@ pub use clock::SystemClock;
 pub use given::{device_snapshot, provision, stats};
 pub use heap::{heap_peak, heap_used};
 pub use log::note_progress;
+pub use ports::Ports;
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
 pub use window::{MintSource, Window};

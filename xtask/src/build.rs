@@ -1,17 +1,18 @@
 //! `cargo xtask image` and `cargo xtask kernel`.
 
-#[cfg(unix)]
 use std::fs;
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gateway_config::{Config, demo};
+use gateway_config::{Config, Kek, demo};
 use image::kernel::{self, Configuration};
 use image::pack::{self, Image, Options};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
+use crate::run::Refused;
 use crate::screen::Screen;
 use crate::setup::{self, Need};
 
@@ -29,6 +30,10 @@ pub(crate) struct ImageArguments {
     /// The configuration; without it, the demo's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Seal the key rings: a file with a passphrase in its first line. The key
+    /// that opens them is written beside the image, as the file kek.
+    #[arg(long, value_name = "FILE")]
+    seal: Option<PathBuf>,
     /// Take the kernel that prints and checks its own assertions.
     #[arg(long)]
     debug_kernel: bool,
@@ -44,7 +49,8 @@ pub(crate) struct KernelArguments {
 
 /// Builds an image into a folder.
 pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArguments) -> Result<()> {
-    let chosen = configuration(workspace, arguments.config.as_deref())?;
+    let mut chosen = configuration(workspace, arguments.config.as_deref())?;
+    chosen.config.kek = seal(screen, arguments.seal.as_deref())?;
     setup::ensure(screen, &[Need::Build, Need::Disc])?;
     let kernel = kernel_configuration(arguments.debug_kernel);
     let out = match &arguments.out {
@@ -53,7 +59,18 @@ pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArgument
     };
     screen.step("building kernel and image");
     let image = pack(workspace, &out, &chosen.config, kernel, true)?;
-    screen.note("root.elf and handoff.iso contain the private keys: keep them like keys");
+    match write_key(&chosen.config, &out)? {
+        Some(file) => screen.note(&format!(
+            "{} opens the key rings: keep it away from the image, and give it to QEMU with \
+             -fw_cfg name={},file=FILE",
+            file.display(),
+            ipc::provision::KEK_FILE
+        )),
+        None => screen.note(
+            "root.elf and handoff.iso contain the private keys: keep them like keys, or seal \
+             them (--seal)",
+        ),
+    }
     println!("{}", image.kernel.display());
     println!("{}", image.root.display());
     if let Some(disc) = &image.disc {
@@ -133,6 +150,38 @@ pub(crate) fn pack(
         keep_private(disc)?;
     }
     Ok(image)
+}
+
+/// The key of the passphrase in a file, if there is one.
+///
+/// # Errors
+/// [`Refused`].
+pub(crate) fn seal(screen: &Screen, file: Option<&Path>) -> Result<Option<Kek>> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let refused = |reason: String| Refused(format!("--seal {}: {reason}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+    let text = Zeroizing::new(text);
+    let passphrase = text.lines().next().unwrap_or_default();
+    let kek = screen.during("stretching the passphrase", || {
+        Kek::from_passphrase(passphrase).map_err(|error| refused(error.to_string()))
+    })?;
+    Ok(Some(kek))
+}
+
+/// Writes the key that opens sealed key rings beside the image.
+pub(crate) fn write_key(config: &Config, folder: &Path) -> Result<Option<PathBuf>> {
+    let Some(kek) = &config.kek else {
+        return Ok(None);
+    };
+    let file = folder.join("kek");
+    let context = || file.display().to_string();
+    // Empty first: the key is never in a file that others may read.
+    fs::write(&file, []).with_context(context)?;
+    keep_private(&file)?;
+    fs::write(&file, kek.expose()).with_context(context)?;
+    Ok(Some(file))
 }
 
 /// Lets nobody but the owner read a file.

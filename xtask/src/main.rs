@@ -9,6 +9,7 @@ mod build;
 mod check;
 mod fuzz;
 mod policy;
+mod rotate;
 mod run;
 mod screen;
 mod setup;
@@ -50,6 +51,8 @@ enum Task {
     Image(build::ImageArguments),
     /// Build the seL4 kernel and show where it is.
     Kernel(build::KernelArguments),
+    /// Replace key rings of a running system.
+    Rotate(rotate::Arguments),
     /// Judge the capability policy: each assertion, and the shortest path that
     /// breaks it.
     Policy(policy::PolicyArguments),
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => fuzz::fuzz(&workspace, &screen, &arguments),
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
+        Task::Rotate(arguments) => rotate::rotate(&workspace, &screen, &arguments),
         Task::Policy(arguments) => policy::policy(&arguments),
         Task::Graph(arguments) => policy::graph(&arguments),
         Task::Check => check::check(&workspace, &screen),

@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Make QEMU's control socket there.
     #[arg(long, value_name = "SOCKET")]
     qmp: Option<PathBuf>,
+    /// Seal the key rings: a file with a passphrase in its first line.
+    #[arg(long, value_name = "FILE")]
+    seal: Option<PathBuf>,
     /// Who executes the guest's instructions.
     #[arg(long, value_enum, default_value_t = Accel::Tcg)]
     accel: Accel,
@@ -66,7 +69,7 @@ enum Accel {
 
 /// The arguments don't fit the configuration.
 #[derive(Debug)]
-pub(crate) struct Refused(String);
+pub(crate) struct Refused(pub(crate) String);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,6 +84,7 @@ impl std::error::Error for Refused {}
 pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
     let mut chosen = build::configuration(workspace, arguments.config.as_deref())?;
     chosen.config.audit = arguments.audit.is_some();
+    chosen.config.kek = build::seal(screen, arguments.seal.as_deref())?;
     let mut audit = match &arguments.audit {
         Some(file) => Some(File::create(file).with_context(|| file.display().to_string())?),
         None => None,
@@ -108,6 +112,9 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     let logs = arguments.log_dir.as_ref().unwrap_or(&folder);
     let mut machine = Machine::new(boot, logs);
     machine.memory_mib = arguments.memory;
+    machine.key = build::write_key(&chosen.config, &folder)?;
+    let line = folder.join("rotation.socket");
+    machine.line = chosen.config.signer.map(|_| line);
     machine.network = Network::User(forwards.clone());
     machine.qmp.clone_from(&arguments.qmp);
     machine.accelerator = match arguments.accel {
@@ -115,6 +122,14 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
         Accel::Kvm => Accelerator::Kvm,
     };
     let mut guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
+    if let Some(file) = &machine.key {
+        // It was read; whoever rotates needs it, and writes it anew.
+        screen.note(&format!("{} opens the key rings", file.display()));
+    }
+    if let Some(line) = &machine.line {
+        let line = line.display();
+        screen.note(&format!("new key rings: cargo xtask rotate --line {line}"));
+    }
     greet(&chosen, &forwards, &guest)?;
     follow(screen, &mut guest, audit.as_mut())
 }

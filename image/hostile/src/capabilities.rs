@@ -36,6 +36,32 @@ pub(crate) fn try_all(held: &Held) {
         .map(|number| own_cspace(held, *number))
         .sum();
     log!("hostile: {received} uses of its own CSpace refused");
+    if !held.ports.is_empty() {
+        let refused: u32 = held.ports.iter().map(|number| foreign_ports(*number)).sum();
+        log!("hostile: {refused} uses of foreign I/O ports refused");
+    }
+}
+
+/// Ports of others, through a range of its own: interval timer, clock, keyboard
+/// controller, serial line, configuration of PCI.
+fn foreign_ports(number: u64) -> u32 {
+    // SAFETY: its own range; the kernel must refuse what is outside.
+    let ports: IOPort = unsafe { Cap::from_bits(slot::cptr(number)) };
+    let mut refused = 0;
+    for port in [
+        0x40, 0x43, 0x60, 0x64, 0x70, 0x71, 0x3f8, 0x3ff, 0xcf8, 0xcfc,
+    ] {
+        let results = [
+            ports.read(port, PortWidth::Byte).is_err(),
+            ports.write(port, PortWidth::Byte, 0).is_err(),
+            ports.read(port, PortWidth::Long).is_err(),
+        ];
+        for survived in results.iter().filter(|refused| !**refused) {
+            log!("hostile: SURVIVED: port {port:#x} by slot {number}: {survived}");
+        }
+        refused += results.iter().filter(|refused| **refused).count() as u32;
+    }
+    refused
 }
 
 /// Everything that a capability at `address` could be good for.

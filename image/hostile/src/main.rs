@@ -22,6 +22,8 @@ struct Held {
     slots: &'static [u64],
     calls: &'static [u64],
     signals: &'static [u64],
+    /// Ranges of I/O ports.
+    ports: &'static [u64],
     /// Slot, and how many slots are below it.
     windows: &'static [(u64, u64)],
     /// How many tables it manages.

@@ -33,6 +33,7 @@ const LOG_STRIDE: u64 = 0x1_0000;
 /// Vectors of the interrupts, as the kernel counts them.
 const NIC_VECTOR: u64 = 10;
 const TIMER_VECTOR: u64 = 11;
+const PORT_VECTOR: u64 = 13;
 /// The HPET's registers and the I/O APIC pin that both machines can route its
 /// first timer to (IA-PC HPET 1.0a §2.3.8).
 const TIMER_PHYSICAL: u64 = 0xfed0_0000;
@@ -228,7 +229,7 @@ impl Work<'_> {
     }
 
     /// The right to a range of I/O ports, for this task.
-    fn ports(&mut self, (first, last): (u16, u16)) -> Result<IOPort, Error> {
+    pub(crate) fn ports(&mut self, (first, last): (u16, u16)) -> Result<IOPort, Error> {
         let slot = self.resources.take_slots(1)?;
         let source = self.resources.slot(init_slot::IO_PORT);
         let target = self.resources.slot(slot);

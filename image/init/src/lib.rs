@@ -169,6 +169,18 @@ pub enum Capability {
     NicInterrupt,
     /// Acknowledge the interrupts of the timer.
     TimerInterrupt,
+    /// Read and write a range of I/O ports.
+    Ports {
+        /// The first.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
+    /// Acknowledge the interrupts of what is behind a range of ports.
+    PortInterrupt {
+        /// The pin of the I/O APIC.
+        pin: u8,
+    },
 }
 
 /// A CNode that capabilities are minted from or into.

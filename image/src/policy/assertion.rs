@@ -59,11 +59,12 @@ pub enum Rule {
     /// No domain manages a table that it holds itself: it could give itself
     /// capabilities.
     NoOwnCspace,
-    /// No domain holds untyped memory, a thread, an address space, a page or an
-    /// I/O port.
+    /// No domain holds untyped memory, a thread, an address space or a page.
     NoAuthority,
     /// Each interrupt is one domain's.
     OneDriverPerInterrupt,
+    /// Each I/O port is one domain's.
+    OneDriverPerPort,
     /// No memory is mapped both writable and executable.
     NeverWritableAndExecutable,
     /// Every call that the description allows has a `[[badge]]`.
@@ -157,8 +158,10 @@ pub enum HardwareKind {
     Registers,
     /// Memory that a device can reach.
     Dma,
-    /// Interrupts.
+    /// Interrupts of the network card and the timer.
     Interrupts,
+    /// I/O ports, and their interrupts.
+    Ports,
 }
 
 /// Who holds a badge, and what a server does for it.

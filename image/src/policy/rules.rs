@@ -100,6 +100,7 @@ fn everywhere(rule: Rule, policy: &Policy, system: &System<'_>) -> Breaks {
         Rule::NoOwnCspace => no_own_cspace(system),
         Rule::NoAuthority => no_authority(system),
         Rule::OneDriverPerInterrupt => one_driver_per_interrupt(system),
+        Rule::OneDriverPerPort => one_driver_per_port(system),
         Rule::NeverWritableAndExecutable => never_writable_and_executable(system),
         Rule::EveryBadgeIsDeclared => every_badge_is_declared(policy, system),
         Rule::EveryGrantIsDeclared => every_grant_is_declared(policy, system),
@@ -160,7 +161,7 @@ fn no_own_cspace(system: &System<'_>) -> Breaks {
 }
 
 /// The words of a plan know no capability of untyped memory, of a thread, an
-/// address space, a page or an I/O port. A word that is added has to be judged
+/// address space or a page. A word that is added has to be judged
 /// here before this compiles; the monitor probes the kernel for the rest.
 fn no_authority(system: &System<'_>) -> Breaks {
     let is_harmless = |held: &Capability| match held {
@@ -168,7 +169,10 @@ fn no_authority(system: &System<'_>) -> Breaks {
         | Capability::Signal { .. }
         | Capability::Window { .. }
         | Capability::NicInterrupt
-        | Capability::TimerInterrupt => true,
+        | Capability::TimerInterrupt
+        // Whose they are is asserted on its own.
+        | Capability::Ports { .. }
+        | Capability::PortInterrupt { .. } => true,
     };
     capabilities(system)
         .filter(|(_, held)| !is_harmless(held))
@@ -184,7 +188,14 @@ fn capabilities<'a>(
 }
 
 fn one_driver_per_interrupt(system: &System<'_>) -> Breaks {
-    [Capability::NicInterrupt, Capability::TimerInterrupt]
+    let interrupts = capabilities(system).map(|(_, held)| held);
+    let mut different = Vec::new();
+    for held in interrupts.filter(is_interrupt) {
+        if !different.contains(&held) {
+            different.push(held);
+        }
+    }
+    different
         .into_iter()
         .filter_map(|interrupt| {
             let all = capabilities(system);
@@ -195,6 +206,32 @@ fn one_driver_per_interrupt(system: &System<'_>) -> Breaks {
             (holders.len() > 1).then(|| format!("{interrupt:?}: {}", holders.join(", ")))
         })
         .collect()
+}
+
+/// Whether a port of one range is in another, too.
+fn one_driver_per_port(system: &System<'_>) -> Breaks {
+    let ranges: Vec<_> = capabilities(system)
+        .filter_map(|(domain, held)| match held {
+            Capability::Ports { first, last } => Some((domain.name.as_str(), first, last)),
+            _ => None,
+        })
+        .collect();
+    let mut breaks = Breaks::new();
+    for (place, (name, first, last)) in ranges.iter().enumerate() {
+        for (other, from, to) in ranges.iter().take(place) {
+            if from <= last && first <= to {
+                breaks.push(format!("{first:#x} to {last:#x}: {other}, {name}"));
+            }
+        }
+    }
+    breaks
+}
+
+const fn is_interrupt(held: &Capability) -> bool {
+    matches!(
+        held,
+        Capability::NicInterrupt | Capability::TimerInterrupt | Capability::PortInterrupt { .. }
+    )
 }
 
 /// Mappings know no right to execute; programs are refused by `elf`.
@@ -383,11 +420,16 @@ fn hardware(asserted: &Hardware, system: &System<'_>) -> Breaks {
                 .collect()
         }
         HardwareKind::Interrupts => capabilities(system)
-            .filter(|(_, held)| {
-                matches!(held, Capability::NicInterrupt | Capability::TimerInterrupt)
-            })
+            .filter(|(_, held)| is_interrupt(held))
+            .filter(|(_, held)| !matches!(held, Capability::PortInterrupt { .. }))
             .map(|(domain, held)| (domain.name.clone(), format!("{held:?}")))
             .collect(),
+        HardwareKind::Ports => {
+            let ports = description.ports.iter();
+            ports
+                .map(|port| (port.domain.clone(), format!("port {}", port.name)))
+                .collect()
+        }
     };
     holders
         .into_iter()

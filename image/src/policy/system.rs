@@ -166,7 +166,9 @@ fn capability_edges(description: &Description, layout: &Layout) -> Vec<Edge> {
                 // What may be in it comes below; interrupts act on nobody.
                 Capability::Window { .. }
                 | Capability::NicInterrupt
-                | Capability::TimerInterrupt => {}
+                | Capability::TimerInterrupt
+                | Capability::Ports { .. }
+                | Capability::PortInterrupt { .. } => {}
             }
         }
         edges.push(edge(from, MONITOR, Kind::Call, ""));

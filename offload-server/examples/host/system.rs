@@ -15,7 +15,7 @@ use ipc::channel::{SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{Answer, Control, HandshakeError, HandshakeRequest, Parameters, Request};
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, SegmentHeader, TcpPosition};
-use ipc::provision::{ClientRights, Keyrings, ShimRights};
+use ipc::provision::{ClientRights, Keyrings, KeystoreData, ShimRights};
 use ipc::queue::Queue;
 use ipc::stats;
 use ipc::tls::{Mode, Role};
@@ -237,8 +237,10 @@ impl System {
     pub(crate) fn new(stream: TcpStream, keyrings: &Keyrings) -> Result<Self> {
         stream.set_read_timeout(Some(TICK))?;
         stream.set_nodelay(true)?;
-        let blob = postcard::to_allocvec(keyrings)?;
-        let Ok(store) = keystore_server::Server::new(&blob, page()) else {
+        let blob = postcard::to_allocvec(&KeystoreData::open(keyrings))?;
+        let Ok(store) =
+            keystore_server::Server::new(&blob, page(), keystore_server::firmware::absent)
+        else {
             bail!("the key store refuses its keys");
         };
         let (handshake, offload_net) = pair(1, 32 * 1024, 8 * 1024, Silent, Silent);

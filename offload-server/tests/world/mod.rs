@@ -19,7 +19,7 @@ use ipc::control::Parameters;
 use ipc::handshake::{Completion, Directive, DirectiveQueue};
 use ipc::keystore::KeyKind;
 use ipc::net::{SegmentHeader, TcpPosition};
-use ipc::provision::{Keyring, Keyrings, PrivateKey, RefusedSteps};
+use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, RefusedSteps};
 use ipc::queue::Queue;
 use ipc::record::{PostHandshakeQueue, Record, Request};
 use ipc::stats;
@@ -136,10 +136,12 @@ impl World {
                 trust: vec![authority.to_vec()],
             }
         });
-        let blob = postcard::to_allocvec(&Keyrings(rings.collect())).unwrap();
+        let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(rings.collect()))).unwrap();
         let stats: &'static stats::Page = Box::leak(Box::default());
         let store_stats: &'static stats::Page = Box::leak(Box::default());
-        let store = keystore_server::Server::new(&blob, store_stats).unwrap();
+        let store =
+            keystore_server::Server::new(&blob, store_stats, keystore_server::firmware::absent)
+                .unwrap();
         let (net, net_side) = pair(4, 32 * 1024, 8 * 1024, Silent, Silent);
         let (shim, shim_side) = pair(1, 65536, 65536, Silent, Silent);
         let (record, record_side) = pair(1, 65536, 65536, Silent, Silent);

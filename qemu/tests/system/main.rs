@@ -18,6 +18,7 @@ mod disc;
 mod harness;
 mod identity;
 mod isolation;
+mod keys;
 mod load;
 mod matrix;
 mod medium;

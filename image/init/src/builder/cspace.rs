@@ -5,7 +5,7 @@ use ipc::boot::{interrupt, slot};
 use sel4::cap::{CNode, IrqControl, IrqHandler, MintData, Notification, ObjectKind};
 use sel4::{Error, Rights, init_slot};
 
-use super::{FAULT_BADGE, NIC_VECTOR, TIMER_PIN, TIMER_VECTOR, Work, lookup};
+use super::{FAULT_BADGE, NIC_VECTOR, PORT_VECTOR, TIMER_PIN, TIMER_VECTOR, Work, lookup};
 
 impl Work<'_> {
     /// Fills a domain's CSpace with what the plan lists, and nothing else.
@@ -78,7 +78,14 @@ impl Work<'_> {
                         MintData::GuardSize(guard),
                     )?;
                 }
-                Capability::NicInterrupt | Capability::TimerInterrupt => {
+                Capability::Ports { first, last } => {
+                    let ports = self.ports((first, last))?;
+                    let source = self.resources.slot(ports.bits());
+                    root.slot(*target, slot::RADIX).move_from(&source)?;
+                }
+                Capability::NicInterrupt
+                | Capability::TimerInterrupt
+                | Capability::PortInterrupt { .. } => {
                     let handler = self.issue_interrupt(*capability, notification)?;
                     // There may be no card.
                     let Some(handler) = handler else { continue };
@@ -142,11 +149,15 @@ impl Work<'_> {
         which: Capability,
         notification: u64,
     ) -> Result<Option<u64>, Error> {
-        let timer = which == Capability::TimerInterrupt;
-        let (pin, level, active_low, vector, bit) = match (timer, self.card) {
-            (true, _) => (TIMER_PIN, false, false, TIMER_VECTOR, interrupt::TIMER),
-            (false, Some(card)) => (card.pin, true, card.active_low, NIC_VECTOR, interrupt::NIC),
-            (false, None) => return Ok(None),
+        let (pin, level, active_low, vector, bit) = match (which, self.card) {
+            (Capability::TimerInterrupt, _) => {
+                (TIMER_PIN, false, false, TIMER_VECTOR, interrupt::TIMER)
+            }
+            (Capability::PortInterrupt { pin }, _) => {
+                (pin.into(), false, false, PORT_VECTOR, interrupt::PORT)
+            }
+            (_, Some(card)) => (card.pin, true, card.active_low, NIC_VECTOR, interrupt::NIC),
+            (_, None) => return Ok(None),
         };
         let handler = self.resources.take_slots(1)?;
         // SAFETY: the kernel put it there.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use init::{Capability, Domain, Map};
 use ipc::boot::{LOG_BYTES, PAGE, place, slot};
-use sel4::cap::{CNode, CNodeSlot, Cache, Endpoint, MintData, Tcb, VSpace};
+use sel4::cap::{CNode, CNodeSlot, Cache, Endpoint, IOPort, MintData, PortWidth, Tcb, VSpace};
 use sel4::{Cap, Error, MessageInfo, Rights, init_slot, log, r#yield};
 
 use super::{FAULT_BADGE, LOG_STRIDE, LOGS, Refusal, Work, lookup};
@@ -33,6 +33,8 @@ enum Expected {
     Tools,
     /// An interrupt's handler; the kernel can't be asked which.
     Interrupt,
+    /// These I/O ports, and none beside them.
+    Ports { first: u16, last: u16 },
 }
 
 /// A range of pages that are mapped alike.
@@ -140,7 +142,10 @@ impl Work<'_> {
                 }
                 Capability::Window { table } => Expected::Table(table),
                 Capability::NicInterrupt if self.card.is_none() => continue,
-                Capability::NicInterrupt | Capability::TimerInterrupt => Expected::Interrupt,
+                Capability::NicInterrupt
+                | Capability::TimerInterrupt
+                | Capability::PortInterrupt { .. } => Expected::Interrupt,
+                Capability::Ports { first, last } => Expected::Ports { first, last },
             };
             list.push((*target, expected));
         }
@@ -207,6 +212,12 @@ impl Work<'_> {
             // Their content tells, when they are back in their place.
             Expected::Table(_) | Expected::Tools => Ok(true),
             Expected::Interrupt => Ok(true),
+            Expected::Ports { first, last } => {
+                // SAFETY: the probe's slot; what is in it is what is asked about.
+                let ports: IOPort = unsafe { Cap::from_bits(probe.held) };
+                let reads = |port| ports.read(port, PortWidth::Byte).is_ok();
+                Ok(reads(first) && reads(last) && !reads(first - 1) && !reads(last + 1))
+            }
         }
     }
 

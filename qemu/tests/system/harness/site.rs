@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gateway_config::Kek;
 use image::description::Restart;
 use image::kernel::Configuration;
 use image::pack::{self, Options};
@@ -161,6 +162,32 @@ pub(crate) struct Site {
     _backends: Vec<Backend>,
 }
 
+/// What an image is to have besides what all have.
+struct Wanted {
+    disc: bool,
+    /// The words of `[network]`.
+    network: String,
+    restart: Option<Restart>,
+    sealed: Option<Seal>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            disc: false,
+            network: "address = \"dhcp\"".to_string(),
+            restart: None,
+            sealed: None,
+        }
+    }
+}
+
+/// How key rings are sealed, and who may replace them.
+pub(crate) struct Seal {
+    pub(crate) kek: Kek,
+    pub(crate) signer: [u8; 32],
+}
+
 /// An image with a machine that can boot it.
 pub(crate) struct Prepared {
     /// The machine.
@@ -175,15 +202,39 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Builds an image, for its bootable disc or for its files.
     pub(crate) fn build(name: &str, disc: bool) -> Result<Self> {
-        Self::build_for(name, disc, "address = \"dhcp\"", None)
+        let wanted = Wanted {
+            disc,
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
     }
 
     /// Builds an image whose monitor starts domains anew as `restart` says.
     pub(crate) fn build_with(name: &str, restart: Restart) -> Result<Self> {
-        Self::build_for(name, false, "address = \"dhcp\"", Some(restart))
+        let wanted = Wanted {
+            restart: Some(restart),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
     }
 
-    fn build_for(name: &str, disc: bool, network: &str, restart: Option<Restart>) -> Result<Self> {
+    /// Builds an image, and a bootable disc, with sealed key rings.
+    pub(crate) fn build_sealed(name: &str, seal: Seal) -> Result<Self> {
+        let wanted = Wanted {
+            disc: true,
+            sealed: Some(seal),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
+    fn build_for(name: &str, wanted: Wanted) -> Result<Self> {
+        let Wanted {
+            disc,
+            network,
+            restart,
+            sealed,
+        } = wanted;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder)?;
         let material = Material::make(&folder.join("material"))?;
@@ -198,11 +249,20 @@ impl Prepared {
             .map(|(program, label)| Upstream::start(*program, label, &material, &folder))
             .collect::<Result<Vec<_>>>()?;
         let file = folder.join("material/gateway.toml");
-        let text = configuration(network, &ports) + &client_configuration(&upstreams, ports[0]);
+        let text = configuration(&network, &ports) + &client_configuration(&upstreams, ports[0]);
         fs::write(&file, text)?;
         let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
         config.audit = true;
+        let key = match sealed {
+            Some(Seal { kek, signer }) => {
+                let file = folder.join("kek");
+                fs::write(&file, kek.expose())?;
+                (config.kek, config.signer) = (Some(kek), Some(signer));
+                Some(file)
+            }
+            None => None,
+        };
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
             .canonicalize()?;
@@ -226,6 +286,8 @@ impl Prepared {
         };
         let mut machine = Machine::new(boot, &folder);
         machine.qmp = Some(socket(&folder, "qmp"));
+        machine.line = key.as_ref().map(|_| socket(&folder, "line"));
+        machine.key = key;
         machine.network = Network::User(
             config
                 .listeners
@@ -248,7 +310,11 @@ impl Prepared {
     /// Boots an image with a cable to the test in place of QEMU's user network.
     pub(crate) fn boot_on_wire(name: &str) -> Result<(Site, Wire)> {
         let network = format!("address = \"{GUEST}/24\"\ngateway = \"{HOST}\"");
-        let mut prepared = Self::build_for(name, false, &network, None)?;
+        let wanted = Wanted {
+            network,
+            ..Wanted::default()
+        };
+        let mut prepared = Self::build_for(name, wanted)?;
         let (wire, network) = Wire::lay(&prepared.folder)?;
         prepared.machine.network = network;
         Ok((prepared.boot()?, wire))
@@ -281,6 +347,11 @@ impl Site {
             qmp.execute("human-monitor-command", command)?;
         }
         Ok(socket)
+    }
+
+    /// The socket that leads to the key store's serial line, where there is one.
+    pub(crate) fn line(&self) -> PathBuf {
+        socket(&self.folder, "line")
     }
 
     /// The guest's memory at this moment.

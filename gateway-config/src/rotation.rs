@@ -1,0 +1,92 @@
+//! The table `[rotation]`, and updates of key rings.
+
+use std::path::Path;
+
+use ipc::provision::update::{CONTEXT, MAGIC, MAX};
+use ipc::provision::{Keyrings, Update};
+use ring::signature::Ed25519KeyPair;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+
+use crate::keyring;
+use crate::problem::Problem;
+use crate::seal::{self, Kek, SealError};
+use crate::words::Word;
+
+/// DER of a SubjectPublicKeyInfo with an Ed25519 key (RFC 8410 §4), up to the
+/// key.
+const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+
+/// Why there is no update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateError {
+    /// The signer's key is no Ed25519 key in PKCS#8 PEM.
+    Signer,
+    /// Version 0 is the image's.
+    Version,
+    /// The rings are too large.
+    TooLong,
+    /// They could not be sealed.
+    Seal(SealError),
+}
+
+impl std::fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signer => f.write_str(
+                "the signer's key is no Ed25519 key; make one with \
+                 openssl genpkey -algorithm ed25519 -out signer.pem",
+            ),
+            Self::Version => f.write_str("version 0 is the image's own; count from 1"),
+            Self::TooLong => write!(f, "the key rings have more than {MAX} bytes"),
+            Self::Seal(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for UpdateError {}
+
+/// Reads the table: who may sign updates.
+pub(crate) fn read(word: Word<'_>, folder: &Path) -> Result<[u8; 32], Problem> {
+    let words = word.table("[rotation]", &["signer"])?;
+    let signer = words.required("signer", "\"signer-public.pem\"")?;
+    let pem = keyring::contents(signer, folder)?;
+    SubjectPublicKeyInfoDer::from_pem_slice(&pem)
+        .ok()
+        .and_then(|der| der.strip_prefix(&ED25519)?.try_into().ok())
+        .ok_or_else(|| {
+            signer.problem(
+                format!(
+                    "{} is no Ed25519 public key in PEM",
+                    signer.text().unwrap_or("it")
+                ),
+                "write it with: openssl pkey -in signer.pem -pubout -out signer-public.pem",
+            )
+        })
+}
+
+/// An update with these rings as it goes over the line to the key store.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn update(
+    rings: &Keyrings,
+    version: u64,
+    signer: &[u8],
+    kek: Option<&Kek>,
+) -> Result<Vec<u8>, UpdateError> {
+    if version == 0 {
+        return Err(UpdateError::Version);
+    }
+    let key = PrivatePkcs8KeyDer::from_pem_slice(signer).map_err(|_| UpdateError::Signer)?;
+    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.secret_pkcs8_der());
+    let key = key.map_err(|_| UpdateError::Signer)?;
+    let rings = seal::rings(rings, kek).map_err(UpdateError::Seal)?;
+    let update = postcard::to_allocvec(&Update { version, rings });
+    let update = update.map_err(|_| UpdateError::TooLong)?;
+    let length = u32::try_from(update.len()).ok();
+    let length = length.filter(|_| update.len() <= MAX);
+    let length = length.ok_or(UpdateError::TooLong)?.to_le_bytes();
+    let signature = key.sign(&[CONTEXT, &update].concat());
+    Ok([&MAGIC[..], &length, signature.as_ref(), &update].concat())
+}

@@ -1,0 +1,70 @@
+//! What comes around the server: updates, and the end of a start.
+
+use core::fmt;
+
+use ipc::channel::Doorbell;
+use ipc::transport::MAX_MESSAGE;
+use keystore_server::Server;
+use keystore_server::firmware::{Kek, KeyError};
+use keystore_server::rotation::Line;
+use sel4::cap::IrqHandler;
+use sel4::runtime::{Bell, Ports, Service};
+
+use crate::system;
+
+/// The first port of the line, as in `image/system.toml`.
+const LINE: u16 = 0x2f8;
+
+/// Updates of key rings, and who is told of them.
+pub(crate) struct Updates {
+    line: Option<Line<Ports>>,
+    interrupt: IrqHandler,
+    offload: Bell,
+}
+
+impl Updates {
+    /// # Safety
+    /// Called once.
+    pub(crate) unsafe fn new(server: &Server<'_>) -> Self {
+        // SAFETY: the constant of this domain; the caller calls once.
+        let ports = unsafe { Ports::new(system::PORTS_ROTATION) };
+        let line = server.is_rotatable().then(|| Line::new(ports, LINE));
+        let updates = Self {
+            line: line.flatten(),
+            // SAFETY: as above.
+            interrupt: unsafe { IrqHandler::from_bits(system::IRQ_ROTATION) },
+            // SAFETY: as above.
+            offload: unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) },
+        };
+        // Rings that replaced others ended with the start before this one.
+        updates.offload.ring();
+        updates
+    }
+
+    /// Takes what has come; true when secrets may be on the stack.
+    pub(crate) fn run(
+        &mut self,
+        server: &mut Server<'_>,
+        key: impl Fn() -> Result<Kek, KeyError>,
+    ) -> bool {
+        // First: what comes from here on makes another one.
+        let _ = self.interrupt.ack();
+        let Some(line) = &mut self.line else {
+            return false;
+        };
+        if line.run(server, key, |outcome| sel4::log!("key rings: {outcome}")) {
+            self.offload.ring();
+        }
+        true
+    }
+}
+
+/// Without key rings nobody can be served: who calls waits for good, and the
+/// system does not get ready.
+pub(crate) fn stay_down(service: &Service, error: impl fmt::Display) -> ! {
+    sel4::log!("key rings: {error}; the system does not start");
+    let mut request = [0; MAX_MESSAGE];
+    loop {
+        service.wait(&mut request);
+    }
+}

@@ -1,0 +1,370 @@
+//! Key rings that come sealed, and those that replace others (C6).
+
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use gateway_config::{Kek, update};
+use ipc::badge::Badge;
+use ipc::bounded::{Bytes, Text};
+use ipc::keystore::{
+    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, Scheme,
+    ToBeSigned,
+};
+use ipc::port::Ports;
+use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
+use ipc::stats;
+use ipc::tls::Role;
+use ipc::transport::{MAX_MESSAGE, Protocol, decode};
+use keystore_server::firmware::{self, KeyError};
+use keystore_server::rotation::{Frame, Line, Receiver, RotationError};
+use keystore_server::{ProvisionError, Server};
+use rcgen::{CertificateParams, KeyPair};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use zeroize::Zeroizing;
+
+const PASSPHRASE: &str = "correct horse battery";
+
+fn key() -> KeyPair {
+    KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()
+}
+
+fn rings(label: &str, key: &KeyPair) -> Keyrings {
+    let params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+    let certificate = params.self_signed(key).unwrap();
+    Keyrings(vec![Keyring {
+        label: Text::from_text(label).unwrap(),
+        roles: vec![Role::Server],
+        decrypts: false,
+        key: Some(PrivateKey {
+            kind: KeyKind::Ed25519,
+            pkcs8: key.serialize_der(),
+        }),
+        chain: vec![certificate.der().to_vec()],
+        trust: Vec::new(),
+    }])
+}
+
+/// What the builder hands over.
+fn image(rings: &Keyrings, kek: Option<&Kek>, signer: Option<&KeyPair>) -> Vec<u8> {
+    let rings = match kek {
+        Some(kek) => Rings::Sealed(kek.seal(rings).unwrap()),
+        None => Rings::Open(rings),
+    };
+    let signer = signer.map(|key| key.public_key_raw().try_into().unwrap());
+    postcard::to_allocvec(&KeystoreData { rings, signer }).unwrap()
+}
+
+fn store(blob: &[u8], kek: Option<&Kek>) -> Result<Server<'static>, ProvisionError> {
+    Server::new(blob, Box::leak(Box::default()), || given(kek))
+}
+
+fn given(kek: Option<&Kek>) -> Result<firmware::Kek, KeyError> {
+    let kek = kek.ok_or(KeyError::NoFile)?;
+    Ok(Zeroizing::new(*kek.expose()))
+}
+
+fn frame(bytes: &[u8]) -> Frame {
+    let mut receiver = Receiver::default();
+    let mut frames: Vec<Frame> = Vec::new();
+    frames.extend(
+        bytes
+            .iter()
+            .filter_map(|byte| receiver.take(*byte).unwrap()),
+    );
+    assert_eq!(frames.len(), 1);
+    frames.remove(0)
+}
+
+fn ask(store: &mut Server<'_>, request: &Request) -> Result<Answer, KeystoreError> {
+    let request = postcard::to_allocvec(request).unwrap();
+    let mut reply = [0; MAX_MESSAGE];
+    let badge = Badge::Client(1).to_word();
+    let length = store.serve(badge, &request, &mut reply);
+    decode::<<Keystore as Protocol>::Reply>(&reply[..length]).unwrap()
+}
+
+/// What the ring at place 0 is to be named by.
+fn current(store: &mut Server<'_>) -> KeyringIndex {
+    match ask(store, &Request::Keyring(KeyringIndex(0))) {
+        Ok(Answer::Keyring { current, .. }) => current,
+        _ => panic!("no ring"),
+    }
+}
+
+/// Whether the ring signs with `key`, and shows its certificate.
+fn is_of(store: &mut Server<'_>, keyring: KeyringIndex, key: &KeyPair) -> bool {
+    let to_be_signed = ToBeSigned::Tls13CertificateVerify {
+        role: Role::Server,
+        transcript_hash: Bytes::from_slice(&[7; 32]).unwrap(),
+    };
+    let request = Request::Sign {
+        keyring,
+        scheme: Scheme::Ed25519,
+        to_be_signed,
+    };
+    let Ok(Answer::Signature(signature)) = ask(store, &request) else {
+        return false;
+    };
+    let content = [
+        &[0x20; 64][..],
+        b"TLS 1.3, server CertificateVerify\0",
+        &[7; 32],
+    ]
+    .concat();
+    let signs = UnparsedPublicKey::new(&ED25519, key.public_key_raw())
+        .verify(&content, &signature)
+        .is_ok();
+    let request = Request::Certificate {
+        keyring,
+        from: CertificateList::Chain,
+        index: 0,
+        offset: 0,
+    };
+    let Ok(Answer::Part(der)) = ask(store, &request) else {
+        return false;
+    };
+    let public = key.public_key_raw();
+    let shows = der.windows(public.len()).any(|part| part == public);
+    assert_eq!(signs, shows, "key and certificate are not of one ring");
+    signs
+}
+
+#[test]
+fn c06_sealed_rings_open_under_their_key_alone() {
+    let own = key();
+    let kek = Kek::from_passphrase(PASSPHRASE).unwrap();
+    let blob = image(&rings("web", &own), Some(&kek), None);
+    let mut opened = store(&blob, Some(&kek)).unwrap();
+    assert!(is_of(&mut opened, KeyringIndex(0), &own));
+
+    let again = Kek::again(PASSPHRASE, kek.kdf().unwrap().clone()).unwrap();
+    assert!(store(&blob, Some(&again)).is_ok());
+    let salted = Kek::from_passphrase(PASSPHRASE).unwrap();
+    let refused = |kek| store(&blob, kek).err();
+    let other = ProvisionError::Sealed(RotationError::OtherKey);
+    assert_eq!(refused(Some(&salted)), Some(other));
+    let none = ProvisionError::Sealed(RotationError::Key(KeyError::NoFile));
+    assert_eq!(refused(None), Some(none));
+    assert!(none.to_string().contains("-fw_cfg name=opt/handoff/kek"));
+}
+
+#[test]
+fn c06_sealed_rings_that_were_changed_are_refused() {
+    let kek = Kek::from_bytes(&[9; 32]).unwrap();
+    let blob = image(&rings("web", &key()), Some(&kek), None);
+    // The last byte says that nobody may sign updates.
+    for place in 0..blob.len() - 1 {
+        let mut changed = blob.clone();
+        changed[place] ^= 1;
+        assert!(store(&changed, Some(&kek)).is_err(), "{place}");
+    }
+    assert!(store(&blob, Some(&kek)).is_ok());
+}
+
+#[test]
+fn c06_a_sealed_blob_has_no_private_key_in_it() {
+    let own = key();
+    let secret = own.serialize_der();
+    let part = &secret[16..32];
+    let holds = |blob: &[u8]| blob.windows(part.len()).any(|window| window == part);
+    let rings = rings("web", &own);
+    assert!(holds(&image(&rings, None, None)));
+    let kek = Kek::from_bytes(&[9; 32]).unwrap();
+    assert!(!holds(&image(&rings, Some(&kek), None)));
+}
+
+#[test]
+fn c06_a_newer_ring_replaces_one_and_what_began_with_that_goes_on() {
+    let (signer, first, second, third) = (key(), key(), key(), key());
+    let kek = Kek::from_bytes(&[9; 32]).unwrap();
+    for kek in [None, Some(&kek)] {
+        let blob = image(&rings("web", &first), kek, Some(&signer));
+        let mut store = store(&blob, kek).unwrap();
+        let before = current(&mut store);
+        let made = |key, version| {
+            let pem = signer.serialize_pem();
+            let bytes = update(&rings("web", key), version, pem.as_bytes(), kek).unwrap();
+            frame(&bytes)
+        };
+        assert_eq!(store.rotate(&made(&second, 5), || given(kek)), Ok(5));
+        let then = current(&mut store);
+        assert_ne!(before, then);
+        assert!(is_of(&mut store, then, &second));
+        assert!(is_of(&mut store, before, &first));
+
+        assert_eq!(store.rotate(&made(&third, 6), || given(kek)), Ok(6));
+        let last = current(&mut store);
+        assert!(is_of(&mut store, last, &third));
+        assert!(is_of(&mut store, then, &second));
+    }
+}
+
+#[test]
+fn c06_an_update_that_is_old_altered_or_not_the_signers_changes_nothing() {
+    let (signer, first, second) = (key(), key(), key());
+    let kek = Kek::from_bytes(&[9; 32]).unwrap();
+    let blob = image(&rings("web", &first), Some(&kek), Some(&signer));
+    let mut store = store(&blob, Some(&kek)).unwrap();
+    let pem = signer.serialize_pem();
+    let sealed = |label, version, by: &str, kek| {
+        update(&rings(label, &second), version, by.as_bytes(), kek).unwrap()
+    };
+    let good = sealed("web", 3, &pem, Some(&kek));
+    let mut refused = |bytes: &[u8]| {
+        let outcome = store.rotate(&frame(bytes), || given(Some(&kek)));
+        let now = current(&mut store);
+        assert!(is_of(&mut store, now, &first));
+        outcome.unwrap_err()
+    };
+    for place in 8..good.len() {
+        let mut altered = good.clone();
+        altered[place] ^= 1;
+        assert_eq!(refused(&altered), RotationError::Signature, "{place}");
+    }
+    let stranger = sealed("web", 3, &key().serialize_pem(), Some(&kek));
+    assert_eq!(refused(&stranger), RotationError::Signature);
+    let open = sealed("web", 3, &pem, None);
+    assert_eq!(refused(&open), RotationError::Unsealed);
+    let other = Kek::from_bytes(&[8; 32]).unwrap();
+    let other = sealed("web", 3, &pem, Some(&other));
+    assert_eq!(refused(&other), RotationError::OtherKey);
+    let unknown = sealed("mail", 3, &pem, Some(&kek));
+    assert_eq!(refused(&unknown), RotationError::Label);
+
+    let mut take = |bytes: &[u8]| store.rotate(&frame(bytes), || given(Some(&kek)));
+    assert_eq!(take(&good), Ok(3));
+    assert_eq!(take(&good), Err(RotationError::Older(3)));
+    let older = sealed("web", 2, &pem, Some(&kek));
+    assert_eq!(take(&older), Err(RotationError::Older(3)));
+}
+
+#[test]
+fn c06_without_a_signer_nothing_is_replaced() {
+    let (signer, first) = (key(), key());
+    let mut store = store(&image(&rings("web", &first), None, None), None).unwrap();
+    assert!(!store.is_rotatable());
+    let pem = signer.serialize_pem();
+    let bytes = update(&rings("web", &key()), 1, pem.as_bytes(), None).unwrap();
+    let outcome = store.rotate(&frame(&bytes), || given(None));
+    assert_eq!(outcome, Err(RotationError::Off));
+}
+
+#[test]
+fn bytes_that_are_no_update_are_passed_over() {
+    let signer = key().serialize_pem();
+    let bytes = update(&rings("web", &key()), 1, signer.as_bytes(), None).unwrap();
+    let noise = [b"AT\r\nHK", &wire::MAGIC[..3], &bytes].concat();
+    frame(&noise);
+    let mut receiver = Receiver::default();
+    let mut long = wire::MAGIC.to_vec();
+    long.extend(u32::try_from(wire::MAX + 1).unwrap().to_le_bytes());
+    long.extend([0; wire::SIGNATURE]);
+    let last = long.pop().unwrap();
+    for byte in long {
+        assert_eq!(receiver.take(byte), Ok(None));
+    }
+    assert_eq!(receiver.take(last), Err(RotationError::TooLong));
+    let all = bytes
+        .iter()
+        .filter_map(|byte| receiver.take(*byte).unwrap());
+    assert_eq!(all.count(), 1);
+}
+
+/// A 16550, as far as it is used.
+#[derive(Default)]
+struct Uart {
+    inbox: RefCell<VecDeque<u8>>,
+    outbox: RefCell<Vec<u8>>,
+    scratch: Cell<u8>,
+    format: Cell<u8>,
+    interrupts: Cell<u8>,
+}
+
+impl Ports for &Uart {
+    fn read(&self, port: u16) -> u8 {
+        match port - 0x2f8 {
+            0 => self.inbox.borrow_mut().pop_front().unwrap_or(0),
+            5 => 0x20 | u8::from(!self.inbox.borrow().is_empty()),
+            7 => self.scratch.get(),
+            _ => 0,
+        }
+    }
+
+    fn write(&self, port: u16, value: u8) {
+        match port - 0x2f8 {
+            // The rate.
+            0 | 1 if self.format.get() & 0x80 != 0 => {}
+            0 => self.outbox.borrow_mut().push(value),
+            1 => self.interrupts.set(value),
+            3 => self.format.set(value),
+            7 => self.scratch.set(value),
+            _ => {}
+        }
+    }
+
+    fn write_word(&self, _: u16, _: u16) {
+        panic!("no such register");
+    }
+}
+
+/// Where nothing is plugged in.
+struct Nothing;
+
+impl Ports for Nothing {
+    fn read(&self, _: u16) -> u8 {
+        0xff
+    }
+    fn write(&self, _: u16, _: u8) {}
+    fn write_word(&self, _: u16, _: u16) {}
+}
+
+#[test]
+fn c06_updates_on_the_line_are_answered_with_a_line_each() {
+    let (signer, first, second) = (key(), key(), key());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = store(&blob, None).unwrap();
+    let uart = Uart::default();
+    let mut line = Line::new(&uart, 0x2f8).unwrap();
+    assert_eq!(uart.interrupts.get(), 1);
+    let pem = signer.serialize_pem();
+    let bytes = update(&rings("web", &second), 1, pem.as_bytes(), None).unwrap();
+    let mut told = Vec::new();
+    for (is_new, said) in [
+        (true, "accepted: version 1\n"),
+        (
+            false,
+            "refused: not newer than version 1, which is in use\n",
+        ),
+    ] {
+        uart.inbox.borrow_mut().extend(&bytes);
+        let outcome = line.run(
+            &mut store,
+            || given(None),
+            |text| told.push(text.to_string()),
+        );
+        assert_eq!(outcome, is_new);
+        let outbox = uart.outbox.take();
+        assert_eq!(String::from_utf8(outbox).unwrap(), said);
+    }
+    assert_eq!(told.len(), 2);
+    let now = current(&mut store);
+    assert!(is_of(&mut store, now, &second));
+    assert!(Line::new(Nothing, 0x2f8).is_none());
+}
+
+#[test]
+fn c06_rotations_are_counted() {
+    let (signer, first) = (key(), key());
+    let stats: &'static stats::Page = Box::leak(Box::default());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = Server::new(&blob, stats, firmware::absent).unwrap();
+    let pem = signer.serialize_pem();
+    let bytes = update(&rings("web", &key()), 1, pem.as_bytes(), None).unwrap();
+    for _ in 0..3 {
+        let _ = store.rotate(&frame(&bytes), firmware::absent);
+    }
+    assert_eq!(stats.read(stats::keystore::ROTATED), 1);
+    assert_eq!(stats.read(stats::keystore::ROTATIONS_REFUSED), 2);
+}
