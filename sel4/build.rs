@@ -139,6 +139,10 @@ const FACTS: &[Fact] = &[
     ),
     ("BOOT_EMPTY", "__builtin_offsetof(seL4_BootInfo, empty)"),
     (
+        "BOOT_IO_LEVELS",
+        "__builtin_offsetof(seL4_BootInfo, numIOPTLevels)",
+    ),
+    (
         "BOOT_IMAGE_FRAMES",
         "__builtin_offsetof(seL4_BootInfo, userImageFrames)",
     ),
@@ -209,6 +213,20 @@ const FACTS_16: &[Fact] = &[
     ("BOOT_BLOCK_TSC", "SEL4_BOOTINFO_HEADER_X86_TSC_FREQ"),
 ];
 
+/// Of a kernel that was built with support of the IOMMU.
+const FACTS_IO: &[Fact] = &[
+    ("IO_PAGE_TABLE_MAP", "X86IOPageTableMap"),
+    ("PAGE_MAP_IO", "X86PageMapIO"),
+    ("OBJECT_IO_PAGE_TABLE", "seL4_X86_IOPageTableObject"),
+];
+
+/// Of a kernel without, which has no such names and refuses these numbers.
+const FACTS_NO_IO: &[Fact] = &[
+    ("IO_PAGE_TABLE_MAP", "InvalidInvocation"),
+    ("PAGE_MAP_IO", "InvalidInvocation"),
+    ("OBJECT_IO_PAGE_TABLE", "seL4_ObjectTypeCount"),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=SEL4_PREFIX");
     println!("cargo::rerun-if-changed=build.rs");
@@ -223,8 +241,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     if configuration.exists() {
         println!("cargo::rerun-if-changed={}", configuration.display());
     }
-    if fs::read_to_string(configuration).is_ok_and(|text| text.contains("define CONFIG_KERNEL_MCS"))
-    {
+    let has = |option: &str| {
+        let define = format!("define {option} ");
+        [&autoconf, &configuration].into_iter().any(|file| {
+            fs::read_to_string(file).is_ok_and(|text| text.lines().any(|l| l.contains(&define)))
+        })
+    };
+    if has("CONFIG_KERNEL_MCS") {
         return Err("this kernel has MCS scheduling, which this binding does not speak: build it with KernelIsMCS=OFF".into());
     }
     let (generation, own) = match boot_info.contains("seL4_CapIOPortControl") {
@@ -233,7 +256,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("cargo::rustc-cfg=sel4_generation=\"{generation}\"");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let facts: Vec<Fact> = FACTS.iter().chain(own).copied().collect();
+    let io = if has("CONFIG_IOMMU") {
+        FACTS_IO
+    } else {
+        FACTS_NO_IO
+    };
+    let facts: Vec<Fact> = FACTS.iter().chain(own).chain(io).copied().collect();
     let assembly = evaluate(&include, &out, &facts)?;
     fs::write(out.join("facts.rs"), to_rust(&facts, &assembly)?)?;
     Ok(())

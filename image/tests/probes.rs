@@ -154,6 +154,33 @@ fn c06_a_page_that_nobody_declared_stops_the_boot() {
 }
 
 #[test]
+fn c06_the_card_reaches_its_own_pages_and_no_other_device_any() {
+    assert!(
+        has("policy: the network card reaches 16 pages as declared, other devices none"),
+        "{:#?}",
+        log()
+    );
+}
+
+#[test]
+fn c06_a_page_of_the_card_that_is_another_one_stops_the_boot() {
+    spoiled("spoil-card", "policy: the network card does not reach 0x");
+}
+
+#[test]
+fn c06_a_page_more_that_the_card_reaches_stops_the_boot() {
+    spoiled(
+        "spoil-card-more",
+        "policy: the network card reaches memory at 0x",
+    );
+}
+
+#[test]
+fn c06_a_page_that_another_device_reaches_stops_the_boot() {
+    spoiled("spoil-bus", "policy: device 0x48 reaches memory");
+}
+
+#[test]
 fn c06_memory_that_the_root_task_keeps_stops_the_boot() {
     spoiled("spoil-monitor", "policy: the monitor holds slot ");
 }

@@ -8,6 +8,7 @@
 mod dma;
 mod hpet;
 mod pci;
+mod transport;
 mod virtio;
 
 pub use hpet::Hpet;

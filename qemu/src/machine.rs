@@ -99,6 +99,8 @@ pub struct Machine {
     /// Count instructions: one tick of the guest's clock for each, the same in
     /// every run.
     pub counted: bool,
+    /// The network card's accesses to memory go through an IOMMU.
+    pub iommu: bool,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -127,6 +129,7 @@ impl Machine {
             network: Network::User(Vec::new()),
             accelerator: Accelerator::default(),
             counted: false,
+            iommu: true,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
@@ -246,8 +249,15 @@ impl Machine {
                 escaped(peer)
             ),
         };
-        add(&["-netdev", &netdev, "-device"]);
-        add(&["virtio-net-pci,netdev=net,disable-legacy=on,romfile="]);
+        let card = "virtio-net-pci,netdev=net,disable-legacy=on,romfile=";
+        if self.iommu {
+            // Before the card, which asks for it.
+            add(&["-device", "intel-iommu,intremap=off"]);
+            add(&["-netdev", &netdev, "-device"]);
+            add(&[&format!("{card},iommu_platform=on")]);
+        } else {
+            add(&["-netdev", &netdev, "-device", card]);
+        }
         if let Some(file) = &self.capture {
             let file = escaped(file);
             add(&["-object"]);

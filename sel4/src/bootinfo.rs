@@ -75,6 +75,13 @@ impl BootInfo {
         self.slots(facts::BOOT_EXTRA_PAGES)
     }
 
+    /// Levels of the tables of an I/O address space; `None` when the kernel has
+    /// found no IOMMU.
+    pub fn io_levels(&self) -> Option<u32> {
+        let levels = self.word(facts::BOOT_IO_LEVELS);
+        u32::try_from(levels).ok().filter(|l| (2..=6).contains(l))
+    }
+
     /// Rate of the time-stamp counter, in Hz.
     pub fn tsc_hz(&self) -> u64 {
         // SAFETY: `new` was given the boot information.

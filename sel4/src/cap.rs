@@ -7,6 +7,7 @@
 
 mod cnode;
 mod device;
+mod iospace;
 mod paging;
 mod tcb;
 mod untyped;
@@ -62,6 +63,10 @@ pub mod cap_type {
         IrqHandler,
         /// A range of I/O ports.
         IOPort,
+        /// The address space of a device behind the IOMMU.
+        IOSpace,
+        /// A table of such an address space.
+        IOPageTable,
     }
 }
 
@@ -75,7 +80,7 @@ macro_rules! aliases {
 }
 aliases! {
     Untyped, Tcb, Endpoint, Notification, CNode, Granule, LargePage, PageTable,
-    PageDirectory, Pdpt, VSpace, AsidPool, IrqControl, IrqHandler, IOPort,
+    PageDirectory, Pdpt, VSpace, AsidPool, IrqControl, IrqHandler, IOPort, IOSpace, IOPageTable,
 }
 
 /// The address of a capability for an object of type `T`.

@@ -1,5 +1,6 @@
 //! Carries the plan out.
 
+mod confine;
 mod cspace;
 mod proof;
 mod spoil;
@@ -22,6 +23,7 @@ use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
 use crate::ticker::Ticker;
 
+use confine::Confinement;
 pub(crate) use watch::Canary;
 
 /// Where the root task maps a page for a moment.
@@ -98,6 +100,8 @@ struct Work<'a> {
     /// Pages, by the region's number.
     regions: Vec<Vec<Page>>,
     card: Option<NetworkCard>,
+    /// The card's address space, where there is an IOMMU.
+    confinement: Option<Confinement>,
     /// Device registers: physical address and place in the driver's space.
     registers: Vec<(u64, u64)>,
     capabilities: usize,
@@ -128,6 +132,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         tables: Vec::new(),
         regions: Vec::new(),
         card: None,
+        confinement: None,
         registers: Vec::new(),
         capabilities: 0,
     };
@@ -145,6 +150,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     work.make_tables()?;
     work.make_regions()?;
     work.fill_snapshot()?;
+    work.confine(boot.io_levels())?;
     let fault = work.resources.make(ObjectKind::Endpoint)?;
     let log = work.resources.make(ObjectKind::Notification)?;
     let mut domains = Vec::new();
@@ -157,6 +163,9 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     let capabilities = work.capabilities;
     work.spoil(fault)?;
     work.prove(fault, log)?;
+    if work.prove_confinement()? > 0 {
+        return Err(Refusal::Policy);
+    }
     // Not before the proof: a bound notification tells nobody but its thread.
     for (domain, bound) in domains.iter().zip(&work.notifications) {
         // SAFETY: made above.

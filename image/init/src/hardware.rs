@@ -40,6 +40,13 @@ pub(crate) struct NetworkCard {
     pub(crate) active_low: bool,
 }
 
+impl NetworkCard {
+    /// Its bus, device and function, as the IOMMU sees them in its accesses.
+    pub(crate) const fn requester(&self) -> u16 {
+        (self.device as u16) << 3
+    }
+}
+
 /// The PCI configuration ports.
 pub(crate) struct Pci(IOPort);
 

@@ -115,6 +115,16 @@ impl Page {
             Self::Small(slot) | Self::Large(slot) => slot,
         }
     }
+
+    /// Where it is in memory.
+    pub(crate) fn address(self) -> Result<u64, Error> {
+        match self {
+            // SAFETY: `Page` says that a small page is there.
+            Self::Small(slot) => unsafe { granule(slot) }.frame_address(),
+            // SAFETY: `Page` says that a large page is there.
+            Self::Large(slot) => unsafe { large_page(slot) }.frame_address(),
+        }
+    }
 }
 
 impl Resources {
@@ -183,6 +193,15 @@ impl Resources {
     pub(crate) fn total_memory(&self) -> u64 {
         let sizes = self.memory.iter();
         sizes.map(|piece| 1 << piece.description.size_bits).sum()
+    }
+
+    /// Behind the last byte of memory that the kernel left.
+    pub(crate) fn memory_end(&self) -> u64 {
+        let pieces = self.memory.iter().map(|piece| &piece.description);
+        pieces
+            .map(|piece| piece.address + (1 << piece.size_bits))
+            .max()
+            .unwrap_or(0)
     }
 
     pub(crate) const fn root(&self) -> &CNode {

@@ -12,6 +12,8 @@ use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction, PciRoot};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
+use crate::transport::Confined;
+
 const PAGE: u64 = 4096;
 const QUEUE: usize = 8;
 /// Shortest Ethernet frame, behind the driver's header.
@@ -118,7 +120,7 @@ pub(crate) fn run(page: u64, handler: &IrqHandler) {
         Ok(transport) => transport,
         Err(error) => return log!("FAILED no transport: {error:?}"),
     };
-    let card = VirtIONetRaw::<Memory, _, QUEUE>::new(transport);
+    let card = VirtIONetRaw::<Memory, _, QUEUE>::new(Confined::new(transport));
     let mut card = match card {
         Ok(card) => card,
         Err(error) => return log!("FAILED no card: {error:?}"),

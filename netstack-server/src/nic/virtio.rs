@@ -15,6 +15,7 @@ use virtio_drivers::transport::pci::bus::PciRoot;
 
 use super::dma::{self, Memory};
 use super::pci::Notes;
+use super::transport::Confined;
 
 /// Descriptors of each queue: what QEMU offers, and enough for a burst of SYNs
 /// or a whole window while the processor is elsewhere.
@@ -30,7 +31,7 @@ const OUT: usize = 128;
 /// Without VLAN tag and check sequence.
 const FRAME: usize = 1514;
 
-type Driver = VirtIONetRaw<Memory, PciTransport, QUEUE>;
+type Driver = VirtIONetRaw<Memory, Confined<PciTransport>, QUEUE>;
 
 /// Why there is no card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Card {
         let mut root = PciRoot::new(Notes::new(snapshot));
         let transport = PciTransport::new::<Memory, _>(&mut root, Notes::PLACE)
             .map_err(|_| CardError::Unknown)?;
-        let driver = Driver::new(transport).map_err(|_| CardError::Unusable)?;
+        let driver = Driver::new(Confined::new(transport)).map_err(|_| CardError::Unusable)?;
         let buffers = |count| Buffers::new(count).ok_or(CardError::Unusable);
         let (incoming, outgoing) = (buffers(QUEUE)?, buffers(OUT)?);
         let mut card = Self {

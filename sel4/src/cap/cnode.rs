@@ -20,6 +20,14 @@ pub enum MintData {
     Badge(u64),
     /// How many zero bits a CNode capability skips.
     GuardSize(u32),
+    /// Whose the address space behind the IOMMU is.
+    IOSpace {
+        /// Distinguishes it in the IOMMU's caches; not zero, and each device's
+        /// own.
+        domain: u16,
+        /// Bus, device and function as they are on the bus.
+        device: u16,
+    },
     /// Whatever the kernel's generation wants.
     #[doc(hidden)]
     Word(u64),
@@ -30,6 +38,7 @@ impl MintData {
         match self {
             Self::Badge(badge) => generation::badge_word(badge),
             Self::GuardSize(size) => generation::guard_word(size),
+            Self::IOSpace { domain, device } => (domain as u64) << 16 | device as u64,
             Self::Word(word) => word,
         }
     }

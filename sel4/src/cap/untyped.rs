@@ -29,6 +29,8 @@ pub enum ObjectKind {
     Pdpt,
     /// The root of an address space.
     VSpace,
+    /// A table of a device's address space.
+    IOPageTable,
 }
 
 impl ObjectKind {
@@ -45,6 +47,7 @@ impl ObjectKind {
             Self::PageDirectory => facts::OBJECT_PAGE_DIRECTORY,
             Self::Pdpt => facts::OBJECT_PDPT,
             Self::VSpace => facts::OBJECT_PML4,
+            Self::IOPageTable => facts::OBJECT_IO_PAGE_TABLE,
         }
     }
 
@@ -65,7 +68,11 @@ impl ObjectKind {
             Self::CNode(bits) => bits as u64 + facts::SLOT_BITS,
             Self::Granule => facts::PAGE_BITS,
             Self::LargePage => facts::LARGE_PAGE_BITS,
-            Self::PageTable | Self::PageDirectory | Self::Pdpt | Self::VSpace => facts::TABLE_BITS,
+            Self::PageTable
+            | Self::PageDirectory
+            | Self::Pdpt
+            | Self::VSpace
+            | Self::IOPageTable => facts::TABLE_BITS,
         }
     }
 }

@@ -406,7 +406,7 @@ impl Work<'_> {
     fn walk_frames(&self, probe: &mut Probe) -> Result<(), Error> {
         let mut frames = Vec::with_capacity(self.resources.ledger().len());
         for mapping in self.resources.ledger() {
-            let start = frame_address(mapping.page())?;
+            let start = mapping.page().address()?;
             frames.push((start, start + mapping.page().bytes(), self.meaning(mapping)));
         }
         frames.sort_unstable();
@@ -523,15 +523,6 @@ fn remap(mapping: &Mapping, vspace: &VSpace) -> Result<(), Error> {
                 mapping.cache(),
             )
         }
-    }
-}
-
-fn frame_address(page: Page) -> Result<u64, Error> {
-    match page {
-        // SAFETY: `Page` says that a small page is there.
-        Page::Small(slot) => unsafe { granule(slot) }.frame_address(),
-        // SAFETY: `Page` says that a large page is there.
-        Page::Large(slot) => unsafe { large_page(slot) }.frame_address(),
     }
 }
 

@@ -3,15 +3,17 @@
 //! features nothing of this is there.
 
 use ipc::boot::slot;
-use sel4::cap::{Cache, MintData, ObjectKind};
-use sel4::{Error, Rights};
+use sel4::cap::{Cache, IOSpace, MintData, ObjectKind};
+use sel4::{Cap, Error, Rights};
 
 use super::{Work, lookup};
-use crate::resources::Page;
+use crate::resources::{Page, granule};
 use crate::space::Space;
 
 /// A slot that no description fills.
 const SLOT: u64 = 77;
+/// A device that is not the card.
+const OTHER_DEVICE: u16 = 9 << 3;
 /// Where no region is.
 const NOWHERE: u64 = 0x3000_0000;
 
@@ -45,10 +47,55 @@ impl Work<'_> {
             let mut space = unsafe { Space::of(space) };
             space.map(&mut self.resources, page, NOWHERE, true, Cache::WriteBack)?;
         }
+        if cfg!(feature = "spoil-card") {
+            // A page of this task in the place of one that the card shares.
+            let page = self.resources.make_kept(ObjectKind::Granule)?;
+            self.give_to_card(page)?;
+        }
+        if cfg!(feature = "spoil-card-more") {
+            // One more page that the card reaches.
+            let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
+            self.open_to(None, page, page.address()?)?;
+        }
+        if cfg!(feature = "spoil-bus") {
+            // A page that another device reaches.
+            let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
+            self.open_to(Some(OTHER_DEVICE), page, 0)?;
+        }
         if cfg!(feature = "spoil-monitor") {
             // Memory that this task keeps for itself.
             self.resources.make(ObjectKind::Granule)?;
         }
         Ok(())
+    }
+
+    /// Puts `page` where the card's first page was.
+    fn give_to_card(&mut self, page: u64) -> Result<(), Error> {
+        let confinement = self.confinement.as_ref().ok_or(Error::InvalidArgument)?;
+        let (slot, address) = *confinement.pages.first().ok_or(Error::RangeError)?;
+        // SAFETY: made by `confine`.
+        let space: IOSpace = unsafe { Cap::from_bits(confinement.space) };
+        // SAFETY: mapped by `confine`.
+        unsafe { granule(slot) }.frame_unmap()?;
+        // SAFETY: the caller made it.
+        unsafe { granule(page) }.frame_map_io(&space, address, Rights::READ_WRITE)
+    }
+
+    /// Lets a device, or the card, reach `page` at `address`.
+    fn open_to(&mut self, device: Option<u16>, page: Page, address: u64) -> Result<(), Error> {
+        let confinement = self.confinement.as_ref().ok_or(Error::InvalidArgument)?;
+        let (levels, mut tables) = (confinement.levels, confinement.tables.clone());
+        let slot = match device {
+            None => confinement.space,
+            Some(device) => {
+                tables.clear();
+                self.make_io_space(device)?
+            }
+        };
+        // SAFETY: made by `confine`, or just now.
+        let space: IOSpace = unsafe { Cap::from_bits(slot) };
+        self.ensure_io_tables(&space, levels, address, &mut tables)?;
+        // SAFETY: the caller made it.
+        unsafe { granule(page.slot()) }.frame_map_io(&space, address, Rights::READ_WRITE)
     }
 }

@@ -1,0 +1,109 @@
+//! The card's transport, which agrees to be confined.
+
+use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
+use virtio_drivers::{PhysAddr, Result};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// The card's addresses go through the machine's IOMMU (virtio 1.2 §6,
+/// VIRTIO_F_ACCESS_PLATFORM). A device that offers it may refuse a driver that
+/// does not take it (§6.1).
+const ACCESS_PLATFORM: u64 = 1 << 33;
+
+/// As the transport inside, and takes [`ACCESS_PLATFORM`] where the card offers
+/// it, which its driver does not know. Nothing else changes: the card's address
+/// space, where it has one of its own, has its memory at the physical addresses.
+pub(super) struct Confined<T> {
+    transport: T,
+    /// What the driver does not know and accepts.
+    accepted: u64,
+}
+
+impl<T> Confined<T> {
+    pub(super) const fn new(transport: T) -> Self {
+        Self {
+            transport,
+            accepted: 0,
+        }
+    }
+}
+
+impl<T: Transport> Transport for Confined<T> {
+    fn device_type(&self) -> DeviceType {
+        self.transport.device_type()
+    }
+
+    fn read_device_features(&mut self) -> u64 {
+        let offered = self.transport.read_device_features();
+        self.accepted = offered & ACCESS_PLATFORM;
+        offered
+    }
+
+    fn write_driver_features(&mut self, driver_features: u64) {
+        let features = driver_features | self.accepted;
+        self.transport.write_driver_features(features);
+    }
+
+    fn max_queue_size(&mut self, queue: u16) -> u32 {
+        self.transport.max_queue_size(queue)
+    }
+
+    fn notify(&mut self, queue: u16) {
+        self.transport.notify(queue);
+    }
+
+    fn get_status(&self) -> DeviceStatus {
+        self.transport.get_status()
+    }
+
+    fn set_status(&mut self, status: DeviceStatus) {
+        self.transport.set_status(status);
+    }
+
+    fn set_guest_page_size(&mut self, guest_page_size: u32) {
+        self.transport.set_guest_page_size(guest_page_size);
+    }
+
+    fn requires_legacy_layout(&self) -> bool {
+        self.transport.requires_legacy_layout()
+    }
+
+    fn queue_set(
+        &mut self,
+        queue: u16,
+        size: u32,
+        descriptors: PhysAddr,
+        driver_area: PhysAddr,
+        device_area: PhysAddr,
+    ) {
+        self.transport
+            .queue_set(queue, size, descriptors, driver_area, device_area);
+    }
+
+    fn queue_unset(&mut self, queue: u16) {
+        self.transport.queue_unset(queue);
+    }
+
+    fn queue_used(&mut self, queue: u16) -> bool {
+        self.transport.queue_used(queue)
+    }
+
+    fn ack_interrupt(&mut self) -> InterruptStatus {
+        self.transport.ack_interrupt()
+    }
+
+    fn read_config_generation(&self) -> u32 {
+        self.transport.read_config_generation()
+    }
+
+    fn read_config_space<T2: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T2> {
+        self.transport.read_config_space(offset)
+    }
+
+    fn write_config_space<T2: IntoBytes + Immutable>(
+        &mut self,
+        offset: usize,
+        value: T2,
+    ) -> Result<()> {
+        self.transport.write_config_space(offset, value)
+    }
+}
