@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use image::description;
 use image::generate::SYSTEM_VARIABLE;
-use image::layout::{self, DomainLayout, Layout};
+use image::layout::{self, DomainLayout, Layout, Source};
 use init::Capability;
 use ipc::boot::slot;
 
@@ -58,10 +58,16 @@ fn held(layout: &Layout, domain: &DomainLayout) -> String {
         let region = layout.regions.get(usize::from(map.region));
         writable.push((map.address, region.map_or(0, |region| region.bytes)));
     }
+    let mut regions = domain.maps.iter();
+    let card = regions.find(|map| {
+        let region = layout.regions.get(usize::from(map.region));
+        region.is_some_and(|region| region.source == Source::Snapshot)
+    });
+    let card = card.map(|map| map.address);
     let (name, tools) = (&domain.name, domain.tools.len());
     format!(
         "Held {{ name: {name:?}, slots: &{held:?}, calls: &{calls:?}, signals: &{signals:?}, \
          ports: &{ports:?}, \
-         windows: &{windows:?}, tools: {tools}, writable: &{writable:?} }},\n"
+         windows: &{windows:?}, tools: {tools}, writable: &{writable:?}, card: {card:?} }},\n"
     )
 }

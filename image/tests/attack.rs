@@ -86,7 +86,7 @@ fn attack(domain: &str) -> String {
         .join(format!("hostile-{domain}"));
     fs::create_dir_all(&out).unwrap();
     // Once is enough: it is not started anew.
-    let mut guest = boot(domain, Restart::default(), &out);
+    let mut guest = boot(domain, Restart::default(), true, &out);
     let fault = format!("fault: {domain}: exception 13");
     let end = guest.wait_line(PATIENCE, |line| line.starts_with(&fault));
     // What the others make of it comes behind.
@@ -98,7 +98,7 @@ fn attack(domain: &str) -> String {
 }
 
 /// Boots the system with the hostile program in the domain's place.
-fn boot(domain: &str, restart: Restart, out: &Path) -> Guest {
+fn boot(domain: &str, restart: Restart, iommu: bool, out: &Path) -> Guest {
     let Parts {
         kernel,
         programs,
@@ -115,7 +115,10 @@ fn boot(domain: &str, restart: Restart, out: &Path) -> Guest {
         kernel: kernel.clone(),
         root,
     };
-    Machine::new(boot, out).start(PATIENCE).unwrap()
+    let mut machine = Machine::new(boot, out);
+    machine.iommu = iommu;
+    machine.qmp = Some(out.join("qmp"));
+    machine.start(PATIENCE).unwrap()
 }
 
 fn check(expected: &Expected) {
@@ -171,7 +174,7 @@ fn c05_a_domain_that_always_ends_is_left_alone_behind_its_limit() {
         delay_ms: 50,
         silence_ms: 1000,
     };
-    let mut guest = boot("gateway", restart, &out);
+    let mut guest = boot("gateway", restart, true, &out);
     let end = guest.wait_line(PATIENCE, |line| {
         line == "init: gateway ended too often and is left alone"
     });
@@ -262,4 +265,84 @@ fn c06_a_hostile_network_stack_gets_nothing_and_harms_nobody() {
         regions: 5,
         others: &["keystore-server: 1 key rings", "offload-server: ready"],
     });
+}
+
+/// What the network card of a hostile driver did, seen from outside.
+struct Misuse {
+    /// The key rings went out as a frame.
+    key_rings_left: bool,
+    /// A frame of the network is in memory behind the card's own.
+    foreign_memory_changed: bool,
+    /// What the emulator said.
+    complaint: String,
+}
+
+/// Has a hostile network stack send all memory over the network, and write a
+/// frame behind its own memory.
+fn misuse(iommu: bool) -> Misuse {
+    /// The gateway of the emulated network, which answers.
+    const ANSWERS: &[u8] = &[0x52, 0x55, 10, 0, 2, 2];
+    const LEFT: &str = "netstack-server: hostile: the card left an answer at 0x";
+    let name = if iommu { "confined" } else { "unconfined" };
+    let out = workspace()
+        .join("target/test-images")
+        .join(format!("hostile-card-{name}"));
+    fs::create_dir_all(&out).unwrap();
+    let mut guest = boot("netstack-server", Restart::default(), iommu, &out);
+    let found = guest.wait_line(PATIENCE, |line| line.starts_with(LEFT));
+    let log = fs::read_to_string(guest.log_file()).unwrap();
+    assert!(found.is_ok(), "{log}");
+    let target = log.lines().find_map(|line| line.strip_prefix(LEFT));
+    let target = usize::from_str_radix(target.unwrap(), 16).unwrap();
+    let sent = "netstack-server: hostile: the card sent 32512 foreign pages";
+    assert!(log.lines().any(|line| line == sent), "{log}");
+    let dump = out.join("memory");
+    guest
+        .qmp()
+        .unwrap()
+        .dump_physical(128 << 20, &dump)
+        .unwrap();
+    let complaint = guest.complaint();
+    guest.stop();
+    let memory = fs::read(&dump).unwrap();
+    // It has private keys in it.
+    fs::remove_file(&dump).unwrap();
+    let capture = fs::read(out.join("network.pcap")).unwrap();
+    fs::remove_file(out.join("network.pcap")).unwrap();
+    let key_rings = parts().provisions.get("keyrings").unwrap();
+    // Behind their length, as far as the frame goes.
+    let part = &key_rings[..key_rings.len().min(1024)];
+    Misuse {
+        key_rings_left: holds(&capture, part),
+        foreign_memory_changed: holds(&memory[target..target + 2048], ANSWERS),
+        complaint,
+    }
+}
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    let (first, rest) = wanted.split_first().unwrap();
+    let mut starts = bytes.iter().enumerate().filter(|(_, byte)| *byte == first);
+    starts.any(|(at, _)| bytes[at + 1..].starts_with(rest))
+}
+
+#[test]
+fn c06_a_hostile_driver_reaches_no_foreign_memory_with_its_card() {
+    let Misuse {
+        key_rings_left,
+        foreign_memory_changed,
+        complaint,
+    } = misuse(true);
+    assert!(!key_rings_left);
+    assert!(!foreign_memory_changed);
+    let fault = "detected translation failure";
+    assert!(complaint.contains(fault), "no fault: {complaint}");
+}
+
+/// The same attack, where nothing stops it: the test above can fail.
+#[test]
+fn without_an_iommu_a_hostile_driver_reaches_all_memory_with_its_card() {
+    let found = misuse(false);
+    assert!(found.key_rings_left);
+    assert!(found.foreign_memory_changed);
+    assert!(!found.complaint.contains("translation"));
 }

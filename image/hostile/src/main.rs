@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod capabilities;
+mod card;
 mod memory;
 mod messages;
 mod random;
@@ -30,6 +31,8 @@ struct Held {
     tools: u64,
     /// Address and bytes of regions.
     writable: &'static [(u64, u64)],
+    /// Where the network card is described.
+    card: Option<u64>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/held.rs"));
@@ -47,6 +50,9 @@ fn main() -> ! {
     };
     log!("hostile: begins");
     capabilities::try_all(held);
+    if let Some(snapshot) = held.card {
+        card::attack(snapshot);
+    }
     messages::try_all(held);
     let mut random = random::Random::new(0x7a1e_57a1);
     for _ in 0..ROUNDS {
