@@ -230,6 +230,21 @@ fn devices(description: &Description, domains: &Domains<'_>) -> Result<()> {
         let whose = format!("device {}", device.name);
         find(domains, &device.domain, &whose)?;
         ensure!(device.name == "nic", "{whose}: only \"nic\" is known");
+        for name in &device.reaches {
+            let region = description.regions.iter().find(|r| r.name == *name);
+            ensure!(
+                region.is_some_and(|region| region.dma),
+                "{whose}: it reaches \"{name}\", which is no region with dma = true"
+            );
+        }
+    }
+    for region in description.regions.iter().filter(|region| region.dma) {
+        let mut devices = description.devices.iter();
+        ensure!(
+            devices.any(|device| device.reaches.contains(&region.name)),
+            "region {}: it has dma = true, and no device reaches it",
+            region.name
+        );
     }
     let dma = description
         .regions

@@ -192,6 +192,10 @@ pub struct Device {
     pub name: String,
     /// Who drives it.
     pub domain: String,
+    /// The regions in its I/O space: where the machine has an IOMMU, it reaches
+    /// no other memory.
+    #[serde(default)]
+    pub reaches: Vec<String>,
 }
 
 /// A range of I/O ports, and the interrupt of what is behind them.

@@ -53,6 +53,7 @@ map = [{ domain = "netstack-server", rights = "rw" }]
 [[device]]
 name = "nic"
 domain = "netstack-server"
+reaches = ["dma"]
 
 [[window]]
 name = "sessions"
@@ -188,18 +189,30 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             "region dma: memory for a device is limited to 2M",
         ),
         (
+            changed("reaches = [\"dma\"]", "reaches = [\"dma\", \"keyrings\"]"),
+            "device nic: it reaches \"keyrings\", which is no region with dma = true",
+        ),
+        (
+            changed("reaches = [\"dma\"]", "reaches = [\"dma\", \"elsewhere\"]"),
+            "device nic: it reaches \"elsewhere\", which is no region with dma = true",
+        ),
+        (
+            changed("reaches = [\"dma\"]", ""),
+            "region dma: it has dma = true, and no device reaches it",
+        ),
+        (
             changed(
                 "map = [{ domain = \"netstack-server\", rights = \"rw\" }]",
                 "map = [{ domain = \"gateway\", rights = \"rw\" }]",
             ),
-            "policy: memory that a device can reach belongs to netstack-server alone: gateway has region dma",
+            "policy: what a device reaches is its driver's alone: nic reaches region dma, which gateway sees",
         ),
         (
             changed(
                 "name = \"nic\"\ndomain = \"netstack-server\"",
                 "name = \"nic\"\ndomain = \"gateway\"",
             ),
-            "policy: devices belong to netstack-server alone: gateway has nic",
+            "policy: what a device reaches is its driver's alone: nic reaches region dma, which netstack-server sees",
         ),
         (
             changed(

@@ -144,6 +144,22 @@ const TABLE: &[(Spoil, &str, &str)] = &[
         "offload-server has region dma",
     ),
     (
+        Change(
+            "dma = true\nmap = [{ domain = \"netstack-server\", rights = \"rw\" }]",
+            "dma = true\nmap = [{ domain = \"netstack-server\", rights = \"rw\" }, { domain = \"gateway\", rights = \"r\" }]",
+        ),
+        "what a device reaches is its driver's alone",
+        "nic reaches region dma, which gateway sees",
+    ),
+    (
+        Change(
+            "reaches = [\"dma\"]\n\n[[region]]\nname = \"dma\"",
+            "reaches = [\"pages\"]\n\n[[region]]\nname = \"pages\"",
+        ),
+        "the network card reaches the memory that it shares with netstack-server, and no other",
+        "nic reaches region pages",
+    ),
+    (
         Add("[[call]]\nfrom = \"gateway\"\nto = \"record-server\"\nbadge = 3"),
         "every badge is declared",
         "gateway calls record-server with badge 0x8000003",
@@ -472,7 +488,8 @@ fn an_assertion_about_nobody_is_broken() {
     let policy = policy::parse(
         "[[unreachable]]\nname = \"a\"\nfrom = [\"gateway\"]\nto = [\"keystore\"]\nby = [\"call\"]\n\
          [[sees]]\nname = \"b\"\nregion = \"plain: *\"\n\
-         [[callers]]\nname = \"c\"\nof = \"nobody\"\nare = []\n",
+         [[callers]]\nname = \"c\"\nof = \"nobody\"\nare = []\n\
+         [[reaches]]\nname = \"d\"\ndevice = \"disk\"\nonly = []\n",
     );
     let mut report = Report::default();
     let description = parse_unjudged(&shipped()).unwrap();
@@ -484,6 +501,7 @@ fn an_assertion_about_nobody_is_broken() {
             "there is no domain \"keystore\"",
             "there is no domain \"nobody\"",
             "there is no such memory",
+            "there is no device \"disk\"",
         ]
     );
 }

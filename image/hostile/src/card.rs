@@ -69,8 +69,8 @@ pub(crate) fn attack(snapshot: u64) {
     let target = snapshot.dma_physical + snapshot.dma_bytes;
     let answered = card.receive_to(target);
     log!(
-        "hostile: the card {} an answer at {target:#x}",
-        if answered { "left" } else { "did not leave" }
+        "hostile: the card reports {} at {target:#x}",
+        if answered { "an answer" } else { "nothing" }
     );
     card.reset();
 }

@@ -23,6 +23,9 @@ pub struct Policy {
     /// Who alone has hardware.
     #[serde(default)]
     pub hardware: Vec<Hardware>,
+    /// What memory devices reach.
+    #[serde(default)]
+    pub reaches: Vec<Reaches>,
     /// What each badge allows.
     #[serde(default)]
     pub badge: Vec<BadgeRights>,
@@ -65,6 +68,8 @@ pub enum Rule {
     OneDriverPerInterrupt,
     /// Each I/O port is one domain's.
     OneDriverPerPort,
+    /// What a device reaches is seen by its driver and nobody else.
+    DevicesReachTheirDrivers,
     /// No memory is mapped both writable and executable.
     NeverWritableAndExecutable,
     /// Every call that the description allows has a `[[badge]]`.
@@ -162,6 +167,18 @@ pub enum HardwareKind {
     Interrupts,
     /// I/O ports, and their interrupts.
     Ports,
+}
+
+/// What a device reaches; nothing else.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reaches {
+    /// The sentence that is printed.
+    pub name: String,
+    /// Which device.
+    pub device: String,
+    /// Regions in its I/O space.
+    pub only: Vec<String>,
 }
 
 /// Who holds a badge, and what a server does for it.

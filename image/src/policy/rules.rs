@@ -6,7 +6,7 @@ use init::Capability;
 use ipc::boot::slot;
 
 use super::assertion::{
-    BadgeRights, Bound, Callers, Grant, Hardware, HardwareKind, Kind, Policy, Rule, Sees,
+    BadgeRights, Bound, Callers, Grant, Hardware, HardwareKind, Kind, Policy, Reaches, Rule, Sees,
     Unreachable,
 };
 use super::system::{Edge, Memory, System, grantable};
@@ -43,6 +43,9 @@ pub(super) fn judge(policy: &Policy, system: &System<'_>) -> Vec<Judged> {
     }
     for asserted in &policy.hardware {
         add(&asserted.name, hardware(asserted, system));
+    }
+    for asserted in &policy.reaches {
+        add(&asserted.name, reaches(asserted, system));
     }
     for asserted in &policy.badge {
         let BadgeRights {
@@ -101,6 +104,7 @@ fn everywhere(rule: Rule, policy: &Policy, system: &System<'_>) -> Breaks {
         Rule::NoAuthority => no_authority(system),
         Rule::OneDriverPerInterrupt => one_driver_per_interrupt(system),
         Rule::OneDriverPerPort => one_driver_per_port(system),
+        Rule::DevicesReachTheirDrivers => devices_reach_their_drivers(system),
         Rule::NeverWritableAndExecutable => never_writable_and_executable(system),
         Rule::EveryBadgeIsDeclared => every_badge_is_declared(policy, system),
         Rule::EveryGrantIsDeclared => every_grant_is_declared(policy, system),
@@ -222,6 +226,24 @@ fn one_driver_per_port(system: &System<'_>) -> Breaks {
             if from <= last && first <= to {
                 breaks.push(format!("{first:#x} to {last:#x}: {other}, {name}"));
             }
+        }
+    }
+    breaks
+}
+
+fn devices_reach_their_drivers(system: &System<'_>) -> Breaks {
+    let mut breaks = Breaks::new();
+    for device in &system.description.devices {
+        let reached = |memory: &&Memory| device.reaches.contains(&memory.name);
+        for memory in system.memory.iter().filter(reached) {
+            let all = memory.writers.iter().chain(&memory.readers);
+            let others = all.filter(|domain| **domain != device.domain);
+            breaks.extend(others.map(|domain| {
+                format!(
+                    "{} reaches region {}, which {domain} sees",
+                    device.name, memory.name
+                )
+            }));
         }
     }
     breaks
@@ -435,6 +457,17 @@ fn hardware(asserted: &Hardware, system: &System<'_>) -> Breaks {
         .into_iter()
         .filter(|(domain, _)| !asserted.only.contains(domain))
         .map(|(domain, what)| format!("{domain} has {what}"))
+        .collect()
+}
+
+fn reaches(asserted: &Reaches, system: &System<'_>) -> Breaks {
+    let mut devices = system.description.devices.iter();
+    let Some(device) = devices.find(|device| device.name == asserted.device) else {
+        return vec![format!("there is no device \"{}\"", asserted.device)];
+    };
+    let more = device.reaches.iter();
+    more.filter(|region| !asserted.only.contains(region))
+        .map(|region| format!("{} reaches region {region}", device.name))
         .collect()
 }
 

@@ -107,3 +107,98 @@ impl<T: Transport> Transport for Confined<T> {
         self.transport.write_config_space(offset, value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    /// A card that offers features and takes down what was accepted.
+    struct Offering<'a> {
+        offered: u64,
+        accepted: &'a Cell<u64>,
+    }
+
+    impl Transport for Offering<'_> {
+        fn device_type(&self) -> DeviceType {
+            DeviceType::Network
+        }
+
+        fn read_device_features(&mut self) -> u64 {
+            self.offered
+        }
+
+        fn write_driver_features(&mut self, driver_features: u64) {
+            self.accepted.set(driver_features);
+        }
+
+        fn max_queue_size(&mut self, _: u16) -> u32 {
+            0
+        }
+
+        fn notify(&mut self, _: u16) {}
+
+        fn get_status(&self) -> DeviceStatus {
+            DeviceStatus::empty()
+        }
+
+        fn set_status(&mut self, _: DeviceStatus) {}
+
+        fn set_guest_page_size(&mut self, _: u32) {}
+
+        fn requires_legacy_layout(&self) -> bool {
+            false
+        }
+
+        fn queue_set(&mut self, _: u16, _: u32, _: PhysAddr, _: PhysAddr, _: PhysAddr) {}
+
+        fn queue_unset(&mut self, _: u16) {}
+
+        fn queue_used(&mut self, _: u16) -> bool {
+            false
+        }
+
+        fn ack_interrupt(&mut self) -> InterruptStatus {
+            InterruptStatus::empty()
+        }
+
+        fn read_config_generation(&self) -> u32 {
+            0
+        }
+
+        fn read_config_space<T: FromBytes + IntoBytes>(&self, _: usize) -> Result<T> {
+            Err(virtio_drivers::Error::ConfigSpaceMissing)
+        }
+
+        fn write_config_space<T: IntoBytes + Immutable>(&mut self, _: usize, _: T) -> Result<()> {
+            Err(virtio_drivers::Error::ConfigSpaceMissing)
+        }
+    }
+
+    /// What is accepted when the card offers `offered` and its driver knows
+    /// `known` of it.
+    fn accepted(offered: u64, known: u64) -> u64 {
+        let accepted = Cell::new(0);
+        let mut transport = Confined::new(Offering {
+            offered,
+            accepted: &accepted,
+        });
+        let offered = transport.read_device_features();
+        transport.write_driver_features(offered & known);
+        accepted.get()
+    }
+
+    #[test]
+    fn a_card_behind_an_iommu_is_told_that_its_driver_agrees() {
+        let version_1 = 1 << 32;
+        let offered = version_1 | 1 << 33 | 1 << 40;
+        assert_eq!(accepted(offered, version_1), version_1 | 1 << 33);
+    }
+
+    #[test]
+    fn a_card_that_offers_no_confinement_is_not_told_of_any() {
+        let version_1 = 1 << 32;
+        assert_eq!(accepted(version_1 | 1 << 40, version_1), version_1);
+    }
+}
