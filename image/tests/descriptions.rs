@@ -150,6 +150,40 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             "signal gateway -> gateway: nobody signals itself",
         ),
         (
+            extended(
+                "[[port]]\nname = \"a\"\ndomain = \"keystore-server\"\nfirst = 0x60\nlast = 0x75\n",
+            ),
+            "port a: 0x60 to 0x75 is the monitor's in part",
+        ),
+        (
+            extended(
+                "[[port]]\nname = \"a\"\ndomain = \"keystore-server\"\nfirst = 0x300\nlast = 0x30f\n[[port]]\nname = \"b\"\ndomain = \"keystore-server\"\nfirst = 0x30f\nlast = 0x310\n",
+            ),
+            "port b: 0x30f to 0x310 is a's in part",
+        ),
+        (
+            extended(
+                "[[port]]\nname = \"a\"\ndomain = \"keystore-server\"\nfirst = 0x310\nlast = 0x300\n",
+            ),
+            "port a: 0x310 to 0x300 is no range",
+        ),
+        (
+            extended(
+                "[[port]]\nname = \"a\"\ndomain = \"keystore-server\"\nfirst = 0x300\nlast = 0x301\ninterrupt = 8\n",
+            ),
+            "interrupt 8 is not to be had; write one of [3, 5, 6, 7]",
+        ),
+        (
+            extended(
+                "[[port]]\nname = \"a\"\ndomain = \"keystore-server\"\nfirst = 0x300\nlast = 0x301\ninterrupt = 3\n[[port]]\nname = \"b\"\ndomain = \"keystore-server\"\nfirst = 0x302\nlast = 0x303\ninterrupt = 5\n",
+            ),
+            "there are two ports with an interrupt; one is supported",
+        ),
+        (
+            extended("[[port]]\nname = \"a\"\ndomain = \"gateway\"\nfirst = 0x300\nlast = 0x301\n"),
+            "policy: I/O ports belong to keystore-server alone: gateway has port a",
+        ),
+        (
             changed("slots = 4", "slots = 0"),
             "channel bytes: slots must be 1 to 4096",
         ),
