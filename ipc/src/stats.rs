@@ -130,6 +130,8 @@ counters! {
         ROTATED = 4 "keystore_rotations_total";
         /// Updates refused.
         ROTATIONS_REFUSED = 5 "keystore_rotations_refused_total";
+        /// Version of the last update accepted, also before a restart.
+        VERSION = 6 "keystore_rotation_version";
         /// Bytes in use on the heap.
         HEAP = 15 "keystore_heap_bytes";
         /// Times that it was started anew.

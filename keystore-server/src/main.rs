@@ -33,12 +33,17 @@ fn main() -> ! {
         Ok(server) => server,
         Err(error) => start::stay_down(&service, error),
     };
+    runtime::scrub_stack(STACK_USED);
+    runtime::scrub_registers();
     sel4::log!("{} key rings", server.keyrings());
     // SAFETY: called once.
     let mut updates = unsafe { start::Updates::new(&server) };
     let mut wake = Wake::Signal(u64::MAX);
     loop {
         let mut answer = None;
+        if server.has_earlier() {
+            updates.expire(&mut server);
+        }
         let mut has_secrets = server.has_told_secret();
         match wake {
             Wake::Signal(_) => has_secrets |= updates.run(&mut server, key),

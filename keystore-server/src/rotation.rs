@@ -4,10 +4,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
+use ipc::clock::Instant;
 use ipc::port::Ports;
 use ipc::provision::update::{ACCEPTED, CONTEXT, HEADER, MAGIC, MAX, REFUSED, SIGNATURE};
-use ipc::provision::{Rings, Update};
+use ipc::provision::{Keyrings, Rings, Sealed, Update};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::firmware::{Kek, KeyError};
@@ -51,7 +53,9 @@ impl fmt::Display for RotationError {
             Self::Unsealed => f.write_str("not sealed, but the image's key rings are"),
             Self::Key(error) => error.fmt(f),
             Self::OtherKey => f.write_str("sealed under another key"),
-            Self::Label => f.write_str("it has a label that no ring of the image has"),
+            Self::Label => {
+                f.write_str("it has a label that no ring of the image has, or one twice")
+            }
             Self::BadKey => f.write_str("a private key in it can't be used"),
         }
     }
@@ -75,16 +79,26 @@ impl Frame {
     }
 }
 
+#[inline(never)]
+fn unsealed(
+    sealed: &Sealed,
+    key: impl FnOnce() -> Result<Kek, KeyError>,
+) -> Result<Keyrings, RotationError> {
+    let key = key().map_err(RotationError::Key)?;
+    sealed::open(sealed, &key).ok_or(RotationError::OtherKey)
+}
+
 /// The rings of an update or of the image.
 pub(crate) fn opened(
     rings: Rings,
     key: impl FnOnce() -> Result<Kek, KeyError>,
-) -> Result<ipc::provision::Keyrings, RotationError> {
+) -> Result<Keyrings, RotationError> {
     match rings {
         Rings::Open(rings) => Ok(rings),
         Rings::Sealed(sealed) => {
-            let key = key().map_err(RotationError::Key)?;
-            sealed::open(&sealed, &key).ok_or(RotationError::OtherKey)
+            let rings = unsealed(&sealed, key);
+            sealed::clear_below();
+            rings
         }
     }
 }
@@ -97,6 +111,11 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// Passes over what has come so far: nobody goes on with it.
+    pub fn forget(&mut self) {
+        self.bytes = Vec::new();
+    }
+
     /// Takes the next byte; a frame when it was the last one of it. What does
     /// not begin like a frame is dropped.
     ///
@@ -134,6 +153,22 @@ impl Receiver {
 pub struct Line<P> {
     serial: Serial<P>,
     receiver: Receiver,
+    /// When something came.
+    last: Instant,
+}
+
+/// An update whose bytes stop coming for that long was broken off.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes that are taken at once: a domain that works on gives signs of life.
+const AT_ONCE: usize = 4096;
+
+/// What became of a look at the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Rings were replaced.
+    pub is_new: bool,
+    /// There may be more to take; no interrupt tells of it.
+    pub has_more: bool,
 }
 
 impl<P: Ports> Line<P> {
@@ -143,20 +178,30 @@ impl<P: Ports> Line<P> {
         Some(Self {
             serial: Serial::new(ports, first)?,
             receiver: Receiver::default(),
+            last: Instant::default(),
         })
     }
 
-    /// Takes what has come, gives the updates in it to `server`, and answers
-    /// each with a line. True when rings were replaced.
+    /// Takes some of what has come, gives the updates in it to `server`, and
+    /// answers each with a line.
     #[inline(never)]
     pub fn run(
         &mut self,
         server: &mut Server<'_>,
         key: impl Fn() -> Result<Kek, KeyError>,
+        now: Instant,
         mut progress: impl FnMut(&str),
-    ) -> bool {
+    ) -> Ran {
+        if now - self.last > PATIENCE {
+            self.receiver.forget();
+        }
+        self.last = now;
         let mut is_new = false;
-        while let Some(byte) = self.serial.receive() {
+        for _ in 0..AT_ONCE {
+            let Some(byte) = self.serial.receive() else {
+                let has_more = false;
+                return Ran { is_new, has_more };
+            };
             let outcome = match self.receiver.take(byte) {
                 Ok(None) => continue,
                 Ok(Some(frame)) => server.rotate(&frame, &key),
@@ -172,6 +217,7 @@ impl<P: Ports> Line<P> {
             line.push('\n');
             self.serial.send(line.as_bytes());
         }
-        is_new
+        let has_more = true;
+        Ran { is_new, has_more }
     }
 }

@@ -1,6 +1,7 @@
 //! Key rings that are sealed until the key-encryption key comes.
 
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use ipc::provision::{Keyrings, Sealed};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -16,4 +17,14 @@ pub(crate) fn open(sealed: &Sealed, key: &Kek) -> Option<Keyrings> {
     let associated = Aad::from(sealed.associated_data());
     let plain = aead.open_in_place(nonce, associated, &mut text).ok()?;
     postcard::from_bytes(plain).ok()
+}
+
+/// More than opening uses of the stack.
+const STACK_USED: usize = 16 * 1024;
+
+/// Clears the stack below the caller. What opening left there, the key among it,
+/// would come along else as the padding of what is moved to the heap.
+#[inline(never)]
+pub(crate) fn clear_below() {
+    black_box(&mut [0_u8; STACK_USED]);
 }

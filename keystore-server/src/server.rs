@@ -29,6 +29,8 @@ pub struct Server<'a> {
     is_sealed: bool,
     /// Of the rings in use; 0 are the image's.
     version: u64,
+    /// Some place has an earlier ring.
+    has_earlier: bool,
     random: SystemRandom,
     transcript: Transcript,
     /// The last answer carries a secret.
@@ -81,6 +83,7 @@ impl<'a> Server<'a> {
             signer: data.signer,
             is_sealed,
             version: 0,
+            has_earlier: false,
             random,
             transcript: Transcript::default(),
             has_told_secret: false,
@@ -124,8 +127,11 @@ impl<'a> Server<'a> {
     ) -> Result<u64, RotationError> {
         let signer = self.signer.as_ref().ok_or(RotationError::Off)?;
         let update = frame.verify(signer)?;
-        if update.version <= self.version {
-            return Err(RotationError::Older(self.version));
+        // Behind a restart the image's rings are in use again; an older update than
+        // the last before it is not.
+        let last = self.stats.read(stats::keystore::VERSION);
+        if update.version <= self.version || update.version < last {
+            return Err(RotationError::Older(last.max(self.version)));
         }
         if self.is_sealed && matches!(update.rings, provision::Rings::Open(_)) {
             return Err(RotationError::Unsealed);
@@ -136,6 +142,9 @@ impl<'a> Server<'a> {
             let label = |place: &Place| place.current.label == ring.label;
             let place = self.places.iter().position(label);
             let place = place.ok_or(RotationError::Label)?;
+            if new.iter().any(|(taken, _)| *taken == place) {
+                return Err(RotationError::Label);
+            }
             let ring = Keyring::new(ring, &self.random).map_err(|()| RotationError::BadKey)?;
             new.push((place, ring));
         }
@@ -145,8 +154,23 @@ impl<'a> Server<'a> {
                 place.mark ^= KeyringIndex::REPLACED;
             }
         }
+        self.has_earlier = true;
         self.version = update.version;
+        self.stats.set(stats::keystore::VERSION, update.version);
         Ok(update.version)
+    }
+
+    /// Whether there are rings that were replaced.
+    pub const fn has_earlier(&self) -> bool {
+        self.has_earlier
+    }
+
+    /// Gives up the rings that were replaced.
+    pub fn forget_earlier(&mut self) {
+        for place in &mut self.places {
+            place.earlier = None;
+        }
+        self.has_earlier = false;
     }
 
     /// Whether the last answer carries a secret, whose traces are to be cleared.

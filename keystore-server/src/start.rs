@@ -1,14 +1,16 @@
 //! What comes around the server: updates, and the end of a start.
 
 use core::fmt;
+use core::time::Duration;
 
 use ipc::channel::Doorbell;
+use ipc::clock::{Clock, Instant};
 use ipc::transport::MAX_MESSAGE;
 use keystore_server::Server;
 use keystore_server::firmware::{Kek, KeyError};
 use keystore_server::rotation::Line;
 use sel4::cap::IrqHandler;
-use sel4::runtime::{Bell, Ports, Service};
+use sel4::runtime::{Bell, Ports, Service, SystemClock, note_progress};
 
 use crate::system;
 
@@ -20,7 +22,12 @@ pub(crate) struct Updates {
     line: Option<Line<Ports>>,
     interrupt: IrqHandler,
     offload: Bell,
+    /// When rings were replaced.
+    replaced: Instant,
 }
+
+/// How long a handshake may go on with rings that were replaced.
+const EARLIER: Duration = Duration::from_secs(60);
 
 impl Updates {
     /// # Safety
@@ -35,6 +42,7 @@ impl Updates {
             interrupt: unsafe { IrqHandler::from_bits(system::IRQ_ROTATION) },
             // SAFETY: as above.
             offload: unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) },
+            replaced: SystemClock.now(),
         };
         // Rings that replaced others ended with the start before this one.
         updates.offload.ring();
@@ -52,10 +60,26 @@ impl Updates {
         let Some(line) = &mut self.line else {
             return false;
         };
-        if line.run(server, key, |outcome| sel4::log!("key rings: {outcome}")) {
-            self.offload.ring();
+        loop {
+            let told = |outcome: &str| sel4::log!("key rings: {outcome}");
+            let ran = line.run(server, &key, SystemClock.now(), told);
+            if ran.is_new {
+                self.replaced = SystemClock.now();
+                self.offload.ring();
+            }
+            if !ran.has_more {
+                return true;
+            }
+            note_progress();
         }
-        true
+    }
+
+    /// Gives up the rings that were replaced when no handshake needs them any
+    /// more.
+    pub(crate) fn expire(&self, server: &mut Server<'_>) {
+        if SystemClock.now() - self.replaced > EARLIER {
+            server.forget_earlier();
+        }
     }
 }
 

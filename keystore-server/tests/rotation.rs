@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use gateway_config::{Kek, update};
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, Text};
+use ipc::clock::Instant;
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, Scheme,
     ToBeSigned,
@@ -18,12 +19,13 @@ use ipc::stats;
 use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::firmware::{self, KeyError};
-use keystore_server::rotation::{Frame, Line, Receiver, RotationError};
+use keystore_server::rotation::{Frame, Line, Ran, Receiver, RotationError};
 use keystore_server::{ProvisionError, Server};
 use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
+const NOW: Instant = Instant::from_millis(1000);
 const PASSPHRASE: &str = "correct horse battery";
 
 fn key() -> KeyPair {
@@ -82,7 +84,7 @@ fn ask(store: &mut Server<'_>, request: &Request) -> Result<Answer, KeystoreErro
     let mut reply = [0; MAX_MESSAGE];
     let badge = Badge::Client(1).to_word();
     let length = store.serve(badge, &request, &mut reply);
-    decode::<<Keystore as Protocol>::Reply>(&reply[..length]).unwrap()
+    decode::<<Keystore as Protocol>::Reply>(reply.get(..length).unwrap()).unwrap()
 }
 
 /// What the ring at place 0 is to be named by.
@@ -342,9 +344,11 @@ fn c06_updates_on_the_line_are_answered_with_a_line_each() {
         let outcome = line.run(
             &mut store,
             || given(None),
+            NOW,
             |text| told.push(text.to_string()),
         );
-        assert_eq!(outcome, is_new);
+        let has_more = false;
+        assert_eq!(outcome, Ran { is_new, has_more });
         let outbox = uart.outbox.take();
         assert_eq!(String::from_utf8(outbox).unwrap(), said);
     }
@@ -352,6 +356,104 @@ fn c06_updates_on_the_line_are_answered_with_a_line_each() {
     let now = current(&mut store);
     assert!(is_of(&mut store, now, &second));
     assert!(Line::new(Nothing, 0x2f8).is_none());
+}
+
+#[test]
+fn an_update_that_was_broken_off_does_not_spoil_the_next() {
+    let (signer, first, second) = (key(), key(), key());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = store(&blob, None).unwrap();
+    let uart = Uart::default();
+    let mut line = Line::new(&uart, 0x2f8).unwrap();
+    let pem = signer.serialize_pem();
+    let bytes = update(&rings("web", &second), 1, pem.as_bytes(), None).unwrap();
+    let mut run = |bytes: &[u8], millis| {
+        uart.inbox.borrow_mut().extend(bytes);
+        let now = Instant::from_millis(millis);
+        line.run(&mut store, || given(None), now, |_| {}).is_new
+    };
+    // It may come in parts.
+    let (start, rest) = bytes.split_at(bytes.len() / 2);
+    assert!(!run(start, 10_000));
+    assert!(!run(&rest[..9], 12_000));
+    // Who began it is gone.
+    assert!(run(&bytes, 14_001));
+}
+
+#[test]
+fn a_long_update_comes_in_turns() {
+    let (signer, first) = (key(), key());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = store(&blob, None).unwrap();
+    let uart = Uart::default();
+    let mut line = Line::new(&uart, 0x2f8).unwrap();
+    let mut long = rings("web", &first);
+    long.0[0].trust = vec![vec![0; 900]; 9];
+    let pem = signer.serialize_pem();
+    let bytes = update(&long, 1, pem.as_bytes(), None).unwrap();
+    uart.inbox.borrow_mut().extend(&bytes);
+    let mut run = || line.run(&mut store, || given(None), NOW, |_| {});
+    let ran = |is_new, has_more| Ran { is_new, has_more };
+    assert_eq!(run(), ran(false, true));
+    assert_eq!(run(), ran(false, true));
+    assert_eq!(run(), ran(true, false));
+}
+
+#[test]
+fn c06_rings_that_were_replaced_are_given_up() {
+    let (signer, first, second) = (key(), key(), key());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = store(&blob, None).unwrap();
+    assert!(!store.has_earlier());
+    let before = current(&mut store);
+    let pem = signer.serialize_pem();
+    let bytes = update(&rings("web", &second), 1, pem.as_bytes(), None).unwrap();
+    store.rotate(&frame(&bytes), firmware::absent).unwrap();
+    assert!(store.has_earlier());
+    assert!(is_of(&mut store, before, &first));
+    store.forget_earlier();
+    assert!(!store.has_earlier());
+    assert!(!is_of(&mut store, before, &first));
+    let now = current(&mut store);
+    assert!(is_of(&mut store, now, &second));
+}
+
+#[test]
+fn c06_behind_a_restart_no_older_update_is_taken_and_the_last_may_come_again() {
+    let (signer, first, second) = (key(), key(), key());
+    let stats: &'static stats::Page = Box::leak(Box::default());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let pem = signer.serialize_pem();
+    let made = |version| {
+        let bytes = update(&rings("web", &second), version, pem.as_bytes(), None).unwrap();
+        frame(&bytes)
+    };
+    let mut store = Server::new(&blob, stats, firmware::absent).unwrap();
+    assert_eq!(store.rotate(&made(5), firmware::absent), Ok(5));
+    // Its memory is gone, but for its counters.
+    let mut store = Server::new(&blob, stats, firmware::absent).unwrap();
+    let refused = store.rotate(&made(4), firmware::absent);
+    assert_eq!(refused, Err(RotationError::Older(5)));
+    assert_eq!(store.rotate(&made(5), firmware::absent), Ok(5));
+    let now = current(&mut store);
+    assert!(is_of(&mut store, now, &second));
+    let refused = store.rotate(&made(5), firmware::absent);
+    assert_eq!(refused, Err(RotationError::Older(5)));
+}
+
+#[test]
+fn an_update_with_a_label_twice_changes_nothing() {
+    let (signer, first, second) = (key(), key(), key());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = store(&blob, None).unwrap();
+    let mut twice = rings("web", &second);
+    twice.0.extend(rings("web", &second).0);
+    let pem = signer.serialize_pem();
+    let bytes = update(&twice, 1, pem.as_bytes(), None).unwrap();
+    let refused = store.rotate(&frame(&bytes), firmware::absent);
+    assert_eq!(refused, Err(RotationError::Label));
+    let now = current(&mut store);
+    assert!(is_of(&mut store, now, &first));
 }
 
 #[test]

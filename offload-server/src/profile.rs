@@ -71,10 +71,13 @@ impl Profiles {
         }
     }
 
-    /// Takes key rings that replace others. What began with those goes on.
+    /// Takes key rings that replace others. What began with those goes on; no
+    /// session is resumed whose peer was judged by them.
     pub(crate) fn replace(&mut self, keyrings: Vec<Arc<Keyring>>) {
         self.keyrings = keyrings;
         self.kept.clear();
+        self.resumptions.clear();
+        self.tickets = TicketKeys::new(self.time.clone());
     }
 
     /// What the keys of all suites are caught in.

@@ -15,6 +15,7 @@ use crate::harness::client::Wish;
 use crate::harness::program::openssl;
 use crate::harness::site::{Prepared, Seal, Site, port};
 use crate::harness::system;
+use crate::resumption::session;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PASSPHRASE: &str = "a passphrase of the tests";
@@ -100,6 +101,18 @@ fn c06_sealed_key_rings_open_with_their_key_and_are_replaced_by_newer_ones() {
         .unwrap();
     assert_eq!(before.echo(b"before").unwrap(), b"before");
 
+    // Sessions that could be resumed.
+    let ports = [port::HTTP, port::directed(port::HTTP)];
+    let files = ports.map(|port| site.folder.join(format!("session-{port}.pem")));
+    let files = files.each_ref().map(|file| file.to_str().unwrap());
+    for (port, file) in ports.into_iter().zip(files) {
+        let resumed = ["take", "use", "take"].map(|step| match step {
+            "take" => session(&site, port, &["-tls1_3", "-sess_out", file]),
+            _ => session(&site, port, &["-tls1_3", "-sess_in", file]),
+        });
+        assert_eq!(resumed, ["New", "Reused", "New"]);
+    }
+
     let newer = update_to(&site, "p384", 7, &signer, &kek);
     let mut altered = newer.clone();
     *altered.last_mut().unwrap() ^= 1;
@@ -115,6 +128,11 @@ fn c06_sealed_key_rings_open_with_their_key_and_are_replaced_by_newer_ones() {
         assert_eq!(subject(&site, version), "CN=p384");
     }
     assert_eq!(before.echo(b"behind").unwrap(), b"behind");
+    // Their peers were judged by the rings of before.
+    for (port, file) in ports.into_iter().zip(files) {
+        let resumed = session(&site, port, &["-tls1_3", "-sess_in", file]);
+        assert_eq!(resumed, "New");
+    }
 
     let older = update_to(&site, "ed25519", 6, &signer, &kek);
     let answer = tell(&site, &older);
@@ -126,6 +144,9 @@ fn c06_sealed_key_rings_open_with_their_key_and_are_replaced_by_newer_ones() {
     let log = fs::read_to_string(site.guest.log_file()).unwrap();
     assert!(log.contains("key rings: accepted: version 7"), "{log}");
     assert!(log.contains("key rings: refused: not newer than version 7"));
+
+    // The key that opens them was used three times, and is nowhere.
+    assert_eq!(site.memory().places_of(&key), [""; 0]);
 
     // A new key is where keys may be.
     let newest = update_to(&site, "ed25519", 8, &signer, &kek);

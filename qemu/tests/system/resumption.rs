@@ -7,7 +7,7 @@ use crate::harness::system;
 
 /// Connects with OpenSSL and takes (`-sess_out`) or offers (`-sess_in`) the
 /// session in a file; what it says of it: `New` or `Reused`.
-fn session(site: &Site, port: u16, options: &[&str]) -> &'static str {
+pub(crate) fn session(site: &Site, port: u16, options: &[&str]) -> &'static str {
     let ended = openssl(site.address(port), &site.material, options);
     assert!(ended.success, "{}", ended.said);
     let is_reused = ended.said.contains("Reused, TLSv1.");
