@@ -49,7 +49,10 @@ impl fmt::Display for RotationError {
             Self::TooLong => write!(f, "longer than {MAX} bytes"),
             Self::Signature => f.write_str("not signed by the image's signer, or altered"),
             Self::Malformed => f.write_str("signed, but no list of key rings"),
-            Self::Older(version) => write!(f, "not newer than version {version}, which is in use"),
+            Self::Older(version) => write!(
+                f,
+                "not newer than version {version}, the last that was taken"
+            ),
             Self::Unsealed => f.write_str("not sealed, but the image's key rings are"),
             Self::Key(error) => error.fmt(f),
             Self::OtherKey => f.write_str("sealed under another key"),

@@ -337,7 +337,7 @@ fn c06_updates_on_the_line_are_answered_with_a_line_each() {
         (true, "accepted: version 1\n"),
         (
             false,
-            "refused: not newer than version 1, which is in use\n",
+            "refused: not newer than version 1, the last that was taken\n",
         ),
     ] {
         uart.inbox.borrow_mut().extend(&bytes);

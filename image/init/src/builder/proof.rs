@@ -216,7 +216,8 @@ impl Work<'_> {
                 // SAFETY: the probe's slot; what is in it is what is asked about.
                 let ports: IOPort = unsafe { Cap::from_bits(probe.held) };
                 let reads = |port| ports.read(port, PortWidth::Byte).is_ok();
-                Ok(reads(first) && reads(last) && !reads(first - 1) && !reads(last + 1))
+                let beside = [first.checked_sub(1), last.checked_add(1)];
+                Ok(reads(first) && reads(last) && !beside.into_iter().flatten().any(reads))
             }
         }
     }
