@@ -9,7 +9,9 @@ use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
 use ipc::handshake::{Completion, Directive};
 use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex, Scheme, ToBeSigned};
 use ipc::net;
-use ipc::provision::{Keyring, Keyrings, Network, NetworkRights, PrivateKey};
+use ipc::provision::{
+    Keyring, Keyrings, KeystoreData, Network, NetworkRights, PrivateKey, Rings, Update,
+};
 use ipc::record::{self, PostHandshake};
 use ipc::segment::{Agreed, Fill, Hole, Segment, Stage, Template, Verdict};
 use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Role, Version};
@@ -281,7 +283,13 @@ impl Seeds {
         ];
         let calls: Vec<u8> = calls.iter().flat_map(|c| vector(&encoded(c))).collect();
         self.add("keyrings", "calls", [vec![1], calls].concat());
-        self.add("keyrings", "rings", [vec![0], encoded(&rings())].concat());
+        let image = encoded(&KeystoreData::open(rings()));
+        self.add("keyrings", "rings", [vec![0], image].concat());
+        let update = Update {
+            version: 1,
+            rings: Rings::Open(rings()),
+        };
+        self.add("keyrings", "update", [vec![2], encoded(&update)].concat());
     }
 
     fn records(&mut self) {
