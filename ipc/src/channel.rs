@@ -27,15 +27,16 @@
 //! that the other side can forget what else it had asked for
 //! ([`Channel::peer_is_new`]).
 
+mod events;
 mod life;
 pub mod local;
 mod status;
 
+use crate::ring::{Misbehaved, Ring, announce};
+use crate::sync::{AtomicU32, Ordering};
 use alloc::boxed::Box;
 use alloc::vec;
-use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
-
-use crate::ring::{Misbehaved, Ring, announce};
+use events::{Events, Posted};
 
 pub use status::Status;
 
@@ -430,29 +431,8 @@ impl<D: Doorbell> Channel<D> {
     /// Takes the oldest event; `None` when there is none. Entries that name no
     /// slot are passed over.
     pub fn next_event(&mut self) -> Option<Event> {
-        let capacity = event_capacity(self.slots) as u32;
-        let tail_cell = self.my_word(TAIL);
-        let head_cell = self.their_word(HEAD);
         loop {
-            let tail = tail_cell.load(Ordering::Relaxed);
-            let head = head_cell.load(Ordering::Acquire);
-            let pending = head.wrapping_sub(tail);
-            if pending == 0 {
-                return None;
-            }
-            if pending > capacity {
-                // Nobody honest is that far ahead. Nothing is lost that the
-                // other side did not throw away itself.
-                tail_cell.store(head, Ordering::Release);
-                return None;
-            }
-            let entry = self.their_event(tail & (capacity - 1));
-            let slot = entry.load(Ordering::Relaxed);
-            tail_cell.store(tail.wrapping_add(1), Ordering::Release);
-            // Pairs with the fence in `post`: whoever skips an event because
-            // this one was outstanding has written its bytes before we read.
-            fence(Ordering::SeqCst);
-            match slot {
+            match self.events_in().take()? {
                 CONTROL_EVENT => return Some(Event::Control),
                 slot if slot < self.slots => return Some(Event::Slot(slot)),
                 _ => {}
@@ -461,40 +441,19 @@ impl<D: Doorbell> Channel<D> {
     }
 
     fn post(&mut self, index: usize, entry: u16) {
-        let capacity = event_capacity(self.slots) as u32;
-        fence(Ordering::SeqCst);
-        let head_cell = self.my_word(HEAD);
-        let head = head_cell.load(Ordering::Relaxed);
-        let tail = self.their_word(TAIL).load(Ordering::Acquire);
-        let outstanding = head.wrapping_sub(tail);
         let Some(posted) = self.posted.get(index).copied() else {
             return;
         };
-        // The last event of this slot stands at `posted`; it is outstanding if
-        // that lies in tail..head, and if it was not 2³² events ago.
-        let still_there = posted.wrapping_sub(tail) < outstanding
-            && outstanding <= capacity
-            && self
-                .my_event(posted & (capacity - 1))
-                .load(Ordering::Relaxed)
-                == entry;
-        if still_there {
-            return;
+        match self.events_out().post(posted, entry) {
+            Posted::Before => {}
+            Posted::NoRoom => self.doorbell_due = true,
+            Posted::Now { position, rings } => {
+                if let Some(posted) = self.posted.get_mut(index) {
+                    *posted = position;
+                }
+                self.doorbell_due |= rings;
+            }
         }
-        if outstanding >= capacity {
-            // No honest tail leaves no room for a slot that is not there.
-            self.doorbell_due = true;
-            return;
-        }
-        self.my_event(head & (capacity - 1))
-            .store(entry, Ordering::Relaxed);
-        head_cell.store(head.wrapping_add(1), Ordering::Release);
-        if let Some(posted) = self.posted.get_mut(index) {
-            *posted = head;
-        }
-        fence(Ordering::SeqCst);
-        let taken = self.their_word(TAIL).load(Ordering::Acquire);
-        self.doorbell_due |= taken == head;
     }
 
     // ---- memory ----
@@ -568,20 +527,28 @@ impl<D: Doorbell> Channel<D> {
         unsafe { &*word.cast::<AtomicU32>() }
     }
 
-    fn my_event(&self, position: u32) -> &AtomicU16 {
-        let offset = HEADER_SIZE + position as usize * 2;
-        // SAFETY: `position` is below the queue's capacity.
-        let entry = unsafe { self.mine.add(offset) };
-        // SAFETY: as in `my_word`; entries are aligned to two bytes.
-        unsafe { AtomicU16::from_ptr(entry.cast()) }
+    /// Events to the other side.
+    fn events_out(&self) -> Events<'_> {
+        // SAFETY: the queue stands behind the header.
+        let entries = unsafe { self.mine.add(HEADER_SIZE) };
+        Events {
+            head: self.my_word(HEAD),
+            tail: self.their_word(TAIL),
+            entries: entries.cast_const().cast(),
+            capacity: event_capacity(self.slots) as u32,
+        }
     }
 
-    fn their_event(&self, position: u32) -> &AtomicU16 {
-        let offset = HEADER_SIZE + position as usize * 2;
-        // SAFETY: `position` is below the queue's capacity.
-        let entry = unsafe { self.theirs.add(offset) };
-        // SAFETY: as in `their_word`; entries are aligned to two bytes.
-        unsafe { &*entry.cast::<AtomicU16>() }
+    /// Events from the other side.
+    fn events_in(&self) -> Events<'_> {
+        // SAFETY: as in `events_out`; this side only loads from it.
+        let entries = unsafe { self.theirs.add(HEADER_SIZE) };
+        Events {
+            head: self.their_word(HEAD),
+            tail: self.my_word(TAIL),
+            entries: entries.cast(),
+            capacity: event_capacity(self.slots) as u32,
+        }
     }
 }
 

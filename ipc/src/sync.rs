@@ -1,9 +1,10 @@
-//! What [`ring`](crate::ring) needs of the machine. `tests/loom.rs` puts the
+//! What [`ring`](crate::ring) and the events of [`channel`](crate::channel) need
+//! of the machine. `tests/loom.rs` puts the
 //! same names on a model of memory in place of these.
 
 use core::ptr;
 
-pub(crate) use core::sync::atomic::{AtomicU32, Ordering, fence};
+pub(crate) use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 
 /// One byte of shared memory.
 pub(crate) type Byte = u8;

@@ -1,8 +1,9 @@
-//! The ring under every order in which two threads' loads and stores can
+//! The ring, and the queue of events, under every order in which two threads' loads and stores can
 //! happen, as far as loom models C11's memory; `cargo xtask test` runs it with
 //! `--cfg loom`, and no other build sees it.
 //!
-//! `ring.rs` is compiled here a second time, over the module `sync` below.
+//! `ring.rs` and `channel/events.rs` are compiled here a second time, over the
+//! module `sync` below.
 #![cfg(loom)]
 #![allow(
     dead_code,
@@ -15,6 +16,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../src/channel/events.rs"]
+mod events;
 #[path = "../src/ring.rs"]
 mod ring;
 
@@ -23,7 +26,7 @@ mod ring;
 mod sync {
     use std::slice;
 
-    pub(crate) use loom::sync::atomic::{AtomicU32, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 
     pub(crate) type Byte = loom::cell::UnsafeCell<u8>;
 
@@ -50,10 +53,11 @@ mod sync {
     }
 }
 
-use loom::sync::Arc;
+use events::{Events, Posted};
+use loom::sync::{Arc, Notify};
 use loom::thread;
 use ring::{Ring, announce};
-use sync::{AtomicU32, Byte, Ordering};
+use sync::{AtomicU16, AtomicU32, Byte, Ordering};
 
 const CAPACITY: u32 = 2;
 /// Both indices wrap within a test.
@@ -139,5 +143,170 @@ fn a_writer_that_waits_for_room_sees_it_or_is_told_of_it() {
         let sees = memory.ring().len().unwrap() < CAPACITY;
         let is_told = reader.join().unwrap();
         assert!(sees || is_told, "a lost wake-up");
+    });
+}
+
+/// Slots of the queue of events.
+const SLOTS: usize = 2;
+/// No event stands there yet.
+const NEVER: u32 = u32::MAX / 2;
+
+/// One direction of a channel: its events, a word for each slot that stands for
+/// the bytes in it, and the doorbell, which keeps one ring that nobody waited for.
+struct Direction {
+    head: AtomicU32,
+    tail: AtomicU32,
+    entries: Vec<AtomicU16>,
+    written: [AtomicU32; SLOTS],
+    doorbell: Notify,
+}
+
+impl Direction {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            head: AtomicU32::new(START),
+            tail: AtomicU32::new(START),
+            entries: (0..SLOTS).map(|_| AtomicU16::new(0)).collect(),
+            written: [AtomicU32::new(0), AtomicU32::new(0)],
+            doorbell: Notify::new(),
+        })
+    }
+
+    fn events(&self) -> Events<'_> {
+        Events {
+            head: &self.head,
+            tail: &self.tail,
+            entries: self.entries.as_ptr(),
+            capacity: SLOTS as u32,
+        }
+    }
+}
+
+/// The side that posts, as `Channel` does it.
+struct Poster {
+    direction: Arc<Direction>,
+    posted: [u32; SLOTS],
+    /// Events that were not there before.
+    events: u32,
+}
+
+impl Poster {
+    fn new(direction: &Arc<Direction>) -> Self {
+        Self {
+            direction: direction.clone(),
+            posted: [NEVER; SLOTS],
+            events: 0,
+        }
+    }
+
+    /// Writes to `slot` and tells of it.
+    fn write(&mut self, slot: usize) {
+        let direction = &self.direction;
+        let before = direction.written[slot].load(Ordering::Relaxed);
+        direction.written[slot].store(before + 1, Ordering::Relaxed);
+        match direction.events().post(self.posted[slot], slot as u16) {
+            Posted::Before => {}
+            Posted::NoRoom => panic!("more events than slots"),
+            Posted::Now { position, rings } => {
+                self.posted[slot] = position;
+                self.events += 1;
+                if rings {
+                    direction.doorbell.notify();
+                }
+            }
+        }
+    }
+}
+
+/// The side that takes.
+struct Taker {
+    direction: Arc<Direction>,
+    seen: [u32; SLOTS],
+    events: u32,
+}
+
+impl Taker {
+    fn new(direction: &Arc<Direction>) -> Self {
+        Self {
+            direction: direction.clone(),
+            seen: [0; SLOTS],
+            events: 0,
+        }
+    }
+
+    /// Takes all events there are.
+    fn take_all(&mut self) {
+        while let Some(slot) = self.direction.events().take() {
+            let slot = usize::from(slot);
+            self.seen[slot] = self.direction.written[slot].load(Ordering::Relaxed);
+            self.events += 1;
+        }
+    }
+
+    /// Waits for the doorbell whenever there is no event, until it has seen
+    /// everything. A ring that is lost leaves it there for ever, which ends the
+    /// model.
+    fn take_until(&mut self, wanted: [u32; SLOTS]) {
+        loop {
+            self.take_all();
+            if self.seen == wanted {
+                return;
+            }
+            self.direction.doorbell.wait();
+        }
+    }
+}
+
+/// Posts `slots` one after the other against a side that takes and waits.
+fn everything_is_told(slots: &'static [usize]) {
+    loom::model(move || {
+        let direction = Direction::new();
+        let poster = thread::spawn({
+            let mut poster = Poster::new(&direction);
+            move || {
+                for slot in slots {
+                    poster.write(*slot);
+                }
+                poster.events
+            }
+        });
+        let mut taker = Taker::new(&direction);
+        let count = |slot| slots.iter().filter(|s| **s == slot).count() as u32;
+        taker.take_until([count(0), count(1)]);
+        let posted = poster.join().unwrap();
+        // An event that told of nothing new, at most.
+        taker.take_all();
+        assert_eq!(taker.events, posted, "an event is lost or doubled");
+        assert_eq!(direction.events().outstanding().count(), 0);
+    });
+}
+
+#[test]
+fn what_is_written_to_one_slot_is_told_of_however_often() {
+    everything_is_told(&[0, 0, 0]);
+}
+
+#[test]
+fn what_is_written_to_two_slots_is_told_of() {
+    everything_is_told(&[0, 1, 0]);
+}
+
+#[test]
+fn two_sides_that_wait_for_each_other_are_woken() {
+    loom::model(|| {
+        let (there, back) = (Direction::new(), Direction::new());
+        let other = thread::spawn({
+            let (mut taker, mut poster) = (Taker::new(&there), Poster::new(&back));
+            move || {
+                taker.take_until([1, 0]);
+                poster.write(0);
+                taker.take_until([1, 1]);
+            }
+        });
+        let (mut poster, mut taker) = (Poster::new(&there), Taker::new(&back));
+        poster.write(0);
+        taker.take_until([1, 0]);
+        poster.write(1);
+        other.join().unwrap();
     });
 }

@@ -1,10 +1,9 @@
 //! A side that ends and starts anew, on memory that the other side goes on with.
 
-use core::sync::atomic::Ordering;
+use alloc::vec::Vec;
 
-use super::{
-    CONTROL_EVENT, Channel, Doorbell, HEAD, LIFE, SlotIndex, Status, TAIL, event_capacity,
-};
+use super::{CONTROL_EVENT, Channel, Doorbell, LIFE, SlotIndex, Status};
+use crate::sync::Ordering;
 
 impl<D: Doorbell> Channel<D> {
     /// Takes up what this side left in its memory, if it is not its first life.
@@ -27,14 +26,11 @@ impl<D: Doorbell> Channel<D> {
 
     /// Learns which events the other side has not taken.
     fn find_posted(&mut self) {
-        let capacity = event_capacity(self.slots) as u32;
-        let head = self.my_word(HEAD).load(Ordering::Relaxed);
-        let tail = self.their_word(TAIL).load(Ordering::Acquire);
-        for behind in 0..head.wrapping_sub(tail).min(capacity) {
-            let position = tail.wrapping_add(behind);
-            let entry = self.my_event(position & (capacity - 1));
-            let index = match entry.load(Ordering::Relaxed) {
-                CONTROL_EVENT => self.slots,
+        let slots = self.slots;
+        let outstanding: Vec<_> = self.events_out().outstanding().collect();
+        for (position, entry) in outstanding {
+            let index = match entry {
+                CONTROL_EVENT => slots,
                 slot => slot,
             };
             if let Some(posted) = self.posted.get_mut(usize::from(index)) {
