@@ -67,12 +67,16 @@ pub(crate) fn rotate(workspace: &Path, screen: &Screen, arguments: &Arguments) -
     let answer = screen.during("replacing key rings", || send(&arguments.line, &bytes))?;
     match answer.strip_prefix(ACCEPTED) {
         Some(version) => {
-            println!("{version}");
+            println!("key rings in use: {}", version.trim());
             Ok(())
         }
         None => {
             let reason = answer.strip_prefix(REFUSED).unwrap_or(&answer);
-            bail!("the key store refused it: {}", reason.trim_end())
+            let hint = match kek {
+                Some(_) => "",
+                None => "; without --key FILE the update was not sealed",
+            };
+            bail!("the key store refused it: {}{hint}", reason.trim_end())
         }
     }
 }
