@@ -67,7 +67,11 @@ impl Trust {
 const SECRETS: [(&str, Trust, &str); 5] = [
     ("keystore-server", Trust::LongTermKeys, "private keys"),
     ("record-server", Trust::Sessions, "session keys in use"),
-    ("offload-server", Trust::Sessions, "handshakes in progress"),
+    (
+        "offload-server",
+        Trust::Sessions,
+        "handshakes in progress, ticket keys",
+    ),
     ("gateway", Trust::Sessions, "plaintext of its own sessions"),
     ("netstack-server", Trust::Outside, "none"),
 ];
@@ -146,6 +150,16 @@ fn places<'a>(system: &System<'a>) -> Vec<Place<'a>> {
         for window in windows {
             let (name, by) = (&window.name, &window.manager);
             lines.push(format!("{name}: {} slots that {by} fills", window.slots));
+        }
+        let ports = description.ports.iter().filter(|port| port.domain == name);
+        let ports: Vec<_> = ports
+            .map(|port| format!("{} {:#x}", port.name, port.first))
+            .collect();
+        if !ports.is_empty() {
+            lines.push(format!("I/O ports: {}", ports.join(", ")));
+        }
+        for signal in description.signals.iter().filter(|s| s.from == name) {
+            lines.push(format!("signals {}", signal.to));
         }
         let ends = |is_ring: bool| {
             let channels = description.channels.iter();
@@ -388,6 +402,12 @@ mod tests {
         }
         for region in description.regions.iter().filter(|r| r.provision.is_some()) {
             assert!(picture.contains(&region.name));
+        }
+        for port in &description.ports {
+            assert!(picture.contains(&format!("{} {:#x}", port.name, port.first)));
+        }
+        for signal in &description.signals {
+            assert!(picture.contains(&format!("signals {}<", signal.to)));
         }
     }
 
