@@ -10,6 +10,7 @@ mod check;
 mod earlier;
 mod fill;
 mod inbound;
+mod keys;
 mod outbound;
 mod peer;
 mod protection;
@@ -31,14 +32,12 @@ use ipc::bounded::{Blob, List};
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
-use ipc::keystore::PRE_MASTER;
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
-use ipc::secret::Secret;
-use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Stage, Verdict};
+use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
 use ipc::tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 use rustls::SupportedCipherSuite;
-use rustls::crypto::{ActiveKeyExchange, SharedSecret};
+use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::convert;
@@ -50,12 +49,12 @@ use crate::traffic;
 use earlier::{Earlier, Given};
 pub(crate) use earlier::{Resumption, Tickets};
 use inbound::{Found, Inbound, MESSAGE_HEADER};
+use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
 use protection::Protection;
 use resumption::Prepared;
-use schedule12::Master;
-use schedule13::{Schedule, TrafficSecrets};
+use schedule13::Schedule;
 use transcript::Transcript;
 
 /// What a step needs from outside the handshake.
@@ -99,29 +98,6 @@ impl From<Misbehaved> for Fault {
     fn from(Misbehaved: Misbehaved) -> Self {
         Self::INTERNAL
     }
-}
-
-/// The secrets of a handshake, as far as it has come.
-enum Keys {
-    None,
-    /// The pre-master secret (TLS 1.2), or the shared secret of TLS 1.3.
-    Agreed(SharedSecret),
-    /// The same of static RSA.
-    PreMaster(Box<Secret<PRE_MASTER>>),
-    /// TLS 1.3, behind ServerHello.
-    Handshake {
-        schedule: Schedule,
-        traffic: TrafficSecrets,
-    },
-    /// TLS 1.3, behind the server's Finished: `traffic` is still that of the
-    /// handshake, in which the client's Finished comes.
-    Application {
-        traffic: TrafficSecrets,
-        application: TrafficSecrets,
-        master: Schedule,
-    },
-    /// TLS 1.2.
-    Master(Master),
 }
 
 /// A message of the peer.
@@ -519,86 +495,6 @@ impl Directed {
         self.suite = Some(suite);
         self.primitives = Some(supported);
         self.peer_random = *peer_random;
-        Ok(())
-    }
-
-    fn derive(&mut self, stage: Stage) -> Result<(), Fault> {
-        self.absorb();
-        let suite = self.primitives.ok_or(Fault::INTERNAL)?;
-        let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
-        let keys = core::mem::replace(&mut self.keys, Keys::None);
-        self.keys = match (stage, keys, suite) {
-            (Stage::Handshake, Keys::Agreed(shared), SupportedCipherSuite::Tls13(suite)) => {
-                let early = self.early.take();
-                let early = early.unwrap_or_else(|| Schedule::new(suite));
-                let schedule = early.into_handshake(shared.secret_bytes());
-                let traffic = schedule.handshake_traffic(&hash);
-                self.outbound
-                    .protect(self.protection(&traffic, self.role)?)?;
-                let protection = self.protection(&traffic, self.peer_role())?;
-                self.inbound.protect(protection)?;
-                Keys::Handshake { schedule, traffic }
-            }
-            (Stage::Application, Keys::Handshake { schedule, traffic }, _) => {
-                let master = schedule.into_master();
-                let application = master.application_traffic(&hash);
-                // Each side uses the server's at once: it has said all it has to
-                // say in the handshake, and the client has not.
-                let server = self.protection(&application, Role::Server)?;
-                match self.role {
-                    Role::Server => self.outbound.protect(server)?,
-                    Role::Client => self.inbound.protect(server)?,
-                }
-                Keys::Application {
-                    traffic,
-                    application,
-                    master,
-                }
-            }
-            // An earlier session's.
-            (Stage::Master, Keys::Master(master), _) if self.is_resumed => {
-                self.expand(&master)?;
-                Keys::Master(master)
-            }
-            (Stage::Master, Keys::Agreed(shared), SupportedCipherSuite::Tls12(suite)) => {
-                let master = Master::new(suite, shared.secret_bytes(), &hash);
-                self.expand(&master)?;
-                Keys::Master(master)
-            }
-            (Stage::Master, Keys::PreMaster(secret), SupportedCipherSuite::Tls12(suite)) => {
-                let master = Master::new(suite, secret.expose(), &hash);
-                self.expand(&master)?;
-                Keys::Master(master)
-            }
-            _ => return Err(Fault::INTERNAL),
-        };
-        Ok(())
-    }
-
-    fn protection(&self, traffic: &TrafficSecrets, sender: Role) -> Result<Protection, Fault> {
-        let suite = self.suite().ok_or(Fault::INTERNAL)?;
-        traffic
-            .key(sender)
-            .and_then(|key| Protection::new(suite, &key))
-            .ok_or(Fault::INTERNAL)
-    }
-
-    /// The key block of TLS 1.2.
-    fn expand(&mut self, master: &Master) -> Result<(), Fault> {
-        let suite = self.suite().ok_or(Fault::INTERNAL)?;
-        let (client, server) = match self.role {
-            Role::Client => (&self.own_random, &self.peer_random),
-            Role::Server => (&self.peer_random, &self.own_random),
-        };
-        let (client, server) = master
-            .keys(client, server, self.role)
-            .ok_or(Fault::INTERNAL)?;
-        let (tx, rx) = match self.role {
-            Role::Client => (client, server),
-            Role::Server => (server, client),
-        };
-        self.pending = (Protection::new(suite, &tx), Protection::new(suite, &rx));
-        self.traffic = Some((tx, rx));
         Ok(())
     }
 

@@ -1,0 +1,121 @@
+//! Which secrets a handshake has, and how a step makes the next ones (R22, R23).
+
+use alloc::boxed::Box;
+
+use ipc::keystore::PRE_MASTER;
+use ipc::secret::Secret;
+use ipc::segment::Stage;
+use ipc::tls::Role;
+use rustls::SupportedCipherSuite;
+use rustls::crypto::SharedSecret;
+
+use super::protection::Protection;
+use super::schedule12::Master;
+use super::schedule13::{Schedule, TrafficSecrets};
+use super::{Directed, Fault};
+
+/// The secrets of a handshake, as far as it has come.
+pub(super) enum Keys {
+    None,
+    /// The pre-master secret (TLS 1.2), or the shared secret of TLS 1.3.
+    Agreed(SharedSecret),
+    /// The same of static RSA.
+    PreMaster(Box<Secret<PRE_MASTER>>),
+    /// TLS 1.3, behind ServerHello.
+    Handshake {
+        schedule: Schedule,
+        traffic: TrafficSecrets,
+    },
+    /// TLS 1.3, behind the server's Finished: `traffic` is still that of the
+    /// handshake, in which the client's Finished comes.
+    Application {
+        traffic: TrafficSecrets,
+        application: TrafficSecrets,
+        master: Schedule,
+    },
+    /// TLS 1.2.
+    Master(Master),
+}
+
+impl Directed {
+    /// Derives what the shim says, from what the step before it left.
+    pub(super) fn derive(&mut self, stage: Stage) -> Result<(), Fault> {
+        self.absorb();
+        let suite = self.primitives.ok_or(Fault::INTERNAL)?;
+        let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+        let keys = core::mem::replace(&mut self.keys, Keys::None);
+        self.keys = match (stage, keys, suite) {
+            (Stage::Handshake, Keys::Agreed(shared), SupportedCipherSuite::Tls13(suite)) => {
+                let early = self.early.take();
+                let early = early.unwrap_or_else(|| Schedule::new(suite));
+                let schedule = early.into_handshake(shared.secret_bytes());
+                let traffic = schedule.handshake_traffic(&hash);
+                self.outbound
+                    .protect(self.protection(&traffic, self.role)?)?;
+                let protection = self.protection(&traffic, self.peer_role())?;
+                self.inbound.protect(protection)?;
+                Keys::Handshake { schedule, traffic }
+            }
+            (Stage::Application, Keys::Handshake { schedule, traffic }, _) => {
+                let master = schedule.into_master();
+                let application = master.application_traffic(&hash);
+                // Each side uses the server's at once: it has said all it has to
+                // say in the handshake, and the client has not.
+                let server = self.protection(&application, Role::Server)?;
+                match self.role {
+                    Role::Server => self.outbound.protect(server)?,
+                    Role::Client => self.inbound.protect(server)?,
+                }
+                Keys::Application {
+                    traffic,
+                    application,
+                    master,
+                }
+            }
+            // An earlier session's.
+            (Stage::Master, Keys::Master(master), _) if self.is_resumed => {
+                self.expand(&master)?;
+                Keys::Master(master)
+            }
+            (Stage::Master, Keys::Agreed(shared), SupportedCipherSuite::Tls12(suite)) => {
+                let master = Master::new(suite, shared.secret_bytes(), &hash);
+                self.expand(&master)?;
+                Keys::Master(master)
+            }
+            (Stage::Master, Keys::PreMaster(secret), SupportedCipherSuite::Tls12(suite)) => {
+                let master = Master::new(suite, secret.expose(), &hash);
+                self.expand(&master)?;
+                Keys::Master(master)
+            }
+            _ => return Err(Fault::INTERNAL),
+        };
+        Ok(())
+    }
+
+    fn protection(&self, traffic: &TrafficSecrets, sender: Role) -> Result<Protection, Fault> {
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
+        traffic
+            .key(sender)
+            .and_then(|key| Protection::new(suite, &key))
+            .ok_or(Fault::INTERNAL)
+    }
+
+    /// The key block of TLS 1.2.
+    fn expand(&mut self, master: &Master) -> Result<(), Fault> {
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
+        let (client, server) = match self.role {
+            Role::Client => (&self.own_random, &self.peer_random),
+            Role::Server => (&self.peer_random, &self.own_random),
+        };
+        let (client, server) = master
+            .keys(client, server, self.role)
+            .ok_or(Fault::INTERNAL)?;
+        let (tx, rx) = match self.role {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        self.pending = (Protection::new(suite, &tx), Protection::new(suite, &rx));
+        self.traffic = Some((tx, rx));
+        Ok(())
+    }
+}
