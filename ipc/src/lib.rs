@@ -31,6 +31,7 @@ pub mod bounded;
 pub mod channel;
 pub mod clock;
 pub mod control;
+pub mod firmware;
 pub mod handshake;
 pub mod keystore;
 pub mod net;

@@ -1,25 +1,12 @@
 //! The key-encryption key, out of a file of the firmware that only this domain
-//! can read (QEMU's `docs/specs/fw_cfg`).
+//! can read.
 
 use core::fmt;
 
+use ipc::firmware::{self, Missing};
 use ipc::port::Ports;
 use ipc::provision::{KEK, KEK_FILE};
 use zeroize::Zeroizing;
-
-/// Which file the data port gives out: 16 bits, by its number.
-const SELECTOR: u16 = 0x510;
-/// Its next byte.
-const DATA: u16 = 0x511;
-/// The numbers of the first two files.
-const SIGNATURE: u16 = 0;
-const DIRECTORY: u16 = 0x19;
-/// What the first one says.
-const QEMU: [u8; 4] = *b"QEMU";
-/// Bytes of a name in the directory.
-const NAME: usize = 56;
-/// More files there are not.
-const MAX_FILES: u32 = 1024;
 
 /// The key-encryption key.
 pub type Kek = Zeroizing<[u8; KEK]>;
@@ -48,6 +35,15 @@ impl fmt::Display for KeyError {
     }
 }
 
+impl From<Missing> for KeyError {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Firmware => Self::NoFirmware,
+            Missing::File => Self::NoFile,
+        }
+    }
+}
+
 /// The answer of a machine that has no firmware: for key rings in the clear.
 ///
 /// # Errors
@@ -61,50 +57,13 @@ pub const fn absent() -> Result<Kek, KeyError> {
 /// # Errors
 /// [`KeyError`].
 pub fn key<P: Ports>(ports: &P) -> Result<Kek, KeyError> {
-    let mut signature = [0; QEMU.len()];
-    select(ports, SIGNATURE);
-    read(ports, &mut signature);
-    if signature != QEMU {
-        return Err(KeyError::NoFirmware);
-    }
-    let (file, bytes) = find(ports).ok_or(KeyError::NoFile)?;
-    if usize::try_from(bytes) != Ok(KEK) {
-        return Err(KeyError::Length(bytes));
+    let file = firmware::find(ports, KEK_FILE)?;
+    if usize::try_from(file.bytes) != Ok(KEK) {
+        return Err(KeyError::Length(file.bytes));
     }
     let mut key = Kek::default();
-    select(ports, file);
-    read(ports, &mut *key);
+    firmware::read(ports, file, &mut *key);
     Ok(key)
-}
-
-/// The number and length of the key's file.
-fn find<P: Ports>(ports: &P) -> Option<(u16, u32)> {
-    select(ports, DIRECTORY);
-    let mut count = [0; 4];
-    read(ports, &mut count);
-    for _ in 0..u32::from_be_bytes(count).min(MAX_FILES) {
-        let (mut bytes, mut number, mut reserved) = ([0; 4], [0; 2], [0; 2]);
-        let mut name = [0; NAME];
-        read(ports, &mut bytes);
-        read(ports, &mut number);
-        read(ports, &mut reserved);
-        read(ports, &mut name);
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME);
-        if name.get(..end) == Some(KEK_FILE.as_bytes()) {
-            return Some((u16::from_be_bytes(number), u32::from_be_bytes(bytes)));
-        }
-    }
-    None
-}
-
-fn select<P: Ports>(ports: &P, file: u16) {
-    ports.write_word(SELECTOR, file);
-}
-
-fn read<P: Ports>(ports: &P, bytes: &mut [u8]) {
-    for byte in bytes {
-        *byte = ports.read(DATA);
-    }
 }
 
 #[cfg(test)]
@@ -114,7 +73,14 @@ mod tests {
     use alloc::vec::Vec;
     use core::cell::{Cell, RefCell};
 
+    use ipc::firmware::{DATA, SELECTOR};
+
     use super::*;
+
+    /// As in QEMU's `docs/specs/fw_cfg`.
+    const SIGNATURE: u16 = 0;
+    const DIRECTORY: u16 = 0x19;
+    const NAME: usize = 56;
 
     /// A firmware with these files.
     struct Firmware {

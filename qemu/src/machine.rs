@@ -101,6 +101,10 @@ pub struct Machine {
     pub counted: bool,
     /// The network card's accesses to memory go through an IOMMU.
     pub iommu: bool,
+    /// The machine's generation, a GUID or `auto` for one of its own; without it
+    /// the machine tells of none. A machine that resumes another's state with
+    /// another generation tells the guest so.
+    pub generation: Option<String>,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -130,6 +134,7 @@ impl Machine {
             accelerator: Accelerator::default(),
             counted: false,
             iommu: true,
+            generation: Some("auto".into()),
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
@@ -221,6 +226,9 @@ impl Machine {
             let socket = escaped(socket);
             let line = format!("socket,id=line,path={socket},server=on,wait=off");
             add(&["-chardev", &line, "-serial", "chardev:line"]);
+        }
+        if let Some(generation) = &self.generation {
+            add(&["-device", &format!("vmgenid,guid={generation}")]);
         }
         if let Some(file) = &self.key {
             let name = ipc::provision::KEK_FILE;

@@ -2,6 +2,7 @@
 
 mod confine;
 mod cspace;
+mod machine;
 mod proof;
 mod spoil;
 mod watch;
@@ -19,6 +20,7 @@ use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
 use crate::hardware::{
     CLOCK_PORTS, Cmos, INTERVAL_TIMER_PORTS, NetworkCard, PCI_PORTS, Pci, stop_interval_timer,
 };
+use crate::machine::Generation;
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
 use crate::ticker::Ticker;
@@ -62,6 +64,8 @@ pub(crate) struct Built {
     pub(crate) endpoint: sel4::cap::Endpoint,
     pub(crate) ticker: Ticker,
     pub(crate) canary: Canary,
+    /// Where the machine has one.
+    pub(crate) generation: Option<Generation>,
     pub(crate) capabilities: usize,
     /// Rate of the time-stamp counter.
     pub(crate) tsc_hz: u64,
@@ -151,6 +155,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     work.make_regions()?;
     work.fill_snapshot()?;
     work.confine(boot.io_levels())?;
+    let generation = work.map_generation()?;
     let fault = work.resources.make(ObjectKind::Endpoint)?;
     let log = work.resources.make(ObjectKind::Notification)?;
     let mut domains = Vec::new();
@@ -192,6 +197,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         endpoint,
         ticker,
         canary,
+        generation,
         capabilities,
         tsc_hz: facts.tsc_hz,
     })

@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod builder;
 mod hardware;
+mod machine;
 mod monitor;
 mod resources;
 mod serial;

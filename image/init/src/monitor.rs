@@ -15,6 +15,7 @@ use sel4::log;
 use sel4::runtime::SystemClock;
 
 use crate::builder::{Built, Canary, TICK_BADGE, Watched};
+use crate::machine::Generation;
 use crate::serial;
 use crate::ticker::TICK_MS;
 
@@ -136,7 +137,9 @@ impl Watch {
     }
 
     fn set_ticker(&mut self) -> Result<(), Error> {
-        let is_needed = self.watchdog.is_some() || self.supervisor.is_waiting();
+        let is_needed = self.watchdog.is_some()
+            || self.built.generation.is_some()
+            || self.supervisor.is_waiting();
         self.built.ticker.set(is_needed)
     }
 
@@ -208,9 +211,24 @@ impl Watch {
         self.set_ticker()
     }
 
+    /// Whatever was drawn or agreed on is there a second time, in another machine.
+    fn begin_anew(&mut self) -> Result<(), Error> {
+        log!("init: the machine goes on from a snapshot: every domain starts anew");
+        let now = self.now_ms();
+        let parked = self.supervisor.all_anew(now);
+        for domain in parked.iter().filter_map(|n| self.built.domains.get(*n)) {
+            domain.start_anew(start::PARKED)?;
+        }
+        self.set_ticker()
+    }
+
     /// Starts whose time has come.
     fn tick(&mut self) -> Result<(), Error> {
         self.built.ticker.acknowledge()?;
+        let generation = self.built.generation.as_mut();
+        if generation.is_some_and(Generation::is_new) {
+            self.begin_anew()?;
+        }
         self.look()?;
         let now = self.now_ms();
         for number in self.supervisor.due(now) {

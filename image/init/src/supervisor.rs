@@ -132,6 +132,26 @@ impl Supervisor {
         }
     }
 
+    /// All domains are to start anew, through no fault of theirs; those to park.
+    /// Who is left alone, or would not be started anew, stays as it is.
+    pub fn all_anew(&mut self, now: u64) -> Vec<usize> {
+        let Restart {
+            limit, delay_ms, ..
+        } = self.restart;
+        let mut parked = Vec::new();
+        if limit == 0 {
+            return parked;
+        }
+        let until = now + delay_ms;
+        for (number, life) in self.lives.iter_mut().enumerate() {
+            if life.state == State::Running {
+                life.state = State::Parked { until };
+                parked.push(number);
+            }
+        }
+        parked
+    }
+
     /// Whom to start now, the first of the list first; they run from here on.
     pub fn due(&mut self, now: u64) -> Vec<usize> {
         let mut due = Vec::new();
@@ -240,6 +260,25 @@ mod tests {
         assert_eq!(supervisor.ended(0, 5), Verdict::Park(vec![0, 1]));
         assert_eq!(supervisor.due(14), vec![]);
         assert_eq!(supervisor.due(15), vec![0, 1, 2]);
+    }
+
+    #[test]
+    fn all_start_anew_without_a_fault_and_it_does_not_count() {
+        let mut supervisor = supervisor();
+        for round in 0..10 {
+            let now = round * 100;
+            assert_eq!(supervisor.all_anew(now), vec![0, 1, 2]);
+            assert_eq!(supervisor.due(now + 9), vec![]);
+            assert_eq!(supervisor.due(now + 10), vec![0, 1, 2]);
+        }
+        assert_eq!(supervisor.ended(2, 2000), Verdict::Park(vec![2]));
+        // Who waits for its start goes on waiting for that.
+        assert_eq!(supervisor.all_anew(2005), vec![0, 1]);
+        assert_eq!(supervisor.due(2010), vec![2]);
+        let groups = vec![vec![0]].into_iter();
+        let mut supervisor = Supervisor::new(Restart::default(), groups);
+        assert_eq!(supervisor.all_anew(0), vec![]);
+        assert!(supervisor.is_running(0));
     }
 
     #[test]

@@ -4,13 +4,18 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use qemu::Guest;
+use qemu::log::Cursor;
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::harness::client::tcp;
+use crate::harness::memory::DOMAINS;
 use crate::harness::site::{Prepared, Site, port};
+use crate::resumption::{session, session_at};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,30 +50,81 @@ fn c06_without_a_random_number_generator_the_boot_stops() {
         .unwrap();
 }
 
+/// Generations of a machine.
+const ONE: &str = "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87";
+const OTHER: &str = "d8b2fb3c-2a4e-4a44-9c6f-1f7d8b0c5a11";
+
 #[test]
 fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice() {
-    let prepared = Prepared::build("resumed", false).unwrap();
+    let mut prepared = Prepared::build("resumed", false).unwrap();
+    prepared.machine.generation = Some(ONE.into());
     let state = prepared.folder.join("state");
     let mut machine = prepared.machine.clone();
     let site = prepared.boot().unwrap();
     // The system has drawn already, and so has this client.
     let hello = client_hello(&site);
     answer(site.address(port::ECHO), &hello);
-    site.guest.save(&state).unwrap();
-    drop(site);
+    let [ticket, other] = ["ticket", "other"].map(|name| take_ticket(&site, name));
+    let Site {
+        guest, material, ..
+    } = site;
+    guest.save(&state).unwrap();
+    guest.stop();
+    let offer = |guest: &Guest, ticket: &Path| {
+        let address = guest.address(port::HTTP).unwrap();
+        let offer = ["-tls1_3", "-sess_in", ticket.to_str().unwrap()];
+        session_at(address, &material, &offer)
+    };
 
     machine.resumes = Some(state.clone());
     let answers = [(); 2].map(|()| {
         let guest = machine.resume(PATIENCE).unwrap();
         answer(guest.address(port::ECHO).unwrap(), &hello)
     });
-    // Every secret of the machine is in it.
-    fs::remove_file(state).unwrap();
     let [first, second] = answers;
     assert_eq!(first[..RANDOM.start], second[..RANDOM.start]);
     assert_ne!(first[RANDOM], second[RANDOM], "random");
     let share = first.len() - SHARE..;
     assert_ne!(first[share.clone()], second[share], "key share");
+
+    // What was drawn before is there again, and stays in use, where the machine
+    // says that it is the same one.
+    let guest = machine.resume(PATIENCE).unwrap();
+    assert_eq!(offer(&guest, &ticket), "Reused");
+    let anew = |line: &str| line.ends_with(ANEW);
+    assert!(!guest.log().since(Cursor::default()).iter().any(|l| anew(l)));
+    guest.stop();
+
+    // Where it is another one, everything is drawn anew.
+    machine.generation = Some(OTHER.into());
+    let mut guest = machine.resume(PATIENCE).unwrap();
+    // Every secret of the machine is in it.
+    fs::remove_file(state).unwrap();
+    guest.wait_line(PATIENCE, anew).unwrap();
+    for name in DOMAINS {
+        let starts = format!("init: {name} starts anew");
+        guest.wait_line(PATIENCE, |line| line == starts).unwrap();
+    }
+    guest.wait_ready(PATIENCE).unwrap();
+    assert_eq!(offer(&guest, &other), "New");
+    // Once, and no end of a domain.
+    let said = guest.log().since(Cursor::default());
+    assert_eq!(said.iter().filter(|line| anew(line)).count(), 1);
+    assert!(
+        !said.iter().any(|line| qemu::log::is_fault(line)),
+        "{said:#?}"
+    );
+}
+
+/// The end of what the monitor says of a machine that is another one.
+const ANEW: &str = "goes on from a snapshot: every domain starts anew";
+
+/// A ticket of this system, in a file.
+fn take_ticket(site: &Site, name: &str) -> PathBuf {
+    let file = site.folder.join(name);
+    let take = ["-tls1_3", "-sess_out", file.to_str().unwrap()];
+    assert_eq!(session(site, port::HTTP, &take), "New");
+    file
 }
 
 /// Where the random is in a ServerHello's record (RFC 8446 §4.1.3), and bytes of

@@ -1,6 +1,9 @@
 //! Tickets, where they are good and where they are not; and what is refused of an
 //! established session (R33).
 
+use std::net::SocketAddr;
+
+use crate::harness::material::Material;
 use crate::harness::program::{openssl, openssl_renegotiating};
 use crate::harness::site::{Site, port};
 use crate::harness::system;
@@ -8,7 +11,16 @@ use crate::harness::system;
 /// Connects with OpenSSL and takes (`-sess_out`) or offers (`-sess_in`) the
 /// session in a file; what it says of it: `New` or `Reused`.
 pub(crate) fn session(site: &Site, port: u16, options: &[&str]) -> &'static str {
-    let ended = openssl(site.address(port), &site.material, options);
+    session_at(site.address(port), &site.material, options)
+}
+
+/// The same at any address.
+pub(crate) fn session_at(
+    address: SocketAddr,
+    material: &Material,
+    options: &[&str],
+) -> &'static str {
+    let ended = openssl(address, material, options);
     assert!(ended.success, "{}", ended.said);
     let is_reused = ended.said.contains("Reused, TLSv1.");
     assert_ne!(

@@ -12,7 +12,7 @@ impl Ports {
     /// The range behind `cptr`.
     ///
     /// # Safety
-    /// A `PORTS_…` constant of this domain; used once.
+    /// A right to I/O ports: a `PORTS_…` constant of a domain, used once.
     pub const unsafe fn new(cptr: u64) -> Self {
         // SAFETY: the caller says so.
         Self(unsafe { IOPort::from_bits(cptr) })
