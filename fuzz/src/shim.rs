@@ -107,7 +107,10 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     };
     let kinds = [Some(KeyKind::EcdsaP256), Some(KeyKind::Rsa)];
     let rings = List::from_items(kinds).expect("two rings");
-    let mut verdict = Verdict::Begun { rings };
+    let mut verdict = Verdict::Begun {
+        rings,
+        authorities: bytes.byte().into(),
+    };
     let last = loop {
         let completion = Completion::Segment {
             slot: 0,

@@ -71,6 +71,20 @@ impl Scheme {
         Self::RsaPkcs1Sha512,
     ];
 
+    /// All of them in the order in which a peer is told of them, the strongest of a
+    /// kind first; the same in both modes.
+    pub const OFFERED: [Self; 9] = [
+        Self::EcdsaSecp384r1Sha384,
+        Self::EcdsaSecp256r1Sha256,
+        Self::Ed25519,
+        Self::RsaPssRsaeSha512,
+        Self::RsaPssRsaeSha384,
+        Self::RsaPssRsaeSha256,
+        Self::RsaPkcs1Sha512,
+        Self::RsaPkcs1Sha384,
+        Self::RsaPkcs1Sha256,
+    ];
+
     /// Its number on the wire.
     pub const fn number(self) -> u16 {
         match self {

@@ -249,6 +249,9 @@ pub enum Fill {
     /// TLS 1.3, server: what the client obfuscates the ticket's age with: 4
     /// bytes.
     AgeAdd,
+    /// Server, in a CertificateRequest: the names of those whose certificates the
+    /// request's rings trust (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
+    Authorities,
 }
 
 /// Seconds for which a ticket can be used (RFC 8446 §4.6.1, RFC 5077 §5.6).
@@ -286,6 +289,9 @@ pub enum Verdict {
     Begun {
         /// The kind of each ring's key; `None` for trust anchors alone.
         rings: List<Option<KeyKind>, MAX_RINGS>,
+        /// Bytes of [`Fill::Authorities`]; zero where the peer is not asked for a
+        /// certificate, or there is no list.
+        authorities: u16,
     },
     /// The peer's message.
     Message {

@@ -57,6 +57,7 @@ mod extension {
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const COOKIE: u16 = 44;
     pub(super) const PSK_KEY_EXCHANGE_MODES: u16 = 45;
+    pub(super) const CERTIFICATE_AUTHORITIES: u16 = 47;
     pub(super) const KEY_SHARE: u16 = 51;
     pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
 }
@@ -202,8 +203,9 @@ impl Directed {
 
     fn decide(&mut self, verdict: &Verdict) -> Segment {
         let next = match verdict {
-            Verdict::Begun { rings } => {
+            Verdict::Begun { rings, authorities } => {
                 self.asked.rings = rings.clone();
+                self.asked.authorities = usize::from(*authorities);
                 return self.begin();
             }
             Verdict::Refused(alert) => Err(Refusal(*alert)),

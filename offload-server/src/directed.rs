@@ -35,7 +35,7 @@ use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
-use ipc::tls::{Alert, CipherSuite, Role, TrafficKey, Version};
+use ipc::tls::{Alert, CipherSuite, PeerAuthentication, Role, TrafficKey, Version};
 use rustls::SupportedCipherSuite;
 use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -120,6 +120,9 @@ pub(crate) struct Directed {
     pub(crate) first_byte: Option<Instant>,
     role: Role,
     rings: Vec<Arc<Keyring>>,
+    /// The names of those whose certificates the rings trust, as a CertificateRequest
+    /// has them; empty where none is sent.
+    authorities: Vec<u8>,
     rx_start: u32,
     inbound: Inbound,
     outbound: Outbound,
@@ -187,6 +190,10 @@ impl Directed {
             expose_keys: parameters.expose_keys,
             first_byte: None,
             role,
+            authorities: match parameters.peer_authentication {
+                PeerAuthentication::None => Vec::new(),
+                _ => peer::authorities(&rings),
+            },
             rings,
             rx_start: position.rx_next,
             inbound: Inbound::new(),
@@ -220,6 +227,8 @@ impl Directed {
         let kinds = self.rings.iter().map(|ring| ring.kind);
         Verdict::Begun {
             rings: List::from_items(kinds).unwrap_or_default(),
+            // As many bytes fit.
+            authorities: u16::try_from(self.authorities.len()).unwrap_or(0),
         }
     }
 

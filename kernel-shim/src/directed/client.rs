@@ -156,10 +156,9 @@ pub(super) fn hello(
         });
         w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
             w.nested(0, |w| {
-                for scheme in ipc::keystore::Scheme::ALL {
-                    if has_12 || scheme.in_tls13() {
-                        w.u16(scheme.number());
-                    }
+                // Those for certificates alone too (RFC 8446 §4.2.3).
+                for scheme in ipc::keystore::Scheme::OFFERED {
+                    w.u16(scheme.number());
                 }
             });
         });

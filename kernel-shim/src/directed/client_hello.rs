@@ -57,7 +57,6 @@ pub(super) struct ClientHello {
     pub(super) alpn: Alpn,
     pub(super) has_extended_master_secret: bool,
     pub(super) has_secure_renegotiation: bool,
-    pub(super) has_point_formats: bool,
     /// `None` without the extension.
     pub(super) shares: Option<List<Share, 3>>,
     /// TLS 1.2: the ticket, empty from a client that would take one.
@@ -107,7 +106,6 @@ impl ClientHello {
             alpn: Alpn::Absent,
             has_extended_master_secret: false,
             has_secure_renegotiation: false,
-            has_point_formats: false,
             shares: None,
             ticket: None,
             has_psk_dhe: false,
@@ -200,11 +198,11 @@ impl ClientHello {
                     };
                 }
             }
-            // RFC 8422 §5.1.2: uncompressed is among them.
+            // RFC 8422 §5.1.2: uncompressed is among them. No answer: it is the only
+            // one here.
             extension::EC_POINT_FORMATS => {
                 let formats = content.vec8()?.rest();
                 formats.iter().find(|format| **format == 0).ok_or(ILLEGAL)?;
-                self.has_point_formats = true;
             }
             extension::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
             extension::SUPPORTED_VERSIONS => {
@@ -391,7 +389,6 @@ mod tests {
         assert_eq!(hello.schemes.map(|schemes| schemes.len()), Some(2));
         assert_eq!(hello.alpn, Alpn::Common(0));
         assert!(hello.has_extended_master_secret && hello.has_secure_renegotiation);
-        assert!(hello.has_point_formats);
         assert_eq!(&hello.shares.unwrap()[0].key[..], [9; 32]);
     }
 

@@ -100,7 +100,8 @@ impl StepPolicy {
             | Fill::TicketAge
             | Fill::Binders
             | Fill::NewTicket { .. }
-            | Fill::AgeAdd => false,
+            | Fill::AgeAdd
+            | Fill::Authorities => false,
         }
     }
 }

@@ -513,6 +513,7 @@ mod tests {
         Asked {
             parameters: Box::new(parameters),
             rings: List::from_items([kind]).unwrap(),
+            authorities: 0,
         }
     }
 

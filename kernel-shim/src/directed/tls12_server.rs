@@ -40,8 +40,6 @@ const TLS12: u16 = 0x0303;
 const NAMED_CURVE: u8 = 3;
 /// RFC 8422 §5.5, RFC 5246 §7.4.4: rsa_sign, ecdsa_sign.
 const CERTIFICATE_TYPES: [u8; 2] = [1, 64];
-/// RFC 8422 §5.1.2: uncompressed.
-const POINT_FORMATS: [u8; 1] = [0];
 /// A public key or an encrypted secret behind its length.
 const MAX_EXCHANGE: u16 = 2 + MAX_ENCRYPTED as u16;
 /// Bytes of the length before an encrypted secret.
@@ -94,7 +92,6 @@ pub(super) struct Facts {
     alpn: Option<Protocol>,
     server_name: Option<ServerName>,
     has_secure_renegotiation: bool,
-    has_point_formats: bool,
     could_do_13: bool,
     has_certificate: bool,
     gives_ticket: bool,
@@ -135,7 +132,6 @@ pub(super) fn begin(hello: &ClientHello, plan: Plan, asked: &Asked) -> Transitio
         alpn: plan.alpn,
         server_name: plan.server_name,
         has_secure_renegotiation: hello.has_secure_renegotiation,
-        has_point_formats: hello.has_point_formats,
         could_do_13: asked.accepts(Version::Tls13),
         has_certificate: false,
         gives_ticket: plan.gives_tickets,
@@ -159,7 +155,6 @@ pub(super) fn begin_static(
         alpn: plan.alpn,
         server_name: plan.server_name,
         has_secure_renegotiation: hello.has_secure_renegotiation,
-        has_point_formats: false,
         could_do_13: asked.accepts(Version::Tls13),
         has_certificate: false,
         gives_ticket: asked.parameters.resumption && hello.ticket.is_some(),
@@ -223,7 +218,6 @@ impl Negotiated {
             alpn,
             server_name,
             has_secure_renegotiation,
-            has_point_formats,
             could_do_13,
             gives_ticket,
             resumed,
@@ -239,27 +233,22 @@ impl Negotiated {
             .u16(suite.number())
             .u8(0)
             .nested(0, |w| {
-                w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
-                if *gives_ticket {
-                    w.u16(extension::SESSION_TICKET).u16(0);
+                // RFC 6066 §3: not of a session that is resumed.
+                if server_name.is_some() && resumed.is_none() {
+                    w.u16(extension::SERVER_NAME).u16(0);
                 }
                 // RFC 5746 §3.6.
                 if *has_secure_renegotiation {
                     w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
                 }
-                // RFC 6066 §3: not of a session that is resumed.
-                if server_name.is_some() && resumed.is_none() {
-                    w.u16(extension::SERVER_NAME).u16(0);
-                }
-                if *has_point_formats {
-                    w.u16(extension::EC_POINT_FORMATS).nested(0, |w| {
-                        w.vec8(&POINT_FORMATS);
-                    });
-                }
                 if let Some(name) = alpn {
                     w.u16(extension::ALPN).nested(0, |w| {
                         w.len16(1 + name.len()).vec8(name);
                     });
+                }
+                w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
+                if *gives_ticket {
+                    w.u16(extension::SESSION_TICKET).u16(0);
                 }
             });
         let template = writer.finish().ok_or(INTERNAL)?;
@@ -314,11 +303,11 @@ impl ExchangeWritten {
         writer
             .vec8(&CERTIFICATE_TYPES)
             .nested(0, |w| {
-                for scheme in Scheme::ALL {
+                for scheme in Scheme::OFFERED {
                     w.u16(scheme.number());
                 }
             })
-            .u16(0);
+            .hole(2, Fill::Authorities);
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::RequestWritten(RequestWritten(self.0));
         Ok((state, Segment::Write(template)))

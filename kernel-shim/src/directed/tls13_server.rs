@@ -173,8 +173,8 @@ impl Restarted {
             .u16(plan.suite.number())
             .u8(0)
             .nested(0, |w| {
-                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
                 w.u16(extension::KEY_SHARE).u16(2).u16(wanted.number());
+                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
             });
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::RetryWritten(RetryWritten(self.0));
@@ -247,15 +247,15 @@ impl Negotiated {
             .u16(plan.suite.number())
             .u8(0)
             .nested(2 + group.share_len(), |w| {
-                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
-                w.u16(extension::KEY_SHARE)
-                    .nested(2 + group.share_len(), |w| {
-                        w.u16(group.number()).hole(2, Fill::KeyShare(group));
-                    });
                 // RFC 8446 §4.2.11: by its place in the client's list.
                 if let Some(place) = plan.resumed {
                     w.u16(extension::PRE_SHARED_KEY).u16(2).u16(place);
                 }
+                w.u16(extension::KEY_SHARE)
+                    .nested(2 + group.share_len(), |w| {
+                        w.u16(group.number()).hole(2, Fill::KeyShare(group));
+                    });
+                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
             });
         let template = writer.finish().ok_or(INTERNAL)?;
         let plan = Plan { group, ..plan };
@@ -331,14 +331,26 @@ impl ExtensionsWritten {
             return RequestWritten(self.0).next(Input::Done);
         }
         let mut writer = Writer::new(message::CERTIFICATE_REQUEST);
-        writer.vec8(&[]).nested(0, |w| {
+        let names = match asked.authorities {
+            0 => 0,
+            bytes => 2 + bytes,
+        };
+        writer.vec8(&[]).nested(names, |w| {
             w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
                 w.nested(0, |w| {
-                    for scheme in Scheme::ALL.into_iter().filter(|s| s.in_tls13()) {
+                    // RFC 8446 §4.2.3: those of RSASSA-PKCS1-v1_5 are for the
+                    // signatures in certificates.
+                    for scheme in Scheme::OFFERED {
                         w.u16(scheme.number());
                     }
                 });
             });
+            if names > 0 {
+                w.u16(extension::CERTIFICATE_AUTHORITIES)
+                    .nested(names, |w| {
+                        w.hole(2, Fill::Authorities);
+                    });
+            }
         });
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::RequestWritten(RequestWritten(self.0));

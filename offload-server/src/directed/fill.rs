@@ -70,6 +70,7 @@ impl Directed {
             Fill::Binders => self.write_binders(out)?,
             Fill::NewTicket { nonce } => self.write_ticket(nonce, out)?,
             Fill::AgeAdd => out.extend_from_slice(&resumption::random::<4>()?),
+            Fill::Authorities => out.extend_from_slice(&self.authorities),
             Fill::Chain(ring) => {
                 let chain = self.ring(ring)?.chain().ok_or(Fault::INTERNAL)?;
                 for certificate in chain {

@@ -15,6 +15,8 @@ use crate::keyring::Keyring;
 use crate::profile;
 
 const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
+/// Longer lists of names are not sent.
+const MAX_AUTHORITIES: usize = 8192;
 /// No chain is longer.
 const MAX_CHAIN: usize = 10;
 
@@ -194,4 +196,22 @@ fn take<'a>(bytes: &mut &'a [u8], width: usize) -> Result<&'a [u8], Fault> {
     let (taken, rest) = rest.split_at_checked(length).ok_or(DECODE)?;
     *bytes = rest;
     Ok(taken)
+}
+
+/// The subjects of the trust anchors of `rings`, each behind its length of two
+/// bytes (RFC 8446 §4.2.4); none if a CertificateRequest would not hold them.
+pub(super) fn authorities(rings: &[Arc<Keyring>]) -> Vec<u8> {
+    let subjects = profile::roots(rings).map_or_else(|_| Vec::new(), |roots| roots.subjects());
+    let mut list = Vec::new();
+    for subject in &subjects {
+        let Ok(length) = u16::try_from(subject.as_ref().len()) else {
+            return Vec::new();
+        };
+        list.extend_from_slice(&length.to_be_bytes());
+        list.extend_from_slice(subject.as_ref());
+    }
+    match list.len() {
+        ..=MAX_AUTHORITIES => list,
+        _ => Vec::new(),
+    }
 }

@@ -161,7 +161,9 @@ impl Script {
         self.write(1, &body, &holes);
         let (kind, hello) = self.read(server);
         assert_eq!(kind, 2);
-        let (share, random) = (&hello[hello.len() - 32..], &hello[2..34]);
+        // The share stands in front of supported_versions.
+        let share = hello.len() - 6 - 32..hello.len() - 6;
+        let (share, random) = (&hello[share], &hello[2..34]);
         self.done(Segment::Negotiate {
             suite: CipherSuite::Aes128GcmSha256,
             peer_random: random.try_into().unwrap(),

@@ -84,7 +84,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     let [first, second] = answers;
     assert_eq!(first[..RANDOM.start], second[..RANDOM.start]);
     assert_ne!(first[RANDOM], second[RANDOM], "random");
-    let share = first.len() - SHARE..;
+    let share = first.len() - VERSION - SHARE..first.len() - VERSION;
     assert_ne!(first[share.clone()], second[share], "key share");
 
     // What was drawn before is there again, and stays in use, where the machine
@@ -128,9 +128,10 @@ fn take_ticket(site: &Site, name: &str) -> PathBuf {
 }
 
 /// Where the random is in a ServerHello's record (RFC 8446 §4.1.3), and bytes of
-/// an X25519 key share, which is its last extension here.
+/// an X25519 key share, which stands in front of supported_versions.
 const RANDOM: Range<usize> = 11..43;
 const SHARE: usize = 32;
+const VERSION: usize = 6;
 
 fn client_hello(site: &Site) -> Vec<u8> {
     let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
