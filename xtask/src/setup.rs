@@ -37,7 +37,7 @@ enum Sign {
 }
 
 /// Debian's name of a package, what it is needed for, and its sign.
-const PACKAGES: [(&str, Need, Sign); 15] = [
+const PACKAGES: [(&str, Need, Sign); 16] = [
     ("gcc", Need::Build, Sign::Program("gcc")),
     ("make", Need::Build, Sign::Program("make")),
     ("binutils", Need::Build, Sign::Program("objcopy")),
@@ -58,6 +58,7 @@ const PACKAGES: [(&str, Need, Sign); 15] = [
     ),
     ("gnutls-bin", Need::Test, Sign::Program("gnutls-cli")),
     ("openssl", Need::Test, Sign::Program("openssl")),
+    ("iproute2", Need::Test, Sign::Program("ip")),
     ("curl", Need::Test, Sign::Program("curl")),
     ("chromium", Need::Test, Sign::Program("chromium")),
     ("libnss3-tools", Need::Test, Sign::Program("certutil")),

@@ -1,6 +1,7 @@
 //! The harness against a server that is known to be good, on this machine:
 //! what fails in front of the image is then the image's fault.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::harness::backend::{Backend, Kind, PAGE, Pattern, UP, sha256};
 use crate::harness::client::{Ending, Wish, ending, tcp};
 use crate::harness::material::{Material, SERVERS};
 use crate::harness::program::{curl, gnutls, openssl};
+use crate::harness::upstream::{Program, Upstream};
 
 /// A TLS server on this machine in front of a backend, one thread a session.
 fn reference(material: &Material, label: &str, kind: Kind) -> SocketAddr {
@@ -164,4 +166,17 @@ fn bulk_data_is_the_same_however_it_is_read() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert_eq!(answer.trim(), sha256(&mut expected.as_slice()).unwrap());
+}
+
+#[test]
+fn a_server_that_listens_everywhere_has_a_network_of_loopback_alone() {
+    let material = material("selftest-enclosed");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("selftest-enclosed");
+    let server = Upstream::start(Program::GnuTls, "p256", &material, &folder).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
+    openssl(address, &material, &["-tls1_3"]).expect(&["Verify return code: 0 (ok)"]);
+    let devices = fs::read_to_string(format!("/proc/{}/net/dev", server.process)).unwrap();
+    // Two lines of headings.
+    let names: Vec<_> = devices.lines().skip(2).map(str::trim).collect();
+    assert!(names.len() == 1 && names[0].starts_with("lo:"), "{devices}");
 }

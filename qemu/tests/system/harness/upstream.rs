@@ -11,14 +11,19 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use super::enclosure::{enclosed, lead_into};
 use super::material::Material;
+
+/// Where a program in a network of its own listens.
+const ENCLOSED_PORT: u16 = 4433;
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     /// `openssl s_server -www`: answers with a page about the session.
     OpenSsl,
-    /// `gnutls-serv --http`: the same.
+    /// `gnutls-serv --http`: the same. It listens at all addresses there are, so
+    /// it gets a network that has loopback alone.
     GnuTls,
 }
 
@@ -30,6 +35,8 @@ pub(crate) struct Upstream {
     /// The label of its chain.
     pub(crate) label: &'static str,
     pub(crate) program: Program,
+    /// The process's number.
+    pub(crate) process: u32,
     /// The process ends when this is dropped.
     _held: Sender<()>,
 }
@@ -43,7 +50,11 @@ impl Upstream {
         material: &Material,
         folder: &Path,
     ) -> Result<Self> {
-        let port = free_port()?;
+        // In a network of its own any port is free.
+        let port = match program {
+            Program::OpenSsl => free_port()?,
+            Program::GnuTls => ENCLOSED_PORT,
+        };
         let (chain, key) = (material.chain_file(label), material.key_file(label));
         let clients = material.clients_authority();
         let mut command = match program {
@@ -60,7 +71,7 @@ impl Upstream {
                 command
             }
             Program::GnuTls => {
-                let mut command = qemu::bound_to_thread(Path::new("gnutls-serv"));
+                let mut command = enclosed(Path::new("gnutls-serv"));
                 command
                     .args(["--http", "--port", &port.to_string(), "--x509certfile"])
                     .arg(chain)
@@ -77,20 +88,25 @@ impl Upstream {
             .stdin(Stdio::null())
             .stdout(said.try_clone()?)
             .stderr(said);
-        let held = keep(command)
+        let (process, held) = keep(command)
             .with_context(|| format!("{program:?} can't be started; is it installed?"))?;
+        let port = match program {
+            Program::OpenSsl => port,
+            Program::GnuTls => lead_into(process, port)?,
+        };
         Ok(Self {
             port,
             label,
             program,
+            process,
             _held: held,
         })
     }
 }
 
 /// Starts a process in a thread of its own, which ends with this process at the
-/// latest; and the server with it.
-fn keep(mut command: Command) -> Result<Sender<()>> {
+/// latest; and the server with it. The process's number, and what holds it.
+fn keep(mut command: Command) -> Result<(u32, Sender<()>)> {
     let (held, released) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -98,15 +114,15 @@ fn keep(mut command: Command) -> Result<Sender<()>> {
             Ok(child) => child,
             Err(error) => return tell.send(Err(error)),
         };
-        tell.send(Ok(()))?;
+        tell.send(Ok(child.id()))?;
         // Nothing is ever sent: this waits for the other side to be dropped.
         let _ = released.recv();
         let _ = child.kill();
         let _ = child.wait();
         Ok(())
     });
-    told.recv()??;
-    Ok(held)
+    let process = told.recv()??;
+    Ok((process, held))
 }
 
 /// A port that nobody listens at now.
