@@ -137,7 +137,9 @@ fn as_server(site: &Site, cell: Cell) -> Result<(), String> {
             let version = if cell.is_tls13 { "1.3" } else { "1.2" };
             let priority = format!("NORMAL:-VERS-ALL:+VERS-TLS{version}");
             let (chain, key) = client_files(site);
-            let mut options = vec!["--resume"];
+            // Without the second one it waits for a ticket as long as it takes a round
+            // trip to be (gnutls_session_get_data2(3)).
+            let mut options = vec!["--resume", "--waitresumption"];
             if cell.has_certificate {
                 options.extend(["--x509certfile", &chain, "--x509keyfile", &key]);
             }
