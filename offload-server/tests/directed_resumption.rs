@@ -12,20 +12,18 @@
 )]
 
 mod client;
+mod tickets;
 mod world;
 
 use std::sync::Arc;
 
 use client::{Client, ClientOptions, complete, established, failure};
-use ipc::bounded::{Blob, List, Text};
+use ipc::bounded::{List, Text};
 use ipc::control::{Established, HandshakeError, Parameters, PeerError};
 use ipc::keystore::KeyKind;
-use ipc::record::{PostHandshake, Request};
-use ipc::tls::{Aead, Alert, CipherSuite, Group, Mode, PeerAuthentication, TrafficKey, Version};
-use ring::aead::{
-    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
-};
+use ipc::tls::{Alert, Group, Mode, PeerAuthentication, Version};
 use rustls::{ClientConfig, HandshakeKind};
+use tickets::hand_over;
 use world::director::audit;
 use world::{World, parameters};
 
@@ -251,66 +249,12 @@ impl Pair {
         let both = [ours, theirs].map(|completion| established(completion.unwrap()));
         if both[1].version == Version::Tls13 {
             let (_, rx) = both[1].keys.as_ref().unwrap();
-            for message in open(both[1].suite, rx, &rest) {
-                self.hand_over(&message);
-            }
+            // The first session of each slot.
+            hand_over(&mut self.client, self.sessions, 1, both[1].suite, rx, &rest);
         }
         self.sessions += 1;
         both
     }
-
-    fn hand_over(&mut self, message: &[u8]) {
-        let slot = self.sessions;
-        let message = PostHandshake::Message {
-            slot,
-            // The first session of each slot.
-            generation: 1,
-            message: Blob::from_slice(message).unwrap(),
-        };
-        self.client.installed.borrow_mut().clear();
-        self.client.record.send(&message).unwrap();
-        self.client.run();
-        let answered = self.client.installed.borrow();
-        assert!(matches!(answered[&slot][..], [Request::Proceed]), "refused");
-    }
-}
-
-/// The handshake messages in records under `key`.
-fn open(suite: CipherSuite, key: &TrafficKey, mut records: &[u8]) -> Vec<Vec<u8>> {
-    let algorithm = match suite.aead() {
-        Aead::Aes128Gcm => &AES_128_GCM,
-        Aead::Aes256Gcm => &AES_256_GCM,
-        Aead::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-    };
-    let aead = LessSafeKey::new(UnboundKey::new(algorithm, key.key.expose()).unwrap());
-    let mut sequence = key.sequence;
-    let mut text = Vec::new();
-    while !records.is_empty() {
-        let (header, rest) = records.split_first_chunk::<5>().unwrap();
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        let (body, rest) = rest.split_at(length);
-        records = rest;
-        let mut nonce: [u8; 12] = key.iv.expose().try_into().unwrap();
-        for (to, from) in nonce[4..].iter_mut().zip(sequence.to_be_bytes()) {
-            *to ^= from;
-        }
-        sequence += 1;
-        let mut body = body.to_vec();
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let opened = aead
-            .open_in_place(nonce, Aad::from(header), &mut body)
-            .unwrap();
-        let (kind, message) = opened.split_last().unwrap();
-        assert_eq!(*kind, 22);
-        text.extend_from_slice(message);
-    }
-    let mut messages = Vec::new();
-    while !text.is_empty() {
-        let length = usize::from(u16::from_be_bytes([text[2], text[3]]));
-        let rest = text.split_off(4 + length);
-        messages.push(std::mem::replace(&mut text, rest));
-    }
-    messages
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub const SLOT: u16 = 0;
 pub const KINDS: [u8; 14] = [0, 1, 2, 4, 5, 8, 11, 12, 13, 14, 15, 16, 20, 24];
 
 pub struct Script {
-    world: World,
+    pub world: World,
+    role: Role,
     /// What the server said and the client did not read yet.
     pub inbox: Vec<u8>,
 }
@@ -34,11 +35,23 @@ impl Script {
     }
 
     fn in_role(role: Role, name: &'static str) -> Self {
-        let mut world = World::new(&[("me", name, KeyKind::EcdsaP256)]);
+        let mut script = Self {
+            world: World::new(&[("me", name, KeyKind::EcdsaP256)]),
+            role,
+            inbox: Vec::new(),
+        };
+        script.begin();
+        script
+    }
+
+    /// Begins a handshake.
+    pub fn begin(&mut self) {
         let mut asked = parameters(&["me"]);
         asked.expose_keys = true;
-        world.begin(SLOT, role, asked);
-        let begun = world.completion();
+        asked.resumption = true;
+        self.inbox.clear();
+        self.world.begin(SLOT, self.role, asked);
+        let begun = self.world.completion();
         assert!(matches!(
             begun,
             Some(Completion::Segment {
@@ -46,10 +59,6 @@ impl Script {
                 ..
             })
         ));
-        Self {
-            world,
-            inbox: Vec::new(),
-        }
     }
 
     fn send(&mut self, segment: Segment) {
@@ -209,7 +218,7 @@ impl Script {
         let share = hole(4 + body.len() as u16, 2, Fill::KeyShare(Group::X25519));
         self.write(2, &body, &[random, share]);
         self.done(Segment::Agree {
-            share: Bytes::from_slice(&hello[hello.len() - 32..]).unwrap(),
+            share: Bytes::from_slice(share_of(&hello)).unwrap(),
         });
         self.done(Segment::Derive(Stage::Handshake));
     }
@@ -284,6 +293,14 @@ impl Script {
         });
         self.done(Segment::Derive(Stage::Master));
     }
+}
+
+/// The share of X25519 in a ClientHello.
+pub fn share_of(hello: &[u8]) -> &[u8] {
+    let header = [0, 0x1d, 0, 32];
+    let mut windows = hello.windows(header.len());
+    let at = windows.position(|window| window == header).unwrap() + header.len();
+    &hello[at..at + 32]
 }
 
 pub fn hole(offset: u16, prefix: u8, fill: Fill) -> Hole {
