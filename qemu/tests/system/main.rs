@@ -26,6 +26,7 @@ mod negotiation;
 mod randomness;
 mod restart;
 mod resumption;
+mod resumption_secrets;
 mod rules;
 mod secrets;
 mod selftest;

@@ -163,12 +163,9 @@ fn the_shim_holds_no_secret_of_a_handshake_that_it_directs() {
 }
 
 /// The domains that have any of `secrets` in their memory.
-fn holders(site: &Site, secrets: &[Vec<u8>]) -> BTreeSet<&'static str> {
-    let memory = site.memory();
-    let owners = secrets
-        .iter()
-        .flat_map(|secret| memory.owners_of(&secret[..SAMPLE]));
-    owners.flatten().collect()
+pub(crate) fn holders(site: &Site, secrets: &[Vec<u8>]) -> BTreeSet<&'static str> {
+    let samples: Vec<_> = secrets.iter().map(|secret| &secret[..SAMPLE]).collect();
+    site.memory().owners_of_any(&samples)
 }
 
 /// The master secret of TLS 1.2, the traffic secrets of TLS 1.3.

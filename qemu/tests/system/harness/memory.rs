@@ -111,6 +111,26 @@ impl Memory {
             .collect()
     }
 
+    /// Who has mapped any place where any of `patterns` is, looked for at once.
+    pub(crate) fn owners_of_any(&self, patterns: &[&[u8]]) -> BTreeSet<&'static str> {
+        // Few places begin like any of them.
+        let mut begins = vec![false; 1 << 16];
+        for pattern in patterns {
+            begins[usize::from(u16::from_le_bytes([pattern[0], pattern[1]]))] = true;
+        }
+        let starts = self.bytes.windows(2).enumerate();
+        starts
+            .filter(|(_, bytes)| begins[usize::from(u16::from_le_bytes([bytes[0], bytes[1]]))])
+            .filter(|(at, _)| {
+                let rest = &self.bytes[*at..];
+                patterns.iter().any(|pattern| rest.starts_with(pattern))
+            })
+            .filter_map(|(at, _)| self.owners.get(&(at / PAGE)))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
     /// Where `pattern` is in memory that `owner` alone has mapped and nobody may
     /// write to: physical addresses.
     pub(crate) fn read_only(&self, owner: &str, pattern: &[u8]) -> Vec<usize> {

@@ -14,6 +14,7 @@ pub(crate) mod evidence;
 pub(crate) mod material;
 pub(crate) mod memory;
 pub(crate) mod program;
+pub(crate) mod schedule;
 pub(crate) mod site;
 pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -88,6 +89,8 @@ pub(crate) mod port {
     pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
     /// A page; directed; no signature for a client that names no server.
     pub(crate) const NAMED_ONLY: u16 = 468;
+    /// Plaintext in; directed; TLS of any version out to [`super::Site::held`].
+    pub(crate) const HELD: u16 = 469;
     /// A backend that nobody listens at.
     pub(crate) const NO_BACKEND: u16 = 458;
     /// The session's keys go to the application too.
@@ -158,6 +161,8 @@ pub(crate) struct Site {
     pub(crate) memory_bytes: u64,
     /// TLS servers behind the gateway, in the order of [`UPSTREAMS`].
     pub(crate) upstreams: Vec<Upstream>,
+    /// Where the backend of [`port::HELD`] is: a test is the server.
+    pub(crate) held: TcpListener,
     /// The servers behind the gateway, kept running.
     _backends: Vec<Backend>,
 }
@@ -196,6 +201,7 @@ pub(crate) struct Prepared {
     /// All files of this run.
     pub(crate) folder: PathBuf,
     upstreams: Vec<Upstream>,
+    held: TcpListener,
     backends: Vec<Backend>,
 }
 
@@ -249,7 +255,10 @@ impl Prepared {
             .map(|(program, label)| Upstream::start(*program, label, &material, &folder))
             .collect::<Result<Vec<_>>>()?;
         let file = folder.join("material/gateway.toml");
-        let text = configuration(&network, &ports) + &client_configuration(&upstreams, ports[0]);
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let held_port = held.local_addr()?.port();
+        let text = configuration(&network, &ports)
+            + &client_configuration(&upstreams, ports[0], held_port);
         fs::write(&file, text)?;
         let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
@@ -303,6 +312,7 @@ impl Prepared {
             material,
             folder,
             upstreams,
+            held,
             backends,
         })
     }
@@ -330,6 +340,7 @@ impl Prepared {
             folder: self.folder,
             memory_bytes: u64::from(self.machine.memory_mib) << 20,
             upstreams: self.upstreams,
+            held: self.held,
             _backends: self.backends,
         })
     }
@@ -490,7 +501,7 @@ fn configuration(network: &str, backends: &[u16]) -> String {
 }
 
 /// The part of it where the gateway is a client.
-fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
+fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16) -> String {
     let mut text = String::from(
         "[[keyring]]\nlabel = \"backends\"\ntrust = \"ca.pem\"\n\n\
          [[keyring]]\nlabel = \"others\"\ntrust = \"clients-ca.pem\"\n\n\
@@ -516,6 +527,7 @@ fn client_configuration(upstreams: &[Upstream], echo: u16) -> String {
     listener(port::SENT, "", first, known);
     listener(port::NOT_TLS, "", echo, known);
     let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
+    listener(port::HELD, "", held, &directed(known));
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";
     for (port, near, to, far) in [
         (port::REENCRYPTED, tls, first, known),
