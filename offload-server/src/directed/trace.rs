@@ -1,13 +1,14 @@
-//! The trace of RFC 8448 §3, byte by byte: transcript, key schedule, records.
+//! Traces of RFC 8448 byte by byte: transcript, key schedule, records. §3, and §4,
+//! which resumes its session.
 
-use ipc::net::TcpPosition;
 use ipc::tls::{CipherSuite, Role, TrafficKey};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use rustls::{SupportedCipherSuite, Tls13CipherSuite};
 
 use super::inbound::ContentType;
 use super::outbound::Outbound;
 use super::protection::Protection;
-use super::schedule13::Schedule;
+use super::schedule13::{Schedule, TrafficSecrets};
 use super::transcript::Transcript;
 use crate::output::Output;
 
@@ -34,46 +35,43 @@ fn finished(verify_data: &[u8]) -> Vec<u8> {
     [&[20, 0, 0, 32], verify_data].concat()
 }
 
-#[test]
-fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
-    let rustls::SupportedCipherSuite::Tls13(suite) = TLS13_AES_128_GCM_SHA256 else {
-        panic!("not TLS 1.3");
-    };
-    let mut transcript = Transcript::new();
-    transcript.add(&value("client_hello"));
-    transcript.start(suite.common.hash_provider, false);
-    transcript.add(&value("server_hello"));
-    let schedule = Schedule::new(suite).into_handshake(&value("shared_secret"));
-    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
-    let server = traffic.key(Role::Server).unwrap();
-    let client = traffic.key(Role::Client).unwrap();
-    is_key(&server, "server_handshake");
-    is_key(&client, "client_handshake");
+fn suite() -> &'static Tls13CipherSuite {
+    match TLS13_AES_128_GCM_SHA256 {
+        SupportedCipherSuite::Tls13(suite) => suite,
+        SupportedCipherSuite::Tls12(_) => panic!("not TLS 1.3"),
+    }
+}
 
-    // The server's flight is one record.
-    let position = TcpPosition {
-        tx_next: 0,
-        rx_next: 0,
-    };
-    let mut outbound = Outbound::new(Output::new(position.tx_next, 16384));
+/// The server's flight behind ServerHello, which is one record: these messages of
+/// the trace and Finished.
+fn flight(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript, messages: &[&str]) {
+    let server = traffic.key(Role::Server).unwrap();
+    let mut outbound = Outbound::new(Output::new(0, 16384));
     let protection = Protection::new(SUITE, &server).unwrap();
     assert!(outbound.protect(protection).is_ok());
-    for name in ["encrypted_extensions", "certificate", "certificate_verify"] {
-        outbound.message(&value(name));
-        transcript.add(&value(name));
+    for name in messages {
+        let message = value(&format!("{trace}{name}"));
+        outbound.message(&message);
+        transcript.add(&message);
     }
     let mac = traffic.verify_data(Role::Server, &transcript.hash().unwrap());
-    assert_eq!(mac.as_ref(), value("server_verify_data"));
+    assert_eq!(mac.as_ref(), value(&format!("{trace}server_verify_data")));
     outbound.message(&finished(mac.as_ref()));
     transcript.add(&finished(mac.as_ref()));
     assert!(outbound.end_flight().is_ok());
-    assert_eq!(outbound.written(), value("server_flight_record"));
+    assert_eq!(
+        outbound.written(),
+        value(&format!("{trace}server_flight_record"))
+    );
+}
 
-    // The client's Finished.
+/// The client's Finished; `transcript` ends in front of it.
+fn clients_finished(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript) {
+    let client = traffic.key(Role::Client).unwrap();
     let mac = traffic.verify_data(Role::Client, &transcript.hash().unwrap());
-    assert_eq!(mac.as_ref(), value("client_verify_data"));
+    assert_eq!(mac.as_ref(), value(&format!("{trace}client_verify_data")));
     let mut protection = Protection::new(SUITE, &client).unwrap();
-    let record = value("client_finished_record");
+    let record = value(&format!("{trace}client_finished_record"));
     let (header, body) = record.split_first_chunk().unwrap();
     let mut body = body.to_vec();
     let Ok((kind, text)) = protection.open(*header, &mut body) else {
@@ -81,16 +79,15 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
     };
     assert!(kind == ContentType::Handshake);
     assert_eq!(text, finished(mac.as_ref()));
+    transcript.add(text);
+}
 
-    // And what is installed.
-    let application = schedule.into_master();
-    let application = application.application_traffic(&transcript.hash().unwrap());
-    is_key(
-        &application.key(Role::Server).unwrap(),
-        "server_application",
-    );
+/// What is installed, and the client's first record with it.
+fn application(trace: &str, application: &TrafficSecrets) {
+    let server = application.key(Role::Server).unwrap();
+    is_key(&server, &format!("{trace}server_application"));
     let client = application.key(Role::Client).unwrap();
-    is_key(&client, "client_application");
+    is_key(&client, &format!("{trace}client_application"));
     let mut record = Vec::new();
     let text: Vec<u8> = (0..50).collect();
     let sealed = Protection::new(SUITE, &client).unwrap().seal(
@@ -99,5 +96,60 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
         &mut record,
     );
     assert!(sealed.is_ok());
-    assert_eq!(record, value("client_data_record"));
+    assert_eq!(record, value(&format!("{trace}client_data_record")));
+}
+
+#[test]
+fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
+    let mut transcript = Transcript::new();
+    transcript.add(&value("client_hello"));
+    transcript.start(suite().common.hash_provider, false);
+    transcript.add(&value("server_hello"));
+    let schedule = Schedule::new(suite()).into_handshake(&value("shared_secret"));
+    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
+    is_key(&traffic.key(Role::Server).unwrap(), "server_handshake");
+    is_key(&traffic.key(Role::Client).unwrap(), "client_handshake");
+    let messages = ["encrypted_extensions", "certificate", "certificate_verify"];
+    flight("", &traffic, &mut transcript, &messages);
+    let master = schedule.into_master();
+    application("", &master.application_traffic(&transcript.hash().unwrap()));
+    clients_finished("", &traffic, &mut transcript);
+
+    // What the ticket behind it stands for, whose nonce is two zeros.
+    let secret = master.resumption(&transcript.hash().unwrap());
+    let key = secret.pre_shared_key(&[0, 0]);
+    assert_eq!(key.as_ref(), value("resumed_pre_shared_key"));
+}
+
+/// Early data, which no request here takes, is left out: what of it stands in the
+/// transcript is the extensions and EndOfEarlyData.
+#[test]
+fn r33_the_trace_of_a_resumed_session_byte_by_byte() {
+    let hash = suite().common.hash_provider;
+    let hello = value("resumed_client_hello");
+    let early = Schedule::with_pre_shared_key(suite(), &value("resumed_pre_shared_key"));
+    let (bound, binders) = hello.split_at(hello.len() - 2 - 1 - 32);
+    let binder = early.binder(&hash.hash(bound));
+    assert_eq!(binder.as_ref(), &binders[3..]);
+
+    let mut transcript = Transcript::new();
+    transcript.add(&hello);
+    transcript.start(hash, false);
+    transcript.add(&value("resumed_server_hello"));
+    let schedule = early.into_handshake(&value("resumed_shared_secret"));
+    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
+    let [server, client] = [Role::Server, Role::Client].map(|role| traffic.key(role).unwrap());
+    is_key(&server, "resumed_server_handshake");
+    is_key(&client, "resumed_client_handshake");
+    flight(
+        "resumed_",
+        &traffic,
+        &mut transcript,
+        &["encrypted_extensions"],
+    );
+    let master = schedule.into_master();
+    let secrets = master.application_traffic(&transcript.hash().unwrap());
+    application("resumed_", &secrets);
+    transcript.add(&value("resumed_end_of_early_data"));
+    clients_finished("resumed_", &traffic, &mut transcript);
 }
