@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<()> {
         features: Vec::new(),
         disc: has("disc"),
         restart: None,
+        rekey_after: None,
     })?;
     println!("{}\n{}", image.kernel.display(), image.root.display());
     Ok(())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail, ensure};
 use ipc::boot::PAGE;
 
-use crate::description::{Description, Domain};
+use crate::description::{Description, Domain, LEAST_RECORDS, MOST_RECORDS};
 
 /// Memory of the smallest machine that the image must fit, in bytes.
 const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
@@ -42,6 +42,7 @@ pub fn check(description: &Description) -> Result<()> {
     devices(description, &domains)?;
     ports(description, &domains)?;
     restarts(description, &domains)?;
+    records(description)?;
     memory(description)
 }
 
@@ -320,6 +321,16 @@ fn restarts(description: &Description, domains: &Domains<'_>) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+fn records(description: &Description) -> Result<()> {
+    let (least, most) = (LEAST_RECORDS, MOST_RECORDS);
+    ensure!(
+        (least..=most).contains(&description.rekey_after),
+        "rekey_after: {} records under one key; {least} to {most} may be",
+        description.rekey_after
+    );
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 /// The whole description.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
     /// Protection domains; their order gives their numbers.
@@ -43,6 +43,20 @@ pub struct Description {
     /// How often domains are started anew; never, when absent.
     #[serde(default)]
     pub restart: Restart,
+    /// Records that one AES-GCM key seals before a new one is asked for (RFC 8446
+    /// §5.5); twice as many end the session. The most there may be, when absent.
+    #[serde(default = "most_records")]
+    pub rekey_after: u64,
+}
+
+/// The largest and the default `rekey_after`: twice as many stay below the 2^24.5
+/// full-sized records of RFC 8446 §5.5.
+pub const MOST_RECORDS: u64 = 1 << 23;
+/// The smallest `rekey_after`: less would be more KeyUpdates than data.
+pub const LEAST_RECORDS: u64 = 64;
+
+const fn most_records() -> u64 {
+    MOST_RECORDS
 }
 
 /// A protection domain: its own address space, CSpace and thread, with an IPC

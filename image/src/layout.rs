@@ -28,6 +28,8 @@ pub struct Layout {
     pub device: Option<(u16, u64)>,
     /// How often domains are started anew.
     pub restart: Restart,
+    /// Records that one key seals before a new one is asked for.
+    pub rekey_after: u64,
 }
 
 /// One domain, placed.
@@ -194,6 +196,7 @@ impl<'a> Builder<'a> {
                 tables: Vec::new(),
                 device: None,
                 restart: description.restart,
+                rekey_after: description.rekey_after,
             },
             next_slot: vec![slot::FIRST; count],
             next_address: vec![place::REGIONS; count],

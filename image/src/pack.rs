@@ -10,6 +10,7 @@ use ipc::boot::PAGE;
 use serde_json::json;
 
 use crate::bill::{self, Crate};
+use crate::check::check;
 use crate::command::Step;
 use crate::description::{self, Restart};
 use crate::elf::{Program, write_with_segment};
@@ -50,6 +51,8 @@ pub struct Options {
     pub disc: bool,
     /// How often domains are started anew; `None` for what the description says.
     pub restart: Option<Restart>,
+    /// Records that one key seals; `None` for what the description says.
+    pub rekey_after: Option<u64>,
 }
 
 /// The parts of a finished image.
@@ -76,7 +79,11 @@ pub fn build(options: &Options) -> Result<Image> {
     let prefix = kernel::prefix(&options.workspace, options.configuration)?;
     let default = description::default_path();
     let system = options.system.as_ref().unwrap_or(&default);
-    let description = description::load(system)?;
+    let mut description = description::load(system)?;
+    if let Some(records) = options.rekey_after {
+        description.rekey_after = records;
+        check(&description)?;
+    }
     policy::judge(&description, policy::path_of(system).as_deref())?.refuse_broken()?;
     let mut layout = layout(&description);
     layout.restart = options.restart.unwrap_or(layout.restart);

@@ -86,6 +86,7 @@ pub fn make(
         .device
         .map(|(domain, address)| Device { domain, address });
     plan.restart = layout.restart;
+    plan.rekey_after = layout.rekey_after;
     let mut image = init::encode(&plan);
     image.extend_from_slice(&pages);
     Ok(image)

@@ -109,6 +109,7 @@ fn r35_the_same_sources_give_the_same_bytes() {
             features: Vec::new(),
             disc: true,
             restart: None,
+            rekey_after: None,
         })
         .unwrap();
         folder

@@ -292,6 +292,14 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             ),
             "domain a: restarts: c is started anew with b and is missing here",
         ),
+        (
+            error_of(&format!("rekey_after = 63\n{GOOD}")),
+            "rekey_after: 63 records under one key; 64 to 8388608 may be",
+        ),
+        (
+            error_of(&format!("rekey_after = 8_388_609\n{GOOD}")),
+            "rekey_after: 8388609 records under one key; 64 to 8388608 may be",
+        ),
     ];
     for (given, expected) in table {
         assert_eq!(given, expected);

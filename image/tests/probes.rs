@@ -47,6 +47,7 @@ fn build_with(
         features,
         disc: false,
         restart: None,
+        rekey_after: None,
     });
     (image.unwrap(), out)
 }

@@ -135,6 +135,8 @@ pub struct Facts {
     pub heap: u64,
     /// 1 when the domain has an endpoint where calls arrive, otherwise 0.
     pub serves: u64,
+    /// Records that one key seals before a new one is asked for.
+    pub rekey_after: u64,
     /// The domain's name, filled up with zeros.
     pub name: [u8; 32],
     /// The kernel's name, filled up with zeros.

@@ -41,7 +41,8 @@ fn main() -> ! {
         offload: Queue::new(offload),
         stats,
     };
-    let mut server = Server::new(ports, Limits::default());
+    let limits = Limits::rekey_after(runtime::boot_facts().rekey_after);
+    let mut server = Server::new(ports, limits);
     let mut request = [0; MAX_MESSAGE];
     let mut reply = [0; MAX_MESSAGE];
     let mut wake = service.wait(&mut request);

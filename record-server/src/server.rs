@@ -40,12 +40,19 @@ pub struct Limits {
     pub end_at: u64,
 }
 
+impl Limits {
+    /// A new key behind so many records, the end behind twice as many.
+    pub const fn rekey_after(records: u64) -> Self {
+        Self {
+            rekey_at: records,
+            end_at: records.saturating_mul(2),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            rekey_at: 1 << 23,
-            end_at: 1 << 24,
-        }
+        Self::rekey_after(1 << 23)
     }
 }
 

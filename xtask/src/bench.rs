@@ -116,6 +116,7 @@ fn measuring_image(workspace: &Path, folder: &Path, features: Vec<String>) -> Re
         disc: false,
         // The program that measures does not wait for work.
         restart: Some(Restart::default()),
+        rekey_after: None,
     })
 }
 

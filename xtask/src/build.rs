@@ -143,6 +143,7 @@ pub(crate) fn pack(
         features: Vec::new(),
         disc,
         restart: None,
+        rekey_after: None,
     })?;
     // Both have the private keys in them.
     keep_private(&image.root)?;

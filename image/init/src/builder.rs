@@ -237,6 +237,7 @@ impl Work<'_> {
             stack: 0,
             heap: 0,
             serves: 0,
+            rekey_after: self.plan.rekey_after,
             name: [0; 32],
             kernel,
             extents: [Extent::default(); MAX_EXTENTS],

@@ -46,6 +46,8 @@ pub struct Plan {
     pub device: Option<Device>,
     /// How often domains are started anew.
     pub restart: Restart,
+    /// Records that one key seals before a new one is asked for.
+    pub rekey_after: u64,
 }
 
 /// One protection domain.

@@ -24,6 +24,7 @@ mod matrix;
 mod medium;
 mod negotiation;
 mod randomness;
+mod rekey;
 mod restart;
 mod resumption;
 mod resumption_secrets;

@@ -13,6 +13,7 @@ pub(crate) mod enclosure;
 pub(crate) mod evidence;
 pub(crate) mod material;
 pub(crate) mod memory;
+pub(crate) mod port;
 pub(crate) mod program;
 pub(crate) mod schedule;
 pub(crate) mod site;

@@ -19,107 +19,12 @@ use time::OffsetDateTime;
 use super::backend::{Backend, Kind};
 use super::material::Material;
 use super::memory::{DOMAINS, Memory, ROOT};
+pub(crate) use super::port;
 use super::upstream::{Program, Upstream};
 use super::wire::{GUEST, HOST, Wire};
 
 /// How long the image may take to boot.
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
-
-/// The listeners of the image under test, by the guest's port. Each test picks
-/// the one whose rules it is about.
-pub(crate) mod port {
-    /// The status page and `/metrics`.
-    pub(crate) const STATUS: u16 = 443;
-    /// Sends back what it gets; carries half-close.
-    pub(crate) const ECHO: u16 = 444;
-    /// A page over HTTP/1.1; ECDSA P-256, everything else by default.
-    pub(crate) const HTTP: u16 = 445;
-    /// The same with an RSA-2048 chain.
-    pub(crate) const RSA: u16 = 446;
-    /// The same with an Ed25519 chain.
-    pub(crate) const ED25519: u16 = 447;
-    /// The same with an ECDSA P-384 chain.
-    pub(crate) const P384: u16 = 448;
-    /// The same for clients with a certificate.
-    pub(crate) const CERTIFICATE_REQUIRED: u16 = 449;
-    /// The same, asking for a certificate, content without.
-    pub(crate) const CERTIFICATE_REQUESTED: u16 = 450;
-    /// TLS 1.3 alone.
-    pub(crate) const TLS13_ONLY: u16 = 451;
-    /// TLS 1.2 alone.
-    pub(crate) const TLS12_ONLY: u16 = 452;
-    /// Handshake segments of [`super::SMALL_SEGMENT`] bytes at most.
-    pub(crate) const SMALL_SEGMENTS: u16 = 453;
-    /// Three key rings, chosen by the name that the client asks for.
-    pub(crate) const NAMES: u16 = 454;
-    /// A handshake must be over within [`super::HURRY`].
-    pub(crate) const HURRIED: u16 = 455;
-    /// Digests what it gets; sends as much as it is asked for.
-    pub(crate) const BULK: u16 = 456;
-    /// One suite and one group: ChaCha20-Poly1305, secp384r1.
-    pub(crate) const ONE_CHOICE: u16 = 457;
-    /// Asks for a certificate, and tells the backend whose it was by a PROXY
-    /// protocol header.
-    pub(crate) const INTRODUCED: u16 = 459;
-    /// TLS in, TLS out to the first of [`super::UPSTREAMS`].
-    pub(crate) const REENCRYPTED: u16 = 480;
-    /// Plaintext in; a backend whose certificate has another name.
-    pub(crate) const WRONG_NAME: u16 = 481;
-    /// The same; a backend whose certificate is expired.
-    pub(crate) const EXPIRED: u16 = 482;
-    /// The same; a backend whose authority is not trusted.
-    pub(crate) const UNKNOWN_AUTHORITY: u16 = 483;
-    /// The same; a backend that is believed. The matrix counts the handshakes of
-    /// its own listeners.
-    pub(crate) const SENT: u16 = 485;
-    /// The same; a backend that speaks no TLS.
-    pub(crate) const NOT_TLS: u16 = 484;
-    /// A page over HTTP/1.1; asks for a certificate, content without: with
-    /// ECDSA P-256, with RSA-2048, with Ed25519.
-    pub(crate) const MATRIX: [u16; 3] = [470, 471, 472];
-    /// Rules by address, name and ALPN.
-    pub(crate) const RULES: u16 = 490;
-    /// Rules for clients from elsewhere alone.
-    pub(crate) const ELSEWHERE: u16 = 491;
-    /// A page over TLS 1.2, RSA-2048; directed, static RSA allowed. Tests that
-    /// count handshakes have one each.
-    pub(crate) const STATIC_RSA: [u16; 3] = [463, 464, 465];
-    /// Plaintext in; TLS 1.2 with static RSA and nothing else out, to OpenSSL and
-    /// to GnuTLS.
-    pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
-    /// A page; directed; no signature for a client that names no server.
-    pub(crate) const NAMED_ONLY: u16 = 468;
-    /// Plaintext in; directed; TLS of any version out to [`super::Site::held`].
-    pub(crate) const HELD: u16 = 469;
-    /// A backend that nobody listens at.
-    pub(crate) const NO_BACKEND: u16 = 458;
-    /// The session's keys go to the application too.
-    pub(crate) const EXPOSED: u16 = 460;
-
-    /// Those that have a twin in directed mode.
-    pub(crate) const TWINS: [u16; 15] = [
-        ECHO,
-        HTTP,
-        RSA,
-        ED25519,
-        P384,
-        CERTIFICATE_REQUIRED,
-        CERTIFICATE_REQUESTED,
-        TLS13_ONLY,
-        TLS12_ONLY,
-        SMALL_SEGMENTS,
-        NAMES,
-        HURRIED,
-        BULK,
-        ONE_CHOICE,
-        EXPOSED,
-    ];
-
-    /// The twin of `port`: the same rules, in directed mode.
-    pub(crate) const fn directed(port: u16) -> u16 {
-        port + 100
-    }
-}
 
 /// The TLS servers that every cell of the matrix in the client role has one of.
 pub(crate) const UPSTREAMS: [(Program, &str); 7] = [
@@ -173,6 +78,7 @@ struct Wanted {
     /// The words of `[network]`.
     network: String,
     restart: Option<Restart>,
+    rekey_after: Option<u64>,
     sealed: Option<Seal>,
 }
 
@@ -182,6 +88,7 @@ impl Default for Wanted {
             disc: false,
             network: "address = \"dhcp\"".to_string(),
             restart: None,
+            rekey_after: None,
             sealed: None,
         }
     }
@@ -224,6 +131,15 @@ impl Prepared {
         Self::build_for(name, wanted)
     }
 
+    /// Builds an image whose keys seal `records` records each.
+    pub(crate) fn build_rekeying(name: &str, records: u64) -> Result<Self> {
+        let wanted = Wanted {
+            rekey_after: Some(records),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
     /// Builds an image, and a bootable disc, with sealed key rings.
     pub(crate) fn build_sealed(name: &str, seal: Seal) -> Result<Self> {
         let wanted = Wanted {
@@ -239,6 +155,7 @@ impl Prepared {
             disc,
             network,
             restart,
+            rekey_after,
             sealed,
         } = wanted;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -284,6 +201,7 @@ impl Prepared {
             features: Vec::new(),
             disc,
             restart,
+            rekey_after,
         })?;
         keep_programs(&workspace, &folder)?;
         let boot = match image.disc {
