@@ -26,9 +26,14 @@ struct Taken {
     was_resumed: bool,
 }
 
-/// Counts `rounds` of either kind in autonomous mode; one before that is not
-/// counted.
+/// Counts `rounds` of either kind in each mode; one before that is not counted.
 pub(crate) fn measure(site: &mut Site, case: &Case, rounds: usize) {
+    for (mode, word) in [(Mode::Autonomous, ""), (Mode::Directed, "directed_")] {
+        measure_in(mode, word, site, case, rounds);
+    }
+}
+
+fn measure_in(mode: Mode, word: &str, site: &mut Site, case: &Case, rounds: usize) {
     let mut case = Case {
         name: case.name.clone(),
         port: case.port,
@@ -41,7 +46,7 @@ pub(crate) fn measure(site: &mut Site, case: &Case, rounds: usize) {
     for round in 0..=rounds {
         case.client = with_empty_store(&case.client);
         for (figures, expected) in [(&mut full, false), (&mut resumed, true)] {
-            let taken = handshake(site, &case);
+            let taken = handshake(site, &case, mode);
             if taken.was_resumed != expected {
                 panic!("resumed: {}", taken.was_resumed);
             }
@@ -56,16 +61,17 @@ pub(crate) fn measure(site: &mut Site, case: &Case, rounds: usize) {
         }
     }
     let name = &case.name;
-    log!("figure full_with_tickets_{name} {}", median(&mut full));
-    log!("figure resumed_{name} {}", median(&mut resumed));
+    let (full, resumed) = (median(&mut full), median(&mut resumed));
+    log!("figure full_with_tickets_{word}{name} {full}");
+    log!("figure resumed_{word}{name} {resumed}");
 }
 
-fn handshake(site: &mut Site, case: &Case) -> Taken {
+fn handshake(site: &mut Site, case: &Case, mode: Mode) -> Taken {
     let mut client = 0;
     let mut flights = Vec::new();
     let start = site.meter.start();
     let (end, connection) = site.connect(case.port);
-    site.start(case, Mode::Autonomous, connection);
+    site.start(case, mode, connection);
     let mut tls = site.meter.add(&mut client, || ClientEnd::new(&case.client));
     flights.push(tls.outgoing.len());
     site.say(end, &mut tls);

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::Figures;
 
+/// Modes of resumption: what stands in the names of figures, and in words.
+const MODES: [(&str, &str); 2] = [("", "autonomous"), ("directed_", "directed")];
+
 /// Listeners of `bench/gateway.toml`.
 const CASES: [(&str, &str); 4] = [
     ("tls13_ecdsa", "TLS 1.3, ECDSA P-256"),
@@ -44,8 +47,11 @@ pub(super) fn derive(figures: &mut Figures) {
                 more.insert(format!("directed_over_alone_{case}"), own / server);
             }
         }
-        if let (Some(full), Some(resumed)) = (part("full_with_tickets"), part("resumed")) {
-            more.insert(format!("resumed_over_full_{case}"), resumed / full);
+        for (mode, _) in MODES {
+            let part = |what: &str| of(&format!("{what}_{mode}{case}"));
+            if let (Some(full), Some(resumed)) = (part("full_with_tickets"), part("resumed")) {
+                more.insert(format!("resumed_over_full_{mode}{case}"), resumed / full);
+            }
         }
         if let (Some(whole), Some(tcp), Some(client)) = (
             part("whole_closed"),
@@ -139,20 +145,22 @@ pub(super) fn table(figures: &Figures) -> String {
             count(format!("connection_{case}")),
         );
     }
-    line(
-        "Resumption, autonomous mode, less TCP less client".into(),
-        heading(),
-    );
-    for (case, title) in CASES {
+    for (mode, words) in MODES {
         line(
-            format!("{title}: full, with tickets given"),
-            count(format!("full_with_tickets_{case}")),
+            format!("Resumption, {words} mode, less TCP less client"),
+            heading(),
         );
-        line("  resumed".into(), count(format!("resumed_{case}")));
-        line(
-            "  resumed over full (at most 0.35)".into(),
-            ratio(format!("resumed_over_full_{case}")),
-        );
+        for (case, title) in CASES {
+            line(
+                format!("{title}: full, with tickets given"),
+                count(format!("full_with_tickets_{mode}{case}")),
+            );
+            line("  resumed".into(), count(format!("resumed_{mode}{case}")));
+            line(
+                "  resumed over full (at most 0.35)".into(),
+                ratio(format!("resumed_over_full_{mode}{case}")),
+            );
+        }
     }
     line(
         "KeyUpdate that asks for one, less TCP less client".into(),
