@@ -20,7 +20,7 @@ use ipc::channel::Status;
 use ipc::control::{HandshakeError, PeerError, RequestError};
 use ipc::keystore::KeyKind;
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, Mode, PeerAuthentication};
+use ipc::tls::{Alert, CipherSuite, PeerAuthentication};
 use world::director::audit;
 use world::{POSITION, World, parameters};
 
@@ -63,64 +63,6 @@ fn r16_r25_a_client_shows_a_certificate_and_signs_or_does_not() {
         };
         let error = failure(complete(&mut world, 0, &mut client));
         assert_eq!(error, HandshakeError::Peer(PeerError::AlertSent(alert)));
-    }
-}
-
-#[test]
-fn r31_both_modes_report_the_same_for_the_same_client() {
-    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        for (authentication, has_certificate) in [
-            (PeerAuthentication::None, false),
-            (PeerAuthentication::Request, false),
-            (PeerAuthentication::Require, true),
-        ] {
-            let [autonomous, directed] = [Mode::Autonomous, Mode::Directed].map(|mode| {
-                let rings = [
-                    ("web", "localhost", KeyKind::Ed25519),
-                    ("other", "other.test", KeyKind::Ed25519),
-                ];
-                let mut world = World::in_mode(mode, &rings);
-                let mut asked = parameters(&["web", "other"]);
-                asked.peer_authentication = authentication;
-                asked.expose_keys = true;
-                world.start(0, asked);
-                let options = ClientOptions {
-                    versions: vec![version],
-                    name: "other.test",
-                    has_certificate,
-                    ..ClientOptions::default()
-                };
-                let mut client = Client::new(&world, &options);
-                let established = established(complete(&mut world, 0, &mut client));
-                let keys = established.keys.as_ref().unwrap();
-                let lengths =
-                    [&keys.0, &keys.1].map(|k| (k.key.expose().len(), k.iv.expose().len()));
-                let seen = client.connection.dangerous_into_kernel_connection();
-                let (seen, _) = seen.unwrap_or_else(|e| panic!("{e}"));
-                for (ours, theirs) in [(&keys.0, seen.rx), (&keys.1, seen.tx)] {
-                    let (sequence, secrets) = theirs;
-                    let rustls::ConnectionTrafficSecrets::Aes256Gcm { key, .. } = secrets else {
-                        panic!("another AEAD");
-                    };
-                    assert_eq!(ours.key.expose(), key.as_ref());
-                    assert_eq!(ours.sequence, sequence);
-                }
-                let peer = established.peer.map(|peer| peer.certificate_len > 0);
-                (
-                    established.version,
-                    established.suite,
-                    established.group,
-                    established.sequence,
-                    lengths,
-                    peer,
-                    established.alpn,
-                    established.server_name,
-                    established.keyring,
-                    established.resumed,
-                )
-            });
-            assert_eq!(autonomous, directed);
-        }
     }
 }
 

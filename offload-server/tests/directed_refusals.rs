@@ -16,12 +16,11 @@ mod script;
 mod world;
 
 use ipc::bounded::Text;
-use ipc::control::{HandshakeError, PeerError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
 use ipc::tls::{Alert, PeerAuthentication};
-use script::{KINDS, SLOT, Script, client_hello};
+use script::{KINDS, SLOT, Script, client_hello, ends_with};
 use world::{World, parameters};
 
 fn server(authentication: PeerAuthentication) -> World {
@@ -31,20 +30,6 @@ fn server(authentication: PeerAuthentication) -> World {
     asked.expose_keys = true;
     world.start(SLOT, asked);
     world
-}
-
-/// Both sides end with this alert of the server's.
-fn ends_with(script: &mut Script, server: &mut World, alert: Alert, case: &str) {
-    let heard = script.last_word(server);
-    let received = HandshakeError::Peer(PeerError::AlertReceived(alert));
-    assert_eq!(heard, received, "{case}");
-    match server.completion() {
-        Some(Completion::Failed { error, .. }) => {
-            let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
-            assert_eq!(error, sent, "{case}");
-        }
-        _ => panic!("{case}: no failure"),
-    }
 }
 
 /// How far a script goes before it says what does not belong there, and what

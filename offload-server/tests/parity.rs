@@ -21,8 +21,8 @@ use ipc::clock::Instant;
 use ipc::control::Established;
 use ipc::keystore::KeyKind;
 use ipc::tls::{Group, Mode, PeerAuthentication};
-use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ConnectionTrafficSecrets, SupportedProtocolVersion};
 use world::{World, parameters};
 
 /// In place of the system's `getrandom(2)`, in this program alone: what is drawn
@@ -66,7 +66,19 @@ fn handshake(
         ..ClientOptions::default()
     };
     let mut client = Client::new(&world, &options);
-    established(complete(&mut world, 0, &mut client))
+    let established = established(complete(&mut world, 0, &mut client));
+    // The client has them too.
+    let seen = client.connection.dangerous_into_kernel_connection();
+    let (seen, _) = seen.unwrap_or_else(|error| panic!("{error}"));
+    let keys = established.keys.as_ref().unwrap();
+    for (ours, (sequence, secrets)) in [(&keys.0, seen.rx), (&keys.1, seen.tx)] {
+        let ConnectionTrafficSecrets::Aes256Gcm { key, .. } = secrets else {
+            panic!("another AEAD");
+        };
+        assert_eq!(ours.key.expose(), key.as_ref());
+        assert_eq!(ours.sequence, sequence);
+    }
+    established
 }
 
 #[test]

@@ -17,12 +17,12 @@ mod tickets;
 mod world;
 
 use ipc::bounded::Text;
-use ipc::control::{HandshakeError, Parameters, PeerError};
+use ipc::control::Parameters;
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
 use ipc::tls::Alert;
-use script::{KINDS, SLOT, Script};
+use script::{KINDS, SLOT, Script, ends_with};
 use world::{World, parameters};
 
 fn asked(ring: &str) -> Parameters {
@@ -40,20 +40,6 @@ fn server() -> World {
     let mut world = World::directed(&[("web", "localhost", KeyKind::EcdsaP256)]);
     again(&mut world);
     world
-}
-
-/// Both sides end with this alert.
-fn ends_with(script: &mut Script, world: &mut World, alert: Alert, case: &str) {
-    let heard = script.last_word(world);
-    let received = HandshakeError::Peer(PeerError::AlertReceived(alert));
-    assert_eq!(heard, received, "{case}");
-    match world.completion() {
-        Some(Completion::Failed { error, .. }) => {
-            let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
-            assert_eq!(error, sent, "{case}");
-        }
-        _ => panic!("{case}: no failure"),
-    }
 }
 
 /// How far a script goes, and which message belongs there.

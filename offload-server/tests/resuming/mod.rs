@@ -354,24 +354,6 @@ impl Script {
         let random = hole(6, 0, Fill::Random { downgraded: false });
         self.write_with(2, body, random, extensions);
     }
-
-    /// ServerHello of TLS 1.2 to ServerHelloDone; the server's public key.
-    fn negotiated12(&mut self, server: &mut World) -> Vec<u8> {
-        let (kind, hello) = self.read(server);
-        assert_eq!(kind, 2);
-        self.done(Segment::Negotiate {
-            suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
-            peer_random: hello[2..34].try_into().unwrap(),
-        });
-        let mut share = Vec::new();
-        loop {
-            match self.read(server) {
-                (12, body) => share = body[4..36].to_vec(),
-                (14, _) => return share,
-                _ => {}
-            }
-        }
-    }
 }
 
 /// Where the ticket is: `skip` bytes into the extension of that kind, behind two

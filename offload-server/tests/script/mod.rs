@@ -3,11 +3,11 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use ipc::bounded::{Bytes, List};
-use ipc::control::HandshakeError;
+use ipc::control::{HandshakeError, PeerError};
 use ipc::handshake::{Completion, Directive};
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Hole, MAX_PART, Segment, Stage, Template, Verdict};
-use ipc::tls::{CipherSuite, Group, Role};
+use ipc::tls::{Alert, CipherSuite, Group, Role};
 
 use super::world::{World, parameters};
 
@@ -268,6 +268,11 @@ impl Script {
     pub fn hello12(&mut self, server: &mut World) -> Vec<u8> {
         let (body, holes) = client_hello(&[0xc02b], &[0x0303], true);
         self.write(1, &body, &holes);
+        self.negotiated12(server)
+    }
+
+    /// ServerHello to ServerHelloDone; returns the server's public key.
+    pub fn negotiated12(&mut self, server: &mut World) -> Vec<u8> {
         let (kind, hello) = self.read(server);
         assert_eq!(kind, 2);
         self.done(Segment::Negotiate {
@@ -292,6 +297,20 @@ impl Script {
             share: Bytes::from_slice(share).unwrap(),
         });
         self.done(Segment::Derive(Stage::Master));
+    }
+}
+
+/// Both sides end with this alert of the side under test.
+pub fn ends_with(script: &mut Script, tested: &mut World, alert: Alert, case: &str) {
+    let heard = script.last_word(tested);
+    let received = HandshakeError::Peer(PeerError::AlertReceived(alert));
+    assert_eq!(heard, received, "{case}");
+    match tested.completion() {
+        Some(Completion::Failed { error, .. }) => {
+            let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
+            assert_eq!(error, sent, "{case}");
+        }
+        _ => panic!("{case}: no failure"),
     }
 }
 
