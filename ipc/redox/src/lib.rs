@@ -62,7 +62,7 @@ impl<F: Call + Copy> Transport for Door<F> {
 pub struct Scheme {
     /// The badge behind each number.
     badges: BTreeMap<usize, u64>,
-    /// The last number; none is used twice.
+    /// The last number; none is used twice, and zero never.
     last: usize,
 }
 
@@ -102,9 +102,7 @@ impl Scheme {
             }
             Some(Opcode::Close | Opcode::CloseMsg) => {
                 let [number, ..] = entry.args;
-                usize::try_from(number)
-                    .map(|number| self.revoke(number))
-                    .ok();
+                self.revoke(usize::try_from(number).unwrap_or_default());
                 Ok(0)
             }
             // Descriptors are given, not asked for.
