@@ -15,6 +15,7 @@ mod clients;
 mod directed;
 mod directed_client;
 mod disc;
+mod failures;
 mod harness;
 mod identity;
 mod isolation;

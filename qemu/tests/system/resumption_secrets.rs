@@ -104,7 +104,7 @@ fn r33_the_shim_holds_no_secret_of_the_tickets_that_it_gets_and_offers() {
         let config = Arc::new(config);
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
             let moment = format!("{:?} {kind:?}", version.version);
-            let mut asking = tcp(site.address(port::HELD)).unwrap();
+            let mut asking = tcp(site.address(port::directed(port::HELD))).unwrap();
             let mut socket = site.held.accept().unwrap().0;
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             let mut server = ServerConnection::new(config.clone()).unwrap();

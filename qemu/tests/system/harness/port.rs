@@ -62,7 +62,7 @@ pub(crate) const STATIC_RSA: [u16; 3] = [463, 464, 465];
 pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
 /// A page; directed; no signature for a client that names no server.
 pub(crate) const NAMED_ONLY: u16 = 468;
-/// Plaintext in; directed; TLS of any version out to [`super::site::Site::held`].
+/// Plaintext in; TLS of any version out to [`super::site::Site::held`].
 pub(crate) const HELD: u16 = 469;
 /// A backend that nobody listens at.
 pub(crate) const NO_BACKEND: u16 = 458;

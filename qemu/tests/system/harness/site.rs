@@ -445,7 +445,8 @@ fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16) -> String 
     listener(port::SENT, "", first, known);
     listener(port::NOT_TLS, "", echo, known);
     let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
-    listener(port::HELD, "", held, &directed(known));
+    listener(port::HELD, "", held, known);
+    listener(port::directed(port::HELD), "", held, &directed(known));
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";
     for (port, near, to, far) in [
         (port::REENCRYPTED, tls, first, known),
