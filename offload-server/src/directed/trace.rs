@@ -1,5 +1,5 @@
-//! Traces of RFC 8448 byte by byte: transcript, key schedule, records. §3, and §4,
-//! which resumes its session.
+//! All traces of RFC 8448 byte by byte: transcript, key schedule, records. Its
+//! shared secrets of §5 to §7 are made of the private keys that it gives.
 
 use ipc::tls::{CipherSuite, Role, TrafficKey};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
@@ -109,8 +109,7 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
     let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
     is_key(&traffic.key(Role::Server).unwrap(), "server_handshake");
     is_key(&traffic.key(Role::Client).unwrap(), "client_handshake");
-    let messages = ["encrypted_extensions", "certificate", "certificate_verify"];
-    flight("", &traffic, &mut transcript, &messages);
+    flight("", &traffic, &mut transcript, &FLIGHT);
     let master = schedule.into_master();
     application("", &master.application_traffic(&transcript.hash().unwrap()));
     clients_finished("", &traffic, &mut transcript);
@@ -152,4 +151,75 @@ fn r33_the_trace_of_a_resumed_session_byte_by_byte() {
     application("resumed_", &secrets);
     transcript.add(&value("resumed_end_of_early_data"));
     clients_finished("resumed_", &traffic, &mut transcript);
+}
+
+/// The traces that carry no application data: their records under application keys
+/// are close_notify.
+fn to_its_end(trace: &str, messages: &[&str]) {
+    let named = |name: &str| value(&format!("{trace}{name}"));
+    let mut transcript = Transcript::new();
+    let hash = suite().common.hash_provider;
+    if trace == "retried_" {
+        transcript.add(&named("first_client_hello"));
+        transcript.start(hash, false);
+        assert!(transcript.restart().is_some());
+        transcript.add(&named("retry_request"));
+        transcript.add(&named("client_hello"));
+    } else {
+        transcript.add(&named("client_hello"));
+        transcript.start(hash, false);
+    }
+    transcript.add(&named("server_hello"));
+    let schedule = Schedule::new(suite()).into_handshake(&named("shared_secret"));
+    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
+    flight(trace, &traffic, &mut transcript, messages);
+    let master = schedule.into_master();
+    let application = master.application_traffic(&transcript.hash().unwrap());
+
+    // The client's flight is one record too: what it says of itself, and Finished.
+    let mut record = named("client_flight_record");
+    let (header, body) = record.split_first_chunk_mut().unwrap();
+    let mut protection = Protection::new(SUITE, &traffic.key(Role::Client).unwrap()).unwrap();
+    let Ok((ContentType::Handshake, text)) = protection.open(*header, body) else {
+        panic!("not opened");
+    };
+    let (said, end) = text.split_at(text.len() - 4 - 32);
+    transcript.add(said);
+    let mac = traffic.verify_data(Role::Client, &transcript.hash().unwrap());
+    assert_eq!(end, finished(mac.as_ref()));
+    let shows_certificate = messages.contains(&"certificate_request");
+    assert_eq!(said.first(), shows_certificate.then_some(&11));
+
+    for (role, name) in [
+        (Role::Client, "client_close_record"),
+        (Role::Server, "server_close_record"),
+    ] {
+        let key = application.key(role).unwrap();
+        let mut record = Vec::new();
+        let close_notify = [1, 0];
+        let mut protection = Protection::new(SUITE, &key).unwrap();
+        let sealed = protection.seal(ContentType::Alert, &close_notify, &mut record);
+        assert!(sealed.is_ok());
+        assert_eq!(record, named(name), "{name}");
+    }
+}
+
+const FLIGHT: [&str; 3] = ["encrypted_extensions", "certificate", "certificate_verify"];
+
+#[test]
+fn r14_the_trace_of_a_hello_that_was_asked_for_again_byte_by_byte() {
+    to_its_end("retried_", &FLIGHT);
+}
+
+#[test]
+fn r16_r25_the_trace_of_a_client_with_a_certificate_byte_by_byte() {
+    let [extensions, certificate, verify] = FLIGHT;
+    let messages = [extensions, "certificate_request", certificate, verify];
+    to_its_end("authenticated_", &messages);
+}
+
+/// ChangeCipherSpec, which is no part of the transcript, is left out.
+#[test]
+fn r22_r23_the_trace_in_compatibility_mode_byte_by_byte() {
+    to_its_end("compatible_", &FLIGHT);
 }
