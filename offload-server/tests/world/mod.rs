@@ -215,11 +215,16 @@ impl World {
 
     /// Starts a handshake in `slot`, for the session slot of the same number.
     pub fn start(&mut self, slot: SlotIndex, parameters: Parameters) {
+        self.start_as(slot, Role::Server, parameters);
+    }
+
+    /// The same in either role.
+    pub fn start_as(&mut self, slot: SlotIndex, role: Role, parameters: Parameters) {
         self.net.open(slot);
         self.sent.insert(slot, POSITION.tx_next);
         self.written.insert(slot, 0);
         if let Some(director) = &mut self.director {
-            director.start(slot, Role::Server, parameters);
+            director.start(slot, role, parameters);
             return self.run();
         }
         let directive = Directive::Start {
@@ -227,7 +232,7 @@ impl World {
             generation: 1,
             session: slot,
             session_generation: 9,
-            role: Role::Server,
+            role,
             parameters: Box::new(parameters),
             position: POSITION,
         };
