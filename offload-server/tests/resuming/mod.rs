@@ -141,31 +141,6 @@ impl Script {
         assert_eq!(self.answered13(server, true), [8, 20]);
     }
 
-    /// The server's flight behind a ClientHello; the types of its messages.
-    fn answered13(&mut self, server: &mut World, resumes: bool) -> Vec<u8> {
-        let (kind, hello) = self.read(server);
-        assert_eq!(kind, 2);
-        let share = hello.len() - 6 - 32..hello.len() - 6;
-        self.done(Segment::Negotiate {
-            suite: CipherSuite::Aes128GcmSha256,
-            peer_random: hello[2..34].try_into().unwrap(),
-        });
-        if resumes {
-            self.done(Segment::Resume { binder: None });
-        }
-        self.done(Segment::Agree {
-            share: Bytes::from_slice(&hello[share]).unwrap(),
-        });
-        self.done(Segment::Derive(Stage::Handshake));
-        let mut kinds = Vec::new();
-        while kinds.last() != Some(&20) {
-            kinds.push(self.read(server).0);
-        }
-        self.done(Segment::ValidateMac);
-        self.done(Segment::Derive(Stage::Application));
-        kinds
-    }
-
     /// The same with TLS 1.2: up to the state in which the server waits for
     /// ChangeCipherSpec.
     pub fn resumed12(&mut self, server: &mut World, again: impl Fn(&mut World)) {

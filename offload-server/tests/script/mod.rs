@@ -168,17 +168,24 @@ impl Script {
     pub fn hello13(&mut self, server: &mut World) -> Vec<u8> {
         let (body, holes) = client_hello(&[0x1301], &[0x0304], true);
         self.write(1, &body, &holes);
+        self.answered13(server, false)
+    }
+
+    /// The server's flight behind a ClientHello; the types of its messages.
+    pub fn answered13(&mut self, server: &mut World, resumes: bool) -> Vec<u8> {
         let (kind, hello) = self.read(server);
         assert_eq!(kind, 2);
         // The share stands in front of supported_versions.
         let share = hello.len() - 6 - 32..hello.len() - 6;
-        let (share, random) = (&hello[share], &hello[2..34]);
         self.done(Segment::Negotiate {
             suite: CipherSuite::Aes128GcmSha256,
-            peer_random: random.try_into().unwrap(),
+            peer_random: hello[2..34].try_into().unwrap(),
         });
+        if resumes {
+            self.done(Segment::Resume { binder: None });
+        }
         self.done(Segment::Agree {
-            share: Bytes::from_slice(share).unwrap(),
+            share: Bytes::from_slice(&hello[share]).unwrap(),
         });
         self.done(Segment::Derive(Stage::Handshake));
         let mut kinds = Vec::new();
