@@ -26,29 +26,58 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
 use gateway_config::Config;
 use ipc::bounded::Text;
 use ipc::tls::{Mode, Role};
 use system::System;
 
+/// Both engines in one process, on a socket.
+#[derive(Parser)]
 struct Arguments {
-    role: Role,
-    mode: Mode,
-    address: String,
+    /// Which side of the handshake.
+    role: Side,
+    /// Who drives the handshake.
+    #[arg(long, default_value = "directed")]
+    mode: Engine,
+    /// Server: where it listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4433")]
+    listen: String,
+    /// Client: where it connects to.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4433")]
+    connect: String,
+    /// Client: the name in the server's certificate.
+    #[arg(long)]
     name: Option<String>,
+    /// The configuration; its first listener with TLS counts.
+    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
     config: PathBuf,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Side {
+    Server,
+    Client,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Engine {
+    /// The shim, message by message.
+    Directed,
+    /// The offload component alone.
+    Autonomous,
+}
+
 fn main() -> Result<()> {
-    let arguments = arguments(std::env::args().skip(1))?;
+    let arguments = Arguments::parse();
     match arguments.role {
-        Role::Client => connection(
+        Side::Client => connection(
             &arguments,
-            TcpStream::connect(&arguments.address).context("connecting")?,
+            TcpStream::connect(&arguments.connect).context("connecting")?,
         ),
-        Role::Server => {
-            let listener = TcpListener::bind(&arguments.address).context("listening")?;
+        Side::Server => {
+            let listener = TcpListener::bind(&arguments.listen).context("listening")?;
             println!("ready {}", listener.local_addr()?);
             thread::scope(|scope| {
                 for stream in listener.incoming() {
@@ -65,34 +94,6 @@ fn main() -> Result<()> {
     }
 }
 
-fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
-    let role = match words.next().as_deref() {
-        Some("server") => Role::Server,
-        Some("client") => Role::Client,
-        _ => bail!("server or client?"),
-    };
-    let mut arguments = Arguments {
-        role,
-        mode: Mode::Directed,
-        address: "127.0.0.1:4433".into(),
-        name: None,
-        config: "gateway.toml".into(),
-    };
-    while let Some(word) = words.next() {
-        let value = words.next().with_context(|| format!("{word} what?"))?;
-        match (word.as_str(), value.as_str()) {
-            ("--mode", "directed") => arguments.mode = Mode::Directed,
-            ("--mode", "autonomous") => arguments.mode = Mode::Autonomous,
-            ("--listen", _) if role == Role::Server => arguments.address = value,
-            ("--connect", _) if role == Role::Client => arguments.address = value,
-            ("--name", _) => arguments.name = Some(value),
-            ("--config", _) => arguments.config = value.into(),
-            _ => bail!("{word} {value} is not understood"),
-        }
-    }
-    Ok(arguments)
-}
-
 fn connection(arguments: &Arguments, stream: TcpStream) -> Result<()> {
     let config = load(arguments)?;
     let mut listeners = config.listeners.iter();
@@ -104,12 +105,20 @@ fn connection(arguments: &Arguments, stream: TcpStream) -> Result<()> {
     }
     let peer = stream.peer_addr()?;
     let mut system = System::new(stream, &config.keyrings)?;
-    let outcome = system.handshake(arguments.role, arguments.mode, parameters)?;
+    let role = match arguments.role {
+        Side::Server => Role::Server,
+        Side::Client => Role::Client,
+    };
+    let mode = match arguments.mode {
+        Engine::Directed => Mode::Directed,
+        Engine::Autonomous => Mode::Autonomous,
+    };
+    let outcome = system.handshake(role, mode, parameters)?;
     println!("{peer}: {}", outcome.text);
     if outcome.slot.is_none() {
         return system.linger();
     }
-    match arguments.role {
+    match role {
         Role::Server => serve(&mut system),
         Role::Client => {
             system.write(b"GET / HTTP/1.0\r\n\r\n");
