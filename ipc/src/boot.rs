@@ -20,6 +20,9 @@ pub mod place {
     pub const IPC_BUFFER: u64 = 0x1001_0000;
     /// The log ring, [`LOG_BYTES`](super::LOG_BYTES).
     pub const LOG: u64 = 0x1002_0000;
+    /// The seed of the domain's random numbers, at the start of a page that no
+    /// other domain sees.
+    pub const SEED: u64 = 0x1003_0000;
     /// The domain's own page of counters.
     pub const STATS: u64 = 0x1004_0000;
     /// The lowest byte of the stack; nothing is mapped below it or behind it.

@@ -103,6 +103,12 @@ pub unsafe fn start_domain(why: u64) {
     unsafe { heap::claim(place::HEAP as *mut u8, facts.heap as usize) };
     // SAFETY: the root task mapped the log ring for this domain.
     unsafe { log::use_ring() };
+    #[cfg(handoff_guest)]
+    // SAFETY: the root task mapped the page for this domain alone, and nothing else
+    // in it uses it; nothing was drawn in this life.
+    unsafe {
+        getrandom::use_seed(place::SEED as *mut _)
+    };
     if why != start::FIRST {
         // Somebody may wait for an answer to what was asked before.
         service::refuse();

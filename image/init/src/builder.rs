@@ -2,6 +2,7 @@
 
 mod confine;
 mod cspace;
+mod entropy;
 mod machine;
 mod proof;
 mod spoil;
@@ -78,6 +79,8 @@ pub(crate) enum Refusal {
     Kernel(Error),
     /// What was built is not what was described; the log tells where.
     Policy,
+    /// No sound random numbers.
+    Random(getrandom::Error),
 }
 
 impl From<Error> for Refusal {
@@ -396,7 +399,7 @@ impl Work<'_> {
         facts: &Facts,
         fault: u64,
         log: u64,
-    ) -> Result<Watched, Error> {
+    ) -> Result<Watched, Refusal> {
         let mut space = Space::new(&mut self.resources)?;
         self.map_program(&mut space, domain)?;
         let mut facts = *facts;
@@ -426,6 +429,7 @@ impl Work<'_> {
             true,
             Cache::WriteBack,
         )?;
+        self.leave_seed(&mut space)?;
         for (address, bytes) in [(place::STACK, domain.stack), (place::HEAP, domain.heap)] {
             let pages = self.resources.make_pages(address, bytes)?;
             space.map_all(&mut self.resources, &pages, address, true)?;

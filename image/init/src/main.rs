@@ -48,6 +48,10 @@ fn main(boot: BootInfo) -> ! {
             log!("init: no system: it is not as declared");
             panic!("no system")
         }
+        Err(Refusal::Random(error)) => {
+            log!("init: no random numbers: {error}");
+            panic!("no system")
+        }
         Err(Refusal::Kernel(error)) => {
             log!("init: the plan can't be carried out: {error}");
             panic!("no system")

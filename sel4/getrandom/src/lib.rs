@@ -1,18 +1,23 @@
 //! The interface of the crate `getrandom` 0.2, for `ring`.
 //!
-//! In a protection domain the bytes come from the processor's random number
-//! generator by RDRAND (Intel SDM vol. 1 §7.3.17), with RDSEED added where the
-//! processor has it: each domain draws its own at each request, so no domain
-//! can see another's, and none keeps a state that a snapshot would repeat. The
-//! tests of NIST SP 800-90B §4.4 watch what RDRAND gives; a domain where they
-//! fail draws no more. In host programs the bytes come from the `getrandom(2)`
-//! system call.
+//! In a protection domain the bytes come from a generator of its own: CTR_DRBG
+//! with AES-256 (NIST SP 800-90A), instantiated from the processor's entropy and
+//! the seed that the root task left for this domain, and seeded again from the
+//! processor at each request, so that a snapshot which is resumed twice gives
+//! different bytes. The entropy is RDRAND's (Intel SDM vol. 1 §7.3.17), with RDSEED
+//! added where the processor has it; the tests of NIST SP 800-90B §4.4 watch it,
+//! and a domain where they fail draws no more. In host programs the bytes come
+//! from the `getrandom(2)` system call.
 #![cfg_attr(handoff_guest, no_std)]
 
 #[cfg(any(handoff_guest, test))]
+mod drbg;
+#[cfg(any(handoff_guest, test))]
 mod health;
 #[cfg(handoff_guest)]
-#[path = "processor.rs"]
+mod processor;
+#[cfg(handoff_guest)]
+#[path = "domain.rs"]
 mod source;
 
 use core::fmt;
@@ -62,6 +67,10 @@ pub fn getrandom(dest: &mut [u8]) -> Result<(), Error> {
     source::fill(dest)
 }
 
+/// Bytes of a domain's seed.
+#[cfg(handoff_guest)]
+pub const SEED_BYTES: usize = drbg::SEED;
+
 /// Tests the source as the first draw of a domain does, on 1024 samples (NIST SP
 /// 800-90B §4.3), and says whether RDSEED is mixed in.
 ///
@@ -70,6 +79,34 @@ pub fn getrandom(dest: &mut [u8]) -> Result<(), Error> {
 #[cfg(handoff_guest)]
 pub fn test() -> Result<bool, Error> {
     source::test()
+}
+
+/// Says where the root task left the seed of this domain's generator. The first
+/// draw uses it and puts another one in its place, for the domain's next start.
+///
+/// # Safety
+/// Called before the first draw. Behind `place`, for good, is memory that nobody
+/// but this domain sees and that nothing else in it uses.
+#[cfg(handoff_guest)]
+pub unsafe fn use_seed(place: *mut [u8; SEED_BYTES]) {
+    // SAFETY: the caller says so.
+    unsafe { source::use_seed(place) }
+}
+
+/// Mixes `bytes` into the generator's state, which can't become worse by it.
+///
+/// # Errors
+/// [`Error`] when the processor's source failed its tests.
+#[cfg(handoff_guest)]
+pub fn add(bytes: &[u8]) -> Result<(), Error> {
+    source::add(bytes)
+}
+
+/// Whether `samples` of another source, at least 1024, pass the health tests of
+/// NIST SP 800-90B §4.4, with four bits of entropy claimed for each byte.
+#[cfg(any(handoff_guest, test))]
+pub fn is_sound(samples: &[u8]) -> bool {
+    health::Health::new().judge(samples).is_ok()
 }
 
 #[cfg(not(handoff_guest))]

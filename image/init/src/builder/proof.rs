@@ -383,6 +383,7 @@ impl Work<'_> {
         let mut list = Vec::from([
             range(place::FACTS, PAGE, false),
             range(place::IPC_BUFFER, PAGE, true),
+            range(place::SEED, PAGE, true),
             range(place::LOG, LOG_BYTES, true),
             range(place::STACK, domain.stack, true),
             range(place::HEAP, domain.heap, true),
