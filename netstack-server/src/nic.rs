@@ -5,10 +5,7 @@
 //! kernel; `main.rs` hands over what the root task has mapped.
 #![allow(unsafe_code)]
 
-mod dma;
 mod hpet;
-mod pci;
-mod transport;
 mod virtio;
 
 pub use hpet::Hpet;

@@ -16,8 +16,8 @@ const TIMER_0_COMPARATOR: usize = 0x108;
 pub(crate) fn run() {
     // The dma region comes first, then the snapshot; 2 MiB apart.
     let page = (place::REGIONS + 0x20_0000) as *const DeviceSnapshot;
-    // SAFETY: the root task has filled that page and mapped it there.
-    let snapshot = unsafe { page.read_volatile() };
+    // SAFETY: the root task has filled that page and mapped it there, for good.
+    let snapshot = unsafe { &*page };
     log!(
         "card {} vendor {:02x?}",
         if snapshot.magic == DEVICE_MAGIC {
@@ -43,7 +43,8 @@ pub(crate) fn run() {
     );
     // SAFETY: the description gives this domain the card's handler first.
     let handler = unsafe { IrqHandler::from_bits(slot::cptr(slot::FIRST)) };
-    card::run(page as u64, &handler);
+    // SAFETY: the root task has mapped what the snapshot names.
+    unsafe { card::run(snapshot, &handler) };
     // SAFETY: the description gives this domain the timer's handler second.
     let handler = unsafe { IrqHandler::from_bits(slot::cptr(slot::FIRST + 1)) };
     timer(

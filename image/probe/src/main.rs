@@ -9,9 +9,6 @@ mod device;
 mod forbidden;
 mod manager;
 mod permitted;
-/// The transport of the card's own driver.
-#[path = "../../../netstack-server/src/nic/transport.rs"]
-mod transport;
 
 sel4::entry!(main);
 

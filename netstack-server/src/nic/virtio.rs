@@ -6,16 +6,12 @@
 
 use core::ptr::NonNull;
 
+use device::{Confined, Memory, OpenError};
 use ipc::boot::DeviceSnapshot;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use virtio_drivers::device::net::VirtIONetRaw;
 use virtio_drivers::transport::pci::PciTransport;
-use virtio_drivers::transport::pci::bus::PciRoot;
-
-use super::dma::{self, Memory};
-use super::pci::Notes;
-use super::transport::Confined;
 
 /// Descriptors of each queue: what QEMU offers, and enough for a burst of SYNs
 /// or a whole window while the processor is elsewhere.
@@ -36,10 +32,8 @@ type Driver = VirtIONetRaw<Memory, Confined<PciTransport>, QUEUE>;
 /// Why there is no card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardError {
-    /// A driver has been made for it already.
-    Taken,
-    /// It is no virtio-net card of virtio 1.0 or later.
-    Unknown,
+    /// It can't be opened.
+    Open(OpenError),
     /// It does not do what its kind does, or the memory is too small.
     Unusable,
 }
@@ -52,7 +46,7 @@ struct Buffers {
 
 impl Buffers {
     fn new(count: usize) -> Option<Self> {
-        let memory = dma::take(count * BUFFER)?;
+        let memory = device::take(count * BUFFER)?;
         Some(Self { memory, count })
     }
 
@@ -101,13 +95,8 @@ impl Card {
     /// says, for good, and nobody else uses them; the memory is zeroed.
     pub unsafe fn new(snapshot: &'static DeviceSnapshot) -> Result<Self, CardError> {
         // SAFETY: passed on from the caller.
-        if !unsafe { dma::set_up(snapshot) } {
-            return Err(CardError::Taken);
-        }
-        let mut root = PciRoot::new(Notes::new(snapshot));
-        let transport = PciTransport::new::<Memory, _>(&mut root, Notes::PLACE)
-            .map_err(|_| CardError::Unknown)?;
-        let driver = Driver::new(Confined::new(transport)).map_err(|_| CardError::Unusable)?;
+        let transport = unsafe { device::open(snapshot) }.map_err(CardError::Open)?;
+        let driver = Driver::new(transport).map_err(|_| CardError::Unusable)?;
         let buffers = |count| Buffers::new(count).ok_or(CardError::Unusable);
         let (incoming, outgoing) = (buffers(QUEUE)?, buffers(OUT)?);
         let mut card = Self {

@@ -1,4 +1,4 @@
-//! Memory that the card may read and write, and the card's registers.
+//! Memory that the device may read and write, and the device's registers.
 //!
 //! The interface of `virtio-drivers` has no place for a state, so the bounds
 //! of the memory are in a static. They are set once.
@@ -13,13 +13,13 @@ static SNAPSHOT: AtomicPtr<DeviceSnapshot> = AtomicPtr::new(null_mut());
 /// Bytes of the memory that are given away already.
 static USED: AtomicU64 = AtomicU64::new(0);
 
-/// Makes `snapshot` the card's. The first page of the memory is set aside (see
-/// [`Memory::share`]). False if there is a card already.
+/// Makes `snapshot` the device's. The first page of the memory is set aside (see
+/// [`Memory::share`]). False if there is a device already.
 ///
 /// # Safety
 /// The memory and the registers that `snapshot` names are mapped where it
-/// says, for good, and nobody else in this domain uses them.
-pub(super) unsafe fn set_up(snapshot: &'static DeviceSnapshot) -> bool {
+/// says, and nobody else in this program uses them.
+pub(crate) unsafe fn set_up(snapshot: &'static DeviceSnapshot) -> bool {
     let pointer = core::ptr::from_ref(snapshot).cast_mut();
     let is_first = SNAPSHOT
         .compare_exchange(null_mut(), pointer, Ordering::AcqRel, Ordering::Acquire)
@@ -30,9 +30,10 @@ pub(super) unsafe fn set_up(snapshot: &'static DeviceSnapshot) -> bool {
     is_first
 }
 
-/// `bytes` of the card's memory, zeroed, in whole pages; each is given away
-/// once. An earlier life of this domain may have left something there.
-pub(super) fn take(bytes: usize) -> Option<NonNull<u8>> {
+/// `bytes` of the device's memory, zeroed, in whole pages; each is given away
+/// once. An earlier life of this program may have left something there. `None` when
+/// too little is left.
+pub fn take(bytes: usize) -> Option<NonNull<u8>> {
     let snapshot = snapshot()?;
     let bytes = (bytes as u64).checked_next_multiple_of(PAGE)?;
     let start = USED.load(Ordering::Acquire);
@@ -42,7 +43,7 @@ pub(super) fn take(bytes: usize) -> Option<NonNull<u8>> {
     }
     USED.store(end, Ordering::Release);
     let place = NonNull::new((snapshot.dma_address + start) as *mut u8)?;
-    // SAFETY: the memory is mapped there for this domain (`set_up`), these
+    // SAFETY: the memory is mapped there for this program (`set_up`), these
     // `end - start` bytes of it were not given away before, and they are inside.
     unsafe { place.write_bytes(0, (end - start) as usize) };
     Some(place)
@@ -54,7 +55,8 @@ fn snapshot() -> Option<&'static DeviceSnapshot> {
 }
 
 /// The memory as `virtio-drivers` asks for it.
-pub(super) struct Memory;
+#[derive(Debug)]
+pub struct Memory;
 
 // SAFETY: `dma_alloc` gives each page away once; registers are where the root
 // task has mapped them; nothing is ever freed.
@@ -79,14 +81,14 @@ unsafe impl Hal for Memory {
         };
         let bar = snapshot().and_then(|snapshot| snapshot.bars.iter().find(holds));
         let Some(bar) = bar else {
-            panic!("the card's registers are not mapped");
+            panic!("the device's registers are not mapped");
         };
         let place = bar.address + (physical - bar.physical);
         NonNull::new(place as *mut u8).unwrap_or(NonNull::dangling())
     }
 
-    /// All buffers are in the card's memory already: nothing is copied. One
-    /// that is not would give other memory to the card, so the card gets the
+    /// All buffers are in the device's memory already: nothing is copied. One
+    /// that is not would give other memory to the device, so the device gets the
     /// first page instead, which nobody uses.
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
         physical(buffer.cast())
@@ -95,7 +97,7 @@ unsafe impl Hal for Memory {
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
 }
 
-/// Where the card sees a byte of its memory.
+/// Where the device sees a byte of its memory.
 fn physical(place: NonNull<u8>) -> PhysAddr {
     let Some(snapshot) = snapshot() else {
         return 0;

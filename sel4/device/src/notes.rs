@@ -1,4 +1,4 @@
-//! The card's configuration space, as the root task wrote it down: this domain
+//! The device's configuration space, as the root task wrote it down: this program
 //! has no I/O port.
 
 use ipc::boot::DeviceSnapshot;
@@ -8,22 +8,22 @@ use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 const FIRST_BAR: u8 = 0x10;
 const BEHIND_BARS: u8 = 0x28;
 
-/// Answers as the card would. Writes go nowhere, but for the question how
+/// Answers as the device would. Writes go nowhere, but for the question how
 /// large a window is: all ones, and the next read tells.
-pub(super) struct Notes {
+pub(crate) struct Notes {
     snapshot: &'static DeviceSnapshot,
     asked: [bool; 6],
 }
 
 impl Notes {
     /// The place of the one function in these notes.
-    pub(super) const PLACE: DeviceFunction = DeviceFunction {
+    pub(crate) const PLACE: DeviceFunction = DeviceFunction {
         bus: 0,
         device: 0,
         function: 0,
     };
 
-    pub(super) fn new(snapshot: &'static DeviceSnapshot) -> Self {
+    pub(crate) fn new(snapshot: &'static DeviceSnapshot) -> Self {
         Self {
             snapshot,
             asked: [false; 6],

@@ -1,25 +1,27 @@
-//! The card's transport, which agrees to be confined.
+//! The device's transport, which agrees to be confined.
 
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The card's addresses go through the machine's IOMMU (virtio 1.2 §6,
+/// The device's addresses go through the machine's IOMMU (virtio 1.2 §6,
 /// VIRTIO_F_ACCESS_PLATFORM). A device that offers it may refuse a driver that
 /// does not take it (§6.1).
 const ACCESS_PLATFORM: u64 = 1 << 33;
 
-/// As the transport inside, and takes [`ACCESS_PLATFORM`] where the card offers
-/// it, which its driver does not know. Nothing else changes: the card's address
+/// As the transport inside, and takes [`ACCESS_PLATFORM`] where the device offers
+/// it, which its driver does not know. Nothing else changes: the device's address
 /// space, where it has one of its own, has its memory at the physical addresses.
-pub(super) struct Confined<T> {
+#[derive(Debug)]
+pub struct Confined<T> {
     transport: T,
     /// What the driver does not know and accepts.
     accepted: u64,
 }
 
 impl<T> Confined<T> {
-    pub(super) const fn new(transport: T) -> Self {
+    /// Around `transport`.
+    pub const fn new(transport: T) -> Self {
         Self {
             transport,
             accepted: 0,
@@ -114,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// A card that offers features and takes down what was accepted.
+    /// A device that offers features and takes down what was accepted.
     struct Offering<'a> {
         offered: u64,
         accepted: &'a Cell<u64>,
@@ -176,7 +178,7 @@ mod tests {
         }
     }
 
-    /// What is accepted when the card offers `offered` and its driver knows
+    /// What is accepted when the device offers `offered` and its driver knows
     /// `known` of it.
     fn accepted(offered: u64, known: u64) -> u64 {
         let accepted = Cell::new(0);
@@ -190,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_card_behind_an_iommu_is_told_that_its_driver_agrees() {
+    fn a_device_behind_an_iommu_is_told_that_its_driver_agrees() {
         let version_1 = 1 << 32;
         let offered = version_1 | 1 << 33 | 1 << 40;
         assert_eq!(accepted(offered, version_1), version_1 | 1 << 33);
     }
 
     #[test]
-    fn a_card_that_offers_no_confinement_is_not_told_of_any() {
+    fn a_device_that_offers_no_confinement_is_not_told_of_any() {
         let version_1 = 1 << 32;
         assert_eq!(accepted(version_1 | 1 << 40, version_1), version_1);
     }
