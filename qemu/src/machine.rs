@@ -83,6 +83,20 @@ pub enum Network {
     },
 }
 
+/// What gives the machine's virtio-rng its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Entropy {
+    /// There is no virtio-rng.
+    Absent,
+    /// The host's kernel.
+    #[default]
+    Host,
+    /// A file or a device.
+    File(PathBuf),
+    /// Nobody: it never answers.
+    Nobody,
+}
+
 /// A machine that can be started.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -105,6 +119,8 @@ pub struct Machine {
     /// the machine tells of none. A machine that resumes another's state with
     /// another generation tells the guest so.
     pub generation: Option<String>,
+    /// Its source of entropy beside the processor.
+    pub entropy: Entropy,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -135,6 +151,7 @@ impl Machine {
             counted: false,
             iommu: true,
             generation: Some("auto".into()),
+            entropy: Entropy::default(),
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
@@ -265,6 +282,26 @@ impl Machine {
             add(&[&format!("{card},iommu_platform=on")]);
         } else {
             add(&["-netdev", &netdev, "-device", card]);
+        }
+        let backend: &[&str] = match &self.entropy {
+            Entropy::Absent => &[],
+            Entropy::Host => &["-object", "rng-builtin,id=rng"],
+            Entropy::File(file) => &[
+                "-object",
+                &format!("rng-random,id=rng,filename={}", escaped(file)),
+            ],
+            Entropy::Nobody => &[
+                "-chardev",
+                "null,id=nobody",
+                "-object",
+                "rng-egd,id=rng,chardev=nobody",
+            ],
+        };
+        if !backend.is_empty() {
+            let confined = if self.iommu { ",iommu_platform=on" } else { "" };
+            let device = format!("virtio-rng-pci,rng=rng,disable-legacy=on{confined}");
+            add(backend);
+            add(&["-device", &device]);
         }
         if let Some(file) = &self.capture {
             let file = escaped(file);

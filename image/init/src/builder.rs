@@ -27,6 +27,7 @@ use crate::space::Space;
 use crate::ticker::Ticker;
 
 use confine::Confinement;
+use entropy::Entropy;
 pub(crate) use watch::Canary;
 
 /// Where the root task maps a page for a moment.
@@ -81,12 +82,47 @@ pub(crate) enum Refusal {
     Policy,
     /// No sound random numbers.
     Random(getrandom::Error),
+    /// A source of entropy that is there gives none; why.
+    Entropy(&'static str),
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Kernel(error)
     }
+}
+
+/// A page of a device's registers.
+struct Register {
+    physical: u64,
+    /// In its driver's address space.
+    address: u64,
+    /// Zero until it is taken.
+    slot: u64,
+}
+
+impl Register {
+    const fn at(physical: u64, address: u64) -> Self {
+        Self {
+            physical,
+            address,
+            slot: 0,
+        }
+    }
+}
+
+/// Gives the device's registers places in its driver's address space, one behind the
+/// other from `address` on.
+fn place_bars(snapshot: &mut DeviceSnapshot, mut address: u64) -> Vec<Register> {
+    let mut registers = Vec::new();
+    for bar in snapshot.bars.iter_mut().filter(|bar| bar.size > 0) {
+        bar.address = address;
+        for page in 0..bar.size.div_ceil(PAGE) {
+            registers.push(Register::at(bar.physical + page * PAGE, address));
+            address += PAGE;
+        }
+    }
+    registers
 }
 
 /// Capabilities that all parts of the work need.
@@ -109,8 +145,10 @@ struct Work<'a> {
     card: Option<NetworkCard>,
     /// The card's address space, where there is an IOMMU.
     confinement: Option<Confinement>,
-    /// Device registers: physical address and place in the driver's space.
-    registers: Vec<(u64, u64)>,
+    /// Of the network card and the timer, in their driver's space.
+    registers: Vec<Register>,
+    /// The source of entropy beside the processor, until it was asked.
+    entropy: Option<Entropy>,
     capabilities: usize,
 }
 
@@ -141,6 +179,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         card: None,
         confinement: None,
         registers: Vec::new(),
+        entropy: None,
         capabilities: 0,
     };
     let mut facts = work.facts(boot)?;
@@ -156,9 +195,12 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     }
     work.make_tables()?;
     work.make_regions()?;
+    work.find_entropy()?;
     work.fill_snapshot()?;
-    work.confine(boot.io_levels())?;
     let generation = work.map_generation()?;
+    work.take_registers()?;
+    work.confine(boot.io_levels())?;
+    work.gather_entropy(boot)?;
     let fault = work.resources.make(ObjectKind::Endpoint)?;
     let log = work.resources.make(ObjectKind::Notification)?;
     let mut domains = Vec::new();
@@ -325,28 +367,18 @@ impl Work<'_> {
         let pci = Pci::new(ports);
         // SAFETY: all-zero bytes are a valid snapshot: it is numbers only.
         let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
-        self.card = pci.find()?;
+        self.card = pci.find_card()?;
         if let Some(card) = self.card {
             snapshot.magic = DEVICE_MAGIC;
-            pci.describe(&card, &mut snapshot)?;
+            pci.describe(card.place, &mut snapshot)?;
         }
         self.resources.slot(port_slot).delete()?;
         let mut address = device.address;
         snapshot.timer_address = address;
         snapshot.timer_pin = TIMER_PIN;
-        self.registers.push((TIMER_PHYSICAL, address));
+        self.registers.push(Register::at(TIMER_PHYSICAL, address));
         address += PAGE;
-        for bar in &mut snapshot.bars {
-            if bar.size == 0 {
-                continue;
-            }
-            bar.address = address;
-            for page in 0..bar.size.div_ceil(PAGE) {
-                self.registers.push((bar.physical + page * PAGE, address));
-                address += PAGE;
-            }
-        }
-        self.registers.sort_unstable();
+        self.registers.extend(place_bars(&mut snapshot, address));
         for (number, region) in self.plan.regions.iter().enumerate() {
             if region.content == Content::Dma
                 && let Some(Page::Small(slot)) = self.regions.get(number).and_then(|r| r.first())
@@ -364,6 +396,18 @@ impl Work<'_> {
                 // SAFETY: a snapshot is plain numbers and fits a page.
                 unsafe { self.fill_page(page, &snapshot)? };
             }
+        }
+        Ok(())
+    }
+
+    /// Takes the pages of the devices' registers out of the machine's memory, in the
+    /// order of their addresses, as they must be.
+    fn take_registers(&mut self) -> Result<(), Error> {
+        let entropy = self.entropy.iter_mut().flat_map(|e| &mut e.registers);
+        let mut all: Vec<_> = self.registers.iter_mut().chain(entropy).collect();
+        all.sort_unstable_by_key(|register| register.physical);
+        for register in all {
+            register.slot = self.resources.device_page(register.physical)?;
         }
         Ok(())
     }
@@ -442,9 +486,10 @@ impl Work<'_> {
             .device
             .is_some_and(|device| usize::from(device.domain) == number)
         {
-            for (physical, address) in core::mem::take(&mut self.registers) {
-                let page = Page::Small(self.resources.device_page(physical)?);
-                space.map(&mut self.resources, page, address, true, Cache::Uncacheable)?;
+            for register in core::mem::take(&mut self.registers) {
+                let page = Page::Small(register.slot);
+                let resources = &mut self.resources;
+                space.map(resources, page, register.address, true, Cache::Uncacheable)?;
             }
         }
         let tcb = self.resources.make(ObjectKind::Tcb)?;

@@ -1,5 +1,5 @@
 //! What the root task finds out about the machine before it gives the I/O
-//! ports up: the network card on PCI bus 0, the time of day.
+//! ports up: the network card and the source of entropy on PCI bus 0, the time of day.
 
 use ipc::boot::DeviceSnapshot;
 use sel4::Error;
@@ -17,11 +17,13 @@ const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 
 const VENDOR_VIRTIO: u32 = 0x1af4;
-/// Modern virtio network card (virtio 1.2 §4.1.2).
+/// Modern virtio devices: network card, source of entropy (virtio 1.2 §4.1.2, §5).
 const DEVICE_NET: u32 = 0x1041;
+const DEVICE_ENTROPY: u32 = 0x1044;
 const COMMAND: u8 = 0x04;
 const COMMAND_MEMORY_AND_BUS_MASTER: u32 = 0b110;
 const COMMAND_DECODE: u32 = 0b011;
+const COMMAND_ALL: u32 = COMMAND_MEMORY_AND_BUS_MASTER | COMMAND_DECODE;
 const BAR_0: u8 = 0x10;
 const BARS: u8 = 6;
 const INTERRUPT_LINE: u8 = 0x3c;
@@ -30,21 +32,25 @@ const HOST_BRIDGE_Q35: u32 = 0x29c0_8086;
 /// Registers that a driver may want; larger windows are left unmapped.
 const MAX_BAR: u64 = 64 * 1024;
 
+/// A device's place on bus 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u8);
+
+impl Place {
+    /// Its bus, device and function, as the IOMMU sees them in its accesses.
+    pub(crate) const fn requester(self) -> u16 {
+        (self.0 as u16) << 3
+    }
+}
+
 /// The network card's place on the bus, and how its interrupt arrives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NetworkCard {
-    device: u8,
+    pub(crate) place: Place,
     /// The I/O APIC pin; level-triggered.
     pub(crate) pin: u64,
     /// The pin is active low.
     pub(crate) active_low: bool,
-}
-
-impl NetworkCard {
-    /// Its bus, device and function, as the IOMMU sees them in its accesses.
-    pub(crate) const fn requester(&self) -> u16 {
-        (self.device as u16) << 3
-    }
 }
 
 /// The PCI configuration ports.
@@ -70,37 +76,54 @@ impl Pci {
         self.0.write(DATA, PortWidth::Long, value)
     }
 
-    /// Looks for the network card among the devices of bus 0.
-    pub(crate) fn find(&self) -> Result<Option<NetworkCard>, Error> {
+    /// Looks for a virtio device of that kind among the devices of bus 0.
+    fn find(&self, kind: u32) -> Result<Option<Place>, Error> {
         for device in 0..32 {
-            if self.read(device, 0)? != DEVICE_NET << 16 | VENDOR_VIRTIO {
-                continue;
+            if self.read(device, 0)? == kind << 16 | VENDOR_VIRTIO {
+                return Ok(Some(Place(device)));
             }
-            let line = self.read(device, INTERRUPT_LINE)?;
-            let inta_is_one = u64::from(line >> 8 & 0xff).saturating_sub(1);
-            let q35 = self.read(0, 0)? == HOST_BRIDGE_Q35;
-            return Ok(Some(NetworkCard {
-                device,
-                // Q35 routes slots 0–24 to pins 20–23; the older machine to
-                // the pin that the firmware wrote down.
-                pin: if q35 {
-                    20 + (u64::from(device) + inta_is_one) % 4
-                } else {
-                    u64::from(line & 0xff)
-                },
-                active_low: false,
-            }));
         }
         Ok(None)
     }
 
-    /// Switches the card on and takes down what its driver needs to know.
+    /// Looks for the source of entropy.
+    pub(crate) fn find_entropy(&self) -> Result<Option<Place>, Error> {
+        self.find(DEVICE_ENTROPY)
+    }
+
+    /// Looks for the network card.
+    pub(crate) fn find_card(&self) -> Result<Option<NetworkCard>, Error> {
+        let Some(place) = self.find(DEVICE_NET)? else {
+            return Ok(None);
+        };
+        let line = self.read(place.0, INTERRUPT_LINE)?;
+        let inta_is_one = u64::from(line >> 8 & 0xff).saturating_sub(1);
+        let q35 = self.read(0, 0)? == HOST_BRIDGE_Q35;
+        Ok(Some(NetworkCard {
+            place,
+            // Q35 routes slots 0–24 to pins 20–23; the older machine to the pin
+            // that the firmware wrote down.
+            pin: if q35 {
+                20 + (u64::from(place.0) + inta_is_one) % 4
+            } else {
+                u64::from(line & 0xff)
+            },
+            active_low: false,
+        }))
+    }
+
+    /// Switches a device off: it answers to nobody, and reaches no memory.
+    pub(crate) fn switch_off(&self, Place(device): Place) -> Result<(), Error> {
+        let command = self.read(device, COMMAND)?;
+        self.write(device, COMMAND, command & !COMMAND_ALL)
+    }
+
+    /// Switches a device on and takes down what its driver needs to know.
     pub(crate) fn describe(
         &self,
-        card: &NetworkCard,
+        Place(device): Place,
         snapshot: &mut DeviceSnapshot,
     ) -> Result<(), Error> {
-        let device = card.device;
         let command = self.read(device, COMMAND)?;
         self.write(device, COMMAND, command & !COMMAND_DECODE)?;
         let mut index = 0;

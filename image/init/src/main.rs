@@ -52,6 +52,10 @@ fn main(boot: BootInfo) -> ! {
             log!("init: no random numbers: {error}");
             panic!("no system")
         }
+        Err(Refusal::Entropy(why)) => {
+            log!("init: no random numbers: virtio-rng {why}");
+            panic!("no system")
+        }
         Err(Refusal::Kernel(error)) => {
             log!("init: the plan can't be carried out: {error}");
             panic!("no system")

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use qemu::Guest;
 use qemu::log::Cursor;
+use qemu::{Entropy, Guest};
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::harness::client::tcp;
@@ -48,6 +48,73 @@ fn c06_without_a_random_number_generator_the_boot_stops() {
     guest
         .wait_line(PATIENCE, |line| line.contains(" domains, "))
         .unwrap();
+}
+
+#[test]
+fn c06_a_source_of_entropy_that_fails_stops_the_boot() {
+    let sound = Prepared::build("entropy", false).unwrap().machine;
+    for (entropy, told) in [
+        (
+            Entropy::File("/dev/zero".into()),
+            "init: no random numbers: virtio-rng fails its health tests",
+        ),
+        (
+            Entropy::Nobody,
+            "init: no random numbers: virtio-rng does not answer",
+        ),
+    ] {
+        let mut machine = sound.clone();
+        machine.entropy = entropy;
+        let mut guest = machine.start(PATIENCE).unwrap();
+        guest.wait_line(PATIENCE, |line| line == told).unwrap();
+        let went_on = guest.wait_line(Duration::from_secs(5), |line| line.contains(" domains, "));
+        assert!(went_on.is_err(), "{told}");
+        guest.stop();
+    }
+
+    // A machine without one has the processor.
+    let mut machine = sound;
+    machine.entropy = Entropy::Absent;
+    let guest = machine.boot(PATIENCE).unwrap();
+    let said = guest.log().since(Cursor::default());
+    let absent = "init: random numbers: no virtio-rng";
+    assert!(said.iter().any(|line| line == absent), "{said:#?}");
+}
+
+#[test]
+fn c06_the_source_of_entropy_counts_and_leaves_nothing_behind() {
+    // The processor's random numbers are the same in each of these boots.
+    let given = [1, 2].map(noise);
+    let randoms = [0, 0, 1].map(|which: usize| {
+        let mut prepared = Prepared::build("mixed", false).unwrap();
+        let file = prepared.folder.join("noise");
+        fs::write(&file, &given[which]).unwrap();
+        prepared.machine.entropy = Entropy::File(file);
+        prepared.machine.counted = true;
+        let site = prepared.boot().unwrap();
+        let said = site.guest.log().since(Cursor::default());
+        let told = "init: random numbers: 1024 bytes of virtio-rng, sound";
+        assert!(said.iter().any(|line| line == told), "{said:#?}");
+        let random = answer(site.address(port::ECHO), &client_hello(&site))[RANDOM].to_vec();
+        let memory = site.memory();
+        for sample in given[which].chunks_exact(16).take(64) {
+            assert_eq!(memory.places_of(sample), Vec::<String>::new());
+        }
+        random
+    });
+    assert_eq!(randoms[0], randoms[1], "the same bytes");
+    assert_ne!(randoms[0], randoms[2], "other bytes");
+}
+
+/// Bytes that look like noise, the same for the same seed (SplitMix64).
+fn noise(seed: u64) -> Vec<u8> {
+    let words = (1..=1024_u64).map(|index| {
+        let mut word = seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ word >> 31
+    });
+    words.flat_map(u64::to_le_bytes).collect()
 }
 
 /// Generations of a machine.

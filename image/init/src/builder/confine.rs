@@ -14,7 +14,9 @@ use crate::resources::{Page, granule};
 
 /// Names the card's address space to the IOMMU's caches. The kernel takes the
 /// first numbers, one for each device that the firmware wants mapped.
-const DOMAIN: u16 = 0xff;
+const CARD_DOMAIN: u16 = 0xff;
+/// The same for the source of entropy, while it is asked.
+pub(super) const ENTROPY_DOMAIN: u16 = 0xfe;
 
 /// Bits of an address that one table tells apart.
 const TABLE_BITS: u32 = 9;
@@ -44,7 +46,7 @@ impl Work<'_> {
         let (Some(card), Some(levels)) = (self.card, levels) else {
             return Ok(());
         };
-        let slot = self.make_io_space(card.requester())?;
+        let slot = self.make_io_space(card.place.requester())?;
         // SAFETY: made just now.
         let space: IOSpace = unsafe { Cap::from_bits(slot) };
         let mut tables = Vec::new();
@@ -69,18 +71,15 @@ impl Work<'_> {
 
     pub(super) fn make_io_space(&mut self, device: u16) -> Result<u64, Error> {
         let slot = self.resources.take_slots(1)?;
-        self.mint_io_space(slot, device)?;
+        self.mint_io_space(slot, device, CARD_DOMAIN)?;
         // The kernel takes the address space away with its last capability.
         self.resources.keep(slot);
         Ok(slot)
     }
 
-    fn mint_io_space(&self, slot: u64, device: u16) -> Result<(), Error> {
+    pub(super) fn mint_io_space(&self, slot: u64, device: u16, domain: u16) -> Result<(), Error> {
         let all = self.resources.slot(init_slot::IO_SPACE);
-        let data = MintData::IOSpace {
-            domain: DOMAIN,
-            device,
-        };
+        let data = MintData::IOSpace { domain, device };
         self.resources.slot(slot).mint(&all, Rights::ALL, data)
     }
 
@@ -164,12 +163,12 @@ impl Work<'_> {
     }
 
     fn prove_others_reach_nothing(&mut self, probe: &Granule) -> Result<usize, Error> {
-        let own = self.card.map(|card| card.requester());
+        let own = self.card.map(|card| card.place.requester());
         let slot = self.resources.take_slots(1)?;
         let mut wrong = 0;
         // The kernel lets nobody map anything for number zero, the host bridge.
         for requester in (1..REQUESTERS).filter(|number| Some(*number) != own) {
-            self.mint_io_space(slot, requester)?;
+            self.mint_io_space(slot, requester, CARD_DOMAIN)?;
             // SAFETY: made just now.
             let space: IOSpace = unsafe { Cap::from_bits(slot) };
             if probe.frame_map_io(&space, 0, Rights::READ) != Err(Error::FailedLookup) {

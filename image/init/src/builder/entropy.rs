@@ -1,14 +1,164 @@
-//! The seed of each domain's random numbers.
+//! What the domains' random numbers start from: the seed of each, and the source of
+//! entropy beside the processor (virtio 1.2 §5.4), where the machine has one.
+//!
+//! The source is asked once, before there is any domain. Its bytes are mixed into
+//! this task's generator, which every seed comes from. Then it is switched off, its
+//! memory cleared, and nobody has a capability to it.
 
-use ipc::boot::place;
-use sel4::cap::{Cache, ObjectKind};
-use zeroize::Zeroizing;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 
-use super::{Refusal, Work};
-use crate::resources::Page;
+use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, PAGE, place};
+use sel4::cap::{Cache, IOSpace, ObjectKind};
+use sel4::runtime::SystemClock;
+use sel4::{BootInfo, Cap, Error, Rights, log};
+use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::{DeviceStatus, Transport};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::confine::ENTROPY_DOMAIN;
+use super::{Refusal, Register, Work, place_bars};
+use crate::hardware::{PCI_PORTS, Pci, Place};
+use crate::resources::{Page, granule};
 use crate::space::Space;
 
+/// Where this task maps the source's registers and its memory while it asks.
+const REGISTERS: u64 = 0x6900_0000;
+const MEMORY: u64 = 0x6a00_0000;
+/// The source's memory: a page that nobody uses, two of the queue, the buffer.
+const MEMORY_BYTES: u64 = 4 * PAGE;
+/// Bytes that are asked for: the samples of the test at the start (SP 800-90B §4.3),
+/// and more than the generator can hold.
+const ASKED: usize = 1024;
+/// Seconds until a source that does not answer is none.
+const PATIENCE: u64 = 5;
+/// The one queue (virtio 1.2 §5.4.2), and how many requests it holds.
+const REQUESTS: u16 = 0;
+const QUEUE: usize = 2;
+/// The device keeps to version 1 (virtio 1.2 §6).
+const VERSION_1: u64 = 1 << 32;
+
+/// The source, switched on.
+pub(super) struct Entropy {
+    place: Place,
+    snapshot: DeviceSnapshot,
+    pub(super) registers: Vec<Register>,
+}
+
 impl Work<'_> {
+    /// Looks for the source.
+    pub(super) fn find_entropy(&mut self) -> Result<(), Error> {
+        let ports = self.ports(PCI_PORTS)?;
+        let slot = ports.bits();
+        let pci = Pci::new(ports);
+        if let Some(place) = pci.find_entropy()? {
+            // SAFETY: all-zero bytes are a valid snapshot: it is numbers only.
+            let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
+            snapshot.magic = DEVICE_MAGIC;
+            pci.describe(place, &mut snapshot)?;
+            let registers = place_bars(&mut snapshot, REGISTERS);
+            self.entropy = Some(Entropy {
+                place,
+                snapshot,
+                registers,
+            });
+        }
+        self.resources.slot(slot).delete()
+    }
+
+    /// Mixes the source's bytes into this task's generator.
+    ///
+    /// # Errors
+    /// [`Refusal::Entropy`] when the source does not answer or fails its tests.
+    pub(super) fn gather_entropy(&mut self, boot: &BootInfo) -> Result<(), Refusal> {
+        let Some(mut source) = self.entropy.take() else {
+            log!("init: random numbers: no virtio-rng");
+            return Ok(());
+        };
+        for register in &source.registers {
+            let page = Page::Small(register.slot);
+            self.map_own(page, register.address, Cache::Uncacheable)?;
+        }
+        let memory = self.resources.make_contiguous(MEMORY_BYTES)?;
+        for (page, address) in memory.iter().zip((MEMORY..).step_by(PAGE as usize)) {
+            self.map_own(*page, address, Cache::WriteBack)?;
+        }
+        let first = memory.first().ok_or(Error::NotEnoughMemory)?;
+        source.snapshot.dma_physical = first.address()?;
+        source.snapshot.dma_bytes = MEMORY_BYTES;
+        source.snapshot.dma_address = MEMORY;
+        let opened = match boot.io_levels() {
+            Some(levels) => Some(self.open_memory(levels, source.place, &memory)?),
+            None => None,
+        };
+        // On the heap, so that no copy stays behind.
+        let mut given = Zeroizing::new(vec![0; ASKED]);
+        let deadline = SystemClock::ticks() + PATIENCE * boot.tsc_hz();
+        // SAFETY: registers and memory were mapped above, for this call.
+        let asked = unsafe { ask(Box::leak(Box::new(source.snapshot)), deadline, &mut given) };
+        self.switch_off(source.place)?;
+        if let Some((space, copies)) = opened {
+            for slot in copies.into_iter().chain([space]) {
+                self.resources.slot(slot).delete()?;
+            }
+        }
+        // SAFETY: mapped above, and the source that wrote there is off.
+        let bytes =
+            unsafe { core::slice::from_raw_parts_mut(MEMORY as *mut u8, MEMORY_BYTES as usize) };
+        bytes.zeroize();
+        let registers = source.registers.iter().map(|register| register.slot);
+        for slot in registers.chain(memory.iter().map(|page| page.slot())) {
+            // SAFETY: small pages, mapped above.
+            unsafe { granule(slot) }.frame_unmap()?;
+            self.resources.unmapped_last();
+        }
+        asked.map_err(Refusal::Entropy)?;
+        if !getrandom::is_sound(&given) {
+            return Err(Refusal::Entropy("fails its health tests"));
+        }
+        getrandom::add(&given).map_err(Refusal::Random)?;
+        log!("init: random numbers: {ASKED} bytes of virtio-rng, sound");
+        Ok(())
+    }
+
+    fn map_own(&mut self, page: Page, address: u64, cache: Cache) -> Result<(), Error> {
+        self.own
+            .map(&mut self.resources, page, address, true, cache)
+    }
+
+    /// Lets the source reach `memory`, and nothing else; the slots of its address
+    /// space and of the pages' capabilities there.
+    fn open_memory(
+        &mut self,
+        levels: u32,
+        source: Place,
+        memory: &[Page],
+    ) -> Result<(u64, Vec<u64>), Error> {
+        let slot = self.resources.take_slots(1)?;
+        self.mint_io_space(slot, source.requester(), ENTROPY_DOMAIN)?;
+        // SAFETY: made just now.
+        let space: IOSpace = unsafe { Cap::from_bits(slot) };
+        let (mut tables, mut copies) = (Vec::new(), Vec::new());
+        for page in memory {
+            let address = page.address()?;
+            self.ensure_io_tables(&space, levels, address, &mut tables)?;
+            let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
+            // SAFETY: copied above.
+            let frame = unsafe { granule(copy) };
+            frame.frame_map_io(&space, address, Rights::READ_WRITE)?;
+            copies.push(copy);
+        }
+        Ok((slot, copies))
+    }
+
+    fn switch_off(&mut self, source: Place) -> Result<(), Error> {
+        let ports = self.ports(PCI_PORTS)?;
+        let slot = ports.bits();
+        Pci::new(ports).switch_off(source)?;
+        self.resources.slot(slot).delete()
+    }
+
     /// Draws a seed and leaves it in a page of that address space alone. This task
     /// forgets it: nobody who reads its memory later can tell what it was.
     pub(super) fn leave_seed(&mut self, space: &mut Space) -> Result<(), Refusal> {
@@ -21,4 +171,59 @@ impl Work<'_> {
         space.map(resources, page, place::SEED, true, Cache::WriteBack)?;
         Ok(())
     }
+}
+
+/// Has the source that `snapshot` describes fill `rest`, a page at most, and resets
+/// it. An error says what the source does.
+///
+/// # Safety
+/// As [`device::open`].
+unsafe fn ask(
+    snapshot: &'static DeviceSnapshot,
+    deadline: u64,
+    mut rest: &mut [u8],
+) -> Result<(), &'static str> {
+    // SAFETY: passed on from the caller.
+    let opened = unsafe { device::open(snapshot) };
+    // It resets the source when it goes.
+    let mut transport = opened.map_err(|_| "is none of version 1.0 or later")?;
+    let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+    transport.set_status(DeviceStatus::empty());
+    transport.set_status(status);
+    let features = transport.read_device_features() & VERSION_1;
+    transport.write_driver_features(features);
+    status |= DeviceStatus::FEATURES_OK;
+    transport.set_status(status);
+    let queue = VirtQueue::<device::Memory, QUEUE>::new(&mut transport, REQUESTS, false, false);
+    let mut queue = queue.map_err(|_| "has no queue")?;
+    // It is asked whether it is done.
+    queue.set_dev_notify(false);
+    transport.set_status(status | DeviceStatus::DRIVER_OK);
+    let buffer = device::take(rest.len()).ok_or("has no memory")?;
+    while !rest.is_empty() {
+        // SAFETY: the memory was taken for this buffer alone, which nobody looks at
+        // until the source has given it back.
+        let part = unsafe { core::slice::from_raw_parts_mut(buffer.as_ptr(), rest.len()) };
+        // SAFETY: it stays mapped until the source is off, whatever becomes of this.
+        let token = unsafe { queue.add(&[], &mut [&mut *part]) }.map_err(|_| "takes no request")?;
+        transport.notify(REQUESTS);
+        while !queue.can_pop() {
+            if SystemClock::ticks() > deadline {
+                return Err("does not answer");
+            }
+            core::hint::spin_loop();
+        }
+        // SAFETY: the buffer of `add`.
+        let given = unsafe { queue.pop_used(token, &[], &mut [&mut *part]) };
+        let given = given.map_err(|_| "answers what was not asked")? as usize;
+        if given == 0 {
+            return Err("gives nothing");
+        }
+        let (to, behind) = rest
+            .split_at_mut_checked(given)
+            .ok_or("gives more than was asked for")?;
+        to.copy_from_slice(part.get(..given).unwrap_or_default());
+        rest = behind;
+    }
+    Ok(())
 }
