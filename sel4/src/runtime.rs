@@ -28,6 +28,9 @@ mod scrub;
 mod service;
 mod window;
 
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
 use ipc::boot::{FACTS_MAGIC, Facts, place, start};
 use ipc::stats::Counter;
 
@@ -89,6 +92,12 @@ const RESTARTS: Counter = Counter {
     name: "restarts",
 };
 
+/// Where the seed of this program's random numbers is, in a page of this domain
+/// alone; null in the root task, which has none. The crate `getrandom` of this
+/// workspace reads it by this name, so that programs that draw nothing do without it.
+#[unsafe(no_mangle)]
+pub static HANDOFF_SEED: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+
 /// Sets a domain's runtime up; does not return to a domain that is parked.
 ///
 /// # Safety
@@ -103,12 +112,7 @@ pub unsafe fn start_domain(why: u64) {
     unsafe { heap::claim(place::HEAP as *mut u8, facts.heap as usize) };
     // SAFETY: the root task mapped the log ring for this domain.
     unsafe { log::use_ring() };
-    #[cfg(handoff_guest)]
-    // SAFETY: the root task mapped the page for this domain alone, and nothing else
-    // in it uses it; nothing was drawn in this life.
-    unsafe {
-        getrandom::use_seed(place::SEED as *mut _)
-    };
+    HANDOFF_SEED.store(place::SEED as *mut _, Ordering::Release);
     if why != start::FIRST {
         // Somebody may wait for an answer to what was asked before.
         service::refuse();

@@ -19,7 +19,8 @@ use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
 
 use crate::hardware::{
-    CLOCK_PORTS, Cmos, INTERVAL_TIMER_PORTS, NetworkCard, PCI_PORTS, Pci, stop_interval_timer,
+    CLOCK_PORTS, Cmos, INTERVAL_TIMER_PORTS, NetworkCard, PCI_PORTS, Pci, Place,
+    stop_interval_timer,
 };
 use crate::machine::Generation;
 use crate::resources::{Page, Resources, granule};
@@ -149,6 +150,8 @@ struct Work<'a> {
     registers: Vec<Register>,
     /// The source of entropy beside the processor, until it was asked.
     entropy: Option<Entropy>,
+    /// The same, from then on.
+    asked: Option<Place>,
     capabilities: usize,
 }
 
@@ -180,6 +183,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         confinement: None,
         registers: Vec::new(),
         entropy: None,
+        asked: None,
         capabilities: 0,
     };
     let mut facts = work.facts(boot)?;

@@ -97,7 +97,7 @@ fn c06_the_source_of_entropy_counts_and_leaves_nothing_behind() {
         assert!(said.iter().any(|line| line == told), "{said:#?}");
         let random = answer(site.address(port::ECHO), &client_hello(&site))[RANDOM].to_vec();
         let memory = site.memory();
-        for sample in given[which].chunks_exact(16).take(64) {
+        for sample in given[which].chunks_exact(16).take(64).step_by(8) {
             assert_eq!(memory.places_of(sample), Vec::<String>::new());
         }
         random

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// does not take it (§6.1).
 const ACCESS_PLATFORM: u64 = 1 << 33;
 
-/// As the transport inside, and takes [`ACCESS_PLATFORM`] where the device offers
+/// As the transport inside, and takes `VIRTIO_F_ACCESS_PLATFORM` where the device offers
 /// it, which its driver does not know. Nothing else changes: the device's address
 /// space, where it has one of its own, has its memory at the physical addresses.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! One domain's generator: seeded at its first draw, and again at each.
 
-use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use spin::Mutex;
@@ -12,8 +11,12 @@ use crate::processor::Processor;
 
 static STATE: Mutex<State> = Mutex::new(State::Untested);
 
-/// Where this domain's seed is, if it has one.
-static PLACE: AtomicPtr<Seed> = AtomicPtr::new(null_mut());
+unsafe extern "C" {
+    /// Where this program's seed is: memory that nobody but this domain sees, mapped
+    /// for good, which nothing else in it uses. Null if there is none. The runtime
+    /// (`sel4`) has it.
+    safe static HANDOFF_SEED: AtomicPtr<u8>;
+}
 
 #[allow(clippy::large_enum_variant, reason = "there is one of it, in a static")]
 enum State {
@@ -26,15 +29,6 @@ enum State {
 struct Source {
     processor: Processor,
     drbg: Drbg,
-}
-
-/// Says where the seed of this domain's generator is.
-///
-/// # Safety
-/// Behind `place`, for good, is memory that nobody but this domain sees and that
-/// nothing else in it uses.
-pub(crate) unsafe fn use_seed(place: *mut Seed) {
-    PLACE.store(place, Ordering::Release);
 }
 
 /// Fills `dest`, behind the test at the start if this is the first draw.
@@ -96,9 +90,9 @@ impl Source {
     fn start() -> Result<Self, Error> {
         let mut processor = Processor::start()?;
         let mut entropy = processor.seed()?;
-        // SAFETY: `use_seed` was told that the place is this domain's, for good,
-        // and nothing else uses it; the caller holds the lock.
-        let place = unsafe { PLACE.load(Ordering::Acquire).as_mut() };
+        let place = HANDOFF_SEED.load(Ordering::Acquire).cast::<Seed>();
+        // SAFETY: nothing else uses it, and the caller holds the lock.
+        let place = unsafe { place.as_mut() };
         let drbg = match place {
             Some(seed) => {
                 let mut drbg = Drbg::new(&entropy, seed);

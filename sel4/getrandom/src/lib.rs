@@ -81,18 +81,6 @@ pub fn test() -> Result<bool, Error> {
     source::test()
 }
 
-/// Says where the root task left the seed of this domain's generator. The first
-/// draw uses it and puts another one in its place, for the domain's next start.
-///
-/// # Safety
-/// Called before the first draw. Behind `place`, for good, is memory that nobody
-/// but this domain sees and that nothing else in it uses.
-#[cfg(handoff_guest)]
-pub unsafe fn use_seed(place: *mut [u8; SEED_BYTES]) {
-    // SAFETY: the caller says so.
-    unsafe { source::use_seed(place) }
-}
-
 /// Mixes `bytes` into the generator's state, which can't become worse by it.
 ///
 /// # Errors

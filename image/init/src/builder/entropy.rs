@@ -98,6 +98,7 @@ impl Work<'_> {
         // SAFETY: registers and memory were mapped above, for this call.
         let asked = unsafe { ask(Box::leak(Box::new(source.snapshot)), deadline, &mut given) };
         self.switch_off(source.place)?;
+        self.asked = Some(source.place);
         if let Some((space, copies)) = opened {
             for slot in copies.into_iter().chain([space]) {
                 self.resources.slot(slot).delete()?;
