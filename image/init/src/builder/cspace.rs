@@ -5,7 +5,8 @@ use ipc::boot::{interrupt, slot};
 use sel4::cap::{CNode, IrqControl, IrqHandler, MintData, Notification, ObjectKind};
 use sel4::{Error, Rights, init_slot};
 
-use super::{FAULT_BADGE, NIC_VECTOR, PORT_VECTOR, TIMER_PIN, TIMER_VECTOR, Work, lookup};
+use super::devices::TIMER_PIN;
+use super::{FAULT_BADGE, NIC_VECTOR, PORT_VECTOR, TIMER_VECTOR, Work, lookup};
 
 impl Work<'_> {
     /// Fills a domain's CSpace with what the plan lists, and nothing else.

@@ -18,7 +18,8 @@ use virtio_drivers::transport::{DeviceStatus, Transport};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::confine::ENTROPY_DOMAIN;
-use super::{Refusal, Register, Work, place_bars};
+use super::devices::{Register, place_bars};
+use super::{Refusal, Work};
 use crate::hardware::{PCI_PORTS, Pci, Place};
 use crate::resources::{Page, granule};
 use crate::space::Space;
