@@ -182,6 +182,16 @@ fn c06_a_page_that_another_device_reaches_stops_the_boot() {
 }
 
 #[test]
+fn c06_memory_that_the_source_of_entropy_still_reaches_stops_the_boot() {
+    spoiled("spoil-entropy", "policy: device 0x10 reaches memory");
+}
+
+#[test]
+fn c06_a_seed_that_another_domain_sees_too_stops_the_boot() {
+    spoiled("spoil-seed", "policy: memory at 0x");
+}
+
+#[test]
 fn c06_memory_that_the_root_task_keeps_stops_the_boot() {
     spoiled("spoil-monitor", "policy: the monitor holds slot ");
 }

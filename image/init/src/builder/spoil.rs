@@ -2,7 +2,7 @@
 //! feature, so that tests see the proof after boot find it. Without these
 //! features nothing of this is there.
 
-use ipc::boot::slot;
+use ipc::boot::{place, slot};
 use sel4::cap::{Cache, IOSpace, MintData, ObjectKind};
 use sel4::{Cap, Error, Rights};
 
@@ -14,6 +14,8 @@ use crate::space::Space;
 const SLOT: u64 = 77;
 /// A device that is not the card.
 const OTHER_DEVICE: u16 = 9 << 3;
+/// An address that no table has which covers address zero.
+const FAR: u64 = 0x40_0000;
 /// Where no region is.
 const NOWHERE: u64 = 0x3000_0000;
 
@@ -62,11 +64,31 @@ impl Work<'_> {
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
             self.open_to(Some(OTHER_DEVICE), page, 0)?;
         }
+        if cfg!(feature = "spoil-entropy") {
+            // A page that the source of entropy still reaches, far from the start.
+            let source = self.asked.ok_or(Error::InvalidArgument)?;
+            let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
+            self.open_to(Some(source.requester()), page, FAR)?;
+        }
         if cfg!(feature = "spoil-monitor") {
             // Memory that this task keeps for itself.
             self.resources.make(ObjectKind::Granule)?;
         }
         Ok(())
+    }
+
+    /// The page for a domain's seed: this one, or that of another domain.
+    pub(super) fn spoil_seed(&mut self, page: Page) -> Result<Page, Error> {
+        if cfg!(feature = "spoil-seed") {
+            let ledger = self.resources.ledger().iter();
+            let mut seeds = ledger.filter(|mapping| mapping.address() == place::SEED);
+            if let Some(other) = seeds.next().map(|mapping| mapping.page().slot()) {
+                let copy = self.resources.copy(other, Rights::READ_WRITE)?;
+                self.resources.keep(copy);
+                return Ok(Page::Small(copy));
+            }
+        }
+        Ok(page)
     }
 
     /// Puts `page` where the card's first page was.
