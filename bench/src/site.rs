@@ -166,6 +166,7 @@ impl Site {
             parameters: Box::new(case.parameters.clone()),
             tcp_sequence: None,
             deadline: deadline(),
+            group: 0,
         });
         let answer = self.shim.call(&request);
         if !matches!(answer, Ok(Ok(control::Answer::Started(_)))) {

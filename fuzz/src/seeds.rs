@@ -145,6 +145,7 @@ impl Seeds {
             parameters: Box::new(parameters(&["web"])),
             tcp_sequence: Some(7),
             deadline: Instant::NEVER,
+            group: 0,
         };
         add(
             0,

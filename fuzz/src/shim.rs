@@ -170,6 +170,7 @@ fn start(shim: &mut Shim<'_>, role: Role, choice: u8) {
         parameters: Box::new(asked),
         tcp_sequence: None,
         deadline: Instant::NEVER,
+        group: 0,
     };
     let started = call(shim, &Request::StartHandshake(request));
     assert!(matches!(started, Ok(Answer::Started(_))), "a free slot");

@@ -67,6 +67,9 @@ pub mod interrupt {
     pub const TIMER: u32 = 22;
     /// What is behind a range of I/O ports.
     pub const PORT: u32 = 21;
+    /// The monitor: the moment in [`LogRing::wake_at`](super::LogRing::wake_at) is
+    /// over.
+    pub const DEADLINE: u32 = 20;
 }
 
 /// Bytes of a log ring with its header.
@@ -81,8 +84,13 @@ pub struct LogRing {
     pub written: AtomicU64,
     /// Counts signs of life: waits for work, calls, pieces of work done.
     pub progress: AtomicU64,
+    /// When the domain wants to be woken, in nanoseconds of
+    /// [`Instant`](crate::clock::Instant); `u64::MAX` and 0 for never. The monitor
+    /// looks at each of its ticks and signals [`interrupt::DEADLINE`], once for a
+    /// moment.
+    pub wake_at: AtomicU64,
     /// The bytes.
-    pub data: [AtomicU64; (LOG_BYTES as usize - 16) / 8],
+    pub data: [AtomicU64; (LOG_BYTES as usize - 24) / 8],
 }
 
 /// Starts a [`Facts`] page.

@@ -35,6 +35,9 @@ pub struct HandshakeRequest {
     pub tcp_sequence: Option<u32>,
     /// When the handshake must be over; one moment for all domains.
     pub deadline: Instant,
+    /// Whom the caller counts the peer to, such as the prefix of its address:
+    /// [`Request::Displace`] picks among those of one group.
+    pub group: u32,
 }
 
 /// The part of a request that many connections share.
@@ -261,6 +264,9 @@ pub enum Resource {
     Queue = 3,
     /// A server answered what it never should; see its log.
     Internal = 4,
+    /// It gave way to another ([`Request::Displace`]): its peer had not shown a
+    /// whole ClientHello.
+    Displaced = 5,
 }
 
 /// What is asked of the shim. The badge tells which client asks, or, for the
@@ -290,6 +296,14 @@ pub enum Request {
     /// The caller starts, perhaps anew: its handshakes are given up, its sessions
     /// closed, and it is told of nothing until it subscribes.
     Begin,
+    /// Make room: of the caller's handshakes as server whose peer has not shown a
+    /// whole ClientHello, the oldest is given up, as
+    /// [`Resource::Displaced`]. Answered with [`Answer::Done`], also when there is
+    /// none.
+    Displace {
+        /// Those of one group alone ([`HandshakeRequest::group`]).
+        group: Option<u32>,
+    },
 }
 
 /// What the shim answers when it worked.

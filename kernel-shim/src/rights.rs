@@ -127,6 +127,7 @@ mod tests {
             }),
             tcp_sequence: None,
             deadline: Instant::NEVER,
+            group: 0,
         };
         for static_rsa in [true, false] {
             let rights = Rights::new(ShimRights(vec![ClientRights {

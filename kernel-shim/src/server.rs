@@ -205,6 +205,7 @@ where
                 self.is_subscribed = true;
                 Ok(Answer::Done)
             }
+            Request::Displace { .. } => Ok(Answer::Done),
             Request::CloseSession | Request::PeerCertificate { .. } => {
                 Err(HandshakeError::Policy(PolicyError::Client))
             }

@@ -272,6 +272,7 @@ fn request() -> HandshakeRequest {
         }),
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),
+        group: 0,
     }
 }
 

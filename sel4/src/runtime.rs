@@ -34,7 +34,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use ipc::boot::{FACTS_MAGIC, Facts, place, start};
 use ipc::stats::Counter;
 
-pub use clock::SystemClock;
+pub use clock::{DEADLINE_SIGNAL, SystemClock, wake_at};
 pub use given::{device_snapshot, provision, stats};
 pub use heap::{heap_peak, heap_used};
 pub use log::note_progress;

@@ -61,6 +61,7 @@ where
             parameters: Box::new(tls.parameters.clone()),
             tcp_sequence: None,
             deadline,
+            group: 0,
         })
     }
 

@@ -328,6 +328,7 @@ impl System {
             parameters: parameters.into(),
             tcp_sequence: None,
             deadline: Now.now() + Duration::from_secs(60),
+            group: 0,
         });
         if let Err(error) = self.call(&request) {
             bail!("not started: {error:?}");

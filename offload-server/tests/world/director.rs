@@ -145,6 +145,7 @@ impl Director {
             parameters: Box::new(parameters),
             tcp_sequence: None,
             deadline: Instant::NEVER,
+            group: 0,
         };
         match self.call(&Request::StartHandshake(request)) {
             Ok(Answer::Started(id)) => {

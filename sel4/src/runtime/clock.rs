@@ -1,8 +1,22 @@
 //! Time from the processor's time-stamp counter.
 
+use core::sync::atomic::Ordering;
+
+use ipc::boot::{LogRing, interrupt, place};
 use ipc::clock::{Clock, Instant};
 
 use super::boot_facts;
+
+/// The bit of the signal that a moment asked for by [`wake_at`] is over.
+pub const DEADLINE_SIGNAL: u64 = 1 << interrupt::DEADLINE;
+
+/// Has the monitor signal this domain at its first tick after `at`; replaces what
+/// was asked before. [`Instant::NEVER`] for no signal.
+pub fn wake_at(at: Instant) {
+    // SAFETY: the root task mapped the ring there; all of it is atomics.
+    let ring = unsafe { &*(place::LOG as *const LogRing) };
+    ring.wake_at.store(at.as_nanos(), Ordering::Relaxed);
+}
 
 /// The clock of a domain.
 #[derive(Clone, Copy, Debug, Default)]
