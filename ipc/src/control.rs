@@ -13,6 +13,7 @@ use crate::bounded::{Bytes, List, Text};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::net::{ConnectionId, TcpPosition};
+use crate::record::MAX_CERTIFICATE_PART;
 use crate::tls::{
     Alert, CipherSuite, Group, Label, Mode, PeerAuthentication, Protocols, Role, ServerName,
     TrafficKey, Version,
@@ -320,7 +321,7 @@ pub enum Answer {
     /// No handshake of this client is over.
     NothingCompleted,
     /// A part of the peer's certificate; empty at its end.
-    Certificate(Bytes<800>),
+    Certificate(Bytes<MAX_CERTIFICATE_PART>),
 }
 
 /// The shim's protocol.

@@ -1,23 +1,39 @@
-//! The directive queue between the kernel shim and the offload component.
+//! Directives of the kernel shim to the offload component, and its completions.
 //!
 //! Down goes what to do, up comes what became of it: exactly one completion
-//! for each start (R9).
+//! for each start (R9). Each handshake slot has a mailbox of its own each way
+//! ([`mailbox`](crate::mailbox)), with room for all that one handshake can have
+//! outstanding:
+//!
+//! - down: the `Cancel` of the slot's last handshake, if its completion crossed it;
+//!   then a `Start`, a `Direct` or one `Segment`; a `Displace` and a `Cancel`, each
+//!   once in a handshake;
+//! - up: one `Segment`, then one `Established` or `Failed`. A slot is used again
+//!   only after the shim has taken that.
 
 use alloc::boxed::Box;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::Blob;
 use crate::channel::SlotIndex;
+use crate::clock::Instant;
 use crate::control::{Established, HandshakeError, Parameters};
 use crate::net::TcpPosition;
-use crate::queue::Queue;
+use crate::mailbox::{Letter, Mailbox, framed};
 use crate::segment::{Segment, Verdict};
 use crate::tls::Role;
 
-/// The longest end-entity certificate of a peer that is kept.
-pub const MAX_PEER_CERTIFICATE: usize = 4096;
+/// Whose handshake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Origin {
+    /// The client that asked for it.
+    pub client: u16,
+    /// [`HandshakeRequest::group`](crate::control::HandshakeRequest::group).
+    pub group: u32,
+    /// [`HandshakeRequest::deadline`](crate::control::HandshakeRequest::deadline).
+    pub deadline: Instant,
+}
 
 /// From the shim to the offload component.
 #[derive(Serialize, Deserialize, MaxSize)]
@@ -36,6 +52,8 @@ pub enum Directive {
         session_generation: u16,
         /// Server or client.
         role: Role,
+        /// Whose handshake it is.
+        origin: Origin,
         /// What to agree to and insist on.
         parameters: Box<Parameters>,
         /// Where the TCP connection stands.
@@ -54,6 +72,8 @@ pub enum Directive {
         session_generation: u16,
         /// Server or client.
         role: Role,
+        /// Whose handshake it is.
+        origin: Origin,
         /// Key rings, segment size and rights; the rest is the shim's affair.
         parameters: Box<Parameters>,
         /// Where the TCP connection stands.
@@ -75,13 +95,33 @@ pub enum Directive {
         /// The generation meant.
         generation: u16,
     },
-    /// The session that came out of the handshake is over: forget what
-    /// post-handshake messages would need.
-    Forget {
-        /// The session's slot at the record layer.
-        session: SlotIndex,
+    /// Make room: of the handshakes of the same client as the one in `slot`, in
+    /// the role of server, whose peer has not shown a whole ClientHello, the oldest
+    /// ends as [`Resource::Displaced`](crate::control::Resource::Displaced). If there
+    /// is none, nothing happens. At most once in each handshake.
+    Displace {
+        /// Handshake slot.
+        slot: SlotIndex,
+        /// The generation meant.
+        generation: u16,
+        /// Only those of the same group, too.
+        same_group: bool,
     },
 }
+
+/// A session is over: forget what its post-handshake messages would need. Each
+/// session slot has a mailbox of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Forget {
+    /// The session's slot at the record layer.
+    pub session: SlotIndex,
+    /// Of the session; one of another generation is not meant.
+    pub generation: u16,
+}
+
+/// Nothing is sent to the shim in the mailboxes of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Never {}
 
 /// From the offload component to the shim.
 #[derive(Serialize, Deserialize, MaxSize)]
@@ -95,8 +135,6 @@ pub enum Completion {
         generation: u16,
         /// What was agreed on.
         established: Box<Established>,
-        /// The peer's end-entity certificate (DER), empty without one.
-        peer_certificate: Blob<MAX_PEER_CERTIFICATE>,
     },
     /// What became of one segment of a directed handshake.
     Segment {
@@ -118,7 +156,69 @@ pub enum Completion {
     },
 }
 
-/// The shim's end of the queue.
-pub type DirectiveQueue<D> = Queue<Directive, Completion, D>;
-/// The offload component's end of the queue.
-pub type CompletionQueue<D> = Queue<Completion, Directive, D>;
+/// Bytes of the encoding of a directive or completion that says no more than which
+/// handshake it means, and why: its kind, slot, generation and [`HandshakeError`].
+const SHORT: usize = 1 + 3 + 3 + HandshakeError::POSTCARD_MAX_SIZE;
+
+impl Letter for Directive {
+    const ROOM: usize = framed(Self::POSTCARD_MAX_SIZE) + 4 * framed(SHORT);
+
+    fn slot(&self) -> SlotIndex {
+        let (Self::Start { slot, .. }
+        | Self::Direct { slot, .. }
+        | Self::Segment { slot, .. }
+        | Self::Cancel { slot, .. }
+        | Self::Displace { slot, .. }) = self;
+        *slot
+    }
+}
+
+impl Letter for Completion {
+    const ROOM: usize = framed(Self::POSTCARD_MAX_SIZE) + framed(SHORT);
+
+    fn slot(&self) -> SlotIndex {
+        let (Self::Established { slot, .. }
+        | Self::Segment { slot, .. }
+        | Self::Failed { slot, .. }) = self;
+        *slot
+    }
+}
+
+impl Letter for Forget {
+    // The offload component takes all of them before it establishes anything, so no
+    // slot has more than the one of its last session and the one of the session
+    // before.
+    const ROOM: usize = 2 * framed(Self::POSTCARD_MAX_SIZE);
+
+    fn slot(&self) -> SlotIndex {
+        self.session
+    }
+}
+
+impl Letter for Never {
+    const ROOM: usize = 0;
+
+    fn slot(&self) -> SlotIndex {
+        match *self {}
+    }
+}
+
+/// The shim's end, one slot for each handshake.
+pub type DirectiveQueue<D> = Mailbox<Directive, Completion, D>;
+/// The offload component's end.
+pub type CompletionQueue<D> = Mailbox<Completion, Directive, D>;
+/// The shim's end, one slot for each session.
+pub type ForgetQueue<D> = Mailbox<Forget, Never, D>;
+/// The offload component's end.
+pub type ForgetInbox<D> = Mailbox<Never, Forget, D>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rings_of_the_description_hold_what_a_slot_can_say() {
+        println!("{} {} {}", Directive::ROOM, Completion::ROOM, Forget::ROOM);
+        assert!(Directive::ROOM <= 2048 && Completion::ROOM <= 2048 && Forget::ROOM <= 64);
+    }
+}

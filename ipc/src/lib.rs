@@ -34,6 +34,7 @@ pub mod control;
 pub mod firmware;
 pub mod handshake;
 pub mod keystore;
+pub mod mailbox;
 pub mod net;
 pub mod port;
 pub mod provision;

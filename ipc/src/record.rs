@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounded::{Blob, Bytes};
 use crate::channel::SlotIndex;
 use crate::queue::Queue;
-use crate::tls::{CipherSuite, TrafficKey};
+use crate::tls::{CipherSuite, Role, TrafficKey};
 use crate::transport::Protocol;
 
 /// What is asked.
@@ -33,6 +33,9 @@ pub enum Request {
     /// application. The slot of the channel to the network stack is used only
     /// when its owner is the record layer.
     Install {
+        /// The role in the session: what the peer may say after the handshake
+        /// depends on it.
+        role: Role,
         /// Decides on version and AEAD.
         suite: CipherSuite,
         /// Out.
@@ -62,7 +65,36 @@ pub enum Request {
     /// Control: the caller starts, perhaps anew: every session is cut off, every
     /// slot free, and no generation was in use before.
     Begin,
+    /// Session: the next part of the peer's end-entity certificate (DER), of
+    /// [`MAX_PEER_CERTIFICATE`] bytes at most; it is kept as long as the session.
+    KeepCertificate {
+        /// What follows the parts before it.
+        part: Bytes<MAX_CERTIFICATE_PART>,
+    },
+    /// Control: a part of what was kept: [`Answer::Certificate`].
+    Certificate {
+        /// The session's slot.
+        slot: SlotIndex,
+        /// Of the session.
+        generation: u16,
+        /// Where the part starts.
+        offset: u16,
+    },
 }
+
+/// What the record layer answers when it worked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Answer {
+    /// Nothing else to say.
+    Done,
+    /// A part of the peer's certificate, empty at its end.
+    Certificate(Bytes<MAX_CERTIFICATE_PART>),
+}
+
+/// The longest end-entity certificate of a peer that is kept, in bytes.
+pub const MAX_PEER_CERTIFICATE: usize = 4096;
+/// Bytes of a certificate in one message.
+pub const MAX_CERTIFICATE_PART: usize = 800;
 
 /// Why it did not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -81,6 +113,8 @@ pub enum RecordError {
     BadKey = 6,
     /// Nothing was asked of the offload component.
     NotAsked = 7,
+    /// The certificate is longer than is kept.
+    TooLong = 8,
 }
 
 /// The record layer's protocol.
@@ -88,7 +122,7 @@ pub struct Record;
 
 impl Protocol for Record {
     type Request = Request;
-    type Reply = Result<(), RecordError>;
+    type Reply = Result<Answer, RecordError>;
     const CARRIES_SECRETS: bool = true;
     fn malformed() -> Self::Reply {
         Err(RecordError::Malformed)

@@ -21,7 +21,7 @@ use crate::keystore::{KeyKind, Scheme};
 use crate::tls::{Alert, CipherSuite, Group, Protocol, ServerName, Version};
 
 /// Bytes of a peer's message that are handed up at once.
-pub const MAX_PART: usize = 4096;
+pub const MAX_PART: usize = 1024;
 /// The longest message template.
 pub const MAX_TEMPLATE: usize = 1024;
 /// Holes of one template: a ClientHello that offers a ticket has the most.

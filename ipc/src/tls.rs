@@ -283,7 +283,8 @@ impl Alert {
     pub const INTERNAL_ERROR: Self = Self(80);
     /// The handshake is given up for a reason outside the protocol.
     pub const USER_CANCELED: Self = Self(90);
-
+    /// RFC 5246 §7.2.2: a warning where a renegotiation is declined.
+    pub const NO_RENEGOTIATION: Self = Self(100);
     /// What the peer proved of itself is not let through.
     pub const ACCESS_DENIED: Self = Self(49);
     /// A field whose value can't be.

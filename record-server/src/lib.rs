@@ -14,8 +14,11 @@
 extern crate alloc;
 
 mod aead;
+mod allowance;
 mod frame;
+mod messages;
 mod server;
 mod session;
+mod tickets;
 
 pub use server::{Limits, Ports, Server, may_carry_keys};

@@ -3,11 +3,12 @@
 #![no_main]
 
 use ipc::channel::Channel;
+use ipc::clock::Clock;
 use ipc::queue::Queue;
 use ipc::stats::record::HEAP;
 use ipc::transport::MAX_MESSAGE;
 use record_server::{Limits, Ports, Server, may_carry_keys};
-use sel4::runtime::{self, Bell, Service, Wake};
+use sel4::runtime::{self, Bell, Service, SystemClock, Wake};
 
 mod system {
     include!(concat!(env!("OUT_DIR"), "/system.rs"));
@@ -47,15 +48,14 @@ fn main() -> ! {
     let mut reply = [0; MAX_MESSAGE];
     let mut wake = service.wait(&mut request);
     loop {
-        wake = match wake {
+        match wake {
             Wake::Signal(_) => {
-                server.run();
+                server.run(SystemClock.now());
                 stats.set(HEAP, runtime::heap_used() as u64);
-                service.wait(&mut request)
             }
             Wake::Call { badge, length } => {
                 let asked = request.get_mut(..length).unwrap_or_default();
-                let length = server.serve(badge, asked, &mut reply);
+                let length = server.serve(badge, asked, &mut reply, SystemClock.now());
                 // Keys came in by the request or went by its effect.
                 asked.fill(0);
                 stats.set(HEAP, runtime::heap_used() as u64);
@@ -63,8 +63,23 @@ fn main() -> ! {
                     runtime::scrub_stack(STACK_USED);
                     runtime::scrub_registers();
                 }
-                service.reply_and_wait(reply.get(..length).unwrap_or_default(), &mut request)
+                let answer = reply.get(..length).unwrap_or_default();
+                if !server.is_busy() {
+                    wake = service.reply_and_wait(answer, &mut request);
+                    continue;
+                }
+                service.reply(answer);
             }
         }
+        // Calls come between two turns.
+        wake = loop {
+            if !server.is_busy() {
+                break service.wait(&mut request);
+            }
+            if let Some(wake) = service.poll(&mut request) {
+                break wake;
+            }
+            server.run(SystemClock.now());
+        };
     }
 }

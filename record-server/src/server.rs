@@ -1,22 +1,30 @@
 //! Calls from shim and offload component, events from network stack and
-//! application, and the two pumps between them.
+//! application.
+
+mod ask;
+mod pump;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::badge::Badge;
-use ipc::bounded::Blob;
-use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
-use ipc::record::{PostHandshake, PostHandshakeQueue, Record, RecordError, Request};
-use ipc::ring::Misbehaved;
+use ipc::bounded::Bytes;
+use ipc::channel::{Channel, Doorbell, Event, SlotIndex};
+use ipc::clock::Instant;
+use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
-use ipc::tls::{Aead, Alert, CipherSuite, TrafficKey, Version};
+use ipc::tls::{Alert, CipherSuite, Role, TrafficKey};
 use ipc::transport::{MAX_MESSAGE, dispatch};
 
 use crate::aead::Key;
-use crate::frame::{ContentType, HEADER, Header, MAX_BODY, MAX_PLAINTEXT};
-use crate::session::{Content, Session, most_plaintext};
+use crate::frame::{ContentType, HEADER, MAX_BODY};
+use crate::session::{Asking, Session};
+use crate::tickets::Holders;
+
+/// Slots whose events are taken before calls get their turn.
+const SLOTS_A_TURN: usize = 64;
 
 /// The capabilities of the record layer. Both channels have one slot for each
 /// session.
@@ -64,21 +72,20 @@ enum Slot {
     Dead,
 }
 
-/// What became of the records that go before anything else.
-#[derive(PartialEq, Eq)]
-enum Urgent {
-    /// There is nothing new.
-    Nothing,
-    /// They are in the ring.
-    Put,
-    /// They wait for room, or there is no session.
-    Waits,
-}
-
 struct Place {
     /// Of the session in the slot, or of the last one; `None` before the first.
     generation: Option<u16>,
     state: Slot,
+    /// It stands in the queue of those that have more to do.
+    is_busy: bool,
+}
+
+impl Place {
+    const EMPTY: Self = Self {
+        generation: None,
+        state: Slot::Free,
+        is_busy: false,
+    };
 }
 
 /// The record layer.
@@ -87,6 +94,17 @@ pub struct Server<'a, N, A, O> {
     app: Channel<A>,
     offload: PostHandshakeQueue<O>,
     places: Vec<Place>,
+    /// Slots with more to do than one turn takes.
+    busy: VecDeque<SlotIndex>,
+    /// Slots that wait for room in the queue to the offload component, in their
+    /// order; each stands there once.
+    asking: VecDeque<SlotIndex>,
+    /// Who keeps tickets.
+    holders: Holders,
+    sessions: u64,
+    /// The last turn left events.
+    has_events: bool,
+    now: Instant,
     /// The one record in work.
     record: Box<[u8]>,
     limits: Limits,
@@ -102,53 +120,91 @@ pub fn may_carry_keys(badge: u64) -> bool {
 impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     /// A record layer without sessions.
     pub fn new(ports: Ports<'a, N, A, O>, limits: Limits) -> Self {
-        let slots = ports.net.slots().min(ports.app.slots());
+        let slots = usize::from(ports.net.slots().min(ports.app.slots()));
         ports.stats.set(stats::record::SESSIONS, 0);
-        let place = |_| Place {
-            generation: None,
-            state: Slot::Free,
-        };
         Self {
             net: ports.net,
             app: ports.app,
             offload: ports.offload,
-            places: (0..slots).map(place).collect(),
+            places: (0..slots).map(|_| Place::EMPTY).collect(),
+            busy: VecDeque::with_capacity(slots),
+            asking: VecDeque::with_capacity(slots),
+            holders: Holders::new(),
+            sessions: 0,
+            has_events: false,
+            now: Instant::default(),
             record: vec![0; HEADER + MAX_BODY].into_boxed_slice(),
             limits,
             stats: ports.stats,
         }
     }
 
-    /// Does all there is to do, then returns; call it at each wake-up.
+    /// Does what there is to do in one turn; call it at each wake-up, and again while
+    /// [`Server::is_busy`], when calls had their turn.
     // Its frames are below the caller's, where they can be scrubbed.
     #[inline(never)]
-    pub fn run(&mut self) {
+    pub fn run(&mut self, now: Instant) {
+        self.now = now;
         self.stats.add(stats::record::WAKEUPS, 1);
         if self.offload.peer_is_new() {
             self.fail_waiting();
         }
-        while let Some(event) = self.net.next_event() {
-            if let Event::Slot(slot) = event {
+        self.send_questions();
+        let mut left = SLOTS_A_TURN;
+        // Those that had a turn come after those that had none.
+        let again = self.busy.len();
+        while left > 0
+            && let Some(event) = self.net.next_event()
+        {
+            left -= 1;
+            self.pump_event(event);
+        }
+        while left > 0
+            && let Some(event) = self.app.next_event()
+        {
+            left -= 1;
+            self.pump_event(event);
+        }
+        for _ in 0..again {
+            if let Some(slot) = self.busy.pop_front() {
+                if let Some(place) = self.places.get_mut(usize::from(slot)) {
+                    place.is_busy = false;
+                }
                 self.pump(slot);
             }
         }
-        while let Some(event) = self.app.next_event() {
-            if let Event::Slot(slot) = event {
-                self.pump(slot);
-            }
-        }
+        self.has_events = left == 0;
         self.flush();
     }
 
     /// Answers one call: `request` and `reply` are messages of
-    /// [`ipc::record`]; returns the reply's length.
+    /// [`ipc::record`]; returns the reply's length. Call [`Server::run`] if
+    /// [`Server::is_busy`] after it.
     // Its frames are below the caller's, where they can be scrubbed.
     #[inline(never)]
-    pub fn serve(&mut self, badge: u64, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+    pub fn serve(
+        &mut self,
+        badge: u64,
+        request: &[u8],
+        reply: &mut [u8; MAX_MESSAGE],
+        now: Instant,
+    ) -> usize {
+        self.now = now;
         let badge = Badge::from_word(badge);
         let length = dispatch::<Record>(request, reply, |request| self.answer(badge, request));
         self.flush();
         length
+    }
+
+    /// Whether there is more to do than one turn took.
+    pub fn is_busy(&self) -> bool {
+        self.has_events || !self.busy.is_empty()
+    }
+
+    fn pump_event(&mut self, event: Event) {
+        if let Event::Slot(slot) = event {
+            self.pump(slot);
+        }
     }
 
     fn flush(&mut self) {
@@ -159,54 +215,84 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     // ---- calls ----
 
-    fn answer(&mut self, badge: Option<Badge>, request: Request) -> Result<(), RecordError> {
+    fn answer(&mut self, badge: Option<Badge>, request: Request) -> Result<Answer, RecordError> {
+        let done = |()| Answer::Done;
         match (badge, request) {
             (Some(Badge::Control), Request::Close { slot, generation }) => {
-                self.close(slot, generation)
+                self.close(slot, generation).map(done)
             }
             (Some(Badge::Control), Request::Begin) => {
                 self.begin();
-                Ok(())
+                Ok(Answer::Done)
             }
-            (Some(Badge::Session { slot, generation }), Request::Install { suite, tx, rx }) => {
-                self.install(slot, generation, suite, [&tx, &rx])
+            (
+                Some(Badge::Control),
+                Request::Certificate {
+                    slot,
+                    generation,
+                    offset,
+                },
+            ) => {
+                let session = self.session(slot, generation)?;
+                let rest = session.certificate(usize::from(offset));
+                let part = Bytes::from_slice(rest)
+                    .or_else(|_| Bytes::from_slice(rest.get(..PART).unwrap_or_default()));
+                part.map(Answer::Certificate).map_err(|_| RecordError::TooLong)
             }
+            (
+                Some(Badge::Session { slot, generation }),
+                Request::Install {
+                    role,
+                    suite,
+                    tx,
+                    rx,
+                },
+            ) => self
+                .install(slot, generation, (suite, role), [&tx, &rx])
+                .map(done),
             (Some(Badge::Session { slot, generation }), request) => {
-                if self.place(slot)?.generation != Some(generation) {
-                    return Err(RecordError::Stale);
-                }
-                match request {
-                    Request::Rekey { message, tx, rx } => self.rekey(slot, &message, tx, rx),
-                    Request::Refuse { alert } => {
-                        self.answered(slot)?;
-                        self.fail(slot, Alert(alert));
-                        Ok(())
-                    }
-                    Request::Proceed => {
-                        self.answered(slot)?;
-                        self.pump(slot);
-                        Ok(())
-                    }
-                    Request::Install { .. } | Request::Close { .. } | Request::Begin => {
-                        Err(RecordError::Denied)
-                    }
-                }
+                self.session(slot, generation)?;
+                self.answer_session(slot, request).map(done)
             }
             _ => Err(RecordError::Denied),
+        }
+    }
+
+    fn answer_session(&mut self, slot: SlotIndex, request: Request) -> Result<(), RecordError> {
+        match request {
+            Request::Rekey { message, tx, rx } => self.rekey(slot, &message, tx, rx),
+            Request::Refuse { alert } => {
+                self.answered(slot)?;
+                self.fail(slot, Alert(alert));
+                Ok(())
+            }
+            Request::Proceed => {
+                self.answered(slot)?;
+                self.pump(slot);
+                Ok(())
+            }
+            Request::KeepCertificate { part } => live(&mut self.places, slot)
+                .ok_or(RecordError::Stale)?
+                .keep_certificate(&part),
+            Request::Install { .. }
+            | Request::Close { .. }
+            | Request::Begin
+            | Request::Certificate { .. } => Err(RecordError::Denied),
         }
     }
 
     /// Whoever knew the sessions is gone.
     fn begin(&mut self) {
         for (slot, place) in (0..).zip(&mut self.places) {
-            *place = Place {
-                generation: None,
-                state: Slot::Free,
-            };
+            *place = Place::EMPTY;
             self.net.abandon(slot);
             self.app.abandon(slot);
         }
-        self.stats.set(stats::record::SESSIONS, 0);
+        self.busy.clear();
+        self.asking.clear();
+        self.holders = Holders::new();
+        self.sessions = 0;
+        self.count_sessions();
     }
 
     /// Begins a session with its keys: out, in.
@@ -214,7 +300,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         &mut self,
         slot: SlotIndex,
         generation: u16,
-        suite: CipherSuite,
+        (suite, role): (CipherSuite, Role),
         [tx, rx]: [&TrafficKey; 2],
     ) -> Result<(), RecordError> {
         let place = self.place(slot)?;
@@ -224,31 +310,26 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         if place.generation == Some(generation) {
             return Err(RecordError::Stale);
         }
-        let session = Session::new(suite, tx, rx)?;
-        *place = Place {
-            generation: Some(generation),
-            state: Slot::Live(Box::new(session)),
-        };
+        let session = Session::new(suite, role, tx, rx)?;
+        place.generation = Some(generation);
+        place.state = Slot::Live(Box::new(session));
         self.app.open(slot);
-        let sessions = self.stats.read(stats::record::SESSIONS) + 1;
-        self.stats.set(stats::record::SESSIONS, sessions);
+        self.sessions += 1;
+        self.count_sessions();
         Ok(())
     }
 
     fn close(&mut self, slot: SlotIndex, generation: u16) -> Result<(), RecordError> {
         if let Slot::Live(session) = &mut self.place(slot)?.state {
-            session.send_alert(Alert::CLOSE_NOTIFY);
+            session.send_last(Alert::CLOSE_NOTIFY);
             self.put_urgent(slot).ok();
-            self.count_session_out();
         }
         // No event: the shim releases the connection next, and the network
         // stack takes what is here then.
         self.net.finish(slot);
         self.app.close(slot);
-        *self.place(slot)? = Place {
-            generation: Some(generation),
-            state: Slot::Free,
-        };
+        self.leave(slot, Slot::Free);
+        self.place(slot)?.generation = Some(generation);
         Ok(())
     }
 
@@ -266,9 +347,10 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         };
         let (tx, rx) = (new(tx)?, new(rx)?);
         // RFC 8446 §4.6.3: nothing may follow close_notify, not even this.
-        if !message.is_empty() && !session.sent_close {
-            session.send_urgent(ContentType::Handshake, message);
-        }
+        let sent = match message.is_empty() || session.sent_close {
+            true => Ok(()),
+            false => session.send_urgent(ContentType::Handshake, message),
+        };
         if let Some(key) = tx {
             session.tx = key;
         }
@@ -276,15 +358,19 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             session.rx = key;
         }
         self.stats.add(stats::record::REKEYS, 1);
-        self.pump(slot);
+        match sent {
+            Ok(()) => self.pump(slot),
+            // The peer can't know of the new key.
+            Err(alert) => self.fail(slot, alert),
+        }
         Ok(())
     }
 
     /// The session in `slot`, which had asked and now has its answer.
     fn answered(&mut self, slot: SlotIndex) -> Result<&mut Session, RecordError> {
         match &mut self.place(slot)?.state {
-            Slot::Live(session) if session.is_waiting => {
-                session.is_waiting = false;
+            Slot::Live(session) if session.asking == Asking::Asked => {
+                session.asking = Asking::No;
                 Ok(session)
             }
             Slot::Live(_) => Err(RecordError::NotAsked),
@@ -298,270 +384,44 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             .ok_or(RecordError::NoSlot)
     }
 
-    // ---- events ----
-
-    /// The offload component has started anew: what it was asked gets no answer.
-    fn fail_waiting(&mut self) {
-        for slot in 0..self.net.slots() {
-            if live(&mut self.places, slot).is_some_and(|session| session.is_waiting) {
-                self.fail(slot, Alert::INTERNAL_ERROR);
-            }
+    /// The session of that name.
+    fn session(&mut self, slot: SlotIndex, generation: u16) -> Result<&mut Session, RecordError> {
+        let place = self.place(slot)?;
+        match &mut place.state {
+            Slot::Live(session) if place.generation == Some(generation) => Ok(session),
+            _ => Err(RecordError::Stale),
         }
     }
 
-    /// Moves what can be moved, both ways.
-    fn pump(&mut self, slot: SlotIndex) {
-        if self.net.is_opened(slot) {
-            self.net.follow(slot);
-            if let Some(session) = live(&mut self.places, slot) {
-                session.is_attached = true;
-            }
-        }
-        if !live(&mut self.places, slot).is_some_and(|session| session.is_attached) {
+    // ---- the end of a session ----
+
+    /// The session in `slot`, if there is one, is over: its keys are dropped, and it
+    /// stands in no queue any more.
+    fn leave(&mut self, slot: SlotIndex, state: Slot) {
+        let Some(place) = self.places.get_mut(usize::from(slot)) else {
             return;
-        }
-        let moved = self.pump_in(slot).and_then(|()| self.pump_out(slot));
-        if let Err(alert) = moved {
-            self.fail(slot, alert);
-        }
-    }
-
-    /// From the network stack to the application.
-    fn pump_in(&mut self, slot: SlotIndex) -> Result<(), Alert> {
-        // Read before the bytes: with END set, none come after those found.
-        let status = self.net.peer_status(slot);
-        loop {
-            let Some(session) = live(&mut self.places, slot) else {
-                return Ok(());
-            };
-            if session.is_waiting || session.got_close {
-                return Ok(());
-            }
-            if let Some(message) = session.next_message()? {
-                self.ask(slot, &message)?;
-                continue;
-            }
-            let mut header = [0; HEADER];
-            let got = self.net.peek(slot, 0, &mut header).map_err(broken)?;
-            if got < HEADER {
-                break;
-            }
-            let header = Header::parse(header, session.form.version())?;
-            let length = HEADER + header.length;
-            if self.net.readable(slot).map_err(broken)? < length {
-                break;
-            }
-            let room = self.app.writable(slot).map_err(broken)?;
-            if room < most_plaintext(header.length, session.form) {
-                return Ok(());
-            }
-            let record = self.record.get_mut(..length).unwrap_or_default();
-            self.net.read(slot, record).map_err(broken)?;
-            let (content_type, range) = session.rx.open(header.content_type, record)?;
-            self.stats.add(stats::record::OPENED, 1);
-            let text = record.get(range).unwrap_or_default();
-            match session.judge(content_type, text)? {
-                Content::Data => {
-                    self.stats.add(stats::record::BYTES_IN, text.len() as u64);
-                    self.app.write(slot, text).map_err(broken)?;
-                }
-                Content::Nothing => {}
-                Content::Closed => {
-                    session.got_close = true;
-                    self.app.set_status(slot, Status::END);
-                    self.app.notify(slot);
-                }
-                Content::Fatal => {
-                    self.stats.add(stats::record::ALERTS, 1);
-                    self.end(slot, Status::RESET);
-                    return Ok(());
-                }
-                Content::Renegotiation => session.send_alert(Alert(100)),
-                Content::Message(message) => self.ask(slot, &message)?,
-            }
-        }
-        // What is left is no whole record and nothing will complete it.
-        if status.has(Status::END) || status.has(Status::RESET) {
-            self.stats.add(stats::record::TRUNCATED, 1);
-            self.end(slot, Status::RESET);
-        }
-        Ok(())
-    }
-
-    /// From the application to the network stack.
-    fn pump_out(&mut self, slot: SlotIndex) -> Result<(), Alert> {
-        if !self.flush_urgent(slot)? {
-            return Ok(());
-        }
-        let status = self.app.peer_status(slot);
-        loop {
-            let Some(session) = live(&mut self.places, slot) else {
-                return Ok(());
-            };
-            if session.sent_close {
-                return Ok(());
-            }
-            let unsent = self.app.readable(slot).map_err(broken)?;
-            if unsent == 0 {
-                break;
-            }
-            if !self.may_seal(slot)? {
-                return Ok(());
-            }
-            let Some(session) = live(&mut self.places, slot) else {
-                return Ok(());
-            };
-            let form = session.form;
-            let room = self.net.writable(slot).map_err(broken)?;
-            // Rather wait than send crumbs: half a ring at least, if there is
-            // as much to send.
-            let wanted = unsent.min(self.net.tx_capacity() / 2 - form.overhead());
-            let most = room.saturating_sub(form.overhead());
-            if most < wanted {
-                return Ok(());
-            }
-            let length = unsent.min(most).min(MAX_PLAINTEXT);
-            let at = form.plaintext_at();
-            let text = self.record.get_mut(at..at + length).unwrap_or_default();
-            let length = self.app.read(slot, text).map_err(broken)?;
-            let sealed = session
-                .tx
-                .seal(ContentType::ApplicationData, &mut self.record, length);
-            let total = sealed.ok_or(Alert::INTERNAL_ERROR)?;
-            let record = self.record.get(..total).unwrap_or_default();
-            self.net.write(slot, record).map_err(broken)?;
-            self.stats.add(stats::record::SEALED, 1);
-            self.stats.add(stats::record::BYTES_OUT, length as u64);
-        }
-        if status.has(Status::END) {
-            if let Some(session) = live(&mut self.places, slot) {
-                session.send_alert(Alert::CLOSE_NOTIFY);
-            }
-            self.flush_urgent(slot)?;
-        } else if status.has(Status::RESET) {
-            self.end(slot, Status::RESET);
-        }
-        Ok(())
-    }
-
-    /// Counts records against the limit of the key; asks for a new key in time.
-    fn may_seal(&mut self, slot: SlotIndex) -> Result<bool, Alert> {
-        let limits = self.limits;
-        let generation = self.generation(slot);
-        let Some(session) = live(&mut self.places, slot) else {
-            return Ok(false);
         };
-        let used = session.tx.sequence();
-        if session.suite.aead() == Aead::ChaCha20Poly1305 || used < limits.rekey_at {
-            return Ok(true);
-        }
-        if used >= limits.end_at {
-            session.send_alert(Alert::CLOSE_NOTIFY);
-            self.flush_urgent(slot)?;
-            return Ok(false);
-        }
-        if session.form.version() == Version::Tls13 && !session.is_waiting {
-            let asked = PostHandshake::RekeyDue { slot, generation };
-            session.is_waiting = self.offload.send(&asked).is_ok();
-        }
-        Ok(true)
-    }
-
-    /// Passes a message to the offload component; reading goes on behind its
-    /// answer.
-    fn ask(&mut self, slot: SlotIndex, message: &[u8]) -> Result<(), Alert> {
-        let asked = PostHandshake::Message {
-            slot,
-            generation: self.generation(slot),
-            message: Blob::from_slice(message).map_err(|_| Alert::DECODE_ERROR)?,
-        };
-        self.offload
-            .send(&asked)
-            .map_err(|_| Alert::INTERNAL_ERROR)?;
-        if let Some(session) = live(&mut self.places, slot) {
-            session.is_waiting = true;
-        }
-        Ok(())
-    }
-
-    fn generation(&self, slot: SlotIndex) -> u16 {
-        self.places
-            .get(usize::from(slot))
-            .and_then(|place| place.generation)
-            .unwrap_or(0)
-    }
-
-    /// Sends sealed records that go before anything else; true when none is
-    /// left. Behind close_notify the connection is half-closed.
-    fn flush_urgent(&mut self, slot: SlotIndex) -> Result<bool, Alert> {
-        let urgent = self.put_urgent(slot)?;
-        if urgent == Urgent::Put {
-            self.net.notify(slot);
-        }
-        Ok(urgent != Urgent::Waits)
-    }
-
-    /// The same without telling the network stack.
-    fn put_urgent(&mut self, slot: SlotIndex) -> Result<Urgent, Alert> {
-        let Some(session) = live(&mut self.places, slot) else {
-            return Ok(Urgent::Waits);
-        };
-        let mut urgent = Urgent::Nothing;
-        if !session.urgent.is_empty() {
-            if self.net.writable(slot).map_err(broken)? < session.urgent.len() {
-                return Ok(Urgent::Waits);
+        if let Slot::Live(session) = core::mem::replace(&mut place.state, state) {
+            self.holders.note(slot, false);
+            if matches!(session.asking, Asking::Queued(_)) {
+                self.asking.retain(|asking| *asking != slot);
             }
-            let written = self.net.write_quietly(slot, &session.urgent);
-            written.map_err(broken)?;
-            session.urgent.clear();
-            urgent = Urgent::Put;
-        }
-        if session.sent_close && !self.net.status(slot).has(Status::END) {
-            self.net.set_status(slot, Status::END);
-            urgent = Urgent::Put;
-        }
-        Ok(urgent)
-    }
-
-    /// Ends a session that went wrong here: alert to the peer, reset to the
-    /// application.
-    fn fail(&mut self, slot: SlotIndex, alert: Alert) {
-        if let Some(session) = live(&mut self.places, slot) {
-            session.send_alert(alert);
-            self.stats.add(stats::record::ALERTS, 1);
-            // Without room for it the alert is lost; the reset is not.
-            self.flush_urgent(slot).ok();
-            self.end(slot, Status::RESET);
+            self.sessions -= 1;
+            self.count_sessions();
         }
     }
 
-    /// Drops the keys and tells both sides.
-    fn end(&mut self, slot: SlotIndex, flags: u16) {
-        if let Some(place) = self.places.get_mut(usize::from(slot)) {
-            place.state = Slot::Dead;
-            self.count_session_out();
-        }
-        self.app.set_status(slot, flags);
-        self.app.notify(slot);
-        self.net.set_status(slot, Status::END);
-        self.net.notify(slot);
-    }
-
-    fn count_session_out(&self) {
-        let sessions = self.stats.read(stats::record::SESSIONS);
-        self.stats
-            .set(stats::record::SESSIONS, sessions.saturating_sub(1));
+    fn count_sessions(&self) {
+        self.stats.set(stats::record::SESSIONS, self.sessions);
     }
 }
+
+/// As much of a certificate as one answer carries.
+const PART: usize = ipc::record::MAX_CERTIFICATE_PART;
 
 fn live(places: &mut [Place], slot: SlotIndex) -> Option<&mut Session> {
     match &mut places.get_mut(usize::from(slot))?.state {
         Slot::Live(session) => Some(session),
         _ => None,
     }
-}
-
-/// A ring whose other side lies can't carry the session any further.
-fn broken(_: Misbehaved) -> Alert {
-    Alert::INTERNAL_ERROR
 }

@@ -2,18 +2,70 @@
 
 use alloc::vec::Vec;
 
-use ipc::record::RecordError;
-use ipc::tls::{Alert, CipherSuite, TrafficKey, Version};
+use ipc::record::{MAX_PEER_CERTIFICATE, RecordError};
+use ipc::tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 
 use crate::aead::{Form, Key};
+use crate::allowance::Allowance;
 use crate::frame::{ContentType, HEADER, MAX_PLAINTEXT};
+use crate::messages::Messages;
 
-/// Consecutive records without content that a peer may send: they cost it
-/// little and us a record each.
-const MAX_EMPTY: u8 = 32;
-/// The longest message behind the handshake that is passed on.
-const MAX_MESSAGE: usize = ipc::record::MAX_POST_HANDSHAKE;
-const MESSAGE_HEADER: usize = 4;
+/// Bytes of the longest message that the offload component has sent.
+const MAX_SENT: usize = 64;
+/// The most that a record adds to its content: header, explicit nonce, inner
+/// content type, tag.
+const MAX_OVERHEAD: usize = HEADER + 8 + 1 + 16;
+/// What goes before anything else, at most: a message, a warning that there is no
+/// renegotiation, and the last alert. While any of it waits for room, no record of
+/// the peer is opened that could ask for more.
+const MAX_URGENT: usize = MAX_SENT + 2 + 2 + 3 * MAX_OVERHEAD;
+
+/// Records that are sealed and go before anything else.
+#[derive(Default)]
+pub(crate) struct Urgent {
+    bytes: Vec<u8>,
+    /// Bytes that have gone.
+    gone: usize,
+}
+
+impl Urgent {
+    /// What has not gone yet.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.gone..).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// So many bytes of it have gone.
+    pub(crate) fn note_gone(&mut self, count: usize) {
+        self.gone += count;
+        if self.gone >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Whether the offload component was asked for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// Nothing is asked.
+    No,
+    /// It stands in the queue of those that wait for room.
+    Queued(Question),
+    /// It was asked, and has not answered.
+    Asked,
+}
+
+/// What a session has to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// The peer's message that stands first.
+    Message,
+    /// A new key.
+    Rekey,
+}
 
 /// A session with keys.
 pub(crate) struct Session {
@@ -24,20 +76,21 @@ pub(crate) struct Session {
     /// The connection has come to this domain: the slot of the channel to the
     /// network stack is this session's.
     pub(crate) is_attached: bool,
-    /// Sealed records that go out before anything else.
-    pub(crate) urgent: Vec<u8>,
-    /// The offload component was asked and has not answered.
-    pub(crate) is_waiting: bool,
+    pub(crate) urgent: Urgent,
+    /// Nothing is read while something is asked.
+    pub(crate) asking: Asking,
     /// Our close_notify is on its way: nothing more may be sent.
     pub(crate) sent_close: bool,
     /// The peer will send nothing more.
     pub(crate) got_close: bool,
-    /// The beginning of a handshake message.
-    partial: Vec<u8>,
-    empty_records: u8,
+    pub(crate) messages: Messages,
+    pub(crate) allowance: Allowance,
+    /// The peer's end-entity certificate; empty when it showed none.
+    certificate: Vec<u8>,
 }
 
 /// What an opened record means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// Bytes for the application, at this place of the record.
     Data,
@@ -47,16 +100,14 @@ pub(crate) enum Content {
     Closed,
     /// The peer gave the session up.
     Fatal,
-    /// A whole message for the offload component.
-    Message(Vec<u8>),
-    /// TLS 1.2: the peer wants to negotiate anew; it gets no_renegotiation
-    /// (RFC 5246 §7.2.2).
-    Renegotiation,
+    /// Handshake messages, or a part of one.
+    Handshake,
 }
 
 impl Session {
     pub(crate) fn new(
         suite: CipherSuite,
+        role: Role,
         tx: &TrafficKey,
         rx: &TrafficKey,
     ) -> Result<Self, RecordError> {
@@ -67,44 +118,67 @@ impl Session {
             tx: Key::new(suite, tx).map_err(bad)?,
             rx: Key::new(suite, rx).map_err(bad)?,
             is_attached: false,
-            urgent: Vec::new(),
-            is_waiting: false,
+            urgent: Urgent::default(),
+            asking: Asking::No,
             sent_close: false,
             got_close: false,
-            partial: Vec::new(),
-            empty_records: 0,
+            messages: Messages::new(suite.version(), role),
+            allowance: Allowance::default(),
+            certificate: Vec::new(),
         })
     }
 
     /// Seals a short record at once; it goes out before anything else.
-    pub(crate) fn send_urgent(&mut self, content_type: ContentType, text: &[u8]) {
-        let start = self.urgent.len();
-        self.urgent
-            .resize(start + text.len() + self.form.overhead(), 0);
-        let record = self.urgent.get_mut(start..).unwrap_or_default();
+    ///
+    /// # Errors
+    /// internal_error, when it is longer than any, or more waits than can.
+    pub(crate) fn send_urgent(
+        &mut self,
+        content_type: ContentType,
+        text: &[u8],
+    ) -> Result<(), Alert> {
+        let bytes = &mut self.urgent.bytes;
+        let (start, length) = (bytes.len(), text.len() + self.form.overhead());
+        if start + length > MAX_URGENT {
+            return Err(Alert::INTERNAL_ERROR);
+        }
+        bytes.reserve_exact(length);
+        bytes.resize(start + length, 0);
+        let record = bytes.get_mut(start..).unwrap_or_default();
         let at = self.form.plaintext_at();
         if let Some(to) = record.get_mut(at..at + text.len()) {
             to.copy_from_slice(text);
         }
         if self.tx.seal(content_type, record, text.len()).is_none() {
-            self.urgent.truncate(start);
+            bytes.truncate(start);
+            return Err(Alert::INTERNAL_ERROR);
+        }
+        Ok(())
+    }
+
+    /// Declines a renegotiation (RFC 5246 §7.2.2).
+    pub(crate) fn decline(&mut self) -> Result<(), Alert> {
+        const WARNING: u8 = 1;
+        match self.sent_close {
+            true => Ok(()),
+            false => self.send_urgent(ContentType::Alert, &[WARNING, Alert::NO_RENEGOTIATION.0]),
         }
     }
 
-    /// Queues an alert; nothing is sent behind close_notify or a fatal one.
-    pub(crate) fn send_alert(&mut self, alert: Alert) {
+    /// Queues the last alert: close_notify, or a fatal one. Nothing follows it.
+    pub(crate) fn send_last(&mut self, alert: Alert) {
         const WARNING: u8 = 1;
         const FATAL: u8 = 2;
-        const NO_RENEGOTIATION: Alert = Alert(100);
         if self.sent_close {
             return;
         }
         let level = match alert {
-            Alert::CLOSE_NOTIFY | NO_RENEGOTIATION => WARNING,
+            Alert::CLOSE_NOTIFY => WARNING,
             _ => FATAL,
         };
-        self.send_urgent(ContentType::Alert, &[level, alert.0]);
-        self.sent_close = alert != NO_RENEGOTIATION;
+        // Without it the peer sees the connection end, which it takes for what it is.
+        let _ = self.send_urgent(ContentType::Alert, &[level, alert.0]);
+        self.sent_close = true;
     }
 
     /// Judges an opened record.
@@ -116,23 +190,26 @@ impl Session {
         content_type: ContentType,
         text: &[u8],
     ) -> Result<Content, Alert> {
-        // RFC 8446 §5.1: a message in parts is not to be interrupted.
-        if content_type != ContentType::Handshake && !self.partial.is_empty() {
-            return Err(Alert::UNEXPECTED_MESSAGE);
-        }
-        let is_empty = text.is_empty();
-        self.empty_records = match is_empty {
-            true => self.empty_records.saturating_add(1),
-            false => 0,
+        let unexpected = |is_wrong| match is_wrong {
+            true => Err(Alert::UNEXPECTED_MESSAGE),
+            false => Ok(()),
         };
-        if self.empty_records > MAX_EMPTY {
-            return Err(Alert::UNEXPECTED_MESSAGE);
-        }
+        // RFC 8446 §5.1: a message in parts is not to be interrupted.
+        unexpected(content_type != ContentType::Handshake && self.messages.is_amid())?;
         match content_type {
-            ContentType::ApplicationData if is_empty => Ok(Content::Nothing),
-            ContentType::ApplicationData => Ok(Content::Data),
+            ContentType::ApplicationData => {
+                unexpected(!self.allowance.data(text.len()))?;
+                Ok(match text.is_empty() {
+                    true => Content::Nothing,
+                    false => Content::Data,
+                })
+            }
             ContentType::Alert => self.judge_alert(text),
-            ContentType::Handshake => self.judge_handshake(text),
+            ContentType::Handshake => {
+                // RFC 8446 §5.1: no empty fragments.
+                unexpected(text.is_empty() || !self.allowance.quiet())?;
+                Ok(Content::Handshake)
+            }
             ContentType::ChangeCipherSpec => Err(Alert::UNEXPECTED_MESSAGE),
         }
     }
@@ -143,56 +220,32 @@ impl Session {
         };
         match (Alert(*description), self.form.version(), level) {
             (Alert::CLOSE_NOTIFY, ..) => Ok(Content::Closed),
-            // RFC 8446 §6.1: to be ignored, close_notify follows.
-            (Alert::USER_CANCELED, ..) => Ok(Content::Nothing),
-            (_, Version::Tls12, 1) => {
-                // A warning; a flood of them is none.
-                self.empty_records = self.empty_records.saturating_add(2);
-                Ok(Content::Nothing)
+            // RFC 8446 §6.1: user_canceled is to be ignored, close_notify follows.
+            (Alert::USER_CANCELED, ..) | (_, Version::Tls12, 1) => {
+                match self.allowance.warning() {
+                    true => Ok(Content::Nothing),
+                    false => Err(Alert::UNEXPECTED_MESSAGE),
+                }
             }
             _ => Ok(Content::Fatal),
         }
     }
 
-    fn judge_handshake(&mut self, text: &[u8]) -> Result<Content, Alert> {
-        // RFC 8446 §5.1: no empty fragments.
-        if text.is_empty() {
-            return Err(Alert::UNEXPECTED_MESSAGE);
+    // ---- the peer's certificate ----
+
+    /// Keeps the next part of the peer's certificate.
+    pub(crate) fn keep_certificate(&mut self, part: &[u8]) -> Result<(), RecordError> {
+        if self.certificate.len() + part.len() > MAX_PEER_CERTIFICATE {
+            return Err(RecordError::TooLong);
         }
-        if self.form.version() == Version::Tls12 {
-            return Ok(Content::Renegotiation);
-        }
-        self.partial.extend_from_slice(text);
-        Ok(match self.next_message()? {
-            Some(message) => Content::Message(message),
-            None => Content::Nothing,
-        })
+        self.certificate.reserve_exact(part.len());
+        self.certificate.extend_from_slice(part);
+        Ok(())
     }
 
-    /// Takes the next whole handshake message: one record may bring several
-    /// (RFC 8446 §5.1).
-    ///
-    /// # Errors
-    /// The alert that the RFC names.
-    pub(crate) fn next_message(&mut self) -> Result<Option<Vec<u8>>, Alert> {
-        const KEY_UPDATE: u8 = 24;
-        let Some([kind, a, b, c]) = self.partial.first_chunk::<MESSAGE_HEADER>().copied() else {
-            return Ok(None);
-        };
-        let length = u32::from_be_bytes([0, a, b, c]) as usize + MESSAGE_HEADER;
-        if length > MAX_MESSAGE {
-            return Err(Alert::DECODE_ERROR);
-        }
-        // A message that changes keys ends its record.
-        if kind == KEY_UPDATE && self.partial.len() > length {
-            return Err(Alert::UNEXPECTED_MESSAGE);
-        }
-        let Some(behind) = self.partial.get(length..).map(<[u8]>::to_vec) else {
-            return Ok(None);
-        };
-        let mut message = core::mem::replace(&mut self.partial, behind);
-        message.truncate(length);
-        Ok(Some(message))
+    /// What was kept, from `offset` on; empty at its end.
+    pub(crate) fn certificate(&self, offset: usize) -> &[u8] {
+        self.certificate.get(offset..).unwrap_or_default()
     }
 }
 
@@ -210,53 +263,46 @@ mod tests {
 
     use super::*;
 
-    fn session() -> Session {
-        let key = || TrafficKey {
-            key: Secret::from_slice(&[7; 16]).unwrap(),
+    fn session(suite: CipherSuite) -> Session {
+        let key = |length| TrafficKey {
+            key: Secret::from_slice(&[7; 32][..length]).unwrap(),
             iv: Secret::from_slice(&[7; 12]).unwrap(),
             sequence: 0,
         };
-        Session::new(CipherSuite::Aes128GcmSha256, &key(), &key()).unwrap()
-    }
-
-    fn message(kind: u8, length: u8) -> Vec<u8> {
-        let mut message = vec![kind, 0, 0, length];
-        message.resize(4 + usize::from(length), kind);
-        message
-    }
-
-    #[test]
-    fn r33_several_tickets_in_one_record_are_taken_one_by_one() {
-        let mut session = session();
-        let (first, second) = (message(4, 30), message(4, 50));
-        let both = [&first[..], &second].concat();
-        let (record, rest) = both.split_at(60);
-        let content = session.judge(ContentType::Handshake, record);
-        assert!(matches!(content, Ok(Content::Message(m)) if m == first));
-        assert_eq!(session.next_message(), Ok(None));
-        let content = session.judge(ContentType::Handshake, rest);
-        assert!(matches!(content, Ok(Content::Message(m)) if m == second));
-        assert_eq!(session.next_message(), Ok(None));
-        let content = session.judge(ContentType::Handshake, &both);
-        assert!(matches!(content, Ok(Content::Message(m)) if m == first));
-        assert_eq!(session.next_message(), Ok(Some(second)));
+        let length = match suite.aead() {
+            ipc::tls::Aead::Aes128Gcm => 16,
+            _ => 32,
+        };
+        Session::new(suite, Role::Server, &key(length), &key(length)).unwrap()
     }
 
     #[test]
-    fn a_key_update_ends_its_record() {
-        let update = message(24, 1);
-        let both = [&update[..], &message(4, 10)].concat();
-        let content = session().judge(ContentType::Handshake, &both);
-        assert_eq!(content.err(), Some(Alert::UNEXPECTED_MESSAGE));
-        let both = [&message(4, 10)[..], &update].concat();
-        let mut session = session();
-        assert!(session.judge(ContentType::Handshake, &both).is_ok());
-        assert_eq!(session.next_message(), Ok(Some(update)));
+    fn there_is_room_for_all_that_goes_first_in_every_suite() {
+        for suite in CipherSuite::ALL {
+            let mut session = session(suite);
+            session
+                .send_urgent(ContentType::Handshake, &[0; MAX_SENT])
+                .unwrap();
+            session.decline().unwrap();
+            session.send_last(Alert::INTERNAL_ERROR);
+            assert!(session.urgent.rest().len() <= MAX_URGENT);
+            assert!(session.urgent.rest().len() > MAX_URGENT - 3 * MAX_OVERHEAD);
+            assert!(session.decline().is_ok(), "nothing follows");
+            let more = session.send_urgent(ContentType::Handshake, &[0; MAX_SENT]);
+            assert_eq!(more, Err(Alert::INTERNAL_ERROR));
+        }
     }
 
     #[test]
-    fn a_message_longer_than_any_is_refused_before_it_is_kept() {
-        let content = session().judge(ContentType::Handshake, &[4, 1, 0, 0]);
-        assert_eq!(content.err(), Some(Alert::DECODE_ERROR));
+    fn a_certificate_is_kept_up_to_its_limit() {
+        let mut session = session(CipherSuite::Aes128GcmSha256);
+        for _ in 0..5 {
+            session.keep_certificate(&[6; 800]).unwrap();
+        }
+        assert_eq!(session.keep_certificate(&[6; 97]), Err(RecordError::TooLong));
+        assert_eq!(session.keep_certificate(&[6; 96]), Ok(()));
+        assert_eq!(session.certificate(4000), [6; 96]);
+        assert_eq!(session.certificate(4096), []);
+        assert_eq!(session.certificate(5000), []);
     }
 }

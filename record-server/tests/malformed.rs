@@ -12,11 +12,12 @@ mod noise;
 use ipc::badge::Badge;
 use ipc::bounded::Bytes;
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
+use ipc::clock::Instant;
 use ipc::queue::Queue;
-use ipc::record::{Record, RecordError, Request};
+use ipc::record::{Answer, Record, RecordError, Request};
 use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::{CipherSuite, TrafficKey};
+use ipc::tls::{CipherSuite, Role, TrafficKey};
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use noise::{Sufferer, storm};
 use record_server::{Limits, Ports, Server};
@@ -31,14 +32,15 @@ const SESSION: Badge = Badge::Session {
 /// The shim's operations.
 const CLOSE: usize = 0;
 const BEGIN: usize = 5;
+const CERTIFICATE: usize = 7;
 
 struct World(Server<'static, Bell, Bell, Bell>);
 
 impl World {
-    fn ask(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
+    fn ask(&mut self, badge: Badge, request: &Request) -> Result<Answer, RecordError> {
         let message = postcard::to_allocvec(request).unwrap();
         let mut reply = [0; MAX_MESSAGE];
-        let length = self.0.serve(badge.to_word(), &message, &mut reply);
+        let length = self.0.serve(badge.to_word(), &message, &mut reply, Instant::default());
         decode::<<Record as Protocol>::Reply>(&reply[..length]).unwrap()
     }
 }
@@ -48,10 +50,11 @@ impl Sufferer for World {
 
     fn serve(&mut self, operation: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
         let badge = match operation {
-            CLOSE | BEGIN => Badge::Control,
+            CLOSE | BEGIN | CERTIFICATE => Badge::Control,
             _ => SESSION,
         };
-        self.0.serve(badge.to_word(), message, reply)
+        self.0
+            .serve(badge.to_word(), message, reply, Instant::default())
     }
 
     fn recover(&mut self) {
@@ -59,9 +62,9 @@ impl Sufferer for World {
             // A slot without a session stays without.
             let generation = 2;
             let close = Request::Close { slot, generation };
-            assert_eq!(self.ask(Badge::Control, &close), Ok(()));
+            assert_eq!(self.ask(Badge::Control, &close), Ok(Answer::Done));
         }
-        assert_eq!(self.ask(SESSION, &install()), Ok(()));
+        assert_eq!(self.ask(SESSION, &install()), Ok(Answer::Done));
     }
 }
 
@@ -75,6 +78,7 @@ fn key() -> TrafficKey {
 
 fn install() -> Request {
     Request::Install {
+        role: Role::Server,
         suite: CipherSuite::Aes128GcmSha256,
         tx: key(),
         rx: key(),
@@ -110,6 +114,14 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         Request::Refuse { alert: 10 },
         Request::Proceed,
         Request::Begin,
+        Request::KeepCertificate {
+            part: Bytes::from_slice(&[6; 800]).unwrap(),
+        },
+        Request::Certificate {
+            slot: 1,
+            generation: 3,
+            offset: 100,
+        },
     ];
     storm(&mut world, &valid);
 }

@@ -15,11 +15,12 @@ use ipc::badge::Badge;
 use ipc::bounded::Bytes;
 use ipc::channel::Status;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
+use ipc::clock::Instant;
 use ipc::queue::Queue;
-use ipc::record::{PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
+use ipc::record::{Answer, PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
 use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::{CipherSuite, TrafficKey};
+use ipc::tls::{CipherSuite, Role, TrafficKey};
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use rcgen::{CertificateParams, KeyPair};
 use record_server::{Limits, Ports, Server};
@@ -50,6 +51,7 @@ struct World {
     client: ClientConnection,
     secrets: KernelConnection<ServerConnectionData>,
     stats: &'static stats::Page,
+    now: Instant,
 }
 
 fn traffic((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> TrafficKey {
@@ -157,6 +159,7 @@ impl World {
         let server = Server::new(ports, limits);
         let number = u16::from(suite.suite());
         let install = Request::Install {
+            role: Role::Server,
             suite: CipherSuite::from_number(number).unwrap(),
             tx: traffic(secrets.tx),
             rx: traffic(secrets.rx),
@@ -171,6 +174,7 @@ impl World {
             client,
             secrets: kernel,
             stats,
+            now: Instant::from_millis(1),
         };
         assert_eq!(world.call(SESSION, &install), Ok(()));
         world.app.follow(SLOT);
@@ -185,11 +189,28 @@ impl World {
         }
     }
 
-    fn call(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
+    /// As a domain does it: turns until there is no more to do.
+    fn run(&mut self) {
+        self.server.run(self.now);
+        while self.server.is_busy() {
+            self.server.run(self.now);
+        }
+    }
+
+    fn ask(&mut self, badge: Badge, request: &Request) -> Result<Answer, RecordError> {
         let request = postcard::to_allocvec(request).unwrap();
         let mut reply = [0; MAX_MESSAGE];
-        let length = self.server.serve(badge.to_word(), &request, &mut reply);
+        let length = self
+            .server
+            .serve(badge.to_word(), &request, &mut reply, self.now);
+        while self.server.is_busy() {
+            self.server.run(self.now);
+        }
         decode::<<Record as Protocol>::Reply>(&reply[..length]).unwrap()
+    }
+
+    fn call(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
+        self.ask(badge, request).map(|answer| assert_eq!(answer, Answer::Done))
     }
 
     /// Moves bytes between client and record layer until nothing moves.
@@ -201,7 +222,7 @@ impl World {
             }
             let written = self.net.write(SLOT, &pending).unwrap();
             pending.drain(..written);
-            self.server.run();
+            self.run();
             let mut bytes = vec![0; 65536];
             let count = self.net.read(SLOT, &mut bytes).unwrap();
             let mut rest = &bytes[..count];
@@ -209,7 +230,7 @@ impl World {
                 self.client.read_tls(&mut rest).unwrap();
                 self.client.process_new_packets()?;
             }
-            self.server.run();
+            self.run();
             if written == 0 && count == 0 {
                 return Ok(());
             }
@@ -233,7 +254,7 @@ impl World {
     /// Puts raw bytes where the client's would be.
     fn inject(&mut self, bytes: &[u8]) {
         assert_eq!(self.net.write(SLOT, bytes), Ok(bytes.len()));
-        self.server.run();
+        self.run();
     }
 }
 
@@ -260,16 +281,16 @@ fn bytes_pass_both_ways_in_every_suite_and_fragment_size() {
                 }
                 let written = world.net.write(SLOT, &pending).unwrap();
                 pending.drain(..written);
-                world.server.run();
+                world.run();
                 got.extend(world.app_read());
-                world.server.run();
+                world.run();
             }
             assert!(got == up, "{:?}", suite.suite());
             let mut sent = 0;
             let mut back = Vec::new();
             while back.len() < up.len() {
                 sent += world.app.write(SLOT, &up[sent..]).unwrap();
-                world.server.run();
+                world.run();
                 world.settle().unwrap();
                 back.extend(world.client_read());
             }
@@ -307,7 +328,7 @@ fn an_end_without_close_notify_is_truncation() {
     world.settle().unwrap();
     world.net.set_status(SLOT, Status::END);
     world.net.notify(SLOT);
-    world.server.run();
+    world.run();
     assert_eq!(world.app_read(), b"half");
     assert!(world.app.peer_status(SLOT).has(Status::RESET));
     assert!(!world.app.peer_status(SLOT).has(Status::END));
@@ -455,6 +476,7 @@ fn only_the_right_badge_may_ask() {
         Err(RecordError::Denied)
     );
     let again = Request::Install {
+        role: Role::Server,
         suite: CipherSuite::Aes128GcmSha256,
         tx: traffic(world.secrets.update_tx_secret().unwrap()),
         rx: traffic(world.secrets.update_rx_secret().unwrap()),
@@ -521,6 +543,7 @@ fn keys() -> Request {
         sequence: 0,
     };
     Request::Install {
+        role: Role::Server,
         suite: CipherSuite::Aes128GcmSha256,
         tx: key(),
         rx: key(),
@@ -538,7 +561,7 @@ fn a_stalled_application_stops_the_peer() {
     let mut accepted = 0;
     for _ in 0..100 {
         accepted += world.net.write(SLOT, &pending[accepted..]).unwrap();
-        world.server.run();
+        world.run();
     }
     assert!(accepted < 16384 + 32768 + 100, "{accepted}");
     assert_eq!(world.app.readable(SLOT), Ok(16384));
@@ -575,7 +598,7 @@ fn c05_sessions_outlive_the_offload_component_unless_they_wait_for_it() {
         world.client.writer().write_all(b"before").unwrap();
         world.settle().unwrap();
         let mut world = world.start_offload_anew();
-        world.server.run();
+        world.run();
         let is_cut = world.app.peer_status(SLOT).has(Status::RESET);
         assert_eq!(is_cut, waits);
         if !waits {

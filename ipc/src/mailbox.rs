@@ -1,0 +1,269 @@
+//! Typed messages with a ring of their own for each slot of a channel.
+//!
+//! A message belongs to one slot (a handshake, a session), and so does the room
+//! for it: whatever one slot's peer makes a domain say can't make another slot's
+//! message fail. The protocol says how many messages of one slot are outstanding at
+//! most; a ring that holds as many is checked at compile time where the channel is
+//! made ([`Letter::ROOM`]), so an honest other side never lets a ring be full.
+//!
+//! A message is its length (two bytes, little-endian) and its postcard encoding.
+//! Bytes that are no message cost their slot what is in its ring, and nobody else.
+
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+
+use postcard::experimental::max_size::MaxSize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::channel::{Channel, Doorbell, Event, SlotIndex};
+use crate::ring::Misbehaved;
+use crate::transport::decode;
+
+const PREFIX: usize = 2;
+/// The longest message of any mailbox, in bytes.
+pub const MAX_LETTER: usize = 2048 - PREFIX;
+
+/// A message that belongs to a slot.
+pub trait Letter: Serialize + DeserializeOwned + MaxSize {
+    /// Bytes that the messages of one slot which can be outstanding at the same
+    /// time need in its ring.
+    const ROOM: usize;
+
+    /// The slot that it belongs to.
+    fn slot(&self) -> SlotIndex;
+}
+
+/// Bytes of a ring that one message of that encoded size takes.
+pub const fn framed(size: usize) -> usize {
+    PREFIX + size
+}
+
+/// The other side has not taken as many messages of this slot as the protocol says;
+/// this one was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What was in a slot's ring is no message; the ring was emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(
+    /// The slot.
+    pub SlotIndex,
+);
+
+/// Sends `S` and receives `R`, over all slots of a channel.
+pub struct Mailbox<S, R, D> {
+    channel: Channel<D>,
+    /// One message on its way, cleared after it.
+    buffer: Box<[u8; PREFIX + MAX_LETTER]>,
+    /// The slot whose ring may hold another message.
+    current: Option<SlotIndex>,
+    messages: PhantomData<fn(S) -> R>,
+}
+
+impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
+    const FITS: () = assert!(
+        S::POSTCARD_MAX_SIZE <= MAX_LETTER && R::POSTCARD_MAX_SIZE <= MAX_LETTER,
+        "a message can exceed MAX_LETTER"
+    );
+
+    /// Mailboxes over all slots of `channel`, which is used for nothing else. What
+    /// waits there was meant for whoever had this side before, and is dropped.
+    ///
+    /// # Panics
+    /// At start-up, when the rings are smaller than [`Letter::ROOM`].
+    pub fn new(mut channel: Channel<D>) -> Self {
+        const { Self::FITS };
+        assert!(channel.tx_capacity() >= S::ROOM && channel.rx_capacity() >= R::ROOM);
+        for slot in 0..channel.slots() {
+            // An index that can't be is found by the first `receive`.
+            let _ = channel.consume_quietly(slot, usize::MAX);
+        }
+        Self {
+            channel,
+            buffer: Box::new([0; PREFIX + MAX_LETTER]),
+            current: None,
+            messages: PhantomData,
+        }
+    }
+
+    /// The channel, for another mailbox.
+    pub fn into_channel(self) -> Channel<D> {
+        self.channel
+    }
+
+    /// Puts `message` into its slot's ring and wakes the other side at the next
+    /// [`Mailbox::flush`].
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was sent. The slot has more outstanding than its protocol
+    /// allows, or does not exist.
+    pub fn send(&mut self, message: &S) -> Result<(), Full> {
+        let slot = message.slot();
+        let body = self.buffer.get_mut(PREFIX..).unwrap_or_default();
+        let length = postcard::to_slice(message, body).map_err(|_| Full)?.len();
+        let prefix = u16::try_from(length).map_err(|_| Full)?.to_le_bytes();
+        for (to, from) in self.buffer.iter_mut().zip(prefix) {
+            *to = from;
+        }
+        let framed = self.buffer.get_mut(..PREFIX + length).unwrap_or_default();
+        let is_full = !self
+            .channel
+            .writable(slot)
+            .is_ok_and(|room| room >= framed.len());
+        let written = match is_full {
+            true => Err(Full),
+            false => self.channel.write(slot, framed).map_err(|_| Full),
+        };
+        framed.fill(0);
+        written.map(|_| ())
+    }
+
+    /// Takes the oldest message of the slot whose turn it is; `None` when no slot has
+    /// one. A slot gives what it has, then it is the turn of the next.
+    ///
+    /// # Errors
+    /// [`Malformed`]; go on.
+    pub fn receive(&mut self) -> Option<Result<R, Malformed>> {
+        loop {
+            let slot = match self.current.take() {
+                Some(slot) => slot,
+                None => match self.channel.next_event()? {
+                    Event::Slot(slot) => slot,
+                    Event::Control => continue,
+                },
+            };
+            match self.take(slot) {
+                Ok(None) => {}
+                Ok(Some(message)) => {
+                    self.current = Some(slot);
+                    return Some(Ok(message));
+                }
+                Err(Misbehaved) => {
+                    // With an index that can't be, this finds nothing to drop.
+                    let _ = self.channel.consume_quietly(slot, usize::MAX);
+                    return Some(Err(Malformed(slot)));
+                }
+            }
+        }
+    }
+
+    /// [`Channel::peer_is_new`]. What it sent before can still be received.
+    pub fn peer_is_new(&mut self) -> bool {
+        self.channel.peer_is_new()
+    }
+
+    /// Wakes the other side if it needs to be.
+    pub fn flush(&mut self) {
+        self.channel.flush();
+    }
+
+    fn take(&mut self, slot: SlotIndex) -> Result<Option<R>, Misbehaved> {
+        let mut prefix = [0; PREFIX];
+        if self.channel.peek(slot, 0, &mut prefix)? < PREFIX {
+            return Ok(None);
+        }
+        let length = usize::from(u16::from_le_bytes(prefix));
+        let body = self.buffer.get_mut(..length).ok_or(Misbehaved)?;
+        if self.channel.peek(slot, PREFIX, body)? < length {
+            // Messages are written in one piece, so a part of one is a lie.
+            return Err(Misbehaved);
+        }
+        let message = decode::<R>(body);
+        body.fill(0);
+        // The sender never waits for room.
+        self.channel.consume_quietly(slot, PREFIX + length)?;
+        message
+            .filter(|message| message.slot() == slot)
+            .map(Some)
+            .ok_or(Misbehaved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::local::{Silent, pair};
+
+    impl Letter for (u16, u32) {
+        const ROOM: usize = 2 * framed(Self::POSTCARD_MAX_SIZE);
+        fn slot(&self) -> SlotIndex {
+            self.0
+        }
+    }
+
+    type Boxes<D> = Mailbox<(u16, u32), (u16, u32), D>;
+
+    /// As many as the system has handshakes.
+    const SLOTS: u16 = 256;
+
+    fn boxes() -> (Boxes<impl Doorbell>, Boxes<impl Doorbell>) {
+        let (a, b) = pair(SLOTS, 32, 32, Silent, Silent);
+        (Mailbox::new(a), Mailbox::new(b))
+    }
+
+    #[test]
+    fn messages_of_a_slot_arrive_in_order() {
+        let (mut a, mut b) = boxes();
+        for round in 0..100 {
+            a.send(&(7, round)).unwrap();
+            a.send(&(7, round + 1000)).unwrap();
+            assert_eq!(b.receive(), Some(Ok((7, round))));
+            assert_eq!(b.receive(), Some(Ok((7, round + 1000))));
+            assert_eq!(b.receive(), None);
+        }
+    }
+
+    #[test]
+    fn every_slot_at_once_has_room_for_all_that_it_may_say() {
+        let (mut a, mut b) = boxes();
+        for slot in 0..SLOTS {
+            for number in [u32::MAX, u32::MAX - 1] {
+                a.send(&(slot, number)).unwrap();
+            }
+        }
+        for slot in 0..SLOTS {
+            for number in [u32::MAX, u32::MAX - 1] {
+                assert_eq!(b.receive(), Some(Ok((slot, number))));
+            }
+        }
+        assert_eq!(b.receive(), None);
+    }
+
+    #[test]
+    fn a_slot_that_says_too_much_costs_itself_alone() {
+        let (mut a, mut b) = boxes();
+        let sent = (0..1000).take_while(|n| a.send(&(3, *n)).is_ok()).count();
+        assert!((2..32).contains(&sent), "{sent}");
+        a.send(&(4, 1)).unwrap();
+        for number in 0..sent {
+            assert_eq!(b.receive(), Some(Ok((3, number as u32))));
+        }
+        assert_eq!(b.receive(), Some(Ok((4, 1))));
+        a.send(&(3, 9)).unwrap();
+        assert_eq!(b.receive(), Some(Ok((3, 9))));
+        assert_eq!(a.send(&(SLOTS, 1)), Err(Full), "there is no such slot");
+    }
+
+    #[test]
+    fn what_is_no_message_costs_its_slot_and_nobody_else() {
+        let (mut a, b) = pair(SLOTS, 32, 32, Silent, Silent);
+        let mut b: Boxes<_> = Mailbox::new(b);
+        // No message; a length that is longer than any; another slot's message.
+        for (slot, bytes) in [
+            (1, &[1, 0, 0xff][..]),
+            (2, &[0xff, 0xff, 1]),
+            (3, &[2, 0, 9, 1]),
+            (4, &[9, 0, 1]),
+        ] {
+            a.write(slot, bytes).unwrap();
+        }
+        a.write(5, &[2, 0, 5, 1]).unwrap();
+        for slot in 1..5 {
+            assert_eq!(b.receive(), Some(Err(Malformed(slot))));
+        }
+        assert_eq!(b.receive(), Some(Ok((5, 1))));
+        a.write(2, &[2, 0, 2, 7]).unwrap();
+        assert_eq!(b.receive(), Some(Ok((2, 7))), "and it goes on");
+    }
+}

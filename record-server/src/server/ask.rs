@@ -1,0 +1,127 @@
+//! What sessions ask of the offload component.
+//!
+//! All sessions share one queue. A session has one question outstanding, and stands
+//! in line for room with it: nobody's question fails because others asked much.
+
+use ipc::bounded::Blob;
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::queue::Full;
+use ipc::record::PostHandshake;
+use ipc::tls::Alert;
+
+use super::{Server, live};
+use crate::messages::{Next, SMALL};
+use crate::session::{Asking, Question};
+
+impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
+    /// Deals with the messages that the session in `slot` has: asks about the first
+    /// that is whole.
+    pub(super) fn take_messages(&mut self, slot: SlotIndex) -> Result<(), Alert> {
+        let now = self.now;
+        while let Some(session) = live(&mut self.places, slot) {
+            if session.asking != Asking::No {
+                break;
+            }
+            match session.messages.next()? {
+                Next::Nothing => break,
+                Next::Renegotiation => session.decline()?,
+                Next::Message(length) if !session.allowance.message(now) => {
+                    // A client may ignore tickets (RFC 8446 §4.6.1), nobody a new key.
+                    if length == SMALL {
+                        return Err(Alert::UNEXPECTED_MESSAGE);
+                    }
+                    session.messages.drop_first(length);
+                }
+                Next::Message(_) => self.ask(slot, Question::Message),
+            }
+        }
+        self.note_kept(slot);
+        Ok(())
+    }
+
+    /// The session in `slot` asks as soon as it is its turn.
+    pub(super) fn ask(&mut self, slot: SlotIndex, question: Question) {
+        let Some(session) = live(&mut self.places, slot) else {
+            return;
+        };
+        session.asking = Asking::Queued(question);
+        self.asking.push_back(slot);
+        self.send_questions();
+    }
+
+    /// Sends questions in their order, as long as there is room.
+    pub(super) fn send_questions(&mut self) {
+        while let Some(slot) = self.asking.front().copied() {
+            if self.send_question(slot).is_err() {
+                // The queue tells when there is room again.
+                return;
+            }
+            self.asking.pop_front();
+        }
+    }
+
+    fn send_question(&mut self, slot: SlotIndex) -> Result<(), Full> {
+        let generation = self.generation(slot);
+        let Some(session) = live(&mut self.places, slot) else {
+            return Ok(());
+        };
+        let Asking::Queued(question) = session.asking else {
+            return Ok(());
+        };
+        let asked = match question {
+            Question::Rekey => PostHandshake::RekeyDue { slot, generation },
+            Question::Message => {
+                let Ok(Next::Message(length)) = session.messages.next() else {
+                    // Its ticket was given up meanwhile.
+                    session.asking = Asking::No;
+                    self.go_on(slot);
+                    return Ok(());
+                };
+                let message = session.messages.first(length);
+                let message = Blob::from_slice(message).map_err(|_| Full)?;
+                PostHandshake::Message {
+                    slot,
+                    generation,
+                    message,
+                }
+            }
+        };
+        self.offload.send(&asked)?;
+        session.asking = Asking::Asked;
+        if let PostHandshake::Message { message, .. } = asked {
+            session.messages.drop_first(message.len());
+            self.note_kept(slot);
+        }
+        Ok(())
+    }
+
+    /// Notes what the session in `slot` keeps; another may have to give way for it.
+    fn note_kept(&mut self, slot: SlotIndex) {
+        let Some(session) = live(&mut self.places, slot) else {
+            return;
+        };
+        session.messages.tidy();
+        let needs = session.messages.needs_buffer();
+        if let Some(other) = self.holders.note(slot, needs)
+            && let Some(session) = live(&mut self.places, other)
+        {
+            session.messages.give_up_tickets();
+        }
+    }
+
+    /// The offload component has started again: what it was asked gets no answer.
+    pub(super) fn fail_waiting(&mut self) {
+        for slot in 0..self.net.slots() {
+            if live(&mut self.places, slot).is_some_and(|s| s.asking == Asking::Asked) {
+                self.fail(slot, Alert::INTERNAL_ERROR);
+            }
+        }
+    }
+
+    pub(super) fn generation(&self, slot: SlotIndex) -> u16 {
+        self.places
+            .get(usize::from(slot))
+            .and_then(|place| place.generation)
+            .unwrap_or(0)
+    }
+}
