@@ -28,6 +28,7 @@ extern crate alloc;
 pub mod badge;
 pub mod boot;
 pub mod bounded;
+pub mod budget;
 pub mod channel;
 pub mod clock;
 pub mod control;

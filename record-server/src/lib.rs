@@ -15,10 +15,12 @@ extern crate alloc;
 
 mod aead;
 mod allowance;
+mod budget;
 mod frame;
 mod messages;
 mod server;
 mod session;
 mod tickets;
 
+pub use budget::budget;
 pub use server::{Limits, Ports, Server, may_carry_keys};

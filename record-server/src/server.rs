@@ -416,6 +416,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     }
 }
 
+/// Bytes of a slot's place.
+pub(crate) const PLACE: usize = size_of::<Place>();
 /// As much of a certificate as one answer carries.
 const PART: usize = ipc::record::MAX_CERTIFICATE_PART;
 

@@ -18,7 +18,7 @@ const MAX_OVERHEAD: usize = HEADER + 8 + 1 + 16;
 /// What goes before anything else, at most: a message, a warning that there is no
 /// renegotiation, and the last alert. While any of it waits for room, no record of
 /// the peer is opened that could ask for more.
-const MAX_URGENT: usize = MAX_SENT + 2 + 2 + 3 * MAX_OVERHEAD;
+pub(crate) const MAX_URGENT: usize = MAX_SENT + 2 + 2 + 3 * MAX_OVERHEAD;
 
 /// Records that are sealed and go before anything else.
 #[derive(Default)]

@@ -1,0 +1,62 @@
+//! What this domain holds at most.
+
+use core::mem::size_of;
+
+use ipc::budget::{Line, block};
+use ipc::channel::SlotIndex;
+use ipc::mailbox::MAX_LETTER;
+use ipc::queue::MAX_QUEUED;
+use ipc::record::{MAX_PEER_CERTIFICATE, MAX_POST_HANDSHAKE};
+use ring::aead::LessSafeKey;
+
+use crate::frame::{HEADER, MAX_BODY, MAX_PLAINTEXT};
+use crate::messages::SMALL;
+use crate::server::PLACE;
+use crate::session::{MAX_URGENT, Session};
+use crate::tickets::BUFFERS;
+
+/// A session with all that its peer can make it hold.
+const SESSION: usize = block(size_of::<Session>())
+    + 2 * block(size_of::<LessSafeKey>())
+    + block(MAX_PEER_CERTIFICATE)
+    + block(MAX_URGENT)
+    + block(SMALL);
+
+/// What the tables hold for a slot, used or not: its place, both queues, and where
+/// the last event of each channel stands.
+const SLOT: usize = PLACE + 2 * size_of::<SlotIndex>() + 2 * size_of::<u32>();
+
+/// A ticket that has begun, and a record that came after it, twice while it grows.
+const BUFFER: usize = 2 * block(MAX_POST_HANDSHAKE + MAX_PLAINTEXT);
+
+/// The record in work, the queue's buffer, and a question with its encoding.
+const FIXED: usize = block(HEADER + MAX_BODY)
+    + block(MAX_QUEUED + MAX_LETTER)
+    + 2 * block(MAX_POST_HANDSHAKE)
+    + 4096;
+
+/// For `sessions` slots of the channels.
+pub const fn budget(sessions: u16) -> [Line; 4] {
+    [
+        Line {
+            what: "sessions",
+            count: sessions as usize,
+            bytes: SESSION,
+        },
+        Line {
+            what: "session slots",
+            count: sessions as usize,
+            bytes: SLOT,
+        },
+        Line {
+            what: "buffers for tickets",
+            count: BUFFERS,
+            bytes: BUFFER,
+        },
+        Line {
+            what: "fixed",
+            count: 1,
+            bytes: FIXED,
+        },
+    ]
+}
