@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use init::{Capability, Map};
+use ipc::badge::Badge;
 use ipc::boot::{PAGE, interrupt, place, slot};
 
 use crate::description::{Channel, Description, MappingRights, Restart};
@@ -180,6 +181,12 @@ impl<'a> Builder<'a> {
             );
             placed.constant("This domain's number.", "DOMAIN", "u16", number.to_string());
             placed.constant(
+                "Bytes of this domain's heap.",
+                "HEAP",
+                "usize",
+                domain.heap.to_string(),
+            );
+            placed.constant(
                 "This domain's page of counters, an `ipc::stats::Page`.",
                 "STATS",
                 "u64",
@@ -274,6 +281,14 @@ impl<'a> Builder<'a> {
                 "u64",
                 hex(cptr),
             );
+            if let Some(Badge::Client(client)) = Badge::from_word(badge) {
+                self.domain(&call.to).constant(
+                    &format!("The client number of `{}`.", call.from),
+                    &format!("CLIENT_{}", upper(&call.from)),
+                    "u16",
+                    client.to_string(),
+                );
+            }
         }
     }
 

@@ -268,6 +268,8 @@ pub enum Resource {
     /// It gave way to another ([`Request::Displace`]): its peer had not shown a
     /// whole ClientHello.
     Displaced = 5,
+    /// Memory for what the peer sends, or does not take.
+    Memory = 6,
 }
 
 /// What is asked of the shim. The badge tells which client asks, or, for the

@@ -33,6 +33,8 @@ pub enum Request {
     /// application. The slot of the channel to the network stack is used only
     /// when its owner is the record layer.
     Install {
+        /// Of the session that is meant: the badge's, or the request is refused.
+        generation: u16,
         /// The role in the session: what the peer may say after the handshake
         /// depends on it.
         role: Role,
@@ -46,6 +48,8 @@ pub enum Request {
     /// Session: new keys in answer to one [`PostHandshake::Message`] or
     /// [`PostHandshake::RekeyDue`].
     Rekey {
+        /// Of the session that asked, as in [`Request::Install`].
+        generation: u16,
         /// A handshake message to be sent under the present key, before the
         /// new one is used (a KeyUpdate); empty for none.
         message: Bytes<64>,
@@ -57,11 +61,16 @@ pub enum Request {
     /// Session: the message passed to the offload component broke the
     /// protocol, or has no answer: send this fatal alert and end the session.
     Refuse {
+        /// Of the session that asked, as in [`Request::Install`].
+        generation: u16,
         /// The alert's number.
         alert: u8,
     },
     /// Session: the message passed on is dealt with, no key changes.
-    Proceed,
+    Proceed {
+        /// Of the session that asked, as in [`Request::Install`].
+        generation: u16,
+    },
     /// Control: the caller starts, perhaps anew: every session is cut off, every
     /// slot free, and no generation was in use before.
     Begin,

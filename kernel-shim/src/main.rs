@@ -2,8 +2,12 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::boxed::Box;
+
 use ipc::channel::Channel;
-use ipc::queue::Queue;
+use ipc::handshake::{DirectiveQueue, ForgetQueue};
 use ipc::stats::shim::HEAP;
 use ipc::transport::{Client, MAX_MESSAGE};
 use kernel_shim::{Ports, Rights, Server};
@@ -32,6 +36,7 @@ fn main() -> ! {
     let mut wake = service.wait(&mut request);
     loop {
         stats.set(HEAP, runtime::heap_used() as u64);
+        runtime::wake_at(server.next_deadline());
         wake = match wake {
             Wake::Signal(_) => {
                 server.run();
@@ -54,14 +59,21 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
     let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.
     let offload = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, offload) };
+    // SAFETY: a second bell of the same notification does no harm.
+    let forget = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
+    // SAFETY: as above.
+    let forget = unsafe { Channel::new(system::CHANNEL_SESSION_ENDS, forget) };
     Ports {
         // SAFETY: as above.
         net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),
         // SAFETY: as above.
         record: Client::new(unsafe { Caller::new(system::CALL_RECORD_SERVER) }),
-        offload: Queue::new(offload),
-        // SAFETY: as above.
-        application: unsafe { Bell::new(system::SIGNAL_GATEWAY) },
+        offload: DirectiveQueue::new(offload),
+        forget: ForgetQueue::new(forget),
+        applications: Box::new([
+            // SAFETY: as above.
+            (system::CLIENT_GATEWAY, unsafe { Bell::new(system::SIGNAL_GATEWAY) }),
+        ]),
         // SAFETY: as above.
         windows: unsafe { windows::SystemWindows::new() },
         handshake_slots: system::SLOTS_HANDSHAKE,

@@ -1,20 +1,23 @@
 //! Decode, check, act, reply; and take completions.
 
 mod begin;
+mod collect;
+mod completion;
 mod directed;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
-    Answer, Control, Established, HandshakeError, HandshakeId, HandshakeRequest, Parameters,
-    PeerError, PolicyError, Request, RequestError, Resource, SessionId, SessionResult,
+    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, PolicyError,
+    Request, RequestError, Resource, SessionResult,
 };
-use ipc::handshake::{Completion, Directive, DirectiveQueue};
+use ipc::handshake::{Directive, DirectiveQueue, Forget, ForgetQueue, Origin};
+use ipc::mailbox::Malformed;
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
 use ipc::record::{self, Record};
 use ipc::stats;
@@ -32,9 +35,11 @@ pub trait Windows {
     fn grant_install(&mut self, slot: SlotIndex, badge: Badge);
     /// Takes it back.
     fn revoke_install(&mut self, slot: SlotIndex);
-    /// Mints the session capability for the application.
-    fn grant_session(&mut self, slot: SlotIndex, badge: Badge);
-    /// Takes it back.
+    /// Whether `client` has a window for session capabilities.
+    fn has_sessions(&self, client: u16) -> bool;
+    /// Mints the session capability for the application `client`.
+    fn grant_session(&mut self, client: u16, slot: SlotIndex, badge: Badge);
+    /// Takes it back, whoever has it.
     fn revoke_session(&mut self, slot: SlotIndex);
 }
 
@@ -46,8 +51,10 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub record: Client<Record, R>,
     /// Directives out, completions in.
     pub offload: DirectiveQueue<O>,
-    /// Tells the application of completions.
-    pub application: A,
+    /// Tells the offload component of sessions that are over.
+    pub forget: ForgetQueue<O>,
+    /// Tells an application of completions: each by its client number.
+    pub applications: Box<[(u16, A)]>,
     /// Where capabilities for sessions are put.
     pub windows: W,
     /// Handshakes at once: slots of the channel between network stack and
@@ -62,31 +69,65 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub stats: &'a stats::Page,
 }
 
+/// How long after its deadline a handshake is given up here, if the network stack
+/// and the offload component did not. Both see the deadline first.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long a result is kept for a client that does not collect it.
+const RESULT_LIFETIME: Duration = Duration::from_secs(30);
+
 /// A handshake in progress, or over and not collected.
+///
+/// Its slot, and that of its session, are used again when the offload component has
+/// sent its completion and the client has its result: until then the capabilities
+/// and the mailbox of these slots may be in use.
 struct Handshake {
     client: u16,
+    group: u32,
     connection: ConnectionId,
     session: SlotIndex,
     session_generation: u16,
     started: Instant,
+    /// When it is given up; once it is over, when its result is dropped.
+    until: Instant,
     /// The shim's wake-ups when it started.
     wakeups: u64,
     /// The state machine, in directed mode.
     directed: Option<Box<Directed>>,
     outcome: Option<Result<SessionResult, HandshakeError>>,
+    /// The offload component has not sent its completion.
+    is_owed: bool,
+    /// The client has its result, or is gone.
+    is_collected: bool,
+    /// What one handshake's mailbox has room for once.
+    is_cancelled: bool,
+    has_displaced: bool,
 }
 
 /// A session, from the start of its handshake on.
 struct Session {
     client: u16,
     connection: ConnectionId,
-    /// Empty when the peer showed none.
-    peer_certificate: Box<[u8]>,
+}
+
+/// A client that may have handshakes.
+struct Application<A> {
+    client: u16,
+    bell: A,
+    is_subscribed: bool,
+    handshakes: u16,
+    sessions: u16,
 }
 
 /// The kernel shim.
 pub struct Server<'a, T, R, O, A, W, C> {
-    ports: Ports<'a, T, R, O, A, W>,
+    net: Client<Net, T>,
+    record: Client<Record, R>,
+    offload: DirectiveQueue<O>,
+    forget: ForgetQueue<O>,
+    windows: W,
+    audit: Audit,
+    stats: &'a stats::Page,
+    applications: Box<[Application<A>]>,
     rights: Rights,
     clock: C,
     handshakes: Table<Handshake>,
@@ -95,7 +136,8 @@ pub struct Server<'a, T, R, O, A, W, C> {
     over: VecDeque<(SlotIndex, u16)>,
     next_session: u64,
     wakeups: u64,
-    is_subscribed: bool,
+    /// No handshake's `until` is before this.
+    earliest: Instant,
 }
 
 impl<'a, T, R, O, A, W, C> Server<'a, T, R, O, A, W, C>
@@ -112,51 +154,64 @@ where
         let slots = usize::from(ports.handshake_slots);
         let mut ports = ports;
         begin::begin(&mut ports);
+        let applications = ports.applications.into_iter();
         Self {
             handshakes: Table::new(ports.handshake_slots),
             sessions: Table::new(ports.session_slots),
             over: VecDeque::with_capacity(slots),
-            ports,
+            applications: applications
+                .map(|(client, bell)| Application {
+                    client,
+                    bell,
+                    is_subscribed: false,
+                    handshakes: 0,
+                    sessions: 0,
+                })
+                .collect(),
+            net: ports.net,
+            record: ports.record,
+            offload: ports.offload,
+            forget: ports.forget,
+            windows: ports.windows,
+            audit: ports.audit,
+            stats: ports.stats,
             rights,
             clock,
             next_session: 1,
             wakeups: 0,
-            is_subscribed: false,
+            earliest: Instant::NEVER,
         }
     }
 
-    /// Takes completions; call it when the offload component signals.
+    /// Takes completions, and gives up what is overdue; call it at each signal.
     pub fn run(&mut self) {
         self.count_wakeup();
-        let is_new = self.ports.offload.peer_is_new();
-        while let Some(completion) = self.ports.offload.receive() {
+        let is_new = self.offload.peer_is_new();
+        while let Some(completion) = self.offload.receive() {
             match completion {
-                Ok(Completion::Established {
-                    slot,
-                    generation,
-                    established,
-                    peer_certificate,
-                }) => {
-                    self.established(slot, generation, established, peer_certificate.into_inner())
-                }
-                Ok(Completion::Segment {
-                    slot,
-                    generation,
-                    verdict,
-                }) => self.direct(slot, generation, &verdict),
-                Ok(Completion::Failed {
-                    slot,
-                    generation,
-                    error,
-                }) => self.failed(slot, generation, error),
-                Err(ipc::queue::ReceiveError::Malformed) => {}
-                Err(ipc::queue::ReceiveError::Broken) => break,
+                Ok(completion) => self.complete(completion),
+                // It costs its own handshake; the deadline ends that.
+                Err(Malformed(_)) => {}
             }
         }
         if is_new {
             self.fail_all(HandshakeError::ServerRestarted);
         }
-        self.ports.offload.flush();
+        let now = self.clock.now();
+        if self.earliest <= now {
+            self.give_up_overdue(now);
+        }
+        self.flush();
+    }
+
+    /// When to call [`Server::run`] again at the latest.
+    pub fn next_deadline(&self) -> Instant {
+        self.earliest
+    }
+
+    fn flush(&mut self) {
+        self.offload.flush();
+        self.forget.flush();
     }
 
     /// Answers one call: `request` and `reply` are messages of
@@ -175,17 +230,17 @@ where
                 answer,
                 Err(HandshakeError::Policy(_) | HandshakeError::Resource(_))
             ) {
-                self.ports.stats.add(stats::shim::REFUSED, 1);
+                self.stats.add(stats::shim::REFUSED, 1);
             }
             answer
         });
-        self.ports.offload.flush();
+        self.flush();
         length
     }
 
     fn count_wakeup(&mut self) {
         self.wakeups += 1;
-        self.ports.stats.add(stats::shim::WAKEUPS, 1);
+        self.stats.add(stats::shim::WAKEUPS, 1);
     }
 
     fn answer(&mut self, client: u16, request: Request) -> Result<Answer, HandshakeError> {
@@ -202,10 +257,13 @@ where
             Request::CollectAny => Ok(self.collect_any(client)),
             Request::Cancel(id) => self.cancel(client, id),
             Request::Subscribe => {
-                self.is_subscribed = true;
+                self.application(client)?.is_subscribed = true;
                 Ok(Answer::Done)
             }
-            Request::Displace { .. } => Ok(Answer::Done),
+            Request::Displace { group } => {
+                self.displace(client, group);
+                Ok(Answer::Done)
+            }
             Request::CloseSession | Request::PeerCertificate { .. } => {
                 Err(HandshakeError::Policy(PolicyError::Client))
             }
@@ -222,6 +280,7 @@ where
         let started = self.clock.now();
         check_request(&request, started)?;
         let full = HandshakeError::Resource;
+        self.check_share(client)?;
         let (slot, generation) = self.handshakes.next().ok_or(full(Resource::Handshakes))?;
         let (session, session_generation) = self.sessions.next().ok_or(full(Resource::Sessions))?;
         let moved = self.move_connection(
@@ -236,7 +295,12 @@ where
             slot: session,
             generation: session_generation,
         };
-        self.ports.windows.grant_install(session, badge);
+        self.windows.grant_install(session, badge);
+        let origin = Origin {
+            client,
+            group: request.group,
+            deadline: request.deadline,
+        };
         let (role, parameters) = (request.role, request.parameters);
         let (directive, directed) = match request.mode {
             Mode::Autonomous => {
@@ -246,6 +310,7 @@ where
                     session,
                     session_generation,
                     role,
+                    origin,
                     parameters,
                     position,
                 };
@@ -260,199 +325,73 @@ where
                     session,
                     session_generation,
                     role,
+                    origin,
                     parameters,
                     position,
                 };
                 (begin, Some(directed))
             }
         };
-        if self.ports.offload.send(&directive).is_err() {
-            self.ports.windows.revoke_install(session);
+        if self.offload.send(&directive).is_err() {
+            // The slot's mailbox is empty when its last completion was taken: this
+            // offload component does not take its directives.
+            self.windows.revoke_install(session);
             self.release(request.connection);
             return Err(full(Resource::Queue));
         }
+        let until = request.deadline + GRACE;
+        self.earliest = self.earliest.min(until);
         // Both tables had room above.
         self.handshakes.insert(Handshake {
             client,
+            group: request.group,
             connection: request.connection,
             session,
             session_generation,
             started,
+            until,
             wakeups: self.wakeups,
             directed,
             outcome: None,
+            is_owed: true,
+            is_collected: false,
+            is_cancelled: false,
+            has_displaced: false,
         });
         self.sessions.insert(Session {
             client,
             connection: request.connection,
-            peer_certificate: Box::default(),
         });
-        self.ports.stats.add(stats::shim::STARTED, 1);
+        let application = self.application(client)?;
+        application.handshakes += 1;
+        application.sessions += 1;
+        self.stats.add(stats::shim::STARTED, 1);
         self.count_tables();
         Ok(id(slot, generation))
     }
 
-    // ---- completion ----
-
-    fn established(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        established: Box<Established>,
-        peer_certificate: Box<[u8]>,
-    ) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
-            return;
-        };
-        if handshake.outcome.is_some() {
-            return;
+    /// No client takes the tables from another: each has its share.
+    fn check_share(&mut self, client: u16) -> Result<(), HandshakeError> {
+        let clients = self.applications.len().max(1);
+        let (handshakes, sessions) = (self.handshakes.places(), self.sessions.places());
+        if !self.windows.has_sessions(client) {
+            return Err(HandshakeError::Policy(PolicyError::Client));
         }
-        let (connection, client) = (handshake.connection, handshake.client);
-        let (session, session_generation) = (handshake.session, handshake.session_generation);
-        // All wake-ups since the start but this one.
-        let shim_wakeups = self.wakeups - handshake.wakeups - 1;
-        let started = handshake.started;
-        let moved = self.move_connection(
-            connection,
-            client,
-            Owner::Record(session),
-            Instant::NEVER,
-            Some(established.tcp.tx_next),
-        );
-        let tcp = match moved {
-            Ok(tcp) if tcp == established.tcp => tcp,
-            // Gone in the last moment, or not where it should be.
-            Ok(_) | Err(NetError::WrongSequence) => {
-                return self.failed(slot, generation, INTERNAL);
-            }
-            Err(_) => {
-                let closed = HandshakeError::Peer(PeerError::Closed);
-                return self.failed(slot, generation, closed);
-            }
-        };
-        if let Some(session) = self.sessions.find(session, session_generation) {
-            session.peer_certificate = peer_certificate;
+        let application = self.application(client)?;
+        if usize::from(application.handshakes) >= handshakes / clients {
+            return Err(HandshakeError::Resource(Resource::Handshakes));
         }
-        let badge = Badge::Session {
-            slot: session,
-            generation: session_generation,
-        };
-        self.ports.windows.grant_session(session, badge);
-        let result = SessionResult {
-            session: SessionId(self.next_session),
-            slot: session,
-            established,
-            shim_wakeups: u32::try_from(shim_wakeups).unwrap_or(u32::MAX),
-            tcp,
-            started,
-            completed: self.clock.now(),
-        };
-        self.next_session += 1;
-        self.finish(slot, generation, Ok(result));
+        if usize::from(application.sessions) >= sessions / clients {
+            return Err(HandshakeError::Resource(Resource::Sessions));
+        }
+        Ok(())
     }
 
-    fn failed(&mut self, slot: SlotIndex, generation: u16, error: HandshakeError) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
-            return;
-        };
-        if handshake.outcome.is_some() {
-            return;
-        }
-        let connection = handshake.connection;
-        let (session, session_generation) = (handshake.session, handshake.session_generation);
-        self.release(connection);
-        self.close_session_slot(session, session_generation);
-        self.sessions.remove(session, session_generation);
-        self.finish(slot, generation, Err(error));
-    }
-
-    /// Keeps the outcome for the client, and tells it.
-    fn finish(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        outcome: Result<SessionResult, HandshakeError>,
-    ) {
-        if let Some(handshake) = self.handshakes.find(slot, generation) {
-            handshake.outcome = Some(outcome);
-            handshake.directed = None;
-            self.over.push_back((slot, generation));
-        }
-        self.count_tables();
-        if self.is_subscribed {
-            self.ports.application.ring();
-        }
-    }
-
-    // ---- collect, cancel ----
-
-    fn collect(&mut self, client: u16, id: HandshakeId) -> Result<Answer, HandshakeError> {
-        let (slot, generation) = place(id);
-        let handshake = self.own(client, slot, generation)?;
-        if handshake.outcome.is_none() {
-            return Err(HandshakeError::Request(RequestError::Pending));
-        }
-        self.over.retain(|over| *over != (slot, generation));
-        match self.take_outcome(slot, generation) {
-            Some(Ok(result)) => Ok(Answer::Established(id, result)),
-            Some(Err(error)) => Err(error),
-            None => Err(INTERNAL),
-        }
-    }
-
-    fn collect_any(&mut self, client: u16) -> Answer {
-        let handshakes = &mut self.handshakes;
-        let found = self.over.iter().position(|(slot, generation)| {
-            handshakes
-                .find(*slot, *generation)
-                .is_some_and(|handshake| handshake.client == client)
-        });
-        let Some((slot, generation)) = found.and_then(|at| self.over.remove(at)) else {
-            return Answer::NothingCompleted;
-        };
-        let id = id(slot, generation);
-        match self.take_outcome(slot, generation) {
-            Some(Ok(result)) => Answer::Established(id, result),
-            Some(Err(error)) => Answer::Failed(id, error),
-            None => Answer::NothingCompleted,
-        }
-    }
-
-    fn take_outcome(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-    ) -> Option<Result<SessionResult, HandshakeError>> {
-        let outcome = self.handshakes.remove(slot, generation)?.outcome;
-        self.ports.stats.add(stats::shim::COLLECTED, 1);
-        self.count_tables();
-        outcome
-    }
-
-    fn cancel(&mut self, client: u16, id: HandshakeId) -> Result<Answer, HandshakeError> {
-        let (slot, generation) = place(id);
-        let handshake = self.own(client, slot, generation)?;
-        if handshake.outcome.is_none() {
-            let directive = Directive::Cancel { slot, generation };
-            self.ports
-                .offload
-                .send(&directive)
-                .map_err(|_| HandshakeError::Resource(Resource::Queue))?;
-        }
-        Ok(Answer::Done)
-    }
-
-    /// The handshake, if it is this client's.
-    fn own(
-        &mut self,
-        client: u16,
-        slot: SlotIndex,
-        generation: u16,
-    ) -> Result<&mut Handshake, HandshakeError> {
-        self.handshakes
-            .find(slot, generation)
-            .filter(|handshake| handshake.client == client)
-            .ok_or(HandshakeError::Request(RequestError::Unknown))
+    fn application(&mut self, client: u16) -> Result<&mut Application<A>, HandshakeError> {
+        self.applications
+            .iter_mut()
+            .find(|application| application.client == client)
+            .ok_or(HandshakeError::Policy(PolicyError::Client))
     }
 
     // ---- sessions ----
@@ -464,14 +403,20 @@ where
         request: &Request,
     ) -> Result<Answer, HandshakeError> {
         let unknown = HandshakeError::Request(RequestError::Unknown);
-        let session = self.sessions.find(slot, generation).ok_or(unknown)?;
+        self.sessions.find(slot, generation).ok_or(unknown)?;
         match request {
             Request::PeerCertificate { offset } => {
-                let certificate = &session.peer_certificate;
-                let rest = certificate.get(usize::from(*offset)..).ok_or(unknown)?;
-                let part = rest.get(..MAX_PART).unwrap_or(rest);
-                let part = Bytes::from_slice(part).map_err(|_| INTERNAL)?;
-                Ok(Answer::Certificate(part))
+                let offset = *offset;
+                let request = record::Request::Certificate {
+                    slot,
+                    generation,
+                    offset,
+                };
+                match self.record.call(&request) {
+                    Ok(Ok(record::Answer::Certificate(part))) => Ok(Answer::Certificate(part)),
+                    // The peer has ended the session; the application will.
+                    _ => Err(unknown),
+                }
             }
             Request::CloseSession => {
                 self.close_session(slot, generation);
@@ -482,25 +427,40 @@ where
     }
 
     fn close_session(&mut self, slot: SlotIndex, generation: u16) {
-        let Some(session) = self.sessions.remove(slot, generation) else {
+        let Some(session) = self.sessions.find(slot, generation) else {
             return;
         };
+        let connection = session.connection;
         self.close_session_slot(slot, generation);
-        self.ports.windows.revoke_session(slot);
-        self.release(session.connection);
-        // A queue without room only means that the offload component forgets at
-        // the slot's next use.
-        let forget = Directive::Forget { session: slot };
-        self.ports.offload.send(&forget).ok();
+        self.windows.revoke_session(slot);
+        self.release(connection);
+        self.free_session(slot, generation);
         self.count_tables();
     }
 
     /// Ends the session at the record layer, and the right to install keys.
     fn close_session_slot(&mut self, slot: SlotIndex, generation: u16) {
-        self.ports.windows.revoke_install(slot);
+        self.windows.revoke_install(slot);
         // A record layer that does not answer holds no session either.
         let close = record::Request::Close { slot, generation };
-        let _ = self.ports.record.call(&close);
+        let _ = self.record.call(&close);
+        // Without room there are two for this slot that the offload component has
+        // not taken; the later of them is of the session before, and this one's
+        // secrets are overwritten at the slot's next use.
+        let forget = Forget {
+            session: slot,
+            generation,
+        };
+        self.forget.send(&forget).ok();
+    }
+
+    /// The slot may be used again.
+    fn free_session(&mut self, slot: SlotIndex, generation: u16) {
+        if let Some(session) = self.sessions.remove(slot, generation)
+            && let Ok(application) = self.application(session.client)
+        {
+            application.sessions = application.sessions.saturating_sub(1);
+        }
     }
 
     // ---- connections ----
@@ -520,7 +480,7 @@ where
             deadline,
             expected_tx_next,
         };
-        match self.ports.net.call(&request) {
+        match self.net.call(&request) {
             Ok(Ok(net::Answer::Moved { position })) => Ok(position),
             Ok(Err(error)) => Err(error),
             _ => Err(NetError::Closed),
@@ -529,20 +489,18 @@ where
 
     fn release(&mut self, connection: ConnectionId) {
         // A connection that is gone already needs no release.
-        let _ = self.ports.net.call(&net::Request::Release { connection });
+        let _ = self.net.call(&net::Request::Release { connection });
     }
 
     fn count_tables(&self) {
-        let in_progress = self.handshakes.len() - self.over.len();
-        let stats = self.ports.stats;
+        let in_progress = self.handshakes.len().saturating_sub(self.over.len());
+        let stats = self.stats;
         stats.set(stats::shim::IN_PROGRESS, in_progress as u64);
         stats.set(stats::shim::SESSIONS, self.sessions.len() as u64);
     }
 }
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
-/// As much as [`Answer::Certificate`] carries.
-const MAX_PART: usize = 800;
 
 fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), HandshakeError> {
     let wrong = |what| Err(HandshakeError::Request(what));

@@ -77,6 +77,20 @@ impl<T> Table<T> {
         self.places.iter().enumerate().filter_map(used).collect()
     }
 
+    /// Index and generation of a value that `is_meant`.
+    pub(crate) fn find_by(&self, is_meant: impl Fn(&T) -> bool) -> Option<(SlotIndex, u16)> {
+        let mut places = (0..).zip(&self.places);
+        places.find_map(|(slot, place)| {
+            let value = place.value.as_ref()?;
+            is_meant(value).then_some((slot, place.generation))
+        })
+    }
+
+    /// Places, in use or not.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// Places in use.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()

@@ -10,7 +10,8 @@ use crate::system;
 /// Mints capabilities for sessions.
 pub(crate) struct SystemWindows {
     install: Window,
-    sessions: Window,
+    /// Of each application, by its client number.
+    sessions: [(u16, Window); 1],
     record: MintSource,
     shim: MintSource,
 }
@@ -26,8 +27,11 @@ impl SystemWindows {
         Self {
             // SAFETY: the capability of this constant, used nowhere else.
             install: unsafe { Window::new(install, install_radix) },
-            // SAFETY: as above.
-            sessions: unsafe { Window::new(sessions, sessions_radix) },
+            sessions: [(
+                system::CLIENT_GATEWAY,
+                // SAFETY: as above.
+                unsafe { Window::new(sessions, sessions_radix) },
+            )],
             // SAFETY: as above.
             record: unsafe { MintSource::new(record, record_radix) },
             // SAFETY: as above.
@@ -52,15 +56,21 @@ impl Windows for SystemWindows {
         let _ = self.install.revoke(slot.into());
     }
 
-    fn grant_session(&mut self, slot: SlotIndex, badge: Badge) {
+    fn has_sessions(&self, client: u16) -> bool {
+        self.sessions.iter().any(|(holder, _)| *holder == client)
+    }
+
+    fn grant_session(&mut self, client: u16, slot: SlotIndex, badge: Badge) {
         let endpoint = system::MINT_SHIM_KERNEL_SHIM;
         let badge = badge.to_word();
-        let _ = self
-            .sessions
-            .install(slot.into(), &self.shim, endpoint, badge);
+        for (_, window) in self.sessions.iter().filter(|(holder, _)| *holder == client) {
+            let _ = window.install(slot.into(), &self.shim, endpoint, badge);
+        }
     }
 
     fn revoke_session(&mut self, slot: SlotIndex) {
-        let _ = self.sessions.revoke(slot.into());
+        for (_, window) in &self.sessions {
+            let _ = window.revoke(slot.into());
+        }
     }
 }

@@ -41,6 +41,7 @@ use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::convert;
+use crate::server::Entry;
 use crate::handshake::{SessionSlot, cut_off};
 use crate::keyring::Keyring;
 use crate::output::Output;
@@ -116,6 +117,7 @@ impl Message {
 pub(crate) struct Directed {
     pub(crate) generation: u16,
     pub(crate) session: SessionSlot,
+    pub(crate) entry: Entry,
     pub(crate) expose_keys: bool,
     pub(crate) first_byte: Option<Instant>,
     role: Role,
@@ -175,6 +177,7 @@ pub(crate) struct Product {
 }
 
 impl Directed {
+    #[expect(clippy::too_many_arguments, reason = "what a directive says")]
     pub(crate) fn new(
         generation: u16,
         session: SessionSlot,
@@ -183,10 +186,12 @@ impl Directed {
         parameters: &Parameters,
         position: TcpPosition,
         resumption: Resumption,
+        entry: Entry,
     ) -> Self {
         Self {
             generation,
             session,
+            entry,
             expose_keys: parameters.expose_keys,
             first_byte: None,
             role,
@@ -237,6 +242,34 @@ impl Directed {
         TcpPosition {
             tx_next: self.outbound.next(),
             rx_next: self.rx_start.wrapping_add(self.inbound.taken()),
+        }
+    }
+
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the peer's first message was whole.
+    pub(crate) const fn has_heard(&self) -> bool {
+        self.message.is_some() || self.suite.is_some()
+    }
+
+    /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
+    /// it has not taken from us.
+    pub(crate) fn held(&self) -> usize {
+        self.inbound.taken() as usize + self.outbound.waiting()
+    }
+
+    /// Tells the peer why it is given up, if there is room.
+    pub(crate) fn say_last<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        alert: Alert,
+    ) {
+        // Without room, and with a ring that lies, the connection just ends.
+        if self.outbound.is_empty() && self.outbound.alert(alert).is_ok() {
+            let _ = self.outbound.flush(channel, slot);
         }
     }
 

@@ -21,13 +21,19 @@ use crate::caught::{Catch, Caught};
 use crate::convert;
 use crate::engine::{Engine, Outcome};
 use crate::keyring::Choice;
+use crate::loans::TooMuch;
 use crate::output::Output;
+use crate::server::Entry;
 use crate::session::Tickets;
 
 /// RFC 8446 §5.1: type, version, length.
 const RECORD_HEADER: usize = 5;
 /// RFC 5246 §6.2.3: the longest record on the wire with its header.
 const MAX_RECORD: usize = RECORD_HEADER + (1 << 14) + 2048;
+
+/// The most records of one handshake: 32 KiB in the smallest that any stack makes (RFC
+/// 8449: 64 bytes). More is work for nothing.
+pub(crate) const MAX_RECORDS: u16 = 512;
 
 /// Names the session that the handshake is for.
 #[derive(Clone, Copy)]
@@ -40,6 +46,7 @@ pub(crate) struct SessionSlot {
 pub(crate) struct Handshake {
     pub(crate) generation: u16,
     pub(crate) session: SessionSlot,
+    pub(crate) entry: Entry,
     pub(crate) expose_keys: bool,
     pub(crate) first_byte: Option<Instant>,
     pub(crate) choice: Option<Box<Choice>>,
@@ -49,8 +56,13 @@ pub(crate) struct Handshake {
     /// Records that rustls could not finish with yet: parts of one message.
     incoming: Vec<u8>,
     output: Output,
-    /// TCP sequence number of the next byte in the ring.
+    /// TCP sequence number of the next byte in the ring, and of the first.
     rx_next: u32,
+    rx_start: u32,
+    /// Records taken.
+    records: u16,
+    /// We have spoken: the peer's hello was whole.
+    has_heard: bool,
     failure: Option<HandshakeError>,
 }
 
@@ -72,10 +84,12 @@ impl Handshake {
         catch: Arc<Catch>,
         position: TcpPosition,
         parameters: &Parameters,
+        entry: Entry,
     ) -> Box<Self> {
         let mut handshake = Box::new(Self {
             generation,
             session,
+            entry,
             expose_keys: parameters.expose_keys,
             first_byte: None,
             choice: None,
@@ -85,6 +99,9 @@ impl Handshake {
             incoming: Vec::new(),
             output: Output::new(position.tx_next, parameters.segment_size),
             rx_next: position.rx_next,
+            rx_start: position.rx_next,
+            records: 0,
+            has_heard: false,
             failure: None,
         });
         // A client speaks first.
@@ -104,8 +121,9 @@ impl Handshake {
         channel: &mut Channel<D>,
         slot: SlotIndex,
         now: impl Fn() -> Instant,
+        charge: impl FnMut(usize) -> Result<(), TooMuch>,
     ) -> Step {
-        match self.advance(channel, slot, now) {
+        match self.advance(channel, slot, now, charge) {
             Ok(step) => step,
             Err(Misbehaved) => Step::Failed(HandshakeError::Resource(Resource::Internal)),
         }
@@ -116,6 +134,7 @@ impl Handshake {
         channel: &mut Channel<D>,
         slot: SlotIndex,
         now: impl Fn() -> Instant,
+        mut charge: impl FnMut(usize) -> Result<(), TooMuch>,
     ) -> Result<Step, Misbehaved> {
         // Read before the bytes: with END set, none come after those found.
         let status = channel.peer_status(slot);
@@ -145,7 +164,21 @@ impl Handshake {
             }
             self.first_byte.get_or_insert_with(&now);
             self.rx_next = self.rx_next.wrapping_add(taken);
+            self.records += 1;
+            if self.records > MAX_RECORDS {
+                self.end_with(
+                    Alert::UNEXPECTED_MESSAGE,
+                    HandshakeError::Peer(PeerError::AlertSent(Alert::UNEXPECTED_MESSAGE)),
+                );
+                continue;
+            }
             self.process();
+            if charge(self.held()).is_err() {
+                self.end_with(
+                    Alert::INTERNAL_ERROR,
+                    HandshakeError::Resource(Resource::Memory),
+                );
+            }
         }
     }
 
@@ -165,6 +198,42 @@ impl Handshake {
     /// What a client needs for the tickets that may come.
     pub(crate) fn into_tickets(self) -> Option<Tickets> {
         self.engine.into_tickets()
+    }
+
+    /// Whether the peer's first message was whole.
+    pub(crate) const fn has_heard(&self) -> bool {
+        self.has_heard
+    }
+
+    /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
+    /// it has not taken from us.
+    fn held(&self) -> usize {
+        let taken = self.rx_next.wrapping_sub(self.rx_start);
+        taken as usize + self.output.waiting()
+    }
+
+    /// Tells the peer why it is given up, if it can read that without keys and there is
+    /// room.
+    pub(crate) fn say_last<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+        alert: Alert,
+    ) {
+        if self.output.is_empty() {
+            self.end_with(alert, HandshakeError::Resource(Resource::Memory));
+            // A ring that lies is no way to the peer.
+            let _ = self.output.flush(channel, slot);
+        }
+    }
+
+    /// Gives up with an alert, as long as it can be read without keys.
+    fn end_with(&mut self, alert: Alert, failure: HandshakeError) {
+        if !self.has_heard {
+            let record = [21, 3, 3, 0, 2, 2, alert.0];
+            self.output.buffer().extend_from_slice(&record);
+        }
+        self.fail(failure);
     }
 
     fn is_handshaking(&self) -> bool {
@@ -213,9 +282,16 @@ impl Handshake {
             return Ok(0);
         }
         let start = self.incoming.len();
+        self.incoming.reserve_exact(length);
         self.incoming.resize(start + length, 0);
-        let to = self.incoming.get_mut(start..).unwrap_or_default();
-        channel.read(slot, to)?;
+        let record = self.incoming.get_mut(start..).unwrap_or_default();
+        let (to, body) = record.split_at_mut_checked(RECORD_HEADER).unwrap_or_default();
+        // The header that was judged, and not what stands there by now.
+        to.copy_from_slice(&header);
+        if channel.peek(slot, RECORD_HEADER, body)? < body.len() {
+            return Err(Misbehaved);
+        }
+        channel.consume(slot, length)?;
         Ok(u32::try_from(length).unwrap_or(0))
     }
 
@@ -231,6 +307,7 @@ impl Handshake {
                 .process(&mut self.incoming, self.output.buffer());
             let goes_on = match turn.outcome {
                 Outcome::Said(start) => {
+                    self.has_heard |= self.first_byte.is_some();
                     let record = self.output.buffer().get(start..).unwrap_or_default();
                     self.failure = self.failure.map(|cause| as_sent(cause, record));
                     true

@@ -7,7 +7,7 @@ use ipc::bounded::{Blob, Text};
 use ipc::control::{
     HandshakeError, MAX_COMMON_NAME, MAX_NAMES, MAX_SUBJECT, PeerError, PeerIdentity,
 };
-use ipc::handshake::MAX_PEER_CERTIFICATE;
+use ipc::record::MAX_PEER_CERTIFICATE;
 use ipc::tls::Alert;
 use ring::digest;
 use rustls::pki_types::CertificateDer;

@@ -25,6 +25,7 @@ mod engine;
 mod handshake;
 mod identity;
 mod keyring;
+mod loans;
 mod output;
 mod profile;
 mod server;

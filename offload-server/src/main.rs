@@ -7,6 +7,7 @@ extern crate alloc;
 use alloc::boxed::Box;
 
 use ipc::channel::Channel;
+use ipc::mailbox::Mailbox;
 use ipc::queue::Queue;
 use ipc::stats::offload::HEAP;
 use ipc::transport::Client;
@@ -33,12 +34,20 @@ fn main() -> ! {
     };
     sel4::log!("ready");
     loop {
-        if server.run() {
+        let turn = server.run();
+        if turn.touched_secrets {
             runtime::scrub_stack(STACK_USED);
             runtime::scrub_registers();
         }
         stats.set(HEAP, runtime::heap_used() as u64);
-        if runtime::wait_signals() & system::FROM_KEYSTORE_SERVER != 0 {
+        let signals = match turn.is_busy {
+            true => runtime::poll_signals(),
+            false => {
+                runtime::wake_at(server.next_deadline());
+                runtime::wait_signals()
+            }
+        };
+        if signals & system::FROM_KEYSTORE_SERVER != 0 {
             server.refetch();
         }
     }
@@ -53,6 +62,10 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
     let shim = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
     // SAFETY: as above.
     let shim = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, shim) };
+    // SAFETY: a second bell of the same notification does no harm.
+    let forget = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
+    // SAFETY: as above.
+    let forget = unsafe { Channel::new(system::CHANNEL_SESSION_ENDS, forget) };
     // SAFETY: as above.
     let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
     // SAFETY: as above.
@@ -60,7 +73,8 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
     Ports {
         // SAFETY: as above.
         net: unsafe { Channel::new(system::CHANNEL_HANDSHAKE, net) },
-        shim: Queue::new(shim),
+        shim: Mailbox::new(shim),
+        forget: Mailbox::new(forget),
         record: Queue::new(record),
         // SAFETY: as above.
         keystore: Client::new(unsafe { Caller::new(system::CALL_KEYSTORE_SERVER) }),

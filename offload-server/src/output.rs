@@ -31,6 +31,11 @@ impl Output {
         &mut self.pending
     }
 
+    /// Bytes kept until all of them have gone.
+    pub(crate) fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
     /// TCP sequence number of the next byte.
     pub(crate) fn next(&self) -> u32 {
         self.next

@@ -1,20 +1,23 @@
 //! Takes directives and events, runs handshakes, reports completions.
 
 mod directed;
+mod give_up;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use ipc::bounded::{Blob, Bytes};
+use ipc::bounded::Bytes;
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
-use ipc::clock::Clock;
+use ipc::clock::{Clock, Instant};
 use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
-use ipc::handshake::{Completion, CompletionQueue, Directive};
+use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Origin};
+use ipc::mailbox::Malformed;
 use ipc::net::TcpPosition;
-use ipc::record::{PostHandshakeInbox, Record, Request};
+use ipc::record::{Answer, MAX_CERTIFICATE_PART, PostHandshakeInbox, Record, Request};
 use ipc::stats;
-use ipc::tls::{CipherSuite, Role};
+use ipc::tls::{CipherSuite, Role, TrafficKey};
 use ipc::transport::{Client, Transport};
 use rustls::HandshakeKind;
 
@@ -23,6 +26,7 @@ use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
 use crate::identity::Peer;
 use crate::keyring::{self, Keyring};
+use crate::loans::Loans;
 use crate::profile::Profiles;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
@@ -35,6 +39,8 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub net: Channel<N>,
     /// Directives in, completions out.
     pub shim: CompletionQueue<S>,
+    /// Sessions that are over.
+    pub forget: ForgetInbox<S>,
     /// What sessions need after their handshake.
     pub record: PostHandshakeInbox<R>,
     /// The key store.
@@ -55,6 +61,7 @@ pub struct StartError;
 pub struct Server<'a, N, S, R, W, C> {
     net: Channel<N>,
     shim: CompletionQueue<S>,
+    forget: ForgetInbox<S>,
     record: PostHandshakeInbox<R>,
     install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
     profiles: Profiles,
@@ -65,9 +72,39 @@ pub struct Server<'a, N, S, R, W, C> {
     sessions: Sessions,
     clock: C,
     stats: &'a stats::Page,
-    /// The shim's queue can't be read any more.
-    shim_broken: bool,
+    /// What handshakes hold on behalf of their peers.
+    loans: Loans,
+    /// Handshakes begun so far: tells which is the oldest.
+    begun: u64,
+    /// No handshake's deadline is before this.
+    earliest: Instant,
 }
+
+/// Whose a handshake is, and how old.
+pub(crate) struct Entry {
+    pub(crate) origin: Origin,
+    /// Counts handshakes.
+    pub(crate) number: u64,
+}
+
+/// What came of one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// A secret may have been on the stack.
+    pub touched_secrets: bool,
+    /// There is more to do: have another turn.
+    pub is_busy: bool,
+}
+
+/// Messages of the shim, connections and questions of sessions that are dealt with in
+/// one turn: each kind gets its turn, however much there is of another.
+const DIRECTIVES_A_TURN: usize = 16;
+const CONNECTIONS_A_TURN: usize = 8;
+const QUESTIONS_A_TURN: usize = 8;
+
+/// How long after its deadline a handshake is given up here, if the network stack did
+/// not say that it is over.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl<'a, N, S, R, W, C> Server<'a, N, S, R, W, C>
 where
@@ -96,6 +133,7 @@ where
         Ok(Self {
             net: ports.net,
             shim: ports.shim,
+            forget: ports.forget,
             record: ports.record,
             install: ports.install,
             profiles: Profiles::new(keyrings, time),
@@ -109,7 +147,9 @@ where
             sessions: Sessions::new(ports.session_slots),
             clock,
             stats: ports.stats,
-            shim_broken: false,
+            loans: Loans::new(slots),
+            begun: 0,
+            earliest: Instant::NEVER,
         })
     }
 
@@ -121,112 +161,155 @@ where
         }
     }
 
-    /// Does all there is to do, then returns; call it at each wake-up. True if
-    /// a secret may have been on the stack.
+    /// Does one turn of what there is to do; call it at each wake-up.
     // Its frames are below the caller's, where they can be scrubbed.
     #[inline(never)]
-    pub fn run(&mut self) -> bool {
+    pub fn run(&mut self) -> Turn {
         self.stats.add(stats::offload::WAKEUPS, 1);
-        let mut touched_secrets = false;
-        touched_secrets |= self.take_directives();
-        while let Some(event) = self.net.next_event() {
-            if let Event::Slot(slot) = event {
-                touched_secrets |= self.step(slot);
-                touched_secrets |= self.step_directed(slot);
+        let mut turn = Turn {
+            touched_secrets: false,
+            is_busy: false,
+        };
+        // All of them: whoever is established next may use such a slot again.
+        while let Some(forgotten) = self.forget.receive() {
+            if let Ok(forgotten) = forgotten {
+                self.sessions.forget(forgotten.session, forgotten.generation);
             }
         }
-        while let Some(asked) = self.record.receive() {
+        let mut left = DIRECTIVES_A_TURN;
+        while left > 0
+            && let Some(directive) = self.shim.receive()
+        {
+            left -= 1;
+            turn.touched_secrets |= self.take_directive(directive);
+        }
+        turn.is_busy |= left == 0;
+        let mut left = CONNECTIONS_A_TURN;
+        while left > 0
+            && let Some(event) = self.net.next_event()
+        {
+            left -= 1;
+            if let Event::Slot(slot) = event {
+                turn.touched_secrets |= self.step(slot);
+                turn.touched_secrets |= self.step_directed(slot);
+            }
+        }
+        turn.is_busy |= left == 0;
+        let mut left = QUESTIONS_A_TURN;
+        while left > 0
+            && let Some(asked) = self.record.receive()
+        {
             let Ok(asked) = asked else { break };
-            touched_secrets = true;
+            left -= 1;
+            turn.touched_secrets = true;
             self.post_handshake(&asked);
+        }
+        turn.is_busy |= left == 0;
+        let now = self.clock.now();
+        if self.earliest <= now {
+            self.give_up_overdue(now);
         }
         self.net.flush();
         self.shim.flush();
-        touched_secrets
+        self.record.flush();
+        turn
     }
 
-    /// True if a segment was among them.
-    fn take_directives(&mut self) -> bool {
-        let mut touched_secrets = false;
-        while !self.shim_broken {
-            let Some(directive) = self.shim.receive() else {
-                break;
-            };
-            match directive {
-                Ok(Directive::Start {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    role,
-                    parameters,
-                    position,
-                }) => {
-                    let session = SessionSlot {
-                        slot: session,
-                        generation: session_generation,
-                    };
-                    self.stats.add(stats::offload::STARTED, 1);
-                    self.net.follow(slot);
-                    match self.start(generation, session, role, &parameters, position) {
-                        Ok(handshake) => {
-                            if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
-                                *place = Some(handshake);
-                            }
-                            self.stats
-                                .set(stats::offload::IN_PROGRESS, self.in_progress());
-                            // The peer may have spoken already.
-                            self.step(slot);
+    /// When to call [`Server::run`] again at the latest.
+    pub fn next_deadline(&self) -> Instant {
+        self.earliest
+    }
+
+    /// True if a segment was performed.
+    fn take_directive(&mut self, directive: Result<Directive, Malformed>) -> bool {
+        // What is none costs its slot; the shim is the one that asks.
+        let Ok(directive) = directive else {
+            return false;
+        };
+        match directive {
+            Directive::Start {
+                slot,
+                generation,
+                session,
+                session_generation,
+                role,
+                origin,
+                parameters,
+                position,
+            } => {
+                let session = SessionSlot {
+                    slot: session,
+                    generation: session_generation,
+                };
+                self.stats.add(stats::offload::STARTED, 1);
+                self.net.follow(slot);
+                let entry = self.enter(origin);
+                match self.start(generation, session, role, &parameters, position, entry) {
+                    Ok(handshake) => {
+                        if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
+                            *place = Some(handshake);
                         }
-                        Err(error) => self.fail(slot, generation, error),
+                        self.count_in_progress();
+                        // The peer may have spoken already.
+                        self.step(slot);
                     }
+                    Err(error) => self.fail(slot, generation, error),
                 }
-                Ok(Directive::Cancel { slot, generation }) => {
-                    let place = self.handshakes.get_mut(usize::from(slot));
-                    let meant = place.and_then(|p| p.take_if(|h| h.generation == generation));
-                    if meant.is_some() || self.cancel_directed(slot, generation) {
-                        self.fail(slot, generation, HandshakeError::Cancelled);
-                    }
-                }
-                Ok(Directive::Direct {
-                    slot,
+            }
+            Directive::Cancel { slot, generation } => {
+                self.give_up(slot, Some(generation), HandshakeError::Cancelled);
+            }
+            Directive::Displace {
+                slot,
+                generation,
+                same_group,
+            } => self.displace(slot, generation, same_group),
+            Directive::Direct {
+                slot,
+                generation,
+                session,
+                session_generation,
+                role,
+                origin,
+                parameters,
+                position,
+            } => {
+                let session = SessionSlot {
+                    slot: session,
+                    generation: session_generation,
+                };
+                let beginning = Beginning {
                     generation,
                     session,
-                    session_generation,
                     role,
                     parameters,
                     position,
-                }) => {
-                    let session = SessionSlot {
-                        slot: session,
-                        generation: session_generation,
-                    };
-                    let beginning = Beginning {
-                        generation,
-                        session,
-                        role,
-                        parameters,
-                        position,
-                    };
-                    self.begin_directed(slot, beginning);
-                    self.shim.flush();
-                }
-                Ok(Directive::Segment {
-                    slot,
-                    generation,
-                    segment,
-                }) => {
-                    touched_secrets = true;
-                    self.perform(slot, generation, segment);
-                    // The shim runs at once and queues the next.
-                    self.shim.flush();
-                }
-                Ok(Directive::Forget { session }) => self.sessions.forget(session),
-                Err(ipc::queue::ReceiveError::Malformed) => {}
-                Err(ipc::queue::ReceiveError::Broken) => self.shim_broken = true,
+                    entry: self.enter(origin),
+                };
+                self.begin_directed(slot, beginning);
+                self.shim.flush();
+            }
+            Directive::Segment {
+                slot,
+                generation,
+                segment,
+            } => {
+                self.perform(slot, generation, segment);
+                // The shim runs at once and queues the next.
+                self.shim.flush();
+                return true;
             }
         }
-        touched_secrets
+        false
+    }
+
+    fn enter(&mut self, origin: Origin) -> Entry {
+        self.begun += 1;
+        self.earliest = self.earliest.min(origin.deadline + GRACE);
+        Entry {
+            origin,
+            number: self.begun,
+        }
     }
 
     fn start(
@@ -236,6 +319,7 @@ where
         role: Role,
         parameters: &Parameters,
         position: TcpPosition,
+        entry: Entry,
     ) -> Result<Box<Handshake>, HandshakeError> {
         if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
             return Err(HandshakeError::Request(RequestError::SegmentSize));
@@ -246,7 +330,7 @@ where
         };
         let catch = self.profiles.catch();
         Ok(Handshake::new(
-            generation, session, engine, catch, position, parameters,
+            generation, session, engine, catch, position, parameters, entry,
         ))
     }
 
@@ -256,8 +340,12 @@ where
         let Some(handshake) = self.handshakes.get_mut(place).and_then(Option::as_mut) else {
             return false;
         };
-        let step = handshake.step(&mut self.net, slot, || self.clock.now());
+        let (clock, loans) = (&self.clock, &mut self.loans);
+        let step = handshake.step(&mut self.net, slot, || clock.now(), |held| {
+            loans.charge(slot, held)
+        });
         let generation = handshake.generation;
+        self.end_displaced();
         match step {
             Step::Waiting => false,
             Step::Failed(error) => {
@@ -268,18 +356,7 @@ where
             Step::Finished => {
                 if let Some(handshake) = self.forget(slot) {
                     match self.establish(handshake) {
-                        Ok((established, certificate)) => {
-                            self.stats.add(stats::offload::FINISHED, 1);
-                            let in_progress = self.in_progress();
-                            self.stats.set(stats::offload::IN_PROGRESS, in_progress);
-                            self.net.close(slot);
-                            self.complete(&Completion::Established {
-                                slot,
-                                generation,
-                                established,
-                                peer_certificate: certificate,
-                            });
-                        }
+                        Ok(established) => self.established(slot, generation, established),
                         Err(error) => self.fail(slot, generation, error),
                     }
                 }
@@ -290,20 +367,41 @@ where
 
     fn forget(&mut self, slot: SlotIndex) -> Option<Box<Handshake>> {
         let handshake = self.handshakes.get_mut(usize::from(slot))?.take();
-        self.stats
-            .set(stats::offload::IN_PROGRESS, self.in_progress());
+        self.loans.give_back(slot);
+        self.count_in_progress();
         handshake
+    }
+
+    pub(super) fn established(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        established: Box<Established>,
+    ) {
+        self.stats.add(stats::offload::FINISHED, 1);
+        self.count_in_progress();
+        self.net.close(slot);
+        self.complete(&Completion::Established {
+            slot,
+            generation,
+            established,
+        });
     }
 
     fn in_progress(&self) -> u64 {
         in_progress(self.stats)
     }
 
+    fn count_in_progress(&self) {
+        let count = self.in_progress();
+        self.stats.set(stats::offload::IN_PROGRESS, count);
+    }
+
     /// Installs the keys and tells what was agreed on.
     fn establish(
         &mut self,
         mut handshake: Box<Handshake>,
-    ) -> Result<(Box<Established>, Certificate), HandshakeError> {
+    ) -> Result<Box<Established>, HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = handshake.choice.take().ok_or(INTERNAL)?;
         let connection = handshake.connection();
@@ -338,13 +436,10 @@ where
             true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
             false => None,
         };
-        match (self.install)(session.slot).call(&Request::Install { suite, tx, rx }) {
-            Ok(Ok(())) => {}
-            _ => return Err(INTERNAL),
-        }
+        let role = handshake.role();
+        self.install(session, role, suite, (tx, rx), &peer.certificate)?;
         if version == ipc::tls::Version::Tls13 {
             let secrets = handshake.caught.secrets(suite).ok_or(INTERNAL)?;
-            let role = handshake.role();
             let tickets = handshake.into_tickets();
             self.sessions.keep(session, role, secrets, tickets);
         }
@@ -364,7 +459,7 @@ where
             first_byte,
             installed: self.clock.now(),
         });
-        Ok((established, peer.certificate))
+        Ok(established)
     }
 
     /// Ends what was said to the peer, and reports.
@@ -380,12 +475,40 @@ where
         });
     }
 
-    fn complete(&mut self, completion: &Completion) {
-        // The queue has room for a completion of every handshake slot, and
-        // there is one completion for each start.
-        if self.shim.send(completion).is_err() {
-            self.shim_broken = true;
+    /// Installs the keys of a session at the record layer, and has it keep the peer's
+    /// certificate.
+    pub(super) fn install(
+        &self,
+        session: SessionSlot,
+        role: Role,
+        suite: CipherSuite,
+        (tx, rx): (TrafficKey, TrafficKey),
+        certificate: &[u8],
+    ) -> Result<(), HandshakeError> {
+        const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
+        let record = (self.install)(session.slot);
+        let done = |answer| match answer {
+            Ok(Ok(Answer::Done)) => Ok(()),
+            _ => Err(INTERNAL),
+        };
+        done(record.call(&Request::Install {
+            generation: session.generation,
+            role,
+            suite,
+            tx,
+            rx,
+        }))?;
+        for part in certificate.chunks(MAX_CERTIFICATE_PART) {
+            let part = Bytes::from_slice(part).map_err(|_| INTERNAL)?;
+            done(record.call(&Request::KeepCertificate { part }))?;
         }
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: &Completion) {
+        // Its mailbox has room for a verdict and the completion of one handshake. A
+        // shim that has not taken those of the slot's last one gets no more of this.
+        self.shim.send(completion).ok();
     }
 
     fn post_handshake(&mut self, asked: &ipc::record::PostHandshake) {
@@ -404,11 +527,9 @@ fn in_progress(stats: &stats::Page) -> u64 {
     started.saturating_sub(over)
 }
 
-type Certificate = Blob<{ ipc::handshake::MAX_PEER_CERTIFICATE }>;
-
-fn copy(key: &ipc::tls::TrafficKey) -> Option<ipc::tls::TrafficKey> {
+fn copy(key: &TrafficKey) -> Option<TrafficKey> {
     use ipc::secret::Secret;
-    Some(ipc::tls::TrafficKey {
+    Some(TrafficKey {
         key: Secret::from_slice(key.key.expose()).ok()?,
         iv: Secret::from_slice(key.iv.expose()).ok()?,
         sequence: key.sequence,

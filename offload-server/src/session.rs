@@ -67,27 +67,27 @@ impl Sessions {
     }
 
     /// Forgets a session's secrets.
-    pub(crate) fn forget(&mut self, slot: SlotIndex) {
+    pub(crate) fn forget(&mut self, slot: SlotIndex, generation: u16) {
         if let Some(place) = self.0.get_mut(usize::from(slot)) {
-            *place = None;
+            place.take_if(|session| session.generation == generation);
         }
     }
 
     /// What the record layer is to do. A session that is not known here began
     /// before this component did: it goes on without new keys.
     pub(crate) fn answer(&mut self, asked: &PostHandshake, now: Instant) -> Request {
-        self.answer_known(asked, now)
-            .unwrap_or_else(|| match asked {
-                PostHandshake::Message { message, .. }
-                    if message.first() == Some(&NEW_SESSION_TICKET) =>
-                {
-                    Request::Proceed
-                }
-                _ => refuse(Alert::INTERNAL_ERROR),
-            })
+        use PostHandshake::{Message, RekeyDue};
+        let (Message { generation, .. } | RekeyDue { generation, .. }) = asked;
+        let answer = self.answer_known(asked, now).unwrap_or_else(|| match asked {
+            Message { message, .. } if message.first() == Some(&NEW_SESSION_TICKET) => {
+                Answer::Proceed
+            }
+            _ => refuse(Alert::INTERNAL_ERROR),
+        });
+        answer.into_request(*generation)
     }
 
-    fn answer_known(&mut self, asked: &PostHandshake, now: Instant) -> Option<Request> {
+    fn answer_known(&mut self, asked: &PostHandshake, now: Instant) -> Option<Answer> {
         match asked {
             PostHandshake::Message {
                 slot,
@@ -121,13 +121,13 @@ impl Sessions {
 
 impl Session {
     /// Keeps a ticket for a later session with the same server.
-    fn take_ticket(&mut self, ticket: &[u8], now: Instant) -> Request {
+    fn take_ticket(&mut self, ticket: &[u8], now: Instant) -> Answer {
         let Some(tickets) = &mut self.tickets else {
             return match self.role {
                 // To a server none is sent.
                 Role::Server => refuse(Alert::UNEXPECTED_MESSAGE),
                 // It was asked not to resume: it has no use for one.
-                Role::Client => Request::Proceed,
+                Role::Client => Answer::Proceed,
             };
         };
         let kept = match tickets {
@@ -137,14 +137,14 @@ impl Session {
             Tickets::Directed(tickets) => tickets.take(ticket, now),
         };
         match kept {
-            Ok(()) => Request::Proceed,
+            Ok(()) => Answer::Proceed,
             Err(alert) => refuse(alert),
         }
     }
 
     /// New keys out (told to the peer by a KeyUpdate that asks for nothing) and
     /// in.
-    fn rekey(&mut self, out: bool, inward: bool) -> Request {
+    fn rekey(&mut self, out: bool, inward: bool) -> Answer {
         let peer = match self.role {
             Role::Client => Role::Server,
             Role::Server => Role::Client,
@@ -159,7 +159,7 @@ impl Session {
         else {
             return refuse(Alert::INTERNAL_ERROR);
         };
-        Request::Rekey { message, tx, rx }
+        Answer::Rekey { message, tx, rx }
     }
 }
 
@@ -171,6 +171,35 @@ fn made(key: Option<Option<TrafficKey>>) -> Option<Option<TrafficKey>> {
     }
 }
 
-fn refuse(alert: Alert) -> Request {
-    Request::Refuse { alert: alert.0 }
+fn refuse(alert: Alert) -> Answer {
+    Answer::Refuse(alert)
+}
+
+/// What the record layer is told, without the session that is meant.
+enum Answer {
+    Rekey {
+        message: Bytes<64>,
+        tx: Option<TrafficKey>,
+        rx: Option<TrafficKey>,
+    },
+    Refuse(Alert),
+    Proceed,
+}
+
+impl Answer {
+    fn into_request(self, generation: u16) -> Request {
+        match self {
+            Self::Rekey { message, tx, rx } => Request::Rekey {
+                generation,
+                message,
+                tx,
+                rx,
+            },
+            Self::Refuse(alert) => Request::Refuse {
+                generation,
+                alert: alert.0,
+            },
+            Self::Proceed => Request::Proceed { generation },
+        }
+    }
 }

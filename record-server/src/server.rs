@@ -242,15 +242,28 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             (
                 Some(Badge::Session { slot, generation }),
                 Request::Install {
+                    generation: meant,
                     role,
                     suite,
                     tx,
                     rx,
                 },
-            ) => self
+            ) if meant == generation => self
                 .install(slot, generation, (suite, role), [&tx, &rx])
                 .map(done),
             (Some(Badge::Session { slot, generation }), request) => {
+                let is_meant = match &request {
+                    Request::Install { generation: meant, .. }
+                    | Request::Rekey { generation: meant, .. }
+                    | Request::Refuse { generation: meant, .. }
+                    | Request::Proceed { generation: meant } => *meant == generation,
+                    _ => true,
+                };
+                // An answer to the slot's last session, or keys of its peer, that come
+                // through the capability of this one.
+                if !is_meant {
+                    return Err(RecordError::Stale);
+                }
                 self.session(slot, generation)?;
                 self.answer_session(slot, request).map(done)
             }
@@ -260,13 +273,13 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     fn answer_session(&mut self, slot: SlotIndex, request: Request) -> Result<(), RecordError> {
         match request {
-            Request::Rekey { message, tx, rx } => self.rekey(slot, &message, tx, rx),
-            Request::Refuse { alert } => {
+            Request::Rekey { message, tx, rx, .. } => self.rekey(slot, &message, tx, rx),
+            Request::Refuse { alert, .. } => {
                 self.answered(slot)?;
                 self.fail(slot, Alert(alert));
                 Ok(())
             }
-            Request::Proceed => {
+            Request::Proceed { .. } => {
                 self.answered(slot)?;
                 self.pump(slot);
                 Ok(())

@@ -29,7 +29,7 @@ use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 static HEAP: heap::Counting = heap::Counting;
 
 /// The channels of `image/system.toml`.
-const SLOTS: u16 = 576;
+const SLOTS: u16 = 544;
 const NET_IN: u32 = 32 << 10;
 const RING: u32 = 16 << 10;
 const QUEUE: u32 = 64 << 10;

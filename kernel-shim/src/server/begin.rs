@@ -1,16 +1,16 @@
 //! What becomes of handshakes and sessions when the shim, its client or the
-//! offload component starts anew.
+//! offload component starts again.
 
 use ipc::channel::Doorbell;
 use ipc::clock::Clock;
 use ipc::control::HandshakeError;
-use ipc::handshake::Directive;
+use ipc::handshake::Completion;
 use ipc::net;
 use ipc::record;
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Ports, Server, Windows};
+use super::{Handshake, Ports, Server, Windows};
 
 /// Nobody holds a capability, a session or a connection that this shim does not
 /// know: another one may have been here before.
@@ -40,28 +40,35 @@ where
     /// Nobody goes on with the handshakes in progress.
     pub(super) fn fail_all(&mut self, error: HandshakeError) {
         for (slot, generation) in self.handshakes.names() {
-            self.failed(slot, generation, error);
+            self.complete(Completion::Failed {
+                slot,
+                generation,
+                error,
+            });
         }
     }
 
-    /// A client starts anew: nothing is left of what it had.
+    /// A client starts again: nothing is left of what it had.
     pub(super) fn drop_all(&mut self, client: u16) {
-        self.is_subscribed = false;
+        if let Ok(application) = self.application(client) {
+            application.is_subscribed = false;
+        }
         for (slot, generation) in self.handshakes.names() {
             if self.own(client, slot, generation).is_err() {
                 continue;
             }
-            // One that is over needs no cancelling; a queue without room only
-            // means that this one goes on for nobody until its deadline.
-            let cancel = Directive::Cancel { slot, generation };
-            self.ports.offload.send(&cancel).ok();
+            self.send_cancel(slot, generation);
             self.failed(slot, generation, HandshakeError::Cancelled);
-            self.over.retain(|over| *over != (slot, generation));
-            self.handshakes.remove(slot, generation);
+            self.drop_result(slot, generation);
         }
         for (slot, generation) in self.sessions.names() {
             let session = self.sessions.find(slot, generation);
-            if session.is_some_and(|session| session.client == client) {
+            let is_meant = session.is_some_and(|session| session.client == client);
+            // A session whose handshake is not over is not one yet.
+            let is_owed = |h: &Handshake| {
+                h.is_owed && (h.session, h.session_generation) == (slot, generation)
+            };
+            if is_meant && self.handshakes.find_by(is_owed).is_none() {
                 self.close_session(slot, generation);
             }
         }

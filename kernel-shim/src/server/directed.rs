@@ -7,7 +7,7 @@ use ipc::segment::{Segment, Verdict};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Server, Windows, id};
+use super::{INTERNAL, Server, Windows, id};
 use crate::audit::{Line, Outcome};
 
 impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
@@ -29,7 +29,7 @@ where
         };
         let audits = self.rights.audits(handshake.client);
         if audits {
-            (self.ports.audit)(&Line {
+            (self.audit)(&Line {
                 at: self.clock.now(),
                 handshake: id(slot, generation),
                 segment: directed.under_way(),
@@ -38,9 +38,9 @@ where
         }
         let (segment, refused) = directed.advance(verdict);
         if let Some((segment, rule)) = refused {
-            self.ports.stats.add(stats::shim::REFUSED, 1);
+            self.stats.add(stats::shim::REFUSED, 1);
             if audits {
-                (self.ports.audit)(&Line {
+                (self.audit)(&Line {
                     at: self.clock.now(),
                     handshake: id(slot, generation),
                     segment,
@@ -57,7 +57,10 @@ where
             generation,
             segment,
         };
-        // Without room the handshake stands still until its deadline.
-        self.ports.offload.send(&directive).ok();
+        if self.offload.send(&directive).is_err() {
+            // One is outstanding at a time: this is no honest offload component.
+            self.send_cancel(slot, generation);
+            self.failed(slot, generation, INTERNAL);
+        }
     }
 }

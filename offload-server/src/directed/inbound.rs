@@ -9,6 +9,7 @@ use ipc::tls::{Alert, Version};
 
 use super::Fault;
 use super::protection::Protection;
+use crate::handshake::MAX_RECORDS;
 
 /// RFC 8446 §5.1: type, version, length.
 pub(super) const HEADER: usize = 5;
@@ -74,6 +75,7 @@ pub(super) struct Inbound {
     messages: Vec<u8>,
     /// Bytes taken from the connection.
     taken: u32,
+    records: u16,
     ignored: u8,
     warnings: u8,
 }
@@ -85,6 +87,7 @@ impl Inbound {
             version: None,
             messages: Vec::new(),
             taken: 0,
+            records: 0,
             ignored: 0,
             warnings: 0,
         }
@@ -159,10 +162,15 @@ impl Inbound {
         if channel.readable(slot)? < HEADER + length {
             return Ok(Found::Nothing);
         }
-        let mut record = [0; HEADER];
-        channel.read(slot, &mut record)?;
+        self.records += 1;
+        if self.records > MAX_RECORDS {
+            return Err(UNEXPECTED);
+        }
         let mut body = alloc::vec![0; length];
-        channel.read(slot, &mut body)?;
+        if channel.peek(slot, HEADER, &mut body)? < length {
+            return Err(Fault::INTERNAL);
+        }
+        channel.consume(slot, HEADER + length)?;
         let whole = u32::try_from(HEADER + length).unwrap_or(0);
         self.taken = self.taken.wrapping_add(whole);
         self.take(kind, header, &mut body)

@@ -77,6 +77,11 @@ impl Outbound {
         self.flight.is_empty() && self.output.is_empty()
     }
 
+    /// Bytes that wait for the peer to take them.
+    pub(super) fn waiting(&self) -> usize {
+        self.flight.len() + self.output.waiting()
+    }
+
     /// TCP sequence number of the next byte.
     pub(super) fn next(&self) -> u32 {
         self.output.next()

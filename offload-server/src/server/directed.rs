@@ -9,14 +9,13 @@ use ipc::clock::Clock;
 use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
 use ipc::handshake::Completion;
 use ipc::net::TcpPosition;
-use ipc::record::Request;
 use ipc::segment::{Agreed, Segment};
 use ipc::stats;
 use ipc::tls::Role;
 use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
 
-use super::{Certificate, Server, copy};
+use super::{Entry, Server, copy};
 use crate::convert;
 use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
@@ -34,6 +33,7 @@ pub(super) struct Beginning {
     pub(super) role: Role,
     pub(super) parameters: Box<Parameters>,
     pub(super) position: TcpPosition,
+    pub(super) entry: Entry,
 }
 
 impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
@@ -62,6 +62,7 @@ where
                     &beginning.parameters,
                     beginning.position,
                     resumption,
+                    beginning.entry,
                 )
             })
             .map(|directed| (directed.begun(), Box::new(directed)));
@@ -70,8 +71,7 @@ where
                 if let Some(place) = self.directed.get_mut(usize::from(slot)) {
                     *place = Some(directed);
                 }
-                let in_progress = self.in_progress();
-                self.stats.set(stats::offload::IN_PROGRESS, in_progress);
+                self.count_in_progress();
                 self.complete(&Completion::Segment {
                     slot,
                     generation,
@@ -116,7 +116,9 @@ where
             return;
         };
         let step = directed.perform(segment, &mut self.net, slot, &context);
-        self.directed_step(slot, generation, step);
+        if self.charge_directed(slot) {
+            self.directed_step(slot, generation, step);
+        }
     }
 
     /// Goes on with a directed handshake whose connection has news.
@@ -135,17 +137,24 @@ where
         };
         let generation = directed.generation;
         let step = directed.step(&mut self.net, slot, &context);
+        if !self.charge_directed(slot) {
+            return true;
+        }
         let is_over = matches!(step, Step::Finished(_) | Step::Failed(_));
         self.directed_step(slot, generation, step);
         is_over
     }
 
-    /// Gives up a directed handshake; true if there was one.
-    pub(super) fn cancel_directed(&mut self, slot: SlotIndex, generation: u16) -> bool {
-        self.directed
-            .get_mut(usize::from(slot))
-            .and_then(|place| place.take_if(|d| d.generation == generation))
-            .is_some()
+    /// Accounts for what the handshake in `slot` holds; false when it is ended for it.
+    fn charge_directed(&mut self, slot: SlotIndex) -> bool {
+        let directed = self.directed.get(usize::from(slot)).and_then(Option::as_ref);
+        let held = directed.map_or(0, |directed| directed.held());
+        let charged = self.loans.charge(slot, held);
+        self.end_displaced();
+        if charged.is_err() {
+            self.give_up(slot, None, HandshakeError::Resource(Resource::Memory));
+        }
+        charged.is_ok()
     }
 
     fn directed_step(&mut self, slot: SlotIndex, generation: u16, step: Step) {
@@ -166,25 +175,15 @@ where
                     .ok_or(INTERNAL)
                     .and_then(|directed| self.establish_directed(*directed, *agreed));
                 match finished {
-                    Ok((established, certificate)) => {
-                        self.stats.add(stats::offload::FINISHED, 1);
-                        let in_progress = self.in_progress();
-                        self.stats.set(stats::offload::IN_PROGRESS, in_progress);
-                        self.net.close(slot);
-                        self.complete(&Completion::Established {
-                            slot,
-                            generation,
-                            established,
-                            peer_certificate: certificate,
-                        });
-                    }
+                    Ok(established) => self.established(slot, generation, established),
                     Err(error) => self.fail(slot, generation, error),
                 }
             }
         }
     }
 
-    fn forget_directed(&mut self, slot: SlotIndex) -> Option<Box<Directed>> {
+    pub(super) fn forget_directed(&mut self, slot: SlotIndex) -> Option<Box<Directed>> {
+        self.loans.give_back(slot);
         self.directed.get_mut(usize::from(slot))?.take()
     }
 
@@ -193,7 +192,7 @@ where
         &mut self,
         directed: Directed,
         agreed: Agreed,
-    ) -> Result<(Box<Established>, Certificate), HandshakeError> {
+    ) -> Result<Box<Established>, HandshakeError> {
         let tcp = directed.position();
         let session = directed.session;
         let expose_keys = directed.expose_keys;
@@ -214,10 +213,7 @@ where
             true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
             false => None,
         };
-        match (self.install)(session.slot).call(&Request::Install { suite, tx, rx }) {
-            Ok(Ok(())) => {}
-            _ => return Err(INTERNAL),
-        }
+        self.install(session, product.role, suite, (tx, rx), &peer.certificate)?;
         if let Some(secrets) = product.secrets {
             let tickets = product.tickets.map(Box::new).map(Tickets::Directed);
             self.sessions.keep(session, product.role, secrets, tickets);
@@ -238,7 +234,7 @@ where
             first_byte,
             installed: self.clock.now(),
         });
-        Ok((established, peer.certificate))
+        Ok(established)
     }
 }
 

@@ -1,0 +1,205 @@
+//! What becomes of a handshake: a completion, or a deadline that nobody kept.
+
+use alloc::boxed::Box;
+
+use ipc::badge::Badge;
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::{Clock, Instant};
+use ipc::control::{Established, HandshakeError, PeerError, SessionId, SessionResult};
+use ipc::handshake::Completion;
+use ipc::net::{NetError, Owner};
+use ipc::transport::Transport;
+
+use super::{INTERNAL, RESULT_LIFETIME, Server, Windows};
+
+impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
+where
+    T: Transport,
+    R: Transport,
+    O: Doorbell,
+    A: Doorbell,
+    W: Windows,
+    C: Clock,
+{
+    /// Takes one completion. What comes for a handshake that is over, or that nobody
+    /// asked for, is passed over.
+    pub(super) fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Segment {
+                slot,
+                generation,
+                verdict,
+            } => self.direct(slot, generation, &verdict),
+            Completion::Established {
+                slot,
+                generation,
+                established,
+            } => {
+                if self.settle(slot, generation) {
+                    self.established(slot, generation, established);
+                }
+            }
+            Completion::Failed {
+                slot,
+                generation,
+                error,
+            } => {
+                if self.settle(slot, generation) {
+                    self.failed(slot, generation, error);
+                }
+            }
+        }
+    }
+
+    /// The offload component owes nothing more for this handshake. True if its client
+    /// waits for the outcome.
+    fn settle(&mut self, slot: SlotIndex, generation: u16) -> bool {
+        let Some(handshake) = self.handshakes.find(slot, generation) else {
+            return false;
+        };
+        if !core::mem::replace(&mut handshake.is_owed, false) {
+            return false;
+        }
+        if handshake.outcome.is_none() && !handshake.is_collected {
+            return true;
+        }
+        // It was given up here; its session's slot was kept from others.
+        let (session, session_generation) = (handshake.session, handshake.session_generation);
+        self.free_session(session, session_generation);
+        self.free_if_done(slot, generation);
+        self.count_tables();
+        false
+    }
+
+    fn established(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        established: Box<Established>,
+    ) {
+        let Some(handshake) = self.handshakes.find(slot, generation) else {
+            return;
+        };
+        let (connection, client) = (handshake.connection, handshake.client);
+        let (session, session_generation) = (handshake.session, handshake.session_generation);
+        // All wake-ups since the start but this one.
+        let shim_wakeups = self.wakeups - handshake.wakeups - 1;
+        let started = handshake.started;
+        let moved = self.move_connection(
+            connection,
+            client,
+            Owner::Record(session),
+            Instant::NEVER,
+            Some(established.tcp.tx_next),
+        );
+        let tcp = match moved {
+            Ok(tcp) if tcp == established.tcp => tcp,
+            // Gone in the last moment, or not where it should be.
+            Ok(_) | Err(NetError::WrongSequence) => {
+                return self.failed(slot, generation, INTERNAL);
+            }
+            Err(_) => {
+                let closed = HandshakeError::Peer(PeerError::Closed);
+                return self.failed(slot, generation, closed);
+            }
+        };
+        let badge = Badge::Session {
+            slot: session,
+            generation: session_generation,
+        };
+        self.windows.grant_session(client, session, badge);
+        let result = SessionResult {
+            session: SessionId(self.next_session),
+            slot: session,
+            established,
+            shim_wakeups: u32::try_from(shim_wakeups).unwrap_or(u32::MAX),
+            tcp,
+            started,
+            completed: self.clock.now(),
+        };
+        self.next_session += 1;
+        self.finish(slot, generation, Ok(result));
+    }
+
+    /// There will be no session.
+    pub(super) fn failed(&mut self, slot: SlotIndex, generation: u16, error: HandshakeError) {
+        let Some(handshake) = self.handshakes.find(slot, generation) else {
+            return;
+        };
+        if handshake.outcome.is_some() {
+            return;
+        }
+        let (connection, is_owed) = (handshake.connection, handshake.is_owed);
+        let (session, session_generation) = (handshake.session, handshake.session_generation);
+        self.release(connection);
+        self.close_session_slot(session, session_generation);
+        if !is_owed {
+            self.free_session(session, session_generation);
+        }
+        self.finish(slot, generation, Err(error));
+    }
+
+    /// Keeps the outcome for the client, and tells it.
+    fn finish(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        outcome: Result<SessionResult, HandshakeError>,
+    ) {
+        let until = self.clock.now() + RESULT_LIFETIME;
+        if let Some(handshake) = self.handshakes.find(slot, generation) {
+            handshake.outcome = Some(outcome);
+            handshake.directed = None;
+            handshake.until = until;
+            let client = handshake.client;
+            self.over.push_back((slot, generation));
+            self.earliest = self.earliest.min(until);
+            if let Ok(application) = self.application(client)
+                && application.is_subscribed
+            {
+                application.bell.ring();
+            }
+        }
+        self.count_tables();
+    }
+
+    // ---- what is overdue ----
+
+    /// Ends handshakes whose deadline nobody else kept, and drops results that nobody
+    /// collected.
+    pub(super) fn give_up_overdue(&mut self, now: Instant) {
+        self.earliest = Instant::NEVER;
+        for (slot, generation) in self.handshakes.names() {
+            let Some(handshake) = self.handshakes.find(slot, generation) else {
+                continue;
+            };
+            match &handshake.outcome {
+                _ if handshake.until > now => {
+                    self.earliest = self.earliest.min(handshake.until);
+                }
+                _ if handshake.is_collected => {}
+                None => {
+                    self.send_cancel(slot, generation);
+                    let error = HandshakeError::Peer(PeerError::Deadline);
+                    self.failed(slot, generation, error);
+                }
+                Some(_) => self.drop_result(slot, generation),
+            }
+        }
+    }
+
+    /// Nobody wants this result: a session that it tells of is closed.
+    pub(super) fn drop_result(&mut self, slot: SlotIndex, generation: u16) {
+        let Some(handshake) = self.handshakes.find(slot, generation) else {
+            return;
+        };
+        let is_established = matches!(handshake.outcome, Some(Ok(_)));
+        let (session, session_generation) = (handshake.session, handshake.session_generation);
+        if is_established {
+            self.close_session(session, session_generation);
+        }
+        let _ = self.take_outcome(slot, generation);
+        self.over.retain(|over| *over != (slot, generation));
+        self.count_tables();
+    }
+}

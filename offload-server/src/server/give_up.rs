@@ -1,0 +1,107 @@
+//! Handshakes that are given up: cancelled, displaced, overdue, or holding too much.
+
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::{Clock, Instant};
+use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::tls::{Alert, Role};
+use ipc::transport::Transport;
+
+use super::{Entry, GRACE, Server};
+
+impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
+where
+    N: Doorbell,
+    S: Doorbell,
+    R: Doorbell,
+    W: Transport,
+    C: Clock + Clone + Send + Sync + 'static,
+{
+    /// Ends the handshake in `slot`, if there is one, of this generation if that is
+    /// told.
+    pub(super) fn give_up(
+        &mut self,
+        slot: SlotIndex,
+        generation: Option<u16>,
+        error: HandshakeError,
+    ) {
+        let Some((found, _)) = self.entry(slot) else {
+            return;
+        };
+        if generation.is_some_and(|generation| generation != found) {
+            return;
+        }
+        let autonomous = self.forget(slot);
+        let directed = self.forget_directed(slot);
+        if error == HandshakeError::Resource(Resource::Memory) {
+            // RFC 8446 §6.2: no fault of the peer's that the protocol has a name for.
+            if let Some(mut handshake) = autonomous {
+                handshake.say_last(&mut self.net, slot, Alert::INTERNAL_ERROR);
+            }
+            if let Some(mut directed) = directed {
+                directed.say_last(&mut self.net, slot, Alert::INTERNAL_ERROR);
+            }
+        }
+        self.fail(slot, found, error);
+    }
+
+    /// Makes room in the name of the handshake in `slot`.
+    pub(super) fn displace(&mut self, slot: SlotIndex, generation: u16, same_group: bool) {
+        let Some((_, entry)) = self.entry(slot).filter(|(found, _)| *found == generation) else {
+            return;
+        };
+        let asks = entry.origin;
+        let silent = (0..self.net.slots()).filter_map(|slot| {
+            let (_, entry) = self.entry(slot)?;
+            let is_meant = entry.origin.client == asks.client
+                && (!same_group || entry.origin.group == asks.group)
+                && self.is_silent(slot);
+            is_meant.then_some((entry.number, slot))
+        });
+        if let Some((_, oldest)) = silent.min() {
+            let displaced = HandshakeError::Resource(Resource::Displaced);
+            self.give_up(oldest, None, displaced);
+        }
+    }
+
+    /// Ends those whose loans were called in for others.
+    pub(super) fn end_displaced(&mut self) {
+        while let Some(slot) = self.loans.next_called_in() {
+            self.give_up(slot, None, HandshakeError::Resource(Resource::Memory));
+        }
+    }
+
+    /// Ends handshakes whose deadline the network stack did not keep.
+    pub(super) fn give_up_overdue(&mut self, now: Instant) {
+        self.earliest = Instant::NEVER;
+        for slot in 0..self.net.slots() {
+            let Some((_, entry)) = self.entry(slot) else {
+                continue;
+            };
+            let until = entry.origin.deadline + GRACE;
+            if until <= now {
+                self.give_up(slot, None, HandshakeError::Peer(PeerError::Deadline));
+            } else {
+                self.earliest = self.earliest.min(until);
+            }
+        }
+    }
+
+    /// Generation and entry of the handshake in `slot`.
+    fn entry(&self, slot: SlotIndex) -> Option<(u16, &Entry)> {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get(place)?.as_ref();
+        let directed = self.directed.get(place)?.as_ref();
+        autonomous
+            .map(|handshake| (handshake.generation, &handshake.entry))
+            .or_else(|| directed.map(|directed| (directed.generation, &directed.entry)))
+    }
+
+    /// Whether a client is expected there and has not shown a whole ClientHello.
+    fn is_silent(&self, slot: SlotIndex) -> bool {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get(place).and_then(Option::as_ref);
+        let directed = self.directed.get(place).and_then(Option::as_ref);
+        autonomous.is_some_and(|h| h.role() == Role::Server && !h.has_heard())
+            || directed.is_some_and(|d| d.role() == Role::Server && !d.has_heard())
+    }
+}
