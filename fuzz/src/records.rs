@@ -42,6 +42,14 @@ fn sealed(sequence: u64, content_type: u8, text: &[u8]) -> Vec<u8> {
     [&header[..], &inner].concat()
 }
 
+/// As a domain does it: turns until there is no more to do.
+fn turns<N: Doorbell, A: Doorbell, O: Doorbell>(server: &mut Server<'_, N, A, O>) {
+    server.run(Instant::default());
+    while server.is_busy() {
+        server.run(Instant::default());
+    }
+}
+
 /// Records, raw or sealed, and calls of the offload component in between.
 pub fn records(data: &[u8]) {
     let stats = stats::Page::default();
@@ -62,7 +70,7 @@ pub fn records(data: &[u8]) {
     };
     let call = |server: &mut Server<'_, _, _, _>, badge: Badge, request: &[u8]| {
         let mut reply = [0; MAX_MESSAGE];
-        let length = server.serve(badge.to_word(), request, &mut reply);
+        let length = server.serve(badge.to_word(), request, &mut reply, Instant::default());
         decode::<<Record as Protocol>::Reply>(&reply[..length]).expect("an answer")
     };
     let mut bytes = Bytes(data);
@@ -73,9 +81,15 @@ pub fn records(data: &[u8]) {
     let (tx, rx) = (key(), key());
     net.open(SLOT);
     net.notify(SLOT);
-    let install = Request::Install { suite, tx, rx };
+    let install = Request::Install {
+        generation: 3,
+        role: Role::Server,
+        suite,
+        tx,
+        rx,
+    };
     let install = postcard::to_allocvec(&install).expect("a request");
-    assert_eq!(call(&mut server, session, &install), Ok(()));
+    assert_eq!(call(&mut server, session, &install), Ok(Answer::Done));
     app.follow(SLOT);
     let mut sequence = 0;
     while !bytes.is_empty() {
@@ -97,7 +111,7 @@ pub fn records(data: &[u8]) {
                 let _ = call(&mut server, session, part);
             }
         }
-        server.run();
+        turns(&mut server);
         let mut out = [0; 16384];
         let _ = net.read(SLOT, &mut out);
         let _ = app.read(SLOT, &mut out);
@@ -111,5 +125,5 @@ pub fn records(data: &[u8]) {
     };
     let close = postcard::to_allocvec(&close).expect("a request");
     let _ = call(&mut server, Badge::Control, &close);
-    server.run();
+    turns(&mut server);
 }

@@ -296,7 +296,7 @@ impl Seeds {
     fn records(&mut self) {
         let operation = |choice: u8, part: &[u8]| [vec![choice], vector(part)].concat();
         let sealed = |kind: u8, part: &[u8]| operation(kind << 2 | 1, part);
-        let proceed = encoded(&record::Request::Proceed);
+        let proceed = encoded(&record::Request::Proceed { generation: 3 });
         for suite in [0, 1] {
             let bytes = [
                 vec![suite],
@@ -413,6 +413,11 @@ fn direct() -> Directive {
         session: 0,
         session_generation: 9,
         role: Role::Server,
+        origin: Origin {
+            client: 1,
+            group: 0,
+            deadline: Instant::NEVER,
+        },
         parameters: Box::new(parameters(&["web"])),
         position: net::TcpPosition::default(),
     }

@@ -11,7 +11,7 @@ use ipc::handshake::{Completion, CompletionQueue, Directive};
 use ipc::keystore::KeyKind;
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, ShimRights};
-use ipc::queue::Queue;
+use ipc::mailbox::Mailbox;
 use ipc::record::Record;
 use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::stats;
@@ -46,7 +46,7 @@ struct Slots;
 
 impl Transport for Slots {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        Ok(dispatch::<Record>(request, reply, |_| Ok(())))
+        Ok(dispatch::<Record>(request, reply, |_| Ok(ipc::record::Answer::Done)))
     }
 }
 
@@ -55,7 +55,10 @@ struct Nowhere;
 impl Windows for Nowhere {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn grant_session(&mut self, _: SlotIndex, _: Badge) {}
+    fn has_sessions(&self, _: u16) -> bool {
+        true
+    }
+    fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
     fn revoke_session(&mut self, _: SlotIndex) {}
 }
 
@@ -72,8 +75,9 @@ pub fn shim_client(data: &[u8]) {
 /// Runs a handshake to its end; returns the name of its last segment.
 pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let stats = stats::Page::default();
-    let (ours, theirs) = pair(1, 32 * 1024, 32 * 1024, Silent, Silent);
-    let mut offload: CompletionQueue<Bell> = Queue::new(theirs);
+    let (ours, theirs) = pair(1, 2048, 2048, Silent, Silent);
+    let (forget, _forgotten) = pair(1, 64, 64, Silent, Silent);
+    let mut offload: CompletionQueue<Bell> = Mailbox::new(theirs);
     let rights = ClientRights {
         client: 1,
         keyrings: RINGS
@@ -89,8 +93,9 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let ports = Ports {
         net: Client::new(Stack),
         record: Client::new(Slots),
-        offload: Queue::new(ours),
-        application: Silent,
+        offload: Mailbox::new(ours),
+        forget: Mailbox::new(forget),
+        applications: Box::new([(1, Silent)]),
         windows: Nowhere,
         handshake_slots: 1,
         session_slots: 1,

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::control::{Established, HandshakeError, Parameters};
-use crate::net::TcpPosition;
 use crate::mailbox::{Letter, Mailbox, framed};
+use crate::net::TcpPosition;
 use crate::segment::{Segment, Verdict};
 use crate::tls::Role;
 

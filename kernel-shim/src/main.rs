@@ -72,7 +72,9 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
         forget: ForgetQueue::new(forget),
         applications: Box::new([
             // SAFETY: as above.
-            (system::CLIENT_GATEWAY, unsafe { Bell::new(system::SIGNAL_GATEWAY) }),
+            (system::CLIENT_GATEWAY, unsafe {
+                Bell::new(system::SIGNAL_GATEWAY)
+            }),
         ]),
         // SAFETY: as above.
         windows: unsafe { windows::SystemWindows::new() },

@@ -18,9 +18,9 @@ use ipc::control::{
     Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request,
 };
 use ipc::handshake::{Completion, CompletionQueue, Directive};
+use ipc::mailbox::Mailbox;
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, ShimRights};
-use ipc::queue::Queue;
 use ipc::record::Record;
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication, Role, Version};
@@ -52,14 +52,19 @@ impl Transport for WillingNet {
 
 impl Transport for Willing {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        Ok(dispatch::<Record>(request, reply, |_| Ok(())))
+        Ok(dispatch::<Record>(request, reply, |_| {
+            Ok(ipc::record::Answer::Done)
+        }))
     }
 }
 
 impl Windows for Willing {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn grant_session(&mut self, _: SlotIndex, _: Badge) {}
+    fn has_sessions(&self, _: u16) -> bool {
+        true
+    }
+    fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
     fn revoke_session(&mut self, _: SlotIndex) {}
 }
 
@@ -175,7 +180,8 @@ fn request() -> HandshakeRequest {
 
 #[test]
 fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
-    let (shim_side, offload) = pair(1, 65536, 65536, Silent, Silent);
+    let (shim_side, offload) = pair(4, 2048, 2048, Silent, Silent);
+    let (forget, _forgotten) = pair(4, 64, 64, Silent, Silent);
     let stats: &'static stats::Page = Box::leak(Box::default());
     let rights = ClientRights {
         client: 1,
@@ -190,8 +196,9 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
     let ports = Ports {
         net: Client::new(WillingNet),
         record: Client::new(Willing),
-        offload: Queue::new(shim_side),
-        application: Silent,
+        offload: Mailbox::new(shim_side),
+        forget: Mailbox::new(forget),
+        applications: Box::new([(1, Silent)]),
         windows: Willing,
         handshake_slots: 4,
         session_slots: 4,
@@ -200,7 +207,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
     };
     let mut world = World {
         shim: Server::new(ports, Rights::new(ShimRights(vec![rights])), Still),
-        offload: Queue::new(offload),
+        offload: Mailbox::new(offload),
         started: Vec::new(),
     };
     world.recover();

@@ -41,10 +41,10 @@ use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::convert;
-use crate::server::Entry;
 use crate::handshake::{SessionSlot, cut_off};
 use crate::keyring::Keyring;
 use crate::output::Output;
+use crate::server::Entry;
 use crate::signer::Sign;
 use crate::traffic;
 use earlier::{Earlier, Given};

@@ -285,7 +285,9 @@ impl Handshake {
         self.incoming.reserve_exact(length);
         self.incoming.resize(start + length, 0);
         let record = self.incoming.get_mut(start..).unwrap_or_default();
-        let (to, body) = record.split_at_mut_checked(RECORD_HEADER).unwrap_or_default();
+        let (to, body) = record
+            .split_at_mut_checked(RECORD_HEADER)
+            .unwrap_or_default();
         // The header that was judged, and not what stands there by now.
         to.copy_from_slice(&header);
         if channel.peek(slot, RECORD_HEADER, body)? < body.len() {

@@ -173,7 +173,8 @@ where
         // All of them: whoever is established next may use such a slot again.
         while let Some(forgotten) = self.forget.receive() {
             if let Ok(forgotten) = forgotten {
-                self.sessions.forget(forgotten.session, forgotten.generation);
+                self.sessions
+                    .forget(forgotten.session, forgotten.generation);
             }
         }
         let mut left = DIRECTIVES_A_TURN;
@@ -341,9 +342,12 @@ where
             return false;
         };
         let (clock, loans) = (&self.clock, &mut self.loans);
-        let step = handshake.step(&mut self.net, slot, || clock.now(), |held| {
-            loans.charge(slot, held)
-        });
+        let step = handshake.step(
+            &mut self.net,
+            slot,
+            || clock.now(),
+            |held| loans.charge(slot, held),
+        );
         let generation = handshake.generation;
         self.end_displaced();
         match step {

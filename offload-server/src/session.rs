@@ -78,12 +78,14 @@ impl Sessions {
     pub(crate) fn answer(&mut self, asked: &PostHandshake, now: Instant) -> Request {
         use PostHandshake::{Message, RekeyDue};
         let (Message { generation, .. } | RekeyDue { generation, .. }) = asked;
-        let answer = self.answer_known(asked, now).unwrap_or_else(|| match asked {
-            Message { message, .. } if message.first() == Some(&NEW_SESSION_TICKET) => {
-                Answer::Proceed
-            }
-            _ => refuse(Alert::INTERNAL_ERROR),
-        });
+        let answer = self
+            .answer_known(asked, now)
+            .unwrap_or_else(|| match asked {
+                Message { message, .. } if message.first() == Some(&NEW_SESSION_TICKET) => {
+                    Answer::Proceed
+                }
+                _ => refuse(Alert::INTERNAL_ERROR),
+            });
         answer.into_request(*generation)
     }
 

@@ -16,8 +16,9 @@ mod world;
 use client::{Client, ClientOptions, complete, established, failure};
 use ipc::bounded::{Blob, List};
 use ipc::channel::Status;
+use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PeerError, RequestError};
-use ipc::handshake::{Completion, Directive};
+use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::KeyKind;
 use ipc::record::{PostHandshake, Request};
 use ipc::stats;
@@ -128,7 +129,7 @@ fn r10_the_installed_keys_open_what_the_client_seals() {
         let established = established(complete(&mut world, 2, &mut client));
         assert!(established.keys.is_none(), "keys are sealed by default");
         let installed = world.installed.borrow();
-        let [Request::Install { suite, tx, rx }] = &installed[&2][..] else {
+        let [Request::Install { suite, tx, rx, .. }] = &installed[&2][..] else {
             panic!("not one install");
         };
         assert_eq!(*suite, established.suite);
@@ -417,7 +418,7 @@ fn r33_a_key_update_is_answered_with_new_keys() {
         let installed = world.installed.borrow();
         let [
             Request::Install { rx: old, .. },
-            Request::Rekey { message, tx, rx },
+            Request::Rekey { message, tx, rx, .. },
         ] = &installed[&3][..]
         else {
             panic!("no rekey");
@@ -451,7 +452,7 @@ fn r33_a_message_that_does_not_belong_behind_the_handshake_is_refused() {
         world.run();
         let mut installed = world.installed.borrow_mut();
         let last = installed.get_mut(&3).unwrap().pop();
-        assert!(matches!(last, Some(Request::Refuse { alert: a }) if a == alert));
+        assert!(matches!(last, Some(Request::Refuse { alert: a, generation: 9 }) if a == alert));
     }
 }
 
@@ -465,6 +466,11 @@ fn r06_a_client_that_expects_nobody_is_refused() {
         session: 0,
         session_generation: 9,
         role: Role::Client,
+        origin: Origin {
+            client: 1,
+            group: 0,
+            deadline: Instant::NEVER,
+        },
         parameters: Box::new(parameters(&["web"])),
         position: POSITION,
     };

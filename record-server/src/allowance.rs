@@ -65,7 +65,9 @@ impl Allowance {
             self.since = Some(now);
         }
         // What was earned and not used is kept up to one burst.
-        self.messages = self.messages.saturating_sub(core::mem::take(&mut self.earned));
+        self.messages = self
+            .messages
+            .saturating_sub(core::mem::take(&mut self.earned));
         self.messages += 1;
         self.messages <= BURST
     }

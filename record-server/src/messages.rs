@@ -256,7 +256,11 @@ mod tests {
                 messages.next().unwrap();
                 messages.tidy();
             }
-            assert!(messages.kept.capacity() <= 8, "{}", messages.kept.capacity());
+            assert!(
+                messages.kept.capacity() <= 8,
+                "{}",
+                messages.kept.capacity()
+            );
             assert!(!messages.needs_buffer());
         }
     }

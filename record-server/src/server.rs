@@ -237,7 +237,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                 let rest = session.certificate(usize::from(offset));
                 let part = Bytes::from_slice(rest)
                     .or_else(|_| Bytes::from_slice(rest.get(..PART).unwrap_or_default()));
-                part.map(Answer::Certificate).map_err(|_| RecordError::TooLong)
+                part.map(Answer::Certificate)
+                    .map_err(|_| RecordError::TooLong)
             }
             (
                 Some(Badge::Session { slot, generation }),
@@ -253,9 +254,15 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                 .map(done),
             (Some(Badge::Session { slot, generation }), request) => {
                 let is_meant = match &request {
-                    Request::Install { generation: meant, .. }
-                    | Request::Rekey { generation: meant, .. }
-                    | Request::Refuse { generation: meant, .. }
+                    Request::Install {
+                        generation: meant, ..
+                    }
+                    | Request::Rekey {
+                        generation: meant, ..
+                    }
+                    | Request::Refuse {
+                        generation: meant, ..
+                    }
                     | Request::Proceed { generation: meant } => *meant == generation,
                     _ => true,
                 };
@@ -273,7 +280,9 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     fn answer_session(&mut self, slot: SlotIndex, request: Request) -> Result<(), RecordError> {
         match request {
-            Request::Rekey { message, tx, rx, .. } => self.rekey(slot, &message, tx, rx),
+            Request::Rekey {
+                message, tx, rx, ..
+            } => self.rekey(slot, &message, tx, rx),
             Request::Refuse { alert, .. } => {
                 self.answered(slot)?;
                 self.fail(slot, Alert(alert));

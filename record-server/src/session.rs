@@ -221,12 +221,10 @@ impl Session {
         match (Alert(*description), self.form.version(), level) {
             (Alert::CLOSE_NOTIFY, ..) => Ok(Content::Closed),
             // RFC 8446 §6.1: user_canceled is to be ignored, close_notify follows.
-            (Alert::USER_CANCELED, ..) | (_, Version::Tls12, 1) => {
-                match self.allowance.warning() {
-                    true => Ok(Content::Nothing),
-                    false => Err(Alert::UNEXPECTED_MESSAGE),
-                }
-            }
+            (Alert::USER_CANCELED, ..) | (_, Version::Tls12, 1) => match self.allowance.warning() {
+                true => Ok(Content::Nothing),
+                false => Err(Alert::UNEXPECTED_MESSAGE),
+            },
             _ => Ok(Content::Fatal),
         }
     }
@@ -299,7 +297,10 @@ mod tests {
         for _ in 0..5 {
             session.keep_certificate(&[6; 800]).unwrap();
         }
-        assert_eq!(session.keep_certificate(&[6; 97]), Err(RecordError::TooLong));
+        assert_eq!(
+            session.keep_certificate(&[6; 97]),
+            Err(RecordError::TooLong)
+        );
         assert_eq!(session.keep_certificate(&[6; 96]), Ok(()));
         assert_eq!(session.certificate(4000), [6; 96]);
         assert_eq!(session.certificate(4096), []);

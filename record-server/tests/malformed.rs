@@ -40,7 +40,9 @@ impl World {
     fn ask(&mut self, badge: Badge, request: &Request) -> Result<Answer, RecordError> {
         let message = postcard::to_allocvec(request).unwrap();
         let mut reply = [0; MAX_MESSAGE];
-        let length = self.0.serve(badge.to_word(), &message, &mut reply, Instant::default());
+        let length = self
+            .0
+            .serve(badge.to_word(), &message, &mut reply, Instant::default());
         decode::<<Record as Protocol>::Reply>(&reply[..length]).unwrap()
     }
 }

@@ -210,7 +210,8 @@ impl World {
     }
 
     fn call(&mut self, badge: Badge, request: &Request) -> Result<(), RecordError> {
-        self.ask(badge, request).map(|answer| assert_eq!(answer, Answer::Done))
+        self.ask(badge, request)
+            .map(|answer| assert_eq!(answer, Answer::Done))
     }
 
     /// Moves bytes between client and record layer until nothing moves.

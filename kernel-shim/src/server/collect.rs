@@ -2,9 +2,7 @@
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
-use ipc::control::{
-    Answer, HandshakeError, HandshakeId, RequestError, SessionResult,
-};
+use ipc::control::{Answer, HandshakeError, HandshakeId, RequestError, SessionResult};
 use ipc::handshake::Directive;
 use ipc::stats;
 use ipc::transport::Transport;
@@ -20,7 +18,11 @@ where
     W: Windows,
     C: Clock,
 {
-    pub(super) fn collect(&mut self, client: u16, id: HandshakeId) -> Result<Answer, HandshakeError> {
+    pub(super) fn collect(
+        &mut self,
+        client: u16,
+        id: HandshakeId,
+    ) -> Result<Answer, HandshakeError> {
         let (slot, generation) = place(id);
         let handshake = self.own(client, slot, generation)?;
         if handshake.outcome.is_none() {
@@ -77,7 +79,11 @@ where
         }
     }
 
-    pub(super) fn cancel(&mut self, client: u16, id: HandshakeId) -> Result<Answer, HandshakeError> {
+    pub(super) fn cancel(
+        &mut self,
+        client: u16,
+        id: HandshakeId,
+    ) -> Result<Answer, HandshakeError> {
         let (slot, generation) = place(id);
         self.own(client, slot, generation)?;
         self.send_cancel(slot, generation);

@@ -71,12 +71,7 @@ where
         false
     }
 
-    fn established(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        established: Box<Established>,
-    ) {
+    fn established(&mut self, slot: SlotIndex, generation: u16, established: Box<Established>) {
         let Some(handshake) = self.handshakes.find(slot, generation) else {
             return;
         };

@@ -14,6 +14,7 @@ use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{Answer, Control, HandshakeError, HandshakeRequest, Parameters, Request};
+use ipc::mailbox::Mailbox;
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, SegmentHeader, TcpPosition};
 use ipc::provision::{ClientRights, Keyrings, KeystoreData, ShimRights};
 use ipc::queue::Queue;
@@ -153,7 +154,7 @@ struct Slots(Rc<RefCell<Record>>);
 impl Transport for Slots {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
         let badge = Badge::Control.to_word();
-        Ok(self.0.borrow_mut().serve(badge, request, reply))
+        Ok(self.0.borrow_mut().serve(badge, request, reply, Now.now()))
     }
 }
 
@@ -166,7 +167,7 @@ impl Transport for Install {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
         // Without a capability nothing answers.
         let badge = self.1.get().map_or(0, Badge::to_word);
-        Ok(self.0.borrow_mut().serve(badge, request, reply))
+        Ok(self.0.borrow_mut().serve(badge, request, reply, Now.now()))
     }
 }
 
@@ -179,7 +180,10 @@ impl kernel_shim::Windows for Windows {
     fn revoke_install(&mut self, _: SlotIndex) {
         self.0.set(None);
     }
-    fn grant_session(&mut self, _: SlotIndex, _: Badge) {}
+    fn has_sessions(&self, _: u16) -> bool {
+        true
+    }
+    fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
     fn revoke_session(&mut self, _: SlotIndex) {}
 }
 
@@ -246,7 +250,8 @@ impl System {
         let (handshake, offload_net) = pair(1, 32 * 1024, 8 * 1024, Silent, Silent);
         let (protected, record_net) = pair(1, 64 * 1024, 64 * 1024, Silent, Silent);
         let (record_app, app) = pair(1, 64 * 1024, 64 * 1024, Silent, Silent);
-        let (directives, completions) = pair(1, 65536, 65536, Silent, Silent);
+        let (directives, completions) = pair(1, 2048, 2048, Silent, Silent);
+        let (forget, forgotten) = pair(1, 64, 64, Silent, Silent);
         let (asked, inbox) = pair(1, 65536, 65536, Silent, Silent);
         let wire = Rc::new(RefCell::new(Wire {
             phase: Phase::Waiting,
@@ -269,7 +274,8 @@ impl System {
         let (for_install, for_minted) = (record.clone(), minted.clone());
         let ports = offload_server::Ports {
             net: offload_net,
-            shim: Queue::new(completions),
+            shim: Mailbox::new(completions),
+            forget: Mailbox::new(forgotten),
             record: Queue::new(inbox),
             keystore: Client::new(Keys(Arc::new(Mutex::new(store)))),
             install: Box::new(move |_| {
@@ -294,8 +300,9 @@ impl System {
         let ports = kernel_shim::Ports {
             net: Client::new(Stack(wire.clone())),
             record: Client::new(Slots(record.clone())),
-            offload: Queue::new(directives),
-            application: Silent,
+            offload: Mailbox::new(directives),
+            forget: Mailbox::new(forget),
+            applications: Box::new([(1, Silent)]),
             windows: Windows(minted),
             handshake_slots: 1,
             session_slots: 1,
@@ -409,7 +416,7 @@ impl System {
             self.offload.run();
             self.shim.run();
             self.offload.run();
-            self.record.borrow_mut().run();
+            self.records();
             self.flush()?;
             if !moved {
                 break;
@@ -420,9 +427,18 @@ impl System {
             self.shim.run();
             self.offload.run();
         }
-        self.record.borrow_mut().run();
+        self.records();
         self.wire.borrow_mut().pump();
         self.flush()
+    }
+
+    /// The record layer's turns, until there is no more to do.
+    fn records(&mut self) {
+        let mut record = self.record.borrow_mut();
+        record.run(Now.now());
+        while record.is_busy() {
+            record.run(Now.now());
+        }
     }
 
     fn flush(&mut self) -> Result<()> {

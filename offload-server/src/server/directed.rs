@@ -147,7 +147,10 @@ where
 
     /// Accounts for what the handshake in `slot` holds; false when it is ended for it.
     fn charge_directed(&mut self, slot: SlotIndex) -> bool {
-        let directed = self.directed.get(usize::from(slot)).and_then(Option::as_ref);
+        let directed = self
+            .directed
+            .get(usize::from(slot))
+            .and_then(Option::as_ref);
         let held = directed.map_or(0, |directed| directed.held());
         let charged = self.loans.charge(slot, held);
         self.end_displaced();

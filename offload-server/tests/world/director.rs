@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use ipc::badge::Badge;
-use ipc::bounded::{Blob, Text};
+use ipc::bounded::Text;
 use ipc::channel::SlotIndex;
 use ipc::channel::local::Silent;
 use ipc::clock::Instant;
 use ipc::control::{
     Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request,
 };
-use ipc::handshake::{Completion, DirectiveQueue};
+use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, RefusedSteps, ShimRights};
-use ipc::record::Record;
+use ipc::record::{self, Record};
 use ipc::tls::{Mode, Role};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Ports, Rights, Server, Windows};
@@ -55,7 +55,9 @@ struct Slots;
 
 impl Transport for Slots {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        Ok(dispatch::<Record>(request, reply, |_| Ok(())))
+        Ok(dispatch::<Record>(request, reply, |_| {
+            Ok(record::Answer::Done)
+        }))
     }
 }
 
@@ -64,7 +66,10 @@ struct Nowhere;
 impl Windows for Nowhere {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn grant_session(&mut self, _: SlotIndex, _: Badge) {}
+    fn has_sessions(&self, _: u16) -> bool {
+        true
+    }
+    fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
     fn revoke_session(&mut self, _: SlotIndex) {}
 }
 
@@ -93,7 +98,7 @@ const CLIENT: Badge = Badge::Client(1);
 
 impl Director {
     pub fn new<'a>(
-        offload: DirectiveQueue<Bell>,
+        (offload, forget): (DirectiveQueue<Bell>, ForgetQueue<Bell>),
         labels: impl Iterator<Item = &'a str>,
         slots: u16,
         refused_steps: Vec<RefusedSteps>,
@@ -113,7 +118,8 @@ impl Director {
             net: Client::new(Stack(taken.clone())),
             record: Client::new(Slots),
             offload,
-            application: Silent,
+            forget,
+            applications: Box::new([(1, Silent)]),
             windows: Nowhere,
             handshake_slots: slots,
             session_slots: 8,
@@ -176,7 +182,6 @@ impl Director {
                 slot,
                 generation,
                 established,
-                peer_certificate: Blob::default(),
             },
             Err(error) => Completion::Failed {
                 slot,

@@ -16,12 +16,13 @@ use ipc::channel::SlotIndex;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
 use ipc::control::Parameters;
-use ipc::handshake::{Completion, Directive, DirectiveQueue};
+use ipc::handshake::{Completion, Directive, DirectiveQueue, ForgetQueue, Origin};
 use ipc::keystore::KeyKind;
+use ipc::mailbox::Mailbox;
 use ipc::net::{SegmentHeader, TcpPosition};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, RefusedSteps};
 use ipc::queue::Queue;
-use ipc::record::{PostHandshakeQueue, Record, Request};
+use ipc::record::{Answer, PostHandshakeQueue, Record, Request};
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication, Role, Version};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError, dispatch};
@@ -72,7 +73,7 @@ impl Transport for Install {
         Ok(dispatch::<Record>(request, reply, |request| {
             let mut installed = self.installed.borrow_mut();
             installed.entry(self.slot).or_default().push(request);
-            Ok(())
+            Ok(Answer::Done)
         }))
     }
 }
@@ -83,6 +84,7 @@ type Bell = LocalDoorbell<Silent>;
 pub struct World {
     pub net: LocalChannel<Silent>,
     pub shim: DirectiveQueue<Bell>,
+    pub forget: Option<ForgetQueue<Bell>>,
     pub record: PostHandshakeQueue<Bell>,
     pub installed: Installed,
     pub authority: CertificateDer<'static>,
@@ -143,13 +145,15 @@ impl World {
             keystore_server::Server::new(&blob, store_stats, keystore_server::firmware::absent)
                 .unwrap();
         let (net, net_side) = pair(4, 32 * 1024, 8 * 1024, Silent, Silent);
-        let (shim, shim_side) = pair(1, 65536, 65536, Silent, Silent);
+        let (shim, shim_side) = pair(4, 2048, 2048, Silent, Silent);
+        let (forget, forget_side) = pair(8, 64, 64, Silent, Silent);
         let (record, record_side) = pair(1, 65536, 65536, Silent, Silent);
         let installed = Installed::default();
         let for_install = installed.clone();
         let ports = Ports {
             net: net_side,
-            shim: Queue::new(shim_side),
+            shim: Mailbox::new(shim_side),
+            forget: Mailbox::new(forget_side),
             record: Queue::new(record_side),
             keystore: Client::new(Direct(Arc::new(Mutex::new(store)))),
             install: Box::new(move |slot| {
@@ -163,7 +167,8 @@ impl World {
         };
         Self {
             net,
-            shim: Queue::new(shim),
+            shim: Mailbox::new(shim),
+            forget: Some(Mailbox::new(forget)),
             record: Queue::new(record),
             installed,
             authority,
@@ -185,10 +190,11 @@ impl World {
     /// The same, where the policy refuses steps.
     pub fn refusing(rings: &[(&str, &str, KeyKind)], refused: Vec<RefusedSteps>) -> Self {
         let mut world = Self::new(rings);
-        let (unused, _) = pair(1, 64, 64, Silent, Silent);
-        let queue = std::mem::replace(&mut world.shim, Queue::new(unused));
+        let (unused, _) = pair(1, 2048, 2048, Silent, Silent);
+        let queue = std::mem::replace(&mut world.shim, Mailbox::new(unused));
+        let forget = world.forget.take().unwrap();
         let labels = rings.iter().map(|(label, ..)| *label);
-        world.director = Some(director::Director::new(queue, labels, 4, refused));
+        world.director = Some(director::Director::new((queue, forget), labels, 4, refused));
         world
     }
 
@@ -200,7 +206,7 @@ impl World {
     }
 
     pub fn run(&mut self) {
-        self.offload.run();
+        self.run_offload();
         while let Some(director) = &mut self.director {
             for (slot, written) in &self.written {
                 let unread = self.net.unread(*slot).unwrap();
@@ -209,8 +215,13 @@ impl World {
             if !director.run() {
                 break;
             }
-            self.offload.run();
+            self.run_offload();
         }
+    }
+
+    /// As the domain does it: turns until there is no more to do.
+    fn run_offload(&mut self) {
+        while self.offload.run().is_busy {}
     }
 
     /// Starts a handshake in `slot`, for the session slot of the same number.
@@ -233,6 +244,11 @@ impl World {
             session: slot,
             session_generation: 9,
             role,
+            origin: Origin {
+                client: 1,
+                group: 0,
+                deadline: Instant::NEVER,
+            },
             parameters: Box::new(parameters),
             position: POSITION,
         };
@@ -251,6 +267,11 @@ impl World {
             session: slot,
             session_generation: 9,
             role,
+            origin: Origin {
+                client: 1,
+                group: 0,
+                deadline: Instant::NEVER,
+            },
             parameters: Box::new(parameters),
             position: POSITION,
         };

@@ -1,0 +1,302 @@
+//! Full tables, hostile clients, and an offload component that owes its completions,
+//! in the shipped sizes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod world;
+
+use ipc::badge::Badge;
+use ipc::channel::SlotIndex;
+use ipc::control::{
+    Answer, HandshakeError, HandshakeId, PeerError, PolicyError, Request, RequestError, Resource,
+};
+use ipc::handshake::{Completion, Directive, Forget};
+use ipc::net::{NetError, Owner};
+use ipc::segment::Verdict;
+use ipc::tls::Mode;
+use world::{HANDSHAKES, Held, SESSIONS, World, error, request};
+
+const FIRST: Badge = Badge::Client(1);
+const SECOND: Badge = Badge::Client(2);
+
+#[test]
+fn what_is_minted_is_of_the_session_that_it_is_for() {
+    let mut world = World::new(1);
+    // Each slot's generation counts its uses: no badge comes twice.
+    let mut seen = Vec::new();
+    for round in 0..5 {
+        let id = world.start(FIRST).unwrap();
+        let start = world.next_start();
+        let (session, generation) = start.session;
+        let badge = Badge::Session {
+            slot: session,
+            generation,
+        };
+        let install = Held::Install(session, badge);
+        assert_eq!(world.held(), [install]);
+        world.establish(start.slot, start.generation);
+        assert_eq!(world.held(), [install, Held::Session(1, session, badge)]);
+        assert!(!seen.contains(&badge), "round {round}");
+        seen.push(badge);
+        let Ok(Answer::Established(_, result)) = world.call(FIRST, &Request::CollectResult(id))
+        else {
+            panic!("no session");
+        };
+        assert_eq!(result.slot, session);
+        // Only the badge of this session closes it.
+        let stale = Badge::Session {
+            slot: session,
+            generation: (generation + 4095) % 4096,
+        };
+        let reply = world.call(stale, &Request::CloseSession);
+        assert_eq!(error(reply), HandshakeError::Request(RequestError::Unknown));
+        assert!(world.call(badge, &Request::CloseSession).is_ok());
+        assert_eq!(world.held(), []);
+        assert_eq!(
+            world.forgotten(),
+            [Forget {
+                session,
+                generation
+            }]
+        );
+        assert!(world.closed().contains(&(session, generation)));
+    }
+}
+
+#[test]
+fn all_handshakes_complete_at_once_in_both_modes_and_none_is_lost() {
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let mut world = World::new(1);
+        let mut starts = Vec::new();
+        for _ in 0..HANDSHAKES {
+            world.start_in(FIRST, mode).unwrap();
+        }
+        let reply = world.start_in(FIRST, mode);
+        let full = HandshakeError::Resource(Resource::Handshakes);
+        assert_eq!(reply.unwrap_err(), full);
+        for _ in 0..HANDSHAKES {
+            starts.push(world.next_start());
+        }
+        // As large as a verdict can be, all before the shim looks; then the end.
+        for start in &starts {
+            if mode == Mode::Directed {
+                let verdict = Completion::Segment {
+                    slot: start.slot,
+                    generation: start.generation,
+                    verdict: Verdict::Message {
+                        kind: 1,
+                        length: u16::MAX,
+                        part: ipc::bounded::Blob::from_slice(&[0xff; 1024]).unwrap(),
+                    },
+                };
+                world.offload.send(&verdict).unwrap();
+            }
+            world.send_failed(start.slot, start.generation);
+        }
+        world.shim.run();
+        let mut failed = 0;
+        while let Ok(Answer::Failed(..)) = world.call(FIRST, &Request::CollectAny) {
+            failed += 1;
+        }
+        assert_eq!(failed, HANDSHAKES, "{mode:?}");
+        assert_eq!(world.held(), []);
+        // What the machines said in between reached the mailboxes too.
+        while world.offload.receive().is_some() {}
+        for _ in 0..HANDSHAKES {
+            world.start_in(FIRST, mode).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_slot_is_used_again_only_after_the_offload_component_has_let_go_of_it() {
+    let mut world = World::new(1);
+    world.start(FIRST).unwrap();
+    let start = world.next_start();
+    // The client starts again, at once and often; the offload component is slow.
+    for _ in 1..HANDSHAKES {
+        assert!(world.call(FIRST, &Request::Begin).is_ok());
+        assert_eq!(
+            world.held(),
+            [],
+            "nothing that is given up keeps a capability"
+        );
+        world.start(FIRST).unwrap();
+        let other = world.next_start();
+        assert_ne!(other.slot, start.slot);
+        assert_ne!(other.session, start.session);
+    }
+    assert!(world.call(FIRST, &Request::Begin).is_ok());
+    let full = HandshakeError::Resource(Resource::Handshakes);
+    assert_eq!(world.start(FIRST).unwrap_err(), full);
+    // It had installed keys in the last moment: too late.
+    world.establish(start.slot, start.generation);
+    assert_eq!(world.held(), []);
+    assert!(matches!(
+        world.call(FIRST, &Request::CollectAny),
+        Ok(Answer::NothingCompleted)
+    ));
+    world.start(FIRST).unwrap();
+    let next = world.next_start();
+    assert_eq!(next.slot, start.slot);
+    assert_ne!(next.generation, start.generation);
+    assert_ne!(next.session, start.session);
+}
+
+#[test]
+fn a_handshake_that_nobody_ends_is_ended_by_its_deadline_here() {
+    let mut world = World::new(1);
+    let id = world.start(FIRST).unwrap();
+    let start = world.next_start();
+    assert_eq!(world.shim.next_deadline().as_nanos(), 12_000_000_000);
+    world.set_time(11_999);
+    world.shim.run();
+    let pending = HandshakeError::Request(RequestError::Pending);
+    let collect = Request::CollectResult(id);
+    assert_eq!(error(world.call(FIRST, &collect)), pending);
+    world.set_time(12_000);
+    world.shim.run();
+    assert!(matches!(
+        world.offload.receive(),
+        Some(Ok(Directive::Cancel { slot, .. })) if slot == start.slot
+    ));
+    let overdue = HandshakeError::Peer(PeerError::Deadline);
+    assert_eq!(error(world.call(FIRST, &collect)), overdue);
+    assert_eq!(world.held(), []);
+    // Then it completes, and the slot is free; what it says changes nothing.
+    world.send_failed(start.slot, start.generation);
+    world.shim.run();
+    assert!(matches!(
+        world.call(FIRST, &Request::CollectAny),
+        Ok(Answer::NothingCompleted)
+    ));
+    world.set_time(5_000);
+    world.start(FIRST).unwrap();
+    assert_eq!(world.next_start().slot, start.slot);
+}
+
+#[test]
+fn a_result_that_nobody_collects_is_dropped_and_its_session_closed() {
+    let mut world = World::new(1);
+    world.start(FIRST).unwrap();
+    let start = world.next_start();
+    world.establish(start.slot, start.generation);
+    assert_eq!(world.held().len(), 2);
+    world.set_time(100_000);
+    world.shim.run();
+    assert_eq!(world.held(), []);
+    assert!(world.closed().contains(&start.session));
+    assert!(matches!(
+        world.call(FIRST, &Request::CollectAny),
+        Ok(Answer::NothingCompleted)
+    ));
+    assert_eq!(world.shim.next_deadline().as_nanos(), u64::MAX);
+}
+
+#[test]
+fn a_hostile_client_costs_the_other_nothing() {
+    let mut world = World::new(2);
+    assert!(world.call(FIRST, &Request::Subscribe).is_ok());
+    let id = world.start(FIRST).unwrap();
+    let start = world.next_start();
+    // All that the other may call, over and over.
+    let rung = world.rung(1);
+    for _ in 0..3 {
+        assert!(world.call(SECOND, &Request::Begin).is_ok());
+        assert!(world.call(SECOND, &Request::Subscribe).is_ok());
+        let mut started = 0;
+        while world.start(SECOND).is_ok() {
+            started += 1;
+        }
+        assert!(started <= HANDSHAKES / 2, "its share");
+        for id in 0..300 {
+            let id = HandshakeId(id | 1 << 16);
+            let _ = world.call(SECOND, &Request::Cancel(id));
+            let _ = world.call(SECOND, &Request::CollectResult(id));
+        }
+        for slot in 0..SESSIONS {
+            let close = world.call(SECOND, &Request::CloseSession);
+            assert_eq!(error(close), HandshakeError::Policy(PolicyError::Client));
+            let _ = slot;
+        }
+        for group in [None, Some(0)] {
+            assert!(world.call(SECOND, &Request::Displace { group }).is_ok());
+        }
+        let _ = world.call(SECOND, &Request::CollectAny);
+    }
+    assert_eq!(world.rung(1), rung, "nobody rings for the other's");
+    let told = |directive: &Directive| match directive {
+        Directive::Cancel { slot, .. } | Directive::Displace { slot, .. } => *slot == start.slot,
+        _ => false,
+    };
+    while let Some(directive) = world.offload.receive() {
+        assert!(!told(&directive.unwrap()));
+    }
+    // The first still has room, and is told of its own.
+    world.establish(start.slot, start.generation);
+    assert_eq!(world.rung(1), rung + 1);
+    let answer = world.call(FIRST, &Request::CollectResult(id));
+    assert!(matches!(answer, Ok(Answer::Established(..))));
+    for _ in 0..HANDSHAKES / 2 {
+        world.start(FIRST).unwrap();
+    }
+}
+
+#[test]
+fn a_client_without_a_window_or_a_bell_has_no_handshake() {
+    let mut world = World::new(2);
+    let reply = world.start(Badge::Client(3));
+    assert_eq!(
+        reply.unwrap_err(),
+        HandshakeError::Policy(PolicyError::Client)
+    );
+    let reply = world.call(Badge::Client(3), &Request::Subscribe);
+    assert_eq!(error(reply), HandshakeError::Policy(PolicyError::Client));
+}
+
+#[test]
+fn to_make_room_each_handshake_asks_once_and_for_its_client_alone() {
+    let mut world = World::new(2);
+    for group in 0..4 {
+        world.start_of(FIRST, group).unwrap();
+        world.next_start();
+    }
+    world.start_of(SECOND, 0).unwrap();
+    let others = world.next_start();
+    let displaced = |world: &mut World, group| -> Option<(SlotIndex, bool)> {
+        assert!(world.call(FIRST, &Request::Displace { group }).is_ok());
+        match world.offload.receive()?.unwrap() {
+            Directive::Displace {
+                slot, same_group, ..
+            } => Some((slot, same_group)),
+            _ => panic!("another directive"),
+        }
+    };
+    assert_eq!(displaced(&mut world, Some(2)), Some((2, true)));
+    assert_eq!(displaced(&mut world, Some(2)), None, "it has asked");
+    assert_eq!(displaced(&mut world, Some(9)), None, "there is none");
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        asked.extend(displaced(&mut world, None));
+    }
+    assert_eq!(asked, [(0, false), (1, false), (3, false)]);
+    assert_ne!(others.slot, 2);
+}
+
+#[test]
+fn a_connection_that_is_in_use_is_refused_with_nothing_changed() {
+    let mut world = World::new(1);
+    world.net.refuse.set(Some(NetError::Denied));
+    let reply = world.call(FIRST, &Request::StartHandshake(request(Mode::Autonomous)));
+    let refused = HandshakeError::Request(RequestError::Connection);
+    assert_eq!(error(reply), refused);
+    assert_eq!(world.held(), []);
+    assert!(world.offload.receive().is_none());
+    world.net.refuse.set(None);
+    world.start(FIRST).unwrap();
+    assert!(matches!(world.owners()[..], [.., Owner::Offload(0)]));
+}
