@@ -1,12 +1,14 @@
 //! The record layer of an established session.
 
 use ipc::badge::Badge;
+use ipc::channel::Doorbell;
 use ipc::channel::local::{Silent, pair};
+use ipc::clock::Instant;
 use ipc::queue::Queue;
-use ipc::record::{PostHandshakeInbox, Record, Request};
+use ipc::record::{Answer, PostHandshakeInbox, Record, Request};
 use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::{CipherSuite, TrafficKey};
+use ipc::tls::{CipherSuite, Role, TrafficKey};
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use record_server::{Limits, Ports, Server};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};

@@ -6,7 +6,7 @@ use std::path::Path;
 use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::clock::Instant;
 use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
-use ipc::handshake::{Completion, Directive};
+use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex, Scheme, ToBeSigned};
 use ipc::net;
 use ipc::provision::{

@@ -29,7 +29,7 @@ use crate::session::Tickets;
 /// RFC 8446 §5.1: type, version, length.
 const RECORD_HEADER: usize = 5;
 /// RFC 5246 §6.2.3: the longest record on the wire with its header.
-const MAX_RECORD: usize = RECORD_HEADER + (1 << 14) + 2048;
+pub(crate) const MAX_RECORD: usize = RECORD_HEADER + (1 << 14) + 2048;
 
 /// The most records of one handshake: 32 KiB in the smallest that any stack makes (RFC
 /// 8449: 64 bytes). More is work for nothing.

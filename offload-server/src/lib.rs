@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+mod budget;
 mod caught;
 mod convert;
 mod directed;
@@ -35,4 +36,5 @@ mod tickets;
 mod time;
 mod traffic;
 
-pub use server::{Ports, Server, StartError};
+pub use budget::budget;
+pub use server::{Ports, Server, StartError, Turn};

@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 
 use ipc::channel::SlotIndex;
 
-/// Bytes that each handshake may hold: a hello with a post-quantum share, a chain of
-/// two certificates, and the flight that answers it.
-pub(crate) const GUARANTEED: usize = 6 * 1024;
+/// Bytes that each handshake may hold: a hello with a post-quantum share, and a chain
+/// of two certificates.
+pub(crate) const GUARANTEED: usize = 4 * 1024;
 /// Bytes that all handshakes together may hold beyond that.
 pub(crate) const POOL: usize = 384 * 1024;
 /// Bytes that one handshake may hold: a chain of 64 KiB, and what is around it.

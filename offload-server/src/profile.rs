@@ -24,7 +24,7 @@ use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
 use crate::tickets::{Remembered, TicketKeys};
 
 /// Configurations kept for requests to come.
-const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 32;
 /// Tickets sent behind a handshake of TLS 1.3: for two connections at once.
 const TICKETS: usize = 2;
 

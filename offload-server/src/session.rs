@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::bounded::Bytes;
+use ipc::budget::block;
 use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::record::{PostHandshake, Request};
@@ -39,6 +40,11 @@ struct Session {
     /// A client's.
     tickets: Option<Tickets>,
 }
+
+/// Bytes of one session in the table, and of what it refers to.
+pub(crate) const SESSION: usize = size_of::<Option<Session>>()
+    + block(size_of::<KernelConnection<ClientConnectionData>>())
+    + block(size_of::<directed::Tickets>());
 
 /// Established TLS 1.3 sessions, by their slot at the record layer.
 pub(crate) struct Sessions(Vec<Option<Session>>);

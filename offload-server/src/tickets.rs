@@ -33,7 +33,7 @@ const KEY_NAME: usize = 8;
 /// Stands in front of the sealed state: the ticket's number under its key.
 const NUMBER: usize = 4;
 /// Tickets that are kept from one server.
-const MOST_TAKEN: usize = 8;
+pub(crate) const MOST_TAKEN: usize = 4;
 
 /// The keys of all tickets, for the latest two hours.
 pub(crate) struct TicketKeys {

@@ -418,7 +418,9 @@ fn r33_a_key_update_is_answered_with_new_keys() {
         let installed = world.installed.borrow();
         let [
             Request::Install { rx: old, .. },
-            Request::Rekey { message, tx, rx, .. },
+            Request::Rekey {
+                message, tx, rx, ..
+            },
         ] = &installed[&3][..]
         else {
             panic!("no rekey");

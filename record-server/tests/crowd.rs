@@ -95,6 +95,7 @@ impl World {
             world.net.open(slot);
             world.net.notify(slot);
             let install = Request::Install {
+                generation: 1,
                 role,
                 suite,
                 tx: key(),
@@ -167,6 +168,7 @@ impl World {
 
     fn rekey() -> Request {
         Request::Rekey {
+            generation: 1,
             message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
             tx: Some(key()),
             rx: Some(key()),
@@ -220,7 +222,9 @@ fn unfinished_messages_in_every_session_stay_within_the_budget() {
             world.say(slot, HANDSHAKE, &rest[..rest.len().min(6)]);
             world.run();
             while let Some(Ok(PostHandshake::Message { slot, .. })) = world.offload.receive() {
-                world.call(slot, &Request::Proceed).unwrap();
+                world
+                    .call(slot, &Request::Proceed { generation: 1 })
+                    .unwrap();
             }
         }
         assert!((0..SLOTS).all(|slot| world.is_alive(slot)));
@@ -269,7 +273,7 @@ fn a_burst_of_tickets_in_every_session_fails_nobody_s_key_update() {
             answered[usize::from(slot)] += 1;
             let answer = match message[0] {
                 24 => World::rekey(),
-                _ => Request::Proceed,
+                _ => Request::Proceed { generation: 1 },
             };
             assert_eq!(world.call(slot, &answer), Ok(Answer::Done));
         }
@@ -381,4 +385,14 @@ fn a_session_with_much_to_say_lets_the_others_have_their_turn() {
     assert!(world.server.is_busy());
     world.run();
     assert_eq!(world.app.readable(0), Ok(most));
+}
+
+#[test]
+fn the_budget_of_the_shipped_size_is_told() {
+    println!("needed {}", ipc::budget::needed(&budget(SLOTS)));
+    assert!(
+        budget(SLOTS)
+            .iter()
+            .all(|line| line.count > 0 && line.bytes > 0)
+    );
 }

@@ -80,6 +80,7 @@ fn key() -> TrafficKey {
 
 fn install() -> Request {
     Request::Install {
+        generation: 3,
         role: Role::Server,
         suite: CipherSuite::Aes128GcmSha256,
         tx: key(),
@@ -102,6 +103,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
     let mut world = World(Server::new(ports, Limits::default()));
     world.recover();
     let rekey = Request::Rekey {
+        generation: 3,
         message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
         tx: Some(key()),
         rx: Some(key()),
@@ -113,8 +115,11 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         },
         install(),
         rekey,
-        Request::Refuse { alert: 10 },
-        Request::Proceed,
+        Request::Refuse {
+            generation: 3,
+            alert: 10,
+        },
+        Request::Proceed { generation: 3 },
         Request::Begin,
         Request::KeepCertificate {
             part: Bytes::from_slice(&[6; 800]).unwrap(),

@@ -159,6 +159,7 @@ impl World {
         let server = Server::new(ports, limits);
         let number = u16::from(suite.suite());
         let install = Request::Install {
+            generation: 3,
             role: Role::Server,
             suite: CipherSuite::from_number(number).unwrap(),
             tx: traffic(secrets.tx),
@@ -395,6 +396,7 @@ fn r33_a_key_update_goes_to_the_offload_component_and_back() {
     assert_eq!((slot, generation), (SLOT, 3));
     assert_eq!(message[..4], [24, 0, 0, 1]);
     let rekey = Request::Rekey {
+        generation: 3,
         message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
         tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
         rx: Some(traffic(world.secrets.update_rx_secret().unwrap())),
@@ -406,7 +408,7 @@ fn r33_a_key_update_goes_to_the_offload_component_and_back() {
     world.settle().unwrap();
     assert_eq!(world.client_read(), b"so is this");
     assert_eq!(
-        world.call(SESSION, &Request::Proceed),
+        world.call(SESSION, &Request::Proceed { generation: 3 }),
         Err(RecordError::NotAsked)
     );
 }
@@ -429,6 +431,7 @@ fn r33_a_key_near_its_limit_is_changed_before_it() {
     ));
     assert!(world.offload.receive().is_none(), "asked once");
     let rekey = Request::Rekey {
+        generation: 3,
         message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
         tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
         rx: None,
@@ -469,14 +472,15 @@ fn only_the_right_badge_may_ask() {
         generation: 2,
     };
     assert_eq!(
-        world.call(stale, &Request::Proceed),
+        world.call(stale, &Request::Proceed { generation: 3 }),
         Err(RecordError::Stale)
     );
     assert_eq!(
-        world.call(Badge::Control, &Request::Proceed),
+        world.call(Badge::Control, &Request::Proceed { generation: 3 }),
         Err(RecordError::Denied)
     );
     let again = Request::Install {
+        generation: 3,
         role: Role::Server,
         suite: CipherSuite::Aes128GcmSha256,
         tx: traffic(world.secrets.update_tx_secret().unwrap()),
@@ -506,9 +510,9 @@ fn a_closed_slot_says_goodbye_and_can_be_used_again() {
         slot: SLOT,
         generation: 4,
     };
-    assert_eq!(world.call(next, &keys()), Ok(()));
+    assert_eq!(world.call(next, &keys_of(4)), Ok(()));
     assert_eq!(
-        world.call(SESSION, &Request::Proceed),
+        world.call(SESSION, &Request::Proceed { generation: 3 }),
         Err(RecordError::Stale)
     );
 }
@@ -526,7 +530,7 @@ fn a_session_that_was_closed_before_its_keys_came_takes_none() {
         generation: 4,
     };
     assert_eq!(world.call(Badge::Control, &close), Ok(()));
-    assert_eq!(world.call(next, &keys()), Err(RecordError::Stale));
+    assert_eq!(world.call(next, &keys_of(4)), Err(RecordError::Stale));
     assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
 }
 
@@ -538,12 +542,17 @@ fn closing() -> Request {
 }
 
 fn keys() -> Request {
+    keys_of(3)
+}
+
+fn keys_of(generation: u16) -> Request {
     let key = || TrafficKey {
         key: Secret::from_slice(&[1; 16]).unwrap(),
         iv: Secret::from_slice(&[2; 12]).unwrap(),
         sequence: 0,
     };
     Request::Install {
+        generation,
         role: Role::Server,
         suite: CipherSuite::Aes128GcmSha256,
         tx: key(),
@@ -578,7 +587,7 @@ fn c05_behind_the_begin_of_a_shim_no_session_and_no_generation_is_left() {
     }
     assert_eq!(world.stats.read(stats::record::SESSIONS), 0);
     assert_eq!(
-        world.call(SESSION, &Request::Proceed),
+        world.call(SESSION, &Request::Proceed { generation: 3 }),
         Err(RecordError::Stale)
     );
     // A new shim counts from the start: the same name may come again.
@@ -613,4 +622,27 @@ fn c05_sessions_outlive_the_offload_component_unless_they_wait_for_it() {
         assert!(error.to_string().contains("InternalError"), "{error}");
         assert!(world.offload.receive().is_none(), "it asks for nothing");
     }
+}
+
+#[test]
+fn keys_and_answers_that_name_another_session_than_the_capability_are_refused() {
+    let mut world = World::new(tls13(), None, Limits::default());
+    world.client.refresh_traffic_keys().unwrap();
+    world.settle().unwrap();
+    let old = Request::Proceed { generation: 2 };
+    assert_eq!(world.call(SESSION, &old), Err(RecordError::Stale));
+    let refuse = Request::Refuse {
+        generation: 4,
+        alert: 10,
+    };
+    assert_eq!(world.call(SESSION, &refuse), Err(RecordError::Stale));
+    assert!(!world.app.peer_status(SLOT).has(Status::RESET));
+    assert_eq!(world.call(Badge::Control, &closing()), Ok(()));
+    let next = Badge::Session {
+        slot: SLOT,
+        generation: 4,
+    };
+    // The keys of the last session's peer, through the capability of this one.
+    assert_eq!(world.call(next, &keys_of(3)), Err(RecordError::Stale));
+    assert_eq!(world.call(next, &keys_of(4)), Ok(()));
 }

@@ -30,7 +30,10 @@ pub fn hand_over(
         client.record.send(&message).unwrap();
         client.run();
         let answered = client.installed.borrow();
-        assert!(matches!(answered[&slot][..], [Request::Proceed { .. }]), "refused");
+        assert!(
+            matches!(answered[&slot][..], [Request::Proceed { .. }]),
+            "refused"
+        );
     }
 }
 

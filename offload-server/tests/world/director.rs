@@ -122,7 +122,7 @@ impl Director {
             applications: Box::new([(1, Silent)]),
             windows: Nowhere,
             handshake_slots: slots,
-            session_slots: 8,
+            session_slots: slots.max(8),
             audit: |line| AUDIT.with(|lines| lines.borrow_mut().push(line.to_string())),
             stats: Box::leak(Box::default()),
         };

@@ -42,7 +42,7 @@ pub struct Now;
 
 impl Clock for Now {
     fn now(&self) -> Instant {
-        Instant::from_millis(5)
+        Instant::from_millis(5_000)
     }
     fn unix_seconds(&self) -> u64 {
         let now = std::time::SystemTime::now();
@@ -120,6 +120,11 @@ pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
 impl World {
     /// Key rings: label, name in the certificate, kind of key.
     pub fn new(rings: &[(&str, &str, KeyKind)]) -> Self {
+        Self::sized(rings, 4, 8)
+    }
+
+    /// The same, with so many slots for handshakes and sessions.
+    pub fn sized(rings: &[(&str, &str, KeyKind)], handshakes: u16, sessions: u16) -> Self {
         let issuer = authority();
         let authority: CertificateDer<'static> = issuer.der().clone();
         let rings = rings.iter().map(|(label, name, kind)| {
@@ -144,9 +149,9 @@ impl World {
         let store =
             keystore_server::Server::new(&blob, store_stats, keystore_server::firmware::absent)
                 .unwrap();
-        let (net, net_side) = pair(4, 32 * 1024, 8 * 1024, Silent, Silent);
-        let (shim, shim_side) = pair(4, 2048, 2048, Silent, Silent);
-        let (forget, forget_side) = pair(8, 64, 64, Silent, Silent);
+        let (net, net_side) = pair(handshakes, 32 * 1024, 8 * 1024, Silent, Silent);
+        let (shim, shim_side) = pair(handshakes, 2048, 2048, Silent, Silent);
+        let (forget, forget_side) = pair(sessions, 64, 64, Silent, Silent);
         let (record, record_side) = pair(1, 65536, 65536, Silent, Silent);
         let installed = Installed::default();
         let for_install = installed.clone();
@@ -162,7 +167,7 @@ impl World {
                     installed: for_install.clone(),
                 })
             }),
-            session_slots: 8,
+            session_slots: sessions,
             stats,
         };
         Self {
@@ -189,12 +194,27 @@ impl World {
 
     /// The same, where the policy refuses steps.
     pub fn refusing(rings: &[(&str, &str, KeyKind)], refused: Vec<RefusedSteps>) -> Self {
-        let mut world = Self::new(rings);
+        Self::new(rings).with_director(rings, 4, refused)
+    }
+
+    /// Puts a real shim in front.
+    pub fn with_director(
+        self,
+        rings: &[(&str, &str, KeyKind)],
+        handshakes: u16,
+        refused: Vec<RefusedSteps>,
+    ) -> Self {
+        let mut world = self;
         let (unused, _) = pair(1, 2048, 2048, Silent, Silent);
         let queue = std::mem::replace(&mut world.shim, Mailbox::new(unused));
         let forget = world.forget.take().unwrap();
         let labels = rings.iter().map(|(label, ..)| *label);
-        world.director = Some(director::Director::new((queue, forget), labels, 4, refused));
+        world.director = Some(director::Director::new(
+            (queue, forget),
+            labels,
+            handshakes,
+            refused,
+        ));
         world
     }
 
@@ -217,6 +237,11 @@ impl World {
             }
             self.run_offload();
         }
+    }
+
+    /// One turn of the offload component.
+    pub fn turn(&mut self) -> offload_server::Turn {
+        self.offload.run()
     }
 
     /// As the domain does it: turns until there is no more to do.

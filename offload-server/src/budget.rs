@@ -1,0 +1,67 @@
+//! What this domain holds at most.
+
+use core::mem::size_of;
+
+use ipc::budget::{Line, block};
+use ipc::control::Parameters;
+use ipc::mailbox::MAX_LETTER;
+use ipc::queue::MAX_QUEUED;
+use ipc::record::MAX_POST_HANDSHAKE;
+
+use crate::directed::Directed;
+use crate::handshake::{Handshake, MAX_RECORD};
+use crate::loans::{GUARANTEED, POOL};
+use crate::profile::KEPT;
+use crate::session;
+use crate::tickets::MOST_TAKEN;
+
+/// A byte that a peer makes a handshake hold is there so many times: as it came, until
+/// its message is whole; then as a part of the transcript (TLS 1.2 with a client's
+/// certificate), and decoded. What is in work is there a third time, in one handshake.
+const COPIES: usize = 2;
+
+/// What a handshake holds beside that. rustls' state and `ring`'s keys behind it are in
+/// private types: measured, and held against this by `tests/crowd.rs`.
+const HANDSHAKE: usize = block(size_of::<Handshake>())
+    + block(size_of::<Directed>())
+    + 4 * 1024
+    + COPIES * block(GUARANTEED);
+
+/// A session of TLS 1.3: its traffic secrets, and for a client what takes tickets.
+const SESSION: usize = session::SESSION + block(256);
+
+/// What a request asks for, as a configuration of rustls, and as one of directed mode.
+const PROFILE: usize = 2 * block(size_of::<Parameters>()) + 8 * 1024;
+
+/// What is remembered of one server: its tickets, and one chain for each.
+const REMEMBERED: usize = MOST_TAKEN * (block(MAX_POST_HANDSHAKE) + block(MAX_POST_HANDSHAKE));
+/// Servers of which as much is remembered at the same time.
+const SERVERS: usize = 16;
+
+/// Key rings as the key store has them (its region is 128 KiB), twice while they are
+/// replaced.
+const KEYRINGS: usize = 2 * 128 * 1024;
+
+/// Two keys for tickets with a bit for each ticket; queues' buffers; the record in work
+/// of each mode, and what it leads to; suites.
+const FIXED: usize = 2 * block(8 * 1024)
+    + block(MAX_QUEUED)
+    + 2 * block(MAX_LETTER)
+    + 2 * (COPIES + 1) * block(2 * MAX_RECORD)
+    + 64 * 1024;
+
+/// For so many slots.
+pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 7] {
+    const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
+        Line { what, count, bytes }
+    }
+    [
+        line("handshakes", handshakes as usize, HANDSHAKE),
+        line("bytes lent to handshakes", COPIES, POOL),
+        line("sessions", sessions as usize, SESSION),
+        line("configurations", KEPT, PROFILE),
+        line("servers with tickets", SERVERS, REMEMBERED),
+        line("key rings", 1, KEYRINGS),
+        line("fixed", 1, FIXED),
+    ]
+}

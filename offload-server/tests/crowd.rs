@@ -1,0 +1,276 @@
+//! As many handshakes as the shipped system has, each with a peer of the worst kind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
+
+mod client;
+#[path = "../../ipc/tests/heap/mod.rs"]
+mod heap;
+mod world;
+
+use std::sync::Mutex;
+
+use client::{Client, ClientOptions, complete, established};
+use ipc::bounded::Blob;
+use ipc::clock::Instant;
+use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::handshake::{Completion, Directive, Origin};
+use ipc::keystore::KeyKind;
+use ipc::record::PostHandshake;
+use ipc::tls::{Alert, Mode, PeerAuthentication, Role};
+use offload_server::budget;
+use world::{POSITION, World, parameters};
+
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
+
+/// The channels of `image/system.toml`.
+const HANDSHAKES: u16 = 256;
+const SESSIONS: u16 = 544;
+
+/// One test at a time: the heap is counted for all.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::EcdsaP256)];
+
+fn world(mode: Mode) -> World {
+    let world = World::sized(&RINGS, HANDSHAKES, SESSIONS);
+    match mode {
+        Mode::Autonomous => world,
+        Mode::Directed => world.with_director(&RINGS, HANDSHAKES, Vec::new()),
+    }
+}
+
+/// A ClientHello that claims to be `claimed` bytes long, as far as `given`, in records
+/// of `record` bytes.
+fn endless(claimed: u32, given: usize, record: usize) -> Vec<u8> {
+    let [_, a, b, c] = claimed.to_be_bytes();
+    let mut hello = vec![1, a, b, c, 3, 3];
+    hello.resize(6 + 32, 7);
+    // No session identifier, one suite, no compression, and extensions for ever.
+    hello.extend([0, 0, 2, 0x13, 1, 1, 0, 0xf0, 0, 0xfe, 0xfe, 0xef, 0xf0]);
+    hello.resize(given, 5);
+    let mut bytes = Vec::new();
+    for part in hello.chunks(record) {
+        let [high, low] = (part.len() as u16).to_be_bytes();
+        bytes.extend([22, 3, 1, high, low]);
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+fn origin(group: u32) -> Origin {
+    Origin {
+        client: 1,
+        group,
+        deadline: Instant::NEVER,
+    }
+}
+
+fn start(world: &mut World, slot: u16, origin: Origin) {
+    world.net.open(slot);
+    let directive = Directive::Start {
+        slot,
+        generation: 1,
+        session: slot,
+        session_generation: 9,
+        role: Role::Server,
+        origin,
+        parameters: Box::new(parameters(&["web"])),
+        position: POSITION,
+    };
+    world.shim.send(&directive).unwrap();
+    world.run();
+}
+
+fn failed(world: &mut World) -> Option<(u16, HandshakeError)> {
+    match world.completion()? {
+        Completion::Failed { slot, error, .. } => Some((slot, error)),
+        _ => panic!("another completion"),
+    }
+}
+
+#[test]
+fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let before = heap::used();
+        let mut world = world(mode);
+        let channels = heap::used() - before;
+        let mut asked = parameters(&["web"]);
+        asked.peer_authentication = PeerAuthentication::Require;
+        for slot in 0..HANDSHAKES {
+            world.start_as(slot, Role::Server, asked.clone());
+        }
+        let idle = heap::used() - before - channels;
+        heap::peak();
+        // As long as each mode accepts one to be.
+        let hello = match mode {
+            Mode::Autonomous => endless(60_000, 59_000, 16_000),
+            Mode::Directed => endless(16_384, 16_300, 16_000),
+        };
+        for part in hello.chunks(4000) {
+            for slot in 0..HANDSHAKES {
+                world.exchange(slot, part);
+            }
+        }
+        let peak = heap::peak() - before - channels;
+        let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS));
+        println!("{mode:?}: idle {idle}, peak {peak} of {most}");
+        let mut ended = Vec::new();
+        while let Some((slot, error)) = failed(&mut world) {
+            let expected = HandshakeError::Resource(Resource::Memory);
+            assert_eq!(error, expected, "{mode:?} {slot}");
+            ended.push(slot);
+        }
+        assert!(!ended.is_empty(), "nobody was ended");
+        assert!(peak <= most, "{mode:?}: {peak} of {most}");
+        // One that is honest is served beside those that are left.
+        let slot = ended[ended.len() - 1];
+        world.start_as(slot, Role::Server, parameters(&["web"]));
+        let mut client = Client::new(&world, &ClientOptions::default());
+        established(complete(&mut world, slot, &mut client));
+    }
+}
+
+#[test]
+fn a_hundred_hellos_of_4_kb_whose_last_bytes_come_together_are_all_dealt_with() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let mut world = world(mode);
+        let hello = endless(4200, 4204, 16_000);
+        for slot in 0..HANDSHAKES {
+            world.start_as(slot, Role::Server, parameters(&["web"]));
+            world.exchange(slot, &hello[..hello.len() - 1]);
+        }
+        let last = &hello[hello.len() - 1..];
+        for slot in 0..HANDSHAKES {
+            assert_eq!(world.net.write(slot, last), Ok(1));
+        }
+        world.run();
+        let mut ended = Vec::new();
+        loop {
+            world.run();
+            while let Some((slot, error)) = failed(&mut world) {
+                assert!(matches!(error, HandshakeError::Peer(_)), "{error:?}");
+                ended.push(slot);
+            }
+            if ended.len() == usize::from(HANDSHAKES) {
+                break;
+            }
+            // What is said to the peer makes room for the rest.
+            for slot in 0..HANDSHAKES {
+                world.exchange(slot, &[]);
+            }
+        }
+        let slot = ended[ended.len() - 1];
+        world.start_as(slot, Role::Server, parameters(&["web"]));
+        let mut client = Client::new(&world, &ClientOptions::default());
+        established(complete(&mut world, slot, &mut client));
+    }
+}
+
+#[test]
+fn one_byte_records_are_ended_when_there_were_too_many() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let mut world = world(mode);
+        world.start_as(0, Role::Server, parameters(&["web"]));
+        let answer = world.exchange(0, &endless(3000, 2900, 1));
+        let alert = Alert::UNEXPECTED_MESSAGE;
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert.0], "{mode:?}");
+        let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
+        assert_eq!(failed(&mut world), Some((0, sent)));
+    }
+}
+
+#[test]
+fn the_oldest_that_said_no_whole_hello_gives_way() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = world(Mode::Autonomous);
+    for slot in 0..HANDSHAKES {
+        start(&mut world, slot, origin(u32::from(slot % 2)));
+    }
+    // The two oldest: one has said half a hello, the other a whole one.
+    let hello = endless(4200, 4204, 16_000);
+    world_exchange(&mut world, 0, &hello[..2000]);
+    let client = Client::new(&world, &ClientOptions::default());
+    world_exchange(&mut world, 1, &client.outgoing);
+    let displace = |world: &mut World, slot, same_group| {
+        let directive = Directive::Displace {
+            slot,
+            generation: 1,
+            same_group,
+        };
+        world.shim.send(&directive).unwrap();
+        world.run();
+        failed(world)
+    };
+    let displaced = HandshakeError::Resource(Resource::Displaced);
+    assert_eq!(displace(&mut world, 200, false), Some((0, displaced)));
+    assert_eq!(displace(&mut world, 201, false), Some((2, displaced)));
+    assert_eq!(displace(&mut world, 203, true), Some((3, displaced)));
+    assert_eq!(displace(&mut world, 205, true), Some((5, displaced)));
+    let stale = Directive::Displace {
+        slot: 100,
+        generation: 2,
+        same_group: false,
+    };
+    world.shim.send(&stale).unwrap();
+    world.run();
+    assert_eq!(failed(&mut world), None);
+}
+
+/// As [`World::exchange`], for slots that the test started itself.
+fn world_exchange(world: &mut World, slot: u16, bytes: &[u8]) {
+    assert_eq!(world.net.write(slot, bytes), Ok(bytes.len()));
+    world.run();
+}
+
+#[test]
+fn a_handshake_that_the_network_stack_forgets_is_ended_by_its_deadline() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = world(Mode::Autonomous);
+    let past = Origin {
+        deadline: Instant::default(),
+        ..origin(0)
+    };
+    start(&mut world, 3, past);
+    world.run();
+    let overdue = HandshakeError::Peer(PeerError::Deadline);
+    assert_eq!(failed(&mut world), Some((3, overdue)));
+}
+
+#[test]
+fn questions_of_sessions_are_answered_a_few_in_a_turn() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = world(Mode::Autonomous);
+    for slot in 0..20 {
+        world.start(slot, parameters(&["web"]));
+        let mut client = Client::new(&world, &ClientOptions::default());
+        established(complete(&mut world, slot, &mut client));
+    }
+    let answered =
+        |world: &World| -> usize { world.installed.borrow().values().map(Vec::len).sum() };
+    for slot in 0..20 {
+        let message = PostHandshake::Message {
+            slot,
+            generation: 9,
+            message: Blob::from_slice(&[24, 0, 0, 1, 1]).unwrap(),
+        };
+        world.record.send(&message).unwrap();
+    }
+    let before = answered(&world);
+    let turn = world.turn();
+    let taken = answered(&world) - before;
+    assert!((1..=8).contains(&taken), "{taken}");
+    assert!(turn.is_busy);
+    world.run();
+    assert_eq!(answered(&world), before + 20);
+}
