@@ -2,6 +2,7 @@
 
 use ipc::channel::local::{Silent, pair};
 use ipc::handshake::{Completion, Directive};
+use ipc::mailbox::{Letter, Mailbox};
 use ipc::queue::{Queue, ReceiveError};
 use ipc::record::{Never, PostHandshake};
 use ipc::segment::{Segment, Verdict};
@@ -77,12 +78,26 @@ pub fn queues(data: &[u8]) {
             assert!(most > 0);
         }
     }
+    /// The same into mailboxes: the slot is the first byte of a part.
+    fn boxes<S: Letter, R: Letter>(bytes: &[u8]) {
+        let (mut hostile, side) = pair(4, 2048, 2048, Silent, Silent);
+        let mut mailbox = Mailbox::<S, R, _>::new(side);
+        for part in bytes.chunks(500) {
+            let slot = u16::from(part.first().copied().unwrap_or_default() % 4);
+            let _ = hostile.write(slot, part);
+            let mut most = 8 * 1024;
+            while mailbox.receive().is_some() {
+                most -= 1;
+            }
+            assert!(most > 0);
+        }
+    }
     let Some((which, bytes)) = data.split_first() else {
         return;
     };
     match which % 3 {
-        0 => drain::<Completion, Directive>(bytes),
-        1 => drain::<Directive, Completion>(bytes),
+        0 => boxes::<Completion, Directive>(bytes),
+        1 => boxes::<Directive, Completion>(bytes),
         _ => drain::<Never, PostHandshake>(bytes),
     }
 }

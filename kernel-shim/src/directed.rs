@@ -39,7 +39,7 @@ const MAX_HELLO: u16 = 16 * 1024;
 const MAX_SERVER_HELLO: u16 = 2048;
 const MAX_EXTENSIONS: u16 = 4096;
 /// The longest chain, and signature.
-const MAX_CERTIFICATE: u16 = 32 * 1024;
+pub(crate) const MAX_CERTIFICATE: u16 = 32 * 1024;
 const MAX_SIGNATURE: u16 = 1024;
 /// TLS 1.3: the longest hash.
 const MAX_FINISHED: u16 = 48;
@@ -263,16 +263,28 @@ impl Directed {
         if !self.wants_all || (self.collected.is_empty() && part.len() == length) {
             return self.transition(Input::Message { kind, body: part });
         }
+        // The first part alone is kept until it is this handshake's turn to collect.
+        let room = match self.collected.is_empty() {
+            true => part.len(),
+            false => length.saturating_sub(self.collected.len()),
+        };
+        self.collected.reserve_exact(room);
         self.collected.extend_from_slice(part);
         if part.is_empty() || self.collected.len() > length {
             return Err(INTERNAL);
         }
         if self.collected.len() < length {
-            let offset = u16::try_from(self.collected.len()).map_err(|_| INTERNAL)?;
-            return Ok(Segment::Show { offset });
+            return Ok(self.next_part());
         }
         let body = core::mem::take(&mut self.collected);
         self.transition(Input::Message { kind, body: &body })
+    }
+
+    /// Asks for the next part of the message that is being collected.
+    pub(crate) fn next_part(&self) -> Segment {
+        // No limit of a message is longer than an offset can tell.
+        let offset = u16::try_from(self.collected.len()).unwrap_or(u16::MAX);
+        Segment::Show { offset }
     }
 
     fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {

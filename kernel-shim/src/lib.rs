@@ -7,19 +7,21 @@
 //! never** hold a private key, a session key (unless the policy word
 //! `expose_keys` says so for the client that asks), or application data.
 //!
-//! It is meant to stay small: no unsafe code, and no allocation behind the
-//! start but for a peer's certificate.
+//! It is meant to stay small: no unsafe code, and no allocation after the
+//! start but for what a handshake in progress needs.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod audit;
+mod budget;
 mod directed;
 mod rights;
 mod server;
 mod table;
 
 pub use audit::{Audit, Line};
+pub use budget::budget;
 pub use rights::Rights;
 pub use server::{Ports, Server, Windows};

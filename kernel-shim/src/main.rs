@@ -20,6 +20,11 @@ mod windows;
 
 sel4::entry!(main);
 
+const _: () = ipc::budget::fits(
+    &kernel_shim::budget(system::SLOTS_HANDSHAKE, system::SLOTS_PROTECTED),
+    system::HEAP,
+);
+
 fn main() -> ! {
     // SAFETY: the constant of this domain.
     let rights = unsafe { runtime::provision(system::PROVISION_RIGHTS) };

@@ -27,7 +27,7 @@ use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 use crate::audit::Audit;
 use crate::directed::Directed;
 use crate::rights::Rights;
-use crate::table::Table;
+use crate::table::{Table, place_size};
 
 /// The windows into other domains' capability spaces that the shim fills.
 pub trait Windows {
@@ -75,6 +75,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a result is kept for a client that does not collect it.
 const RESULT_LIFETIME: Duration = Duration::from_secs(30);
 
+/// Directed handshakes that collect a message of several parts at the same time.
+pub(crate) const MAX_COLLECTING: usize = 8;
+
 /// A handshake in progress, or over and not collected.
 ///
 /// Its slot, and that of its session, are used again when the offload component has
@@ -98,6 +101,8 @@ struct Handshake {
     is_owed: bool,
     /// The client has its result, or is gone.
     is_collected: bool,
+    /// It collects a long message part by part.
+    is_collecting: bool,
     /// What one handshake's mailbox has room for once.
     is_cancelled: bool,
     has_displaced: bool,
@@ -108,6 +113,10 @@ struct Session {
     client: u16,
     connection: ConnectionId,
 }
+
+/// Bytes of a place in each table.
+pub(crate) const HANDSHAKE_PLACE: usize = place_size::<Handshake>();
+pub(crate) const SESSION_PLACE: usize = place_size::<Session>();
 
 /// A client that may have handshakes.
 struct Application<A> {
@@ -134,6 +143,9 @@ pub struct Server<'a, T, R, O, A, W, C> {
     sessions: Table<Session>,
     /// Handshakes that are over, in the order of completion.
     over: VecDeque<(SlotIndex, u16)>,
+    /// Directed handshakes that collect a long message, and those that wait to.
+    collecting: usize,
+    to_collect: VecDeque<(SlotIndex, u16)>,
     next_session: u64,
     wakeups: u64,
     /// No handshake's `until` is before this.
@@ -177,6 +189,8 @@ where
             stats: ports.stats,
             rights,
             clock,
+            collecting: 0,
+            to_collect: VecDeque::with_capacity(slots),
             next_session: 1,
             wakeups: 0,
             earliest: Instant::NEVER,
@@ -355,6 +369,7 @@ where
             outcome: None,
             is_owed: true,
             is_collected: false,
+            is_collecting: false,
             is_cancelled: false,
             has_displaced: false,
         });

@@ -12,7 +12,12 @@ struct Place<T> {
     value: Option<T>,
 }
 
-/// A table; nothing is allocated behind its start.
+/// Bytes that a table holds for each value.
+pub(crate) const fn place_size<T>() -> usize {
+    size_of::<Place<T>>() + size_of::<SlotIndex>()
+}
+
+/// A table; nothing is allocated after its start.
 pub(crate) struct Table<T> {
     places: Vec<Place<T>>,
     free: Vec<SlotIndex>,

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../ipc/tests/heap/mod.rs"]
+mod heap;
 mod world;
 
 use ipc::badge::Badge;
@@ -19,6 +21,9 @@ use ipc::net::{NetError, Owner};
 use ipc::segment::Verdict;
 use ipc::tls::Mode;
 use world::{HANDSHAKES, Held, SESSIONS, World, error, request};
+
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
 
 const FIRST: Badge = Badge::Client(1);
 const SECOND: Badge = Badge::Client(2);
@@ -299,4 +304,72 @@ fn a_connection_that_is_in_use_is_refused_with_nothing_changed() {
     world.net.refuse.set(None);
     world.start(FIRST).unwrap();
     assert!(matches!(world.owners()[..], [.., Owner::Offload(0)]));
+}
+
+#[test]
+fn long_hellos_in_every_slot_are_collected_a_few_at_a_time_within_the_budget() {
+    const LENGTH: u16 = 16_000;
+    let mut world = World::new(1);
+    let idle = heap::used();
+    for _ in 0..HANDSHAKES {
+        world.start_in(FIRST, Mode::Directed).unwrap();
+    }
+    let starts: Vec<_> = (0..HANDSHAKES).map(|_| world.next_start()).collect();
+    let verdict = |start: &world::Start, verdict| Completion::Segment {
+        slot: start.slot,
+        generation: start.generation,
+        verdict,
+    };
+    for start in &starts {
+        let rings = ipc::bounded::List::from_items([None]).unwrap();
+        let begun = Verdict::Begun {
+            rings,
+            authorities: 0,
+        };
+        world.offload.send(&verdict(start, begun)).unwrap();
+    }
+    world.shim.run();
+    heap::peak();
+    let part = |length: usize| Verdict::Message {
+        kind: 1,
+        length: LENGTH,
+        part: ipc::bounded::Blob::from_slice(&vec![3; length]).unwrap(),
+    };
+    let mut asked = 0;
+    while let Some(directive) = world.offload.receive() {
+        let Directive::Segment {
+            slot,
+            generation,
+            segment,
+        } = directive.unwrap()
+        else {
+            panic!("another directive");
+        };
+        let offset = match segment {
+            ipc::segment::Segment::Receive { .. } => 0,
+            ipc::segment::Segment::Show { offset } => offset,
+            ipc::segment::Segment::Abort { .. } => {
+                asked += 1;
+                world.send_failed(slot, generation);
+                world.shim.run();
+                continue;
+            }
+            _ => panic!("another segment"),
+        };
+        let length = usize::from(LENGTH - offset).min(1024);
+        let completion = Completion::Segment {
+            slot,
+            generation,
+            verdict: part(length),
+        };
+        world.offload.send(&completion).unwrap();
+        world.shim.run();
+    }
+    // None of them is a hello; each was read to its end and refused.
+    assert_eq!(asked, HANDSHAKES);
+    let peak = heap::peak() - idle;
+    let most = ipc::budget::total(&kernel_shim::budget(HANDSHAKES, SESSIONS));
+    println!("peak {peak} of {most}, needed {}", most + most / 8);
+    assert!(peak <= most, "{peak} of {most}");
+    assert!(peak < usize::from(HANDSHAKES) * usize::from(LENGTH) / 2);
 }

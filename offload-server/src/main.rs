@@ -20,6 +20,11 @@ mod system {
 
 sel4::entry!(main);
 
+const _: () = ipc::budget::fits(
+    &offload_server::budget(system::SLOTS_HANDSHAKE, system::SLOTS_PROTECTED),
+    system::HEAP,
+);
+
 /// As deep as rustls and `ring` go in a handshake, and more.
 const STACK_USED: usize = 40 * 1024;
 

@@ -31,7 +31,7 @@ use world::{POSITION, World, parameters};
 static HEAP: heap::Counting = heap::Counting;
 
 /// The channels of `image/system.toml`.
-const HANDSHAKES: u16 = 256;
+const HANDSHAKES: u16 = 224;
 const SESSIONS: u16 = 544;
 
 /// One test at a time: the heap is counted for all.

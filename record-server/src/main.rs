@@ -16,6 +16,11 @@ mod system {
 
 sel4::entry!(main);
 
+const _: () = ipc::budget::fits(
+    &record_server::budget(system::SLOTS_PROTECTED),
+    system::HEAP,
+);
+
 /// Nearly twice as deep as `ring` went with any suite when measured.
 const STACK_USED: usize = 12 * 1024;
 

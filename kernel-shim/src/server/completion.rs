@@ -141,6 +141,9 @@ where
         generation: u16,
         outcome: Result<SessionResult, HandshakeError>,
     ) {
+        self.stop_collecting(slot, generation);
+        self.to_collect
+            .retain(|waiting| *waiting != (slot, generation));
         let until = self.clock.now() + RESULT_LIFETIME;
         if let Some(handshake) = self.handshakes.find(slot, generation) {
             handshake.outcome = Some(outcome);

@@ -155,7 +155,7 @@ impl Clock for At {
 pub type Bell = LocalDoorbell<Silent>;
 
 /// The channels of `image/system.toml`.
-pub const HANDSHAKES: u16 = 256;
+pub const HANDSHAKES: u16 = 224;
 pub const SESSIONS: u16 = 544;
 
 pub struct World {
