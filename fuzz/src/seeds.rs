@@ -180,10 +180,16 @@ impl Seeds {
         add(8, "message-verdict", encoded(&message));
         let network = Network {
             address: ipc::provision::AddressConfig::Dhcp,
+            mtu: Some(1400),
+            router_advertisements: true,
             rights: vec![NetworkRights {
                 client: 1,
                 listen: vec![443],
                 connect: vec![],
+            }],
+            limits: vec![ipc::provision::PortLimit {
+                port: 443,
+                per_peer: 64,
             }],
         };
         add(9, "network", encoded(&network));

@@ -46,6 +46,10 @@ use words::Words;
 pub struct Config {
     /// How the system gets its address.
     pub address: AddressConfig,
+    /// Bytes of the largest IP packet, if that is not for the card to say.
+    pub mtu: Option<u16>,
+    /// Whether routers may give IPv6 addresses and routes.
+    pub router_advertisements: bool,
     /// Key rings with distinct labels; each key belongs to its chain.
     pub keyrings: Keyrings,
     /// Listeners with distinct names and ports, in the order of the file.
@@ -87,9 +91,9 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
     })?;
     let known = ["network", "keyring", "listener", "rotation"];
     let words = Words::new(source, "the file", 0, document.get_ref(), &known)?;
-    let address = match words.optional("network") {
+    let link = match words.optional("network") {
         Some(word) => network::read(word)?,
-        None => AddressConfig::Dhcp,
+        None => network::Link::default(),
     };
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let mut keyrings = keyring::read(&words, folder, now)?;
@@ -105,7 +109,9 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
         signer,
         kek: None,
         audit: false,
-        address,
+        address: link.address,
+        mtu: link.mtu,
+        router_advertisements: link.router_advertisements,
         keyrings,
         listeners,
     })

@@ -2,16 +2,57 @@
 
 use std::net::Ipv4Addr;
 
-use ipc::provision::AddressConfig;
+use ipc::provision::{AddressConfig, MTU};
 
 use crate::problem::Problem;
 use crate::words::Word;
 
+/// What the table says.
+pub(crate) struct Link {
+    pub(crate) address: AddressConfig,
+    pub(crate) mtu: Option<u16>,
+    pub(crate) router_advertisements: bool,
+}
+
+impl Default for Link {
+    /// Without the table.
+    fn default() -> Self {
+        Self {
+            address: AddressConfig::Dhcp,
+            mtu: None,
+            router_advertisements: true,
+        }
+    }
+}
+
 /// Reads the table.
-pub(crate) fn read(word: Word<'_>) -> Result<AddressConfig, Problem> {
-    let words = word.table("[network]", &["address", "gateway"])?;
-    let address = words.required("address", "\"dhcp\"")?;
-    let router = words.optional("gateway");
+pub(crate) fn read(word: Word<'_>) -> Result<Link, Problem> {
+    let known = ["address", "gateway", "mtu", "router_advertisements"];
+    let words = word.table("[network]", &known)?;
+    let address = address(
+        words.required("address", "\"dhcp\"")?,
+        words.optional("gateway"),
+    )?;
+    let mtu = match words.optional("mtu") {
+        None => None,
+        Some(word) => {
+            let bytes = word.number(u32::from(*MTU.start())..=u32::from(*MTU.end()))?;
+            u16::try_from(bytes).ok()
+        }
+    };
+    let router_advertisements = match words.optional("router_advertisements") {
+        Some(word) => word.flag()?,
+        // Who gives addresses by hand does not want them from whoever is near.
+        None => address == AddressConfig::Dhcp,
+    };
+    Ok(Link {
+        address,
+        mtu,
+        router_advertisements,
+    })
+}
+
+fn address(address: Word<'_>, router: Option<Word<'_>>) -> Result<AddressConfig, Problem> {
     if address.text()? == "dhcp" {
         return match router {
             None => Ok(AddressConfig::Dhcp),

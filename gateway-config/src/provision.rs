@@ -24,11 +24,14 @@ impl Config {
         });
         Network {
             address: self.address.clone(),
+            mtu: self.mtu,
+            router_advertisements: self.router_advertisements,
             rights: vec![NetworkRights {
                 client: GATEWAY_CLIENT,
                 listen: self.listeners.iter().map(|l| l.port).collect(),
                 connect: distinct(connect),
             }],
+            limits: Vec::new(),
         }
     }
 

@@ -74,6 +74,9 @@ fn the_example_of_the_documentation_is_read() {
         gateway: Some([10, 0, 2, 2].into()),
     };
     assert_eq!(config.address, expected);
+    // Off where nobody asks for them.
+    assert!(!config.router_advertisements);
+    assert_eq!(config.mtu, None);
     let [listener] = config.listeners.as_slice() else {
         panic!("{} listeners", config.listeners.len());
     };
@@ -93,9 +96,19 @@ fn the_example_of_the_documentation_is_read() {
 }
 
 #[test]
+fn the_words_of_the_link_reach_the_network_stack() {
+    let network = good("tests/good/link.toml").network();
+    assert_eq!(network.mtu, Some(1400));
+    assert!(network.router_advertisements);
+    assert!(matches!(network.address, AddressConfig::Static { .. }));
+}
+
+#[test]
 fn every_word_reaches_the_handshake_request() {
     let config = good("tests/good/everything.toml");
     assert_eq!(config.address, AddressConfig::Dhcp);
+    // Who leaves addresses to the network takes them from routers, too.
+    assert!(config.router_advertisements);
     let tls = config.listeners[0].tls.as_ref().unwrap();
     let Parameters {
         versions,

@@ -153,10 +153,31 @@ pub struct PrivateKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// How the system gets its IPv4 address. IPv6 is link-local, and by router
-    /// advertisement.
+    /// advertisement if those are asked for.
     pub address: AddressConfig,
+    /// Bytes of the largest IP packet on the link, within [`MTU`]; `None` for as
+    /// many as the network card can.
+    pub mtu: Option<u16>,
+    /// Whether routers may give this system IPv6 addresses and routes (RFC 4862).
+    /// Whoever is on the link can say that it is a router.
+    pub router_advertisements: bool,
     /// What each client may do, by the number in its badge.
     pub rights: Vec<NetworkRights>,
+    /// Ports of which one peer may not have all connections.
+    pub limits: Vec<PortLimit>,
+}
+
+/// The least and the most of [`Network::mtu`]: what IPv6 asks of every link (RFC
+/// 8200 §5), and what Ethernet carries (RFC 894).
+pub const MTU: core::ops::RangeInclusive<u16> = 1280..=1500;
+
+/// The most connections of one peer to one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortLimit {
+    /// The port.
+    pub port: u16,
+    /// Connections, half-open ones too, of one IPv4 address or one IPv6 /64.
+    pub per_peer: u16,
 }
 
 /// How an address is got.

@@ -90,10 +90,27 @@ counters! {
         SEGMENTS_REFUSED = 8 "netstack_segments_refused_total";
         /// Requests refused for want of rights.
         DENIED = 9 "netstack_denied_total";
-        /// Connections refused because a table was full.
+        /// Connections refused, by a reset, because nothing could give way.
         TABLE_FULL = 10 "netstack_table_full_total";
+        /// SYNs left without an answer because as many as a listener lets wait
+        /// waited to be accepted; they come again.
+        BACKLOG_FULL = 11 "netstack_backlog_full_total";
+        /// Connections refused, by a reset, because their peer had its share.
+        PEER_FULL = 12 "netstack_peer_full_total";
+        /// Connections that nobody owned any more and that gave way to others.
+        EVICTED = 13 "netstack_evicted_total";
+        /// Frames that are nothing that this system takes.
+        DROPPED = 14 "netstack_frames_dropped_total";
         /// Bytes in use on the heap.
         HEAP = 15 "netstack_heap_bytes";
+        /// Segments that a connection did not take (RFC 5961).
+        GUARDED = 16 "netstack_segments_guarded_total";
+        /// Times that a path was found to be narrow.
+        NARROWED = 17 "netstack_paths_narrowed_total";
+        /// "Too big" messages that were not believed.
+        NARROWED_REFUSED = 18 "netstack_paths_refused_total";
+        /// Neighbours that moved to another Ethernet address.
+        MOVED = 19 "netstack_neighbours_moved_total";
         /// Times that it was started anew.
         RESTARTS = 63 "netstack_restarts_total";
     }

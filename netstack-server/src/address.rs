@@ -46,6 +46,11 @@ impl Addresses {
         this
     }
 
+    /// Whether there is a DHCP client.
+    pub(crate) fn has_dhcp(&self) -> bool {
+        self.dhcp.is_some()
+    }
+
     /// Takes what the DHCP client has learned.
     pub(crate) fn update(&mut self, interface: &mut Interface) {
         let Some(handle) = self.dhcp else { return };

@@ -1,20 +1,35 @@
-//! The Internet checksum (RFC 1071) of TCP segments.
+//! The Internet checksum (RFC 1071) of TCP segments, IPv4 headers and ICMP.
 //!
 //! smoltcp computes it, too; this does it in a third of the instructions,
 //! eight bytes and a carry at a time, and checksums are a fifth of what a byte
 //! costs here.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 /// IP protocol number of TCP.
-const TCP: u64 = 6;
+const TCP: u8 = 6;
+
+/// IP protocol number of ICMPv6.
+const ICMPV6: u8 = 58;
 
 /// Bytes of a TCP header up to its checksum, and of that.
 const CHECKSUM: core::ops::Range<usize> = 16..18;
 
 /// Whether the checksum of a TCP segment is right (RFC 9293 §3.1).
 pub(crate) fn is_right(segment: &[u8], from: IpAddr, to: IpAddr) -> bool {
-    fold(sum(segment, pseudo_header(segment.len(), from, to))) == u16::MAX
+    fold(sum(segment, pseudo_header(TCP, segment.len(), from, to))) == u16::MAX
+}
+
+/// Whether the checksum of an IPv4 header or of an ICMP message, which has no
+/// pseudo-header, is right (RFC 791 §3.1, RFC 792).
+pub(crate) fn is_right_alone(bytes: &[u8]) -> bool {
+    fold(sum(bytes, 0)) == u16::MAX
+}
+
+/// Whether the checksum of an ICMPv6 message is right (RFC 4443 §2.3).
+pub(crate) fn is_right_icmpv6(message: &[u8], from: Ipv6Addr, to: Ipv6Addr) -> bool {
+    let (from, to) = (from.into(), to.into());
+    fold(sum(message, pseudo_header(ICMPV6, message.len(), from, to))) == u16::MAX
 }
 
 /// Fills in the checksum of a TCP segment.
@@ -22,15 +37,15 @@ pub(crate) fn fill(segment: &mut [u8], from: IpAddr, to: IpAddr) {
     if let Some(field) = segment.get_mut(CHECKSUM) {
         field.fill(0);
     }
-    let sum = fold(sum(segment, pseudo_header(segment.len(), from, to)));
+    let sum = fold(sum(segment, pseudo_header(TCP, segment.len(), from, to)));
     if let Some(field) = segment.get_mut(CHECKSUM) {
         field.copy_from_slice(&(!sum).to_ne_bytes());
     }
 }
 
-fn pseudo_header(length: usize, from: IpAddr, to: IpAddr) -> u64 {
+fn pseudo_header(protocol: u8, length: usize, from: IpAddr, to: IpAddr) -> u64 {
     let length = u64::from((length as u32).to_be());
-    let rest = add(length, u64::from((TCP as u16).to_be()));
+    let rest = add(length, u64::from(u16::from(protocol).to_be()));
     [from, to].into_iter().fold(rest, |total, ip| match ip {
         IpAddr::V4(ip) => sum(&ip.octets(), total),
         IpAddr::V6(ip) => sum(&ip.octets(), total),

@@ -58,6 +58,10 @@ impl Clients {
     }
 
     pub(crate) fn add_listener(&mut self, listener: Listener) {
+        if let Some(client) = self.client(listener.client) {
+            // No more wait for the client than its listeners let wait.
+            client.waiting.reserve_exact(listener.backlog);
+        }
         self.listeners.push(listener);
     }
 }

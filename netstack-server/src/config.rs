@@ -60,6 +60,10 @@ pub struct Limits {
     /// Of a connection to a backend: near by, and its channel's rings are no
     /// larger.
     pub opened: Buffers,
+    /// Bytes between two owners of all connections together: written by the
+    /// last owner and not sent, or come for it and not read. A hand-over that
+    /// would need more ends its connection.
+    pub overflow: usize,
     /// Connections given up whose buffers are kept for the next ones.
     pub spare: usize,
 }
@@ -80,21 +84,35 @@ impl Buffers {
     }
 }
 
+/// Connections from clients, and as many to backends: the slots of the channels
+/// `protected` and `backend` in `image/system.toml`.
+pub const PAIRS: usize = 576;
+
+impl Limits {
+    /// What the image has; `budget` sums it up.
+    pub const SHIPPED: Self = Self {
+        connections: 2 * PAIRS,
+        memory: PAIRS * (ACCEPTED.bytes() + OPENED.bytes()),
+        accepted: ACCEPTED,
+        opened: OPENED,
+        overflow: 2 * 1024 * 1024,
+        spare: 32,
+    };
+}
+
+const ACCEPTED: Buffers = Buffers {
+    receive: 16 * 1024,
+    send: 8 * 1024,
+};
+
+const OPENED: Buffers = Buffers {
+    receive: 8 * 1024,
+    send: 8 * 1024,
+};
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 1152,
-            memory: 20 * 1024 * 1024,
-            accepted: Buffers {
-                receive: 16 * 1024,
-                send: 8 * 1024,
-            },
-            opened: Buffers {
-                receive: 8 * 1024,
-                send: 8 * 1024,
-            },
-            spare: 32,
-        }
+        Self::SHIPPED
     }
 }
 

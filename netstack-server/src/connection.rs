@@ -6,6 +6,9 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod overflow;
+mod stand;
+
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::net::{Owner, SegmentHeader, TcpPosition};
@@ -13,8 +16,11 @@ use ipc::ring::Misbehaved;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 
-use crate::config::{Buffers, IDLE, MAX_OVERFLOW, UNANSWERED};
+use crate::admission::{Peer, Rank};
+use crate::config::{Buffers, IDLE, UNANSWERED};
 use crate::device::Sent;
+use crate::guard::Challenged;
+use crate::path::Narrow;
 use crate::ports::Port;
 use crate::sequence::{Tuple, is_after};
 
@@ -78,12 +84,13 @@ struct Chunk {
     apart: bool,
 }
 
-/// The owner broke a rule: an index that can't be, or a segment that is not
-/// the next one.
+/// The owner broke a rule, an index that can't be or a segment that is not the
+/// next one, or left more between two owners than there is memory for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Index,
     Segment,
+    Memory,
 }
 
 impl From<Misbehaved> for Refused {
@@ -111,6 +118,17 @@ pub(crate) struct Connection {
     /// When the timer is set for; the queue of timers has the same entry.
     pub(crate) armed: Instant,
     pub(crate) is_touched: bool,
+    /// It is on the list of those that wait for a neighbour's address.
+    pub(crate) is_unresolved: bool,
+    /// Who its peer is to the listener that it came to.
+    pub(crate) peer: Option<Peer>,
+    /// As it stands in the list of those that may give way.
+    pub(crate) yields: Option<(Rank, Instant)>,
+    /// Its path, if that is narrower than the link.
+    pub(crate) narrow: Option<Narrow>,
+    pub(crate) challenged: Challenged,
+    /// Bytes of the memory between owners that it is charged for.
+    pub(crate) charged: usize,
     /// Sequence number behind the last byte that the owners have written.
     tx_next: u32,
     /// Sequence number behind the last byte given to the socket.
@@ -153,6 +171,12 @@ impl Connection {
             since: now,
             armed: Instant::NEVER,
             is_touched: false,
+            is_unresolved: false,
+            peer: None,
+            yields: None,
+            narrow: None,
+            challenged: Challenged::default(),
+            charged: 0,
             tx_next: 0,
             tx_fed: 0,
             tx_wire: 0,
@@ -291,6 +315,7 @@ impl Connection {
                 if count == 0 {
                     return;
                 }
+                self.rx_next = self.rx_next.wrapping_add(count as u32);
             }
         }
     }
@@ -446,87 +471,6 @@ impl Connection {
             return Err(Refused::Segment);
         }
         Ok((port.readable(slot)? >= whole).then_some(length))
-    }
-
-    // ---- between owners ----
-
-    /// Takes all that the owner has written, and its half-close, off the ring.
-    /// A segment that is not whole is nothing.
-    pub(crate) fn take_written(
-        &mut self,
-        port: &mut dyn Port,
-        slot: SlotIndex,
-    ) -> Result<(), Refused> {
-        self.tx_ended |= port.peer_status(slot).has(Status::END);
-        if !matches!(self.owner, Owner::Offload(_)) {
-            let mut bytes = vec![0; port.readable(slot)?];
-            let count = port.peek(slot, 0, &mut bytes)?;
-            bytes.truncate(count);
-            return self.append(port, slot, bytes, 0);
-        }
-        while let Some(length) = self.next_segment(port, slot)? {
-            let mut bytes = vec![0; length];
-            let count = port.peek(slot, SegmentHeader::SIZE, &mut bytes)?;
-            bytes.truncate(count);
-            self.append(port, slot, bytes, SegmentHeader::SIZE)?;
-        }
-        Ok(())
-    }
-
-    fn append(
-        &mut self,
-        port: &mut dyn Port,
-        slot: SlotIndex,
-        bytes: Vec<u8>,
-        header: usize,
-    ) -> Result<(), Refused> {
-        let waiting: usize = self.forward.iter().map(|chunk| chunk.bytes.len()).sum();
-        if waiting + bytes.len() > MAX_OVERFLOW {
-            return Err(Refused::Index);
-        }
-        if !bytes.is_empty() {
-            port.consume(slot, header + bytes.len())?;
-            self.tx_next = self.tx_next.wrapping_add(bytes.len() as u32);
-            let apart = header > 0;
-            self.forward.push_back(Chunk { bytes, apart });
-        }
-        Ok(())
-    }
-
-    /// Takes back what the owner has not consumed.
-    pub(crate) fn take_unread(
-        &mut self,
-        port: &mut dyn Port,
-        slot: SlotIndex,
-    ) -> Result<(), Refused> {
-        let mut bytes = vec![0; port.unread(slot)?];
-        let count = port.take_back(slot, &mut bytes)?;
-        bytes.truncate(count);
-        bytes.extend_from_slice(self.back.get(self.back_at..).unwrap_or_default());
-        if bytes.len() > MAX_OVERFLOW {
-            return Err(Refused::Index);
-        }
-        self.back = bytes;
-        self.back_at = 0;
-        Ok(())
-    }
-
-    /// Begins with a new owner, that has been told nothing yet.
-    pub(crate) fn belongs_to(&mut self, owner: Owner, deadline: Instant) {
-        self.owner = owner;
-        self.deadline = deadline;
-        self.deadline_told = false;
-        self.end_told = false;
-        self.established_told = false;
-    }
-
-    /// No owner writes any more; bytes of the peer are dropped.
-    pub(crate) fn let_go(&mut self, until: Instant) {
-        self.phase = Phase::Lingering(until);
-        self.owner = Owner::Client;
-        self.tx_ended = true;
-        self.back = Vec::new();
-        self.back_at = 0;
     }
 
     /// Notes whether bytes moved or were acknowledged since the last look.

@@ -1,172 +1,20 @@
-//! Between the card and smoltcp: which connection a frame belongs to, and what
-//! smoltcp sends for it.
+//! Between the card and smoltcp: shows smoltcp one frame, and sees what it sends.
 //!
 //! smoltcp looks at every socket for each frame. Here each connection has a
-//! socket set of its own, the frame is looked at first, and smoltcp sees it
-//! with that one set: the work does not grow with the number of connections.
+//! socket set of its own, the frame is looked at first (`parse`), and smoltcp
+//! sees it with that one set: the work does not grow with the number of
+//! connections.
 
-use core::net::IpAddr;
-use core::ops::Range;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, RxToken, TxToken};
 use smoltcp::time::Instant;
-use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
-};
 
 use crate::checksum;
-use crate::sequence::{Tuple, is_after};
-
-/// What the header of a TCP segment says. An allegation: smoltcp checks sums
-/// and addresses afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    /// As the receiver sees it: the receiver is local.
-    pub(crate) tuple: Tuple,
-    pub(crate) syn: bool,
-    pub(crate) ack: bool,
-    pub(crate) rst: bool,
-    pub(crate) sequence: u32,
-    /// Sequence number behind its last byte, SYN and FIN not counted.
-    pub(crate) end: u32,
-}
-
-/// What a frame is to the stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
-    Tcp(Segment),
-    /// ARP or neighbour discovery: who waited for an address may go on.
-    Neighbour,
-    /// Neither; smoltcp knows what to do.
-    Other,
-    /// To be dropped: a TCP segment with a wrong checksum, or a router
-    /// advertisement of an address that can't be one, over which smoltcp would
-    /// panic.
-    Poison,
-}
-
-/// Looks at a received Ethernet frame. With `checked`, a TCP segment must have
-/// the right checksum: smoltcp does not look.
-pub(crate) fn classify(frame: &[u8], checked: bool) -> Frame {
-    match locate(frame) {
-        Located::Tcp(place) => {
-            let bytes = frame.get(place.bytes).unwrap_or_default();
-            if checked && !checksum::is_right(bytes, place.from, place.to) {
-                return Frame::Poison;
-            }
-            segment(bytes, place.from, place.to).map_or(Frame::Other, Frame::Tcp)
-        }
-        Located::Neighbour(message) => neighbour_discovery(message),
-        Located::Arp => Frame::Neighbour,
-        Located::Other => Frame::Other,
-    }
-}
-
-/// A TCP segment in a frame.
-struct Place {
-    bytes: Range<usize>,
-    from: IpAddr,
-    to: IpAddr,
-}
-
-enum Located<'a> {
-    Tcp(Place),
-    /// An ICMPv6 message.
-    Neighbour(&'a [u8]),
-    Arp,
-    Other,
-}
-
-fn locate(bytes: &[u8]) -> Located<'_> {
-    let Ok(frame) = EthernetFrame::new_checked(bytes) else {
-        return Located::Other;
-    };
-    let start = EthernetFrame::<&[u8]>::header_len();
-    match frame.ethertype() {
-        EthernetProtocol::Arp => Located::Arp,
-        EthernetProtocol::Ipv4 => ipv4(frame.payload(), start),
-        EthernetProtocol::Ipv6 => ipv6(frame.payload(), start),
-        EthernetProtocol::Unknown(_) => Located::Other,
-    }
-}
-
-fn ipv4(packet: &[u8], start: usize) -> Located<'_> {
-    let Ok(packet) = Ipv4Packet::new_checked(packet) else {
-        return Located::Other;
-    };
-    // smoltcp is built without reassembly and drops fragments.
-    let whole = !packet.more_frags() && packet.frag_offset() == 0;
-    if packet.next_header() != IpProtocol::Tcp || !whole {
-        return Located::Other;
-    }
-    let (head, end) = (packet.header_len(), packet.total_len());
-    Located::Tcp(Place {
-        bytes: start + usize::from(head)..start + usize::from(end),
-        from: packet.src_addr().into(),
-        to: packet.dst_addr().into(),
-    })
-}
-
-fn ipv6(packet: &[u8], start: usize) -> Located<'_> {
-    let Ok(packet) = Ipv6Packet::new_checked(packet) else {
-        return Located::Other;
-    };
-    match packet.next_header() {
-        IpProtocol::Tcp => Located::Tcp(Place {
-            bytes: start + packet.header_len()..start + packet.total_len(),
-            from: packet.src_addr().into(),
-            to: packet.dst_addr().into(),
-        }),
-        IpProtocol::Icmpv6 => Located::Neighbour(packet.payload()),
-        _ => Located::Other,
-    }
-}
-
-fn neighbour_discovery(message: &[u8]) -> Frame {
-    const ROUTER_ADVERTISEMENT: u8 = 134;
-    const ADVERTISEMENT_HEADER: usize = 16;
-    const PREFIX_OPTION: u8 = 3;
-    match message.first().copied() {
-        Some(ROUTER_ADVERTISEMENT) => {
-            // RFC 4861 §4.2, §4.6: options of (type, length in 8 bytes, …).
-            let mut options = message.get(ADVERTISEMENT_HEADER..).unwrap_or_default();
-            while let [kind, length, ..] = *options {
-                let size = usize::from(length) * 8;
-                let Some((option, rest)) = options.split_at_checked(size.max(8)) else {
-                    break;
-                };
-                let prefix = option.get(16..32).unwrap_or_default();
-                let unusable = prefix.first() == Some(&0xff) || prefix.iter().all(|b| *b == 0);
-                if kind == PREFIX_OPTION && unusable {
-                    return Frame::Poison;
-                }
-                options = rest;
-            }
-            Frame::Neighbour
-        }
-        Some(133..=137) => Frame::Neighbour,
-        _ => Frame::Other,
-    }
-}
-
-fn segment(packet: &[u8], from: IpAddr, to: IpAddr) -> Option<Segment> {
-    let packet = TcpPacket::new_checked(packet).ok()?;
-    let sequence = packet.seq_number().0 as u32;
-    let length = u32::try_from(packet.payload().len()).unwrap_or(0);
-    Some(Segment {
-        tuple: Tuple {
-            remote_port: packet.src_port(),
-            local_port: packet.dst_port(),
-            remote: from,
-            local: to,
-        },
-        syn: packet.syn(),
-        ack: packet.ack(),
-        rst: packet.rst(),
-        sequence,
-        end: sequence.wrapping_add(length),
-    })
-}
+use crate::parse::{ETHERNET, Place, locate, segment};
+use crate::sequence::is_after;
+use crate::split::split;
 
 /// What went out for one socket set.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,7 +41,7 @@ impl Sent {
     /// the card does not.
     fn note(&mut self, frame: &mut [u8], fill: bool) {
         self.frames += 1;
-        let Located::Tcp(Place { bytes, from, to }) = locate(frame) else {
+        let Some(Place { bytes, from, to }) = locate(frame) else {
             return;
         };
         let Some(bytes) = frame.get_mut(bytes) else {
@@ -224,7 +72,12 @@ pub(crate) struct Capabilities {
 }
 
 impl Capabilities {
-    pub(crate) fn new(mut card: DeviceCapabilities) -> Self {
+    /// With IP packets of up to `mtu` bytes, or as many as the card can.
+    pub(crate) fn new(mut card: DeviceCapabilities, mtu: Option<u16>) -> Self {
+        if let Some(mtu) = mtu {
+            let most = ETHERNET + usize::from(mtu);
+            card.max_transmission_unit = card.max_transmission_unit.min(most);
+        }
         let (check, fill) = match card.checksum.tcp {
             Checksum::Both => (true, true),
             Checksum::Rx => (true, false),
@@ -237,6 +90,11 @@ impl Capabilities {
             check,
             fill,
         }
+    }
+
+    /// Bytes of the largest IP packet.
+    pub(crate) fn mtu(&self) -> usize {
+        self.shown.max_transmission_unit - ETHERNET
     }
 }
 
@@ -286,10 +144,28 @@ impl<T: TxToken> Device for Inlet<'_, T> {
     }
 }
 
+/// Where a segment that is too long for its path waits to be cut, and a piece.
+pub(crate) struct Scratch {
+    whole: Vec<u8>,
+    piece: Vec<u8>,
+}
+
+impl Scratch {
+    pub(crate) fn new(capabilities: &Capabilities) -> Self {
+        let most = ETHERNET + capabilities.mtu();
+        Self {
+            whole: vec![0; most],
+            piece: vec![0; most],
+        }
+    }
+}
+
 /// Lets smoltcp send, and watches what.
 pub(crate) struct Outlet<'d, D> {
     card: &'d mut D,
     capabilities: &'d Capabilities,
+    /// The path's limit, if it is narrower than the link.
+    narrow: Option<(usize, &'d mut Scratch)>,
     pub(crate) sent: Sent,
 }
 
@@ -298,8 +174,15 @@ impl<'d, D> Outlet<'d, D> {
         Self {
             card,
             capabilities,
+            narrow: None,
             sent: Sent::default(),
         }
+    }
+
+    /// With IP packets of at most `limit` bytes, where they carry TCP.
+    pub(crate) fn narrow(mut self, limit: Option<u16>, scratch: &'d mut Scratch) -> Self {
+        self.narrow = limit.map(|limit| (usize::from(limit), scratch));
+        self
     }
 }
 
@@ -309,7 +192,7 @@ impl<D: Device> Device for Outlet<'_, D> {
     where
         Self: 'a;
     type TxToken<'a>
-        = Watched<'a, D::TxToken<'a>>
+        = Outgoing<'a, D>
     where
         Self: 'a;
 
@@ -318,11 +201,25 @@ impl<D: Device> Device for Outlet<'_, D> {
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
-        let token = self.card.transmit(now)?;
-        self.sent.asked += 1;
         let fill = self.capabilities.fill;
-        let sent = &mut self.sent;
-        Some(Watched { token, sent, fill })
+        let Some((limit, scratch)) = &mut self.narrow else {
+            let token = self.card.transmit(now)?;
+            self.sent.asked += 1;
+            let sent = &mut self.sent;
+            return Some(Outgoing::Whole(Watched { token, sent, fill }));
+        };
+        // There is room for the first piece at least; what is lost of the rest
+        // is sent again as on any other link.
+        let _ = self.card.transmit(now)?;
+        self.sent.asked += 1;
+        Some(Outgoing::Pieces(Pieces {
+            card: self.card,
+            now,
+            limit: *limit,
+            scratch,
+            sent: &mut self.sent,
+            fill,
+        }))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -351,5 +248,57 @@ impl<T: TxToken> TxToken for Watched<'_, T> {
             self.sent.note(frame, self.fill);
             result
         })
+    }
+}
+
+/// The right to send one frame, in pieces if it is too long for its path.
+pub(crate) enum Outgoing<'a, D: Device + 'a> {
+    Whole(Watched<'a, D::TxToken<'a>>),
+    Pieces(Pieces<'a, D>),
+}
+
+pub(crate) struct Pieces<'a, D> {
+    card: &'a mut D,
+    now: Instant,
+    limit: usize,
+    scratch: &'a mut Scratch,
+    sent: &'a mut Sent,
+    fill: bool,
+}
+
+impl<D: Device> TxToken for Outgoing<'_, D> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        match self {
+            Self::Whole(token) => token.consume(len, f),
+            Self::Pieces(pieces) => pieces.consume(len, f),
+        }
+    }
+}
+
+impl<D: Device> Pieces<'_, D> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Scratch { whole, piece } = self.scratch;
+        // No frame is longer than smoltcp is told that one may be.
+        whole.resize(len, 0);
+        let result = f(whole);
+        // Counts what smoltcp sent; the pieces are counted where they go.
+        self.sent.note(whole, false);
+        self.sent.frames -= 1;
+        split(whole, self.limit, piece, |frame| {
+            let Some(token) = self.card.transmit(self.now) else {
+                return false;
+            };
+            self.sent.frames += 1;
+            token.consume(frame.len(), |out| {
+                out.copy_from_slice(frame);
+                if let Some(place) = locate(out).filter(|_| self.fill)
+                    && let Some(tcp) = out.get_mut(place.bytes)
+                {
+                    checksum::fill(tcp, place.from, place.to);
+                }
+            });
+            true
+        });
+        result
     }
 }

@@ -40,14 +40,16 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         if expected_tx_next.is_some_and(|expected| expected != position.tx_next) {
             return Err(NetError::WrongSequence);
         }
+        let room = self.limits.overflow.saturating_sub(self.overflow);
         if let Some((port, slot)) = self.ports.of(connection.owner)
-            && let Err(refused) = connection.take_unread(port, slot)
+            && let Err(refused) = connection.take_unread(port, slot, room)
         {
             self.refuse(index, refused);
             self.touch(index);
             return Err(NetError::Closed);
         }
         let position = connection.position();
+        self.reckon(index);
         self.vacate(index);
         if let Some(connection) = self.table.get_mut(index) {
             connection.belongs_to(to, deadline);
@@ -63,10 +65,13 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.get_mut(index) else {
             return Ok(());
         };
-        match self.ports.of(connection.owner) {
-            Some((port, slot)) => connection.take_written(port, slot),
+        let room = self.limits.overflow.saturating_sub(self.overflow);
+        let taken = match self.ports.of(connection.owner) {
+            Some((port, slot)) => connection.take_written(port, slot, room),
             None => Ok(()),
-        }
+        };
+        self.reckon(index);
+        taken
     }
 
     /// Opens a slot that is free for the connection.

@@ -7,23 +7,39 @@ use smoltcp::iface::{self, Interface};
 use smoltcp::phy::{Device, TxToken};
 use smoltcp::socket::tcp::State;
 
+use crate::admission::Peer;
 use crate::connection::{Connection, Phase};
-use crate::device::{Frame, Inlet, Segment, classify};
+use crate::device::Inlet;
+use crate::guard::Verdict;
+use crate::parse::{self, Frame, Host, Segment};
 use crate::stack::Core;
 use crate::time::wire_time;
 
 impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     pub(crate) fn ingress(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        match classify(bytes, self.capabilities.check) {
+        match parse::frame(bytes, &self.host()) {
             Frame::Tcp(segment) => self.segment_in(&segment, bytes, reply, now),
-            Frame::Neighbour => {
-                self.other_in(bytes, reply, now);
-                for index in core::mem::take(&mut self.unresolved) {
-                    self.touch(index);
-                }
+            Frame::Arp(arp) => self.arp_in(&arp, bytes, reply, now),
+            Frame::Discovery(message) => self.discovery_in(&message, reply, now),
+            Frame::TooBig(word) => self.too_big_in(&word, now),
+            Frame::Echo => self.pass_in(bytes, reply, now),
+            Frame::Housekeeping => {
+                self.pass_in(bytes, reply, now);
+                // The DHCP client may have learned something.
+                self.housekeeping = now;
             }
-            Frame::Other => self.other_in(bytes, reply, now),
-            Frame::Poison => {}
+            Frame::Dropped => self.stats.add(counters::DROPPED, 1),
+        }
+    }
+
+    /// Who this system is now.
+    pub(crate) fn host(&self) -> Host<'_> {
+        Host {
+            hardware: self.link.hardware,
+            addresses: self.interface.ip_addrs(),
+            mtu: self.capabilities.mtu(),
+            dhcp: self.addresses.has_dhcp(),
+            check: self.capabilities.check,
         }
     }
 
@@ -35,13 +51,19 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             self.forget(index);
             found = None;
         }
-        match found {
-            Some(index) => self.known_in(index, segment, bytes, reply, now),
-            None if opens && self.clients.listener(segment.tuple.local_port).is_some() => {
-                self.open_in(segment, bytes, reply, now);
-            }
+        if let Some(index) = found {
+            return self.known_in(index, segment, bytes, reply, now);
+        }
+        // RFC 1122 §4.2.3.10: what was not sent to a host by a host is not
+        // answered.
+        let host = self.host();
+        if !(host.owns(segment.tuple.local) && host.is_peer(segment.tuple.remote)) {
+            self.stats.add(counters::DROPPED, 1);
+        } else if opens && self.clients.listener(segment.tuple.local_port).is_some() {
+            self.open_in(segment, bytes, reply, now);
+        } else {
             // Nobody's: smoltcp answers with a reset.
-            None => self.pass_in(bytes, reply, now),
+            self.pass_in(bytes, reply, now);
         }
     }
 
@@ -53,12 +75,35 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         reply: impl TxToken,
         now: Instant,
     ) {
-        self.touch(index);
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
-        connection.last_heard = now;
-        let was_opening = connection.state() == State::SynSent;
+        let Some(stand) = connection.stand() else {
+            return;
+        };
+        let verdict = stand.judge(segment);
+        let mut challenge = None;
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Drop => {
+                self.stats.add(counters::GUARDED, 1);
+                return;
+            }
+            Verdict::Challenge => {
+                self.stats.add(counters::GUARDED, 1);
+                // Before the SYN's answer has left there is nothing to tell.
+                let is_early = stand.state == State::SynReceived && stand.sent == 0;
+                if is_early || !connection.challenged.again(now) {
+                    return;
+                }
+                challenge = Some(stand.probe(segment, bytes));
+            }
+        }
+        let bytes = challenge.as_ref().map_or(bytes, |probe| probe.as_slice());
+        if verdict == Verdict::Pass {
+            connection.last_heard = now;
+        }
+        let was_opening = stand.state == State::SynSent;
         let Some(wire) = &mut connection.wire else {
             return;
         };
@@ -69,6 +114,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             connection.note_peer_start(segment.sequence);
         }
         self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
+        self.touch(index);
     }
 
     /// A SYN to a port that is listened on. A socket is made for it, so that
@@ -76,12 +122,20 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// connections is bounded by the backlog, and the oldest gives way.
     fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let port = segment.tuple.local_port;
-        let room = self.make_room(port);
-        let buffers = self.limits.accepted;
-        let Some((client, mut wire)) = room.and_then(|client| Some((client, self.wire(buffers)?)))
-        else {
-            self.stats.add(counters::TABLE_FULL, 1);
+        let peer = Peer::new(port, segment.tuple.remote);
+        if !self.peers.has_room(peer) {
+            self.stats.add(counters::PEER_FULL, 1);
+            return self.pass_in(bytes, reply, now);
+        }
+        let Some(client) = self.make_room(port) else {
+            // The gateway takes what waits as fast as it can: the SYN that comes
+            // again in a second finds room.
+            self.stats.add(counters::BACKLOG_FULL, 1);
             return;
+        };
+        let Some(mut wire) = self.wire(self.limits.accepted) else {
+            self.stats.add(counters::TABLE_FULL, 1);
+            return self.pass_in(bytes, reply, now);
         };
         let socket = wire.prepare();
         if socket.listen((segment.tuple.local, port)).is_err() {
@@ -99,13 +153,17 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
         let mut connection = Connection::new(wire, segment.tuple, client, Phase::HalfOpen, now);
         connection.note_peer_start(segment.sequence);
+        connection.narrow = self.link.paths.find(segment.tuple.remote, now);
+        connection.peer = Some(peer);
         let Some(index) = self.table.insert(connection) else {
             return;
         };
+        self.peers.add(peer);
         self.tuples.insert(segment.tuple, index);
         if let Some(listener) = self.clients.listener(port) {
             listener.half_open.push_back(index);
         }
+        self.reckon(index);
         self.touch(index);
     }
 
@@ -143,14 +201,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         source
     }
 
-    fn other_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        self.pass_in(bytes, reply, now);
-        // The DHCP client or neighbour discovery may have learned something.
-        self.housekeeping = now;
-    }
-
     /// Shows smoltcp a frame of no connection.
-    fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+    pub(crate) fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
         let sockets = &mut self.addresses.sockets;
         self.interface

@@ -8,10 +8,20 @@
 //!
 //! The layers, bottom up:
 //!
-//! - `device`: which connection a frame belongs to, and what smoltcp sends;
+//! - `parse`: what a received frame is; most are nothing. `neighbour`,
+//!   `discovery` and `path` read what it says of the link and of paths;
+//! - `device`: shows smoltcp one frame, and sees what it sends; `split` cuts
+//!   segments that are too long for their path;
+//! - `ingress`: which connection a frame belongs to; `guard` says whether that
+//!   takes it (RFC 5961), `admission` and `room` whether a new one may be made;
 //! - `connection`: one TCP connection, from socket to ring and back;
 //! - `stack` ([`NetStack`]): the loop over frames, events and timers;
 //! - `server`, `handover`: the calls.
+//!
+//! What a peer can make the network stack hold is bounded, and summed up in
+//! [`budget`]: [`budget::ACCEPTED`] bytes for each connection from a client,
+//! [`budget::OPENED`] for each to a backend, [`budget::LISTENER`] for each
+//! listener.
 //!
 //! Time, card and channels are arguments: everything runs on a host. The
 //! drivers of the real card and timer are in `nic` (a feature of that name);
@@ -21,6 +31,7 @@
 
 extern crate alloc;
 
+pub mod budget;
 pub mod config;
 
 #[cfg(feature = "loopback")]
@@ -29,15 +40,24 @@ pub mod loopback;
 pub mod nic;
 
 mod address;
+mod admission;
 mod checksum;
 mod client;
 mod connection;
 mod device;
+mod discovery;
+mod guard;
 mod handover;
 mod ingress;
+mod link;
+mod neighbour;
+mod parse;
+mod path;
 mod ports;
+mod room;
 mod sequence;
 mod server;
+mod split;
 mod stack;
 mod table;
 mod time;

@@ -1,5 +1,7 @@
 //! Calls: decode, check the right, act, reply.
 
+use alloc::collections::VecDeque;
+
 use ipc::badge::Badge;
 use ipc::channel::Doorbell;
 use ipc::clock::Instant;
@@ -151,11 +153,12 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         if self.clients.listener(port).is_some() {
             return Err(NetError::PortInUse);
         }
+        let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
         self.clients.add_listener(Listener {
             port,
             client,
-            backlog: usize::from(backlog.clamp(1, MAX_BACKLOG)),
-            half_open: Default::default(),
+            backlog,
+            half_open: VecDeque::with_capacity(backlog),
             waiting: 0,
         });
         Ok(Answer::Done)
@@ -236,6 +239,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let mut connection = Connection::new(wire, tuple, client, Phase::Opening, now);
         let owner = Owner::Gateway(slot);
         connection.belongs_to(owner, deadline);
+        connection.narrow = self.link.paths.find(tuple.remote, now);
         let index = self.table.insert(connection).ok_or(NetError::Full)?;
         self.tuples.insert(tuple, index);
         self.occupy(index, owner);
@@ -306,6 +310,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         };
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(now + LINGER);
+        // Who lingers goes in the order of having been given up.
+        connection.since = now;
         if connection.wire.is_none() || is_opening {
             self.forget(index);
         } else {

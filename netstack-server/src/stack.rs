@@ -14,12 +14,14 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use crate::address::Addresses;
+use crate::admission::{Peers, Yielding};
 use crate::client::Clients;
-use crate::config::{Buffers, Config, FRAMES_PER_POLL, Limits};
+use crate::config::{Config, FRAMES_PER_POLL, Limits};
 use crate::connection::{Phase, Refused, Wire};
-use crate::device::{Capabilities, Outlet, Segment};
+use crate::device::{Capabilities, Outlet, Scratch};
+use crate::link::Link;
 use crate::ports::{Channels, Ports};
-use crate::sequence::{Tuple, Unpredictable, is_after};
+use crate::sequence::{Tuple, Unpredictable};
 use crate::table::Table;
 use crate::time::wire_time;
 
@@ -50,10 +52,18 @@ pub(crate) struct Core<'a, G, O, R> {
     pub(crate) spare: Vec<Wire>,
     /// Bytes of the buffers of all sockets, spare ones too.
     pub(crate) committed: usize,
+    /// Bytes between two owners, of all connections.
+    pub(crate) overflow: usize,
     /// Connections with something to do, each once.
     pub(crate) touched: Vec<u32>,
-    /// Connections that wait for a neighbour's address.
+    /// Connections that wait for a neighbour's address, each once.
     pub(crate) unresolved: Vec<u32>,
+    /// Connections that give way to others.
+    pub(crate) yielding: Yielding,
+    pub(crate) peers: Peers,
+    /// What is known of the link and of the paths behind it.
+    pub(crate) link: Link,
+    pub(crate) scratch: Scratch,
     pub(crate) timers: BTreeSet<(Instant, u32)>,
     /// When DHCP and neighbour discovery want to run.
     pub(crate) housekeeping: Instant,
@@ -77,32 +87,39 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         let (key, seed) = split(config.entropy);
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = seed;
-        let capabilities = Capabilities::new(card.capabilities());
+        let network = config.network;
+        let limits = config.limits;
+        let capabilities = Capabilities::new(card.capabilities(), network.mtu);
         let mut outlet = Outlet::new(&mut card, &capabilities);
         let timekeeper = Interface::new(settings, &mut outlet, wire_time(now));
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = seed;
-        settings.slaac = true;
+        settings.slaac = network.router_advertisements;
         let mut interface = Interface::new(settings, &mut outlet, wire_time(now));
-        let address = &config.network.address;
-        let addresses = Addresses::new(address, config.hardware, &mut interface);
+        let addresses = Addresses::new(&network.address, config.hardware, &mut interface);
+        let list = || Vec::with_capacity(limits.connections);
         let core = Core {
+            scratch: Scratch::new(&capabilities),
+            link: Link::new(config.hardware, network.router_advertisements, now),
+            peers: Peers::new(&network.limits),
+            yielding: Yielding::new(),
             capabilities,
             interface,
             timekeeper,
             hardware,
             addresses,
-            clients: Clients::new(config.network.rights),
-            table: Table::new(config.limits.connections),
+            clients: Clients::new(network.rights),
+            table: Table::new(limits.connections),
             tuples: BTreeMap::new(),
             ports: Ports::new(channels),
             unpredictable: Unpredictable::new(key),
-            limits: config.limits,
             stats,
-            spare: Vec::new(),
+            spare: Vec::with_capacity(limits.spare),
+            limits,
             committed: 0,
-            touched: Vec::new(),
-            unresolved: Vec::new(),
+            overflow: 0,
+            touched: list(),
+            unresolved: list(),
             timers: BTreeSet::new(),
             housekeeping: now,
             started: now,
@@ -198,7 +215,22 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             self.send(card, index, now);
         }
         self.settle(index);
+        self.reckon(index);
         self.arm(index, now);
+    }
+
+    /// Charges a connection for what it holds, and puts it where it stands among
+    /// those that give way.
+    pub(crate) fn reckon(&mut self, index: u32) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let holds = connection.overflow();
+        self.overflow = self.overflow + holds - connection.charged;
+        connection.charged = holds;
+        let rank = connection.rank();
+        self.yielding.change(index, connection.yields, rank);
+        connection.yields = rank;
     }
 
     fn move_bytes<D: Device>(
@@ -243,10 +275,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.get_mut(index) else {
             return false;
         };
+        let limit = connection.limit(now);
         let Some(wire) = &mut connection.wire else {
             return false;
         };
-        let mut outlet = Outlet::new(card, &self.capabilities);
+        let mut outlet = Outlet::new(card, &self.capabilities).narrow(limit, &mut self.scratch);
         let (time, sockets) = (wire_time(now), &mut wire.sockets);
         while self.interface.poll_egress(time, &mut outlet, sockets)
             == PollResult::SocketStateChanged
@@ -254,7 +287,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let sent = outlet.sent;
         connection.note_sent(&sent);
         self.stats.add(counters::FRAMES_OUT, sent.frames);
-        if sent.lacks_neighbour() {
+        if sent.lacks_neighbour() && !connection.is_unresolved {
+            connection.is_unresolved = true;
             self.unresolved.push(index);
         }
         sent.frames > 0
@@ -318,100 +352,6 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.tuples.remove(&tuple);
         if let Some(wire) = wire {
             self.recycle(wire);
-        }
-    }
-
-    /// Whether a connection only waits for stray segments (TIME-WAIT).
-    pub(crate) fn is_over(&mut self, index: u32) -> bool {
-        self.table.get_mut(index).is_some_and(|connection| {
-            connection.owner == Owner::Client && connection.state() == State::TimeWait
-        })
-    }
-
-    /// Whether a SYN is newer than all of a connection that is over.
-    pub(crate) fn is_outdated(&mut self, index: u32, segment: &Segment) -> bool {
-        let last = self.table.get_mut(index).map_or(0, |c| c.rx_next());
-        self.is_over(index) && is_after(segment.sequence, last)
-    }
-
-    /// Drops a connection that is over, to make room.
-    pub(crate) fn evict(&mut self) -> bool {
-        let over = (0..self.limits.connections as u32).find(|index| self.is_over(*index));
-        over.is_some_and(|index| self.forget(index))
-    }
-
-    /// Removes a connection from everywhere. Its peer is told nothing here.
-    pub(crate) fn forget(&mut self, index: u32) -> bool {
-        let Some(connection) = self.table.remove(index) else {
-            return false;
-        };
-        if let Some((port, slot)) = self.ports.of(connection.owner) {
-            port.close(slot);
-        }
-        if let Some(taken) = self.ports.taken(connection.owner) {
-            *taken = None;
-        }
-        if connection.wire.is_some() {
-            self.tuples.remove(&connection.tuple);
-        }
-        self.timers.remove(&(connection.armed, index));
-        if connection.is_touched {
-            self.touched.retain(|touched| *touched != index);
-        }
-        let port = connection.tuple.local_port;
-        match connection.phase {
-            Phase::HalfOpen => {
-                if let Some(listener) = self.clients.listener(port) {
-                    listener.half_open.retain(|half_open| *half_open != index);
-                }
-            }
-            Phase::Waiting => {
-                if let Some(client) = self.clients.client(connection.client) {
-                    client.waiting.retain(|waiting| *waiting != index);
-                }
-                if let Some(listener) = self.clients.listener(port) {
-                    listener.waiting = listener.waiting.saturating_sub(1);
-                }
-            }
-            Phase::Opening | Phase::Open | Phase::Lingering(_) => {}
-        }
-        if let Some(wire) = connection.wire {
-            self.recycle(wire);
-        }
-        true
-    }
-
-    /// A socket with these buffers: a spare one, or a new one if the memory
-    /// for it is there. Connections that are over make room for it.
-    pub(crate) fn wire(&mut self, buffers: Buffers) -> Option<Wire> {
-        if self.table.is_full() && !self.evict() {
-            return None;
-        }
-        loop {
-            let mut spare = self.spare.iter_mut();
-            if let Some(found) = spare.position(|wire| wire.buffers() == buffers) {
-                return Some(self.spare.swap_remove(found));
-            }
-            if self.committed + buffers.bytes() <= self.limits.memory {
-                self.committed += buffers.bytes();
-                return Some(Wire::new(buffers));
-            }
-            // One of the other kind, or of a connection that is over.
-            match self.spare.pop() {
-                Some(mut other) => self.committed -= other.buffers().bytes(),
-                None if self.evict() => {}
-                None => return None,
-            }
-        }
-    }
-
-    /// Keeps a socket's memory for the next connection.
-    pub(crate) fn recycle(&mut self, mut wire: Wire) {
-        if self.spare.len() < self.limits.spare {
-            wire.socket().abort();
-            self.spare.push(wire);
-        } else {
-            self.committed -= wire.buffers().bytes();
         }
     }
 }

@@ -6,7 +6,7 @@ use ipc::provision::Network;
 use ipc::stats::Page;
 use ipc::transport::decode;
 use netstack_server::nic::Hpet;
-use netstack_server::{Channels, Config, Limits, NetStack};
+use netstack_server::{Channels, Config, Limits, NetStack, budget};
 use sel4::runtime::{self, Bell, SystemClock};
 
 use crate::system;
@@ -19,8 +19,8 @@ pub(crate) use netstack_server::nic::Card;
 /// The network stack over the card, the timer, and the counters.
 ///
 /// # Panics
-/// At start-up: without a card, a timer, addresses or randomness there is no
-/// network.
+/// At start-up: without a card, a timer, addresses, randomness or enough memory
+/// there is no network.
 ///
 /// # Safety
 /// Called once.
@@ -53,16 +53,18 @@ pub(crate) unsafe fn start() -> (
     if let Err(error) = getrandom::getrandom(&mut entropy) {
         panic!("{error}");
     }
+    let limits = Limits::SHIPPED;
+    let needed = budget::most(&limits, network.rights.iter().map(|r| r.listen.len()).sum());
     let heap = runtime::boot_facts().heap as usize;
+    assert!(
+        needed <= heap,
+        "a heap of {heap} bytes, {needed} are needed"
+    );
     let config = Config {
         hardware: card.hardware(),
         network,
         entropy,
-        limits: Limits {
-            // The rest is for tables, and for bytes between two owners.
-            memory: heap / 6 * 5,
-            ..Limits::default()
-        },
+        limits,
     };
     // SAFETY: the only reference of this domain to its own page.
     let stats = unsafe { runtime::stats(system::STATS) };

@@ -15,7 +15,7 @@ pub(crate) struct Table {
     limit: usize,
 }
 
-struct Place {
+pub(crate) struct Place {
     generation: u32,
     connection: Option<Box<Connection>>,
 }
@@ -23,8 +23,8 @@ struct Place {
 impl Table {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            places: Vec::new(),
-            free: Vec::new(),
+            places: Vec::with_capacity(limit),
+            free: Vec::with_capacity(limit),
             limit: limit.min(u32::MAX as usize),
         }
     }

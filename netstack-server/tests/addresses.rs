@@ -98,7 +98,7 @@ fn advertise(world: &mut World, prefix: Ipv6Addr) {
 
 #[test]
 fn a_router_advertisement_gives_a_global_address() {
-    let mut world = World::new();
+    let mut world = World::near_routers();
     world.step();
     advertise(&mut world, Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0));
     world.run(3);
@@ -108,7 +108,7 @@ fn a_router_advertisement_gives_a_global_address() {
 
 #[test]
 fn an_advertisement_of_an_impossible_prefix_is_dropped() {
-    let mut world = World::new();
+    let mut world = World::near_routers();
     world.step();
     for prefix in [
         Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0),

@@ -89,7 +89,7 @@ fn connections_that_nobody_takes_are_no_more_than_the_backlog() {
     // dropped, and its sender tries again.
     let late = world.peer.connect(PORT);
     world.run(20);
-    assert!(world.count(counters::TABLE_FULL) > 0);
+    assert!(world.count(counters::BACKLOG_FULL) > 0);
     assert_eq!(world.peer.socket(late).state(), State::SynSent);
     let mut accepted = 0;
     for _ in 0..3000 {

@@ -38,7 +38,9 @@ pub(crate) const CLIENT: u16 = 1;
 pub(crate) const STRANGER: u16 = 2;
 pub(crate) const PORT: u16 = 443;
 pub(crate) const BACKEND_PORT: u16 = 8080;
-pub(crate) const SLOTS: u16 = 96;
+/// As many as in `image/system.toml`.
+pub(crate) const SLOTS: u16 = 576;
+pub(crate) const HANDSHAKES: u16 = 256;
 
 // ---- the link ----
 
@@ -201,21 +203,57 @@ pub(crate) fn address(ip: [u8; 4], port: u16) -> Address {
     Address((ip, port).into())
 }
 
+pub(crate) fn fixed_address() -> AddressConfig {
+    AddressConfig::Static {
+        address: STACK_IP.into(),
+        prefix: 24,
+        gateway: Some(PEER_IP.into()),
+    }
+}
+
+/// As `gateway.toml` has it without other words.
+pub(crate) fn network(address_config: AddressConfig) -> Network {
+    let rights = NetworkRights {
+        client: CLIENT,
+        listen: vec![PORT],
+        connect: vec![address(PEER_IP, BACKEND_PORT), address([192, 0, 2, 1], 80)],
+    };
+    let nothing = NetworkRights {
+        client: STRANGER,
+        listen: vec![],
+        connect: vec![],
+    };
+    Network {
+        mtu: None,
+        router_advertisements: address_config == AddressConfig::Dhcp,
+        address: address_config,
+        rights: vec![rights, nothing],
+        limits: vec![],
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
-        let address_config = AddressConfig::Static {
-            address: STACK_IP.into(),
-            prefix: 24,
-            gateway: Some(PEER_IP.into()),
-        };
-        Self::made(limits, address_config)
+        Self::made(limits, fixed_address())
+    }
+
+    /// One that asks for router advertisements although its address is fixed.
+    pub(crate) fn near_routers() -> Self {
+        let mut network = network(fixed_address());
+        network.router_advertisements = true;
+        Self::of(Limits::default(), network)
     }
 
     pub(crate) fn made(limits: Limits, address_config: AddressConfig) -> Self {
+        Self::of(limits, network(address_config))
+    }
+
+    /// With any words of the configuration.
+    pub(crate) fn of(limits: Limits, network: Network) -> Self {
         let to_stack = Rc::new(RefCell::new(Queue::default()));
         let from_stack = Rc::new(RefCell::new(Queue::default()));
         let card = End {
@@ -228,29 +266,16 @@ impl World {
         };
         let now = Instant::from_millis(1000);
         let (to_gateway, gateway) = pair(SLOTS, 8192, 8192, Silent, Silent);
-        let (to_offload, offload) = pair(SLOTS, 4096, 4096, Silent, Silent);
+        let (to_offload, offload) = pair(HANDSHAKES, 32768, 8192, Silent, Silent);
         let (to_record, record) = pair(SLOTS, 32768, 16384, Silent, Silent);
         let channels = Channels {
             gateway: to_gateway,
             offload: to_offload,
             record: to_record,
         };
-        let rights = NetworkRights {
-            client: CLIENT,
-            listen: vec![PORT],
-            connect: vec![address(PEER_IP, BACKEND_PORT), address([192, 0, 2, 1], 80)],
-        };
-        let nothing = NetworkRights {
-            client: STRANGER,
-            listen: vec![],
-            connect: vec![],
-        };
         let config = Config {
             hardware: STACK_MAC,
-            network: Network {
-                address: address_config,
-                rights: vec![rights, nothing],
-            },
+            network,
             entropy: [9; 24],
             limits,
         };

@@ -1,0 +1,81 @@
+//! The most bytes of heap of what a peer can make the network stack hold.
+//!
+//! Each is a bound, computed from the limits and from the sizes of the types;
+//! `tests/budget.rs` fills every table and looks at the heap.
+
+use core::mem::size_of;
+use core::net::IpAddr;
+
+use ipc::clock::Instant;
+use smoltcp::iface::SocketStorage;
+
+use crate::admission::{Peer, Rank};
+use crate::client::Listener;
+use crate::config::{Buffers, Limits, MAX_BACKLOG, PAIRS};
+use crate::connection::Connection;
+use crate::path::{Narrow, PATHS};
+use crate::sequence::Tuple;
+use crate::table::Place;
+
+/// What an allocation costs besides its bytes: the allocator's word, and rounding
+/// up to its unit of 32 bytes (talc 5.1).
+pub const ALLOCATION: usize = 40;
+
+/// Of an entry of a `BTreeMap`: a node has room for 11 and is half full at the
+/// least, with one parent's edge for each node.
+const fn entry(bytes: usize) -> usize {
+    let node = 11 * bytes + 12 * size_of::<usize>() + 32 + ALLOCATION;
+    node.div_ceil(4)
+}
+
+/// Of any connection, without the buffers of its socket.
+const CONNECTION: usize = size_of::<Connection>()
+    + size_of::<SocketStorage<'static>>()
+    + 4 * ALLOCATION
+    // The table, its free places, what is touched, who waits for a neighbour.
+    + size_of::<Place>()
+    + 3 * size_of::<u32>()
+    // By the two ends, by the timer, by who gives way, by the peer.
+    + entry(size_of::<(Tuple, u32)>())
+    + entry(size_of::<(Instant, u32)>())
+    + entry(size_of::<(Rank, Instant, u32)>())
+    + entry(size_of::<(Peer, u16)>());
+
+/// Of a connection with these buffers.
+const fn connection(buffers: Buffers) -> usize {
+    CONNECTION + buffers.bytes()
+}
+
+/// Of a connection from a client.
+pub const ACCEPTED: usize = connection(Limits::SHIPPED.accepted);
+
+/// Of a connection to a backend.
+pub const OPENED: usize = connection(Limits::SHIPPED.opened);
+
+/// Between two owners, of all connections together.
+pub const OVERFLOW: usize = Limits::SHIPPED.overflow;
+
+/// Of a listener with the longest backlog: what is half open, and what waits for
+/// its client.
+pub const LISTENER: usize = 2 * size_of::<Listener>()
+    + 2 * MAX_BACKLOG as usize * size_of::<u32>()
+    + entry(size_of::<(u16, u16)>())
+    + 2 * ALLOCATION;
+
+/// Of a narrow path that is remembered.
+pub const PATH: usize = size_of::<(IpAddr, Narrow)>();
+
+/// What there is without any peer: paths, sockets kept for the next connections,
+/// two frames, the DHCP client, tables of the channels' slots, the description.
+/// Neighbours and routers are in the network stack itself, which is on no heap.
+pub const FIXED: usize = PATHS * PATH
+    + Limits::SHIPPED.spare * (size_of::<SocketStorage<'static>>() + 3 * ALLOCATION)
+    + 96 * 1024;
+
+/// Of the whole network stack, with as many listeners.
+pub const fn most(limits: &Limits, listeners: usize) -> usize {
+    FIXED + limits.connections * CONNECTION + limits.memory + limits.overflow + listeners * LISTENER
+}
+
+/// What the image has room for is what the parts add up to.
+const _: () = assert!(most(&Limits::SHIPPED, 0) == FIXED + OVERFLOW + PAIRS * (ACCEPTED + OPENED));
