@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+pub(crate) mod frames;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -445,6 +447,11 @@ impl World {
     pub(crate) fn sent(&self) -> Vec<Sent> {
         let log = &self.from_stack.borrow().log;
         log.iter().filter_map(|frame| parse(frame)).collect()
+    }
+
+    /// Puts a frame on the link that no peer of ours sent.
+    pub(crate) fn put(&mut self, frame: Vec<u8>) {
+        self.to_stack.borrow_mut().frames.push_back(frame);
     }
 
     /// Puts a segment on the link that no peer of ours sent.
