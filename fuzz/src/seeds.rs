@@ -369,6 +369,42 @@ impl Seeds {
         ]);
         ping.extend([8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
         self.add("frames", "ping", [vec![0], vector(&ping)].concat());
+        self.link();
+    }
+
+    /// What neighbours, routers and servers of DHCP say.
+    fn link(&mut self) {
+        use crate::frames::world::frames::{
+            advertisement, arp, fragmentation_needed, icmpv6, ipv4, ipv6, neighbour, prefix,
+        };
+        use crate::frames::world::{PEER_IP, PEER_MAC, STACK_IP};
+        use core::net::Ipv6Addr;
+        let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+        let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+        let network = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0);
+        let discovery = |message: &[u8]| ipv6(router, all, 58, 255, &icmpv6(router, all, message));
+        let mut add = |name, control: u8, frame: &[u8]| {
+            self.add("frames", name, [vec![control], vector(frame)].concat());
+        };
+        let options = [prefix(64, network), prefix(129, all)].concat();
+        add("router", 6, &discovery(&advertisement(1800, &options)));
+        add(
+            "neighbour",
+            0,
+            &discovery(&neighbour(0x20, router, PEER_MAC)),
+        );
+        let mut question = vec![130, 0, 0, 0, 0, 9];
+        question.resize(28, 0);
+        let question = icmpv6(router, all, &question);
+        let alert = [58, 0, 5, 2, 0, 0, 1, 0];
+        let behind = [&alert[..], &question].concat();
+        add("groups", 0, &ipv6(router, all, 0, 1, &behind));
+        let header = [58, 0, 1, 4, 0, 0, 0, 0];
+        let hidden = [&header[..], &advertisement(1800, &prefix(129, network))].concat();
+        add("hidden", 6, &ipv6(router, all, 0, 255, &hidden));
+        add("arp", 0, &arp(2, PEER_MAC, PEER_IP, PEER_IP, [0xff; 6]));
+        let sent = ipv4(STACK_IP, PEER_IP, 6, &[1, 0xbb, 78, 33, 0, 0, 0, 0]);
+        add("too-big", 0, &fragmentation_needed(PEER_IP, &sent, 1400));
     }
 }
 

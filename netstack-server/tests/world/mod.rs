@@ -55,6 +55,8 @@ pub(crate) struct Queue {
     pub(crate) loss: u32,
     /// Out of 100.
     pub(crate) reorder: u32,
+    /// Bytes of the longest frame that is carried.
+    pub(crate) longest: Option<usize>,
     random: u32,
 }
 
@@ -69,7 +71,8 @@ impl Queue {
 
     fn put(&mut self, frame: Vec<u8>) {
         self.log.push(frame.clone());
-        if self.chance(self.loss) {
+        let is_long = self.longest.is_some_and(|longest| frame.len() > longest);
+        if is_long || self.chance(self.loss) {
             return;
         }
         self.frames.push_back(frame);
@@ -157,6 +160,11 @@ impl Peer {
             .listen(port)
             .unwrap();
         handle
+    }
+
+    /// The next connection is from this port.
+    pub(crate) fn take_port(&mut self, port: u16) {
+        self.next_port = port - 1;
     }
 
     fn add(&mut self, buffer: usize) -> SocketHandle {

@@ -1,0 +1,202 @@
+//! Who is let in when there is no room, and who gives way.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod world;
+
+use std::time::Duration;
+
+use ipc::net::{Answer, ConnectionId, Request};
+use ipc::provision::PortLimit;
+use ipc::stats::netstack as counters;
+use netstack_server::Limits;
+use world::frames::{ACK, RST, SYN, Segment};
+use world::{PEER_IP, PORT, STACK_IP, Sent, World};
+
+/// A peer behind the router that keeps no state: it is as many as one likes.
+fn segment(from: [u8; 4], port: u16, sequence: u32, acknowledged: u32, flags: u8) -> Segment {
+    Segment {
+        from: (from.into(), port),
+        to: (STACK_IP.into(), PORT),
+        sequence,
+        acknowledged,
+        flags,
+        window: 4096,
+        payload: vec![],
+    }
+}
+
+/// Sends a SYN; the answer, if there is one.
+fn knock(world: &mut World, from: [u8; 4], port: u16) -> Option<Sent> {
+    world.from_stack.borrow_mut().log.clear();
+    world.put(segment(from, port, 1000, 0, SYN).frame());
+    world.stack.poll(world.now);
+    world.from_stack.borrow_mut().frames.clear();
+    let sent = world.sent();
+    sent.into_iter().find(|sent| sent.to_port == port)
+}
+
+/// The rest of TCP's handshake.
+fn enter(world: &mut World, from: [u8; 4], port: u16) -> bool {
+    let Some(answer) = knock(world, from, port).filter(|answer| answer.syn) else {
+        return false;
+    };
+    let acknowledged = answer.sequence.wrapping_add(1);
+    world.put(segment(from, port, 1001, acknowledged, ACK).frame());
+    world.stack.poll(world.now);
+    true
+}
+
+/// The router's address is known.
+fn near_router() -> World {
+    let mut world = World::new();
+    let (handle, connection) = world.connected();
+    world.ask(&Request::Abort { connection }).unwrap();
+    world.run(3);
+    world.peer.sockets.remove(handle);
+    world
+}
+
+fn accept_all(world: &mut World) -> Vec<ConnectionId> {
+    let mut accepted = Vec::new();
+    while let Ok(Answer::Accepted { connection, .. }) = world.ask(&Request::Accept) {
+        accepted.push(connection);
+    }
+    accepted
+}
+
+/// One address of many.
+fn somebody(number: u32) -> [u8; 4] {
+    (0x0a00_0300 + number).to_be_bytes()
+}
+
+/// Fills the table with connections that the gateway has taken.
+fn full(world: &mut World) -> Vec<ConnectionId> {
+    let mut accepted = Vec::new();
+    for number in 0..Limits::SHIPPED.connections as u32 {
+        if !enter(world, somebody(number), 2000) {
+            break;
+        }
+        accepted.extend(accept_all(world));
+    }
+    accepted
+}
+
+#[test]
+fn row_08_a_thousand_silent_connections_are_followed_by_an_answer() {
+    // With buffers for as many clients as there are connections.
+    let limits = Limits {
+        memory: Limits::SHIPPED.connections * Limits::SHIPPED.accepted.bytes(),
+        ..Limits::SHIPPED
+    };
+    let mut world = World::with(limits);
+    let (handle, connection) = world.connected();
+    world.ask(&Request::Abort { connection }).unwrap();
+    world.run(3);
+    world.peer.sockets.remove(handle);
+    let accepted = full(&mut world);
+    assert_eq!(accepted.len(), Limits::SHIPPED.connections);
+    // All of them are the gateway's: nothing can give way, and that is said.
+    let answer = knock(&mut world, [192, 0, 2, 1], 4000).unwrap();
+    assert!(answer.rst && !answer.syn && answer.acknowledged == 1001);
+    assert_eq!(world.count(counters::TABLE_FULL), 1);
+    // The gateway gives one up: the next client is served at once.
+    let connection = accepted[17];
+    world.ask(&Request::Abort { connection }).unwrap();
+    assert!(enter(&mut world, [192, 0, 2, 1], 4001));
+    assert_eq!(accept_all(&mut world).len(), 1);
+    // One that it lets go in order gives way to a new one, although its peer
+    // does not close.
+    let connection = accepted[18];
+    world.ask(&Request::Release { connection }).unwrap();
+    assert!(enter(&mut world, [192, 0, 2, 1], 4002));
+    assert_eq!(world.count(counters::EVICTED), 1);
+    assert_eq!(world.count(counters::TABLE_FULL), 1);
+}
+
+#[test]
+fn memory_that_is_used_up_is_said_by_a_reset() {
+    let mut world = near_router();
+    let accepted = full(&mut world);
+    let most = Limits::SHIPPED.memory / Limits::SHIPPED.accepted.bytes();
+    assert_eq!(accepted.len(), most);
+    assert!(knock(&mut world, [192, 0, 2, 1], 4000).unwrap().rst);
+    let refused = world.count(counters::TABLE_FULL);
+    let connection = accepted[0];
+    world.ask(&Request::Abort { connection }).unwrap();
+    assert!(enter(&mut world, [192, 0, 2, 1], 4001));
+    assert_eq!(world.count(counters::TABLE_FULL), refused);
+}
+
+#[test]
+fn who_is_half_open_gives_way_to_who_comes() {
+    let mut world = near_router();
+    world.ask(&Request::Begin).unwrap();
+    world.listen(256);
+    // The table is full of connections of the gateway, but for 256 that never
+    // finish their handshake.
+    let most = Limits::SHIPPED.memory / Limits::SHIPPED.accepted.bytes();
+    for number in 0..most as u32 - 256 {
+        assert!(enter(&mut world, somebody(number), 2000));
+        accept_all(&mut world);
+    }
+    for number in 0..2000 {
+        assert!(knock(&mut world, somebody(number), 5000).unwrap().syn);
+    }
+    assert_eq!(world.count(counters::TABLE_FULL), 0);
+    assert_eq!(world.count(counters::CONNECTIONS), most as u64);
+    // An honest one, in the middle of that.
+    assert!(enter(&mut world, [192, 0, 2, 1], 4000));
+    assert_eq!(accept_all(&mut world).len(), 1);
+}
+
+#[test]
+fn one_peer_has_its_share_and_no_more() {
+    let mut network = world::network(world::fixed_address());
+    network.limits = vec![PortLimit {
+        port: PORT,
+        per_peer: 16,
+    }];
+    let mut world = World::of(Limits::default(), network);
+    let (handle, connection) = world.connected();
+    world.ask(&Request::Abort { connection }).unwrap();
+    world.run(3);
+    world.peer.sockets.remove(handle);
+    let greedy = [192, 0, 2, 1];
+    for port in 0..16 {
+        assert!(enter(&mut world, greedy, 2000 + port));
+    }
+    for port in 16..1000 {
+        assert!(knock(&mut world, greedy, 2000 + port).unwrap().rst);
+    }
+    assert_eq!(world.count(counters::PEER_FULL), 984);
+    assert!(enter(&mut world, [192, 0, 2, 2], 2000));
+    let accepted = accept_all(&mut world);
+    assert_eq!(accepted.len(), 17);
+    // However a connection goes, its place is free again.
+    let connection = accepted[0];
+    world.ask(&Request::Abort { connection }).unwrap();
+    assert!(enter(&mut world, greedy, 3000));
+    world.put(segment(greedy, 2001, 1001, 0, RST).frame());
+    world.stack.poll(world.now);
+    assert!(enter(&mut world, greedy, 3001));
+    assert!(knock(&mut world, greedy, 3002).unwrap().rst);
+    // Half-open ones count, and go by time.
+    let mut world = {
+        let mut network = world::network(world::fixed_address());
+        network.limits = vec![PortLimit {
+            port: PORT,
+            per_peer: 2,
+        }];
+        World::of(Limits::default(), network)
+    };
+    let (_, connection) = world.connected();
+    world.ask(&Request::Abort { connection }).unwrap();
+    world.run(3);
+    for port in [2000, 2001] {
+        assert!(knock(&mut world, greedy, port).unwrap().syn);
+    }
+    assert!(knock(&mut world, greedy, 2002).unwrap().rst);
+    world.sleep(netstack_server::config::HALF_OPEN + Duration::from_secs(1));
+    assert!(knock(&mut world, greedy, 2003).unwrap().syn);
+    assert_eq!(PEER_IP, [10, 0, 2, 2]);
+}
