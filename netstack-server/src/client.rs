@@ -62,6 +62,7 @@ impl Clients {
             // No more wait for the client than its listeners let wait.
             client.waiting.reserve_exact(listener.backlog);
         }
+        self.listeners.reserve_exact(1);
         self.listeners.push(listener);
     }
 }

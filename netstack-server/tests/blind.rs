@@ -171,6 +171,34 @@ fn bytes_with_an_acknowledgement_that_can_not_be_are_not_taken() {
 }
 
 #[test]
+fn bytes_that_were_not_sent_can_not_be_acknowledged() {
+    let mut world = World::new();
+    let stand = connected(&mut world);
+    // The peer has little room, so that most waits in the send buffer.
+    let narrow = Segment {
+        window: 5,
+        ..stand.segment(0, 0, ACK)
+    };
+    show(&mut world, &narrow);
+    let bytes = world::pattern(1000);
+    world.gateway.write(stand.slot, &bytes).unwrap();
+    world.gateway.notify(stand.slot);
+    let before = world.sent().len();
+    world.stack.poll(world.now);
+    let first = world.sent().get(before).unwrap().bytes.len() as u32;
+    assert!((1..20).contains(&first));
+    for acknowledged in [first + 1, 500, 999, 1000] {
+        show(&mut world, &stand.segment(0, acknowledged, ACK));
+    }
+    let mut received = Vec::new();
+    for _ in 0..8000 {
+        world.step();
+        received.extend(world.peer.receive(stand.handle));
+    }
+    assert!(received == bytes, "{} bytes", received.len());
+}
+
+#[test]
 fn a_reset_of_a_half_open_connection_counts_at_exactly_its_place() {
     let mut world = World::new();
     world.listen(8);

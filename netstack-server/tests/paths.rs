@@ -204,9 +204,15 @@ fn a_word_that_does_not_quote_what_is_under_way_is_not_believed() {
     world.stack.poll(world.now);
     assert_eq!(world.count(counters::NARROWED), 0);
     assert_eq!(world.count(counters::NARROWED_REFUSED), count);
+    // A packet that is shorter than what passes did pass.
+    let short = sent(&mut world, slot, &pattern(100), 0).pop().unwrap();
+    assert!(short.len() < 1000);
+    world.put(frames::fragmentation_needed(ROUTER, &short, 1000));
+    world.stack.poll(world.now);
+    assert_eq!(world.count(counters::NARROWED_REFUSED), count + 1);
     // What was acknowledged is not under way any more.
     world.run(20);
-    assert_eq!(world.peer.receive(handle).len(), 8000);
+    assert_eq!(world.peer.receive(handle).len(), 8100);
     world.put(right);
     world.run(2);
     assert_eq!(world.count(counters::NARROWED), 0);

@@ -136,14 +136,20 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(crate) fn frame(&self) -> Vec<u8> {
+        self.frame_with(&[])
+    }
+
+    /// With options of whole words.
+    pub(crate) fn frame_with(&self, options: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend(self.from.1.to_be_bytes());
         bytes.extend(self.to.1.to_be_bytes());
         bytes.extend(self.sequence.to_be_bytes());
         bytes.extend(self.acknowledged.to_be_bytes());
-        bytes.extend([0x50, self.flags]);
+        bytes.extend([((20 + options.len()) as u8 / 4) << 4, self.flags]);
         bytes.extend(self.window.to_be_bytes());
         bytes.extend([0; 4]);
+        bytes.extend(options);
         bytes.extend(&self.payload);
         let (from, to) = (self.from.0.into(), self.to.0.into());
         TcpPacket::new_unchecked(&mut bytes[..]).fill_checksum(&from, &to);

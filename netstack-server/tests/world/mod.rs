@@ -10,7 +10,7 @@
 
 pub(crate) mod frames;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,6 +43,21 @@ pub(crate) const BACKEND_PORT: u16 = 8080;
 /// As many as in `image/system.toml`.
 pub(crate) const SLOTS: u16 = 576;
 pub(crate) const HANDSHAKES: u16 = 256;
+
+thread_local! {
+    /// Told when the stack begins to run (true) and when others do; tells how it
+    /// was before.
+    pub(crate) static RUNS: Cell<fn(bool) -> bool> = const { Cell::new(|_| false) };
+}
+
+/// What the stack does, or others while it runs.
+pub(crate) fn as_stack<R>(is_stack: bool, act: impl FnOnce() -> R) -> R {
+    let runs = RUNS.get();
+    let before = runs(is_stack);
+    let result = act();
+    runs(before);
+    result
+}
 
 // ---- the link ----
 
@@ -99,9 +114,9 @@ impl RxToken for Received {
 
 impl TxToken for Sending {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
+        let mut frame = as_stack(false, || vec![0; len]);
         let result = f(&mut frame);
-        self.0.borrow_mut().put(frame);
+        as_stack(false, || self.0.borrow_mut().put(frame));
         result
     }
 }
@@ -290,7 +305,7 @@ impl World {
             limits,
         };
         let stats: &'static Page = Box::leak(Box::default());
-        let stack = NetStack::new(config, card, channels, stats, now);
+        let stack = as_stack(true, || NetStack::new(config, card, channels, stats, now));
         let hardware = HardwareAddress::Ethernet(EthernetAddress(PEER_MAC));
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = 77;
@@ -322,7 +337,12 @@ impl World {
     /// One round of both ends, a millisecond later.
     pub(crate) fn step(&mut self) {
         self.step_peer();
-        self.wake = self.stack.poll(self.now);
+        self.poll();
+    }
+
+    /// The stack alone.
+    pub(crate) fn poll(&mut self) {
+        self.wake = as_stack(true, || self.stack.poll(self.now));
     }
 
     /// One round of the peer alone, a millisecond later.
@@ -350,12 +370,12 @@ impl World {
         let mut wakeups = 0;
         while let Some(at) = self.wake.filter(|at| *at <= end) {
             self.now = at.max(self.now);
-            self.wake = self.stack.poll(self.now);
+            self.poll();
             wakeups += 1;
             assert!(wakeups < 10_000, "the stack does not sleep");
         }
         self.now = end;
-        self.wake = self.stack.poll(end);
+        self.poll();
         wakeups
     }
 
@@ -367,9 +387,10 @@ impl World {
 
     pub(crate) fn call_raw(&mut self, badge: u64, request: &[u8]) -> Result<Answer, NetError> {
         let mut reply = [0; MAX_MESSAGE];
-        let length = self.stack.serve(badge, request, &mut reply, self.now);
+        let serve = || self.stack.serve(badge, request, &mut reply, self.now);
+        let length = as_stack(true, serve);
         let answer = decode(&reply[..length]).expect("an answer that can be read");
-        self.wake = self.stack.poll(self.now);
+        self.poll();
         answer
     }
 
