@@ -62,7 +62,7 @@ impl Sent {
 }
 
 /// What the card can do, and what of it smoltcp is shown: the checksums of TCP
-/// are none of its business.
+/// and of what comes in over IPv4 are none of its business.
 pub(crate) struct Capabilities {
     shown: DeviceCapabilities,
     /// The card does not compare checksums of TCP.
@@ -85,6 +85,11 @@ impl Capabilities {
             Checksum::None => (false, false),
         };
         card.checksum.tcp = Checksum::None;
+        // `parse` has looked at those of what comes in.
+        card.checksum.ipv4 = match card.checksum.ipv4 {
+            Checksum::Both | Checksum::Tx => Checksum::Tx,
+            Checksum::Rx | Checksum::None => Checksum::None,
+        };
         Self {
             shown: card,
             check,

@@ -1,7 +1,7 @@
 //! What a received frame is, read before smoltcp sees it.
 //!
 //! smoltcp 0.14 panics over some messages and acts on others that no host
-//! should (ADR 0100 lists them). So this is a list of what is let through, and
+//! should (ADR 0120 lists them). So this is a list of what is let through, and
 //! the rest is dropped: each header is read to its end here, with no length of
 //! the sender's taken on trust. What smoltcp learns neighbours and routers from
 //! is not even shown to it, but written for it anew (`neighbour`, `discovery`).

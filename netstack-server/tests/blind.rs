@@ -1,5 +1,9 @@
 //! Segments of somebody who can't see a connection and guesses (RFC 5961).
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod world;
 

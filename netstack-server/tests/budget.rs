@@ -1,6 +1,10 @@
 //! What peers make the stack hold stays within what `budget` says, with every
 //! table of the shipped size full and the worst peer in each place.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod world;
 
@@ -221,6 +225,13 @@ fn full_tables_stay_within_the_budget_again_and_again() {
     }
     let most = budget::most(&Limits::SHIPPED, 1);
     println!("{} bytes at the most, {most} in the budget", MOST.get());
+    let parts = [
+        budget::ACCEPTED,
+        budget::OPENED,
+        budget::LISTENER,
+        budget::FIXED,
+    ];
+    println!("of a client, a backend, a listener, without any: {parts:?}");
     assert!(MOST.get() <= most, "{} of {most}", MOST.get());
     // The bound is of what there is, not of anything.
     assert!(MOST.get() > most / 10 * 9, "{} of {most}", MOST.get());
@@ -234,4 +245,28 @@ fn full_tables_stay_within_the_budget_again_and_again() {
         "{}",
         HELD.get()
     );
+    // And the memory between two owners is there for the next.
+    world.listen(config::MAX_BACKLOG);
+    world.peer.connect(PORT);
+    world.run(8);
+    world.accept().unwrap();
+    let connection = enter(&mut world, [192, 0, 2, 1]).unwrap();
+    world.hand_over(connection, Owner::Offload(0));
+    let acknowledged = world.sent().first().unwrap().sequence.wrapping_add(1);
+    let mut bytes = segment([192, 0, 2, 1], 1001, acknowledged, ACK);
+    bytes.payload = vec![7; 40];
+    show(&mut world, &bytes);
+    assert!(world.offload.readable(0).unwrap() >= 40);
+    world.hand_over(connection, Owner::Record(0));
+    assert!(world.record.readable(0).unwrap() >= 40);
+    world.record.follow(0);
+    let bytes = pattern(16 * 1024);
+    while world.record.write(0, &bytes).unwrap() > 0 {
+        world.record.notify(0);
+        world.poll();
+    }
+    clear(&world);
+    let release = Request::Release { connection };
+    world.call(Badge::Control, &release).unwrap();
+    assert!(!world.sent().iter().any(|sent| sent.rst));
 }

@@ -1,5 +1,9 @@
 //! Paths that carry less than the link, and those who only say so.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod world;
 

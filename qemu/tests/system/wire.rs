@@ -1,6 +1,6 @@
 //! What only frames of the test's own making can show.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ipc::stats;
@@ -59,5 +59,33 @@ fn ten_thousand_syns_that_never_finish_do_not_lose_a_good_client() {
     let page = session.ask("/metrics").unwrap();
     let dropped = Counters::parse(&page).of(stats::netstack::HALF_OPEN_DROPPED);
     assert!(dropped > u64::from(HALF_OPEN) / 2, "{dropped} were dropped");
+    site.assert_unharmed();
+}
+
+#[test]
+fn row_09_no_advertisement_of_a_host_on_the_link_ends_the_network_stack() {
+    let (site, mut wire) = on_wire("advertisements");
+    let network = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0);
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0);
+    // Padding behind which smoltcp looks, and the alert of another message.
+    let headers: [&[u8]; 3] = [&[], &[58, 0, 1, 4, 0, 0, 0, 0], &[58, 0, 5, 2, 0, 0, 1, 0]];
+    for length in 0..=u8::MAX {
+        for prefix in [network, group] {
+            for headers in headers {
+                wire.advertise(prefix, length, headers);
+                wire.poll();
+            }
+        }
+        // Slowly enough that none is left out for want of room.
+        if length % 16 == 15 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    let stream = wire.connect(IpAddr::V4(GUEST), port::STATUS).unwrap();
+    let mut session = Wish::any(&site.material).over(stream).unwrap();
+    let page = session.ask("/metrics").unwrap();
+    let counters = Counters::parse(&page);
+    assert!(counters.of(stats::netstack::DROPPED) > 1000, "{page}");
+    assert_eq!(counters.of(stats::netstack::RESTARTS), 0);
     site.assert_unharmed();
 }

@@ -237,7 +237,8 @@ impl Prepared {
 
     /// Boots an image with a cable to the test in place of QEMU's user network.
     pub(crate) fn boot_on_wire(name: &str) -> Result<(Site, Wire)> {
-        let network = format!("address = \"{GUEST}/24\"\ngateway = \"{HOST}\"");
+        let network =
+            format!("address = \"{GUEST}/24\"\ngateway = \"{HOST}\"\nrouter_advertisements = true");
         let wanted = Wanted {
             network,
             ..Wanted::default()

@@ -14,8 +14,9 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, HardwareAddress, IpAddress, IpCidr,
-    IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    EthernetAddress, EthernetFrame, EthernetProtocol, HardwareAddress, Icmpv6Packet, IpAddress,
+    IpCidr, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr,
+    TcpSeqNumber,
 };
 
 use super::PATIENCE;
@@ -32,6 +33,7 @@ pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 pub(crate) const GUEST_LINK_LOCAL: Ipv6Addr =
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe12, 0x3456);
 const HOST_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// What QEMU takes at once, without a cable's limit.
 const FRAME: usize = 1514;
 const BUFFER: usize = 64 * 1024;
@@ -144,6 +146,34 @@ impl Wire {
         let mut tcp = TcpPacket::new_unchecked(ip.payload_mut());
         segment.emit(&mut tcp, &source, &target, &ChecksumCapabilities::default());
         self.cable.send(&bytes);
+    }
+
+    /// Says that it is a router, whose prefix has `length` bits (RFC 4861 §4.2);
+    /// in front of that are other headers.
+    pub(crate) fn advertise(&mut self, prefix: Ipv6Addr, length: u8, headers: &[u8]) {
+        let mut message = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        message.extend([3, 4, length, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0]);
+        message.extend(prefix.octets());
+        let mut icmp = Icmpv6Packet::new_unchecked(&mut message[..]);
+        icmp.fill_checksum(&HOST_LINK_LOCAL, &ALL_NODES);
+        let packet = Ipv6Repr {
+            src_addr: HOST_LINK_LOCAL,
+            dst_addr: ALL_NODES,
+            next_header: match headers.is_empty() {
+                true => IpProtocol::Icmpv6,
+                false => IpProtocol::HopByHop,
+            },
+            payload_len: headers.len() + message.len(),
+            hop_limit: 255,
+        };
+        let header = EthernetFrame::<&[u8]>::header_len();
+        let mut bytes = vec![0; header + packet.buffer_len()];
+        let mut frame = EthernetFrame::new_unchecked(&mut bytes);
+        frame.set_src_addr(MAC);
+        frame.set_dst_addr(EthernetAddress([0x33, 0x33, 0, 0, 0, 1]));
+        frame.set_ethertype(EthernetProtocol::Ipv6);
+        packet.emit(&mut Ipv6Packet::new_unchecked(frame.payload_mut()));
+        self.cable.send(&[&bytes[..], headers, &message].concat());
     }
 }
 
