@@ -5,6 +5,7 @@ use ipc::clock::Clock;
 use ipc::provision::Network;
 use ipc::stats::Page;
 use ipc::transport::decode;
+use netstack_server::config::PAIRS;
 use netstack_server::nic::Hpet;
 use netstack_server::{Channels, Config, Limits, NetStack, budget};
 use sel4::runtime::{self, Bell, SystemClock};
@@ -15,6 +16,10 @@ use crate::system;
 pub(crate) use netstack_server::loopback::Loopback as Card;
 #[cfg(not(feature = "loopback"))]
 pub(crate) use netstack_server::nic::Card;
+
+// The limits are those of the description: a connection for each slot.
+const _: () = assert!(system::SLOTS_PROTECTED as usize <= PAIRS);
+const _: () = assert!(system::SLOTS_BACKEND as usize <= PAIRS);
 
 /// The network stack over the card, the timer, and the counters.
 ///
