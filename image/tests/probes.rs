@@ -147,6 +147,30 @@ fn c06_a_badge_that_is_another_one_stops_the_boot() {
 }
 
 #[test]
+fn c06_a_signal_with_another_badge_stops_the_boot_whatever_was_signalled_before() {
+    spoiled("spoil-bell", "policy: manager: slot 8 is not as declared");
+}
+
+#[test]
+fn c06_signals_that_are_there_already_do_not_stop_the_boot() {
+    let features = vec!["init/spoil-signal".to_string()];
+    let (image, folder) = build_with(
+        "spoil-signal",
+        "image/probe/system.toml",
+        Provisions::new(),
+        features,
+    );
+    let mut guest = machine(image, &folder).start(PATIENCE).unwrap();
+    guest
+        .wait_line(PATIENCE, |line| line.starts_with("init: 15 domains, "))
+        .unwrap();
+    let log = fs::read_to_string(guest.log_file()).unwrap();
+    guest.stop();
+    let told = |line: &&str| line.ends_with("signals 0x2000000 came before the proof");
+    assert_eq!(log.lines().filter(told).count(), 15, "{log}");
+}
+
+#[test]
 fn c06_a_page_that_nobody_declared_stops_the_boot() {
     spoiled(
         "spoil-page",

@@ -89,8 +89,13 @@ pub struct LogRing {
     /// looks at each of its ticks and signals [`interrupt::DEADLINE`], once for a
     /// moment.
     pub wake_at: AtomicU64,
+    /// Names the call that the domain has taken and not answered: `progress` when it
+    /// took it. Zero for none.
+    pub owed: AtomicU64,
+    /// Names the call whose answer the domain waits for, in the same way.
+    pub asked: AtomicU64,
     /// The bytes.
-    pub data: [AtomicU64; (LOG_BYTES as usize - 24) / 8],
+    pub data: [AtomicU64; (LOG_BYTES as usize - 40) / 8],
 }
 
 /// Starts a [`Facts`] page.

@@ -221,6 +221,12 @@ impl Endpoint {
         syscall::recv(self.bits)
     }
 
+    /// The badge of a message or signal that is there already; zero when there is
+    /// none.
+    pub fn nb_recv(&self) -> u64 {
+        syscall::nb_recv(self.bits).0
+    }
+
     /// Answers the last caller with what is in the IPC buffer, then waits.
     pub fn reply_recv(&self, info: MessageInfo) -> (u64, MessageInfo) {
         syscall::reply_recv(self.bits, info)

@@ -12,42 +12,82 @@ use crate::message::{MessageInfo, REGISTER_WORDS, set_word, word};
 /// The message words that travel in registers.
 pub(crate) type Registers = [u64; REGISTER_WORDS];
 
-// One system call with what the registers say, then yields for ever. The badge
-// that came stays in RDI: a yield changes none but RCX and R11. The other start
-// leaves a mark in RAX before.
+// What small threads of the root task run. None of them needs a stack or an IPC
+// buffer, and each ends up waiting at the endpoint in R12, where nobody sends: a
+// thread that spins there would take the processor from whoever looks at it.
+//
+// The receiver receives once at RDI. RAX tells how far it came: 1 when it asked,
+// 2 when something came, whose badge RBX keeps. The kernel keeps all registers
+// but RCX and R11, and those of the message.
+//
+// The gauge yields until four yields in a row came back within R13 ticks: nobody
+// of its priority wants the processor. RBX counts the longer ones, RBP tells that
+// it is done.
 global_asm!(
-    ".pushsection .text.handoff_receive_once,\"ax\",@progbits",
-    ".global handoff_run_once",
-    "handoff_run_once:",
+    ".pushsection .text.handoff_small,\"ax\",@progbits",
+    ".global handoff_receiver",
+    "handoff_receiver:",
     "mov eax, 1",
-    ".global handoff_receive_once",
-    "handoff_receive_once:",
     "mov r14, rsp",
     "syscall",
     "mov rsp, r14",
+    "mov rbx, rdi",
+    "mov eax, 2",
     "2:",
-    "mov rdx, {yield}",
+    "mov rdi, r12",
+    "mov rdx, {recv}",
     "mov r14, rsp",
     "syscall",
     "mov rsp, r14",
     "jmp 2b",
+    ".global handoff_gauge",
+    "handoff_gauge:",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "mov r8, rdx",
+    "mov rdx, {yield}",
+    "mov r14, rsp",
+    "syscall",
+    "mov rsp, r14",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "sub rdx, r8",
+    "cmp rdx, r13",
+    "jbe 3f",
+    "inc rbx",
+    "xor r9d, r9d",
+    "jmp handoff_gauge",
+    "3:",
+    "inc r9",
+    "cmp r9, {alone}",
+    "jb handoff_gauge",
+    "mov ebp, 1",
+    "jmp 2b",
     ".popsection",
+    recv = const facts::SYS_RECV,
     yield = const facts::SYS_YIELD,
+    alone = const ALONE,
 );
 
-unsafe extern "C" {
-    fn handoff_run_once();
-    fn handoff_receive_once();
-}
+/// As many yields that come back at once show that nobody else of that priority
+/// wants the processor. One alone may come back so at the end of the other's slice.
+const ALONE: u64 = 4;
 
-/// Where a thread starts that tells that it ran, then receives once.
-pub(crate) fn run_once() -> u64 {
-    handoff_run_once as *const () as u64
+unsafe extern "C" {
+    fn handoff_receiver();
+    fn handoff_gauge();
 }
 
 /// Where a thread starts that receives once.
-pub(crate) fn receive_once() -> u64 {
-    handoff_receive_once as *const () as u64
+pub(crate) fn receiver() -> u64 {
+    handoff_receiver as *const () as u64
+}
+
+/// Where a thread starts that measures what another of its priority gets.
+pub(crate) fn gauge() -> u64 {
+    handoff_gauge as *const () as u64
 }
 
 fn send_with(number: i64, cptr: u64, info: MessageInfo, words: Registers) {

@@ -27,7 +27,7 @@ use crate::ticker::Ticker;
 use confine::Confinement;
 use devices::Register;
 use entropy::Entropy;
-pub(crate) use watch::Canary;
+pub(crate) use watch::Gauge;
 
 /// Where the root task maps a page for a moment.
 const SCRATCH: u64 = 0x6000_0000;
@@ -60,7 +60,7 @@ pub(crate) struct Built {
     /// The endpoint where faults arrive, bound to the notification of the logs.
     pub(crate) endpoint: sel4::cap::Endpoint,
     pub(crate) ticker: Ticker,
-    pub(crate) canary: Canary,
+    pub(crate) gauge: Gauge,
     /// Where the machine has one.
     pub(crate) generation: Option<Generation>,
     pub(crate) capabilities: usize,
@@ -173,11 +173,13 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         facts.domain = number as u64;
         domains.push(work.make_domain(number, domain, &facts, fault, log)?);
     }
-    let ticker = work.make_ticker(log)?;
-    let canary = work.make_canary()?;
+    let gauge = work.make_gauge()?;
     let capabilities = work.capabilities;
     work.spoil(fault)?;
     work.prove(fault, log)?;
+    // Not before the proof: what an interrupt signals would look like what it sends.
+    work.connect_interrupts()?;
+    let ticker = work.make_ticker(log)?;
     if work.prove_confinement()? > 0 {
         return Err(Refusal::Policy);
     }
@@ -199,14 +201,14 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         .map(|domain| domain.tcb.bits())
         .chain([fault, log])
         .chain(ticker.slots())
-        .chain([canary.thread.bits(), canary.endpoint])
+        .chain([gauge.thread.bits(), gauge.endpoint])
         .collect();
     work.give_up(boot, &stays)?;
     Ok(Built {
         domains,
         endpoint,
         ticker,
-        canary,
+        gauge,
         generation,
         capabilities,
         tsc_hz: facts.tsc_hz,

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 
 use init::Plan;
 use init::supervisor::{Supervisor, Verdict};
-use init::watchdog::Watchdog;
+use init::watchdog::{self, Found, Heartbeat, Patience, Place, Watchdog};
 use ipc::boot::{LogRing, start};
 use sel4::Error;
 use sel4::cap::REGISTER_NAMES;
@@ -14,7 +14,7 @@ use sel4::fault::Fault;
 use sel4::log;
 use sel4::runtime::SystemClock;
 
-use crate::builder::{Built, Canary, TICK_BADGE, Watched};
+use crate::builder::{Built, Gauge, TICK_BADGE, Watched};
 use crate::machine::Generation;
 use crate::serial;
 use crate::ticker::TICK_MS;
@@ -29,6 +29,12 @@ const LINE: usize = 512;
 /// would stop the system.
 const BURST: u64 = 256 * 1024;
 const RATE: u64 = 32 * 1024;
+
+/// A slice of the embedded kernel's schedule: one tick of its timer. A kernel with
+/// longer slices is more patient.
+const SLICE_MS: u64 = 2;
+/// A yield that comes back within this part of a second was for nobody.
+const AT_ONCE: u64 = 10_000;
 
 /// How far a domain's log has been printed.
 struct Reader {
@@ -72,11 +78,15 @@ pub(crate) fn run(plan: &Plan, built: Built) -> ! {
     let groups = (0..plan.domains.len()).map(|number| group(plan, number));
     let supervisor = Supervisor::new(plan.restart, groups);
     let priorities: Vec<u8> = plan.domains.iter().map(|domain| domain.priority).collect();
-    let silence = plan.restart.silence_ms.div_ceil(TICK_MS);
+    let silence = plan.restart.silence_ms;
+    let patience = Patience {
+        slices: silence.div_ceil(SLICE_MS),
+        waits: silence.div_ceil(TICK_MS),
+    };
     let mut watch = Watch {
         built,
         supervisor,
-        watchdog: (silence > 0).then(|| Watchdog::new(&priorities, silence)),
+        watchdog: (silence > 0).then(|| Watchdog::new(&priorities, patience)),
         priorities,
     };
     if let Err(error) = watch.begin() {
@@ -132,7 +142,7 @@ impl Watch {
 
     /// Lets the clock tick, if it is needed.
     fn begin(&mut self) -> Result<(), Error> {
-        self.send_canary()?;
+        self.send_gauge()?;
         self.set_ticker()
     }
 
@@ -143,16 +153,22 @@ impl Watch {
         self.built.ticker.set(is_needed)
     }
 
-    /// Puts the canary where the watchdog wants it.
-    fn send_canary(&self) -> Result<(), Error> {
-        let above = self.watchdog.as_ref().and_then(Watchdog::above_canary);
-        let Some(priority) = above.and_then(|number| self.priorities.get(number)) else {
+    /// Puts the gauge where the watchdog wants it.
+    fn send_gauge(&self) -> Result<(), Error> {
+        let place = self.watchdog.as_ref().and_then(Watchdog::place);
+        let priority = |number: usize| self.priorities.get(number).copied();
+        let priority = match place {
+            Some(Place::Below(number)) => priority(number).map(|p| p.saturating_sub(1)),
+            Some(Place::Beside(number)) => priority(number),
+            None => None,
+        };
+        let Some(priority) = priority else {
             return Ok(());
         };
-        let Canary { thread, endpoint } = &self.built.canary;
+        let Gauge { thread, endpoint } = &self.built.gauge;
         thread.suspend()?;
-        thread.set_priority(priority.saturating_sub(1))?;
-        thread.write_canary(*endpoint)?;
+        thread.set_priority(priority)?;
+        thread.write_gauge(*endpoint, self.built.tsc_hz / AT_ONCE)?;
         thread.resume()
     }
 
@@ -161,20 +177,23 @@ impl Watch {
         let Some(watchdog) = &mut self.watchdog else {
             return Ok(());
         };
-        let has_run = self.built.canary.thread.has_run()?;
-        let domains = &self.built.domains;
-        let progress = |number: usize| {
-            domains
-                .get(number)
-                .map_or(0, |d| ring(d).progress.load(Ordering::Relaxed))
+        let (slices, is_alone) = self.built.gauge.thread.gauged()?;
+        let (domains, supervisor) = (&self.built.domains, &self.supervisor);
+        let heartbeat = |number: usize| {
+            let domain = domains.get(number);
+            domain
+                .filter(|_| supervisor.is_running(number))
+                .map(|domain| heartbeat(domain))
         };
-        let found = watchdog.tick(has_run, progress);
-        self.send_canary()?;
-        let Some(number) = found else {
-            return Ok(());
+        let found = watchdog.tick(watchdog::Gauge { slices, is_alone }, heartbeat);
+        self.send_gauge()?;
+        let (number, why) = match found {
+            Some(Found::Hangs(number)) => (number, "it does not answer"),
+            Some(Found::Waits(number)) => (number, "it waits, and a call is not answered"),
+            None => return Ok(()),
         };
         if let Some(domain) = self.built.domains.get(number) {
-            log!("fault: {}: it does not answer", domain.name);
+            log!("fault: {}: {why}", domain.name);
         }
         self.ended(number)
     }
@@ -260,6 +279,16 @@ fn ring(domain: &Watched) -> &LogRing {
     // SAFETY: `Work::map_log` mapped the ring there for good; it is atomics,
     // which another domain writes.
     unsafe { &*(domain.log as *const LogRing) }
+}
+
+/// What a domain tells of itself: its word, which harms nobody but itself.
+fn heartbeat(domain: &Watched) -> Heartbeat {
+    let ring = ring(domain);
+    Heartbeat {
+        progress: ring.progress.load(Ordering::Relaxed),
+        owed: ring.owed.load(Ordering::Relaxed),
+        asked: ring.asked.load(Ordering::Relaxed),
+    }
 }
 
 /// Prints the lines that `domain` has finished.

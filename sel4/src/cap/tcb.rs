@@ -64,57 +64,66 @@ impl Tcb {
             .map(drop)
     }
 
-    /// Sets the thread up to receive once, from the endpoint at address
-    /// `endpoint` of its CSpace, and to yield for ever afterwards;
-    /// [`received_badge`](Self::received_badge) tells what came. Needs neither
-    /// stack nor IPC buffer.
+    /// Sets the thread up to receive once, from the capability at address `from` of
+    /// its CSpace, and then to wait at `quiet`, an endpoint where nobody sends;
+    /// [`received`](Self::received) tells what came. Needs neither stack nor IPC
+    /// buffer.
     ///
     /// # Errors
     /// The kernel's: this is no thread.
-    pub fn write_receiver(&self, endpoint: u64) -> Result<(), Error> {
-        self.write_small(syscall::receive_once(), endpoint)
-    }
-
-    /// As [`write_receiver`](Self::write_receiver), to see whether the thread
-    /// gets to run: [`has_run`](Self::has_run) tells.
-    ///
-    /// # Errors
-    /// The kernel's: this is no thread.
-    pub fn write_canary(&self, endpoint: u64) -> Result<(), Error> {
-        self.write_small(syscall::run_once(), endpoint)
-    }
-
-    fn write_small(&self, start: u64, endpoint: u64) -> Result<(), Error> {
-        let mut words = [0; facts::USER_CONTEXT_WORDS as usize + 2];
-        // Flags (don't resume), count, then RIP, RSP, RFLAGS, RAX, RBX, RCX,
-        // RDX, RSI, RDI.
-        let [_, count, ip, _, _, _, _, _, dx, _, di, ..] = &mut words;
-        *count = facts::USER_CONTEXT_WORDS;
-        *ip = start;
-        *dx = facts::SYS_RECV.cast_unsigned();
-        *di = endpoint;
-        self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
-            .map(drop)
-    }
-
-    /// Whether a thread set up by [`write_canary`](Self::write_canary) ran.
-    ///
-    /// # Errors
-    /// The kernel's: this is no thread.
-    pub fn has_run(&self) -> Result<bool, Error> {
-        let [mark, ..] = self.read_registers()?.others;
-        Ok(mark != 0)
+    pub fn write_receiver(&self, from: u64, quiet: u64) -> Result<(), Error> {
+        self.write_small(syscall::receiver(), from, quiet, 0)
     }
 
     /// The badge that a thread set up by
-    /// [`write_receiver`](Self::write_receiver) got; the endpoint's address
-    /// when nothing came.
+    /// [`write_receiver`](Self::write_receiver) got; `None` when nothing came, or
+    /// when it could not receive there.
     ///
     /// # Errors
     /// The kernel's: this is no thread.
-    pub fn received_badge(&self) -> Result<u64, Error> {
-        let [_, _, _, _, _, badge, ..] = self.read_registers()?.others;
-        Ok(badge)
+    pub fn received(&self) -> Result<Option<u64>, Error> {
+        const CAME: u64 = 2;
+        let [how_far, badge, ..] = self.read_registers()?.others;
+        Ok((how_far == CAME).then_some(badge))
+    }
+
+    /// Sets the thread up to give the processor to others of its priority until
+    /// nobody wants it, which shows when it is given back within `at_once` ticks of
+    /// the time-stamp counter; then it waits at `quiet`, an endpoint where nobody
+    /// sends. [`gauged`](Self::gauged) tells what it saw.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn write_gauge(&self, quiet: u64, at_once: u64) -> Result<(), Error> {
+        self.write_small(syscall::gauge(), 0, quiet, at_once)
+    }
+
+    /// What a thread set up by [`write_gauge`](Self::write_gauge) has seen so far: how
+    /// often it gave the processor away and had to wait for it, and whether nobody
+    /// wanted it in the end.
+    ///
+    /// # Errors
+    /// The kernel's: this is no thread.
+    pub fn gauged(&self) -> Result<(u64, bool), Error> {
+        let [_, slices, _, _, _, _, is_alone, ..] = self.read_registers()?.others;
+        Ok((slices, is_alone != 0))
+    }
+
+    fn write_small(&self, start: u64, from: u64, quiet: u64, ticks: u64) -> Result<(), Error> {
+        let mut words = [0; facts::USER_CONTEXT_WORDS as usize + 2];
+        // Flags (don't resume), count, then RIP, RSP, RFLAGS, RAX, RBX, RCX,
+        // RDX, RSI, RDI, RBP, R8 to R15.
+        let [
+            _, count, ip, _, _, _, _, _, dx, _, di, _, _, _, _, _, r12, r13, ..,
+        ] = &mut words;
+        *count = facts::USER_CONTEXT_WORDS;
+        *ip = start;
+        *dx = facts::SYS_RECV.cast_unsigned();
+        *di = from;
+        *r12 = quiet;
+        *r13 = ticks;
+        self.invoke(facts::TCB_WRITE_REGISTERS, &[], words)
+            .map(drop)
     }
 
     /// The thread's registers.

@@ -63,15 +63,48 @@ impl Write for Pieces {
 /// of these for as long as `silence_ms` has ended.
 #[inline(always)]
 pub fn note_progress() {
-    // SAFETY: the root task mapped the ring there; all of it is atomics.
-    let ring = unsafe { &*(place::LOG as *const LogRing) };
-    let progress = ring.progress.load(Ordering::Relaxed).wrapping_add(1);
+    count();
+}
+
+/// Counts a sign of life; the new count, which is not zero.
+#[inline(always)]
+fn count() -> u64 {
+    let ring = ring();
+    let progress = ring.progress.load(Ordering::Relaxed).wrapping_add(1).max(1);
     ring.progress.store(progress, Ordering::Relaxed);
+    progress
+}
+
+/// Tells the monitor that this domain has taken a call: it owes an answer. The first
+/// one that is not answered counts.
+#[inline(always)]
+pub(super) fn note_taken() {
+    let owed = &ring().owed;
+    if owed.load(Ordering::Relaxed) == 0 {
+        owed.store(count(), Ordering::Relaxed);
+    }
+}
+
+/// Tells it that the call is answered.
+#[inline(always)]
+pub(super) fn note_answered() {
+    ring().owed.store(0, Ordering::Relaxed);
+}
+
+/// Tells it that this domain calls another, or has its answer.
+#[inline(always)]
+pub(super) fn note_asking(asks: bool) {
+    let call = if asks { count() } else { 0 };
+    ring().asked.store(call, Ordering::Relaxed);
+}
+
+fn ring() -> &'static LogRing {
+    // SAFETY: the root task mapped the ring there for good; all of it is atomics.
+    unsafe { &*(place::LOG as *const LogRing) }
 }
 
 fn to_ring(piece: &[u8]) {
-    // SAFETY: the root task mapped the ring there; all of it is atomics.
-    let ring = unsafe { &*(place::LOG as *const LogRing) };
+    let ring = ring();
     let capacity = ring.data.len() * 8;
     let mut written = ring.written.load(Ordering::Relaxed);
     for byte in piece {

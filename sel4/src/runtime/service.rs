@@ -7,7 +7,7 @@ use ipc::transport::{MAX_MESSAGE, Protocol, Transport, TransportError, decode};
 use zeroize::Zeroize;
 
 use super::boot_facts;
-use super::log::note_progress;
+use super::log::{note_answered, note_asking, note_progress, note_taken};
 use crate::cap::{Endpoint, Notification};
 use crate::message::{
     Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, refusal, take_bytes, with_bytes,
@@ -66,6 +66,7 @@ impl Service {
         let info = put_bytes(answer);
         let sent = info.length();
         note_progress();
+        note_answered();
         let (badge, info) = syscall::reply_recv(self.endpoint.bits(), info);
         // The request is taken out first: it lies where the answer was.
         let wake = wake(badge, info, request);
@@ -78,6 +79,7 @@ impl Service {
     /// Answers the last call, to go on with something else.
     pub fn reply(&self, answer: &[u8]) {
         let info = put_bytes(answer);
+        note_answered();
         syscall::reply(info);
         clear(info.length());
     }
@@ -93,6 +95,8 @@ impl Service {
 /// Refuses the call that this domain took before it was started anew, if there
 /// is one.
 pub(super) fn refuse() {
+    note_answered();
+    note_asking(false);
     syscall::reply(refusal());
 }
 
@@ -118,6 +122,7 @@ fn wake(badge: u64, info: MessageInfo, request: &mut [u8; MAX_MESSAGE]) -> Wake 
     if badge & CALL_BIT == 0 {
         return Wake::Signal(badge);
     }
+    note_taken();
     Wake::Call {
         badge,
         length: take_bytes(info, request).unwrap_or(0),
@@ -166,8 +171,9 @@ impl Caller {
         take: impl FnOnce(MessageInfo) -> Option<R>,
     ) -> Result<R, TransportError> {
         let sent = info.length();
-        note_progress();
+        note_asking(true);
         let answer = syscall::call(self.endpoint.bits(), info);
+        note_asking(false);
         let reply = take(answer).ok_or(if is_refusal(answer) {
             TransportError::Gone
         } else {

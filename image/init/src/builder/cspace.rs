@@ -6,7 +6,20 @@ use sel4::cap::{CNode, IrqControl, IrqHandler, MintData, Notification, ObjectKin
 use sel4::{Error, Rights, init_slot};
 
 use super::devices::TIMER_PIN;
+use super::proof::ROOT_DEPTH;
 use super::{FAULT_BADGE, NIC_VECTOR, PORT_VECTOR, TIMER_VECTOR, Work, lookup};
+
+/// How an interrupt arrives.
+struct Source {
+    /// The pin of the I/O APIC.
+    pin: u64,
+    /// Triggered by level, not by edge.
+    level: bool,
+    active_low: bool,
+    vector: u64,
+    /// The bit that it signals.
+    bit: u32,
+}
 
 impl Work<'_> {
     /// Fills a domain's CSpace with what the plan lists, and nothing else.
@@ -87,7 +100,7 @@ impl Work<'_> {
                 Capability::NicInterrupt
                 | Capability::TimerInterrupt
                 | Capability::PortInterrupt { .. } => {
-                    let handler = self.issue_interrupt(*capability, notification)?;
+                    let handler = self.issue_interrupt(*capability)?;
                     // There may be no card.
                     let Some(handler) = handler else { continue };
                     let source = self.resources.slot(handler);
@@ -143,37 +156,83 @@ impl Work<'_> {
         Ok(domain.tools.len() + 1)
     }
 
-    /// Makes an interrupt signal the notification of its domain; the handler's
-    /// slot.
-    fn issue_interrupt(
-        &mut self,
-        which: Capability,
-        notification: u64,
-    ) -> Result<Option<u64>, Error> {
-        let (pin, level, active_low, vector, bit) = match (which, self.card) {
-            (Capability::TimerInterrupt, _) => {
-                (TIMER_PIN, false, false, TIMER_VECTOR, interrupt::TIMER)
-            }
-            (Capability::PortInterrupt { pin }, _) => {
-                (pin.into(), false, false, PORT_VECTOR, interrupt::PORT)
-            }
-            (_, Some(card)) => (card.pin, true, card.active_low, NIC_VECTOR, interrupt::NIC),
-            (_, None) => return Ok(None),
+    /// The slot of a new handler for an interrupt, which signals nobody yet; none
+    /// where there is no card.
+    fn issue_interrupt(&mut self, which: Capability) -> Result<Option<u64>, Error> {
+        let Some(source) = self.source_of(which) else {
+            return Ok(None);
         };
         let handler = self.resources.take_slots(1)?;
         // SAFETY: the kernel put it there.
         let control = unsafe { IrqControl::from_bits(init_slot::IRQ_CONTROL) };
         let root = self.resources.root();
-        control.issue_ioapic(root, handler, 64, pin, level, active_low, vector)?;
-        let badged = self.resources.take_slots(1)?;
-        let source = self.resources.slot(notification);
-        let target = self.resources.slot(badged);
-        target.mint(&source, Rights::WRITE, MintData::Badge(1 << bit))?;
-        // SAFETY: issued just now.
-        let irq = unsafe { IrqHandler::from_bits(handler) };
-        // SAFETY: minted just now.
-        irq.set_notification(&unsafe { Notification::from_bits(badged) })?;
-        self.resources.slot(badged).delete()?;
+        control.issue_ioapic(
+            root,
+            handler,
+            64,
+            source.pin,
+            source.level,
+            source.active_low,
+            source.vector,
+        )?;
         Ok(Some(handler))
+    }
+
+    /// How an interrupt arrives, and which bit it signals.
+    fn source_of(&self, which: Capability) -> Option<Source> {
+        let edge = |pin, vector, bit| Source {
+            pin,
+            level: false,
+            active_low: false,
+            vector,
+            bit,
+        };
+        match which {
+            Capability::TimerInterrupt => {
+                Some(edge(TIMER_PIN, TIMER_VECTOR, interrupt::TIMER))
+            }
+            Capability::PortInterrupt { pin } => {
+                Some(edge(pin.into(), PORT_VECTOR, interrupt::PORT))
+            }
+            Capability::NicInterrupt => self.card.map(|card| Source {
+                pin: card.pin,
+                level: true,
+                active_low: card.active_low,
+                vector: NIC_VECTOR,
+                bit: interrupt::NIC,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Makes each interrupt signal the notification of its domain, through the very
+    /// handler that this domain holds.
+    pub(super) fn connect_interrupts(&mut self) -> Result<(), Error> {
+        let plan = self.plan;
+        let held = self.resources.take_slots(1)?;
+        for (number, domain) in plan.domains.iter().enumerate() {
+            let notification = *lookup(&self.notifications, number as u16)?;
+            for (target, capability) in &domain.slots {
+                let Some(source) = self.source_of(*capability) else {
+                    continue;
+                };
+                let badged = self.resources.take_slots(1)?;
+                let all = self.resources.slot(notification);
+                let bit = MintData::Badge(1 << source.bit);
+                self.resources.slot(badged).mint(&all, Rights::WRITE, bit)?;
+                let cspace = lookup(&self.cspaces, number as u16)?;
+                let there = cspace.slot(*target, ROOT_DEPTH);
+                self.resources.slot(held).move_from(&there)?;
+                // SAFETY: moved there just now.
+                let handler = unsafe { IrqHandler::from_bits(held) };
+                // SAFETY: minted just now.
+                handler.set_notification(&unsafe { Notification::from_bits(badged) })?;
+                // One that came before was told to nobody, and would be the last.
+                handler.ack()?;
+                there.move_from(&self.resources.slot(held))?;
+                self.resources.slot(badged).delete()?;
+            }
+        }
+        Ok(())
     }
 }

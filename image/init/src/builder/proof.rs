@@ -7,14 +7,17 @@ use alloc::vec::Vec;
 
 use init::{Capability, Domain, Map};
 use ipc::boot::{LOG_BYTES, PAGE, place, slot};
-use sel4::cap::{CNode, CNodeSlot, Cache, Endpoint, IOPort, MintData, PortWidth, Tcb, VSpace};
-use sel4::{Cap, Error, MessageInfo, Rights, init_slot, log, r#yield};
+use sel4::cap::{
+    CNode, CNodeSlot, Cache, Endpoint, IOPort, MintData, ObjectKind, PortWidth, Tcb, VSpace,
+};
+use sel4::{Cap, Error, MessageInfo, Rights, init_slot, log};
 
+use super::watch::PRIORITY;
 use super::{FAULT_BADGE, LOG_STRIDE, LOGS, Refusal, Work, lookup};
 use crate::resources::{Mapping, Page, Resources, granule, large_page};
 
 /// Bits that lead to a slot of a domain's root CNode, its guard counted.
-const ROOT_DEPTH: u8 = 64 - slot::LOW_BITS;
+pub(super) const ROOT_DEPTH: u8 = 64 - slot::LOW_BITS;
 /// Slots of a tools CNode.
 const TOOLS: u64 = 16;
 /// A badge that nobody is given.
@@ -45,14 +48,17 @@ struct Run {
     writable: bool,
 }
 
-/// How often a message is sent that does not arrive.
-const PATIENCE: usize = 16;
+/// This task's priority during the proof: below that of the thread that receives,
+/// which therefore waits, or has received, whenever this task runs.
+const BELOW: u8 = PRIORITY - 1;
 
-/// Tools of the proof: two empty slots, and a thread that receives.
+/// Tools of the proof: two empty slots, a thread that receives, and where that waits
+/// afterwards.
 struct Probe {
     held: u64,
     other: u64,
     thread: Tcb,
+    quiet: u64,
     found: usize,
     wrong: usize,
 }
@@ -60,11 +66,32 @@ struct Probe {
 impl Work<'_> {
     /// Compares everything with the plan.
     ///
+    /// Nobody else may signal or send meanwhile: no domain runs, and no interrupt is
+    /// connected.
+    ///
     /// # Errors
     /// [`Refusal::Policy`] when there is a difference; the log tells each.
     pub(super) fn prove(&mut self, fault: u64, log: u64) -> Result<(), Refusal> {
+        // SAFETY: the kernel put this thread there.
+        let own: Tcb = unsafe { Cap::from_bits(init_slot::TCB) };
+        own.set_priority(BELOW)?;
+        let proved = self.compare(fault, log);
+        own.set_priority(PRIORITY)?;
+        proved
+    }
+
+    fn compare(&mut self, fault: u64, log: u64) -> Result<(), Refusal> {
         let mut probe = self.make_probe()?;
         let plan = self.plan;
+        for (domain, notification) in plan.domains.iter().zip(&self.notifications) {
+            let left = drain(*notification);
+            if left != 0 {
+                log!(
+                    "policy: {}: signals {left:#x} came before the proof",
+                    domain.name
+                );
+            }
+        }
         for (number, domain) in plan.domains.iter().enumerate() {
             let expected = self.expected(number, domain, fault, log)?;
             self.walk_cspace(number, domain, &expected, &mut probe)?;
@@ -73,7 +100,9 @@ impl Work<'_> {
             self.walk_table(number as u16, &mut probe)?;
         }
         let pages = self.walk_pages(&mut probe)?;
-        self.resources.slot(probe.thread.bits()).delete()?;
+        for slot in [probe.thread.bits(), probe.quiet] {
+            self.resources.slot(slot).delete()?;
+        }
         let (found, wrong) = (probe.found, probe.wrong);
         if found != self.capabilities {
             log!(
@@ -96,6 +125,7 @@ impl Work<'_> {
             held: self.resources.take_slots(1)?,
             other: self.resources.take_slots(1)?,
             thread,
+            quiet: self.resources.make(ObjectKind::Endpoint)?,
             found: 0,
             wrong: 0,
         })
@@ -199,13 +229,13 @@ impl Work<'_> {
     fn is_as_expected(&self, expected: &Expected, probe: &Probe) -> Result<bool, Error> {
         match *expected {
             Expected::Sends { object, badge } => {
-                Ok(probe.arrives(probe.held, object)? == Some(badge))
+                Ok(probe.arrives(probe.held, object, object)? == Some(badge))
             }
             Expected::Receives { object } => {
                 let other = self.resources.slot(probe.other);
                 let source = self.resources.slot(object);
                 other.mint(&source, Rights::CALL, MintData::Badge(PROBE))?;
-                let got = probe.arrives(probe.other, probe.held)?;
+                let got = probe.arrives(probe.other, probe.held, object)?;
                 other.delete()?;
                 Ok(got == Some(PROBE))
             }
@@ -312,7 +342,7 @@ impl Work<'_> {
                 (None, false) => continue,
                 (Some(domain), true) => {
                     let object = *lookup(&self.endpoints, *domain)?;
-                    probe.arrives(probe.held, object)? == Some(0)
+                    probe.arrives(probe.held, object, object)? == Some(0)
                 }
                 (Some(_), false) | (None, true) => false,
             };
@@ -448,27 +478,35 @@ impl Work<'_> {
 }
 
 impl Probe {
-    /// Sends through the capability in slot `from`; the badge with which that
-    /// arrives at the one in slot `to`, when it does.
-    fn arrives(&self, from: u64, to: u64) -> Result<Option<u64>, Error> {
-        for _ in 0..PATIENCE {
-            self.thread.write_receiver(to)?;
-            self.thread.resume()?;
-            // It has this task's priority and waits when this one runs again,
-            // unless the timer came between its first two instructions: then
-            // nothing arrives, and the next round finds it waiting.
-            r#yield();
-            // SAFETY: whatever is there, a send that does not wait does no harm.
-            let endpoint: Endpoint = unsafe { Cap::from_bits(from) };
-            endpoint.nb_send(MessageInfo::new(0, 0, 0));
-            self.thread.suspend()?;
-            let badge = self.thread.received_badge()?;
-            if badge != to {
-                return Ok(Some(badge));
-            }
-        }
-        Ok(None)
+    /// Sends once through the capability in slot `from`; the badge with which that
+    /// arrives at the one in slot `to`, if it does. `object` is this task's own
+    /// capability of what is described.
+    ///
+    /// The kernel gives a definite answer: the thread has a higher priority, so it
+    /// waits before this task sends, and has received when this task looks.
+    fn arrives(&self, from: u64, to: u64, object: u64) -> Result<Option<u64>, Error> {
+        // A signal that is there already would be taken for the one that is sent.
+        drain(object);
+        self.thread.write_receiver(to, self.quiet)?;
+        self.thread.resume()?;
+        // SAFETY: whatever is there, a send that does not wait does no harm.
+        let endpoint: Endpoint = unsafe { Cap::from_bits(from) };
+        endpoint.nb_send(MessageInfo::new(0, 0, 0));
+        self.thread.suspend()?;
+        let badge = self.thread.received()?;
+        // Where nobody received it, the signal is still there.
+        drain(object);
+        Ok(badge)
     }
+}
+
+/// Takes away what was signalled at this task's own notification in that slot; its
+/// bits. Nothing happens to an endpoint where nobody sends.
+fn drain(object: u64) -> u64 {
+    // SAFETY: this task made the object and its capability has all rights; another
+    // kind is a fault of this task.
+    let object: Endpoint = unsafe { Cap::from_bits(object) };
+    object.nb_recv()
 }
 
 /// Moves what is in `from` to `to`; `false` when there is nothing.

@@ -2,8 +2,9 @@
 //! feature, so that tests see the proof after boot find it. Without these
 //! features nothing of this is there.
 
+use init::Capability;
 use ipc::boot::{place, slot};
-use sel4::cap::{Cache, IOSpace, MintData, ObjectKind};
+use sel4::cap::{Cache, IOSpace, MintData, Notification, ObjectKind};
 use sel4::{Cap, Error, Rights};
 
 use super::{Work, lookup};
@@ -16,6 +17,8 @@ const SLOT: u64 = 77;
 const OTHER_DEVICE: u16 = 9 << 3;
 /// An address that no table has which covers address zero.
 const FAR: u64 = 0x40_0000;
+/// A bit that no signal of the probes has.
+const STRAY: u64 = 1 << 25;
 /// Where no region is.
 const NOWHERE: u64 = 0x3000_0000;
 
@@ -40,6 +43,22 @@ impl Work<'_> {
                 Rights::CALL,
                 MintData::Badge(super::FAULT_BADGE | 1),
             )?;
+        }
+        if cfg!(feature = "spoil-bell") {
+            // The right notification with another's badge, while a signal with the
+            // right one is there already.
+            let (number, target, domain, badge) = self.first_signal()?;
+            let source = self.resources.slot(*lookup(&self.notifications, domain)?);
+            let cspace = lookup(&self.cspaces, number)?;
+            let target = cspace.slot(target, 64 - slot::LOW_BITS);
+            target.delete()?;
+            target.mint(&source, Rights::WRITE, MintData::Badge(STRAY))?;
+            self.signal(domain, badge)?;
+        }
+        if cfg!(feature = "spoil-signal") {
+            for number in 0..self.notifications.len() {
+                self.signal(number as u16, STRAY)?;
+            }
         }
         if cfg!(feature = "spoil-page") {
             // One more page in an address space.
@@ -75,6 +94,31 @@ impl Work<'_> {
             self.resources.make(ObjectKind::Granule)?;
         }
         Ok(())
+    }
+
+    /// The first signal of the plan: whose it is, its slot, whom it tells, its badge.
+    fn first_signal(&self) -> Result<(u16, u64, u16, u64), Error> {
+        let domains = self.plan.domains.iter().enumerate();
+        domains
+            .flat_map(|(number, domain)| domain.slots.iter().map(move |slot| (number, slot)))
+            .find_map(|(number, (slot, capability))| match capability {
+                Capability::Signal { domain, badge } => {
+                    Some((number as u16, *slot, *domain, *badge))
+                }
+                _ => None,
+            })
+            .ok_or(Error::RangeError)
+    }
+
+    /// Signals a domain's notification, as an interrupt would.
+    fn signal(&mut self, domain: u16, badge: u64) -> Result<(), Error> {
+        let badged = self.resources.take_slots(1)?;
+        let source = self.resources.slot(*lookup(&self.notifications, domain)?);
+        let target = self.resources.slot(badged);
+        target.mint(&source, Rights::WRITE, MintData::Badge(badge))?;
+        // SAFETY: minted just now.
+        unsafe { Notification::from_bits(badged) }.signal();
+        self.resources.slot(badged).delete()
     }
 
     /// The page for a domain's seed: this one, or that of another domain.

@@ -10,16 +10,19 @@ use crate::ticker::{self, Ticker};
 /// Vector of the clock's interrupt, as the kernel counts them.
 const TICKER_VECTOR: u64 = 12;
 
-/// A thread that only tells whether it ran.
-pub(crate) struct Canary {
+/// The priority of this task, and of its threads when they are made.
+pub(super) const PRIORITY: u8 = 255;
+
+/// The thread that measures what domains get of the processor.
+pub(crate) struct Gauge {
     pub(crate) thread: Tcb,
-    /// Where it waits for ever behind that.
+    /// Where it waits in the end; nobody sends there.
     pub(crate) endpoint: u64,
 }
 
 impl Work<'_> {
-    pub(super) fn make_canary(&mut self) -> Result<Canary, Error> {
-        Ok(Canary {
+    pub(super) fn make_gauge(&mut self) -> Result<Gauge, Error> {
+        Ok(Gauge {
             thread: self.make_own_thread()?,
             endpoint: self.resources.make(ObjectKind::Endpoint)?,
         })
@@ -27,7 +30,6 @@ impl Work<'_> {
 
     /// A thread in this address space that needs neither stack nor IPC buffer.
     pub(super) fn make_own_thread(&mut self) -> Result<Tcb, Error> {
-        const PRIORITY: u8 = 255;
         let thread = self.resources.make(ObjectKind::Tcb)?;
         // SAFETY: made just now.
         let thread: Tcb = unsafe { Cap::from_bits(thread) };
