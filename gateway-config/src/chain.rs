@@ -70,6 +70,13 @@ pub(crate) fn check_order(name: &str, chain: &[Vec<u8>]) -> Result<(), Complaint
     Ok(())
 }
 
+/// When a certificate begins to be valid, in seconds since 1970; `None` before.
+pub(crate) fn valid_from(der: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let from = certificate.validity().not_before;
+    u64::try_from(from.timestamp()).ok()
+}
+
 /// Gives the public key of a certificate to `with`.
 pub(crate) fn with_public_key<T>(
     name: &str,

@@ -9,6 +9,7 @@ use ipc::provision::{
 use ipc::tls::{Label, Mode, Role};
 
 use crate::Config;
+use crate::chain;
 use crate::seal::{self, SealError};
 
 /// The gateway's number in its badges, as in `image/system.toml`.
@@ -81,7 +82,20 @@ impl Config {
                 "gateway-config".into(),
                 postcard::to_allocvec(&self.gateway())?,
             ),
+            (
+                "built-after".into(),
+                self.built_after().to_le_bytes().to_vec(),
+            ),
         ]))
+    }
+
+    /// The image is built when all its certificates are valid: not before the newest of
+    /// them begins to be. Seconds since 1970; the root task holds the clock against it.
+    fn built_after(&self) -> u64 {
+        let rings = self.keyrings.0.iter();
+        let certificates = rings.flat_map(|ring| ring.chain.iter().chain(&ring.trust));
+        let newest = certificates.filter_map(|der| chain::valid_from(der)).max();
+        newest.unwrap_or(0)
     }
 }
 

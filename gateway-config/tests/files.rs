@@ -65,6 +65,14 @@ fn a_file_that_is_not_there_is_named() {
     assert!(problem.starts_with("tests/bad/nowhere:1: can't be read: "));
 }
 
+/// The image says nothing of the moment at which it is built but this.
+#[test]
+fn an_image_is_not_built_before_its_certificates_are_valid() {
+    // 2026-01-01, from which on all of them are.
+    let provisions = good("tests/good/issue.toml").provisions().unwrap();
+    assert_eq!(provisions["built-after"], 1_767_225_600_u64.to_le_bytes());
+}
+
 #[test]
 fn the_example_of_the_documentation_is_read() {
     let config = good("tests/good/issue.toml");

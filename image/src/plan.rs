@@ -14,6 +14,13 @@ use crate::layout::{Layout, Source};
 /// a little-endian 64-bit number.
 pub type Provisions = BTreeMap<String, Vec<u8>>;
 
+/// Boot-time data for the root task alone: seconds since 1970, little-endian, when the
+/// newest certificate begins to be valid.
+pub const BUILT_AFTER: &str = "built-after";
+
+/// The variable that tells when the sources of a reproducible build were changed last.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// The plan with the image pages behind it, ready to be put behind the root
 /// task's program.
 ///
@@ -87,9 +94,31 @@ pub fn make(
         .map(|(domain, address)| Device { domain, address });
     plan.restart = layout.restart;
     plan.rekey_after = layout.rekey_after;
+    plan.built_after = built_after(provisions, std::env::var(EPOCH).ok().as_deref())?;
     let mut image = init::encode(&plan);
     image.extend_from_slice(&pages);
     Ok(image)
+}
+
+/// The moment before which the image can't have been built, which depends on nothing
+/// but what it is built of: the latest that a certificate begins to be valid, or what
+/// the caller says (<https://reproducible-builds.org/specs/source-date-epoch/>).
+fn built_after(provisions: &Provisions, epoch: Option<&str>) -> Result<u64> {
+    let bytes = provisions.get(BUILT_AFTER).map(Vec::as_slice);
+    let newest = match bytes {
+        None => 0,
+        Some(bytes) => {
+            let bytes = bytes.try_into();
+            u64::from_le_bytes(bytes.with_context(|| format!("{BUILT_AFTER}: 8 bytes"))?)
+        }
+    };
+    let said = match epoch {
+        None | Some("") => 0,
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("{EPOCH}=\"{text}\" is no number of seconds"))?,
+    };
+    Ok(newest.max(said))
 }
 
 fn page_count(pages: &[u8]) -> u32 {
@@ -156,4 +185,23 @@ fn segments(program: &Program<'_>, pages: &mut Vec<u8>) -> Result<(Vec<Segment>,
         place::FACTS
     );
     Ok((list, extents))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_of_both_dates_is_when_the_image_was_built() {
+        let none = Provisions::new();
+        let dated = Provisions::from([(BUILT_AFTER.to_string(), 500_u64.to_le_bytes().into())]);
+        assert_eq!(built_after(&none, None).unwrap(), 0);
+        assert_eq!(built_after(&dated, None).unwrap(), 500);
+        assert_eq!(built_after(&dated, Some("")).unwrap(), 500);
+        assert_eq!(built_after(&dated, Some("499")).unwrap(), 500);
+        assert_eq!(built_after(&dated, Some("501")).unwrap(), 501);
+        assert!(built_after(&dated, Some("today")).is_err());
+        let short = Provisions::from([(BUILT_AFTER.to_string(), vec![1])]);
+        assert!(built_after(&short, None).is_err());
+    }
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use image::kernel::Configuration;
 use image::pack::{self, Options};
@@ -259,6 +259,68 @@ fn the_card_and_the_timer_interrupt_their_driver() {
     ] {
         assert!(has(line), "no line \"{line}\" in {:#?}", log());
     }
+}
+
+#[test]
+fn a_domain_that_waits_although_it_owes_an_answer_is_started_anew() {
+    let (image, folder) = build("owes", "image/tests/owes.toml", Provisions::new());
+    let guest = machine(image, &folder).start(PATIENCE).unwrap();
+    let found = |domain| format!("fault: {domain}: it waits, and a call is not answered");
+    // Each line after the one before.
+    let expected = [
+        "asks: ok an answer comes".to_string(),
+        found("owes"),
+        "asks: ok who waited is refused".to_string(),
+        found("owes"),
+        found("asks"),
+        "init: asks starts anew".to_string(),
+        "asks: ok an answer comes".to_string(),
+    ];
+    let deadline = Instant::now() + PATIENCE;
+    let mut log = String::new();
+    let mut missing = true;
+    while missing && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+        log = fs::read_to_string(guest.log_file()).unwrap();
+        let mut lines = log.lines();
+        missing = !expected
+            .iter()
+            .all(|line| lines.any(|printed| printed == line));
+    }
+    guest.stop();
+    assert!(!missing, "{log}");
+    assert!(!log.contains("fault: lasts"), "{log}");
+    assert!(!log.contains("FAILED"), "{log}");
+}
+
+#[test]
+fn the_clock_follows_the_host() {
+    /// A line comes late on a busy host, and never early.
+    const EARLY: Duration = Duration::from_millis(50);
+    const LATE: Duration = Duration::from_millis(400);
+    let (image, folder) = build("time", "image/tests/time.toml", Provisions::new());
+    let mut guest = machine(image, &folder).start(PATIENCE).unwrap();
+    let second = |line: &str| {
+        line.strip_prefix("tells-the-time: second ")?
+            .parse::<u64>()
+            .ok()
+    };
+    let first = guest.wait_line(PATIENCE, |line| second(line).is_some());
+    // The start of the clock was read to the second.
+    let first = second(&first.unwrap()).unwrap() + 3;
+    let mut late = Vec::new();
+    for number in first..first + 12 {
+        guest
+            .wait_line(PATIENCE, |line| second(line) == Some(number))
+            .unwrap();
+        let host = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + EARLY;
+        late.push(host.checked_sub(Duration::from_secs(number)).unwrap());
+    }
+    guest.stop();
+    assert!(late.iter().min().unwrap() < &(EARLY + LATE), "{late:?}");
+    let log = fs::read_to_string(folder.join("serial.log")).unwrap();
+    let stopped = "fault: writes-the-time: memory fault: write at 0x10050000";
+    assert!(log.lines().any(|line| line.starts_with(stopped)), "{log}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub mod place {
     pub const SEED: u64 = 0x1003_0000;
     /// The domain's own page of counters.
     pub const STATS: u64 = 0x1004_0000;
+    /// The time, read-only: a [`ClockPage`](crate::clock::ClockPage).
+    pub const CLOCK: u64 = 0x1005_0000;
     /// The lowest byte of the stack; nothing is mapped below it or behind it.
     pub const STACK: u64 = 0x1100_0000;
     /// The heap.
@@ -137,12 +139,8 @@ pub struct Facts {
     pub magic: u64,
     /// The domain's number in the system description.
     pub domain: u64,
-    /// Rate of the time-stamp counter.
+    /// Rate of the time-stamp counter, as it was measured at the start.
     pub tsc_hz: u64,
-    /// Nanoseconds a tick of the time-stamp counter, times 2^32.
-    pub nanos_per_tick: u64,
-    /// Seconds since 1970-01-01 00:00 UTC when the counter was zero.
-    pub unix_at_zero: u64,
     /// Memory of the machine that the kernel left to the system, in bytes.
     pub memory: u64,
     /// Bytes of the stack at [`place::STACK`].

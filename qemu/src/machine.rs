@@ -121,6 +121,9 @@ pub struct Machine {
     pub generation: Option<String>,
     /// Its source of entropy beside the processor.
     pub entropy: Entropy,
+    /// What its real-time clock starts with, as QEMU's `-rtc base=` wants it; without
+    /// it the host's time, UTC.
+    pub date: Option<String>,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -152,6 +155,7 @@ impl Machine {
             iommu: true,
             generation: Some("auto".into()),
             entropy: Entropy::default(),
+            date: None,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: Some(folder.join("network.pcap")),
@@ -260,6 +264,9 @@ impl Machine {
                 "-rtc",
                 "clock=vm",
             ]);
+        }
+        if let Some(date) = &self.date {
+            add(&["-rtc", &format!("base={date}")]);
         }
         let netdev = match &self.network {
             Network::User(forwards) => {

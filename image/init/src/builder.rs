@@ -7,18 +7,19 @@ mod entropy;
 mod machine;
 mod proof;
 mod spoil;
+mod time;
 mod watch;
 
 use alloc::vec::Vec;
 
+use init::timekeeper::Timekeeper;
 use init::{Content, Domain, Plan};
 use ipc::boot::{Extent, FACTS_MAGIC, Facts, LOG_BYTES, MAX_EXTENTS, PAGE, place, slot, start};
+use ipc::clock::ClockPage;
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
 
-use crate::hardware::{
-    CLOCK_PORTS, Cmos, INTERVAL_TIMER_PORTS, NetworkCard, Place, stop_interval_timer,
-};
+use crate::hardware::{INTERVAL_TIMER_PORTS, NetworkCard, Place, stop_interval_timer};
 use crate::machine::Generation;
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
@@ -66,6 +67,9 @@ pub(crate) struct Built {
     pub(crate) capabilities: usize,
     /// Rate of the time-stamp counter.
     pub(crate) tsc_hz: u64,
+    pub(crate) timekeeper: Timekeeper,
+    /// Where it tells the time to all domains.
+    pub(crate) clock: &'static ClockPage,
 }
 
 /// Why there is no system.
@@ -113,6 +117,8 @@ struct Work<'a> {
     entropy: Option<Entropy>,
     /// The same, from then on.
     asked: Option<Place>,
+    /// Slot of the page with the time, and the page.
+    clock: Option<(u64, &'static ClockPage)>,
     capabilities: usize,
 }
 
@@ -145,9 +151,10 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         registers: Vec::new(),
         entropy: None,
         asked: None,
+        clock: None,
         capabilities: 0,
     };
-    let mut facts = work.facts(boot)?;
+    work.stop_interval_timer()?;
     for domain in &plan.domains {
         let endpoint = if domain.serves {
             work.resources.make(ObjectKind::Endpoint)?
@@ -164,6 +171,9 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     work.fill_snapshot()?;
     let generation = work.map_generation()?;
     work.take_registers()?;
+    let (timekeeper, tsc_hz) = work.read_clocks(boot)?;
+    work.make_clock_page(&timekeeper)?;
+    let mut facts = work.facts(tsc_hz);
     work.confine(boot.io_levels())?;
     work.gather_entropy(boot)?;
     let fault = work.resources.make(ObjectKind::Endpoint)?;
@@ -203,6 +213,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         .chain(ticker.slots())
         .chain([gauge.thread.bits(), gauge.endpoint])
         .collect();
+    let (_, clock) = work.clock.ok_or(Error::InvalidArgument)?;
     work.give_up(boot, &stays)?;
     Ok(Built {
         domains,
@@ -211,7 +222,9 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         gauge,
         generation,
         capabilities,
-        tsc_hz: facts.tsc_hz,
+        tsc_hz,
+        timekeeper,
+        clock,
     })
 }
 
@@ -226,25 +239,21 @@ pub(crate) fn start(plan: &Plan, built: &Built) -> Result<(), Error> {
 }
 
 impl Work<'_> {
-    /// What every domain is told; reads the clock.
-    fn facts(&mut self, boot: &BootInfo) -> Result<Facts, Error> {
+    /// It ticks on the pin that the HPET uses.
+    fn stop_interval_timer(&mut self) -> Result<(), Error> {
         let ports = self.ports(INTERVAL_TIMER_PORTS)?;
         stop_interval_timer(&ports)?;
-        self.resources.slot(ports.bits()).delete()?;
-        let ports = self.ports(CLOCK_PORTS)?;
-        let port_slot = ports.bits();
-        let tsc_hz = boot.tsc_hz();
-        let seconds = Cmos::new(ports).unix_seconds()?;
-        self.resources.slot(port_slot).delete()?;
-        let ticks = sel4::runtime::SystemClock::ticks();
+        self.resources.slot(ports.bits()).delete()
+    }
+
+    /// What every domain is told.
+    fn facts(&self, tsc_hz: u64) -> Facts {
         let mut kernel = [0; 32];
         fill(&mut kernel, generation::KERNEL);
-        Ok(Facts {
+        Facts {
             magic: FACTS_MAGIC,
             domain: 0,
             tsc_hz,
-            nanos_per_tick: (1_000_000_000_u64 << 32) / tsc_hz.max(1_000_000),
-            unix_at_zero: seconds.saturating_sub(ticks / tsc_hz.max(1)),
             memory: self.resources.total_memory(),
             stack: 0,
             heap: 0,
@@ -253,7 +262,7 @@ impl Work<'_> {
             name: [0; 32],
             kernel,
             extents: [Extent::default(); MAX_EXTENTS],
-        })
+        }
     }
 
     /// The right to a range of I/O ports, for this task.
@@ -386,6 +395,7 @@ impl Work<'_> {
             Cache::WriteBack,
         )?;
         self.leave_seed(&mut space)?;
+        self.map_clock(&mut space)?;
         for (address, bytes) in [(place::STACK, domain.stack), (place::HEAP, domain.heap)] {
             let pages = self.resources.make_pages(address, bytes)?;
             space.map_all(&mut self.resources, &pages, address, true)?;
@@ -458,6 +468,21 @@ impl Work<'_> {
                 .map(resources, ours, watched + at, false, Cache::WriteBack)?;
         }
         Ok(())
+    }
+
+    /// The time, which the domain reads.
+    fn map_clock(&mut self, space: &mut Space) -> Result<(), Error> {
+        let (page, _) = self.clock.ok_or(Error::InvalidArgument)?;
+        let copy = self.resources.copy(page, Rights::READ)?;
+        self.resources.keep(copy);
+        let page = Page::Small(copy);
+        space.map(
+            &mut self.resources,
+            page,
+            place::CLOCK,
+            false,
+            Cache::WriteBack,
+        )
     }
 
     fn map_regions(&mut self, space: &mut Space, domain: &Domain) -> Result<(), Error> {

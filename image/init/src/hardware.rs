@@ -1,6 +1,7 @@
 //! What the root task finds out about the machine before it gives the I/O
 //! ports up: the network card and the source of entropy on PCI bus 0, the time of day.
 
+use init::calendar::Fields;
 use ipc::boot::DeviceSnapshot;
 use sel4::Error;
 use sel4::cap::{IOPort, PortWidth};
@@ -186,66 +187,52 @@ pub(crate) fn stop_interval_timer(ports: &IOPort) -> Result<(), Error> {
     ports.write(CHANNEL_0, PortWidth::Byte, 0)
 }
 
-/// The real-time clock's ports.
-pub(crate) struct Cmos(IOPort);
+/// How often the real-time clock is read for two equal readings; one that is there
+/// updates itself within 2 ms of each second.
+const READINGS: u32 = 10_000;
 
-impl Cmos {
-    pub(crate) const fn new(ports: IOPort) -> Self {
+/// The real-time clock, by its ports.
+pub(crate) struct Cmos<'a>(&'a IOPort);
+
+impl<'a> Cmos<'a> {
+    pub(crate) const fn new(ports: &'a IOPort) -> Self {
         Self(ports)
     }
 
-    fn register(&self, register: u8) -> Result<u64, Error> {
-        self.0.write(0x70, PortWidth::Byte, u32::from(register))?;
-        Ok(u64::from(self.0.read(0x71, PortWidth::Byte)? & 0xff))
+    /// Reads a register.
+    pub(crate) fn read(&self, register: u32) -> Result<u8, Error> {
+        self.0.write(0x70, PortWidth::Byte, register)?;
+        Ok(self.0.read(0x71, PortWidth::Byte)? as u8)
     }
 
-    /// Seconds since 1970-01-01 00:00 UTC; the clock is taken to run in UTC.
-    pub(crate) fn unix_seconds(&self) -> Result<u64, Error> {
-        loop {
+    /// Writes a register.
+    pub(crate) fn write(&self, register: u32, value: u32) -> Result<(), Error> {
+        self.0.write(0x70, PortWidth::Byte, register)?;
+        self.0.write(0x71, PortWidth::Byte, value)
+    }
+
+    /// Seconds since 1970-01-01 00:00 UTC, the clock being taken to run in UTC; `None`
+    /// when it tells no date.
+    pub(crate) fn unix_seconds(&self) -> Result<Option<u64>, Error> {
+        for _ in 0..READINGS {
             let before = self.fields()?;
             // Between two updates two readings agree.
-            if self.register(0x0a)? & 0x80 == 0 && before == self.fields()? {
-                return Ok(unix_from_fields(before, self.register(0x0b)?));
+            if self.read(0x0a)? & 0x80 == 0 && before == self.fields()? {
+                return Ok(before.unix_seconds(self.read(0x0b)?));
             }
         }
+        Ok(None)
     }
 
-    fn fields(&self) -> Result<[u64; 6], Error> {
-        let mut fields = [0; 6];
-        for (field, register) in fields.iter_mut().zip([0, 2, 4, 7, 8, 9]) {
-            *field = self.register(register)?;
-        }
-        Ok(fields)
+    fn fields(&self) -> Result<Fields, Error> {
+        Ok(Fields {
+            second: self.read(0)?,
+            minute: self.read(2)?,
+            hour: self.read(4)?,
+            day: self.read(7)?,
+            month: self.read(8)?,
+            year: self.read(9)?,
+            century: self.read(0x32)?,
+        })
     }
-}
-
-fn unix_from_fields(fields: [u64; 6], mode: u64) -> u64 {
-    let binary = mode & 0b100 != 0;
-    let plain = |value: u64| {
-        if binary {
-            value
-        } else {
-            (value >> 4) * 10 + (value & 0xf)
-        }
-    };
-    let [second, minute, hour, day, month, year] = fields;
-    let afternoon = mode & 0b10 == 0 && hour & 0x80 != 0;
-    let mut hour = plain(hour & 0x7f);
-    if mode & 0b10 == 0 {
-        hour = hour % 12 + if afternoon { 12 } else { 0 };
-    }
-    let days = days_since_1970(2000 + plain(year), plain(month), plain(day));
-    ((days * 24 + hour) * 60 + plain(minute)) * 60 + plain(second)
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar after 2000.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    // March is month zero: the leap day comes last.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
 }

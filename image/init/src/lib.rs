@@ -16,7 +16,9 @@
 
 extern crate alloc;
 
+pub mod calendar;
 pub mod supervisor;
+pub mod timekeeper;
 pub mod watchdog;
 
 use alloc::string::String;
@@ -48,6 +50,8 @@ pub struct Plan {
     pub restart: Restart,
     /// Records that one key seals before a new one is asked for.
     pub rekey_after: u64,
+    /// The image was not built before: seconds since 1970-01-01 00:00 UTC.
+    pub built_after: u64,
 }
 
 /// One protection domain.

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 
 use init::Plan;
 use init::supervisor::{Supervisor, Verdict};
+use init::timekeeper::Event;
 use init::watchdog::{self, Found, Heartbeat, Patience, Place, Watchdog};
 use ipc::boot::{LogRing, start};
 use sel4::Error;
@@ -241,9 +242,34 @@ impl Watch {
         self.set_ticker()
     }
 
-    /// Starts whose time has come.
+    /// Makes the clocks follow the real-time clock, which has begun a second.
+    fn keep_time(&mut self) -> Result<(), Error> {
+        let Some(seconds) = self.built.ticker.unix_seconds()? else {
+            return Ok(());
+        };
+        // Read last: whatever comes in between makes the second late, not early.
+        let now = SystemClock::ticks();
+        let (is_changed, event) = self.built.timekeeper.second(now, seconds);
+        if is_changed {
+            self.built.clock.publish(self.built.timekeeper.scale());
+        }
+        match event {
+            Some(Event::Stepped(ms)) => log!("clock: {ms} ms behind, set forward"),
+            Some(Event::Ahead(ms)) => log!("clock: {ms} ms ahead, runs slower"),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The real-time clock has interrupted.
     fn tick(&mut self) -> Result<(), Error> {
-        self.built.ticker.acknowledge()?;
+        let reasons = self.built.ticker.acknowledge()?;
+        if reasons.second {
+            self.keep_time()?;
+        }
+        if !reasons.tick {
+            return Ok(());
+        }
         let generation = self.built.generation.as_mut();
         if generation.is_some_and(Generation::is_new) {
             self.begin_anew()?;

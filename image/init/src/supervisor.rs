@@ -18,8 +18,8 @@ pub struct Restart {
     /// Milliseconds before the first start; twice as many before each further
     /// one within the window.
     pub delay_ms: u64,
-    /// Milliseconds for which a domain may run without a sign of life; more is
-    /// an end like any other. Zero: as long as it likes.
+    /// Milliseconds of the processor that a domain may be given without a sign of
+    /// life; more is an end like any other (ADR 0097). Zero: as long as it likes.
     #[serde(default)]
     pub silence_ms: u64,
 }

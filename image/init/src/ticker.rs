@@ -1,14 +1,14 @@
-//! The monitor's clock tick: the periodic interrupt of the real-time clock
-//! (Motorola MC146818A), eight times a second while somebody waits for it.
+//! The interrupts of the real-time clock (Motorola MC146818A): one when each second
+//! begins, and eight a second besides while somebody waits for them.
 
 use sel4::Error;
-use sel4::cap::{IOPort, IrqHandler, PortWidth};
+use sel4::cap::{IOPort, IrqHandler};
+
+use crate::hardware::Cmos;
 
 /// The I/O APIC pin of the real-time clock.
 pub(crate) const PIN: u64 = 8;
 
-const INDEX: u16 = 0x70;
-const DATA: u16 = 0x71;
 const REGISTER_A: u32 = 0x0a;
 const REGISTER_B: u32 = 0x0b;
 const REGISTER_C: u32 = 0x0c;
@@ -16,13 +16,25 @@ const REGISTER_C: u32 = 0x0c;
 pub(crate) const TICK_MS: u64 = 125;
 /// Time base of 32,768 Hz, divided down to 8 Hz.
 const EIGHT_A_SECOND: u32 = 0x2d;
-const PERIODIC: u32 = 1 << 6;
+/// Periodic interrupt and update-ended interrupt, in the registers B and C.
+const PERIODIC: u8 = 1 << 6;
+const UPDATED: u8 = 1 << 4;
+
+/// Why the clock has interrupted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reasons {
+    /// A tick.
+    pub(crate) tick: bool,
+    /// Another second has begun.
+    pub(crate) second: bool,
+}
 
 /// The ports 0x70 and 0x71 and the interrupt of the clock.
 pub(crate) struct Ticker {
     ports: IOPort,
     interrupt: IrqHandler,
-    is_on: bool,
+    /// Register B, as it was set; `None` before.
+    mode: Option<u8>,
 }
 
 impl Ticker {
@@ -30,7 +42,7 @@ impl Ticker {
         Self {
             ports,
             interrupt,
-            is_on: false,
+            mode: None,
         }
     }
 
@@ -39,41 +51,49 @@ impl Ticker {
         [self.ports.bits(), self.interrupt.bits()]
     }
 
-    /// Lets it tick, or stops it.
+    /// Lets it tick, or stops that; seconds are always told.
     ///
     /// # Errors
     /// The kernel's: the ports are others.
-    pub(crate) fn set(&mut self, on: bool) -> Result<(), Error> {
-        if on == self.is_on {
+    pub(crate) fn set(&mut self, ticks: bool) -> Result<(), Error> {
+        let clock = Cmos::new(&self.ports);
+        let before = match self.mode {
+            Some(mode) => mode,
+            None => {
+                clock.write(REGISTER_A, EIGHT_A_SECOND)?;
+                clock.read(REGISTER_B)?
+            }
+        };
+        let periodic = if ticks { PERIODIC } else { 0 };
+        let mode = before & !PERIODIC | UPDATED | periodic;
+        if self.mode == Some(mode) {
             return Ok(());
         }
-        self.is_on = on;
-        let mode = self.read(REGISTER_B)? & !PERIODIC;
-        if on {
-            self.write(REGISTER_A, EIGHT_A_SECOND)?;
-            self.write(REGISTER_B, mode | PERIODIC)?;
-            return self.acknowledge();
-        }
-        self.write(REGISTER_B, mode)
+        clock.write(REGISTER_B, mode.into())?;
+        self.mode = Some(mode);
+        // Whatever was pending: the next interrupt is let through.
+        self.acknowledge().map(drop)
     }
 
-    /// Lets the next tick come.
+    /// Lets the next interrupt come; why this one did.
     ///
     /// # Errors
     /// As [`Ticker::set`].
-    pub(crate) fn acknowledge(&self) -> Result<(), Error> {
+    pub(crate) fn acknowledge(&self) -> Result<Reasons, Error> {
         // Reading tells the clock that its interrupt was seen.
-        self.read(REGISTER_C)?;
-        self.interrupt.ack()
+        let flags = Cmos::new(&self.ports).read(REGISTER_C)?;
+        self.interrupt.ack()?;
+        Ok(Reasons {
+            tick: flags & PERIODIC != 0,
+            second: flags & UPDATED != 0,
+        })
     }
 
-    fn read(&self, register: u32) -> Result<u32, Error> {
-        self.ports.write(INDEX, PortWidth::Byte, register)?;
-        Ok(self.ports.read(DATA, PortWidth::Byte)? & 0xff)
-    }
-
-    fn write(&self, register: u32, value: u32) -> Result<(), Error> {
-        self.ports.write(INDEX, PortWidth::Byte, register)?;
-        self.ports.write(DATA, PortWidth::Byte, value)
+    /// The time of day: see [`Cmos::unix_seconds`].
+    ///
+    /// # Errors
+    /// As [`Ticker::set`].
+    pub(crate) fn unix_seconds(&self) -> Result<Option<u64>, Error> {
+        Cmos::new(&self.ports).unix_seconds()
     }
 }

@@ -148,7 +148,11 @@ impl Watchdog {
             self.level = None;
             return None;
         }
-        self.starved = if gauge.slices == 0 { self.starved + 1 } else { 0 };
+        self.starved = if gauge.slices == 0 {
+            self.starved + 1
+        } else {
+            0
+        };
         if self.starved >= STARVED {
             self.stand(0, &heartbeat);
             return None;
@@ -174,7 +178,11 @@ impl Watchdog {
             };
             let Heartbeat { owed, asked, .. } = heartbeat(*number).unwrap_or_default();
             if (owed, asked) != (debt.owed, debt.asked) {
-                *debt = Debt { owed, asked, waits: 0 };
+                *debt = Debt {
+                    owed,
+                    asked,
+                    waits: 0,
+                };
             } else if everybody_waits && (owed, asked) != (0, 0) {
                 debt.waits += 1;
             }
@@ -186,11 +194,7 @@ impl Watchdog {
         found
     }
 
-    fn count(
-        &self,
-        level: usize,
-        heartbeat: impl Fn(usize) -> Option<Heartbeat>,
-    ) -> Option<u64> {
+    fn count(&self, level: usize, heartbeat: impl Fn(usize) -> Option<Heartbeat>) -> Option<u64> {
         let number = self.order.get(level)?;
         Some(heartbeat(*number)?.progress)
     }
@@ -218,7 +222,10 @@ mod tests {
     /// Slices of 2 ms in a tick of 125 ms, and in a second.
     const TICK: u64 = 62;
     const SECOND: u64 = 500;
-    const PATIENCE: Patience = Patience { slices: SECOND, waits: 4 };
+    const PATIENCE: Patience = Patience {
+        slices: SECOND,
+        waits: 4,
+    };
 
     /// What a domain does with a slice that it is given.
     type Work = Box<dyn FnMut(&mut Domain, u64)>;
@@ -248,7 +255,10 @@ mod tests {
             let domains = PRIORITIES.map(|priority| Domain {
                 priority,
                 wants: false,
-                heartbeat: Heartbeat { progress: 7, ..Heartbeat::default() },
+                heartbeat: Heartbeat {
+                    progress: 7,
+                    ..Heartbeat::default()
+                },
                 given: 0,
                 work: None,
             });
@@ -358,7 +368,11 @@ mod tests {
 
     #[test]
     fn who_hangs_is_found_at_each_level_and_nobody_else() {
-        for (host, most) in [(always as fn(u64) -> bool, 3), (busy_host, 40), (stalling_host, 12)] {
+        for (host, most) in [
+            (always as fn(u64) -> bool, 3),
+            (busy_host, 40),
+            (stalling_host, 12),
+        ] {
             for number in 0..PRIORITIES.len() {
                 let mut world = World::new(host).with(number, hangs(100));
                 let (found, at) = world.run(60 * SECOND).unwrap();
@@ -420,6 +434,16 @@ mod tests {
     }
 
     #[test]
+    fn who_hangs_while_the_gauge_is_beside_a_lower_domain_is_found() {
+        let mut world = World::new(always)
+            .with(GATEWAY, hangs(100))
+            .with(OFFLOAD, hangs(700));
+        let (found, _) = world.run(60 * SECOND).unwrap();
+        assert!(world.domains[GATEWAY].given > 0);
+        assert_eq!(found, Found::Hangs(OFFLOAD));
+    }
+
+    #[test]
     fn who_does_nothing_and_owes_nothing_is_not_found() {
         assert_eq!(World::new(always).run(1000 * SECOND), None);
     }
@@ -463,8 +487,14 @@ mod tests {
     #[test]
     fn a_domain_that_is_stopped_is_looked_at_no_more() {
         let mut watchdog = Watchdog::new(&PRIORITIES, PATIENCE);
-        let alone = Gauge { slices: 0, is_alone: true };
-        let debt = Heartbeat { owed: 3, ..Heartbeat::default() };
+        let alone = Gauge {
+            slices: 0,
+            is_alone: true,
+        };
+        let debt = Heartbeat {
+            owed: 3,
+            ..Heartbeat::default()
+        };
         for _ in 0..100 {
             let beat = |number| (number != 1).then(Heartbeat::default);
             assert_eq!(watchdog.tick(alone, beat), None);

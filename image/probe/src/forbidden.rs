@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::hint::black_box;
 
-use ipc::boot::slot;
+use ipc::boot::{place, slot};
 use ipc::transport::{MAX_MESSAGE, Transport, TransportError};
 use sel4::cap::CNode;
 use sel4::runtime::Caller;
@@ -21,6 +21,13 @@ pub(crate) fn write_program() {
     // SAFETY: none; the kernel must stop it.
     unsafe { own.write_volatile(0xc3) };
     sel4::log!("survived: wrote its program");
+}
+
+pub(crate) fn write_time() {
+    let time = black_box(place::CLOCK as *mut u64);
+    // SAFETY: none; the kernel must stop it.
+    unsafe { time.write_volatile(1) };
+    sel4::log!("survived: wrote the time");
 }
 
 #[expect(unconditional_recursion, reason = "that is the probe")]

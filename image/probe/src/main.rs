@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod card;
+mod debt;
 mod device;
 mod forbidden;
 mod manager;
@@ -32,6 +33,10 @@ fn main() -> ! {
         Some(b"talks-without-end") => forbidden::talk_without_end(),
         Some(b"lasts") => sel4::log!("probes done"),
         Some(b"keystore-server") => {}
+        Some(b"tells-the-time") => permitted::tell_time(),
+        Some(b"writes-the-time") => forbidden::write_time(),
+        Some(b"owes") => debt::owe(),
+        Some(b"asks") => debt::ask(),
         _ => sel4::log!("no such probe"),
     }
     loop {

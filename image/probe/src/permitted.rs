@@ -54,6 +54,18 @@ pub(crate) fn call() {
     costs(&server);
 }
 
+/// Tells each second of the wall clock when it begins.
+pub(crate) fn tell_time() -> ! {
+    let mut told = 0;
+    loop {
+        let second = SystemClock.unix_seconds();
+        if second != told {
+            told = second;
+            log!("second {second}");
+        }
+    }
+}
+
 fn verdict(what: &str, good: bool) {
     log!("{} {what}", if good { "ok" } else { "FAILED" });
 }

@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "the harness offers more than is used yet")]
 
 mod bad_input;
+mod boots;
 mod clients;
 mod directed;
 mod directed_client;

@@ -114,7 +114,25 @@ impl Tcb {
         // Flags (don't resume), count, then RIP, RSP, RFLAGS, RAX, RBX, RCX,
         // RDX, RSI, RDI, RBP, R8 to R15.
         let [
-            _, count, ip, _, _, _, _, _, dx, _, di, _, _, _, _, _, r12, r13, ..,
+            _,
+            count,
+            ip,
+            _,
+            _,
+            _,
+            _,
+            _,
+            dx,
+            _,
+            di,
+            _,
+            _,
+            _,
+            _,
+            _,
+            r12,
+            r13,
+            ..,
         ] = &mut words;
         *count = facts::USER_CONTEXT_WORDS;
         *ip = start;

@@ -1,11 +1,9 @@
-//! Time from the processor's time-stamp counter.
+//! Time from the processor's time-stamp counter, as the monitor says how it runs.
 
 use core::sync::atomic::Ordering;
 
 use ipc::boot::{LogRing, interrupt, place};
-use ipc::clock::{Clock, Instant};
-
-use super::boot_facts;
+use ipc::clock::{Clock, ClockPage, Instant};
 
 /// The bit of the signal that a moment asked for by [`wake_at`] is over.
 pub const DEADLINE_SIGNAL: u64 = 1 << interrupt::DEADLINE;
@@ -33,11 +31,17 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
-        let scaled = u128::from(Self::ticks()) * u128::from(boot_facts().nanos_per_tick);
-        Instant::from_nanos((scaled >> 32) as u64)
+        let scale = page().read();
+        Instant::from_nanos(scale.monotonic_at(Self::ticks()))
     }
 
     fn unix_seconds(&self) -> u64 {
-        boot_facts().unix_at_zero + self.now().as_nanos() / 1_000_000_000
+        let scale = page().read();
+        scale.wall_at(Self::ticks()) / 1_000_000_000
     }
+}
+
+fn page() -> &'static ClockPage {
+    // SAFETY: the root task mapped the page there, for good; it is all atomics.
+    unsafe { &*(place::CLOCK as *const ClockPage) }
 }

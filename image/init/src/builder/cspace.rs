@@ -188,9 +188,7 @@ impl Work<'_> {
             bit,
         };
         match which {
-            Capability::TimerInterrupt => {
-                Some(edge(TIMER_PIN, TIMER_VECTOR, interrupt::TIMER))
-            }
+            Capability::TimerInterrupt => Some(edge(TIMER_PIN, TIMER_VECTOR, interrupt::TIMER)),
             Capability::PortInterrupt { pin } => {
                 Some(edge(pin.into(), PORT_VECTOR, interrupt::PORT))
             }

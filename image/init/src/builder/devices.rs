@@ -12,7 +12,7 @@ use crate::resources::{Page, granule};
 
 /// The HPET's registers and the I/O APIC pin that both machines can route its
 /// first timer to (IA-PC HPET 1.0a §2.3.8).
-const TIMER_PHYSICAL: u64 = 0xfed0_0000;
+pub(super) const TIMER_PHYSICAL: u64 = 0xfed0_0000;
 pub(super) const TIMER_PIN: u64 = 2;
 
 /// A page of a device's registers.

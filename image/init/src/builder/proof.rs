@@ -13,7 +13,7 @@ use sel4::cap::{
 use sel4::{Cap, Error, MessageInfo, Rights, init_slot, log};
 
 use super::watch::PRIORITY;
-use super::{FAULT_BADGE, LOG_STRIDE, LOGS, Refusal, Work, lookup};
+use super::{FAULT_BADGE, LOG_STRIDE, LOGS, Refusal, Work, lookup, time};
 use crate::resources::{Mapping, Page, Resources, granule, large_page};
 
 /// Bits that lead to a slot of a domain's root CNode, its guard counted.
@@ -414,6 +414,7 @@ impl Work<'_> {
             range(place::FACTS, PAGE, false),
             range(place::IPC_BUFFER, PAGE, true),
             range(place::SEED, PAGE, true),
+            range(place::CLOCK, PAGE, false),
             range(place::LOG, LOG_BYTES, true),
             range(place::STACK, domain.stack, true),
             range(place::HEAP, domain.heap, true),
@@ -433,8 +434,8 @@ impl Work<'_> {
         region.map_or(0, |region| region.bytes)
     }
 
-    /// Memory that is mapped twice is the same piece of the same region, or a
-    /// log ring that the monitor reads.
+    /// Memory that is mapped twice is the same piece of the same region, a log ring
+    /// that the monitor reads, or the time, which it writes.
     fn walk_frames(&self, probe: &mut Probe) -> Result<(), Error> {
         let mut frames = Vec::with_capacity(self.resources.ledger().len());
         for mapping in self.resources.ledger() {
@@ -455,11 +456,15 @@ impl Work<'_> {
     }
 
     /// What the page is to all who see it: region and place in it, as one
-    /// number; for a log ring its domain, behind all regions.
+    /// number; for a log ring its domain, and the time, behind all regions.
     fn meaning(&self, mapping: &Mapping) -> Option<u64> {
         const LOG: u64 = 1 << 31;
+        const TIME: u64 = 1 << 30;
         let meaning = |what: u64, at: u64| Some(what << 32 | at);
         if mapping.space() == init_slot::VSPACE {
+            if mapping.address() == time::PLACE {
+                return meaning(TIME, 0);
+            }
             let at = mapping.address().checked_sub(LOGS)?;
             return meaning(LOG | (at / LOG_STRIDE), at % LOG_STRIDE);
         }
@@ -467,6 +472,9 @@ impl Work<'_> {
         let number = self.spaces.iter().position(own)?;
         if (place::LOG..place::LOG + LOG_BYTES).contains(&mapping.address()) {
             return meaning(LOG | number as u64, mapping.address() - place::LOG);
+        }
+        if mapping.address() == place::CLOCK {
+            return meaning(TIME, 0);
         }
         let maps = &self.plan.domains.get(number)?.maps;
         let map = maps.iter().find(|map| {
