@@ -96,8 +96,8 @@ impl Timescale {
     }
 
     fn elapsed(&self, ticks: u64, rate: u64) -> u64 {
-        let nanos = u128::from(ticks.saturating_sub(self.ticks)) * u128::from(rate) >> 32;
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        let scaled = u128::from(ticks.saturating_sub(self.ticks)) * u128::from(rate);
+        u64::try_from(scaled >> 32).unwrap_or(u64::MAX)
     }
 }
 

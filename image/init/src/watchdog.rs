@@ -363,7 +363,7 @@ mod tests {
 
     /// Nothing for five seconds out of ten.
     fn stalling_host(now: u64) -> bool {
-        now / (5 * SECOND) % 2 == 0
+        (now / (5 * SECOND)).is_multiple_of(2)
     }
 
     #[test]
