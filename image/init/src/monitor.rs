@@ -184,7 +184,7 @@ impl Watch {
             let domain = domains.get(number);
             domain
                 .filter(|_| supervisor.is_running(number))
-                .map(|domain| heartbeat(domain))
+                .map(heartbeat)
         };
         let found = watchdog.tick(watchdog::Gauge { slices, is_alone }, heartbeat);
         self.send_gauge()?;

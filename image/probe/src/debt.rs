@@ -10,6 +10,8 @@ const KEEP: &[u8] = b"keep";
 /// The kernel has forgotten the caller.
 const LOSE: &[u8] = b"lose";
 
+const ANSWER: &[u8] = &[0; 4];
+
 pub(crate) fn owe() -> ! {
     // SAFETY: this domain serves, and this is its only service.
     let service = unsafe { Service::new() };
@@ -23,7 +25,7 @@ pub(crate) fn owe() -> ! {
         wake = match request.get(..length) {
             Some(KEEP) => Wake::Signal(wait_signals()),
             Some(LOSE) => service.wait(&mut request),
-            asked => service.reply_and_wait(&[0; 4][..asked.map_or(0, |_| 4)], &mut request),
+            _ => service.reply_and_wait(ANSWER, &mut request),
         };
     }
 }
@@ -32,7 +34,7 @@ pub(crate) fn ask() -> ! {
     // SAFETY: the description gives this domain that capability first.
     let server = unsafe { Caller::new(slot::cptr(slot::FIRST)) };
     let mut reply = [0; MAX_MESSAGE];
-    let answered = server.call(b"answer", &mut reply) == Ok(4);
+    let answered = server.call(b"answer", &mut reply) == Ok(ANSWER.len());
     log!("{} an answer comes", if answered { "ok" } else { "FAILED" });
     let refused = server.call(KEEP, &mut reply) == Err(TransportError::Gone);
     log!(
