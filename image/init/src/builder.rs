@@ -5,6 +5,8 @@ mod cspace;
 mod devices;
 mod entropy;
 mod machine;
+mod mapping;
+mod pages;
 mod proof;
 mod spoil;
 mod time;
@@ -14,7 +16,7 @@ use alloc::vec::Vec;
 
 use init::timekeeper::Timekeeper;
 use init::{Content, Domain, Plan};
-use ipc::boot::{Extent, FACTS_MAGIC, Facts, LOG_BYTES, MAX_EXTENTS, PAGE, place, slot, start};
+use ipc::boot::{Extent, FACTS_MAGIC, Facts, MAX_EXTENTS, PAGE, place, slot, start};
 use ipc::clock::ClockPage;
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
@@ -437,72 +439,6 @@ impl Work<'_> {
             start,
             log: watched_log,
         })
-    }
-
-    fn map_program(&mut self, space: &mut Space, domain: &Domain) -> Result<(), Error> {
-        for segment in &domain.segments {
-            let mut address = segment.address;
-            for index in 0..segment.pages {
-                let page = self.image_page(u64::from(segment.page + index))?;
-                let resources = &mut self.resources;
-                space.map(resources, page, address, segment.writable, Cache::WriteBack)?;
-                address += PAGE;
-            }
-            let zeros = u64::from(segment.zero_pages) * PAGE;
-            let pages = self.resources.make_pages(address, zeros)?;
-            space.map_all(&mut self.resources, &pages, address, segment.writable)?;
-        }
-        Ok(())
-    }
-
-    fn map_log(&mut self, space: &mut Space, watched: u64) -> Result<(), Error> {
-        for index in 0..LOG_BYTES / PAGE {
-            let frame = self.resources.make_kept(ObjectKind::Granule)?;
-            let copy = self.resources.copy(frame, Rights::READ)?;
-            self.resources.keep(copy);
-            let at = index * PAGE;
-            let resources = &mut self.resources;
-            let (ours, theirs) = (Page::Small(copy), Page::Small(frame));
-            space.map(resources, theirs, place::LOG + at, true, Cache::WriteBack)?;
-            self.own
-                .map(resources, ours, watched + at, false, Cache::WriteBack)?;
-        }
-        Ok(())
-    }
-
-    /// The time, which the domain reads.
-    fn map_clock(&mut self, space: &mut Space) -> Result<(), Error> {
-        let (page, _) = self.clock.ok_or(Error::InvalidArgument)?;
-        let copy = self.resources.copy(page, Rights::READ)?;
-        self.resources.keep(copy);
-        let page = Page::Small(copy);
-        space.map(
-            &mut self.resources,
-            page,
-            place::CLOCK,
-            false,
-            Cache::WriteBack,
-        )
-    }
-
-    fn map_regions(&mut self, space: &mut Space, domain: &Domain) -> Result<(), Error> {
-        for map in &domain.maps {
-            let pages = lookup(&self.regions, map.region)?.clone();
-            let mut address = map.address;
-            for page in pages {
-                // Each mapping needs a capability of its own.
-                let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
-                self.resources.keep(copy);
-                let copied = match page {
-                    Page::Small(_) => Page::Small(copy),
-                    Page::Large(_) => Page::Large(copy),
-                };
-                let resources = &mut self.resources;
-                space.map(resources, copied, address, map.writable, Cache::WriteBack)?;
-                address += page.bytes();
-            }
-        }
-        Ok(())
     }
 
     /// Clears what is left and gives up every capability that the monitor
