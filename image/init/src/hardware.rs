@@ -224,7 +224,8 @@ impl<'a> Cmos<'a> {
         Ok(None)
     }
 
-    fn fields(&self) -> Result<Fields, Error> {
+    /// Its registers, whatever they are at this moment.
+    pub(crate) fn fields(&self) -> Result<Fields, Error> {
         Ok(Fields {
             second: self.read(0)?,
             minute: self.read(2)?,

@@ -1,6 +1,8 @@
 //! The time: how fast the processor's counter runs, what the real-time clock says, and
 //! the page by which the monitor tells it to all domains.
 
+use core::ops::RangeInclusive;
+
 use init::calendar::Utc;
 use init::timekeeper::Timekeeper;
 use ipc::clock::ClockPage;
@@ -26,6 +28,8 @@ const ENABLE: u32 = 1;
 
 /// How long the two counters are compared.
 const COMPARED_MS: u64 = 20;
+/// What a processor's counter can have.
+const POSSIBLE_HZ: RangeInclusive<u64> = 100_000_000..=20_000_000_000;
 /// A reading is between two of the other counter; the closest of so many is taken.
 const READINGS: u32 = 16;
 
@@ -49,13 +53,15 @@ impl Work<'_> {
             None => (told, "by the kernel: there is no HPET"),
         };
         let ports = self.ports(CLOCK_PORTS)?;
-        let read = Cmos::new(&ports).unix_seconds()?;
+        let clock = Cmos::new(&ports);
+        let read = clock.unix_seconds()?;
         let ticks = SystemClock::ticks();
+        let fields = clock.fields()?;
         self.resources.slot(ports.bits()).delete()?;
         let (seconds, built) = (read.unwrap_or(0), self.plan.built_after);
         log!("init: clock: {hz} Hz {by}, {}", Utc(seconds));
         if read.is_none() {
-            log!("init: clock: the real-time clock tells no date");
+            log!("init: clock: the real-time clock tells no date: {fields:?}");
         }
         if seconds < built {
             log!(
@@ -118,9 +124,10 @@ fn compare(told: u64) -> Option<u64> {
     let femtoseconds = counts * u128::from(period);
     let ticks = u128::from(last.ticks - first.ticks);
     let hz = (ticks * 1_000_000_000_000_000).checked_div(femtoseconds)?;
-    // A counter that stands still, or another device.
+    // Otherwise it is another device. What the kernel tells is no measure: it was seen to
+    // be three times too much.
     let hz = u64::try_from(hz).ok()?;
-    (told / 2..=told * 2).contains(&hz).then_some(hz)
+    POSSIBLE_HZ.contains(&hz).then_some(hz)
 }
 
 fn pair() -> Pair {
