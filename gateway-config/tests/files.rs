@@ -246,7 +246,17 @@ fn what_the_domains_read_is_what_was_configured() {
     let config = good("tests/good/everything.toml");
     let blobs = config.provisions().unwrap();
     let names: Vec<&str> = blobs.keys().map(String::as_str).collect();
-    assert_eq!(names, ["gateway-config", "keyrings", "network", "rights"]);
+    // The root task reads the first.
+    assert_eq!(
+        names,
+        [
+            "built-after",
+            "gateway-config",
+            "keyrings",
+            "network",
+            "rights"
+        ]
+    );
     let gateway: ipc::provision::Gateway = postcard::from_bytes(&blobs["gateway-config"]).unwrap();
     assert_eq!(gateway.listeners, config.listeners);
     let data: KeystoreData = postcard::from_bytes(&blobs["keyrings"]).unwrap();
