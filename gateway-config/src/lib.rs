@@ -14,6 +14,7 @@ mod chain;
 mod der;
 mod key;
 mod keyring;
+mod limits;
 mod listener;
 mod network;
 mod problem;

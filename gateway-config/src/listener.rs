@@ -6,6 +6,7 @@ use ipc::net::Address;
 use ipc::provision::{Backend, IdentityForm, Keyrings, Listener, Upstream};
 use ipc::tls::Role;
 
+use crate::limits;
 use crate::problem::Problem;
 use crate::rule;
 use crate::tls;
@@ -15,6 +16,20 @@ use crate::words::{Word, Words};
 const MAX_NAME: usize = 64;
 /// Most listeners.
 const MAX_LISTENERS: usize = 128;
+/// The words of a listener.
+const LISTENER_WORDS: [&str; 10] = [
+    "name",
+    "listen",
+    "tls",
+    "rule",
+    "backend",
+    "limits",
+    "idle_timeout_ms",
+    "request_timeout_ms",
+    "connect_timeout_ms",
+    "linger_timeout_ms",
+];
+
 /// Reads all listeners.
 pub(crate) fn read(file: &Words<'_>, keyrings: &Keyrings) -> Result<Vec<Listener>, Problem> {
     let list = match file.optional("listener") {
@@ -35,10 +50,7 @@ pub(crate) fn read(file: &Words<'_>, keyrings: &Keyrings) -> Result<Vec<Listener
                 "run a second gateway for the rest",
             ));
         }
-        let words = word.table(
-            "[[listener]]",
-            &["name", "listen", "tls", "rule", "backend"],
-        )?;
+        let words = word.table("[[listener]]", &LISTENER_WORDS)?;
         let listener = listener(&words, &listeners, keyrings)?;
         listeners.push(listener);
     }
@@ -97,6 +109,8 @@ fn listener(
         port,
         tls,
         rules,
+        limits: limits::read(words)?,
+        timeouts: limits::timeouts(words, &backend)?,
         backend,
     })
 }

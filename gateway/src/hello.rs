@@ -6,8 +6,9 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use ipc::tls::Alert;
+use ipc::tls::{Alert, is_dns_name};
 
 /// RFC 8446 §5.1: type, version, length.
 const RECORD_HEADER: usize = 5;
@@ -116,7 +117,12 @@ fn host_name(mut value: Reader<'_>) -> Option<Option<String>> {
         let name = list.vector()?;
         if kind == HOST_NAME {
             let name = core::str::from_utf8(name).ok()?;
-            return Some(Some(name.to_ascii_lowercase()));
+            return match is_dns_name(name) {
+                true => Some(Some(name.to_ascii_lowercase())),
+                // Some clients write an address (RFC 6066 §3 has none): it is no name.
+                false if name.parse::<IpAddr>().is_ok() => Some(None),
+                false => None,
+            };
         }
     }
     Some(None)
@@ -231,6 +237,19 @@ mod tests {
             (&[22, 3, 1, 0, 5, 1, 0, 0, 1, 3], Alert::DECODE_ERROR),
         ] {
             assert_eq!(look(bytes), Seen::Wrong(alert), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_dns_name_or_nothing() {
+        let named = |name: &[u8]| {
+            let value = vector(&[&[0][..], &vector(name)].concat());
+            look(&records(&hello(&[extension(0, &value)]), 1000))
+        };
+        let unnamed = Seen::Hello(Hello::default());
+        assert_eq!(named(b"10.0.2.2"), unnamed);
+        for name in [&b"a\nb"[..], b"a b", b"", b"a.", b"\xff", b"a\0"] {
+            assert_eq!(named(name), Seen::Wrong(Alert::DECODE_ERROR), "{name:?}");
         }
     }
 

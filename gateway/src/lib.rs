@@ -8,21 +8,33 @@
 //!
 //! [`Server`] takes events; `rules` and `hello` tell which rule is a client's;
 //! a `relay` has a client and a backend, `forward` moves
-//! plaintext between them; `proxy` tells a backend who the client is; `page` answers HTTP requests
-//! with the status page.
+//! plaintext between them; `proxy` tells a backend who the client is; `head` reads HTTP
+//! requests, `page` answers them with the status page.
+//!
+//! All that is held for a peer is in a table of fixed size: relays (`table`), handshakes,
+//! those that wait for one (`waiting`), client addresses with what each may have
+//! (`guests`), pages on their way (`pages`). [`budget`] adds them up.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod budget;
 mod forward;
+mod guests;
+mod handshakes;
+mod head;
 mod hello;
 mod page;
+mod pages;
 mod proxy;
 mod relay;
 mod report;
 mod rules;
 mod server;
+mod table;
+mod turned_away;
+mod waiting;
 
 pub use page::View;
 pub use server::{Ports, Server};

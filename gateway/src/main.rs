@@ -30,9 +30,14 @@ fn main() -> ! {
     sel4::log!("ready");
     let mut signals = 0;
     loop {
-        server.run(signals & system::FROM_KERNEL_SHIM != 0);
+        // Whatever signalled, the deadline among others, deadlines are looked at.
+        let has_more = server.run(signals & system::FROM_KERNEL_SHIM != 0);
         stats.set(HEAP, runtime::heap_used() as u64);
-        signals = runtime::wait_signals();
+        runtime::wake_at(server.next_deadline());
+        signals = match has_more {
+            true => runtime::poll_signals(),
+            false => runtime::wait_signals(),
+        };
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use ipc::control::{Established, PeerIdentity};
-use ipc::tls::Version;
+use ipc::tls::{Version, is_dns_name};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
@@ -65,7 +65,8 @@ fn append_session(body: &mut Vec<u8>, agreed: &Established) {
     if let Some(alpn) = &agreed.alpn {
         append(body, kind::ALPN, alpn);
     }
-    if let Some(name) = &agreed.server_name {
+    // A client chose it: it is a DNS name, or it is not passed on.
+    if let Some(name) = agreed.server_name.as_ref().filter(|name| is_dns_name(name)) {
         append(body, kind::AUTHORITY, name.as_bytes());
     }
     append(body, kind::SSL, &ssl(agreed));
@@ -193,6 +194,31 @@ mod tests {
         expected.extend(b"\x20\0\x28\x01\0\0\0\x01");
         expected.extend(b"\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256");
         assert_eq!(header(remote, local, Some(&agreed(None))), expected);
+    }
+
+    #[test]
+    fn a_name_that_is_no_dns_name_is_not_passed_on() {
+        let remote = "10.0.2.2:40000".parse().unwrap();
+        let local = "10.0.2.15:443".parse().unwrap();
+        let has_authority = |name: &str| {
+            let mut agreed = agreed(None);
+            agreed.server_name = Some(Text::from_text(name).unwrap());
+            let found = header(remote, local, Some(&agreed));
+            // Behind the addresses and the ALPN name.
+            found[16 + 12 + 5] == kind::AUTHORITY
+        };
+        assert!(has_authority("a.test"));
+        for name in [
+            "a.test\r\nX-Role: admin",
+            "a test",
+            "a\0",
+            "10.0.2.2",
+            "::1",
+            "",
+            "a.",
+        ] {
+            assert!(!has_authority(name), "{name:?}");
+        }
     }
 
     #[test]

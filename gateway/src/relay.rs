@@ -1,8 +1,6 @@
 //! One relay: a client on its near end, a backend or the status page on its
 //! far end, and plaintext between them.
 
-use alloc::vec::Vec;
-
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeId, SessionId};
@@ -10,8 +8,14 @@ use ipc::net::{Address, ConnectionId};
 use ipc::ring::Misbehaved;
 use ipc::tls::{CipherSuite, Mode, Version};
 
-/// Names a relay; never used twice.
-pub(crate) type RelayId = u64;
+use crate::guests::GuestId;
+use crate::head::Head;
+use crate::page::Kind;
+use crate::pages::PageId;
+use crate::table::Id;
+
+/// Names a relay.
+pub(crate) type RelayId = Id;
 
 /// What the status page tells of a client's session.
 pub(crate) struct Facts {
@@ -30,14 +34,44 @@ pub(crate) struct Facts {
 pub(crate) struct Relay {
     /// Its place in the configuration.
     pub(crate) listener: usize,
+    /// Whom the client is counted to.
+    pub(crate) guest: GuestId,
     /// `None` for a client that speaks no TLS.
     pub(crate) facts: Option<Facts>,
+    pub(crate) remote: Address,
     pub(crate) near: End,
     pub(crate) far: Far,
-    /// The client will send nothing more, and all of it has been passed on.
-    pub(crate) up_done: bool,
-    /// We will send the client nothing more.
-    pub(crate) down_done: bool,
+    /// From the client.
+    pub(crate) up: Flow,
+    /// To the client.
+    pub(crate) down: Flow,
+    /// The client has sent something.
+    pub(crate) has_spoken: bool,
+    /// It waits for its next turn.
+    pub(crate) is_due: bool,
+    pub(crate) began: Instant,
+    /// When a byte moved last.
+    pub(crate) progress: Instant,
+    /// When what it is in must be over; [`Instant::NEVER`] for no such moment.
+    pub(crate) until: Instant,
+}
+
+impl Relay {
+    /// One direction's source was cut off: what is on its way still goes out.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.up == Flow::Cut || self.down == Flow::Cut
+    }
+}
+
+/// How far one direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// More may come.
+    Open,
+    /// All has been passed on, the end too.
+    Ended,
+    /// All that there was has been passed on, and it is not all that there should be.
+    Cut,
 }
 
 /// The end of a relay that plaintext goes in and out of.
@@ -74,14 +108,28 @@ pub(crate) enum Far {
 }
 
 /// One HTTP request and its answer.
-#[derive(Default)]
-pub(crate) struct Page {
-    /// The request's bytes as far as they have come; then none.
-    pub(crate) request: Vec<u8>,
-    /// The answer, once the request was whole.
-    pub(crate) answer: Option<Vec<u8>>,
-    /// Bytes of the answer that are on their way.
-    pub(crate) sent: usize,
+pub(crate) enum Page {
+    /// The request's head, as far as it has come.
+    Asking(Head),
+    /// The answer.
+    Answering {
+        answer: Answer,
+        /// Bytes of it that are on their way.
+        sent: usize,
+    },
+}
+
+/// An answer. None but [`Answer::Made`] has memory of its own.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// This status.
+    Refusal(&'static str),
+    /// The capability graph, or the head of that answer alone.
+    Graph { head_only: bool },
+    /// A body that was made for this request.
+    Made { kind: Kind, page: PageId },
+    /// The head of such an answer, with the length of its body.
+    Head { kind: Kind, length: usize },
 }
 
 /// Both channels that an end can be in.

@@ -1,10 +1,11 @@
 //! One line for each handshake: what was agreed on, or why nothing was.
 
 use core::fmt::{self, Write as _};
+use core::net::IpAddr;
 
 use ipc::control::{HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
-use ipc::tls::{Mode, Role, Version};
+use ipc::tls::{Mode, Role, Version, is_dns_name};
 
 /// The name of a version as OpenSSL prints it.
 pub(crate) const fn version_name(version: Version) -> &'static str {
@@ -31,6 +32,16 @@ pub(crate) struct Success<'a> {
     pub(crate) result: &'a SessionResult,
 }
 
+impl Success<'_> {
+    /// The name that the client asked for, or that this system did: a DNS name, or an
+    /// address, or nothing.
+    fn server_name(&self) -> Option<&str> {
+        let name: &str = self.result.established.server_name.as_ref()?;
+        let is_address = self.role == Role::Client && name.parse::<IpAddr>().is_ok();
+        (is_dns_name(name) || is_address).then_some(name)
+    }
+}
+
 impl fmt::Display for Success<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = self.result;
@@ -38,7 +49,7 @@ impl fmt::Display for Success<'_> {
         write!(
             f,
             "handshake ok {} {} {} {} {} {} us session={}",
-            self.listener,
+            Word(self.listener),
             self.remote.0,
             version_name(agreed.version),
             agreed.suite.name(),
@@ -56,16 +67,16 @@ impl fmt::Display for Success<'_> {
         }
         let tcp = result.tcp;
         write!(f, " tcp={}/{}", tcp.tx_next, tcp.rx_next)?;
-        write!(f, " keyring={}", agreed.keyring)?;
+        write!(f, " keyring={}", Word(&agreed.keyring))?;
         if self.role == Role::Client {
             write!(f, " role=client")?;
         }
         if let Some(alpn) = &agreed.alpn {
             let name = core::str::from_utf8(alpn).unwrap_or("?");
-            write!(f, " alpn={}", name.escape_default())?;
+            write!(f, " alpn={}", Word(name))?;
         }
-        if let Some(name) = &agreed.server_name {
-            write!(f, " server_name={}", name.escape_default())?;
+        if let Some(name) = self.server_name() {
+            write!(f, " server_name={name}")?;
         }
         if let Some(peer) = &agreed.peer {
             write!(f, " peer={}", Hex(&peer.fingerprint))?;
@@ -91,7 +102,7 @@ pub(crate) struct Failure<'a> {
 
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (listener, remote) = (self.listener, self.remote.0);
+        let (listener, remote) = (Word(self.listener), self.remote.0);
         write!(f, "handshake failed {listener} {remote} ")?;
         match self.error {
             HandshakeError::Peer(PeerError::AlertSent(alert)) => {
@@ -118,8 +129,9 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Text from a certificate as one word of printable ASCII.
-struct Word<'a>(&'a str);
+/// Text as one word of printable ASCII without quotes, whoever chose it: no line can
+/// be continued into another, and no value into the next.
+pub(crate) struct Word<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,5 +139,94 @@ impl fmt::Display for Word<'_> {
             ' ' => f.write_char('+'),
             c => write!(f, "{}", c.escape_default()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::format;
+    use alloc::string::String;
+
+    use ipc::bounded::{Bytes, Text};
+    use ipc::clock::Instant;
+    use ipc::control::{Established, PeerIdentity, SessionId};
+    use ipc::net::TcpPosition;
+    use ipc::tls::CipherSuite;
+
+    use super::*;
+
+    const HOSTILE: &str = "a\r\ngateway: handshake ok x \" server_name=b\u{2028}\u{1b}[2J";
+
+    fn line(server_name: &str, alpn: &[u8], text: &str, role: Role) -> String {
+        let result = SessionResult {
+            session: SessionId(1),
+            slot: 0,
+            established: Box::new(Established {
+                version: Version::Tls13,
+                suite: CipherSuite::Aes128GcmSha256,
+                group: None,
+                sequence: (0, 0),
+                key_check: None,
+                keys: None,
+                peer: Some(PeerIdentity {
+                    fingerprint: [7; 32],
+                    certificate_len: 300,
+                    subject: Text::from_text(text).unwrap(),
+                    common_name: Text::default(),
+                    names: Text::from_text(text).unwrap(),
+                }),
+                alpn: Some(Bytes::from_slice(alpn).unwrap()),
+                server_name: Some(Text::from_text(server_name).unwrap()),
+                keyring: Text::from_text("web").unwrap(),
+                resumed: false,
+                tcp: TcpPosition::default(),
+                first_byte: Instant::default(),
+                installed: Instant::default(),
+            }),
+            shim_wakeups: 0,
+            tcp: TcpPosition::default(),
+            started: Instant::default(),
+            completed: Instant::default(),
+        };
+        let success = Success {
+            listener: text,
+            remote: Address("10.0.2.2:7".parse().unwrap()),
+            mode: Mode::Directed,
+            role,
+            result: &result,
+        };
+        format!("{success}")
+    }
+
+    #[test]
+    fn no_value_continues_a_line_into_another_or_itself_into_the_next() {
+        let good = line("a.test", b"h2", "plain", Role::Server);
+        assert!(good.contains(" server_name=a.test "), "{good}");
+        let words = good.split(' ').count();
+        let alpn = b"x\ny server_name=b.test";
+        let found = line(HOSTILE, alpn, HOSTILE, Role::Server);
+        assert!(
+            found.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{found}"
+        );
+        assert!(!found.contains('"') || found.contains("\\\""), "{found}");
+        // One word less: the server's name is nothing.
+        assert_eq!(found.split(' ').count(), words - 1, "{found}");
+        assert!(!found.contains(" server_name="), "{found}");
+        let failure = Failure {
+            listener: HOSTILE,
+            remote: Address("10.0.2.2:7".parse().unwrap()),
+            error: HandshakeError::Cancelled,
+        };
+        let failure = format!("{failure}");
+        assert!(failure.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        assert_eq!(failure.split(' ').count(), 5, "{failure}");
+    }
+
+    #[test]
+    fn an_address_is_a_backend_s_name_and_no_client_s() {
+        assert!(line("::1", b"x", "", Role::Client).contains(" server_name=::1 "));
+        assert!(!line("::1", b"x", "", Role::Server).contains("server_name"));
     }
 }

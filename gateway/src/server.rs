@@ -1,11 +1,15 @@
 //! Takes events: new connections, completed handshakes, bytes to move.
 
+mod accept;
+mod answer;
+mod deadlines;
 mod handshakes;
 mod hearing;
+mod pump;
 mod relays;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,23 +17,31 @@ use core::time::Duration;
 
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{self, Control, HandshakeError, PolicyError};
+use ipc::control::{self, Control};
 use ipc::net::{self, Address, ConnectionId, Net};
 use ipc::provision::{self, Listener};
 use ipc::stats;
 use ipc::transport::{Client, Transport};
 
 use crate::forward::CHUNK;
+use crate::guests::{GuestId, Guests};
+use crate::handshakes::{Handshakes, MAX_HANDSHAKES};
 use crate::page::View;
+use crate::pages::Pages;
 use crate::relay::{End, Relay, RelayId, Wires};
-use crate::rules::{self, Verdict};
+use crate::report::Word;
+use crate::table::Table;
+use crate::turned_away::{Reason, TurnedAway};
+use crate::waiting::{MAX_CLIENTS, Waiting};
 
-/// How long a backend may take to answer a SYN.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that may wait in the network stack for being accepted.
 const BACKLOG: u16 = 128;
-/// Connections that wait here for room in the shim's tables.
-const MAX_WAITING: usize = 512;
+/// Of each kind of work, so much is done before the next has its turn.
+const QUANTUM: usize = 64;
+/// How often deadlines are looked at, at the most.
+const LOOK_PAUSE: Duration = Duration::from_millis(125);
+/// How much later than whoever keeps a deadline first the gateway acts itself.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The capabilities of the gateway.
 pub struct Ports<'a, T, S, P, B> {
@@ -56,26 +68,48 @@ pub struct Server<'a, T, S, P, B, C> {
     ports: Ports<'a, T, S, P, B>,
     listeners: Vec<Listener>,
     clock: C,
-    /// By handshake.
-    handshakes: BTreeMap<u32, Purpose>,
-    waiting: VecDeque<Purpose>,
-    relays: BTreeMap<RelayId, Relay>,
-    next_relay: RelayId,
-    /// Clients whose rule depends on what they say, by slot of the channel to
-    /// the network stack.
-    unheard: BTreeMap<SlotIndex, Arrived>,
+    /// When this turn began.
+    now: Instant,
+    guests: Guests,
+    handshakes: Handshakes,
+    waiting: Waiting,
+    relays: Table<Relay>,
+    /// Relays with a session, for the counter.
+    secured: usize,
+    /// Relays with more to do than one turn allows, each once.
+    due: VecDeque<RelayId>,
+    pages: Pages,
+    turned_away: TurnedAway,
     /// Relay by session slot.
     sessions: Vec<Option<RelayId>>,
-    /// Relay by slot of the channel to the network stack.
-    connections: Vec<Option<RelayId>>,
+    /// By slot of the channel to the network stack.
+    connections: Vec<Use>,
+    /// The shim may have more results.
+    is_collecting: bool,
+    /// The network stack may have more connections.
+    is_accepting: bool,
+    /// When deadlines are looked at next.
+    look_at: Instant,
     buffer: Box<[u8; CHUNK]>,
+}
+
+/// What a slot of the channel to the network stack is used for.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    /// Nothing.
+    Free,
+    /// An end of a relay.
+    Relay(RelayId),
+    /// A client whose rule depends on what it says, until then.
+    Unheard(Arrived, Instant),
 }
 
 /// A connection that was accepted.
 #[derive(Clone, Copy)]
-struct Arrived {
+pub(crate) struct Arrived {
     connection: ConnectionId,
     listener: usize,
+    guest: GuestId,
     /// The rule that is this client's, where rules are.
     rule: Option<usize>,
     local: Address,
@@ -83,18 +117,22 @@ struct Arrived {
     at: Instant,
 }
 
+/// A connection to a backend that TLS is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Secure {
+    relay: RelayId,
+    connection: ConnectionId,
+    /// When it was open.
+    at: Instant,
+}
+
 /// What a handshake is for.
 #[derive(Clone, Copy)]
-enum Purpose {
+pub(crate) enum Purpose {
     /// The client of a relay to be.
     Client(Arrived),
     /// The backend of a relay.
-    Backend {
-        relay: RelayId,
-        connection: ConnectionId,
-        /// When it was opened.
-        at: Instant,
-    },
+    Backend(Secure),
 }
 
 const fn milliseconds(count: u32) -> Duration {
@@ -125,7 +163,7 @@ where
             };
             let answer = ports.net.call(&request);
             if !matches!(answer, Ok(Ok(net::Answer::Done))) {
-                let (name, port) = (&listener.name, listener.port);
+                let (name, port) = (Word(&listener.name), listener.port);
                 (ports.log)(format_args!("listener {name}: port {port}: {answer:?}"));
             }
         }
@@ -134,93 +172,101 @@ where
         }
         let sessions = usize::from(ports.plain.slots());
         let connections = usize::from(ports.backend.slots());
+        // Each has its client in a slot of its own.
+        let relays = sessions + connections;
         Self {
+            now: clock.now(),
+            guests: Guests::new(relays + MAX_HANDSHAKES + MAX_CLIENTS),
+            handshakes: Handshakes::new(),
+            waiting: Waiting::new(relays),
+            relays: Table::new(relays),
+            secured: 0,
+            due: VecDeque::with_capacity(relays),
+            pages: Pages::default(),
+            turned_away: TurnedAway::new(config.listeners.len()),
+            sessions: vec![None; sessions],
+            connections: vec![Use::Free; connections],
+            is_collecting: false,
+            is_accepting: false,
+            look_at: Instant::NEVER,
+            buffer: Box::new([0; CHUNK]),
             ports,
             listeners: config.listeners,
             clock,
-            handshakes: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            relays: BTreeMap::new(),
-            next_relay: 0,
-            unheard: BTreeMap::new(),
-            sessions: vec![None; sessions],
-            connections: vec![None; connections],
-            buffer: Box::new([0; CHUNK]),
         }
     }
 
-    /// Does all there is to do, then returns; call it at each wake-up.
-    /// `is_told` when the shim signalled: a handshake is over.
-    pub fn run(&mut self, is_told: bool) {
+    /// Does a bounded part of what there is to do, then returns; call it at each
+    /// wake-up, at [`Server::next_deadline`], and again while it returns true: there
+    /// is more. `is_told` when the shim signalled: a handshake is over.
+    pub fn run(&mut self, is_told: bool) -> bool {
         self.ports.stats.add(stats::gateway::WAKEUPS, 1);
-        if is_told {
+        self.now = self.clock.now();
+        if is_told || self.is_collecting {
             self.collect();
         }
-        while let Some(event) = self.ports.plain.next_event() {
+        let mut has_more = self.take_events();
+        if self.is_accepting {
+            self.accept();
+        }
+        for _ in 0..self.due.len() {
+            let Some(id) = self.due.pop_front() else {
+                break;
+            };
+            if let Some(relay) = self.relays.get_mut(id) {
+                relay.is_due = false;
+                self.pump(id);
+            }
+        }
+        if self.now >= self.look_at {
+            self.look();
+        }
+        self.ports.plain.flush();
+        self.ports.backend.flush();
+        let addresses = self.guests.count() as u64;
+        self.ports.stats.set(stats::gateway::ADDRESSES, addresses);
+        has_more |= self.is_collecting || self.is_accepting || !self.due.is_empty();
+        has_more
+    }
+
+    /// When [`Server::run`] has to be called at the latest.
+    pub fn next_deadline(&self) -> Instant {
+        self.look_at
+    }
+
+    /// Takes events of both channels; true if there may be more.
+    fn take_events(&mut self) -> bool {
+        let mut has_more = true;
+        for _ in 0..QUANTUM {
+            let Some(event) = self.ports.plain.next_event() else {
+                has_more = false;
+                break;
+            };
             if let Event::Slot(slot) = event
                 && let Some(Some(relay)) = self.sessions.get(usize::from(slot)).copied()
             {
                 self.pump(relay);
             }
         }
-        while let Some(event) = self.ports.backend.next_event() {
+        for _ in 0..QUANTUM {
+            let Some(event) = self.ports.backend.next_event() else {
+                return has_more;
+            };
             match event {
-                Event::Control => self.accept(),
-                Event::Slot(slot) => {
-                    if let Some(Some(relay)) = self.connections.get(usize::from(slot)).copied() {
-                        self.pump(relay);
-                    } else if let Some(arrived) = self.unheard.remove(&slot) {
-                        self.hear(arrived, slot);
-                    }
-                }
+                Event::Control => self.is_accepting = true,
+                Event::Slot(slot) => match self.connections.get(usize::from(slot)).copied() {
+                    Some(Use::Relay(relay)) => self.pump(relay),
+                    Some(Use::Unheard(arrived, _)) => self.hear(arrived, slot),
+                    Some(Use::Free) | None => {}
+                },
             }
         }
-        self.ports.plain.flush();
-        self.ports.backend.flush();
+        true
     }
 
-    fn accept(&mut self) {
-        while self.waiting.len() < MAX_WAITING {
-            let Ok(Ok(net::Answer::Accepted {
-                connection,
-                local,
-                remote,
-            })) = self.ports.net.call(&net::Request::Accept)
-            else {
-                return;
-            };
-            let port = local.port();
-            let found = self.listeners.iter().position(|l| l.port == port);
-            let Some((place, listener)) = found.zip(found.and_then(|l| self.listeners.get(l)))
-            else {
-                self.abort(connection);
-                continue;
-            };
-            let verdict = rules::by_address(&listener.rules, remote.ip());
-            let (has_tls, has_rules) = (listener.tls.is_some(), !listener.rules.is_empty());
-            let arrived = Arrived {
-                connection,
-                listener: place,
-                rule: match verdict {
-                    Verdict::Rule(rule) => Some(rule),
-                    _ => None,
-                },
-                local,
-                remote,
-                at: self.clock.now(),
-            };
-            match verdict {
-                _ if has_tls => self.start(Purpose::Client(arrived)),
-                _ if !has_rules => self.attach(arrived),
-                Verdict::Rule(_) => self.start(Purpose::Client(arrived)),
-                Verdict::Listen => self.listen_to(arrived),
-                Verdict::Refuse => {
-                    let refused = HandshakeError::Policy(PolicyError::NoRule);
-                    self.report_failure(Purpose::Client(arrived), refused);
-                    self.abort(connection);
-                }
-            }
-        }
+    /// What happens at `deadline` is looked at then.
+    fn watch(&mut self, deadline: Instant) {
+        self.look_at = self.look_at.min(deadline);
     }
 
     fn wires(&mut self) -> Wires<'_, P, B> {
@@ -230,11 +276,31 @@ where
         }
     }
 
-    /// Where the relay of an end is noted.
-    fn relay_of(&mut self, end: End) -> Option<&mut Option<RelayId>> {
+    /// Notes what an end is used for.
+    fn set_use(&mut self, end: End, of: Option<RelayId>) {
         match end {
-            End::Session(slot) => self.sessions.get_mut(usize::from(slot)),
-            End::Connection { slot, .. } => self.connections.get_mut(usize::from(slot)),
+            End::Session(slot) => {
+                if let Some(place) = self.sessions.get_mut(usize::from(slot)) {
+                    *place = of;
+                }
+            }
+            End::Connection { slot, .. } => {
+                if let Some(place) = self.connections.get_mut(usize::from(slot)) {
+                    *place = of.map_or(Use::Free, Use::Relay);
+                }
+            }
+        }
+    }
+
+    /// Counts a connection that is turned away, and tells of it if it is time.
+    fn turn_away(&mut self, listener: usize, reason: Reason, remote: Address) {
+        self.ports.stats.add(reason.counter(), 1);
+        let name = self.listeners.get(listener).map_or("", |l| &l.name);
+        let line = self
+            .turned_away
+            .count(listener, name, reason, remote, self.now);
+        if let Some(line) = line {
+            (self.ports.log)(format_args!("{line}"));
         }
     }
 

@@ -263,6 +263,69 @@ pub struct Listener {
     pub rules: Vec<Rule>,
     /// Where the plaintext goes.
     pub backend: Backend,
+    /// How much of the gateway one client address may have.
+    pub limits: Limits,
+    /// How long the gateway waits, and for what.
+    pub timeouts: Timeouts,
+}
+
+/// How much one client address may have at once, of all listeners together; a
+/// connection that comes to this listener is judged by these. An IPv6 address stands
+/// for all that share its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections of every kind and state.
+    pub connections: u16,
+    /// Handshakes in progress.
+    pub handshakes: u16,
+    /// Sessions.
+    pub sessions: u16,
+    /// Bits of an IPv6 address that count, 1 to 128.
+    pub ipv6_prefix: u8,
+}
+
+impl Default for Limits {
+    /// Less than the tables hold, so that no address has them all; more than the 512
+    /// sessions that the image is made for.
+    fn default() -> Self {
+        Self {
+            connections: 544,
+            handshakes: 192,
+            sessions: 544,
+            // What one subscriber is given at the least (RFC 6177 §2).
+            ipv6_prefix: 64,
+        }
+    }
+}
+
+/// How long the gateway waits, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// For a byte, either way, on what is open.
+    pub idle_ms: u32,
+    /// For the head of a request to the status page, and then for its answer to go.
+    pub request_ms: u32,
+    /// For a backend to take a connection.
+    pub connect_ms: u32,
+    /// For the last bytes to go out when the other end was cut off.
+    pub linger_ms: u32,
+}
+
+impl Timeouts {
+    /// The most that [`Timeouts::idle_ms`] can be: what is silent for longer is cut
+    /// off by the network stack.
+    pub const MAX_IDLE_MS: u32 = 300_000;
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            idle_ms: Self::MAX_IDLE_MS,
+            request_ms: 10_000,
+            connect_ms: 10_000,
+            linger_ms: 10_000,
+        }
+    }
 }
 
 /// The `tls` table of a listener or of a backend.

@@ -212,8 +212,28 @@ counters! {
         FAILED = 4 "gateway_handshakes_failed_total";
         /// Backends that could not be reached.
         BACKEND_FAILED = 5 "gateway_backend_failed_total";
+        /// Connections refused: their address has as many as it may.
+        AWAY_CONNECTIONS = 6 "gateway_away_connections_total";
+        /// Connections refused: their address has as many sessions as it may.
+        AWAY_SESSIONS = 7 "gateway_away_sessions_total";
+        /// Connections that waited for a handshake in vain.
+        AWAY_WAITING = 8 "gateway_away_waiting_total";
+        /// Connections that said nothing and gave way to others.
+        AWAY_SILENT = 9 "gateway_away_silent_total";
+        /// Connections refused because a table was full.
+        AWAY_ROOM = 10 "gateway_away_room_total";
+        /// Relays ended because no byte moved.
+        IDLE = 11 "gateway_idle_timeouts_total";
+        /// Requests to the status page that were not whole in time.
+        REQUESTS_LATE = 12 "gateway_request_timeouts_total";
+        /// Handshakes cancelled because nobody else ended them in time.
+        OVERDUE = 13 "gateway_handshakes_overdue_total";
+        /// Requests to the status page that were told to come again later.
+        PAGES_BUSY = 14 "gateway_pages_busy_total";
         /// Bytes in use on the heap.
         HEAP = 15 "gateway_heap_bytes";
+        /// Client addresses, or prefixes, that have a connection.
+        ADDRESSES = 16 "gateway_addresses";
         /// Times that it was started anew.
         RESTARTS = 63 "gateway_restarts_total";
     }

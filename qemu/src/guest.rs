@@ -42,6 +42,9 @@ impl Guest {
     pub(crate) fn start(machine: &Machine) -> Result<Self> {
         let file = log::create(&machine.log)
             .with_context(|| format!("making {}", machine.log.display()))?;
+        if let Some(file) = &machine.capture {
+            keep_private(file).with_context(|| format!("making {}", file.display()))?;
+        }
         for socket in machine.qmp.iter() {
             // A leftover of an earlier run would be in the way.
             let _ = std::fs::remove_file(socket);
@@ -286,4 +289,16 @@ fn listen(stderr: Option<ChildStderr>, into: Arc<Mutex<String>>) -> Option<JoinH
             }
         }
     }))
+}
+
+/// Makes an empty file that its owner alone can read; QEMU writes to it as it is.
+fn keep_private(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(file).map(drop)
 }

@@ -128,7 +128,8 @@ pub struct Machine {
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
     pub log: PathBuf,
-    /// Gets what goes over the network card, as a pcap file.
+    /// Gets what goes over the network card, as a pcap file that its owner alone can
+    /// read: connections to backends are in it in plaintext.
     pub capture: Option<PathBuf>,
     /// Where QEMU's control socket is made.
     pub qmp: Option<PathBuf>,
@@ -142,8 +143,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine of 128 MiB without forwards, whose files are in `folder`:
-    /// `serial.log` and `network.pcap`.
+    /// A machine of 128 MiB without forwards, whose log is `serial.log` in
+    /// `folder`. No packet is captured unless [`Machine::capture`] says where.
     pub fn new(boot: Boot, folder: &Path) -> Self {
         Self {
             program: "qemu-system-x86_64".into(),
@@ -158,7 +159,7 @@ impl Machine {
             date: None,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
-            capture: Some(folder.join("network.pcap")),
+            capture: None,
             qmp: None,
             key: None,
             line: None,
@@ -381,7 +382,14 @@ mod tests {
 
     #[test]
     fn a_comma_in_a_path_is_doubled() {
-        assert!(line(&machine()).contains("file=out,,put/network.pcap"));
+        let mut machine = machine();
+        machine.capture = Some("out,put/network.pcap".into());
+        assert!(line(&machine).contains("file=out,,put/network.pcap"));
+    }
+
+    #[test]
+    fn nothing_is_captured_unless_asked_for() {
+        assert!(!line(&machine()).contains("filter-dump"));
     }
 
     #[test]

@@ -63,7 +63,6 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
     let image = measuring_image(workspace, &folder, features)?;
     let mut machine = Machine::new(boot(&image), &folder);
     machine.counted = true;
-    machine.capture = None;
     let mut figures = screen.during("measuring", || measure(&machine))?;
     if arguments.static_rsa {
         return timing::judge(&figures);
@@ -214,7 +213,6 @@ fn shipped(workspace: &Path, screen: &Screen, folder: &Path, figures: &mut Figur
     }
     figures.insert("image_bytes".into(), size as f64);
     let mut machine = Machine::new(boot(&image), &out);
-    machine.capture = None;
     let started = Instant::now();
     let guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
     figures.insert(

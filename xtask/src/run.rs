@@ -39,9 +39,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MIB", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(32..=3072))]
     memory: u32,
-    /// Folder for serial.log and network.pcap.
+    /// Folder for serial.log, and for network.pcap if there is to be one.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
+    /// Keep what goes over the network card in network.pcap. It is not encrypted
+    /// between gateway and backends, unless they are reached by TLS.
+    #[arg(long)]
+    capture: bool,
     /// Collect one line for each segment of directed handshakes there.
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
@@ -111,6 +115,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     };
     let logs = arguments.log_dir.as_ref().unwrap_or(&folder);
     let mut machine = Machine::new(boot, logs);
+    machine.capture = arguments.capture.then(|| logs.join("network.pcap"));
     machine.memory_mib = arguments.memory;
     machine.key = build::write_key(&chosen.config, &folder)?;
     let line = folder.join("rotation.socket");

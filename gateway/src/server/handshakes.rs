@@ -3,16 +3,20 @@
 use alloc::boxed::Box;
 
 use ipc::channel::{Doorbell, SlotIndex, Status};
-use ipc::clock::Clock;
+use ipc::clock::{Clock, Instant};
 use ipc::control::{self, HandshakeError, HandshakeId, HandshakeRequest, Resource, SessionResult};
 use ipc::net::Address;
 use ipc::provision::{Backend, Tls, Upstream};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Arrived, Purpose, Server, milliseconds};
+use super::{Arrived, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
+use crate::guests::NO_GROUP;
+use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
 use crate::report::{Failure, Success};
+use crate::turned_away::Reason;
+use crate::waiting::ASK_AGAIN;
 
 impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
 where
@@ -22,47 +26,156 @@ where
     B: Doorbell,
     C: Clock,
 {
+    /// Starts a handshake, or has it wait until one can be started.
     pub(super) fn start(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Client(arrived) => {
+                let limits = self.limits(arrived.listener);
+                if !self.guests.may_begin(arrived.guest, limits) {
+                    let group = Some(arrived.guest.group());
+                    self.wait(arrived);
+                    self.make_way(group);
+                } else if !self.try_start(purpose) {
+                    self.wait(arrived);
+                    self.make_way(None);
+                }
+            }
+            Purpose::Backend(secure) => {
+                if !self.try_start(purpose) {
+                    self.waiting.backends.push_back(secure);
+                    self.make_way(None);
+                }
+            }
+        }
+    }
+
+    /// False when there is no room for one more handshake now.
+    fn try_start(&mut self, purpose: Purpose) -> bool {
+        if self.handshakes.is_full() {
+            return false;
+        }
         let Some(request) = self.request(purpose) else {
-            return self.give_up(purpose);
+            self.give_up(purpose);
+            return true;
         };
+        let deadline = request.deadline;
         let request = control::Request::StartHandshake(request);
         match self.ports.shim.call(&request) {
             Ok(Ok(control::Answer::Started(id))) => {
-                self.handshakes.insert(id.0, purpose);
-                if let Purpose::Backend { relay, .. } = purpose {
-                    self.set_far(relay, Far::Securing(id));
+                let cancel_at = deadline + GRACE;
+                self.handshakes
+                    .insert(id.0, Progress { purpose, cancel_at });
+                self.watch(cancel_at);
+                match purpose {
+                    Purpose::Client(arrived) => self.guests.begin(arrived.guest),
+                    Purpose::Backend(secure) => self.set_far(secure.relay, Far::Securing(id)),
                 }
             }
-            Ok(Err(HandshakeError::Resource(Resource::Handshakes | Resource::Sessions))) => {
-                self.waiting.push_back(purpose);
-            }
+            Ok(Err(HandshakeError::Resource(
+                Resource::Handshakes | Resource::Sessions | Resource::Queue,
+            ))) => return false,
             Ok(Err(error)) => {
                 self.report_failure(purpose, error);
                 self.give_up(purpose);
             }
             _ => self.give_up(purpose),
         }
+        true
+    }
+
+    /// A client waits for its turn; when too many do, the one that has waited longest
+    /// gives way.
+    fn wait(&mut self, arrived: Arrived) {
+        self.watch(self.handshake_ends(Purpose::Client(arrived)));
+        self.watch(self.now + ASK_AGAIN);
+        if let Some(oldest) = self.waiting.add(arrived) {
+            self.dismiss_for(oldest, Reason::Waiting);
+        }
+    }
+
+    /// Asks the shim to give up the oldest handshake whose client said nothing, once for
+    /// each that waits.
+    fn make_way(&mut self, group: Option<u32>) {
+        self.watch(self.now + ASK_AGAIN);
+        if self.waiting.may_ask(self.now) {
+            // It comes back as a result; without room there it is asked for again.
+            let _ = self.ports.shim.call(&control::Request::Displace { group });
+        }
+    }
+
+    /// Room that was asked for did not come: it is asked for again.
+    pub(super) fn make_way_again(&mut self) {
+        if !self.waiting.is_stuck(self.now) {
+            return;
+        }
+        for _ in 0..self.waiting.backends.len() {
+            self.make_way(None);
+        }
+        for place in 0..self.waiting.clients.len() {
+            let Some(arrived) = self.waiting.clients.get(place).copied() else {
+                return;
+            };
+            let limits = self.limits(arrived.listener);
+            let is_of_its_own = !self.guests.may_begin(arrived.guest, limits);
+            self.make_way(is_of_its_own.then_some(arrived.guest.group()));
+        }
+    }
+
+    /// Starts those that wait, as many as there is room for: backends first, then
+    /// clients in the order in which they came, but for those whose address has as many
+    /// handshakes as it may.
+    pub(super) fn start_waiting(&mut self) {
+        while let Some(secure) = self.waiting.backends.front().copied() {
+            if !self.try_start(Purpose::Backend(secure)) {
+                return;
+            }
+            // Unless its relay ended meanwhile, it is still the first.
+            if self
+                .waiting
+                .backends
+                .front()
+                .is_some_and(|first| first.relay == secure.relay)
+            {
+                self.waiting.backends.pop_front();
+            }
+        }
+        let mut place = 0;
+        while let Some(arrived) = self.waiting.clients.get(place).copied() {
+            let limits = self.limits(arrived.listener);
+            if !self.guests.may_begin(arrived.guest, limits) {
+                place += 1;
+            } else if self.try_start(Purpose::Client(arrived)) {
+                self.waiting.clients.remove(place);
+            } else {
+                return;
+            }
+        }
     }
 
     /// What the configuration says of this handshake; `None` when its relay is
     /// over.
     fn request(&self, purpose: Purpose) -> Option<HandshakeRequest> {
-        let (connection, at) = match purpose {
-            Purpose::Client(arrived) => (arrived.connection, arrived.at),
-            Purpose::Backend { connection, at, .. } => (connection, at),
+        let (connection, group) = match purpose {
+            Purpose::Client(arrived) => (arrived.connection, arrived.guest.group()),
+            Purpose::Backend(Secure { connection, .. }) => (connection, NO_GROUP),
         };
         let tls = self.tls(purpose)?;
-        let deadline = at + milliseconds(tls.handshake_timeout_ms);
         Some(HandshakeRequest {
             connection,
             role: tls.role,
             mode: tls.mode,
             parameters: Box::new(tls.parameters.clone()),
             tcp_sequence: None,
-            deadline,
-            group: 0,
+            deadline: self.handshake_ends(purpose),
+            group,
         })
+    }
+
+    /// When a handshake must be over.
+    pub(super) fn handshake_ends(&self, purpose: Purpose) -> Instant {
+        let (Purpose::Client(Arrived { at, .. }) | Purpose::Backend(Secure { at, .. })) = purpose;
+        let timeout = self.tls(purpose).map_or(0, |tls| tls.handshake_timeout_ms);
+        at + milliseconds(timeout)
     }
 
     fn tls(&self, purpose: Purpose) -> Option<&Tls> {
@@ -74,13 +187,13 @@ where
                     None => listener.tls.as_ref(),
                 }
             }
-            Purpose::Backend { relay, .. } => self.upstream(relay)?.tls.as_ref(),
+            Purpose::Backend(Secure { relay, .. }) => self.upstream(relay)?.tls.as_ref(),
         }
     }
 
     /// The backend of a relay.
     fn upstream(&self, relay: RelayId) -> Option<&Upstream> {
-        let listener = self.relays.get(&relay)?.listener;
+        let listener = self.relays.get(relay)?.listener;
         match &self.listeners.get(listener)?.backend {
             Backend::Connect(upstream) => Some(upstream),
             Backend::Status => None,
@@ -90,49 +203,62 @@ where
     /// There will be no handshake.
     fn give_up(&mut self, purpose: Purpose) {
         match purpose {
-            Purpose::Client(arrived) => self.abort(arrived.connection),
-            Purpose::Backend {
+            Purpose::Client(arrived) => self.dismiss(arrived),
+            Purpose::Backend(Secure {
                 relay, connection, ..
-            } => {
+            }) => {
                 self.abort(connection);
                 self.backend_failed(relay);
             }
         }
     }
 
-    /// Takes every handshake that is over, and starts those that wait for room.
+    /// Takes handshakes that are over, and starts those that wait for room.
     pub(super) fn collect(&mut self) {
-        loop {
+        self.is_collecting = true;
+        for _ in 0..QUANTUM {
             match self.ports.shim.call(&control::Request::CollectAny) {
-                Ok(Ok(control::Answer::Established(id, result))) => {
-                    match self.handshakes.remove(&id.0) {
-                        Some(Purpose::Client(arrived)) => self.establish(arrived, &result),
-                        Some(Purpose::Backend { relay, .. }) => self.secured(relay, &result),
-                        None => self.drop_session(result.slot),
+                Ok(Ok(control::Answer::Established(id, result))) => match self.finished(id) {
+                    Some(Purpose::Client(arrived)) => self.establish(arrived, &result),
+                    Some(Purpose::Backend(secure)) => self.secured(secure.relay, &result),
+                    None => self.drop_session(result.slot),
+                },
+                Ok(Ok(control::Answer::Failed(id, error))) => {
+                    if let Some(purpose) = self.finished(id) {
+                        self.failed(purpose, error);
                     }
                 }
-                Ok(Ok(control::Answer::Failed(HandshakeId(id), error))) => {
-                    if let Some(purpose) = self.handshakes.remove(&id) {
-                        self.report_failure(purpose, error);
-                        if let Purpose::Backend { relay, .. } = purpose {
-                            self.backend_failed(relay);
-                        }
-                    }
+                _ => {
+                    self.is_collecting = false;
+                    break;
                 }
-                _ => break,
             }
         }
-        for _ in 0..self.waiting.len() {
-            let Some(purpose) = self.waiting.pop_front() else {
-                break;
-            };
-            let before = self.waiting.len();
-            self.start(purpose);
-            if self.waiting.len() > before {
-                // Still no room: it goes back to the front.
-                self.waiting.rotate_right(1);
-                break;
+        self.start_waiting();
+    }
+
+    /// What a handshake that is over was for.
+    fn finished(&mut self, id: HandshakeId) -> Option<Purpose> {
+        let purpose = self.handshakes.remove(id.0)?;
+        if let Purpose::Client(arrived) = purpose {
+            self.guests.finish(arrived.guest);
+        }
+        Some(purpose)
+    }
+
+    fn failed(&mut self, purpose: Purpose, error: HandshakeError) {
+        match (purpose, error) {
+            // As many as there are come back so in a flood.
+            (Purpose::Client(arrived), HandshakeError::Resource(Resource::Displaced)) => {
+                self.waiting.note_displaced();
+                self.turn_away(arrived.listener, Reason::Silent, arrived.remote);
             }
+            _ => self.report_failure(purpose, error),
+        }
+        // The shim has let the connection go.
+        match purpose {
+            Purpose::Client(arrived) => self.guests.leave(arrived.guest),
+            Purpose::Backend(secure) => self.backend_failed(secure.relay),
         }
     }
 
@@ -154,8 +280,8 @@ where
     fn parties(&self, purpose: Purpose) -> Option<(usize, Address)> {
         match purpose {
             Purpose::Client(arrived) => Some((arrived.listener, arrived.remote)),
-            Purpose::Backend { relay, .. } => {
-                let listener = self.relays.get(&relay)?.listener;
+            Purpose::Backend(Secure { relay, .. }) => {
+                let listener = self.relays.get(relay)?.listener;
                 Some((listener, self.upstream(relay)?.address))
             }
         }
@@ -176,7 +302,17 @@ where
     fn establish(&mut self, arrived: Arrived, result: &SessionResult) {
         let slot = result.slot;
         self.ports.plain.follow(slot);
+        let limits = self.limits(arrived.listener);
+        if !self.guests.open(arrived.guest, limits) {
+            // It began while there was room for it.
+            self.turn_away(arrived.listener, Reason::Sessions, arrived.remote);
+            self.guests.leave(arrived.guest);
+            return self.drop_session(slot);
+        }
         let Some(tls) = self.tls(Purpose::Client(arrived)) else {
+            // Known when the handshake began.
+            self.guests.close(arrived.guest);
+            self.guests.leave(arrived.guest);
             return self.drop_session(slot);
         };
         self.report_success(arrived.listener, arrived.remote, tls, result);
@@ -201,26 +337,23 @@ where
         connection: ipc::net::ConnectionId,
         slot: SlotIndex,
     ) {
-        let end = End::Connection { connection, slot };
-        if let Some(place) = self.relay_of(end) {
-            *place = None;
-        }
+        self.set_use(End::Connection { connection, slot }, None);
         // What was written before goes first: nothing of ours follows it here.
         self.ports.backend.flush();
         self.ports.backend.close(slot);
         self.set_far(relay, Far::Waiting);
-        let at = self.clock.now();
-        self.start(Purpose::Backend {
+        let at = self.now;
+        self.start(Purpose::Backend(Secure {
             relay,
             connection,
             at,
-        });
+        }));
     }
 
     /// The session with a backend is there.
     fn secured(&mut self, relay: RelayId, result: &SessionResult) {
         let slot = result.slot;
-        let Some(listener) = self.relays.get(&relay).map(|relay| relay.listener) else {
+        let Some(listener) = self.relays.get(relay).map(|relay| relay.listener) else {
             // The client has gone meanwhile.
             return self.drop_session(slot);
         };
@@ -232,9 +365,8 @@ where
         }
         self.ports.plain.follow(slot);
         let end = End::Session(slot);
-        if let Some(place) = self.relay_of(end) {
-            *place = Some(relay);
-        }
+        self.set_use(end, Some(relay));
+        self.note_progress(relay);
         self.set_far(
             relay,
             Far::Open {
@@ -246,8 +378,16 @@ where
     }
 
     fn set_far(&mut self, relay: RelayId, far: Far) {
-        if let Some(relay) = self.relays.get_mut(&relay) {
+        if let Some(relay) = self.relays.get_mut(relay) {
             relay.far = far;
+            relay.until = Instant::NEVER;
+        }
+    }
+
+    fn note_progress(&mut self, relay: RelayId) {
+        let now = self.now;
+        if let Some(relay) = self.relays.get_mut(relay) {
+            relay.progress = now;
         }
     }
 

@@ -8,10 +8,11 @@ use ipc::net;
 use ipc::tls::Alert;
 use ipc::transport::Transport;
 
-use super::{Arrived, Purpose, Server, milliseconds};
+use super::{Arrived, GRACE, Purpose, Server, Use, milliseconds};
 use crate::hello::{self, Seen};
 use crate::relay::End;
 use crate::rules;
+use crate::turned_away::Reason;
 
 impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
 where
@@ -27,12 +28,9 @@ where
             connection: arrived.connection,
             deadline: self.hearing_ends(arrived),
         };
-        match self.ports.net.call(&attach) {
-            Ok(Ok(net::Answer::Connecting { slot, .. })) => {
-                self.ports.backend.follow(slot);
-                self.hear(arrived, slot);
-            }
-            _ => self.abort(arrived.connection),
+        match self.ask_for_slot(&attach, None) {
+            Ok((_, slot)) => self.hear(arrived, slot),
+            Err(_) => self.dismiss_for(arrived, Reason::Room),
         }
     }
 
@@ -47,14 +45,10 @@ where
 
     /// Looks at what has come so far.
     pub(super) fn hear(&mut self, arrived: Arrived, slot: SlotIndex) {
-        let end = End::Connection {
-            connection: arrived.connection,
-            slot,
-        };
         // Read before the bytes: with END set, none come after those found.
         let status = self.ports.backend.peer_status(slot);
         let Ok(count) = self.ports.backend.peek(slot, 0, &mut self.buffer[..]) else {
-            return self.close(end, false);
+            return self.forget_unheard(arrived, slot);
         };
         let is_over = |flag| status.has(flag);
         let seen = hello::look(self.buffer.get(..count).unwrap_or_default());
@@ -62,21 +56,31 @@ where
             Seen::Incomplete if is_over(Status::DEADLINE) => PeerError::Deadline,
             Seen::Incomplete if is_over(Status::END) || is_over(Status::RESET) => PeerError::Closed,
             Seen::Incomplete => {
-                self.unheard.insert(slot, arrived);
-                return;
+                let until = self.hearing_ends(arrived) + GRACE;
+                if let Some(place) = self.connections.get_mut(usize::from(slot)) {
+                    *place = Use::Unheard(arrived, until);
+                }
+                return self.watch(until);
             }
-            Seen::Wrong(alert) => return self.refuse(arrived, end, alert),
+            Seen::Wrong(alert) => return self.refuse(arrived, slot, alert),
             Seen::Hello(hello) => {
                 let rules = self.listeners.get(arrived.listener).map(|l| &l.rules[..]);
                 let rules = rules.unwrap_or_default();
                 match rules::by_hello(rules, arrived.remote.ip(), &hello) {
                     Ok(rule) => return self.heard(arrived, rule, slot),
-                    Err(alert) => return self.refuse(arrived, end, alert),
+                    Err(alert) => return self.refuse(arrived, slot, alert),
                 }
             }
         };
         self.report_failure(Purpose::Client(arrived), HandshakeError::Peer(cause));
-        self.close(end, false);
+        self.forget_unheard(arrived, slot);
+    }
+
+    /// The client goes, with its slot.
+    pub(super) fn forget_unheard(&mut self, arrived: Arrived, slot: SlotIndex) {
+        let connection = arrived.connection;
+        self.close(End::Connection { connection, slot }, false);
+        self.guests.leave(arrived.guest);
     }
 
     /// The rule is found: the connection goes on to the handshake with all its
@@ -84,6 +88,8 @@ where
     fn heard(&mut self, arrived: Arrived, rule: usize, slot: SlotIndex) {
         self.ports.backend.flush();
         self.ports.backend.close(slot);
+        let connection = arrived.connection;
+        self.set_use(End::Connection { connection, slot }, None);
         self.start(Purpose::Client(Arrived {
             rule: Some(rule),
             ..arrived
@@ -91,14 +97,17 @@ where
     }
 
     /// Refuses in the clear: nothing was agreed on (RFC 8446 §6).
-    fn refuse(&mut self, arrived: Arrived, end: End, alert: Alert) {
+    fn refuse(&mut self, arrived: Arrived, slot: SlotIndex, alert: Alert) {
         const FATAL: u8 = 2;
         let cause = HandshakeError::Peer(PeerError::AlertSent(alert));
         self.report_failure(Purpose::Client(arrived), cause);
+        let connection = arrived.connection;
+        let end = End::Connection { connection, slot };
         let mut wires = self.wires();
         // The ring is empty; without room the client is closed without a word.
         let _ = wires.write(end, &[21, 3, 3, 0, 2, FATAL, alert.0]);
         wires.signal(end, Status::END);
         self.close(end, true);
+        self.guests.leave(arrived.guest);
     }
 }

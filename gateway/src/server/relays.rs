@@ -1,20 +1,20 @@
-//! Relays: their beginning, the bytes, their end.
+//! Relays: their beginning and their end.
 
 use alloc::vec::Vec;
 
 use ipc::channel::{Doorbell, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{self, Established};
-use ipc::net;
-use ipc::provision::{Backend, IdentityForm};
+use ipc::net::{self, NetError};
+use ipc::provision::{Backend, IdentityForm, Timeouts};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Arrived, CONNECT_TIMEOUT, Server};
-use crate::forward::{CHUNK, Moved, splice};
-use crate::page::{self, Asked};
+use super::{Arrived, GRACE, Server, milliseconds};
+use crate::head::Head;
 use crate::proxy;
-use crate::relay::{End, Facts, Far, Page, Relay, RelayId, Wires};
+use crate::relay::{Answer, End, Facts, Far, Flow, Page, Relay, RelayId};
+use crate::turned_away::Reason;
 
 impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
 where
@@ -33,12 +33,11 @@ where
             connection,
             deadline: Instant::NEVER,
         };
-        match self.ports.net.call(&attach) {
-            Ok(Ok(net::Answer::Connecting { connection, slot })) => {
-                self.ports.backend.follow(slot);
+        match self.ask_for_slot(&attach, None) {
+            Ok((connection, slot)) => {
                 self.begin(arrived, End::Connection { connection, slot }, None);
             }
-            _ => self.abort(connection),
+            Err(_) => self.dismiss_for(arrived, Reason::Room),
         }
     }
 
@@ -49,39 +48,59 @@ where
         near: End,
         session: Option<(Facts, &Established)>,
     ) {
-        let id = self.next_relay;
-        self.next_relay += 1;
         let (facts, agreed) = session.unzip();
-        let Some(far) = self.reach(arrived, agreed, id) else {
-            self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
-            return self.cut(near);
-        };
-        if let Some(place) = self.relay_of(near) {
-            *place = Some(id);
-        }
         let relay = Relay {
             listener: arrived.listener,
+            guest: arrived.guest,
             facts,
+            remote: arrived.remote,
             near,
-            far,
-            up_done: false,
-            down_done: false,
+            far: Far::Waiting,
+            up: Flow::Open,
+            down: Flow::Open,
+            has_spoken: false,
+            is_due: false,
+            began: arrived.at,
+            progress: self.now,
+            until: Instant::NEVER,
         };
-        self.relays.insert(id, relay);
+        let is_session = relay.facts.is_some();
+        let id = match self.relays.insert(relay) {
+            Ok(id) => id,
+            // There are as many places as slots that a client can be in.
+            Err(relay) => return self.let_go(None, relay),
+        };
+        self.secured += usize::from(is_session);
         self.count_sessions();
+        self.set_use(near, Some(id));
+        let Some((far, until)) = self.reach(arrived, agreed, id) else {
+            return self.backend_failed(id);
+        };
+        if let Some(relay) = self.relays.get_mut(id) {
+            relay.far = far;
+            relay.until = until;
+        }
+        let idle = milliseconds(self.timeouts(arrived.listener).idle_ms);
+        self.watch(until.min(self.now + idle));
         // The client may have spoken already.
         self.pump(id);
     }
 
-    /// The far end that the configuration names; `None` when it can't be had.
+    /// The far end that the configuration names, and when it has to be there; `None`
+    /// when it can't be had.
     fn reach(
         &mut self,
         arrived: Arrived,
         agreed: Option<&Established>,
         relay: RelayId,
-    ) -> Option<Far> {
-        let upstream = match &self.listeners.get(arrived.listener)?.backend {
-            Backend::Status => return Some(Far::Page(Page::default())),
+    ) -> Option<(Far, Instant)> {
+        let listener = self.listeners.get(arrived.listener)?;
+        let timeouts = listener.timeouts;
+        let upstream = match &listener.backend {
+            Backend::Status => {
+                let until = self.now + milliseconds(timeouts.request_ms);
+                return Some((Far::Page(Page::Asking(Head::default())), until));
+            }
             Backend::Connect(upstream) => upstream,
         };
         let (to, has_tls) = (upstream.address, upstream.tls.is_some());
@@ -89,170 +108,41 @@ where
             Some(IdentityForm::ProxyV2) => proxy::header(arrived.remote.0, arrived.local.0, agreed),
             None => Vec::new(),
         };
-        let deadline = self.clock.now() + CONNECT_TIMEOUT;
+        let deadline = self.now + milliseconds(timeouts.connect_ms);
         let request = net::Request::Connect { to, deadline };
-        let answer = self.ports.net.call(&request);
-        let Ok(Ok(net::Answer::Connecting { connection, slot })) = answer else {
-            (self.ports.log)(format_args!("backend {}: {answer:?}", to.0));
-            return None;
+        let (connection, slot) = match self.ask_for_slot(&request, Some(relay)) {
+            Ok(found) => found,
+            Err(Some(NetError::Full)) => {
+                self.turn_away(arrived.listener, Reason::Room, arrived.remote);
+                return None;
+            }
+            Err(error) => {
+                (self.ports.log)(format_args!("backend {}: {error:?}", to.0));
+                return None;
+            }
         };
-        self.ports.backend.follow(slot);
         let end = End::Connection { connection, slot };
         // The ring is empty and many times as long.
         if self.wires().write(end, &introduction) != Ok(introduction.len()) {
             self.close(end, false);
             return None;
         }
-        *self.relay_of(end)? = Some(relay);
-        Some(match has_tls {
+        self.set_use(end, Some(relay));
+        let far = match has_tls {
             true => Far::Opening { connection, slot },
             false => Far::Open {
                 end,
                 is_established: false,
             },
-        })
+        };
+        Some((far, deadline + GRACE))
     }
 
-    // ---- bytes ----
-
-    /// Moves what can be moved, and ends the relay when both directions are
-    /// through.
-    pub(super) fn pump(&mut self, id: RelayId) {
-        let Some(mut relay) = self.relays.remove(&id) else {
-            return;
-        };
-        if let Far::Opening { connection, slot } = relay.far {
-            let end = End::Connection { connection, slot };
-            let status = self.wires().peer_status(end);
-            if status.has(Status::ESTABLISHED) {
-                self.relays.insert(id, relay);
-                return self.secure(id, connection, slot);
-            }
-            if status.has(Status::RESET) {
-                self.relays.insert(id, relay);
-                return self.backend_failed(id);
-            }
-        }
-        let goes_on = match &relay.far {
-            Far::Open { .. } => self.pump_backend(&mut relay),
-            Far::Page(_) => self.pump_page(&mut relay),
-            // What the client sends meanwhile waits in its ring.
-            Far::Opening { .. } | Far::Waiting | Far::Securing(_) => {
-                !self.wires().peer_status(relay.near).has(Status::RESET)
-            }
-        };
-        if goes_on {
-            self.relays.insert(id, relay);
-        } else {
-            self.end(relay);
-        }
-    }
-
-    /// False when the relay is over.
-    fn pump_backend(&mut self, relay: &mut Relay) -> bool {
-        let Far::Open {
-            end: far,
-            is_established,
-        } = &mut relay.far
-        else {
-            return false;
-        };
-        let (near, far) = (relay.near, *far);
-        let stats = self.ports.stats;
-        let mut wires = Wires {
-            sessions: &mut self.ports.plain,
-            connections: &mut self.ports.backend,
-        };
-        let status = wires.peer_status(far);
-        if status.has(Status::RESET) && !*is_established && !status.has(Status::ESTABLISHED) {
-            stats.add(stats::gateway::BACKEND_FAILED, 1);
-        }
-        *is_established |= status.has(Status::ESTABLISHED);
-        if !relay.up_done {
-            match splice(&mut wires, near, far, &mut self.buffer) {
-                Ok(Moved::Some(count)) => stats.add(stats::gateway::BYTES_UP, count as u64),
-                Ok(Moved::End(count)) => {
-                    stats.add(stats::gateway::BYTES_UP, count as u64);
-                    relay.up_done = true;
-                }
-                Ok(Moved::CutOff) | Err(_) => {
-                    // The backend must not take this for the end.
-                    wires.signal(far, Status::RESET);
-                    return false;
-                }
-            }
-        }
-        if !relay.down_done {
-            match splice(&mut wires, far, near, &mut self.buffer) {
-                Ok(Moved::Some(count)) => stats.add(stats::gateway::BYTES_DOWN, count as u64),
-                Ok(Moved::End(count)) => {
-                    stats.add(stats::gateway::BYTES_DOWN, count as u64);
-                    relay.down_done = true;
-                }
-                Ok(Moved::CutOff) | Err(_) => {
-                    // The client must not take this for the end.
-                    wires.signal(near, Status::RESET);
-                    return false;
-                }
-            }
-        }
-        let is_out = wires.unread(near) == Ok(0) && wires.unread(far) == Ok(0);
-        // A client that is gone while the answer is on its way needs none.
-        let is_cut = wires.peer_status(near).has(Status::RESET);
-        !(is_cut || relay.up_done && relay.down_done && is_out)
-    }
-
-    /// False when the relay is over.
-    fn pump_page(&mut self, relay: &mut Relay) -> bool {
-        let Far::Page(page) = &mut relay.far else {
-            return false;
-        };
-        let near = relay.near;
-        let mut wires = Wires {
-            sessions: &mut self.ports.plain,
-            connections: &mut self.ports.backend,
-        };
-        let status = wires.peer_status(near);
-        if page.answer.is_none() {
-            let room = page::MAX_REQUEST.saturating_sub(page.request.len());
-            let chunk = self.buffer.get_mut(..room.min(CHUNK)).unwrap_or_default();
-            let Ok(count) = wires.read(near, chunk) else {
-                return false;
-            };
-            page.request
-                .extend_from_slice(chunk.get(..count).unwrap_or_default());
-            page.answer = match page::parse(&page.request) {
-                Asked::Incomplete => None,
-                Asked::Wrong(status) => Some(page::refusal(status)),
-                Asked::Get { path, head_only } => {
-                    let others = self.relays.values().filter_map(|r| r.facts.as_ref());
-                    let sessions = relay.facts.iter().chain(others);
-                    let (view, now) = (&self.ports.view, self.clock.now());
-                    let listeners = &self.listeners;
-                    Some(page::answer(
-                        &path, head_only, view, listeners, sessions, now,
-                    ))
-                }
-            };
-        }
-        let Some(answer) = &page.answer else {
-            return !status.has(Status::END) && !status.has(Status::RESET);
-        };
-        if !relay.down_done {
-            let rest = answer.get(page.sent..).unwrap_or_default();
-            let Ok(count) = wires.write(near, rest) else {
-                return false;
-            };
-            page.sent += count;
-            let stats = self.ports.stats;
-            stats.add(stats::gateway::BYTES_DOWN, count as u64);
-            if page.sent == answer.len() {
-                relay.down_done = true;
-                wires.signal(near, Status::END);
-            }
-        }
-        let is_out = relay.down_done && wires.unread(near) == Ok(0);
-        !is_out && !status.has(Status::RESET)
+    pub(super) fn timeouts(&self, listener: usize) -> Timeouts {
+        let listener = self.listeners.get(listener);
+        listener
+            .map(|listener| listener.timeouts)
+            .unwrap_or_default()
     }
 
     // ---- the end ----
@@ -260,42 +150,75 @@ where
     /// The backend can't be had: the client is cut off.
     pub(super) fn backend_failed(&mut self, id: RelayId) {
         self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
-        if let Some(relay) = self.relays.remove(&id) {
-            self.wires().signal(relay.near, Status::RESET);
-            self.end(relay);
+        self.cut_off(id);
+    }
+
+    /// Ends a relay at once; neither end may take that for a clean one.
+    pub(super) fn cut_off(&mut self, id: RelayId) {
+        if let Some(relay) = self.relays.take(id) {
+            self.end(id, relay);
         }
     }
 
-    fn end(&mut self, relay: Relay) {
-        let is_clean = relay.up_done && relay.down_done;
+    /// Ends a relay that was taken out of the table.
+    pub(super) fn end(&mut self, id: RelayId, relay: Relay) {
+        self.relays.free(id);
+        // Nothing of it is left where it would take up room.
+        if relay.is_due {
+            self.due.retain(|due| *due != id);
+        }
+        self.secured -= usize::from(relay.facts.is_some());
+        self.let_go(Some(id), relay);
+        self.count_sessions();
+    }
+
+    /// Gives both ends up.
+    fn let_go(&mut self, id: Option<RelayId>, relay: Relay) {
+        let is_clean = relay.up == Flow::Ended && relay.down == Flow::Ended;
         match relay.far {
+            Far::Page(Page::Answering {
+                answer: Answer::Made { page, .. },
+                ..
+            }) => {
+                if let Some(id) = id {
+                    self.pages.free(page, id);
+                }
+            }
             Far::Page(_) => {}
             Far::Opening { connection, slot } => {
                 self.close(End::Connection { connection, slot }, false);
             }
-            // Its turn in the queue finds no relay, and gives it up.
-            Far::Waiting => {}
+            Far::Waiting => {
+                let waiting = &mut self.waiting.backends;
+                let place = waiting.iter().position(|secure| Some(secure.relay) == id);
+                if let Some(secure) = place.and_then(|place| waiting.remove(place)) {
+                    self.abort(secure.connection);
+                }
+            }
             Far::Securing(id) => {
-                // A handshake that is over meanwhile is dropped when collected.
+                // A handshake that is over meanwhile is dropped when collected; one that
+                // can't be cancelled now is when it is overdue.
                 let _ = self.ports.shim.call(&control::Request::Cancel(id));
             }
-            Far::Open { end, .. } => self.close(end, is_clean),
+            Far::Open { end, .. } => {
+                if !is_clean {
+                    self.wires().signal(end, Status::RESET);
+                }
+                self.close(end, is_clean);
+            }
         }
-        let is_clean = is_clean || matches!(relay.far, Far::Page(_));
+        if !is_clean {
+            self.wires().signal(relay.near, Status::RESET);
+        }
         self.close(relay.near, is_clean);
-        self.count_sessions();
-    }
-
-    /// Closes the near end of a relay that never was.
-    fn cut(&mut self, near: End) {
-        self.wires().signal(near, Status::RESET);
-        self.close(near, false);
+        if relay.facts.is_some() {
+            self.guests.close(relay.guest);
+        }
+        self.guests.leave(relay.guest);
     }
 
     pub(super) fn close(&mut self, end: End, is_clean: bool) {
-        if let Some(place) = self.relay_of(end) {
-            *place = None;
-        }
+        self.set_use(end, None);
         match end {
             End::Session(slot) => self.close_session(slot),
             End::Connection { connection, slot } => {
@@ -312,8 +235,7 @@ where
     }
 
     fn count_sessions(&self) {
-        let sessions = self.relays.values().filter(|r| r.facts.is_some()).count();
         let stats = self.ports.stats;
-        stats.set(stats::gateway::SESSIONS, sessions as u64);
+        stats.set(stats::gateway::SESSIONS, self.secured as u64);
     }
 }

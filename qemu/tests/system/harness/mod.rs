@@ -81,7 +81,9 @@ pub(crate) fn alone() -> Alone {
 }
 
 fn boot() -> anyhow::Result<Site> {
-    Prepared::build("system", false)?.boot()
+    let mut prepared = Prepared::build("system", false)?;
+    prepared.machine.capture = Some(prepared.folder.join("network.pcap"));
+    prepared.boot()
 }
 
 fn booted() -> &'static Site {

@@ -1,0 +1,77 @@
+//! The most heap that the gateway uses, by what it is used for: counts come from the
+//! system description and the configuration, bytes from the types. The builder refuses
+//! an image in which the sum is more than the heap.
+//!
+//! ```text
+//! FIXED + sessions * SESSION + connections * CONNECTION + handshakes * HANDSHAKE
+//!       + listeners * LISTENER + rules * RULE + PAGES * PAGE
+//! ```
+
+use alloc::string::String;
+
+use ipc::provision::{Listener, Prefix, Rule};
+use ipc::tls::Protocol;
+
+use crate::forward::CHUNK;
+use crate::guests::Guests;
+use crate::handshakes::Handshakes;
+use crate::page::MAX_BODY;
+use crate::pages::MAX_PAGES;
+use crate::relay::{Relay, RelayId};
+use crate::server::Use;
+use crate::table::Table;
+use crate::turned_away::TurnedAway;
+use crate::waiting::{MAX_CLIENTS, Waiting};
+
+/// What the allocator adds to a block, and rounds it up by.
+const BLOCK: usize = 32;
+/// Bytes of a name in the configuration, at the most.
+const MAX_NAME: usize = 253;
+/// Values of each word of a rule, at the most.
+const MAX_VALUES: usize = 16;
+
+/// A channel's note of the last event of a slot.
+const EVENT: usize = size_of::<u32>();
+/// A relay: its place, its turn, its place in the queue of those that wait, its client's
+/// address.
+const RELAY: usize = Table::<Relay>::PLACE + size_of::<RelayId>() + Waiting::PLACE + Guests::PLACE;
+
+/// Whatever is there once: the buffer, clients that wait and their addresses, the view of
+/// other domains, and short-lived lines, headers and requests.
+pub const FIXED: usize = CHUNK + Waiting::FIXED + MAX_CLIENTS * Guests::PLACE + 16 * 1024;
+/// For each slot of the channel to the record layer.
+pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT;
+/// For each slot of the channel to the network stack.
+pub const CONNECTION: usize = RELAY + size_of::<Use>() + EVENT;
+/// For each handshake at once.
+pub const HANDSHAKE: usize = Handshakes::PLACE + Guests::PLACE;
+/// For each listener.
+pub const LISTENER: usize = size_of::<Listener>() + TurnedAway::PLACE + MAX_NAME + BLOCK;
+/// For each rule of a listener.
+pub const RULE: usize = size_of::<Rule>()
+    + MAX_VALUES * (size_of::<Prefix>() + size_of::<String>() + MAX_NAME + BLOCK)
+    + MAX_VALUES * size_of::<Protocol>()
+    + 3 * BLOCK;
+/// For each page that is made at once.
+pub const PAGE: usize = MAX_BODY + BLOCK;
+/// How many are.
+pub const PAGES: usize = MAX_PAGES;
+
+pub use crate::handshakes::MAX_HANDSHAKES;
+
+/// The sum for these counts.
+pub const fn heap(
+    sessions: usize,
+    connections: usize,
+    handshakes: usize,
+    listeners: usize,
+    rules: usize,
+) -> usize {
+    FIXED
+        + sessions * SESSION
+        + connections * CONNECTION
+        + handshakes * HANDSHAKE
+        + listeners * LISTENER
+        + rules * RULE
+        + PAGES * PAGE
+}

@@ -1,0 +1,249 @@
+//! The head of an HTTP/1.1 request (RFC 9112), read byte by byte: what is kept of it
+//! are the method and the path, as far as either can be one that is known.
+
+/// The longest head that is read.
+pub(crate) const MAX_HEAD: u16 = 8 * 1024;
+/// As much of a word as tells it from every word that is known.
+const MAX_WORD: usize = 16;
+
+/// What was asked, as far as it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The head is not whole yet.
+    Incomplete,
+    /// A path, and whether only the head of the answer is wanted.
+    Get { path: Path, head_only: bool },
+    /// Something that gets this status and reason.
+    Wrong(&'static str),
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    Status,
+    Metrics,
+    Graph,
+    Unknown,
+}
+
+const BAD: Asked = Asked::Wrong("400 Bad Request");
+
+/// Where in the head the next byte is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Method,
+    Path,
+    /// Behind `?`: it goes to no page.
+    Query,
+    Version,
+    LineStart,
+    Name,
+    Value,
+    /// Behind a CR, in place of which LF alone would do (RFC 9112 §2.2).
+    LineFeed,
+    /// The same, at the head's end.
+    LastLineFeed,
+}
+
+/// The first bytes of a word.
+#[derive(Clone, Copy)]
+struct Start {
+    bytes: [u8; MAX_WORD],
+    /// How many came, up to one more than are kept.
+    count: u8,
+}
+
+impl Start {
+    const EMPTY: Self = Self {
+        bytes: [0; MAX_WORD],
+        count: 0,
+    };
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.count)) {
+            *place = byte;
+        }
+        self.count = self.count.saturating_add(1).min(MAX_WORD as u8 + 1);
+    }
+
+    fn is(&self, word: &[u8]) -> bool {
+        self.bytes.get(..usize::from(self.count)) == Some(word)
+    }
+}
+
+/// A request's head as far as it has come.
+pub(crate) struct Head {
+    at: At,
+    method: Start,
+    path: Start,
+    version: Start,
+    count: u16,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            at: At::Method,
+            method: Start::EMPTY,
+            path: Start::EMPTY,
+            version: Start::EMPTY,
+            count: 0,
+        }
+    }
+}
+
+/// RFC 9110 §5.6.2.
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+impl Head {
+    /// Reads on. Bytes behind the head's end are passed over.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Asked {
+        for byte in bytes {
+            match self.take(*byte) {
+                Asked::Incomplete => {}
+                asked => return asked,
+            }
+        }
+        Asked::Incomplete
+    }
+
+    fn take(&mut self, byte: u8) -> Asked {
+        self.count += 1;
+        let next = match (self.at, byte) {
+            // An empty line in front is passed over (RFC 9112 §2.2).
+            (At::Method, b'\r' | b'\n') if self.method.count == 0 => At::Method,
+            (At::Method, b' ') if self.method.count > 0 => At::Path,
+            (At::Method, byte) if is_token(byte) => {
+                self.method.push(byte);
+                At::Method
+            }
+            (At::Path, b'?') => At::Query,
+            (At::Path | At::Query, b' ') if self.path.count > 0 => At::Version,
+            (At::Path, b'!'..=b'~') => {
+                self.path.push(byte);
+                At::Path
+            }
+            (At::Query, b'!'..=b'~') => At::Query,
+            (At::Version, b'\r' | b'\n') if !self.is_http1() => return BAD,
+            (At::Version, b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.') => {
+                self.version.push(byte);
+                At::Version
+            }
+            (At::LineStart, b'\r') => At::LastLineFeed,
+            (At::LineStart | At::LastLineFeed, b'\n') => return self.whole(),
+            (At::Version | At::Value, b'\r') => At::LineFeed,
+            (At::Version | At::Value | At::LineFeed, b'\n') => At::LineStart,
+            (At::LineStart | At::Name, byte) if is_token(byte) => At::Name,
+            (At::Name, b':') => At::Value,
+            (At::Value, b'\t' | b' '..=b'~' | 0x80..) => At::Value,
+            _ => return BAD,
+        };
+        self.at = next;
+        match self.count {
+            MAX_HEAD.. => Asked::Wrong("431 Request Header Fields Too Large"),
+            _ => Asked::Incomplete,
+        }
+    }
+
+    fn is_http1(&self) -> bool {
+        self.version.is(b"HTTP/1.1") || self.version.is(b"HTTP/1.0")
+    }
+
+    fn whole(&self) -> Asked {
+        let head_only = match &self.method {
+            method if method.is(b"GET") => false,
+            method if method.is(b"HEAD") => true,
+            _ => return Asked::Wrong("405 Method Not Allowed"),
+        };
+        let path = match &self.path {
+            path if path.is(b"/") => Path::Status,
+            path if path.is(b"/metrics") => Path::Metrics,
+            path if path.is(b"/graph.svg") => Path::Graph,
+            _ => Path::Unknown,
+        };
+        Asked::Get { path, head_only }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Asked {
+        Head::default().read(bytes)
+    }
+
+    #[test]
+    fn a_request_is_read_once_it_is_whole_however_it_is_cut() {
+        let whole = b"GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\nX:\r\n\r\nbehind";
+        let length = whole.len() - b"behind".len();
+        let asked = Asked::Get {
+            path: Path::Metrics,
+            head_only: false,
+        };
+        for cut in 0..length {
+            let mut head = Head::default();
+            assert_eq!(head.read(&whole[..cut]), Asked::Incomplete, "{cut}");
+            assert_eq!(head.read(&whole[cut..]), asked, "{cut}");
+        }
+    }
+
+    #[test]
+    fn pages_and_methods_are_told_apart() {
+        for (line, path, head_only) in [
+            ("GET / HTTP/1.0", Path::Status, false),
+            ("HEAD /graph.svg HTTP/1.1", Path::Graph, true),
+            ("GET /graph.svgz HTTP/1.1", Path::Unknown, false),
+            (
+                "GET /metrics/metrics/metrics HTTP/1.1",
+                Path::Unknown,
+                false,
+            ),
+            ("\r\nGET /? HTTP/1.1", Path::Status, false),
+        ] {
+            let bytes = [line.as_bytes(), b"\n\n"].concat();
+            assert_eq!(read(&bytes), Asked::Get { path, head_only }, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_why() {
+        for bytes in [
+            &b"\x16\x03\x01"[..],
+            b" / HTTP/1.1\r\n",
+            b"GET  HTTP/1.1\r\n",
+            b"GET / HTTP/2\r\n",
+            b"GET /\r\n",
+            b"GET / HTTP/1.1\r\n folded: x\r\n",
+            b"GET / HTTP/1.1\r\nno name\r\n",
+            b"GET / HTTP/1.1\r\nx: \0",
+            b"GET / HTTP/1.1\rx",
+            b"GET /\x7f HTTP/1.1\r\n",
+        ] {
+            assert_eq!(read(bytes), BAD, "{bytes:?}");
+        }
+        let not_allowed = Asked::Wrong("405 Method Not Allowed");
+        assert_eq!(read(b"POST / HTTP/1.1\r\n\r\n"), not_allowed);
+        let long = b"GETGETGETGETGETGETGETGET / HTTP/1.1\r\n\r\n";
+        assert_eq!(read(long), not_allowed);
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_is_refused_at_its_limit() {
+        for start in [&b"GET / HTTP/1.1\r\nX: "[..], b"GET /", b"G"] {
+            let mut long = start.to_vec();
+            long.resize(usize::from(MAX_HEAD) - 1, b'a');
+            let mut head = Head::default();
+            assert_eq!(head.read(&long), Asked::Incomplete);
+            let too_large = Asked::Wrong("431 Request Header Fields Too Large");
+            assert_eq!(head.read(b"a"), too_large);
+        }
+        let lines: Vec<u8> = b"\n".repeat(usize::from(MAX_HEAD));
+        assert_ne!(read(&lines), Asked::Incomplete);
+    }
+}

@@ -1,0 +1,121 @@
+use alloc::format;
+use alloc::vec;
+
+use ipc::control::SessionId;
+use ipc::net::Address;
+use ipc::provision::{Limits, Timeouts};
+use ipc::tls::{CipherSuite, Mode, Version};
+
+use super::*;
+use crate::turned_away::Reason;
+
+fn view(pages: &[Page; 6]) -> View<'_> {
+    let [a, b, c, d, e, f] = pages;
+    View::new(b"<svg/>", [a, b, c, d, e, f])
+}
+
+fn listener(name: &str) -> Listener {
+    Listener {
+        name: name.into(),
+        port: 65_535,
+        tls: None,
+        rules: Vec::new(),
+        backend: Backend::Status,
+        limits: Limits::default(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn remote() -> Address {
+    Address(
+        "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+            .parse()
+            .unwrap(),
+    )
+}
+
+#[test]
+fn metrics_end_as_openmetrics_must() {
+    let pages: [Page; 6] = Default::default();
+    pages[1].add(stats::keystore::SIGNED, 3);
+    let listeners = [listener("a\"\n")];
+    let mut turned_away = TurnedAway::new(1);
+    turned_away.count(0, "", Reason::Silent, remote(), Instant::default());
+    let text = metrics(&Shown {
+        view: &view(&pages),
+        listeners: &listeners,
+        turned_away: &turned_away,
+        sessions: (),
+        now: Instant::default(),
+    });
+    assert!(text.contains(
+        "# TYPE handoff_keystore_signatures counter\nhandoff_keystore_signatures_total 3\n"
+    ));
+    let end = "_turned_away_total{listener=\"a\\\"\\n\",reason=\"silent\"} 1\n# EOF\n";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn text_from_the_configuration_is_escaped() {
+    assert_eq!(format!("{}", Escaped("<a&\"b>")), "&lt;a&amp;&quot;b&gt;");
+}
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    let text = format!("{}", Start::refusal("503 Service Unavailable"));
+    assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    assert!(text.contains("\r\nRetry-After: 1\r\n") && text.ends_with("\r\n\r\n"));
+    let text = format!("{}", Start::refusal("405 Method Not Allowed"));
+    assert!(text.contains("\r\nAllow: GET, HEAD\r\n"));
+}
+
+#[test]
+fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
+    let pages: [Page; 6] = Default::default();
+    for (page, counters) in pages.iter().zip(view(&pages).domains.iter().map(|d| d.2)) {
+        for counter in counters {
+            page.set(*counter, u64::MAX);
+        }
+    }
+    // As long and as awkward as configuration and clients can make them.
+    let listeners = vec![listener(&"\"".repeat(64)); 128];
+    let mut turned_away = TurnedAway::new(listeners.len());
+    for place in 0..listeners.len() {
+        for reason in Reason::ALL {
+            turned_away.count(place, "", reason, remote(), Instant::default());
+        }
+    }
+    let facts = Facts {
+        session: SessionId(u64::MAX),
+        listener: 0,
+        remote: remote(),
+        version: Version::Tls12,
+        suite: CipherSuite::EcdheEcdsaChaCha20Poly1305Sha256,
+        mode: Mode::Autonomous,
+        started: Instant::default(),
+        completed: Instant::NEVER,
+    };
+    let view = view(&pages);
+    let text = metrics(&Shown {
+        view: &view,
+        listeners: &listeners,
+        turned_away: &turned_away,
+        sessions: (),
+        now: Instant::NEVER,
+    });
+    assert_eq!(text.capacity(), MAX_BODY);
+    assert!(text.ends_with("# EOF\n"));
+    let text = html(Shown {
+        view: &view,
+        listeners: &listeners,
+        turned_away: &turned_away,
+        sessions: core::iter::repeat_n(&facts, 1152),
+        now: Instant::NEVER,
+    });
+    assert_eq!(text.capacity(), MAX_BODY);
+    assert!(
+        text.contains(" more.</p>") && text.ends_with("</a>"),
+        "{} bytes",
+        text.len()
+    );
+}

@@ -1,0 +1,163 @@
+//! New connections: who is let in, and who makes room.
+
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::{Clock, Instant};
+use ipc::control::{HandshakeError, PolicyError};
+use ipc::net::{self, Address, ConnectionId, NetError};
+use ipc::provision::Limits;
+use ipc::transport::Transport;
+
+use super::{Arrived, Purpose, QUANTUM, Server, Use};
+use crate::relay::{End, RelayId};
+use crate::rules::{self, Verdict};
+use crate::turned_away::Reason;
+
+/// Why there is no connection, if the network stack said so.
+pub(super) type Unconnected = Option<NetError>;
+
+impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
+where
+    T: Transport,
+    S: Transport,
+    P: Doorbell,
+    B: Doorbell,
+    C: Clock,
+{
+    /// Takes connections that wait in the network stack. It never stops because of what
+    /// is full here: then somebody gives way, or is turned away.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..QUANTUM {
+            let Ok(Ok(net::Answer::Accepted {
+                connection,
+                local,
+                remote,
+            })) = self.ports.net.call(&net::Request::Accept)
+            else {
+                self.is_accepting = false;
+                return;
+            };
+            self.arrive(connection, local, remote);
+        }
+        self.is_accepting = true;
+    }
+
+    fn arrive(&mut self, connection: ConnectionId, local: Address, remote: Address) {
+        let port = local.port();
+        let found = self.listeners.iter().position(|l| l.port == port);
+        let Some((place, listener)) = found.zip(found.and_then(|l| self.listeners.get(l))) else {
+            return self.abort(connection);
+        };
+        let guest = match self.guests.enter(remote.ip(), listener.limits) {
+            Ok(guest) => guest,
+            Err(reason) => {
+                self.turn_away(place, reason, remote);
+                return self.abort(connection);
+            }
+        };
+        let verdict = rules::by_address(&listener.rules, remote.ip());
+        let (has_tls, has_rules) = (listener.tls.is_some(), !listener.rules.is_empty());
+        let arrived = Arrived {
+            connection,
+            listener: place,
+            guest,
+            rule: match verdict {
+                Verdict::Rule(rule) => Some(rule),
+                _ => None,
+            },
+            local,
+            remote,
+            at: self.now,
+        };
+        match verdict {
+            _ if has_tls => self.start(Purpose::Client(arrived)),
+            _ if !has_rules => self.attach(arrived),
+            Verdict::Rule(_) => self.start(Purpose::Client(arrived)),
+            Verdict::Listen => self.listen_to(arrived),
+            Verdict::Refuse => {
+                let refused = HandshakeError::Policy(PolicyError::NoRule);
+                self.report_failure(Purpose::Client(arrived), refused);
+                self.dismiss(arrived);
+            }
+        }
+    }
+
+    /// A client that has no relay goes.
+    pub(super) fn dismiss(&mut self, arrived: Arrived) {
+        self.abort(arrived.connection);
+        self.guests.leave(arrived.guest);
+    }
+
+    /// A client that has no relay is turned away.
+    pub(super) fn dismiss_for(&mut self, arrived: Arrived, reason: Reason) {
+        self.turn_away(arrived.listener, reason, arrived.remote);
+        self.dismiss(arrived);
+    }
+
+    pub(super) fn limits(&self, listener: usize) -> Limits {
+        let listener = self.listeners.get(listener);
+        listener.map(|listener| listener.limits).unwrap_or_default()
+    }
+
+    /// Asks for a slot of the channel to the network stack; the oldest client there
+    /// that said nothing makes room for it, unless it is `asking` itself.
+    ///
+    /// # Errors
+    /// The answer, when there is none.
+    pub(super) fn ask_for_slot(
+        &mut self,
+        request: &net::Request,
+        asking: Option<RelayId>,
+    ) -> Result<(ConnectionId, SlotIndex), Unconnected> {
+        let mut answer = self.ports.net.call(request);
+        if matches!(answer, Ok(Err(NetError::Full))) && self.make_room(asking) {
+            answer = self.ports.net.call(request);
+        }
+        match answer {
+            Ok(Ok(net::Answer::Connecting { connection, slot })) => {
+                self.ports.backend.follow(slot);
+                Ok((connection, slot))
+            }
+            Ok(Err(error)) => Err(Some(error)),
+            _ => Err(None),
+        }
+    }
+
+    /// Ends the oldest client of the channel to the network stack that said nothing;
+    /// false when there is none.
+    fn make_room(&mut self, asking: Option<RelayId>) -> bool {
+        let silent = |slot: SlotIndex, found: Use| match found {
+            Use::Free => None,
+            Use::Relay(id) if Some(id) == asking => None,
+            Use::Unheard(arrived, _) => Some((arrived.at, slot, found)),
+            Use::Relay(id) => {
+                let relay = self.relays.get(id)?;
+                let End::Connection { slot: near, .. } = relay.near else {
+                    return None;
+                };
+                let is_silent =
+                    near == slot && !relay.has_spoken && self.ports.backend.readable(slot) == Ok(0);
+                is_silent.then_some((relay.began, slot, found))
+            }
+        };
+        let slots = (0..).zip(self.connections.iter().copied());
+        let oldest = slots
+            .filter_map(|(slot, found)| silent(slot, found))
+            .min_by_key(|(at, ..): &(Instant, SlotIndex, Use)| *at);
+        match oldest {
+            Some((_, slot, Use::Unheard(arrived, _))) => {
+                self.turn_away(arrived.listener, Reason::Silent, arrived.remote);
+                self.forget_unheard(arrived, slot);
+                true
+            }
+            Some((_, _, Use::Relay(id))) => {
+                if let Some(relay) = self.relays.get(id) {
+                    let (listener, remote) = (relay.listener, relay.remote);
+                    self.turn_away(listener, Reason::Silent, remote);
+                }
+                self.cut_off(id);
+                true
+            }
+            _ => false,
+        }
+    }
+}

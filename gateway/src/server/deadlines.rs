@@ -1,0 +1,142 @@
+//! What the gateway ends because its time is over: it keeps the deadlines of all that it
+//! holds, whoever else keeps them too. All of them are looked at together, a few times
+//! a second at the most, and not at all while none is near.
+
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::{Clock, Instant};
+use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
+use ipc::stats;
+use ipc::transport::Transport;
+
+use super::{GRACE, LOOK_PAUSE, Purpose, Server, Use, milliseconds};
+use crate::relay::{Far, Page, Relay, RelayId};
+use crate::turned_away::Reason;
+use crate::waiting::ASK_AGAIN;
+
+impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
+where
+    T: Transport,
+    S: Transport,
+    P: Doorbell,
+    B: Doorbell,
+    C: Clock,
+{
+    /// Looks at every deadline.
+    pub(super) fn look(&mut self) {
+        // What is due is ended and has none; the others say when to look next.
+        self.look_at = Instant::NEVER;
+        self.look_at_waiting();
+        self.look_at_handshakes();
+        self.look_at_unheard();
+        self.look_at_relays();
+        self.look_at = self.look_at.max(self.now + LOOK_PAUSE);
+    }
+
+    fn look_at_waiting(&mut self) {
+        let mut place = 0;
+        while let Some(arrived) = self.waiting.clients.get(place).copied() {
+            let until = self.handshake_ends(Purpose::Client(arrived));
+            if self.now >= until {
+                self.waiting.clients.remove(place);
+                self.dismiss_for(arrived, Reason::Waiting);
+            } else {
+                self.watch(until);
+                place += 1;
+            }
+        }
+        let mut place = 0;
+        while let Some(secure) = self.waiting.backends.get(place).copied() {
+            let until = self.handshake_ends(Purpose::Backend(secure));
+            if self.now >= until {
+                // It takes itself off the queue.
+                self.backend_failed(secure.relay);
+            } else {
+                self.watch(until);
+                place += 1;
+            }
+        }
+        if self.waiting.len() > 0 {
+            self.start_waiting();
+            self.make_way_again();
+            self.watch(self.now + ASK_AGAIN);
+        }
+    }
+
+    /// Cancels handshakes that should be over; when that can't be, it is tried again.
+    fn look_at_handshakes(&mut self) {
+        let now = self.now;
+        let mut next = Instant::NEVER;
+        for place in 0..self.handshakes.len() {
+            let Some((number, progress)) = self.handshakes.at(place) else {
+                break;
+            };
+            if now >= progress.cancel_at {
+                progress.cancel_at = now + GRACE;
+                let cancel = control::Request::Cancel(HandshakeId(number));
+                let _ = self.ports.shim.call(&cancel);
+                self.ports.stats.add(stats::gateway::OVERDUE, 1);
+            }
+            next = next.min(progress.cancel_at);
+        }
+        self.watch(next);
+    }
+
+    fn look_at_unheard(&mut self) {
+        for slot in 0..self.connections.len() {
+            let Some(Use::Unheard(arrived, until)) = self.connections.get(slot).copied() else {
+                continue;
+            };
+            if self.now < until {
+                self.watch(until);
+                continue;
+            }
+            let late = HandshakeError::Peer(PeerError::Deadline);
+            self.report_failure(Purpose::Client(arrived), late);
+            // There are at most 4096 slots.
+            let slot = SlotIndex::try_from(slot).unwrap_or(SlotIndex::MAX);
+            self.forget_unheard(arrived, slot);
+        }
+    }
+
+    fn look_at_relays(&mut self) {
+        for place in 0..self.relays.size() {
+            let Some((id, relay)) = self.relays.at(place) else {
+                continue;
+            };
+            let deadline = self.deadline(relay);
+            match self.now >= deadline {
+                true => self.relay_is_late(id),
+                false => self.watch(deadline),
+            }
+        }
+    }
+
+    /// When a relay must have got further, or be over.
+    fn deadline(&self, relay: &Relay) -> Instant {
+        let idle = milliseconds(self.timeouts(relay.listener).idle_ms);
+        match relay.far {
+            Far::Open { .. } => relay.until.min(relay.progress + idle),
+            _ => relay.until,
+        }
+    }
+
+    fn relay_is_late(&mut self, id: RelayId) {
+        let Some(relay) = self.relays.get(id) else {
+            return;
+        };
+        let is_idle = self.now < relay.until;
+        match relay.far {
+            Far::Page(Page::Asking(_)) => self.request_is_late(id),
+            Far::Opening { .. } => self.backend_failed(id),
+            Far::Open { is_established, .. } => {
+                if is_idle {
+                    self.ports.stats.add(stats::gateway::IDLE, 1);
+                } else if !is_established {
+                    self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
+                }
+                self.cut_off(id);
+            }
+            _ => self.cut_off(id),
+        }
+    }
+}

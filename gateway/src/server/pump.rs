@@ -1,0 +1,169 @@
+//! Plaintext between the two ends of a relay.
+//!
+//! When one end is cut off, all that it brought before still goes to the other, and only
+//! then is that one cut off too: it never takes what it has for all there is, and never
+//! has less than what was there.
+
+use core::time::Duration;
+
+use ipc::channel::{Doorbell, Status};
+use ipc::clock::{Clock, Instant};
+use ipc::ring::Misbehaved;
+use ipc::stats;
+use ipc::transport::Transport;
+
+use super::{Server, milliseconds};
+use crate::forward::splice;
+use crate::relay::{End, Far, Flow, Relay, RelayId, Wires};
+
+/// How long bytes that left a ring may be under way in the network stack, which throws
+/// away what it has not sent when a connection is reset.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What becomes of a relay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It goes on when something happens.
+    Waits,
+    /// It has more to do at once.
+    HasMore,
+    /// It is over.
+    Ends,
+}
+
+impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
+where
+    T: Transport,
+    S: Transport,
+    P: Doorbell,
+    B: Doorbell,
+    C: Clock,
+{
+    /// Moves what can be moved, and ends the relay when both directions are
+    /// through.
+    pub(super) fn pump(&mut self, id: RelayId) {
+        let Some(mut relay) = self.relays.take(id) else {
+            return;
+        };
+        if let Far::Opening { connection, slot } = relay.far {
+            let status = self
+                .wires()
+                .peer_status(End::Connection { connection, slot });
+            if status.has(Status::ESTABLISHED) {
+                self.relays.put(id, relay);
+                return self.secure(id, connection, slot);
+            }
+            if status.has(Status::RESET) {
+                self.relays.put(id, relay);
+                return self.backend_failed(id);
+            }
+        }
+        let next = match &relay.far {
+            Far::Open { .. } => self.pump_backend(&mut relay).unwrap_or(Next::Ends),
+            Far::Page(_) => self.pump_page(id, &mut relay),
+            // What the client sends meanwhile waits in its ring.
+            Far::Opening { .. } | Far::Waiting | Far::Securing(_) => {
+                match self.wires().peer_status(relay.near).has(Status::RESET) {
+                    true => Next::Ends,
+                    false => Next::Waits,
+                }
+            }
+        };
+        if next == Next::Ends {
+            return self.end(id, relay);
+        }
+        if next == Next::HasMore && !relay.is_due {
+            relay.is_due = true;
+            self.due.push_back(id);
+        }
+        self.relays.put(id, relay);
+    }
+
+    /// # Errors
+    /// A ring whose other side lies: the relay is over.
+    fn pump_backend(&mut self, relay: &mut Relay) -> Result<Next, Misbehaved> {
+        let Far::Open {
+            end: far,
+            is_established,
+        } = &mut relay.far
+        else {
+            return Ok(Next::Ends);
+        };
+        let (near, far) = (relay.near, *far);
+        let stats = self.ports.stats;
+        let mut wires = Wires {
+            sessions: &mut self.ports.plain,
+            connections: &mut self.ports.backend,
+        };
+        // Before the bytes, as in `splice`.
+        let (of_near, of_far) = (wires.peer_status(near), wires.peer_status(far));
+        if of_far.has(Status::RESET) && !*is_established && !of_far.has(Status::ESTABLISHED) {
+            stats.add(stats::gateway::BACKEND_FAILED, 1);
+        }
+        if !*is_established && of_far.has(Status::ESTABLISHED) {
+            *is_established = true;
+            relay.until = Instant::NEVER;
+        }
+        let mut has_more = false;
+        if relay.up == Flow::Open {
+            if of_far.has(Status::RESET) {
+                // Nobody is there who would read it.
+                relay.up = Flow::Cut;
+            } else {
+                let moved = splice(&mut wires, near, far, &mut self.buffer)?;
+                stats.add(stats::gateway::BYTES_UP, moved.count as u64);
+                relay.up = moved.flow;
+                has_more |= moved.has_more;
+                if moved.count > 0 {
+                    relay.has_spoken = true;
+                    relay.progress = self.now;
+                }
+            }
+        }
+        if relay.down == Flow::Open {
+            if of_near.has(Status::RESET) {
+                relay.down = Flow::Cut;
+            } else {
+                let moved = splice(&mut wires, far, near, &mut self.buffer)?;
+                stats.add(stats::gateway::BYTES_DOWN, moved.count as u64);
+                relay.down = moved.flow;
+                has_more |= moved.has_more;
+                if moved.count > 0 {
+                    relay.progress = self.now;
+                }
+            }
+        }
+        if has_more {
+            return Ok(Next::HasMore);
+        }
+        let near_is_gone = of_near.has(Status::RESET);
+        let far_is_gone = of_far.has(Status::RESET);
+        let near_is_out = near_is_gone || relay.down != Flow::Open && wires.unread(near)? == 0;
+        let far_is_out = far_is_gone || relay.up != Flow::Open && wires.unread(far)? == 0;
+        let is_out = near_is_out && far_is_out;
+        if !relay.is_cut() {
+            return Ok(if is_out { Next::Ends } else { Next::Waits });
+        }
+        Ok(self.linger(relay, is_out, [(near, near_is_gone), (far, far_is_gone)]))
+    }
+
+    /// One end was cut off. `is_out` when no ring holds a byte of it any more.
+    fn linger(&mut self, relay: &mut Relay, is_out: bool, ends: [(End, bool); 2]) -> Next {
+        let timeouts = self.timeouts(relay.listener);
+        let last = self.now + milliseconds(timeouts.linger_ms);
+        if !is_out {
+            relay.until = relay.until.min(last);
+            self.watch(relay.until);
+            return Next::Waits;
+        }
+        let is_sending =
+            |(end, is_gone): (End, bool)| !is_gone && matches!(end, End::Connection { .. });
+        let settled = relay.progress + SETTLE;
+        if self.now < settled && ends.into_iter().any(is_sending) {
+            relay.until = relay.until.min(settled);
+            self.watch(relay.until);
+            return Next::Waits;
+        }
+        Next::Ends
+    }
+}
