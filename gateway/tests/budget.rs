@@ -1,0 +1,102 @@
+//! The budget, against the heap in use with the worst peer in every place of the shipped
+//! tables.
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+#![allow(clippy::indexing_slicing, reason = "a test that finds less fails")]
+
+mod world;
+
+use gateway::budget;
+use ipc::channel::Status;
+use ipc::provision::Limits;
+use ipc::stats::gateway as counters;
+
+use world::memory::{Counting, used};
+use world::{FORWARD, SENDING, STATUS, Sizes, World, address, listeners};
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+fn bound(sizes: Sizes, listeners: usize, rules: usize) -> usize {
+    budget::heap(
+        sizes.sessions.into(),
+        sizes.connections.into(),
+        sizes.handshakes.into(),
+        listeners,
+        rules,
+    )
+}
+
+#[test]
+fn the_shipped_tables_fit_with_as_many_listeners_as_can_be_configured() {
+    let (sizes, _) = Sizes::shipped();
+    assert!(usize::from(sizes.handshakes) <= budget::MAX_HANDSHAKES);
+    // The most listeners, and rules for a few of them.
+    let sum = bound(sizes, 128, 128);
+    assert!(sum <= sizes.heap, "{sum} of {}", sizes.heap);
+}
+
+#[test]
+fn no_address_can_have_a_whole_table() {
+    let (sizes, _) = Sizes::shipped();
+    let limits = Limits::default();
+    assert!(limits.connections < sizes.connections);
+    assert!(limits.sessions < sizes.sessions);
+    assert!(limits.handshakes < sizes.handshakes);
+    // And one has the sessions that the image is made for, and more.
+    assert!(limits.sessions > 512 && limits.connections > 512);
+}
+
+#[test]
+fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
+    let lists = listeners();
+    let rules = lists.iter().map(|l| l.rules.len()).sum();
+    let count = lists.len();
+    let mut world = World::new(lists);
+    let bound = bound(world.sizes, count, rules);
+    let (idle, _) = used();
+    // Every session: half of them unfinished requests, some of them pages that nobody
+    // reads, the rest of them with a backend.
+    let mut sessions = Vec::new();
+    for number in 0..world.sizes.sessions - 256 {
+        let port = if number % 2 == 0 { STATUS } else { FORWARD };
+        let slot = world.session(port, address(number));
+        if number >= 128 || port == FORWARD {
+            world.send(slot, &[b'a'; 8000]);
+        }
+        sessions.push(slot);
+    }
+    for slot in sessions.iter().take(128).step_by(2) {
+        world.send(*slot, b"GET / HTTP/1.1\r\n\r\n");
+    }
+    let (busy, pages) = (world.count(counters::PAGES_BUSY), budget::PAGES);
+    assert_eq!(busy, 64 - pages as u64, "all others are on their way");
+    // Every slot of the network stack's channel.
+    for number in 0..world.sizes.connections {
+        world.arrive(SENDING, address(2000 + number));
+        world.settle();
+    }
+    // Every handshake, and those that wait, each from an address of its own.
+    for number in 0..1000 {
+        world.arrive(FORWARD, address(4000 + number));
+        world.settle();
+    }
+    assert_eq!(world.shim.borrow().in_progress(), usize::from(world.sizes.handshakes));
+    assert_eq!(world.shim.borrow().sessions(), usize::from(world.sizes.sessions));
+    assert_eq!(world.net.borrow().free_slots(), 0);
+    let (_, peak) = used();
+    assert!(peak > idle, "the gateway's heap is counted");
+    assert!(usize::try_from(peak).unwrap() <= bound, "{peak} of {bound}");
+    // They leave.
+    for slot in sessions {
+        let mut plain = world.plain.borrow_mut();
+        plain.set_status(slot, Status::RESET);
+        plain.notify(slot);
+    }
+    world.settle();
+    world.pass(400_000);
+    assert_eq!(world.net.borrow().held(), 0);
+    assert_eq!(world.count(counters::ADDRESSES), 0);
+    assert_eq!(world.count(counters::SESSIONS), 0);
+    let (after, _) = used();
+    assert!(after <= idle, "{after} bytes in use, {idle} before");
+}

@@ -1,0 +1,368 @@
+//! Clients that take and give nothing, against the shipped sizes: whoever else comes is
+//! served.
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+#![allow(clippy::indexing_slicing, reason = "a test that finds less fails")]
+
+mod world;
+
+use ipc::channel::Status;
+use ipc::control::{HandshakeError, PeerError};
+use ipc::provision::Limits;
+use ipc::stats::gateway as counters;
+
+use world::net::State;
+use world::{FORWARD, RULES, SENDING, STATUS, World, address, listeners, same};
+
+/// Silent connections, more than any table holds.
+const FLOOD: u16 = 1000;
+
+fn shipped() -> World {
+    World::new(listeners())
+}
+
+/// An honest client comes, speaks at once and is served; of which address, the test says.
+#[track_caller]
+fn assert_served(world: &mut World, from: std::net::SocketAddr) {
+    let connection = world.arrive(FORWARD, from);
+    world.settle();
+    assert!(world.shim.borrow_mut().speak(connection), "no handshake has begun");
+    let slot = world.shim.borrow_mut().establish(connection).unwrap();
+    world.settle();
+    let backend = *world.net.borrow().opened.last().unwrap();
+    let far = world.net.borrow().slot(backend).expect("a backend");
+    world.send(slot, b"hello");
+    let mut buffer = [0; 16];
+    let count = world.net.borrow_mut().side.read(far, &mut buffer).unwrap();
+    assert_eq!(&buffer[..count], b"hello");
+    world.reset(slot);
+    world.pass(2000);
+}
+
+#[test]
+fn an_honest_client_is_served_while_silent_ones_come_one_by_one_from_its_address() {
+    let mut world = shipped();
+    for number in 0..FLOOD {
+        world.arrive(FORWARD, same(number));
+        world.settle();
+    }
+    let limit = usize::from(Limits::default().handshakes);
+    assert_eq!(world.shim.borrow().in_progress(), limit);
+    assert_served(&mut world, same(FLOOD));
+    assert_served(&mut world, address(1));
+    // All that gave way are counted, and few of them told.
+    let away = world.count(counters::AWAY_SILENT);
+    assert_eq!(away, u64::from(FLOOD) - limit as u64 + 1);
+    let told = |line: &&String| line.starts_with("turned away at-2 10.0.2.2:");
+    let log = world.log.borrow();
+    assert!((1..4).contains(&log.iter().filter(told).count()), "{log:?}");
+    assert!(!log.iter().any(|line| line.starts_with("handshake failed")));
+}
+
+#[test]
+fn an_honest_client_is_served_while_silent_ones_come_from_everywhere_at_once() {
+    let mut world = shipped();
+    for round in 0..3 {
+        for number in 0..FLOOD {
+            world.arrive(FORWARD, address(round * FLOOD + number));
+        }
+        world.settle();
+        let full = usize::from(world.sizes.handshakes);
+        assert_eq!(world.shim.borrow().in_progress(), full);
+        assert_served(&mut world, address(60_000 + round));
+    }
+    // Room is asked for once for each that waits.
+    assert!(world.shim.borrow().most_displaced <= 64);
+    // They go, and nothing of them is left.
+    world.pass(20_000);
+    assert_eq!(world.net.borrow().held(), 0);
+    assert_eq!(world.count(counters::ADDRESSES), 0);
+}
+
+#[test]
+fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_than_they_may() {
+    let mut world = shipped();
+    let speaking: Vec<_> = (0..256)
+        .map(|number| {
+            let connection = world.arrive(FORWARD, address(number));
+            world.settle();
+            assert!(world.shim.borrow_mut().speak(connection));
+            connection
+        })
+        .collect();
+    let waiting: Vec<_> = (0..100).map(|n| world.arrive(FORWARD, address(1000 + n))).collect();
+    world.settle();
+    // The first of them gave way to the last.
+    let state = |world: &World, at: usize| world.net.borrow().state(waiting[at]);
+    assert_eq!(state(&world, 35), State::Aborted);
+    assert_eq!(state(&world, 36), State::Accepted);
+    assert_eq!(world.count(counters::AWAY_WAITING), 36);
+    // Room comes: the first of those that wait has it.
+    let closed = HandshakeError::Peer(PeerError::Closed);
+    world.shim.borrow_mut().fail(speaking[7], closed);
+    world.settle();
+    assert!(world.shim.borrow_mut().speak(waiting[36]));
+    assert!(!world.shim.borrow_mut().has(waiting[37]));
+    world.pass(9000);
+    assert_eq!(state(&world, 37), State::Accepted);
+    world.pass(2000);
+    assert_eq!(state(&world, 37), State::Aborted);
+    // And those that nobody else ended are cancelled.
+    assert_eq!(world.shim.borrow().in_progress(), 256);
+    world.pass(3000);
+    assert_eq!(world.shim.borrow().in_progress(), 0);
+    assert_eq!(world.count(counters::OVERDUE), 256);
+    assert_eq!(world.net.borrow().held(), 0);
+}
+
+#[test]
+fn room_that_did_not_come_is_asked_for_again() {
+    let mut world = shipped();
+    world.shim.borrow_mut().is_deaf = true;
+    for number in 0..256 + 10 {
+        world.arrive(FORWARD, address(number));
+    }
+    world.settle();
+    assert_eq!(world.shim.borrow().asked, 10);
+    world.shim.borrow_mut().is_deaf = false;
+    world.pass(1000);
+    assert_eq!(world.shim.borrow().asked, 20);
+    assert_eq!(world.count(counters::AWAY_SILENT), 10);
+    assert_eq!(world.shim.borrow().in_progress(), 256);
+}
+
+#[test]
+fn one_address_has_no_more_sessions_than_it_may_and_the_others_have_theirs() {
+    let mut world = shipped();
+    let limit = Limits::default().sessions;
+    let held: Vec<_> = (0..limit).map(|n| world.session(STATUS, same(n))).collect();
+    let refused = world.arrive(STATUS, same(limit));
+    world.settle();
+    assert_eq!(world.net.borrow().state(refused), State::Aborted);
+    assert_eq!(world.count(counters::AWAY_CONNECTIONS), 1);
+    assert_served(&mut world, address(1));
+    world.reset(held[0]);
+    assert_served(&mut world, same(limit));
+}
+
+#[test]
+fn backends_go_first_and_never_give_way() {
+    let mut world = shipped();
+    let client = world.arrive(SENDING, address(1));
+    world.settle();
+    let slot = world.net.borrow().slot(client).unwrap();
+    world.net.borrow_mut().side.write(slot, b"x").unwrap();
+    world.settle();
+    assert_eq!(world.shim.borrow().to_backends().len(), 1);
+    for number in 0..FLOOD {
+        world.arrive(FORWARD, address(100 + number));
+        world.settle();
+    }
+    assert_eq!(world.shim.borrow().to_backends().len(), 1);
+    // The table is full: one more backend has its turn before all clients.
+    world.shim.borrow_mut().is_deaf = true;
+    for number in 0..30 {
+        world.arrive(FORWARD, address(5000 + number));
+    }
+    world.arrive(SENDING, address(2));
+    world.settle();
+    assert_eq!(world.shim.borrow().to_backends().len(), 1);
+    world.shim.borrow_mut().is_deaf = false;
+    world.pass(600);
+    assert_eq!(world.shim.borrow().to_backends().len(), 2);
+}
+
+#[test]
+fn a_full_channel_of_plaintext_has_room_for_who_speaks() {
+    for port in [SENDING, RULES] {
+        let mut world = shipped();
+        for number in 0..FLOOD {
+            world.arrive(port, address(number));
+            world.settle();
+        }
+        let client = world.arrive(port, address(FLOOD));
+        world.settle();
+        let slot = world.net.borrow().slot(client).expect("a slot");
+        world.net.borrow_mut().side.write(slot, b"\x16\x03\x01").unwrap();
+        world.net.borrow_mut().side.notify(slot);
+        world.settle();
+        assert!(world.count(counters::AWAY_SILENT) + world.count(counters::AWAY_ROOM) > 0);
+        assert_eq!(world.net.borrow().slot(client), Some(slot), "port {port}");
+        world.pass(20_000);
+        if port == RULES {
+            assert_eq!(world.net.borrow().held(), 0);
+            assert_eq!(world.net.borrow().free_slots(), 576);
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_events_is_worked_off_in_turns_and_none_is_lost() {
+    let mut world = shipped();
+    let slots: Vec<_> = (0..512).map(|n| world.session(STATUS, same(n))).collect();
+    for slot in &slots {
+        let request = b"GET /nothing HTTP/1.1\r\n\r\n";
+        world.plain.borrow_mut().write(*slot, request).unwrap();
+    }
+    for number in 0..FLOOD {
+        world.arrive(FORWARD, address(number));
+    }
+    let turns = world.settle();
+    assert!(turns > 512 / 64, "{turns} turns");
+    for slot in slots {
+        let answer = world.receive(slot);
+        assert!(answer.starts_with(b"HTTP/1.1 404 "), "slot {slot}");
+    }
+    assert_served(&mut world, address(FLOOD));
+}
+
+#[test]
+fn unfinished_requests_are_told_so_in_time_and_leave() {
+    let mut world = shipped();
+    let head = [&b"GET / HTTP/1.1\r\nx: "[..], &[b'a'; 8000]].concat();
+    let slots: Vec<_> = (0..575)
+        .map(|number| {
+            let slot = world.session(STATUS, address(number));
+            world.send(slot, &head);
+            slot
+        })
+        .collect();
+    let honest = world.session(STATUS, address(1000));
+    world.send(honest, b"GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(world.receive(honest).ends_with(b"# EOF\n"));
+    world.pass(10_200);
+    for slot in slots {
+        assert!(world.receive(slot).starts_with(b"HTTP/1.1 408 "), "slot {slot}");
+        assert!(!world.has_session(slot));
+    }
+    assert_eq!(world.count(counters::REQUESTS_LATE), 575);
+    assert_eq!(world.count(counters::ADDRESSES), 0);
+}
+
+#[test]
+fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
+    let mut world = shipped();
+    // Rows of a table: the page is longer than the ring that nobody reads.
+    for number in 0..100 {
+        world.session(STATUS, address(1000 + number));
+    }
+    let ask = |world: &mut World, number| {
+        let slot = world.session(STATUS, address(number));
+        world.send(slot, b"GET / HTTP/1.1\r\n\r\n");
+        slot
+    };
+    let slow: Vec<_> = (0..8).map(|number| ask(&mut world, number)).collect();
+    let ninth = ask(&mut world, 100);
+    let answer = String::from_utf8(world.receive(ninth)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: "));
+    assert_eq!(world.count(counters::PAGES_BUSY), 1);
+    world.pass(1200);
+    // One of them reads a little: another gives way.
+    world.plain.borrow_mut().read(slow[0], &mut [0; 1000]).unwrap();
+    world.settle();
+    let tenth = ask(&mut world, 101);
+    let answer = String::from_utf8(world.receive(tenth)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("</a>"), "{answer}");
+    assert!(world.has_session(slow[0]) && !world.has_session(slow[1]));
+    let answer = world.receive(slow[0]);
+    assert!(answer.ends_with(b"</a>"));
+    // Who never reads is cut off.
+    world.pass(9000);
+    assert!(!world.has_session(slow[7]));
+}
+
+#[test]
+fn what_is_silent_for_too_long_is_ended_by_the_gateway_itself() {
+    let mut lists = listeners();
+    for listener in &mut lists {
+        listener.timeouts.idle_ms = 5000;
+        listener.timeouts.connect_ms = 2000;
+    }
+    let mut world = World::new(lists);
+    let slot = world.session(FORWARD, address(1));
+    let backend = world.net.borrow().opened[0];
+    world.pass(4000);
+    world.send(slot, b"x");
+    world.pass(4000);
+    assert!(world.has_session(slot));
+    world.pass(1500);
+    assert!(!world.has_session(slot));
+    assert_eq!(world.net.borrow().state(backend), State::Aborted);
+    assert_eq!(world.count(counters::IDLE), 1);
+    // A backend that never answers, although the network stack should have said so.
+    world.net.borrow_mut().answers = false;
+    let slot = world.session(FORWARD, address(1));
+    let client = world.arrive(SENDING, address(2));
+    world.settle();
+    world.pass(4900);
+    assert!(world.has_session(slot));
+    world.pass(300);
+    assert!(!world.has_session(slot));
+    assert_eq!(world.net.borrow().state(client), State::Aborted);
+    assert_eq!(world.count(counters::ADDRESSES), 0);
+    assert_eq!(world.server.next_deadline(), ipc::clock::Instant::NEVER);
+}
+
+#[test]
+fn all_that_a_backend_said_arrives_before_its_client_is_cut_off() {
+    const LENGTH: usize = 24_000;
+    let mut world = shipped();
+    let client = world.arrive(SENDING, address(1));
+    world.settle();
+    let near = world.net.borrow().slot(client).unwrap();
+    let connection = world.shim.borrow().to_backends()[0];
+    let far = world.shim.borrow_mut().establish(connection).unwrap();
+    world.settle();
+    let answer: Vec<u8> = (0..LENGTH).map(|at| at as u8).collect();
+    let mut sent = 0;
+    let mut received = Vec::new();
+    let mut is_reset = false;
+    for _ in 0..100 {
+        // The record layer opens as much as there is room for, and then tells that the
+        // connection was cut off.
+        let mut plain = world.plain.borrow_mut();
+        sent += plain.write(far, &answer[sent..]).unwrap();
+        if sent == LENGTH && !is_reset {
+            is_reset = true;
+            plain.set_status(far, Status::RESET);
+            plain.notify(far);
+        }
+        drop(plain);
+        world.settle();
+        let mut buffer = [0; 1500];
+        let mut net = world.net.borrow_mut();
+        let State::Attached(slot) = net.state(client) else {
+            break;
+        };
+        // As long as bytes are in its ring, they would be lost by a reset.
+        let status = net.side.peer_status(slot);
+        assert!(!status.has(Status::END), "a cut is no end");
+        assert!(!status.has(Status::RESET) || net.side.readable(slot) == Ok(0));
+        let count = net.side.read(slot, &mut buffer).unwrap();
+        received.extend_from_slice(&buffer[..count]);
+        drop(net);
+        world.pass(125);
+    }
+    assert_eq!(received.len(), LENGTH);
+    assert!(received == answer);
+    let status = world.net.borrow().side.peer_status(near);
+    assert!(!status.has(Status::END));
+    assert_eq!(world.net.borrow().state(client), State::Aborted);
+    assert!(!world.has_session(far));
+}
+
+#[test]
+fn a_client_that_takes_no_end_of_an_answer_is_cut_off_in_time() {
+    let mut world = shipped();
+    let client = world.arrive(SENDING, address(1));
+    world.settle();
+    let connection = world.shim.borrow().to_backends()[0];
+    let far = world.shim.borrow_mut().establish(connection).unwrap();
+    world.settle();
+    world.send(far, &[7; 16_000]);
+    world.reset(far);
+    world.pass(9500);
+    assert!(world.net.borrow().slot(client).is_some());
+    world.pass(1000);
+    assert_eq!(world.net.borrow().state(client), State::Aborted);
+    assert_eq!(world.count(counters::ADDRESSES), 0);
+}
