@@ -18,6 +18,7 @@ mod directed_client;
 mod disc;
 mod failures;
 mod harness;
+mod hostile;
 mod identity;
 mod isolation;
 mod keys;

@@ -31,6 +31,10 @@ pub(crate) const HURRIED: u16 = 455;
 pub(crate) const BULK: u16 = 456;
 /// One suite and one group: ChaCha20-Poly1305, secp384r1.
 pub(crate) const ONE_CHOICE: u16 = 457;
+/// The status page, for requests that take ten minutes.
+pub(crate) const PATIENT: u16 = 461;
+/// For two connections of one address, wherever else they go.
+pub(crate) const FEW: u16 = 462;
 /// Asks for a certificate, and tells the backend whose it was by a PROXY
 /// protocol header.
 pub(crate) const INTRODUCED: u16 = 459;

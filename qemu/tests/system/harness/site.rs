@@ -399,6 +399,25 @@ fn configuration(network: &str, backends: &[u16]) -> String {
          backend = {{ connect = \"10.0.2.2:{http}\" }}\n\n",
         port = port::NAMED_ONLY
     );
+    let limited = [
+        (
+            port::PATIENT,
+            "request_timeout_ms = 600000\nbackend = { status = true }".to_string(),
+        ),
+        (
+            port::FEW,
+            format!(
+                "limits = {{ connections = 2 }}\nbackend = {{ connect = \"10.0.2.2:{http}\" }}"
+            ),
+        ),
+    ];
+    for (port, words) in limited {
+        let _ = write!(
+            text,
+            "[[listener]]\nname = \"at-{port}\"\nlisten = {port}\n{words}\n\
+             tls = {{ role = \"server\", {plain} }}\n\n"
+        );
+    }
     for port in port::STATIC_RSA {
         let _ = write!(
             text,
