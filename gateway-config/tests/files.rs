@@ -6,7 +6,7 @@ use std::path::Path;
 use gateway_config::{Config, Problem, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
-use ipc::provision::{AddressConfig, Backend, KeystoreData, Rings};
+use ipc::provision::{AddressConfig, Backend, KeystoreData, Limits, Rings, Timeouts};
 use ipc::step::Step;
 use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
 use ring::rand::SystemRandom;
@@ -109,6 +109,34 @@ fn the_words_of_the_link_reach_the_network_stack() {
     assert_eq!(network.mtu, Some(1400));
     assert!(network.router_advertisements);
     assert!(matches!(network.address, AddressConfig::Static { .. }));
+}
+
+#[test]
+fn every_word_of_limits_and_time_outs_reaches_the_gateway() {
+    let config = good("tests/good/everything.toml");
+    let [all, plain] = config.listeners.as_slice() else {
+        panic!("{} listeners", config.listeners.len());
+    };
+    let limits = Limits {
+        connections: 5,
+        handshakes: 3,
+        sessions: 4,
+        ipv6_prefix: 56,
+    };
+    assert_eq!(all.limits, limits);
+    assert_eq!(plain.limits, Limits::default());
+    let timeouts = Timeouts {
+        idle_ms: 1000,
+        request_ms: 2000,
+        linger_ms: 3000,
+        ..Timeouts::default()
+    };
+    assert_eq!(all.timeouts, timeouts);
+    let timeouts = Timeouts {
+        connect_ms: 4000,
+        ..Timeouts::default()
+    };
+    assert_eq!(plain.timeouts, timeouts);
 }
 
 #[test]

@@ -80,8 +80,14 @@ fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
         world.arrive(FORWARD, address(4000 + number));
         world.settle();
     }
-    assert_eq!(world.shim.borrow().in_progress(), usize::from(world.sizes.handshakes));
-    assert_eq!(world.shim.borrow().sessions(), usize::from(world.sizes.sessions));
+    assert_eq!(
+        world.shim.borrow().in_progress(),
+        usize::from(world.sizes.handshakes)
+    );
+    assert_eq!(
+        world.shim.borrow().sessions(),
+        usize::from(world.sizes.sessions)
+    );
     assert_eq!(world.net.borrow().free_slots(), 0);
     let (_, peak) = used();
     assert!(peak > idle, "the gateway's heap is counted");

@@ -25,11 +25,14 @@ fn shipped() -> World {
 fn assert_served(world: &mut World, from: std::net::SocketAddr) {
     let connection = world.arrive(FORWARD, from);
     world.settle();
-    assert!(world.shim.borrow_mut().speak(connection), "no handshake has begun");
+    assert!(
+        world.shim.borrow_mut().speak(connection),
+        "no handshake has begun"
+    );
     let slot = world.shim.borrow_mut().establish(connection).unwrap();
     world.settle();
     let backend = *world.net.borrow().opened.last().unwrap();
-    let far = world.net.borrow().slot(backend).expect("a backend");
+    let far = world.net.borrow().slot(backend).unwrap();
     world.send(slot, b"hello");
     let mut buffer = [0; 16];
     let count = world.net.borrow_mut().side.read(far, &mut buffer).unwrap();
@@ -89,7 +92,9 @@ fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_th
             connection
         })
         .collect();
-    let waiting: Vec<_> = (0..100).map(|n| world.arrive(FORWARD, address(1000 + n))).collect();
+    let waiting: Vec<_> = (0..100)
+        .map(|n| world.arrive(FORWARD, address(1000 + n)))
+        .collect();
     world.settle();
     // The first of them gave way to the last.
     let state = |world: &World, at: usize| world.net.borrow().state(waiting[at]);
@@ -128,6 +133,19 @@ fn room_that_did_not_come_is_asked_for_again() {
     assert_eq!(world.shim.borrow().asked, 20);
     assert_eq!(world.count(counters::AWAY_SILENT), 10);
     assert_eq!(world.shim.borrow().in_progress(), 256);
+}
+
+#[test]
+fn room_is_asked_for_once_for_each_that_waits() {
+    let mut world = shipped();
+    world.shim.borrow_mut().is_deaf = true;
+    for number in 0..256 + FLOOD {
+        world.arrive(FORWARD, address(number));
+    }
+    world.settle();
+    // So many wait; the others gave way to them.
+    assert_eq!(world.shim.borrow().asked, 64);
+    assert_eq!(world.count(counters::AWAY_WAITING), u64::from(FLOOD) - 64);
 }
 
 #[test]
@@ -181,8 +199,13 @@ fn a_full_channel_of_plaintext_has_room_for_who_speaks() {
         }
         let client = world.arrive(port, address(FLOOD));
         world.settle();
-        let slot = world.net.borrow().slot(client).expect("a slot");
-        world.net.borrow_mut().side.write(slot, b"\x16\x03\x01").unwrap();
+        let slot = world.net.borrow().slot(client).unwrap();
+        world
+            .net
+            .borrow_mut()
+            .side
+            .write(slot, b"\x16\x03\x01")
+            .unwrap();
         world.net.borrow_mut().side.notify(slot);
         world.settle();
         assert!(world.count(counters::AWAY_SILENT) + world.count(counters::AWAY_ROOM) > 0);
@@ -231,7 +254,10 @@ fn unfinished_requests_are_told_so_in_time_and_leave() {
     assert!(world.receive(honest).ends_with(b"# EOF\n"));
     world.pass(10_200);
     for slot in slots {
-        assert!(world.receive(slot).starts_with(b"HTTP/1.1 408 "), "slot {slot}");
+        assert!(
+            world.receive(slot).starts_with(b"HTTP/1.1 408 "),
+            "slot {slot}"
+        );
         assert!(!world.has_session(slot));
     }
     assert_eq!(world.count(counters::REQUESTS_LATE), 575);
@@ -257,11 +283,18 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
     assert_eq!(world.count(counters::PAGES_BUSY), 1);
     world.pass(1200);
     // One of them reads a little: another gives way.
-    world.plain.borrow_mut().read(slow[0], &mut [0; 1000]).unwrap();
+    world
+        .plain
+        .borrow_mut()
+        .read(slow[0], &mut [0; 1000])
+        .unwrap();
     world.settle();
     let tenth = ask(&mut world, 101);
     let answer = String::from_utf8(world.receive(tenth)).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("</a>"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("</a>"),
+        "{answer}"
+    );
     assert!(world.has_session(slow[0]) && !world.has_session(slow[1]));
     let answer = world.receive(slow[0]);
     assert!(answer.ends_with(b"</a>"));

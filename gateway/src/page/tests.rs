@@ -119,3 +119,12 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
         text.len()
     );
 }
+
+#[test]
+fn text_takes_no_more_than_it_was_made_for() {
+    let mut text = Bounded::new();
+    let part = "x".repeat(MAX_BODY - 1);
+    assert!(text.write_str(&part).is_ok() && text.write_str("xx").is_err());
+    assert!(text.write_str("x").is_ok() && text.write_str("x").is_err());
+    assert_eq!((text.0.len(), text.0.capacity()), (MAX_BODY, MAX_BODY));
+}

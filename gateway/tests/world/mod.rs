@@ -38,8 +38,11 @@ pub(crate) const RULES: u16 = 4;
 
 pub(crate) type Side = LocalChannel<Silent>;
 
+/// Takes a request, writes the reply, and says how long it is.
+pub(crate) type Serve = dyn Fn(&[u8], &mut [u8; MAX_MESSAGE]) -> usize;
+
 /// A call to what the test plays; its memory is not the gateway's.
-pub(crate) struct Link(pub(crate) Rc<dyn Fn(&[u8], &mut [u8; MAX_MESSAGE]) -> usize>);
+pub(crate) struct Link(pub(crate) Rc<Serve>);
 
 impl Transport for Link {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
@@ -87,8 +90,20 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) fn shipped() -> (Self, Description) {
         let description = description::load(&description::default_path()).unwrap();
-        let slots = |name| description.channels.iter().find(|c| c.name == name).unwrap().slots;
-        let heap = description.domains.iter().find(|d| d.name == "gateway").unwrap().heap;
+        let slots = |name| {
+            description
+                .channels
+                .iter()
+                .find(|c| c.name == name)
+                .unwrap()
+                .slots
+        };
+        let heap = description
+            .domains
+            .iter()
+            .find(|d| d.name == "gateway")
+            .unwrap()
+            .heap;
         let sizes = Self {
             handshakes: slots("handshake"),
             sessions: slots("plaintext"),
@@ -157,7 +172,11 @@ impl World {
     pub(crate) fn new(listeners: Vec<Listener>) -> Self {
         let (sizes, description) = Sizes::shipped();
         let ring = |name: &str| {
-            let channel = description.channels.iter().find(|c| c.name == name).unwrap();
+            let channel = description
+                .channels
+                .iter()
+                .find(|c| c.name == name)
+                .unwrap();
             u32::try_from(channel.a_to_b_ring).unwrap()
         };
         let (plain_ring, net_ring) = (ring("plaintext"), ring("backend"));
@@ -253,7 +272,7 @@ impl World {
         self.settle();
         let slot = self.shim.borrow_mut().establish(connection);
         self.settle();
-        slot.expect("the handshake has begun")
+        slot.unwrap()
     }
 
     /// A client sends in its session.

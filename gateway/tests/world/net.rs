@@ -77,9 +77,8 @@ impl Net {
 
     /// Connections that the gateway has in some way.
     pub(crate) fn held(&self) -> usize {
-        let is_held = |state: &&State| {
-            matches!(state, State::Accepted | State::Attached(_) | State::Moved)
-        };
+        let is_held =
+            |state: &&State| matches!(state, State::Accepted | State::Attached(_) | State::Moved);
         self.connections.values().filter(is_held).count()
     }
 

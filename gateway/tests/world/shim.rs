@@ -69,7 +69,11 @@ impl Shim {
 
     /// Handshakes in progress.
     pub(crate) fn in_progress(&self) -> usize {
-        self.handshakes.iter().flatten().filter(|h| !h.is_over).count()
+        self.handshakes
+            .iter()
+            .flatten()
+            .filter(|h| !h.is_over)
+            .count()
     }
 
     pub(crate) fn has_session(&self, slot: u16) -> bool {
@@ -96,7 +100,9 @@ impl Shim {
     /// The peer shows a whole ClientHello.
     pub(crate) fn speak(&mut self, connection: ConnectionId) -> bool {
         let found = self.of(connection);
-        found.map(|(_, handshake)| handshake.has_spoken = true).is_some()
+        found
+            .map(|(_, handshake)| handshake.has_spoken = true)
+            .is_some()
     }
 
     /// The connections of handshakes as client, in progress.
