@@ -37,8 +37,10 @@ const EVENT: usize = size_of::<u32>();
 const RELAY: usize = Table::<Relay>::PLACE + size_of::<RelayId>() + Waiting::PLACE + Guests::PLACE;
 
 /// Whatever is there once: the buffer, clients that wait and their addresses, the view of
-/// other domains, and short-lived lines, headers and requests.
-pub const FIXED: usize = CHUNK + Waiting::FIXED + MAX_CLIENTS * Guests::PLACE + 16 * 1024;
+/// other domains, and what lives as long as it is worked on: a ClientHello that is looked
+/// at with what it says, requests, headers.
+pub const FIXED: usize =
+    CHUNK + Waiting::FIXED + MAX_CLIENTS * Guests::PLACE + 2 * CHUNK + 16 * 1024;
 /// For each slot of the channel to the record layer.
 pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT;
 /// For each slot of the channel to the network stack.

@@ -88,6 +88,9 @@ impl Guests {
     /// # Errors
     /// Why it must not be: turn it away.
     pub(crate) fn enter(&mut self, remote: IpAddr, limits: Limits) -> Result<GuestId, Reason> {
+        if limits.connections == 0 {
+            return Err(Reason::Connections);
+        }
         let prefix = Prefix::of(remote, limits);
         let (order, places) = (&mut self.order, &mut self.places);
         let found = order.binary_search_by_key(&Some(prefix), |place| {

@@ -40,12 +40,22 @@ pub(crate) enum Seen {
 pub(crate) struct Hello {
     /// In lower case.
     pub(crate) server_name: Option<String>,
-    pub(crate) alpn: Vec<Vec<u8>>,
+    /// As the client wrote the list: each name behind its length.
+    pub(crate) alpn: Vec<u8>,
+}
+
+impl Hello {
+    /// The ALPN names that are offered.
+    pub(crate) fn protocols(&self) -> impl Iterator<Item = &[u8]> {
+        let mut list = Reader(&self.alpn);
+        core::iter::from_fn(move || list.short_vector())
+    }
 }
 
 /// Looks at a connection's first bytes.
 pub(crate) fn look(mut rest: &[u8]) -> Seen {
-    let mut message = Vec::new();
+    // No more than once: it never grows.
+    let mut message = Vec::with_capacity(rest.len());
     loop {
         if let Some([kind, a, b, c]) = message.first_chunk::<MESSAGE_HEADER>().copied() {
             let length = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
@@ -128,13 +138,13 @@ fn host_name(mut value: Reader<'_>) -> Option<Option<String>> {
     Some(None)
 }
 
-fn names(mut value: Reader<'_>) -> Option<Vec<Vec<u8>>> {
-    let mut list = Reader(value.vector()?);
-    let mut names = Vec::new();
+fn names(mut value: Reader<'_>) -> Option<Vec<u8>> {
+    let names = value.vector()?;
+    let mut list = Reader(names);
     while !list.0.is_empty() {
-        names.push(list.short_vector()?.to_vec());
+        list.short_vector()?;
     }
-    Some(names)
+    Some(names.to_vec())
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -208,7 +218,7 @@ mod tests {
     fn name_and_alpn_are_seen_however_the_hello_is_cut() {
         let expected = Seen::Hello(Hello {
             server_name: Some("alpha.test".into()),
-            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            alpn: b"\x02h2\x08http/1.1".to_vec(),
         });
         for size in [1, 3, 40, 1000] {
             let bytes = records(&full(), size);
@@ -217,6 +227,15 @@ mod tests {
                 assert_eq!(look(&bytes[..length]), Seen::Incomplete, "{size} {length}");
             }
         }
+    }
+
+    #[test]
+    fn alpn_names_are_told_apart() {
+        let Seen::Hello(hello) = look(&records(&full(), 1000)) else {
+            panic!("no hello");
+        };
+        let names: Vec<_> = hello.protocols().collect();
+        assert_eq!(names, [&b"h2"[..], b"http/1.1"]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Which rule of a listener is a client's.
 
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use ipc::provision::Rule;
@@ -83,8 +82,8 @@ fn covers(known: &str, name: &str) -> bool {
 }
 
 fn is_offered(rule: &Rule, hello: &Hello) -> bool {
-    let is_known = |name: &Vec<u8>| rule.alpn.iter().any(|known| known[..] == name[..]);
-    rule.alpn.is_empty() || hello.alpn.iter().any(is_known)
+    let is_known = |name: &[u8]| rule.alpn.iter().any(|known| known[..] == *name);
+    rule.alpn.is_empty() || hello.protocols().any(is_known)
 }
 
 #[cfg(test)]
@@ -133,7 +132,10 @@ mod tests {
     fn hello(name: Option<&str>, alpn: &[&str]) -> Hello {
         Hello {
             server_name: name.map(Into::into),
-            alpn: alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            alpn: alpn
+                .iter()
+                .flat_map(|name| [&[name.len() as u8], name.as_bytes()].concat())
+                .collect(),
         }
     }
 

@@ -11,7 +11,8 @@ use ipc::provision::Limits;
 use ipc::stats::gateway as counters;
 
 use world::memory::{Counting, used};
-use world::{FORWARD, SENDING, STATUS, Sizes, World, address, listeners};
+use world::net::State;
+use world::{FORWARD, RULES, SENDING, STATUS, Sizes, World, address, listeners};
 
 #[global_allocator]
 static HEAP: Counting = Counting;
@@ -70,6 +71,22 @@ fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
     }
     let (busy, pages) = (world.count(counters::PAGES_BUSY), budget::PAGES);
     assert_eq!(busy, 64 - pages as u64, "all others are on their way");
+    // A ClientHello that a rule depends on, as long as its ring and full of names.
+    let talker = world.arrive(RULES, address(1999));
+    world.settle();
+    let slot = world.net.borrow().slot(talker).unwrap();
+    world
+        .net
+        .borrow_mut()
+        .side
+        .write(slot, &hello(8000))
+        .unwrap();
+    world.net.borrow_mut().side.notify(slot);
+    let (before, _) = used();
+    world.settle();
+    // It was whole: no rule is its own.
+    assert_eq!(world.net.borrow().state(talker), State::Released);
+    assert!(used().0 <= before);
     // Every slot of the network stack's channel.
     for number in 0..world.sizes.connections {
         world.arrive(SENDING, address(2000 + number));
@@ -105,4 +122,23 @@ fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
     assert_eq!(world.count(counters::SESSIONS), 0);
     let (after, _) = used();
     assert!(after <= idle, "{after} bytes in use, {idle} before");
+}
+
+/// A ClientHello that offers as many ALPN names of a byte as fit `length` bytes.
+fn hello(length: usize) -> Vec<u8> {
+    let vector = |bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[..], bytes].concat()
+    };
+    let names = b"\x01a".repeat((length - 80) / 2);
+    let extensions = [&[0, 16][..], &vector(&vector(&names))].concat();
+    let body = [
+        &[3; 34][..],
+        &[0, 0, 2, 0x13, 1, 1, 0],
+        &vector(&extensions),
+    ]
+    .concat();
+    let size = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let message = [&[1][..], &size[1..], &body].concat();
+    [&[22, 3, 1][..], &vector(&message)].concat()
 }

@@ -212,7 +212,7 @@ fn shipped(workspace: &Path, screen: &Screen, folder: &Path, figures: &mut Figur
         size += fs::metadata(part)?.len();
     }
     figures.insert("image_bytes".into(), size as f64);
-    let mut machine = Machine::new(boot(&image), &out);
+    let machine = Machine::new(boot(&image), &out);
     let started = Instant::now();
     let guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
     figures.insert(
