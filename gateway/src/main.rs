@@ -18,6 +18,19 @@ mod system {
 
 sel4::entry!(main);
 
+/// Listeners and rules that a configuration may have.
+const LISTENERS: usize = 128;
+const RULES: usize = 320;
+const _: () = assert!(
+    gateway::budget::heap(
+        system::SLOTS_PLAINTEXT as usize,
+        system::SLOTS_BACKEND as usize,
+        gateway::budget::MAX_HANDSHAKES,
+        LISTENERS,
+        RULES,
+    ) <= system::HEAP
+);
+
 fn main() -> ! {
     // SAFETY: the constant of this domain.
     let config = unsafe { runtime::provision(system::PROVISION_GATEWAY_CONFIG) };

@@ -33,7 +33,7 @@ pub mod local;
 mod status;
 
 use crate::ring::{Misbehaved, Ring, announce};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, load_acquire};
 use alloc::boxed::Box;
 use alloc::vec;
 use events::{Events, Posted};
@@ -189,8 +189,8 @@ impl<D: Doorbell> Channel<D> {
         let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
             return;
         };
-        let their_tail = theirs.tail.load(Ordering::Acquire);
-        let their_head = theirs.head.load(Ordering::Acquire);
+        let their_tail = load_acquire(theirs.tail);
+        let their_head = load_acquire(theirs.head);
         let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
         mine.head.store(their_tail, Ordering::Relaxed);
         mine.tail.store(their_head, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl<D: Doorbell> Channel<D> {
         let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
             return;
         };
-        let generation = Status(theirs.status.load(Ordering::Acquire)).generation();
+        let generation = Status(load_acquire(theirs.status)).generation();
         let status = Status::new(generation, Status::OPEN);
         mine.status.store(status.0, Ordering::Release);
     }
@@ -211,9 +211,7 @@ impl<D: Doorbell> Channel<D> {
     /// Whether the other side has opened `slot` and this side has not followed
     /// yet.
     pub fn is_opened(&self, slot: SlotIndex) -> bool {
-        let theirs = self
-            .their_slot(slot)
-            .map_or(0, |s| s.status.load(Ordering::Acquire));
+        let theirs = self.their_slot(slot).map_or(0, |s| load_acquire(s.status));
         let theirs = Status(theirs);
         theirs.has(Status::OPEN) && theirs.generation() != self.status(slot).generation()
     }
@@ -278,9 +276,7 @@ impl<D: Doorbell> Channel<D> {
     /// [`Status::END`] set, no byte comes after those found then.
     pub fn peer_status(&self, slot: SlotIndex) -> Status {
         let generation = self.status(slot).generation();
-        let status = self
-            .their_slot(slot)
-            .map_or(0, |s| s.status.load(Ordering::Acquire));
+        let status = self.their_slot(slot).map_or(0, |s| load_acquire(s.status));
         let status = Status(status);
         if status.generation() == generation {
             status

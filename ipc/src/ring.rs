@@ -11,7 +11,7 @@
 //! The bytes themselves may change while they are read, if the producer is
 //! hostile. A consumer therefore copies them out once and checks the copy.
 
-use crate::sync::{self, AtomicU32, Byte, Ordering, fence};
+use crate::sync::{self, AtomicU32, Byte, Ordering, fence, load_acquire};
 
 /// The other side wrote an index that can't be: the ring is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(crate) struct Ring<'a> {
 impl Ring<'_> {
     /// Bytes produced and not yet consumed.
     pub(crate) fn len(&self) -> Result<u32, Misbehaved> {
-        let head = self.head.load(Ordering::Acquire);
-        let tail = self.tail.load(Ordering::Acquire);
+        let head = load_acquire(self.head);
+        let tail = load_acquire(self.tail);
         let len = head.wrapping_sub(tail);
         if len > self.capacity {
             return Err(Misbehaved);

@@ -30,6 +30,12 @@ mod sync {
 
     pub(crate) type Byte = loom::cell::UnsafeCell<u8>;
 
+    pub(crate) fn load_acquire(word: &AtomicU32) -> u32 {
+        let value = word.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        value
+    }
+
     pub(crate) unsafe fn copy_out(from: *const Byte, to: *mut u8, count: usize) {
         // SAFETY: `count` cells are there.
         let cells = unsafe { slice::from_raw_parts(from, count) };

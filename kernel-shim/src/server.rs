@@ -541,7 +541,9 @@ fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), Handsha
 fn blame(error: NetError) -> HandshakeError {
     HandshakeError::Request(match error {
         NetError::WrongSequence => RequestError::TcpSequence,
-        NetError::NoConnection | NetError::Closed | NetError::Denied => RequestError::Connection,
+        NetError::NoConnection | NetError::Closed | NetError::Denied | NetError::SlotInUse => {
+            RequestError::Connection
+        }
         _ => return INTERNAL,
     })
 }

@@ -97,7 +97,7 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
                 },
             ) => {
                 let index = core.owned(None, connection)?;
-                core.check_client(index, client)?;
+                core.check_move(index, client, to)?;
                 core.hand_over(index, to, deadline, expected_tx_next, now)
                     .map(|position| Answer::Moved { position })
             }
@@ -269,12 +269,17 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
     }
 
-    fn check_client(&mut self, index: u32, client: u16) -> Result<(), NetError> {
+    /// Whether a connection may go on to another owner for `client`: it must be that
+    /// client's, whoever owns it by now; and what has a handshake does not get a second
+    /// one, nor what has a session.
+    fn check_move(&mut self, index: u32, client: u16, to: Owner) -> Result<(), NetError> {
         let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
-        match connection.owner {
-            Owner::Client | Owner::Gateway(_) if connection.client != client => {
-                Err(NetError::Denied)
-            }
+        if connection.client != client {
+            return Err(NetError::Denied);
+        }
+        match (connection.owner, to) {
+            (Owner::Offload(_) | Owner::Record(_), Owner::Offload(_))
+            | (Owner::Record(_), Owner::Record(_)) => Err(NetError::SlotInUse),
             _ => Ok(()),
         }
     }

@@ -98,7 +98,9 @@ fn failed(world: &mut World) -> Option<(u16, HandshakeError)> {
 
 #[test]
 fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     for mode in [Mode::Autonomous, Mode::Directed] {
         let before = heap::used();
         let mut world = world(mode);
@@ -141,7 +143,9 @@ fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
 
 #[test]
 fn a_hundred_hellos_of_4_kb_whose_last_bytes_come_together_are_all_dealt_with() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     for mode in [Mode::Autonomous, Mode::Directed] {
         let mut world = world(mode);
         let hello = endless(4200, 4204, 16_000);
@@ -178,7 +182,9 @@ fn a_hundred_hellos_of_4_kb_whose_last_bytes_come_together_are_all_dealt_with() 
 
 #[test]
 fn one_byte_records_are_ended_when_there_were_too_many() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     for mode in [Mode::Autonomous, Mode::Directed] {
         let mut world = world(mode);
         world.start_as(0, Role::Server, parameters(&["web"]));
@@ -192,7 +198,9 @@ fn one_byte_records_are_ended_when_there_were_too_many() {
 
 #[test]
 fn the_oldest_that_said_no_whole_hello_gives_way() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut world = world(Mode::Autonomous);
     for slot in 0..HANDSHAKES {
         start(&mut world, slot, origin(u32::from(slot % 2)));
@@ -235,7 +243,9 @@ fn world_exchange(world: &mut World, slot: u16, bytes: &[u8]) {
 
 #[test]
 fn a_handshake_that_the_network_stack_forgets_is_ended_by_its_deadline() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut world = world(Mode::Autonomous);
     let past = Origin {
         deadline: Instant::default(),
@@ -249,7 +259,9 @@ fn a_handshake_that_the_network_stack_forgets_is_ended_by_its_deadline() {
 
 #[test]
 fn questions_of_sessions_are_answered_a_few_in_a_turn() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut world = world(Mode::Autonomous);
     for slot in 0..20 {
         world.start(slot, parameters(&["web"]));

@@ -55,6 +55,8 @@ pub(crate) struct Watched {
     pub(crate) start: (u64, u64),
     /// Its log ring in this address space.
     pub(crate) log: u64,
+    /// Signals [`interrupt::DEADLINE`] to it.
+    pub(crate) waker: Notification,
 }
 
 /// What is left when everything is built.
@@ -195,6 +197,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     if work.prove_confinement()? > 0 {
         return Err(Refusal::Policy);
     }
+    work.make_wakers(&mut domains)?;
     // Not before the proof: a bound notification tells nobody but its thread.
     for (domain, bound) in domains.iter().zip(&work.notifications) {
         // SAFETY: made above.
@@ -210,7 +213,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     own.bind_notification(&notification)?;
     let stays: Vec<u64> = domains
         .iter()
-        .map(|domain| domain.tcb.bits())
+        .flat_map(|domain| [domain.tcb.bits(), domain.waker.bits()])
         .chain([fault, log])
         .chain(ticker.slots())
         .chain([gauge.thread.bits(), gauge.endpoint])
@@ -438,6 +441,9 @@ impl Work<'_> {
             tcb,
             start,
             log: watched_log,
+            // Made when the proof is over.
+            // SAFETY: no capability.
+            waker: unsafe { Notification::from_bits(0) },
         })
     }
 

@@ -85,6 +85,7 @@ pub(crate) fn run(plan: &Plan, built: Built) -> ! {
         waits: silence.div_ceil(TICK_MS),
     };
     let mut watch = Watch {
+        woken: built.domains.iter().map(|_| 0).collect(),
         built,
         supervisor,
         watchdog: (silence > 0).then(|| Watchdog::new(&priorities, patience)),
@@ -134,6 +135,8 @@ struct Watch {
     /// When silence is a fault.
     watchdog: Option<Watchdog>,
     priorities: Vec<u8>,
+    /// The last moment for which each domain was woken.
+    woken: Vec<u64>,
 }
 
 impl Watch {
@@ -261,6 +264,19 @@ impl Watch {
         Ok(())
     }
 
+    /// Wakes the domains that asked for a moment that is over, once for each moment.
+    fn wake_due(&mut self) {
+        let scale = self.built.timekeeper.scale();
+        let now = scale.monotonic_at(SystemClock::ticks());
+        for (domain, woken) in self.built.domains.iter().zip(&mut self.woken) {
+            let at = ring(domain).wake_at.load(Ordering::Relaxed);
+            if at != 0 && at <= now && at != *woken {
+                *woken = at;
+                domain.waker.signal();
+            }
+        }
+    }
+
     /// The real-time clock has interrupted.
     fn tick(&mut self) -> Result<(), Error> {
         let reasons = self.built.ticker.acknowledge()?;
@@ -274,6 +290,7 @@ impl Watch {
         if generation.is_some_and(Generation::is_new) {
             self.begin_anew()?;
         }
+        self.wake_due();
         self.look()?;
         let now = self.now_ms();
         for number in self.supervisor.due(now) {
@@ -321,7 +338,9 @@ fn heartbeat(domain: &Watched) -> Heartbeat {
 fn drain(domain: &Watched, reader: &mut Reader, tsc_hz: u64) {
     let ring = ring(domain);
     let capacity = ring.data.len() as u64 * 8;
-    let written = ring.written.load(Ordering::Acquire);
+    // Read-only memory here: no `Acquire` load (`core::sync::atomic`).
+    let written = ring.written.load(Ordering::Relaxed);
+    core::sync::atomic::fence(Ordering::Acquire);
     let fresh = written.wrapping_sub(reader.read);
     if fresh == 0 {
         return;

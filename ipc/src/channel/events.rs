@@ -8,7 +8,7 @@
 //!   before a post that found it outstanding;
 //! - a side that finds no event and waits is rung for when there is one.
 
-use crate::sync::{AtomicU16, AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU16, AtomicU32, Ordering, fence, load_acquire};
 
 /// One direction's queue as one side sees it. Both indices count events from zero
 /// and wrap at 2³²; the queue holds `head - tail` events.
@@ -47,7 +47,7 @@ impl Events<'_> {
         // last one is outstanding has its bytes written before those are read.
         fence(Ordering::SeqCst);
         let head = self.head.load(Ordering::Relaxed);
-        let tail = self.tail.load(Ordering::Acquire);
+        let tail = load_acquire(self.tail);
         let outstanding = head.wrapping_sub(tail);
         // The last event is outstanding if it lies in tail..head, and if it was
         // not 2³² events ago.
@@ -66,7 +66,7 @@ impl Events<'_> {
         // Pairs with the fence in `take`: either the other side sees this event
         // before it waits, or this one sees that it has taken all others.
         fence(Ordering::SeqCst);
-        let rings = self.tail.load(Ordering::Acquire) == head;
+        let rings = load_acquire(self.tail) == head;
         Posted::Now {
             position: head,
             rings,
@@ -77,7 +77,7 @@ impl Events<'_> {
     #[inline]
     pub(crate) fn take(&self) -> Option<u16> {
         let tail = self.tail.load(Ordering::Relaxed);
-        let head = self.head.load(Ordering::Acquire);
+        let head = load_acquire(self.head);
         let pending = head.wrapping_sub(tail);
         if pending == 0 {
             return None;
@@ -98,7 +98,7 @@ impl Events<'_> {
     /// The events that were posted and not taken, with their positions.
     pub(crate) fn outstanding(&self) -> impl Iterator<Item = (u32, u16)> {
         let head = self.head.load(Ordering::Relaxed);
-        let tail = self.tail.load(Ordering::Acquire);
+        let tail = load_acquire(self.tail);
         let count = head.wrapping_sub(tail).min(self.capacity);
         (0..count).map(move |behind| {
             let position = tail.wrapping_add(behind);

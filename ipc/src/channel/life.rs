@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use super::{CONTROL_EVENT, Channel, Doorbell, LIFE, SlotIndex, Status};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, load_acquire};
 
 impl<D: Doorbell> Channel<D> {
     /// Takes up what this side left in its memory, if it is not its first life.
     pub(super) fn begin(&mut self) {
-        self.peer_life = self.their_word(LIFE).load(Ordering::Acquire);
+        self.peer_life = load_acquire(self.their_word(LIFE));
         let life = self.my_word(LIFE).load(Ordering::Relaxed);
         if life > 0 {
             while self.next_event().is_some() {}
@@ -46,7 +46,7 @@ impl<D: Doorbell> Channel<D> {
             return;
         };
         let own = Status(mine.status.load(Ordering::Relaxed));
-        let other = Status(theirs.status.load(Ordering::Acquire));
+        let other = Status(load_acquire(theirs.status));
         let generation = match (own.has(Status::OPEN), other.has(Status::OPEN)) {
             (true, _) => own.generation(),
             (false, true) => other.generation(),
@@ -61,7 +61,7 @@ impl<D: Doorbell> Channel<D> {
     /// knows nothing of what it was told before.
     #[inline]
     pub fn peer_is_new(&mut self) -> bool {
-        let life = self.their_word(LIFE).load(Ordering::Acquire);
+        let life = load_acquire(self.their_word(LIFE));
         // The first start makes nothing of this side out of date.
         core::mem::replace(&mut self.peer_life, life) != life && life > 1
     }

@@ -1,9 +1,10 @@
 //! What the monitor keeps to see whether domains go on.
 
+use ipc::boot::interrupt;
 use sel4::cap::{Granule, IrqControl, IrqHandler, MintData, Notification, ObjectKind, Tcb, VSpace};
 use sel4::{Cap, Error, Rights, init_slot};
 
-use super::{TICK_BADGE, Work};
+use super::{TICK_BADGE, Watched, Work};
 use crate::hardware::CLOCK_PORTS;
 use crate::ticker::{self, Ticker};
 
@@ -40,6 +41,21 @@ impl Work<'_> {
         let root = self.resources.root();
         thread.configure(0, PRIORITY, root, &vspace, 0, &buffer)?;
         Ok(thread)
+    }
+
+    /// What the monitor wakes each domain by when a moment is over that the domain asked
+    /// for. Not before the proof, which asks who signals to whom.
+    pub(super) fn make_wakers(&mut self, domains: &mut [Watched]) -> Result<(), Error> {
+        for (domain, notification) in domains.iter_mut().zip(&self.notifications) {
+            let slot = self.resources.take_slots(1)?;
+            let source = self.resources.slot(*notification);
+            let badge = MintData::Badge(1 << interrupt::DEADLINE);
+            let target = self.resources.slot(slot);
+            target.mint(&source, Rights::WRITE, badge)?;
+            // SAFETY: minted just now.
+            domain.waker = unsafe { Notification::from_bits(slot) };
+        }
+        Ok(())
     }
 
     /// The monitor's clock, which signals its notification.
