@@ -9,6 +9,7 @@
 
 use alloc::string::String;
 
+use ipc::budget::Line;
 use ipc::provision::{Listener, Prefix, Rule};
 use ipc::tls::Protocol;
 
@@ -60,6 +61,28 @@ pub const PAGE: usize = MAX_BODY + BLOCK;
 pub const PAGES: usize = MAX_PAGES;
 
 pub use crate::handshakes::MAX_HANDSHAKES;
+
+/// Listeners and rules that a configuration may have: more do not fit into what the
+/// builder hands over.
+pub const LISTENERS: usize = 128;
+/// See [`LISTENERS`].
+pub const RULES: usize = 320;
+
+/// As a table.
+pub const fn budget(sessions: u16, connections: u16) -> [Line; 7] {
+    const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
+        Line { what, count, bytes }
+    }
+    [
+        line("sessions", sessions as usize, SESSION),
+        line("connections", connections as usize, CONNECTION),
+        line("handshakes", MAX_HANDSHAKES, HANDSHAKE),
+        line("listeners", LISTENERS, LISTENER),
+        line("rules", RULES, RULE),
+        line("pages", PAGES, PAGE),
+        line("fixed", 1, FIXED),
+    ]
+}
 
 /// The sum for these counts.
 pub const fn heap(

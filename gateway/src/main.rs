@@ -18,17 +18,9 @@ mod system {
 
 sel4::entry!(main);
 
-/// Listeners and rules that a configuration may have.
-const LISTENERS: usize = 128;
-const RULES: usize = 320;
-const _: () = assert!(
-    gateway::budget::heap(
-        system::SLOTS_PLAINTEXT as usize,
-        system::SLOTS_BACKEND as usize,
-        gateway::budget::MAX_HANDSHAKES,
-        LISTENERS,
-        RULES,
-    ) <= system::HEAP
+const _: () = ipc::budget::fits(
+    &gateway::budget::budget(system::SLOTS_PLAINTEXT, system::SLOTS_BACKEND),
+    system::HEAP,
 );
 
 fn main() -> ! {

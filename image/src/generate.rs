@@ -27,14 +27,20 @@ use crate::layout::{self, DomainLayout};
 
 /// Names another description than `image/system.toml`, for tests.
 pub const SYSTEM_VARIABLE: &str = "HANDOFF_SYSTEM";
+/// Cargo sets it where the domain's program is built.
+const GUEST_FEATURE: &str = "CARGO_FEATURE_GUEST";
 
-/// Writes `OUT_DIR/system.rs` for the domain of that name. To be called from
-/// its `build.rs`.
+/// Writes `OUT_DIR/system.rs` for the domain of that name, for its program: without
+/// the feature `guest` there is none, and the description is not looked at. To be called
+/// from its `build.rs`.
 ///
 /// # Errors
 /// When the description is refused, or has no such domain.
 pub fn constants(domain: &str) -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={SYSTEM_VARIABLE}");
+    if env::var_os(GUEST_FEATURE).is_none() {
+        return Ok(());
+    }
     let path = env::var_os(SYSTEM_VARIABLE).map_or_else(description::default_path, PathBuf::from);
     println!("cargo::rerun-if-changed={}", path.display());
     let layout = layout::layout(&description::load(&path)?);

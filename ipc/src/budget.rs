@@ -12,9 +12,11 @@ const HEADER: usize = 8;
 const ALIGNMENT: usize = 16;
 /// The smallest block.
 const SMALLEST: usize = 32;
-/// One part in so many of a heap is left for the gaps between blocks: blocks of one
-/// kind have one size, so few gaps stay that nothing fits into.
+/// One part in so many of a heap is left for the gaps between blocks, ...
 const GAPS: usize = 8;
+/// ... up to so many bytes: what makes a heap large is many blocks of one size, which
+/// leave no gap that the next does not fit into.
+const MOST_GAPS: usize = 1 << 20;
 
 /// Something that is held a number of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,8 @@ pub const fn total(mut lines: &[Line]) -> usize {
 /// The heap that a table needs, with the gaps between blocks.
 pub const fn needed(lines: &[Line]) -> usize {
     let sum = total(lines);
-    sum + sum / GAPS
+    let gaps = sum / GAPS;
+    sum + if gaps < MOST_GAPS { gaps } else { MOST_GAPS }
 }
 
 /// Stops the build when a table does not fit its heap.

@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod budget;
 pub mod firmware;
 mod keyring;
 mod pre_master;
@@ -24,5 +25,6 @@ mod server;
 mod tbs;
 mod transcript;
 
+pub use budget::budget;
 pub use keyring::ProvisionError;
 pub use server::Server;

@@ -15,6 +15,8 @@ mod system {
 
 sel4::entry!(main);
 
+const _: () = ipc::budget::fits(&keystore_server::budget(), system::HEAP);
+
 /// More than a decryption uses of the stack.
 const STACK_USED: usize = 48 * 1024;
 

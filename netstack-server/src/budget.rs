@@ -6,6 +6,7 @@
 use core::mem::size_of;
 use core::net::IpAddr;
 
+use ipc::budget::Line;
 use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
@@ -90,3 +91,24 @@ pub const fn most(limits: &Limits, listeners: usize) -> usize {
 /// What the image has room for is what the parts add up to.
 const _: () =
     assert!(most(&Limits::SHIPPED, 0) <= FIXED + SPARE + OVERFLOW + PAIRS * (ACCEPTED + OPENED));
+
+/// As a table, for `xtask policy`.
+pub const fn budget(listeners: usize) -> [Line; 7] {
+    const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
+        Line { what, count, bytes }
+    }
+    let limits = &Limits::SHIPPED;
+    [
+        line("connections", limits.connections, CONNECTION),
+        line("bytes of their sockets", 1, limits.memory),
+        line("bytes between two owners", 1, limits.overflow),
+        line("listeners", listeners, LISTENER),
+        line("narrow paths", PATHS, PATH),
+        line(
+            "spare sockets",
+            1,
+            SPARE - limits.spare * limits.accepted.bytes(),
+        ),
+        line("fixed", 1, FIXED - PATHS * PATH),
+    ]
+}

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod budget;
 mod build;
 mod check;
 mod fuzz;

@@ -10,7 +10,7 @@ use image::description;
 use image::graph;
 use image::policy::{self, Report, Verdict};
 
-use crate::screen;
+use crate::{budget, screen};
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[1;31m";
@@ -51,11 +51,13 @@ pub(crate) fn policy(arguments: &PolicyArguments) -> Result<()> {
     let report = policy::judge(&description, own.as_deref())?;
     let colour = io::stdout().is_terminal() && screen::colour_is_wanted();
     print!("{}", page(&report, colour));
+    let budgets = budget::budgets(&description);
+    print!("{}", budget::page(&budgets));
     let broken = report.broken().count();
     if broken > 0 {
         bail!("the policy is broken: {broken} of {}", report.judged.len());
     }
-    Ok(())
+    budget::check(&budgets)
 }
 
 /// Draws the system.

@@ -26,6 +26,10 @@ fn c01_domains_share_memory_only_where_a_channel_is() {
         .filter(|(owners, _)| owners.len() > 1)
         .collect();
     for (owners, pages) in &shared {
+        // The time, which the root task tells to all.
+        if *pages == 1 && owners.len() == DOMAINS.len() + 1 && owners.contains("init") {
+            continue;
+        }
         let pair: Vec<_> = owners.iter().copied().collect();
         let [first, second] = pair[..] else {
             panic!("{pages} pages are shared by {pair:?}");
