@@ -212,13 +212,5 @@ pub type ForgetQueue<D> = Mailbox<Forget, Never, D>;
 /// The offload component's end.
 pub type ForgetInbox<D> = Mailbox<Never, Forget, D>;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rings_of_the_description_hold_what_a_slot_can_say() {
-        println!("{} {} {}", Directive::ROOM, Completion::ROOM, Forget::ROOM);
-        assert!(Directive::ROOM <= 2048 && Completion::ROOM <= 2048 && Forget::ROOM <= 64);
-    }
-}
+/// The rings of `image/system.toml` hold what a slot can say.
+const _: () = assert!(Directive::ROOM <= 2048 && Completion::ROOM <= 2048 && Forget::ROOM <= 64);

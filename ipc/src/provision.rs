@@ -291,7 +291,7 @@ impl Default for Limits {
         Self {
             connections: 544,
             handshakes: 192,
-            sessions: 544,
+            sessions: 528,
             // What one subscriber is given at the least (RFC 6177 §2).
             ipv6_prefix: 64,
         }

@@ -17,7 +17,6 @@ use ipc::control::{
     Request, RequestError, Resource, SessionResult,
 };
 use ipc::handshake::{Directive, DirectiveQueue, Forget, ForgetQueue, Origin};
-use ipc::mailbox::Malformed;
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
 use ipc::record::{self, Record};
 use ipc::stats;
@@ -202,10 +201,9 @@ where
         self.count_wakeup();
         let is_new = self.offload.peer_is_new();
         while let Some(completion) = self.offload.receive() {
-            match completion {
-                Ok(completion) => self.complete(completion),
-                // It costs its own handshake; the deadline ends that.
-                Err(Malformed(_)) => {}
+            // What is none costs its own handshake; the deadline ends that.
+            if let Ok(completion) = completion {
+                self.complete(completion);
             }
         }
         if is_new {

@@ -184,6 +184,10 @@ fn refuse(alert: Alert) -> Answer {
 }
 
 /// What the record layer is told, without the session that is meant.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "on the stack of one call, not in tables"
+)]
 enum Answer {
     Rekey {
         message: Bytes<64>,

@@ -302,7 +302,7 @@ impl World {
     /// The last start that the offload component was told of.
     pub fn next_start(&mut self) -> Start {
         loop {
-            match self.offload.receive().expect("a directive").unwrap() {
+            match self.offload.receive().unwrap().unwrap() {
                 Directive::Start {
                     slot,
                     generation,
