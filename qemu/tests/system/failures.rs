@@ -96,7 +96,9 @@ fn settled(site: &Site) -> Counters {
     let deadline = Instant::now() + PATIENCE;
     let mut last = site.counters().unwrap();
     loop {
-        thread::sleep(Duration::from_secs(1));
+        // Longer than a connection is in TIME-WAIT (smoltcp: 10 s): who asks has one, and
+        // is to find no other of its own.
+        thread::sleep(Duration::from_secs(12));
         let now = site.counters().unwrap();
         if figures(&now) == figures(&last) {
             return now;
