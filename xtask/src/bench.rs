@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds the system of measurements, lets it measure
 //! itself, and shows what came of it.
 
+mod hostile;
 mod table;
 mod timing;
 
@@ -45,6 +46,13 @@ pub(crate) struct Arguments {
     /// static RSA instead, and fail if they can be told apart.
     #[arg(long)]
     static_rsa: bool,
+    /// Let honest clients be served beside each attack of the hostile suite instead,
+    /// and fail if a limit is missed.
+    #[arg(long, conflicts_with_all = ["guest_only", "static_rsa"])]
+    hostile: bool,
+    /// This attack of the hostile suite alone; can be repeated.
+    #[arg(long, value_name = "NAME", requires = "hostile")]
+    attack: Vec<String>,
 }
 
 /// What was measured, by name.
@@ -52,6 +60,14 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 /// Measures, shows a table, and writes JSON.
 pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
+    if arguments.hostile {
+        return hostile::run(
+            workspace,
+            screen,
+            &arguments.attack,
+            arguments.json.as_deref(),
+        );
+    }
     setup::ensure(screen, &[Need::Build, Need::Run])?;
     let folder = workspace.join("target/bench");
     fs::create_dir_all(&folder)?;

@@ -1,0 +1,262 @@
+//! `cargo xtask bench --hostile`: honest clients on a quiet machine, and beside each
+//! attack. Everything is on loopback.
+
+mod attack;
+mod ground;
+mod honest;
+mod material;
+mod record;
+mod stage;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::run::Refused;
+use crate::screen::Screen;
+use crate::setup::{self, Need};
+
+use attack::{ATTACKS, Attack};
+use ground::Ground;
+use honest::Outcome;
+use stage::Stage;
+
+/// Honest clients beside each attack, and as many before it.
+const CLIENTS: usize = 16;
+/// How long an attack may take to have all that it holds.
+const GATHER: Duration = Duration::from_secs(180);
+
+/// What an attack did to the honest clients.
+struct Row {
+    attack: &'static str,
+    quiet: Outcome,
+    beside: Outcome,
+    restarts: usize,
+    /// The limit of the median's ratio.
+    limit: f64,
+    /// The attack held all that it was to hold.
+    is_whole: bool,
+}
+
+impl Row {
+    fn median_ratio(&self) -> f64 {
+        self.beside.median() / self.quiet.median()
+    }
+
+    fn p99_ratio(&self) -> f64 {
+        self.beside.p99() / self.quiet.p99()
+    }
+
+    /// Which limits are missed. A figure that could not be had misses its limit.
+    fn missed(&self) -> Vec<&'static str> {
+        let is_within = |ratio: f64| ratio <= self.limit;
+        let limits = [
+            ("not all served", self.beside.served == CLIENTS),
+            ("median", is_within(self.median_ratio())),
+            ("restarts", self.restarts == 0),
+            ("quiet machine", self.quiet.served == CLIENTS),
+            ("attack not whole", self.is_whole),
+        ];
+        let missed = limits.into_iter().filter(|(_, holds)| !holds);
+        missed.map(|(what, _)| what).collect()
+    }
+
+    fn line(&self) -> String {
+        let missed = self.missed();
+        let verdict = if missed.is_empty() {
+            "pass".to_string()
+        } else {
+            format!("FAIL: {}", missed.join(", "))
+        };
+        format!(
+            "{:24} {:>3} of {:<3} {:>7.2} {:>6.0} {:>7.2} {:>9.2} {:>9}  {verdict}",
+            self.attack,
+            self.beside.served,
+            self.beside.asked,
+            self.median_ratio(),
+            self.limit,
+            self.p99_ratio(),
+            self.quiet.median(),
+            self.restarts,
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "attack": self.attack,
+            "served": self.beside.served,
+            "asked": self.beside.asked,
+            "median_ratio": rounded(self.median_ratio()),
+            "p99_ratio": rounded(self.p99_ratio()),
+            "restarts": self.restarts,
+        })
+    }
+}
+
+fn heading() -> String {
+    format!(
+        "{:24} {:>10} {:>7} {:>6} {:>7} {:>9} {:>9}",
+        "attack", "served", "median", "limit", "p99", "quiet s", "restarts"
+    )
+}
+
+/// Runs the attacks with these names, or all; prints a row for each, and fails when a
+/// limit is missed.
+pub(super) fn run(
+    workspace: &Path,
+    screen: &Screen,
+    names: &[String],
+    file: Option<&Path>,
+) -> Result<()> {
+    let chosen = chosen(names)?;
+    setup::ensure(screen, &[Need::Build, Need::Run])?;
+    screen.step("building the shipped image with the suite's configuration");
+    let stage = Stage::build(workspace)?;
+    println!("{}", heading());
+    let mut rows = Vec::new();
+    for (number, attack) in chosen.iter().enumerate() {
+        let what = format!("{} of {}: {}", number + 1, chosen.len(), attack.name);
+        let row = one(&stage, screen, attack, &what).with_context(|| what.clone())?;
+        println!("{}", row.line());
+        rows.push(row);
+        if let Some(file) = file {
+            write(file, &rows)?;
+        }
+    }
+    let missed = rows.iter().filter(|row| !row.missed().is_empty()).count();
+    ensure!(
+        missed == 0,
+        "{missed} of {} attacks miss a limit",
+        rows.len()
+    );
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Attack>> {
+    let known = |name: &String| ATTACKS.iter().any(|attack| attack.name == name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        let all: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
+        let text = format!("--attack {name}: there are {}", all.join(", "));
+        return Err(Refused(text).into());
+    }
+    let is_chosen = |attack: &&Attack| names.is_empty() || names.iter().any(|n| n == attack.name);
+    Ok(ATTACKS.iter().filter(is_chosen).collect())
+}
+
+/// Boots a machine, measures it quiet, then beside the attack. Each attack has a boot of
+/// its own: what one leaves is not put down to the next.
+fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Row> {
+    let booted = screen.during(&format!("{what}: booting"), || stage.boot(attack.name))?;
+    let clients = || honest::clients(&booted, &stage.material, CLIENTS);
+    let quiet = screen.during(&format!("{what}: the quiet machine"), clients)?;
+    let ground = Ground::new(&booted, &stage.material);
+    let (is_whole, beside) = thread::scope(|scope| {
+        let _ends = Ends(&ground);
+        for number in 0..attack.attackers {
+            let ground = &ground;
+            scope.spawn(move || attack.run(ground, number));
+        }
+        let gathering = format!("{what}: the attack gathers");
+        let is_whole = screen.during(&gathering, || ground.wait_for(attack.attackers, GATHER));
+        let before = ground.held();
+        let beside = screen.during(&format!("{what}: honest clients beside it"), clients);
+        held(screen, before, ground.held());
+        (is_whole, beside)
+    });
+    let restarts = booted.restarts()?;
+    booted.stop();
+    Ok(Row {
+        attack: attack.name,
+        quiet,
+        beside: beside?,
+        restarts,
+        limit: attack.kind.limit(),
+        is_whole,
+    })
+}
+
+/// Tells what of an attack was let in: one that is kept out does no harm, and shows none.
+fn held(screen: &Screen, (first, _): (usize, usize), (last, away): (usize, usize)) {
+    if last + away > 0 {
+        screen.note(&format!(
+            "the attack held {first} connections at first, {last} at last; {away} were ended or \
+             refused"
+        ));
+    }
+}
+
+/// The attack ends with this value, also when measuring fails.
+struct Ends<'a>(&'a Ground<'a>);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn write(file: &Path, rows: &[Row]) -> Result<()> {
+    let rows: Vec<_> = rows.iter().map(Row::json).collect();
+    let text = serde_json::to_string_pretty(&json!({ "hostile": rows }))? + "\n";
+    fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+/// What is no number becomes `null`.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(served: usize, seconds: f64) -> Outcome {
+        Outcome::of(CLIENTS, served, vec![seconds; CLIENTS])
+    }
+
+    fn row(served: usize, seconds: f64, restarts: usize) -> Row {
+        Row {
+            attack: "none",
+            quiet: outcome(CLIENTS, 0.5),
+            beside: outcome(served, seconds),
+            restarts,
+            limit: 2.0,
+            is_whole: true,
+        }
+    }
+
+    #[test]
+    fn each_limit_can_be_missed() {
+        assert!(row(CLIENTS, 1.0, 0).missed().is_empty());
+        assert_eq!(row(CLIENTS - 1, 1.0, 0).missed(), ["not all served"]);
+        assert_eq!(row(CLIENTS, 1.1, 0).missed(), ["median"]);
+        assert_eq!(row(CLIENTS, f64::NAN, 0).missed(), ["median"]);
+        assert_eq!(row(CLIENTS, 1.0, 1).missed(), ["restarts"]);
+        let mut unwhole = row(CLIENTS, 1.0, 0);
+        unwhole.is_whole = false;
+        unwhole.quiet = outcome(CLIENTS - 1, 0.5);
+        assert_eq!(unwhole.missed(), ["quiet machine", "attack not whole"]);
+    }
+
+    #[test]
+    fn a_row_is_written_with_the_names_that_others_read() {
+        let json = row(CLIENTS, 1.0, 3).json();
+        let expected = json!({
+            "attack": "none", "served": CLIENTS, "asked": CLIENTS,
+            "median_ratio": 2.0, "p99_ratio": 2.0, "restarts": 3,
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn an_attack_that_is_not_known_is_refused() {
+        assert_eq!(chosen(&[]).unwrap().len(), ATTACKS.len());
+        let one = chosen(&["silent".to_string()]).unwrap();
+        assert_eq!(one[0].name, "silent");
+        let refused = chosen(&["x".to_string()]).err().unwrap().to_string();
+        assert!(refused.contains("silent"), "{refused}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Clients that want to be served: a handshake, then 64 KiB there and back.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
+
+use super::material::Material;
+use super::stage::{Booted, Port};
+
+/// What each brings, and wants back.
+const BYTES: usize = 64 * 1024;
+const CHUNK: usize = 16 * 1024;
+/// Who is not served by then is not served.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// After so many in a row that were not served no more are sent.
+const HOPELESS: usize = 3;
+
+/// A session of a client.
+pub(super) type Session = StreamOwned<ClientConnection, TcpStream>;
+
+/// What became of some clients.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// How many there were.
+    pub(super) asked: usize,
+    /// How many got all back.
+    pub(super) served: usize,
+    /// Seconds of each, in order of size. One that was not served counts with all the
+    /// time that a client has: what is cut off soon is no faster for it.
+    seconds: Vec<f64>,
+}
+
+impl Outcome {
+    #[cfg(test)]
+    pub(super) const fn of(asked: usize, served: usize, seconds: Vec<f64>) -> Self {
+        Self {
+            asked,
+            served,
+            seconds,
+        }
+    }
+
+    /// The time that so much of all clients need at most (nearest rank).
+    fn percentile(&self, hundredths: usize) -> f64 {
+        let rank = (self.seconds.len() * hundredths).div_ceil(100);
+        let place = rank.saturating_sub(1);
+        self.seconds.get(place).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(super) fn median(&self) -> f64 {
+        self.percentile(50)
+    }
+
+    pub(super) fn p99(&self) -> f64 {
+        self.percentile(99)
+    }
+}
+
+/// Sends `count` clients, one after another, in turn to the autonomous and to the
+/// directed listener.
+pub(super) fn clients(booted: &Booted, material: &Material, count: usize) -> Result<Outcome> {
+    let config = material.client(&rustls::version::TLS13, false, false)?;
+    let mut outcome = Outcome::default();
+    let mut missed = 0;
+    let ports = [Port::Autonomous, Port::Directed].into_iter().cycle();
+    for port in ports.take(count) {
+        let started = Instant::now();
+        outcome.asked += 1;
+        let seconds = if client(booted.honest(port), &config, started + PATIENCE).is_ok() {
+            outcome.served += 1;
+            missed = 0;
+            started.elapsed().as_secs_f64()
+        } else {
+            missed += 1;
+            PATIENCE.as_secs_f64()
+        };
+        outcome.seconds.push(seconds);
+        if missed == HOPELESS {
+            break;
+        }
+    }
+    outcome.seconds.sort_by(f64::total_cmp);
+    Ok(outcome)
+}
+
+fn client(address: SocketAddr, config: &Arc<ClientConfig>, deadline: Instant) -> io::Result<()> {
+    let mut session = connect(address, config, deadline)?;
+    let chunk: Vec<u8> = (0..CHUNK).map(|at| (at % 251) as u8).collect();
+    for _ in 0..BYTES / CHUNK {
+        wait_until(&session.sock, deadline)?;
+        session.write_all(&chunk)?;
+    }
+    session.flush()?;
+    let mut answer = vec![0; CHUNK];
+    for _ in 0..BYTES / CHUNK {
+        wait_until(&session.sock, deadline)?;
+        session.read_exact(&mut answer)?;
+        if answer != chunk {
+            return Err(io::Error::other("the echo is another"));
+        }
+    }
+    session.conn.send_close_notify();
+    session.flush()
+}
+
+/// Connects and finishes the handshake.
+pub(super) fn connect(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    deadline: Instant,
+) -> io::Result<Session> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut stream = TcpStream::connect_timeout(&address, left)?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let connection = ClientConnection::new(config.clone(), name);
+    let mut connection = connection.map_err(io::Error::other)?;
+    while connection.is_handshaking() {
+        wait_until(&stream, deadline)?;
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// Lets the next step fail when `deadline` has passed.
+fn wait_until(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    stream.set_read_timeout(Some(left))?;
+    stream.set_write_timeout(Some(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_the_nearest_rank() {
+        let outcome = Outcome {
+            asked: 16,
+            served: 16,
+            seconds: (1..=16).map(f64::from).collect(),
+        };
+        assert_eq!((outcome.median(), outcome.p99()), (8.0, 16.0));
+        assert!(Outcome::default().median().is_nan());
+    }
+}

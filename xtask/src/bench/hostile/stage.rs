@@ -1,0 +1,217 @@
+//! The shipped image with the suite's configuration, booted; a backend after it,
+//! ports before it.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use image::kernel::Configuration;
+use image::pack::Image;
+use qemu::{Boot, Forward, Guest, Machine, Network};
+use time::OffsetDateTime;
+
+use super::material::Material;
+use crate::build;
+
+const READY_PATIENCE: Duration = Duration::from_secs(120);
+/// A thread for each of some hundred sessions.
+const BACKEND_STACK: usize = 64 * 1024;
+const CHUNK: usize = 16 * 1024;
+
+/// A listener of the suite's configuration, by the guest's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    /// Echoes; autonomous handshakes.
+    Autonomous = 443,
+    /// Echoes; directed handshakes.
+    Directed = 444,
+    /// The status page, for requests that take ten minutes.
+    Status = 445,
+    /// Echoes; takes a client's certificate.
+    Mutual = 446,
+}
+
+const PORTS: [Port; 4] = [Port::Autonomous, Port::Directed, Port::Status, Port::Mutual];
+
+/// An image that can be booted again and again.
+pub(super) struct Stage {
+    image: Image,
+    folder: PathBuf,
+    /// What clients need.
+    pub(super) material: Material,
+}
+
+impl Stage {
+    /// Builds the image; its backend runs as long as this process.
+    pub(super) fn build(workspace: &Path) -> Result<Self> {
+        let folder = workspace.join("target/bench/hostile");
+        fs::create_dir_all(&folder)?;
+        let material = Material::make(&folder)?;
+        let backend = backend().context("starting the backend")?;
+        let file = folder.join("gateway.toml");
+        fs::write(&file, configuration(backend))?;
+        let config = gateway_config::load(&file, OffsetDateTime::now_utc())?;
+        let out = folder.join("image");
+        let image = build::pack(workspace, &out, &config, Configuration::Release, false)?;
+        Ok(Self {
+            image,
+            folder,
+            material,
+        })
+    }
+
+    /// Boots it, as `cargo xtask run` would: 128 MiB. `name` is the log's.
+    pub(super) fn boot(&self, name: &str) -> Result<Booted> {
+        let boot = Boot::Files {
+            kernel: self.image.kernel.clone(),
+            root: self.image.root.clone(),
+        };
+        let mut machine = Machine::new(boot, &self.folder);
+        machine.log = self.folder.join(format!("{name}.log"));
+        // Two ways to each port: QEMU's queue of new connections is one place long,
+        // and an honest client is not to be kept out by that.
+        let free = free_ports(2 * PORTS.len()).context("looking for free ports")?;
+        let guest = PORTS.iter().cycle().map(|port| *port as u16);
+        let forwards = free.into_iter().zip(guest);
+        let forwards: Vec<_> = forwards
+            .map(|(host, guest)| Forward { host, guest })
+            .collect();
+        machine.network = Network::User(forwards.clone());
+        Ok(Booted {
+            guest: machine.boot(READY_PATIENCE)?,
+            forwards,
+        })
+    }
+}
+
+/// The running image.
+pub(super) struct Booted {
+    guest: Guest,
+    forwards: Vec<Forward>,
+}
+
+impl Booted {
+    /// Where honest clients reach a listener.
+    pub(super) fn honest(&self, port: Port) -> SocketAddr {
+        self.nth(port, 0)
+    }
+
+    /// Where attackers reach it.
+    pub(super) fn hostile(&self, port: Port) -> SocketAddr {
+        self.nth(port, 1)
+    }
+
+    fn nth(&self, port: Port, number: usize) -> SocketAddr {
+        let mut ways = self.forwards.iter().filter(|f| f.guest == port as u16);
+        // Port 0 takes no connection; it stands for a forward that was not made.
+        let host = ways.nth(number).map_or(0, |forward| forward.host);
+        (Ipv4Addr::LOCALHOST, host).into()
+    }
+
+    /// How many domains were restarted since the boot. The file has every line; what is
+    /// kept in memory is no more than the last.
+    pub(super) fn restarts(&self) -> Result<usize> {
+        let file = self.guest.log_file();
+        let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+        Ok(count_restarts(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// Ends it.
+    pub(super) fn stop(self) {
+        self.guest.stop();
+    }
+}
+
+fn count_restarts(log: &str) -> usize {
+    let is_restart = |line: &&str| line.starts_with("init: ") && line.ends_with(" starts anew");
+    log.lines().map(str::trim_end).filter(is_restart).count()
+}
+
+fn free_ports(count: usize) -> io::Result<Vec<u16>> {
+    // Held until all are found, so that none is found twice.
+    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+    listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
+}
+
+fn configuration(backend: u16) -> String {
+    let mut text = "[network]\naddress = \"dhcp\"\n\n[[keyring]]\nlabel = \"web\"\n\
+                    chain = \"web-chain.pem\"\nkey = \"web-key.pem\"\n\
+                    trust = \"clients-ca.pem\"\n"
+        .to_string();
+    let echo = format!("backend = {{ connect = \"10.0.2.2:{backend}\" }}");
+    for port in PORTS {
+        let (name, words, rest) = match port {
+            Port::Autonomous => ("autonomous", "mode = \"autonomous\"", echo.as_str()),
+            Port::Directed => ("directed", "mode = \"directed\"", echo.as_str()),
+            Port::Mutual => ("mutual", "client_auth = \"request\"", echo.as_str()),
+            Port::Status => (
+                "status",
+                "alpn = [\"http/1.1\"]",
+                "backend = { status = true }\nrequest_timeout_ms = 600000",
+            ),
+        };
+        text += &format!(
+            "\n[[listener]]\nname = \"{name}\"\nlisten = {}\n\
+             tls = {{ role = \"server\", keyring = \"web\", {words} }}\n{rest}\n",
+            port as u16
+        );
+    }
+    text
+}
+
+/// Sends back what it gets, and its end after the client's end.
+fn backend() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serving = thread::Builder::new().stack_size(BACKEND_STACK);
+            // Who can't be served is missed by the client that waits for the echo.
+            let _ = serving.spawn(move || echo(stream));
+        }
+    });
+    Ok(port)
+}
+
+fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return stream.shutdown(Shutdown::Write),
+            read => stream.write_all(buffer.get(..read).unwrap_or_default())?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suites_configuration_is_accepted() {
+        let folder = std::env::temp_dir().join(format!("stage-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Material::make(&folder).unwrap();
+        let file = folder.join("gateway.toml");
+        fs::write(&file, configuration(8080)).unwrap();
+        let config = gateway_config::load(&file, OffsetDateTime::now_utc());
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(config.unwrap().listeners.len(), PORTS.len());
+    }
+
+    #[test]
+    fn each_domain_that_is_restarted_counts() {
+        let log = "init: gateway starts anew\r\ngateway: x starts anew\ninit: ready\n\
+                   init: offload-server starts anew\n";
+        assert_eq!(count_restarts(log), 2);
+    }
+}
