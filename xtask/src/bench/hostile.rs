@@ -6,12 +6,13 @@ mod ground;
 mod honest;
 mod material;
 mod record;
+mod spent;
 mod stage;
 
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -26,7 +27,10 @@ use honest::Outcome;
 use stage::Stage;
 
 /// Honest clients beside each attack, and as many before it.
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 20;
+/// Those before all, which are not counted: the emulator translates the guest's code as
+/// it first meets it.
+const FIRST: usize = 8;
 /// How long an attack may take to have all that it holds.
 const GATHER: Duration = Duration::from_secs(180);
 
@@ -73,7 +77,7 @@ impl Row {
             format!("FAIL: {}", missed.join(", "))
         };
         format!(
-            "{:24} {:>3} of {:<3} {:>7.2} {:>6.0} {:>7.2} {:>9.2} {:>9}  {verdict}",
+            "{:24} {:>3} of {:<3} {:>7.2} {:>6.0} {:>7.2} {:>9.3} {:>9}  {verdict}",
             self.attack,
             self.beside.served,
             self.beside.asked,
@@ -152,7 +156,10 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Attack>> {
 fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Row> {
     let booted = screen.during(&format!("{what}: booting"), || stage.boot(attack.name))?;
     let clients = || honest::clients(&booted, &stage.material, CLIENTS);
-    let quiet = screen.during(&format!("{what}: the quiet machine"), clients)?;
+    let quiet = screen.during(&format!("{what}: the quiet machine"), || {
+        honest::clients(&booted, &stage.material, FIRST)?;
+        clients()
+    })?;
     let ground = Ground::new(&booted, &stage.material);
     let (is_whole, beside) = thread::scope(|scope| {
         let _ends = Ends(&ground);
@@ -162,9 +169,14 @@ fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Ro
         }
         let gathering = format!("{what}: the attack gathers");
         let is_whole = screen.during(&gathering, || ground.wait_for(attack.attackers, GATHER));
-        let before = ground.held();
+        let gathered = ground.tally();
+        let (started, spent) = (Instant::now(), booted.spent());
         let beside = screen.during(&format!("{what}: honest clients beside it"), clients);
-        held(screen, before, ground.held());
+        screen.note(&format!("the attack at first: {gathered}"));
+        screen.note(&format!("the attack at last: {}", ground.tally()));
+        if let (Some(before), Some(after)) = (spent, booted.spent()) {
+            after.show_since(screen, before, started.elapsed());
+        }
         (is_whole, beside)
     });
     let restarts = booted.restarts()?;
@@ -177,16 +189,6 @@ fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Ro
         limit: attack.kind.limit(),
         is_whole,
     })
-}
-
-/// Tells what of an attack was let in: one that is kept out does no harm, and shows none.
-fn held(screen: &Screen, (first, _): (usize, usize), (last, away): (usize, usize)) {
-    if last + away > 0 {
-        screen.note(&format!(
-            "the attack held {first} connections at first, {last} at last; {away} were ended or \
-             refused"
-        ));
-    }
 }
 
 /// The attack ends with this value, also when measuring fails.

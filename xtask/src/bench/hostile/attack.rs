@@ -105,12 +105,14 @@ pub(super) const ATTACKS: [Attack; 13] = [
     Attack::new("warnings", Kind::Single, 1, warnings),
     Attack::new("unfinished-heads", Kind::Single, 2, unfinished_heads),
     Attack::new("idle-sessions", Kind::Single, 2, idle_sessions),
-    Attack::new("come-and-go", Kind::Flood, 4, come_and_go),
+    Attack::new("come-and-go", Kind::Flood, 8, come_and_go),
     Attack::new("large-certificates", Kind::Single, 2, certified),
 ];
 
 fn silent(ground: &Ground<'_>, attacker: usize) {
-    ground.hold(attacker, SILENT / 4, || ground.tcp(Port::Autonomous));
+    ground.hold(attacker, SILENT / 4, || {
+        ground.tcp(attacker, Port::Autonomous)
+    });
 }
 
 fn endless_autonomous(ground: &Ground<'_>, attacker: usize) {
@@ -136,7 +138,7 @@ fn endless_directed(ground: &Ground<'_>, attacker: usize) {
 fn endless(ground: &Ground<'_>, attacker: usize, port: Port, claimed: u32, sent: usize) {
     let hello = endless_hello(claimed, sent);
     ground.hold(attacker, ENDLESS / 2, || {
-        let mut stream = ground.tcp(port)?;
+        let mut stream = ground.tcp(attacker, port)?;
         ground.pour(&mut stream, &hello)?;
         Ok(stream)
     });
@@ -167,7 +169,7 @@ fn together(ground: &Ground<'_>, attacker: usize) {
     };
     while !ground.is_over() {
         let opened = (0..TOGETHER).map_while(|_| {
-            let mut stream = ground.tcp(Port::Directed).ok()?;
+            let mut stream = ground.tcp(attacker, Port::Directed).ok()?;
             ground.pour(&mut stream, first).ok()?;
             Some(stream)
         });
@@ -177,6 +179,7 @@ fn together(ground: &Ground<'_>, attacker: usize) {
             let _ = stream.write_all(&[*last]);
         }
         ground.stands(attacker);
+        ground.round(opened.len() < TOGETHER);
         thread::sleep(BURST);
         opened.iter_mut().for_each(|stream| {
             let _ = drain(stream);
@@ -189,6 +192,7 @@ fn again(ground: &Ground<'_>, attacker: usize, send: impl Fn() -> Result<()>) {
     while !ground.is_over() {
         let sent = send();
         ground.stands(attacker);
+        ground.round(sent.is_err());
         if sent.is_err() {
             // It was ended, or did not come about.
             thread::sleep(Duration::from_millis(50));
@@ -198,7 +202,7 @@ fn again(ground: &Ground<'_>, attacker: usize, send: impl Fn() -> Result<()>) {
 
 fn key_updates(ground: &Ground<'_>, attacker: usize) {
     again(ground, attacker, || {
-        let session = ground.session(Wish::plain(Port::Autonomous))?;
+        let session = ground.session(attacker, Wish::plain(Port::Autonomous))?;
         let (mut connection, mut stream) = (session.conn, session.sock);
         loop {
             let mut bytes = Vec::new();
@@ -217,11 +221,12 @@ fn key_updates(ground: &Ground<'_>, attacker: usize) {
 /// A session that gets `count` records, sealed by the suite, and is left to it.
 fn sealed(
     ground: &Ground<'_>,
+    attacker: usize,
     version: &'static SupportedProtocolVersion,
     count: usize,
     record: impl Fn(usize) -> (u8, &'static [u8]),
 ) -> Result<()> {
-    let session = ground.session(Wish::sealed(Port::Autonomous, version))?;
+    let session = ground.session(attacker, Wish::sealed(Port::Autonomous, version))?;
     let mut sealer = Sealer::new(session.conn).context("taking the session's keys")?;
     let mut stream = session.sock;
     let mut bytes = Vec::new();
@@ -237,13 +242,13 @@ fn sealed(
 fn tiny_records(ground: &Ground<'_>, attacker: usize) {
     // What a HelloRequest begins with; each begins no message or one more.
     again(ground, attacker, || {
-        sealed(ground, &TLS12, TINY, |_| (HANDSHAKE, &[0]))
+        sealed(ground, attacker, &TLS12, TINY, |_| (HANDSHAKE, &[0]))
     });
 }
 
 fn empty_records(ground: &Ground<'_>, attacker: usize) {
     again(ground, attacker, || {
-        sealed(ground, &TLS13, EMPTY, |_| (APPLICATION_DATA, &[]))
+        sealed(ground, attacker, &TLS13, EMPTY, |_| (APPLICATION_DATA, &[]))
     });
 }
 
@@ -251,7 +256,7 @@ fn warnings(ground: &Ground<'_>, attacker: usize) {
     // no_renegotiation (RFC 5246 §7.2.2).
     const WARNING: &[u8] = &[1, 100];
     again(ground, attacker, || {
-        sealed(ground, &TLS12, EMPTY, |number| match number % 2 {
+        sealed(ground, attacker, &TLS12, EMPTY, |number| match number % 2 {
             0 => (ALERT, WARNING),
             _ => (APPLICATION_DATA, &[]),
         })
@@ -290,7 +295,7 @@ fn certified(ground: &Ground<'_>, attacker: usize) {
 /// Holds sessions that say `what` and no more.
 fn sessions(ground: &Ground<'_>, attacker: usize, count: usize, wish: Wish, what: &[u8]) {
     ground.hold(attacker, count, || {
-        let mut session = ground.session(wish)?;
+        let mut session = ground.session(attacker, wish)?;
         session.write_all(what)?;
         session.flush()?;
         session.sock.set_nonblocking(true)?;
@@ -301,7 +306,7 @@ fn sessions(ground: &Ground<'_>, attacker: usize, count: usize, wish: Wish, what
 fn come_and_go(ground: &Ground<'_>, attacker: usize) {
     let half = endless_hello(400, 200);
     let visit = || -> io::Result<()> {
-        let address = ground.address(Port::Autonomous);
+        let address = ground.address(attacker, Port::Autonomous);
         let mut stream = std::net::TcpStream::connect_timeout(&address, CHOKE)?;
         stream.write_all(&half)?;
         reset(stream);
@@ -310,7 +315,7 @@ fn come_and_go(ground: &Ground<'_>, attacker: usize) {
     ground.stands(attacker);
     while !ground.is_over() {
         // One that does not come through is followed by the next.
-        let _ = visit();
+        ground.round(visit().is_err());
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Ground<'a> {
     standing: AtomicU32,
     held: AtomicUsize,
     turned_away: AtomicUsize,
+    /// Sessions or visits of those that hold nothing.
+    rounds: AtomicUsize,
     is_over: AtomicBool,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Ground<'a> {
             standing: AtomicU32::new(0),
             held: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
+            rounds: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         }
     }
@@ -83,10 +86,23 @@ impl<'a> Ground<'a> {
         self.standing.fetch_or(bit, Ordering::Relaxed);
     }
 
-    /// How many connections are held, and how often one was ended or refused.
-    pub(super) fn held(&self) -> (usize, usize) {
+    /// One who holds nothing has been at it again, and was cut off or not.
+    pub(super) fn round(&self, was_cut_off: bool) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        if was_cut_off {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What of the attack was let in, for a person.
+    pub(super) fn tally(&self) -> String {
         let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-        (of(&self.held), of(&self.turned_away))
+        format!(
+            "{} connections held, {} rounds; {} times ended or refused",
+            of(&self.held),
+            of(&self.rounds),
+            of(&self.turned_away)
+        )
     }
 
     /// Waits until so many attackers stand; whether they do.
@@ -110,21 +126,21 @@ impl<'a> Ground<'a> {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    pub(super) fn address(&self, port: Port) -> SocketAddr {
-        self.booted.hostile(port)
+    pub(super) fn address(&self, attacker: usize, port: Port) -> SocketAddr {
+        self.booted.hostile(port, attacker)
     }
 
     /// A connection that does not block.
-    pub(super) fn tcp(&self, port: Port) -> io::Result<TcpStream> {
+    pub(super) fn tcp(&self, attacker: usize, port: Port) -> io::Result<TcpStream> {
         thread::sleep(BETWEEN);
-        let stream = TcpStream::connect_timeout(&self.address(port), PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&self.address(attacker, port), PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(stream)
     }
 
     /// A session. It blocks: see [`Ground::pour`].
-    pub(super) fn session(&self, wish: Wish) -> io::Result<Session> {
+    pub(super) fn session(&self, attacker: usize, wish: Wish) -> io::Result<Session> {
         let Wish {
             port,
             version,
@@ -133,7 +149,11 @@ impl<'a> Ground<'a> {
         } = wish;
         let config = self.material.client(version, is_sealed, shows_certificate);
         let config = config.map_err(io::Error::other)?;
-        honest::connect(self.address(port), &config, Instant::now() + PATIENCE)
+        honest::connect(
+            self.address(attacker, port),
+            &config,
+            Instant::now() + PATIENCE,
+        )
     }
 
     /// Writes all of it, throwing away what comes meanwhile.

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -17,6 +18,8 @@ const BYTES: usize = 64 * 1024;
 const CHUNK: usize = 16 * 1024;
 /// Who is not served by then is not served.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two of them: they meet an attack at more than one moment of it.
+const BETWEEN: Duration = Duration::from_millis(250);
 /// After so many in a row that were not served no more are sent.
 const HOPELESS: usize = 3;
 
@@ -69,6 +72,7 @@ pub(super) fn clients(booted: &Booted, material: &Material, count: usize) -> Res
     let mut missed = 0;
     let ports = [Port::Autonomous, Port::Directed].into_iter().cycle();
     for port in ports.take(count) {
+        thread::sleep(BETWEEN);
         let started = Instant::now();
         outcome.asked += 1;
         let seconds = if client(booted.honest(port), &config, started + PATIENCE).is_ok() {

@@ -12,14 +12,18 @@ use anyhow::{Context, Result};
 use image::kernel::Configuration;
 use image::pack::Image;
 use qemu::{Boot, Forward, Guest, Machine, Network};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::material::Material;
+use super::spent::Spent;
 use crate::build;
 
 const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// A thread for each of some hundred sessions.
 const BACKEND_STACK: usize = 64 * 1024;
+/// The longest path of a socket on every Unix, without its last zero.
+const LONGEST_SOCKET: usize = 103;
 const CHUNK: usize = 16 * 1024;
 
 /// A listener of the suite's configuration, by the guest's port.
@@ -36,6 +40,10 @@ pub(super) enum Port {
 }
 
 const PORTS: [Port; 4] = [Port::Autonomous, Port::Directed, Port::Status, Port::Mutual];
+
+/// Ways to each port, the first of them for honest clients: QEMU's queue of new
+/// connections is one place long for each, and is not what is measured.
+const WAYS: usize = 9;
 
 /// An image that can be booted again and again.
 pub(super) struct Stage {
@@ -72,17 +80,23 @@ impl Stage {
         };
         let mut machine = Machine::new(boot, &self.folder);
         machine.log = self.folder.join(format!("{name}.log"));
-        // Two ways to each port: QEMU's queue of new connections is one place long,
-        // and an honest client is not to be kept out by that.
-        let free = free_ports(2 * PORTS.len()).context("looking for free ports")?;
+        let free = free_ports(WAYS * PORTS.len()).context("looking for free ports")?;
         let guest = PORTS.iter().cycle().map(|port| *port as u16);
         let forwards = free.into_iter().zip(guest);
         let forwards: Vec<_> = forwards
             .map(|(host, guest)| Forward { host, guest })
             .collect();
         machine.network = Network::User(forwards.clone());
+        let socket = self.folder.join("qmp");
+        if socket.as_os_str().len() <= LONGEST_SOCKET {
+            machine.qmp = Some(socket);
+        }
+        let guest = machine.boot(READY_PATIENCE)?;
+        // Where QEMU does not tell, nothing is said of where its time went.
+        let processor = processor(&guest).ok();
         Ok(Booted {
-            guest: machine.boot(READY_PATIENCE)?,
+            guest,
+            processor,
             forwards,
         })
     }
@@ -91,6 +105,8 @@ impl Stage {
 /// The running image.
 pub(super) struct Booted {
     guest: Guest,
+    /// QEMU's thread that is the guest's processor.
+    processor: Option<u64>,
     forwards: Vec<Forward>,
 }
 
@@ -100,9 +116,9 @@ impl Booted {
         self.nth(port, 0)
     }
 
-    /// Where attackers reach it.
-    pub(super) fn hostile(&self, port: Port) -> SocketAddr {
-        self.nth(port, 1)
+    /// Where an attacker reaches it, by its number.
+    pub(super) fn hostile(&self, port: Port, attacker: usize) -> SocketAddr {
+        self.nth(port, 1 + attacker % (WAYS - 1))
     }
 
     fn nth(&self, port: Port, number: usize) -> SocketAddr {
@@ -120,10 +136,21 @@ impl Booted {
         Ok(count_restarts(&String::from_utf8_lossy(&bytes)))
     }
 
+    /// What QEMU has spent so far, where the host tells it.
+    pub(super) fn spent(&self) -> Option<Spent> {
+        Spent::of(self.guest.id(), self.processor?)
+    }
+
     /// Ends it.
     pub(super) fn stop(self) {
         self.guest.stop();
     }
+}
+
+fn processor(guest: &Guest) -> Result<u64> {
+    let answer = guest.qmp()?.execute("query-cpus-fast", json!({}))?;
+    let thread = answer.pointer("/0/thread-id").and_then(Value::as_u64);
+    thread.context("query-cpus-fast: no thread-id")
 }
 
 fn count_restarts(log: &str) -> usize {
