@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustls::version::{TLS12, TLS13};
@@ -36,6 +36,9 @@ const TINY: usize = 1500;
 const EMPTY: usize = 2000;
 /// How long a session is left to choke on what it was sent.
 const CHOKE: Duration = Duration::from_secs(1);
+/// Between two visits of one attacker.
+const PAUSE: Duration = Duration::from_millis(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Idle sessions, unfinished heads of requests and their size.
 const SESSIONS: usize = 500;
 const HEAD: usize = 8000;
@@ -235,8 +238,13 @@ fn sealed(
         sealer.seal(kind, payload, &mut bytes)?;
     }
     ground.pour(&mut stream, &bytes)?;
-    thread::sleep(CHOKE);
-    Ok(drain(&mut stream)?)
+    // Who is cut off comes again at once.
+    let until = Instant::now() + CHOKE;
+    while Instant::now() < until {
+        drain(&mut stream)?;
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(())
 }
 
 fn tiny_records(ground: &Ground<'_>, attacker: usize) {
@@ -306,6 +314,8 @@ fn sessions(ground: &Ground<'_>, attacker: usize, count: usize, wish: Wish, what
 fn come_and_go(ground: &Ground<'_>, attacker: usize) {
     let half = endless_hello(400, 200);
     let visit = || -> io::Result<()> {
+        // One that comes before QEMU has taken the last waits a second for nothing.
+        thread::sleep(PAUSE);
         let address = ground.address(attacker, Port::Autonomous);
         let mut stream = std::net::TcpStream::connect_timeout(&address, CHOKE)?;
         stream.write_all(&half)?;
