@@ -11,7 +11,7 @@ use crate::site::Site;
 use crate::tls::ClientEnd;
 
 /// Handshakes, or sessions, at once.
-const COUNT: u64 = 256;
+const COUNT: u64 = 192;
 
 /// Network stack, key store, record layer, shim, offload component.
 const GAUGES: [(&str, Counter); 5] = [
