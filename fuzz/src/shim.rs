@@ -114,7 +114,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let rings = List::from_items(kinds).expect("two rings");
     let mut verdict = Verdict::Begun {
         rings,
-        authorities: 40,
+        authorities: List::from_items([40, 40]).expect("two rings"),
     };
     let last = loop {
         let completion = Completion::Segment {

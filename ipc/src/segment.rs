@@ -86,7 +86,9 @@ pub enum Segment {
     /// Decode the Certificate message received last (R16, R17):
     /// [`Verdict::Certificates`].
     DecodeCertificate,
-    /// Validate the decoded chain against the request's trust anchors.
+    /// Validate the decoded chain: server, against the trust anchors of the ring
+    /// of this handshake; client, of all rings of the request. A server's
+    /// handshake has one ring, the first that a segment names.
     ValidateChain {
         /// Client: the name to expect.
         server_name: Option<Box<ServerName>>,
@@ -124,9 +126,11 @@ pub enum Segment {
     /// same request, and take it: [`Verdict::Ticket`].
     TakeTicket,
     /// Server: open the ticket in the message received last, once:
-    /// [`Verdict::Ticket`]. It opens for the version, the request and the name
-    /// that it was given for, and for no other.
+    /// [`Verdict::Ticket`]. It opens for the version, the request, the ring and
+    /// the name that it was given for, and for no other.
     OpenTicket {
+        /// The ring that would be shown.
+        ring: RingPlace,
         /// The version that the hello leads to.
         version: Version,
         /// The name that the client asks for.
@@ -250,8 +254,8 @@ pub enum Fill {
     /// bytes.
     AgeAdd,
     /// Server, in a CertificateRequest: the names of those whose certificates the
-    /// request's rings trust (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
-    Authorities,
+    /// ring trusts (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
+    Authorities(RingPlace),
 }
 
 /// Seconds for which a ticket can be used (RFC 8446 §4.6.1, RFC 5077 §5.6).
@@ -289,9 +293,9 @@ pub enum Verdict {
     Begun {
         /// The kind of each ring's key; `None` for trust anchors alone.
         rings: List<Option<KeyKind>, MAX_RINGS>,
-        /// Bytes of [`Fill::Authorities`]; zero where the peer is not asked for a
-        /// certificate, or there is no list.
-        authorities: u16,
+        /// Bytes of each ring's [`Fill::Authorities`]; zero where the peer is not
+        /// asked for a certificate, or there is no list.
+        authorities: List<u16, MAX_RINGS>,
     },
     /// The peer's message.
     Message {

@@ -15,6 +15,7 @@ mod negotiation;
 mod policy;
 mod server;
 mod server_hello;
+mod server_name;
 mod tls12_client;
 mod tls12_server;
 mod tls13_client;
@@ -205,7 +206,7 @@ impl Directed {
         let next = match verdict {
             Verdict::Begun { rings, authorities } => {
                 self.asked.rings = rings.clone();
-                self.asked.authorities = usize::from(*authorities);
+                self.asked.authorities = authorities.clone();
                 return self.begin();
             }
             Verdict::Refused(alert) => Err(Refusal(*alert)),

@@ -324,7 +324,7 @@ fn long_hellos_in_every_slot_are_collected_a_few_at_a_time_within_the_budget() {
         let rings = ipc::bounded::List::from_items([None]).unwrap();
         let begun = Verdict::Begun {
             rings,
-            authorities: 0,
+            authorities: ipc::bounded::List::new(),
         };
         world.offload.send(&verdict(start, begun)).unwrap();
     }

@@ -12,8 +12,8 @@ use crate::directed::Directed;
 use crate::handshake::{Handshake, MAX_RECORD};
 use crate::loans::{GUARANTEED, POOL};
 use crate::profile::KEPT;
-use crate::session;
-use crate::tickets::MOST_TAKEN;
+use crate::session::{self, TAKER, TAKERS};
+use crate::tickets::{MAX_CHAIN, MOST_TAKEN};
 
 /// A byte that a peer makes a handshake hold is there so many times: as it came, until
 /// its message is whole; then as a part of the transcript (TLS 1.2 with a client's
@@ -27,14 +27,14 @@ const HANDSHAKE: usize = block(size_of::<Handshake>())
     + 4 * 1024
     + COPIES * block(GUARANTEED);
 
-/// A session of TLS 1.3: its traffic secrets, and for a client what takes tickets.
+/// A session of TLS 1.3: its traffic secrets.
 const SESSION: usize = session::SESSION + block(256);
 
 /// What a request asks for, as a configuration of rustls, and as one of directed mode.
 const PROFILE: usize = 2 * block(size_of::<Parameters>()) + 8 * 1024;
 
 /// What is remembered of one server: its tickets, and one chain for each.
-const REMEMBERED: usize = MOST_TAKEN * (block(MAX_POST_HANDSHAKE) + block(MAX_POST_HANDSHAKE));
+const REMEMBERED: usize = MOST_TAKEN * (block(MAX_POST_HANDSHAKE) + block(MAX_CHAIN));
 /// Servers of which as much is remembered at the same time.
 const SERVERS: usize = 16;
 
@@ -51,7 +51,7 @@ const FIXED: usize = 2 * block(8 * 1024)
     + 64 * 1024;
 
 /// For so many slots.
-pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 7] {
+pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 8] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
@@ -59,6 +59,7 @@ pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 7] {
         line("handshakes", handshakes as usize, HANDSHAKE),
         line("bytes lent to handshakes", COPIES, POOL),
         line("sessions", sessions as usize, SESSION),
+        line("sessions that take tickets", TAKERS, TAKER),
         line("configurations", KEPT, PROFILE),
         line("servers with tickets", SERVERS, REMEMBERED),
         line("key rings", 1, KEYRINGS),

@@ -15,6 +15,7 @@ mod outbound;
 mod peer;
 mod protection;
 mod resumption;
+mod ring_of;
 mod rsa;
 mod schedule12;
 mod schedule13;
@@ -41,11 +42,13 @@ use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::convert;
+use crate::full_handshake::FullHandshake;
 use crate::handshake::{SessionSlot, cut_off};
 use crate::keyring::Keyring;
 use crate::output::Output;
 use crate::server::Entry;
 use crate::signer::Sign;
+use crate::time::Moment;
 use crate::traffic;
 use earlier::{Earlier, Given};
 pub(crate) use earlier::{Resumption, Tickets};
@@ -63,6 +66,15 @@ pub(crate) struct Context<'a> {
     pub(crate) keystore: &'a dyn Sign,
     pub(crate) unix_time: UnixTime,
     pub(crate) now: Instant,
+}
+
+impl Context<'_> {
+    fn moment(&self) -> Moment {
+        Moment {
+            uptime: self.now.as_micros() / 1_000_000,
+            unix: self.unix_time.as_secs(),
+        }
+    }
 }
 
 /// What became of a step.
@@ -122,9 +134,10 @@ pub(crate) struct Directed {
     pub(crate) first_byte: Option<Instant>,
     role: Role,
     rings: Vec<Arc<Keyring>>,
-    /// The names of those whose certificates the rings trust, as a CertificateRequest
-    /// has them; empty where none is sent.
-    authorities: Vec<u8>,
+    /// Server: the ring of this handshake, once a segment named it.
+    ring: Option<RingPlace>,
+    /// Whether the peer is asked for a certificate.
+    asks_peer: bool,
     rx_start: u32,
     inbound: Inbound,
     outbound: Outbound,
@@ -142,6 +155,8 @@ pub(crate) struct Directed {
     /// Keys for the record layer: out, in.
     traffic: Option<(TrafficKey, TrafficKey)>,
     peer: Peer,
+    /// When the peer was authenticated, here or in the session that is resumed.
+    full: Option<FullHandshake>,
     /// The pre-master secret was encrypted with the peer's certified key: it
     /// proves to have that key by its Finished.
     is_encrypted_to_peer: bool,
@@ -195,10 +210,8 @@ impl Directed {
             expose_keys: parameters.expose_keys,
             first_byte: None,
             role,
-            authorities: match parameters.peer_authentication {
-                PeerAuthentication::None => Vec::new(),
-                _ => peer::authorities(&rings),
-            },
+            ring: None,
+            asks_peer: parameters.peer_authentication != PeerAuthentication::None,
             rings,
             rx_start: position.rx_next,
             inbound: Inbound::new(),
@@ -214,6 +227,7 @@ impl Directed {
             pending: (None, None),
             traffic: None,
             peer: Peer::Unknown,
+            full: None,
             is_encrypted_to_peer: false,
             is_peer_finished: false,
             resumption,
@@ -230,10 +244,14 @@ impl Directed {
     /// What the handshake can be done with.
     pub(crate) fn begun(&self) -> Verdict {
         let kinds = self.rings.iter().map(|ring| ring.kind);
+        let authorities = self.rings.iter().map(|ring| match self.asks_peer {
+            // As many bytes fit.
+            true => u16::try_from(peer::authorities(ring).len()).unwrap_or(0),
+            false => 0,
+        });
         Verdict::Begun {
             rings: List::from_items(kinds).unwrap_or_default(),
-            // As many bytes fit.
-            authorities: u16::try_from(self.authorities.len()).unwrap_or(0),
+            authorities: List::from_items(authorities).unwrap_or_default(),
         }
     }
 
@@ -355,7 +373,8 @@ impl Directed {
                 self.absorb();
                 Ok(())
             }
-            Segment::Finish(_) => {
+            Segment::Finish(agreed) => {
+                self.settle(agreed.ring)?;
                 self.inbound.must_be_empty()?;
                 match self.is_peer_finished {
                     true => Ok(()),
@@ -450,7 +469,13 @@ impl Directed {
                 let named = List::from_items(self.rings.iter().map(names));
                 return Ok(Verdict::Named(named.unwrap_or_default()));
             }
-            Segment::Negotiate { suite, peer_random } => self.negotiate(*suite, peer_random)?,
+            Segment::Negotiate { suite, peer_random } => {
+                self.negotiate(*suite, peer_random)?;
+                // Of a peer that shows no certificate, if none is taken over.
+                let now = context.moment();
+                self.full
+                    .get_or_insert_with(|| FullHandshake::new(now, &[]));
+            }
             Segment::Restart => {
                 if self.role == Role::Server {
                     self.absorb();
@@ -492,8 +517,9 @@ impl Directed {
             Segment::ValidateChain { server_name } => {
                 let peer = core::mem::take(&mut self.peer);
                 let name = name(server_name);
-                self.peer =
-                    peer.validate(self.peer_role(), name, &self.rings, context.unix_time)?;
+                let rings = self.judges()?;
+                self.peer = peer.validate(self.peer_role(), name, rings, context.unix_time)?;
+                self.full = Some(FullHandshake::new(context.moment(), self.peer.chain()));
             }
             Segment::VerifySignature { offset } => self.verify_signature(usize::from(*offset))?,
             Segment::ValidateMac => self.validate_mac()?,
@@ -504,13 +530,17 @@ impl Directed {
             } => self.decrypt(*ring, *client_version, usize::from(*offset), context)?,
             Segment::TakeTicket => return self.take_ticket(context),
             Segment::OpenTicket {
+                ring,
                 version,
                 server_name,
                 ticket,
-            } => return self.open_ticket(*version, name(server_name), *ticket),
+            } => {
+                self.settle(*ring)?;
+                return self.open_ticket(*version, name(server_name), *ticket, context);
+            }
             Segment::Resume { binder } => self.resume(binder.as_ref())?,
             Segment::PrepareTicket { server_name } => {
-                return self.prepare_ticket(name(server_name));
+                return self.prepare_ticket(name(server_name), context);
             }
             Segment::KeepTicket => self.keep_ticket(context)?,
             Segment::Receive { .. }
@@ -599,11 +629,6 @@ impl Directed {
 
     fn peer_role(&self) -> Role {
         self.role.other()
-    }
-
-    fn ring(&self, place: RingPlace) -> Result<&Keyring, Fault> {
-        let ring = self.rings.get(usize::from(place));
-        ring.map(|ring| &**ring).ok_or(Fault::INTERNAL)
     }
 }
 

@@ -10,11 +10,20 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{CommonState, Error};
 
+use crate::current::{Current, Facts};
 use crate::keyring::{Choice, Resolver};
-use crate::session::Tickets;
+use crate::session::{AutonomousTickets, Tickets};
+use crate::tickets::MAX_CHAIN;
 
-/// A connection of rustls.
-pub(crate) enum Engine {
+/// A connection of rustls, and what its configuration has to know of it.
+pub(crate) struct Engine {
+    pub(crate) connection: Connection,
+    pub(crate) facts: Facts,
+    pub(crate) current: Arc<Current>,
+}
+
+/// In one of the roles.
+pub(crate) enum Connection {
     Server {
         connection: Box<UnbufferedServerConnection>,
         /// Tells which key ring was chosen.
@@ -50,52 +59,58 @@ pub(crate) enum Outcome {
 
 impl Engine {
     pub(crate) const fn role(&self) -> Role {
-        match self {
-            Self::Server { .. } => Role::Server,
-            Self::Client { .. } => Role::Client,
+        match self.connection {
+            Connection::Server { .. } => Role::Server,
+            Connection::Client { .. } => Role::Client,
         }
     }
 
     pub(crate) fn state(&self) -> &CommonState {
-        match self {
-            Self::Server { connection, .. } => connection,
-            Self::Client { connection, .. } => connection,
+        match &self.connection {
+            Connection::Server { connection, .. } => connection,
+            Connection::Client { connection, .. } => connection,
         }
     }
 
     /// The choice made since the last call, if one was.
     pub(crate) fn take_choice(&mut self) -> Option<Box<Choice>> {
-        match self {
-            Self::Server { resolver, .. } => resolver.take_choice(),
-            Self::Client { choice, .. } => choice.take(),
+        match &mut self.connection {
+            Connection::Server { resolver, .. } => resolver.take_choice(),
+            Connection::Client { choice, .. } => choice.take(),
         }
     }
 
     /// What a client of TLS 1.3 needs to take tickets.
     pub(crate) fn into_tickets(self) -> Option<Tickets> {
-        match self {
-            Self::Server { .. } => None,
-            Self::Client { connection, .. } => {
-                let (_keys, kernel) = connection.dangerous_into_kernel_connection().ok()?;
-                Some(Tickets::Autonomous(Box::new(kernel)))
-            }
+        let Connection::Client { connection, .. } = self.connection else {
+            return None;
+        };
+        if self.facts.chain > MAX_CHAIN {
+            return None;
         }
+        let (_keys, kernel) = connection.dangerous_into_kernel_connection().ok()?;
+        Some(Tickets::Autonomous(Box::new(AutonomousTickets {
+            connection: kernel,
+            facts: self.facts,
+            current: self.current,
+        })))
     }
 
     /// Goes on by one state. What rustls says is appended to `output`.
     pub(crate) fn process(&mut self, incoming: &mut [u8], output: &mut Vec<u8>) -> Turn {
-        match self {
-            Self::Server { connection, .. } => {
+        let connection = &mut self.connection;
+        self.current.with(&mut self.facts, || match connection {
+            Connection::Server { connection, .. } => {
                 let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
                 let outcome = act(state, output);
                 Turn { discard, outcome }
             }
-            Self::Client { connection, .. } => {
+            Connection::Client { connection, .. } => {
                 let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
                 let outcome = act(state, output);
                 Turn { discard, outcome }
             }
-        }
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use spin::Mutex;
 
+use crate::current::Current;
 use crate::signer::{KeystoreClient, RemoteKey, can_sign};
 
 /// A key ring without its key.
@@ -28,7 +29,7 @@ pub(crate) struct Keyring {
     pub(crate) kind: Option<KeyKind>,
     pub(crate) trust: Vec<CertificateDer<'static>>,
     /// Chain and key, for rings that can be shown.
-    identity: Option<Arc<CertifiedKey>>,
+    pub(crate) identity: Option<Arc<CertifiedKey>>,
 }
 
 /// Fetches every key ring as it is now; `None` when the key store does not answer as it
@@ -105,6 +106,8 @@ pub(crate) struct Resolver {
     keyrings: Vec<Arc<Keyring>>,
     /// The last choice; rustls does not tell it.
     chosen: Mutex<Option<Box<Choice>>>,
+    /// For the parts of the configuration that go by it.
+    current: Arc<Current>,
 }
 
 /// Which ring was chosen, and for what name.
@@ -114,10 +117,11 @@ pub(crate) struct Choice {
 }
 
 impl Resolver {
-    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>) -> Self {
+    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, current: Arc<Current>) -> Self {
         Self {
             keyrings,
             chosen: Mutex::new(None),
+            current,
         }
     }
 
@@ -137,21 +141,22 @@ impl fmt::Debug for Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let usable = || {
-            self.keyrings.iter().filter(|ring| {
+            self.keyrings.iter().enumerate().filter(|(_, ring)| {
                 ring.kind
                     .is_some_and(|kind| can_sign(kind, hello.signature_schemes()))
             })
         };
         let named = || {
             let name = ServerName::try_from(hello.server_name()?).ok()?;
-            usable().find(|ring| ring.is_valid_for(&name))
+            usable().find(|(_, ring)| ring.is_valid_for(&name))
         };
-        let ring = match self.keyrings.len() {
+        let (place, ring) = match self.keyrings.len() {
             1 => usable().next(),
             _ => named().or_else(|| usable().next()),
         }
         // Without a common signature scheme rustls has the right alert to give.
-        .or_else(|| self.keyrings.first())?;
+        .or_else(|| Some((0, self.keyrings.first()?)))?;
+        self.current.set_ring(place);
         *self.chosen.lock() = Some(Box::new(Choice {
             keyring: ring.label.clone(),
             server_name: hello

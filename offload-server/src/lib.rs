@@ -12,7 +12,8 @@
 //! handshake from record to record, `engine` rustls in it; `directed` does the
 //! steps of one that the shim drives; `profile` turns what a request asks for
 //! into a rustls configuration, once for all requests that ask the same;
-//! `keyring` and `signer` reach the key store; `session` changes keys later.
+//! `keyring` and `signer` reach the key store; `verifier` judges peers, and
+//! `full_handshake` bounds for how long that holds; `session` changes keys later.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -21,8 +22,10 @@ extern crate alloc;
 mod budget;
 mod caught;
 mod convert;
+mod current;
 mod directed;
 mod engine;
+mod full_handshake;
 mod handshake;
 mod identity;
 mod keyring;
@@ -35,6 +38,7 @@ mod signer;
 mod tickets;
 mod time;
 mod traffic;
+mod verifier;
 
 pub use budget::budget;
 pub use server::{Ports, Server, StartError, Turn};

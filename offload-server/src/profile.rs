@@ -12,16 +12,18 @@ use ipc::tls::{CipherSuite, Group, PeerAuthentication, Role, Version};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::ServerName;
-use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiClientVerifier};
-use rustls::time_provider::TimeProvider;
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::caught::Catch;
 use crate::convert;
+use crate::current::{Current, Facts};
 use crate::directed;
-use crate::engine::Engine;
+use crate::engine::{Connection, Engine};
 use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
 use crate::tickets::{Remembered, TicketKeys};
+use crate::time::Time;
+use crate::verifier::{ClientVerifier, Notes, ServerVerifier};
 
 /// Configurations kept for requests to come.
 pub(crate) const KEPT: usize = 32;
@@ -31,7 +33,8 @@ const TICKETS: usize = 2;
 /// Configurations by what was asked for, the latest used first.
 pub(crate) struct Profiles {
     keyrings: Vec<Arc<Keyring>>,
-    time: Arc<dyn TimeProvider>,
+    time: Arc<dyn Time>,
+    current: Arc<Current>,
     catch: Arc<Catch>,
     tickets: Arc<TicketKeys>,
     kept: VecDeque<Kept>,
@@ -60,11 +63,12 @@ enum Profile {
 }
 
 impl Profiles {
-    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, time: Arc<dyn TimeProvider>) -> Self {
+    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, time: Arc<dyn Time>) -> Self {
         Self {
             keyrings,
             tickets: TicketKeys::new(time.clone()),
             time,
+            current: Arc::default(),
             catch: Arc::new(Catch::new()),
             kept: VecDeque::new(),
             resumptions: VecDeque::new(),
@@ -90,10 +94,12 @@ impl Profiles {
         match self.profile(Role::Server, parameters)? {
             Profile::Server { config, resolver } => {
                 let connection = UnbufferedServerConnection::new(config).map_err(|_| INTERNAL)?;
-                Ok(Engine::Server {
-                    connection: Box::new(connection),
+                let connection = Box::new(connection);
+                let connection = Connection::Server {
+                    connection,
                     resolver,
-                })
+                };
+                Ok(self.engine(connection, Facts::default()))
             }
             Profile::Client { .. } => Err(INTERNAL),
         }
@@ -103,19 +109,37 @@ impl Profiles {
     pub(crate) fn client(&mut self, parameters: &Parameters) -> Result<Engine, HandshakeError> {
         match self.profile(Role::Client, parameters)? {
             Profile::Client { config, name } => {
-                let connection =
-                    UnbufferedClientConnection::new(config, name).map_err(|_| INTERNAL)?;
-                Ok(Engine::Client {
-                    connection: Box::new(connection),
+                let mut facts = Facts::default();
+                // It looks for a session to resume.
+                let begin = || UnbufferedClientConnection::new(config, name);
+                let connection = self.current.with(&mut facts, begin);
+                let connection = Connection::Client {
+                    connection: Box::new(connection.map_err(|_| INTERNAL)?),
                     choice: parameters.keyrings.first().map(|ring| {
                         Box::new(Choice {
                             keyring: ring.clone(),
                             server_name: parameters.server_name.clone(),
                         })
                     }),
-                })
+                };
+                Ok(self.engine(connection, facts))
             }
             Profile::Server { .. } => Err(INTERNAL),
+        }
+    }
+
+    fn engine(&self, connection: Connection, facts: Facts) -> Engine {
+        Engine {
+            connection,
+            facts,
+            current: self.current.clone(),
+        }
+    }
+
+    fn notes(&self) -> Notes {
+        Notes {
+            current: self.current.clone(),
+            time: self.time.clone(),
         }
     }
 
@@ -175,10 +199,13 @@ impl Profiles {
             .to_owned();
         let provider = Arc::new(provider(parameters, None, &self.catch)?);
         let versions = versions(parameters);
+        let verifier = ServerVerifier::new(&rings, provider.clone(), self.notes())?;
         let builder = ClientConfig::builder_with_details(provider, self.time.clone())
             .with_protocol_versions(&versions)
             .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?
-            .with_root_certificates(roots(&rings)?);
+            // Our own verifier is rustls', and notes when it was asked.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = builder.with_client_cert_resolver(Arc::new(OwnCertificate::new(&rings)));
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.require_ems = true;
@@ -186,7 +213,10 @@ impl Profiles {
         // For the tickets that come behind the handshake.
         config.enable_secret_extraction = true;
         config.resumption = match parameters.resumption {
-            true => Resumption::store(Arc::new(Remembered::default())),
+            true => Resumption::store(Arc::new(Remembered::new(
+                self.current.clone(),
+                self.time.clone(),
+            ))),
             false => Resumption::disabled(),
         };
         Ok(Profile::Client {
@@ -205,19 +235,12 @@ impl Profiles {
         let builder = match parameters.peer_authentication {
             PeerAuthentication::None => builder.with_no_client_auth(),
             asked => {
-                let roots = Arc::new(roots(&rings)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-                let verifier = match asked {
-                    PeerAuthentication::Request => verifier.allow_unauthenticated(),
-                    _ => verifier,
-                };
-                let verifier = verifier
-                    .build()
-                    .map_err(|_| HandshakeError::Request(RequestError::NoTrustAnchor))?;
-                builder.with_client_cert_verifier(verifier)
+                let is_mandatory = asked == PeerAuthentication::Require;
+                let verifier = ClientVerifier::new(&rings, &provider, is_mandatory, self.notes())?;
+                builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };
-        let resolver = Arc::new(Resolver::new(rings));
+        let resolver = Arc::new(Resolver::new(rings.clone(), self.current.clone()));
         let mut config = builder.with_cert_resolver(resolver.clone());
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.ignore_client_order = true;
@@ -226,7 +249,9 @@ impl Profiles {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         if parameters.resumption {
-            config.ticketer = self.tickets.ticketer(parameters);
+            config.ticketer = self
+                .tickets
+                .ticketer(parameters, &rings, self.current.clone());
             config.send_tls13_tickets = TICKETS;
         }
         Ok(Profile::Server {

@@ -2,6 +2,8 @@
 //! taking tickets.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ipc::bounded::Bytes;
@@ -14,8 +16,10 @@ use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 
 use crate::convert;
+use crate::current::{Current, Facts};
 use crate::directed;
 use crate::handshake::SessionSlot;
+use crate::tickets::MAX_CHAIN;
 use crate::traffic::TrafficSecrets;
 
 /// RFC 8446 §4.6.3.
@@ -28,9 +32,25 @@ const UPDATE_REQUESTED: u8 = 1;
 /// Takes the tickets that a server sends.
 pub(crate) enum Tickets {
     /// The handshake was autonomous.
-    Autonomous(Box<KernelConnection<ClientConnectionData>>),
+    Autonomous(Box<AutonomousTickets>),
     /// It was directed.
     Directed(Box<directed::Tickets>),
+}
+
+/// rustls' part of a client, for what is behind its handshake.
+pub(crate) struct AutonomousTickets {
+    pub(crate) connection: KernelConnection<ClientConnectionData>,
+    pub(crate) facts: Facts,
+    pub(crate) current: Arc<Current>,
+}
+
+impl AutonomousTickets {
+    fn take(&mut self, ticket: &[u8]) -> Result<(), Alert> {
+        let connection = &mut self.connection;
+        let take = || connection.handle_new_session_ticket(ticket);
+        let taken = self.current.with(&mut self.facts, take);
+        taken.map_err(|error| convert::alert_for(&error))
+    }
 }
 
 struct Session {
@@ -41,17 +61,33 @@ struct Session {
     tickets: Option<Tickets>,
 }
 
-/// Bytes of one session in the table, and of what it refers to.
-pub(crate) const SESSION: usize = size_of::<Option<Session>>()
-    + block(size_of::<KernelConnection<ClientConnectionData>>())
-    + block(size_of::<directed::Tickets>());
+/// Bytes of one session in the table.
+pub(crate) const SESSION: usize = size_of::<Option<Session>>();
+
+/// Sessions that take tickets, at most: the latest. A server sends them right after the
+/// handshake, so that the oldest have theirs.
+pub(crate) const TAKERS: usize = 64;
+
+/// Bytes of what takes the tickets of one session, with the server's chain. rustls' state
+/// is in private types: measured, and held against this by `tests/crowd.rs`.
+pub(crate) const TAKER: usize = block(size_of::<AutonomousTickets>())
+    + block(size_of::<directed::Tickets>())
+    + block(MAX_CHAIN)
+    + 2 * 1024;
 
 /// Established TLS 1.3 sessions, by their slot at the record layer.
-pub(crate) struct Sessions(Vec<Option<Session>>);
+pub(crate) struct Sessions {
+    table: Vec<Option<Session>>,
+    /// Those that take tickets, the latest at the end.
+    takers: VecDeque<(SlotIndex, u16)>,
+}
 
 impl Sessions {
     pub(crate) fn new(slots: u16) -> Self {
-        Self((0..slots).map(|_| None).collect())
+        Self {
+            table: (0..slots).map(|_| None).collect(),
+            takers: VecDeque::with_capacity(TAKERS),
+        }
     }
 
     /// Keeps the secrets of a session; a session of the same slot is over.
@@ -62,7 +98,11 @@ impl Sessions {
         secrets: TrafficSecrets,
         tickets: Option<Tickets>,
     ) {
-        if let Some(place) = self.0.get_mut(usize::from(session.slot)) {
+        if tickets.is_some() {
+            self.make_room();
+            self.takers.push_back((session.slot, session.generation));
+        }
+        if let Some(place) = self.table.get_mut(usize::from(session.slot)) {
             *place = Some(Session {
                 generation: session.generation,
                 role,
@@ -72,9 +112,22 @@ impl Sessions {
         }
     }
 
+    /// The session that took tickets for longest takes no more, if there are too many.
+    fn make_room(&mut self) {
+        if self.takers.len() < TAKERS {
+            return;
+        }
+        if let Some((slot, generation)) = self.takers.pop_front()
+            && let Some(session) = self.find(slot, generation)
+        {
+            session.tickets = None;
+        }
+    }
+
     /// Forgets a session's secrets.
     pub(crate) fn forget(&mut self, slot: SlotIndex, generation: u16) {
-        if let Some(place) = self.0.get_mut(usize::from(slot)) {
+        self.takers.retain(|taker| *taker != (slot, generation));
+        if let Some(place) = self.table.get_mut(usize::from(slot)) {
             place.take_if(|session| session.generation == generation);
         }
     }
@@ -120,7 +173,7 @@ impl Sessions {
     }
 
     fn find(&mut self, slot: SlotIndex, generation: u16) -> Option<&mut Session> {
-        self.0
+        self.table
             .get_mut(usize::from(slot))?
             .as_mut()
             .filter(|session| session.generation == generation)
@@ -134,14 +187,12 @@ impl Session {
             return match self.role {
                 // To a server none is sent.
                 Role::Server => refuse(Alert::UNEXPECTED_MESSAGE),
-                // It was asked not to resume: it has no use for one.
+                // It was asked not to resume, or has had its tickets.
                 Role::Client => Answer::Proceed,
             };
         };
         let kept = match tickets {
-            Tickets::Autonomous(connection) => connection
-                .handle_new_session_ticket(ticket)
-                .map_err(|error| convert::alert_for(&error)),
+            Tickets::Autonomous(tickets) => tickets.take(ticket),
             Tickets::Directed(tickets) => tickets.take(ticket, now),
         };
         match kept {

@@ -3,7 +3,8 @@
 //! As a server this component keeps nothing for a session that is over: all of
 //! it is in the ticket, sealed under a key that is replaced each hour and never
 //! leaves this domain (RFC 8446 §4.6.1, RFC 5077). One bit is kept for each
-//! ticket: whether it was used (RFC 8446 §8.1).
+//! ticket: whether it was used (RFC 8446 §8.1). What is resumed by tickets again and
+//! again is bounded by its full handshake ([`crate::full_handshake`]).
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -20,9 +21,13 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
-use rustls::time_provider::TimeProvider;
 use spin::Mutex;
 use zeroize::Zeroizing;
+
+use crate::current::Current;
+use crate::full_handshake::FullHandshake;
+use crate::keyring::Keyring;
+use crate::time::{Moment, Time};
 
 /// Seconds for which a key seals; it opens for as long again.
 const ROTATION: u32 = ipc::segment::TICKET_LIFETIME;
@@ -32,13 +37,16 @@ const MOST: u32 = 1 << 16;
 const KEY_NAME: usize = 8;
 /// Stands in front of the sealed state: the ticket's number under its key.
 const NUMBER: usize = 4;
+/// Bytes of a server's chain that is kept with its tickets, and by each session that
+/// takes some. No tickets are taken from a server whose chain is longer.
+pub(crate) const MAX_CHAIN: usize = 4096;
 /// Tickets that are kept from one server.
 pub(crate) const MOST_TAKEN: usize = 4;
 
 /// The keys of all tickets, for the latest two hours.
 pub(crate) struct TicketKeys {
     random: SystemRandom,
-    time: Arc<dyn TimeProvider>,
+    time: Arc<dyn Time>,
     keys: Mutex<Keys>,
 }
 
@@ -51,7 +59,7 @@ struct Keys {
 struct Key {
     name: [u8; KEY_NAME],
     aead: LessSafeKey,
-    /// Seconds since 1970.
+    /// Seconds of uptime.
     made: u64,
     issued: u32,
     /// A bit for each ticket.
@@ -59,7 +67,7 @@ struct Key {
 }
 
 impl TicketKeys {
-    pub(crate) fn new(time: Arc<dyn TimeProvider>) -> Arc<Self> {
+    pub(crate) fn new(time: Arc<dyn Time>) -> Arc<Self> {
         Arc::new(Self {
             random: SystemRandom::new(),
             time,
@@ -69,8 +77,14 @@ impl TicketKeys {
 
     /// Tickets for sessions that were asked for with these parameters: what
     /// one request allowed, another with other parameters may not resume. A
-    /// client without a certificate could otherwise come in through a ticket.
-    pub(crate) fn ticketer(self: &Arc<Self>, parameters: &Parameters) -> Arc<dyn ProducesTickets> {
+    /// client without a certificate could otherwise come in through a ticket. Nor is
+    /// one of a ring's sessions resumed under another ring.
+    pub(crate) fn ticketer(
+        self: &Arc<Self>,
+        parameters: &Parameters,
+        rings: &[Arc<Keyring>],
+        current: Arc<Current>,
+    ) -> Arc<dyn ProducesTickets> {
         let mut buffer = [0; ipc::transport::MAX_MESSAGE];
         let context = postcard::to_slice(parameters, &mut buffer)
             .ok()
@@ -78,11 +92,13 @@ impl TicketKeys {
         Arc::new(Ticketer {
             keys: self.clone(),
             context,
+            rings: rings.to_vec(),
+            current,
         })
     }
 
-    fn now(&self) -> Option<u64> {
-        self.time.current_time().map(|time| time.as_secs())
+    pub(crate) fn now(&self) -> Moment {
+        self.time.now()
     }
 
     fn make(&self, now: u64) -> Option<Key> {
@@ -102,7 +118,7 @@ impl TicketKeys {
 
     /// A ticket that carries `plain`, and opens for `context` alone.
     pub(crate) fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        let now = self.now()?;
+        let now = self.now().uptime;
         let mut keys = self.keys.lock();
         keys.expire(now);
         if keys.current.as_ref().is_none_or(|key| !key.may_seal(now)) {
@@ -130,7 +146,7 @@ impl TicketKeys {
 
     /// Opens a ticket, once.
     pub(crate) fn open(&self, context: &[u8], ticket: &[u8]) -> Option<Vec<u8>> {
-        let now = self.now()?;
+        let now = self.now().uptime;
         let (name, rest) = ticket.split_first_chunk::<KEY_NAME>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
         let mut keys = self.keys.lock();
@@ -159,8 +175,7 @@ impl fmt::Debug for TicketKeys {
 }
 
 impl Keys {
-    /// Forgets keys whose tickets are all too old. A clock that was set back
-    /// ends them too.
+    /// Forgets keys whose tickets are all too old.
     fn expire(&mut self, now: u64) {
         let is_over = |key: &mut Key| {
             let end = key.made + 2 * u64::from(ROTATION);
@@ -192,6 +207,17 @@ struct Ticketer {
     keys: Arc<TicketKeys>,
     /// What the session was asked for with; authenticated with the ticket.
     context: Option<digest::Digest>,
+    /// Which is chosen is authenticated, too.
+    rings: Vec<Arc<Keyring>>,
+    current: Arc<Current>,
+}
+
+impl Ticketer {
+    /// For the handshake in work; `None` before a ring is chosen.
+    fn context(&self) -> Option<Vec<u8>> {
+        let ring = self.rings.get(self.current.facts().ring?)?;
+        Some([self.context.as_ref()?.as_ref(), ring.label.as_bytes()].concat())
+    }
 }
 
 impl ProducesTickets for Ticketer {
@@ -204,23 +230,52 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.keys.seal(self.context.as_ref()?.as_ref(), plain)
+        let now = self.keys.now();
+        // Without one, the client has just been let in as nobody.
+        let full = self.current.facts().full;
+        let full = full.unwrap_or_else(|| FullHandshake::new(now, &[]));
+        if !full.can_be_resumed(now) {
+            return None;
+        }
+        let plain = Zeroizing::new([&full.to_bytes()[..], plain].concat());
+        self.keys.seal(&self.context()?, &plain)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.keys.open(self.context.as_ref()?.as_ref(), cipher)
+        // Of tickets that one hello has, the last that opens is the one that counts.
+        self.current.set_full(None);
+        let opened = Zeroizing::new(self.keys.open(&self.context()?, cipher)?);
+        let (full, plain) = FullHandshake::split_from(&opened)?;
+        if !full.can_be_resumed(self.keys.now()) {
+            return None;
+        }
+        self.current.set_full(Some(full));
+        Some(plain.to_vec())
     }
 }
 
 /// What a client remembers of one server under one configuration.
-#[derive(Default)]
-pub(crate) struct Remembered(Mutex<Memory>);
+pub(crate) struct Remembered {
+    memory: Mutex<Memory>,
+    current: Arc<Current>,
+    time: Arc<dyn Time>,
+}
 
 #[derive(Default)]
 struct Memory {
     group: Option<NamedGroup>,
-    tls12: Option<Tls12ClientSessionValue>,
-    tls13: VecDeque<Tls13ClientSessionValue>,
+    tls12: Option<(FullHandshake, Tls12ClientSessionValue)>,
+    tls13: VecDeque<(FullHandshake, Tls13ClientSessionValue)>,
+}
+
+impl Remembered {
+    pub(crate) fn new(current: Arc<Current>, time: Arc<dyn Time>) -> Self {
+        Self {
+            memory: Mutex::default(),
+            current,
+            time,
+        }
+    }
 }
 
 impl fmt::Debug for Remembered {
@@ -232,35 +287,50 @@ impl fmt::Debug for Remembered {
 // One configuration has one server name: it need not be looked at.
 impl ClientSessionStore for Remembered {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
-        self.0.lock().group = Some(group);
+        self.memory.lock().group = Some(group);
     }
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        self.0.lock().group
+        self.memory.lock().group
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.0.lock().tls12 = Some(value);
+        let facts = self.current.facts();
+        let full = facts.full.filter(|_| facts.chain <= MAX_CHAIN);
+        self.memory.lock().tls12 = full.map(|full| (full, value));
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.0.lock().tls12.clone()
+        let tls12 = &mut self.memory.lock().tls12;
+        let now = self.time.now();
+        tls12.take_if(|(full, _)| !full.can_be_resumed(now));
+        let (full, value) = tls12.clone()?;
+        self.current.set_full(Some(full));
+        Some(value)
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        self.0.lock().tls12 = None;
+        self.memory.lock().tls12 = None;
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        let tickets = &mut self.0.lock().tls13;
+        let Some(full) = self.current.facts().full else {
+            return;
+        };
+        let tickets = &mut self.memory.lock().tls13;
         if tickets.len() == MOST_TAKEN {
             tickets.pop_front();
         }
-        tickets.push_back(value);
+        tickets.push_back((full, value));
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.0.lock().tls13.pop_back()
+        let tickets = &mut self.memory.lock().tls13;
+        let now = self.time.now();
+        tickets.retain(|(full, _)| full.can_be_resumed(now));
+        let (full, value) = tickets.pop_back()?;
+        self.current.set_full(Some(full));
+        Some(value)
     }
 }
 
@@ -270,6 +340,7 @@ mod tests {
     use core::time::Duration;
 
     use rustls::pki_types::UnixTime;
+    use rustls::time_provider::TimeProvider;
 
     use super::*;
 
@@ -278,8 +349,14 @@ mod tests {
 
     impl TimeProvider for Hand {
         fn current_time(&self) -> Option<UnixTime> {
-            let seconds = Duration::from_secs(self.0.load(Ordering::Relaxed));
-            Some(UnixTime::since_unix_epoch(seconds))
+            Some(UnixTime::since_unix_epoch(Duration::ZERO))
+        }
+    }
+
+    impl Time for Hand {
+        fn now(&self) -> Moment {
+            let uptime = self.0.load(Ordering::Relaxed);
+            Moment { uptime, unix: 0 }
         }
     }
 
@@ -296,6 +373,46 @@ mod tests {
         assert_eq!(keys.open(b"web", &ticket), None);
         let other = keys.seal(b"web", b"state").unwrap();
         assert!(keys.open(b"web", &other).is_some());
+    }
+
+    #[test]
+    fn a_ticket_is_good_under_its_ring_alone_and_as_long_as_its_session_may_be_resumed() {
+        use crate::full_handshake::MAX_AGE;
+        use ipc::bounded::Text;
+        use ipc::keystore::KeyringIndex;
+        let (keys, time) = keys();
+        let ring = |label| {
+            Arc::new(Keyring {
+                index: KeyringIndex(0),
+                label: Text::from_text(label).unwrap(),
+                kind: None,
+                trust: Vec::new(),
+                identity: None,
+            })
+        };
+        let current = Arc::new(Current::default());
+        let ticketer = Ticketer {
+            keys,
+            context: Some(digest::digest(&digest::SHA256, b"asked")),
+            rings: vec![ring("a"), ring("b")],
+            current: current.clone(),
+        };
+        assert_eq!(ticketer.encrypt(b"state"), None);
+        current.set_ring(0);
+        let ticket = ticketer.encrypt(b"state").unwrap();
+        current.set_ring(1);
+        assert_eq!(ticketer.decrypt(&ticket), None);
+        current.set_ring(0);
+        assert_eq!(ticketer.decrypt(&ticket).unwrap(), b"state");
+        // The chain goes on, and ends, also for one who never comes back in between.
+        let begun = current.facts().full;
+        assert!(begun.is_some());
+        time.0.fetch_add(MAX_AGE.as_secs() - 1, Ordering::Relaxed);
+        let last = ticketer.encrypt(b"state").unwrap();
+        time.0.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(ticketer.encrypt(b"state"), None);
+        assert_eq!(ticketer.decrypt(&last), None);
+        assert_eq!(current.facts().full, None);
     }
 
     #[test]

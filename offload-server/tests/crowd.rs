@@ -12,19 +12,22 @@
 mod client;
 #[path = "../../ipc/tests/heap/mod.rs"]
 mod heap;
+mod tickets;
 mod world;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use client::{Client, ClientOptions, complete, established};
-use ipc::bounded::Blob;
+use ipc::bounded::{Blob, Text};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PeerError, Resource};
 use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::KeyKind;
 use ipc::record::PostHandshake;
-use ipc::tls::{Alert, Mode, PeerAuthentication, Role};
+use ipc::tls::{Alert, Mode, PeerAuthentication, Role, Version};
 use offload_server::budget;
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use world::{POSITION, World, parameters};
 
 #[global_allocator]
@@ -139,6 +142,184 @@ fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
         let mut client = Client::new(&world, &ClientOptions::default());
         established(complete(&mut world, slot, &mut client));
     }
+}
+
+/// All that a client says behind the server's first flight.
+fn flight(world: &mut World, slot: u16, config: &Arc<ClientConfig>) -> Box<[u8]> {
+    let mut client = Client::with(config.clone(), "localhost");
+    let answer = world.exchange(slot, &client.outgoing);
+    client.outgoing.clear();
+    client.receive(&answer);
+    assert!(client.error.is_none(), "{:?}", client.error);
+    client.outgoing.into_boxed_slice()
+}
+
+/// Where the records of `flight` begin.
+fn records(flight: &[u8]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while let Some([_, _, _, high, low]) = flight.get(at..at + 5) {
+        starts.push(at);
+        at += 5 + usize::from(u16::from_be_bytes([*high, *low]));
+    }
+    starts
+}
+
+/// A client with a certificate that the world trusts, and `more` bytes behind it.
+fn with_chain(world: &World, version: Version, more: usize) -> Arc<ClientConfig> {
+    let key = world::key_of(KeyKind::EcdsaP256);
+    let params = rcgen::CertificateParams::new(vec!["client".into()]).unwrap();
+    let certificate = params.signed_by(&key, &world.issuer).unwrap();
+    let mut chain = vec![certificate.der().clone()];
+    chain.extend((0..9).map(|_| CertificateDer::from(vec![7; more / 9])));
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(world.authority.clone()).unwrap();
+    let version = match version {
+        Version::Tls13 => &rustls::version::TLS13,
+        Version::Tls12 => &rustls::version::TLS12,
+    };
+    let mut config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+#[test]
+fn clients_whose_chains_are_never_proved_in_every_slot_stay_within_the_budget() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        for version in [Version::Tls13, Version::Tls12] {
+            let before = heap::used();
+            let mut world = world(mode);
+            let channels = heap::used() - before;
+            // As long as each mode accepts one to be.
+            let config = match mode {
+                Mode::Autonomous => with_chain(&world, version, 60_000),
+                Mode::Directed => with_chain(&world, version, 31_500),
+            };
+            let mut asked = parameters(&["web"]);
+            asked.peer_authentication = PeerAuthentication::Require;
+            let mut flights = Vec::with_capacity(usize::from(HANDSHAKES));
+            let mut others = heap::used() - before - channels;
+            for slot in 0..HANDSHAKES {
+                world.start_as(slot, Role::Server, asked.clone());
+                let flight = flight(&mut world, slot, &config);
+                others += ipc::budget::block(flight.len());
+                flights.push(flight);
+            }
+            heap::peak();
+            // Two of three end just before the client proves to have the key, the third
+            // in the middle of its certificates.
+            for step in 0..40 {
+                for (slot, flight) in (0..HANDSHAKES).zip(&flights) {
+                    let starts = records(flight);
+                    let end = match (slot % 3, version) {
+                        (0, _) => starts[1] - 1,
+                        (_, Version::Tls13) => *starts.last().unwrap(),
+                        // CertificateVerify, ChangeCipherSpec, Finished.
+                        (_, Version::Tls12) => starts[starts.len() - 3],
+                    };
+                    let part = flight[..end].chunks(2000).nth(step);
+                    world.exchange(slot, part.unwrap_or_default());
+                }
+            }
+            let peak = heap::peak() - before - channels - others;
+            let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS));
+            println!("{mode:?} {version:?}: peak {peak} of {most}");
+            let mut ended = 0;
+            while let Some((slot, error)) = failed(&mut world) {
+                let expected = HandshakeError::Resource(Resource::Memory);
+                assert_eq!(error, expected, "{mode:?} {slot}");
+                ended += 1;
+            }
+            assert!((1..HANDSHAKES).contains(&ended), "{ended} were ended");
+            assert!(peak <= most, "{mode:?} {version:?}: {peak} of {most}");
+        }
+    }
+}
+
+/// Sessions of TLS 1.3 as client, with tickets from as many servers as configurations
+/// are kept for.
+#[test]
+fn sessions_that_take_tickets_stay_within_the_budget() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    // A chain as long as tickets are taken with.
+    let issuer = world::authority();
+    let mut ring = world::keyring(RINGS[0], &issuer, issuer.der(), None);
+    let leaf = ring.chain[0].len();
+    ring.chain.push(vec![7; 4096 - leaf]);
+    let mut server = World::with_keyrings(vec![ring], issuer, HANDSHAKES, SESSIONS);
+    let mut client = world(Mode::Autonomous);
+    let mut held = 0;
+    let mut counted = |client: &mut World, act: &mut dyn FnMut(&mut World)| {
+        let before = heap::used() as isize;
+        act(client);
+        held += heap::used() as isize - before;
+    };
+    for slot in 0..SESSIONS {
+        let mut asked = parameters(&["web"]);
+        asked.resumption = true;
+        asked.expose_keys = true;
+        server.start_as(0, Role::Server, asked.clone());
+        asked.server_name = Some(Text::from_text("localhost").unwrap());
+        // A configuration of its own.
+        asked.segment_size = 1400 - slot % 32;
+        let (mut said, mut rest) = (Vec::new(), Vec::new());
+        let mut theirs = None;
+        counted(&mut client, &mut |client| {
+            client.start_session(0, slot, Role::Client, asked.clone());
+        });
+        for _ in 0..5 {
+            let mut heard = Vec::with_capacity(4096);
+            counted(&mut client, &mut |client| {
+                heard.extend(client.exchange(0, &said));
+            });
+            theirs = theirs.or_else(|| client.completion());
+            said = server.exchange(0, &heard);
+            if theirs.is_some() {
+                rest.append(&mut said);
+            }
+        }
+        server.completion();
+        let ours = established(theirs.unwrap());
+        let (_, rx) = ours.keys.as_ref().unwrap();
+        counted(&mut client, &mut |client| {
+            tickets::hand_over(client, slot, 9, ours.suite, rx, &rest);
+            client.installed.borrow_mut().clear();
+        });
+    }
+    let lines = budget(HANDSHAKES, SESSIONS);
+    let most: usize = lines
+        .iter()
+        .filter(|line| {
+            [
+                "sessions",
+                "sessions that take tickets",
+                "configurations",
+                "servers with tickets",
+            ]
+            .contains(&line.what)
+        })
+        .map(|line| line.count * line.bytes)
+        .sum();
+    println!(
+        "sessions: {held} of {most}; needed {}",
+        ipc::budget::needed(&lines)
+    );
+    for line in &lines {
+        println!("{line:?}");
+    }
+    assert!(held > 0 && held as usize <= most, "{held} of {most}");
 }
 
 #[test]

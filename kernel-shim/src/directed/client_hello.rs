@@ -1,11 +1,12 @@
 //! ClientHello, as a server reads it (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
 
-use ipc::bounded::{Bytes, List, Text};
+use ipc::bounded::{Bytes, List};
 use ipc::keystore::Scheme;
 use ipc::segment::{Binder, MAX_SHARE, Place};
 use ipc::tls::{Alert, CipherSuite, Group, Protocols, ServerName};
 
 use super::codec::Reader;
+use super::server_name::server_name;
 use super::{Refusal, extension};
 
 /// RFC 5746 §3.3.
@@ -309,27 +310,6 @@ fn filled16<'a>(content: &mut Reader<'a>) -> Result<Reader<'a>, Refusal> {
     }
 }
 
-/// RFC 6066 §3: one DNS name. What is none is as good as not there.
-fn server_name(content: &mut Reader<'_>) -> Result<Option<ServerName>, Refusal> {
-    const HOST_NAME: u8 = 0;
-    let mut list = filled16(content)?;
-    let mut found = None;
-    while !list.is_empty() {
-        let kind = list.u8()?;
-        let name = list.vec16()?.rest();
-        if kind != HOST_NAME {
-            continue;
-        }
-        if found.is_some() || name.is_empty() {
-            return Err(ILLEGAL);
-        }
-        let text = core::str::from_utf8(name).map_err(|_| DECODE)?;
-        found = Some(text);
-    }
-    let name = found.filter(|name| name.is_ascii());
-    Ok(name.and_then(|name| Text::from_text(name).ok()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,7 +400,10 @@ mod tests {
         let share = |length: u8| [&[0, 4 + length, 0, 0x1d, 0, length], &vec![1; 32][..]].concat();
         for (wrong, expected) in [
             (extension(0, &[0, 0]), Alert::DECODE_ERROR),
-            (extension(0, &[0, 4, 0, 0, 1, 0xff]), Alert::DECODE_ERROR),
+            (
+                extension(0, &[0, 4, 0, 0, 1, 0xff]),
+                Alert::ILLEGAL_PARAMETER,
+            ),
             (extension(0, &[0, 3, 0, 0, 0]), Alert::ILLEGAL_PARAMETER),
             (extension(10, &[0, 0]), Alert::DECODE_ERROR),
             (extension(10, &[0, 3, 0, 0x1d, 0]), Alert::DECODE_ERROR),
@@ -444,6 +427,42 @@ mod tests {
             extensions.retain(|other| !other.starts_with(&kind));
             extensions.push(wrong.clone());
             assert_eq!(alert(&hello(&extensions)), Some(expected), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_name_is_a_dns_name_or_nothing() {
+        let named = |name: &[u8]| {
+            let length = u16::try_from(name.len()).unwrap();
+            let [list, length] = [length + 3, length].map(u16::to_be_bytes);
+            let content = [&list[..], &[0], &length, name].concat();
+            let mut extensions = good();
+            extensions[0] = extension(0, &content);
+            parse(&hello(&extensions)).map(|hello| hello.server_name)
+        };
+        for (name, expected) in [
+            ("a.test", Some("a.test")),
+            ("_service.a.test", Some("_service.a.test")),
+            ("a.test.", Some("a.test")),
+            ("192.0.2.1", None),
+            ("2001:db8::1", None),
+        ] {
+            let found = named(name.as_bytes()).ok().unwrap();
+            assert_eq!(found.as_deref(), expected, "{name}");
+        }
+        let long = "a.".repeat(127) + "test";
+        for name in [
+            "a.test\r\nPROXY TCP4 10.0.0.1",
+            "a.test keyring=other",
+            "a.test\0",
+            "a..test",
+            "-a.test",
+            ".",
+            "café.test",
+            &long,
+        ] {
+            let refused = named(name.as_bytes()).err().map(|Refusal(alert)| alert);
+            assert_eq!(refused, Some(Alert::ILLEGAL_PARAMETER), "{name:?}");
         }
     }
 

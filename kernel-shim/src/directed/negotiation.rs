@@ -20,8 +20,8 @@ pub(super) const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
 pub(crate) struct Asked {
     pub(super) parameters: Box<Parameters>,
     pub(super) rings: List<Option<KeyKind>, MAX_RINGS>,
-    /// Bytes of the list of names that a CertificateRequest carries.
-    pub(super) authorities: usize,
+    /// Bytes of the list of names that a CertificateRequest carries, by ring.
+    pub(super) authorities: List<u16, MAX_RINGS>,
 }
 
 /// What a handshake with static RSA agrees on.
@@ -57,7 +57,7 @@ impl Asked {
         Self {
             parameters,
             rings: List::new(),
-            authorities: 0,
+            authorities: List::new(),
         }
     }
 

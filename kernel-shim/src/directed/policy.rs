@@ -101,7 +101,7 @@ impl StepPolicy {
             | Fill::Binders
             | Fill::NewTicket { .. }
             | Fill::AgeAdd
-            | Fill::Authorities => false,
+            | Fill::Authorities(_) => false,
         }
     }
 }

@@ -513,7 +513,7 @@ mod tests {
         Asked {
             parameters: Box::new(parameters),
             rings: List::from_items([kind]).unwrap(),
-            authorities: 0,
+            authorities: List::new(),
         }
     }
 

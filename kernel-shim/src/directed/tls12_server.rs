@@ -307,7 +307,7 @@ impl ExchangeWritten {
                     w.u16(scheme.number());
                 }
             })
-            .hole(2, Fill::Authorities);
+            .hole(2, Fill::Authorities(self.0.ring));
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::RequestWritten(RequestWritten(self.0));
         Ok((state, Segment::Write(template)))

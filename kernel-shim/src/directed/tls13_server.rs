@@ -331,9 +331,10 @@ impl ExtensionsWritten {
             return RequestWritten(self.0).next(Input::Done);
         }
         let mut writer = Writer::new(message::CERTIFICATE_REQUEST);
-        let names = match asked.authorities {
-            0 => 0,
-            bytes => 2 + bytes,
+        let ring = self.0.ring;
+        let names = match asked.authorities.get(usize::from(ring)) {
+            None | Some(0) => 0,
+            Some(bytes) => 2 + usize::from(*bytes),
         };
         writer.vec8(&[]).nested(names, |w| {
             w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
@@ -348,7 +349,7 @@ impl ExtensionsWritten {
             if names > 0 {
                 w.u16(extension::CERTIFICATE_AUTHORITIES)
                     .nested(names, |w| {
-                        w.hole(2, Fill::Authorities);
+                        w.hole(2, Fill::Authorities(ring));
                     });
             }
         });

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use ipc::clock::Instant;
 use ipc::control::Parameters;
 use ipc::secret::Secret;
+use ipc::segment::RingPlace;
 use ipc::tls::{Alert, CipherSuite, Role, Version};
 use ring::digest::{Context as Sha, Digest, SHA256};
 use rustls::pki_types::CertificateDer;
@@ -21,15 +22,17 @@ use spin::Mutex;
 use zeroize::Zeroizing;
 
 use super::schedule13::ResumptionSecret;
+use crate::full_handshake::FullHandshake;
 use crate::tickets::TicketKeys;
+use crate::time::Moment;
 
 /// A pre-shared key or a master secret.
 const MAX_SECRET: usize = 48;
 /// A longer certificate goes into no ticket: the next ClientHello has to carry
 /// it back.
-const MAX_CERTIFICATE: usize = 4096;
+const MAX_CERTIFICATE: usize = crate::tickets::MAX_CHAIN;
 /// Tickets that are kept for one request.
-const MOST_KEPT: usize = 8;
+const MOST_KEPT: usize = crate::tickets::MOST_TAKEN;
 /// RFC 8446 §4.6.1: seconds for which a client may keep a ticket.
 const LONGEST: u32 = 7 * 24 * 3600;
 /// Keeps tickets of the two modes apart: they carry different things.
@@ -42,6 +45,8 @@ pub(super) struct Earlier {
     secret: Box<Secret<MAX_SECRET>>,
     /// The peer's certificate, which was validated and proved.
     peer: Option<CertificateDer<'static>>,
+    /// When.
+    full: FullHandshake,
 }
 
 impl Earlier {
@@ -51,6 +56,7 @@ impl Earlier {
         suite: CipherSuite,
         secret: &[u8],
         peer: Option<&CertificateDer<'static>>,
+        full: FullHandshake,
     ) -> Option<Self> {
         if peer.is_some_and(|peer| !fits(peer)) {
             return None;
@@ -59,11 +65,16 @@ impl Earlier {
             suite,
             secret: Box::new(Secret::from_slice(secret).ok()?),
             peer: peer.cloned(),
+            full,
         })
     }
 
     pub(super) fn secret(&self) -> &[u8] {
         self.secret.expose()
+    }
+
+    pub(super) const fn full(&self) -> FullHandshake {
+        self.full
     }
 
     pub(super) fn into_peer(self) -> Option<CertificateDer<'static>> {
@@ -74,18 +85,21 @@ impl Earlier {
     fn to_plain(&self) -> Option<Zeroizing<Vec<u8>>> {
         let peer = self.peer.as_deref();
         let most = MAX_SECRET + peer.map_or(0, <[u8]>::len) + 16;
-        let mut plain = Zeroizing::new(vec![0; most]);
+        let mut plain = Zeroizing::new(vec![0; FullHandshake::SIZE + most]);
+        let (full, rest) = plain.split_first_chunk_mut()?;
+        *full = self.full.to_bytes();
         let content = (self.suite, self.secret(), peer);
-        let length = postcard::to_slice(&content, &mut plain).ok()?.len();
-        plain.truncate(length);
+        let length = postcard::to_slice(&content, rest).ok()?.len();
+        plain.truncate(FullHandshake::SIZE + length);
         Some(plain)
     }
 
     fn from_plain(plain: &[u8]) -> Option<Self> {
+        let (full, plain) = FullHandshake::split_from(plain)?;
         let (suite, secret, peer): (CipherSuite, &[u8], Option<&[u8]>) =
             postcard::from_bytes(plain).ok()?;
         let peer = peer.map(|der| CertificateDer::from(der.to_vec()));
-        Self::new(suite, secret, peer.as_ref())
+        Self::new(suite, secret, peer.as_ref(), full)
     }
 }
 
@@ -127,9 +141,14 @@ impl Resumption {
         }
     }
 
-    /// What a ticket is sealed for: another version, request or name opens it
-    /// not.
-    pub(super) fn context(&self, version: Version, server_name: Option<&str>) -> Option<Digest> {
+    /// What a ticket is sealed for: another version, request, ring or name opens
+    /// it not.
+    pub(super) fn context(
+        &self,
+        version: Version,
+        ring: RingPlace,
+        server_name: Option<&str>,
+    ) -> Option<Digest> {
         let Self::Server { request, .. } = self else {
             return None;
         };
@@ -140,6 +159,8 @@ impl Resumption {
             Version::Tls13 => 3,
         }]);
         sha.update(request.as_ref());
+        // The request has the labels, by their places.
+        sha.update(&[ring]);
         sha.update(server_name.unwrap_or_default().as_bytes());
         Some(sha.finish())
     }
@@ -152,13 +173,13 @@ impl Resumption {
         keys.seal(context.as_ref(), &earlier.to_plain()?)
     }
 
-    /// Opens a ticket, once.
-    pub(super) fn open(&self, context: &Digest, ticket: &[u8]) -> Option<Earlier> {
+    /// Opens a ticket, once, if its session can still be resumed.
+    pub(super) fn open(&self, context: &Digest, ticket: &[u8], now: Moment) -> Option<Earlier> {
         let Self::Server { keys, .. } = self else {
             return None;
         };
         let plain = Zeroizing::new(keys.open(context.as_ref(), ticket)?);
-        Earlier::from_plain(&plain)
+        Earlier::from_plain(&plain).filter(|earlier| earlier.full.can_be_resumed(now))
     }
 
     pub(super) fn kept(&self) -> Option<&Arc<Kept>> {
@@ -231,9 +252,9 @@ impl Kept {
     }
 
     /// The latest that is still good: it is used once (RFC 8446 §C.4).
-    pub(super) fn take(&self, now: Instant) -> Option<(Given, Earlier)> {
+    pub(super) fn take(&self, now: Instant, moment: Moment) -> Option<(Given, Earlier)> {
         let mut kept = self.0.lock();
-        kept.retain(|(given, _)| given.is_good(now));
+        kept.retain(|(given, earlier)| given.is_good(now) && earlier.full.can_be_resumed(moment));
         kept.pop_back()
     }
 
@@ -250,6 +271,7 @@ pub(crate) struct Tickets {
     pub(super) suite: CipherSuite,
     pub(super) secret: ResumptionSecret,
     pub(super) peer: Option<CertificateDer<'static>>,
+    pub(super) full: FullHandshake,
     pub(super) kept: Arc<Kept>,
 }
 
@@ -282,7 +304,8 @@ impl Tickets {
             lifetime: lifetime.min(LONGEST),
         };
         let key = self.secret.pre_shared_key(nonce);
-        if let Some(earlier) = Earlier::new(self.suite, key.as_ref(), self.peer.as_ref()) {
+        let earlier = Earlier::new(self.suite, key.as_ref(), self.peer.as_ref(), self.full);
+        if let Some(earlier) = earlier {
             self.kept.keep(given, earlier);
         }
         Ok(())
@@ -316,9 +339,25 @@ mod tests {
     use rustls::time_provider::TimeProvider;
 
     use super::*;
+    use crate::time::Time;
+
+    const NOW: Moment = Moment {
+        uptime: 5,
+        unix: 1_800_000_000,
+    };
+
+    fn now() -> FullHandshake {
+        FullHandshake::new(NOW, &[])
+    }
 
     #[derive(Debug)]
     struct Still;
+
+    impl Time for Still {
+        fn now(&self) -> Moment {
+            NOW
+        }
+    }
 
     impl TimeProvider for Still {
         fn current_time(&self) -> Option<UnixTime> {
@@ -347,27 +386,33 @@ mod tests {
 
     fn earlier(certificate: usize) -> Option<Earlier> {
         let certificate = CertificateDer::from(vec![3; certificate]);
-        Earlier::new(CipherSuite::Aes128GcmSha256, &[7; 32], Some(&certificate))
+        Earlier::new(
+            CipherSuite::Aes128GcmSha256,
+            &[7; 32],
+            Some(&certificate),
+            now(),
+        )
     }
 
     #[test]
-    fn r33_a_ticket_opens_for_its_version_and_name_alone_and_once() {
+    fn r33_a_ticket_opens_for_its_version_ring_and_name_alone_and_once() {
         let resumption = server();
-        let context = |version, name| resumption.context(version, name).unwrap();
-        let own = context(Version::Tls13, Some("web.test"));
+        let context = |version, ring, name| resumption.context(version, ring, name).unwrap();
+        let own = context(Version::Tls13, 0, Some("web.test"));
         let ticket = resumption.seal(&own, &earlier(500).unwrap()).unwrap();
         for other in [
-            context(Version::Tls12, Some("web.test")),
-            context(Version::Tls13, Some("mail.test")),
-            context(Version::Tls13, None),
+            context(Version::Tls12, 0, Some("web.test")),
+            context(Version::Tls13, 1, Some("web.test")),
+            context(Version::Tls13, 0, Some("mail.test")),
+            context(Version::Tls13, 0, None),
         ] {
-            assert!(resumption.open(&other, &ticket).is_none());
+            assert!(resumption.open(&other, &ticket, NOW).is_none());
         }
-        let opened = resumption.open(&own, &ticket).unwrap();
+        let opened = resumption.open(&own, &ticket, NOW).unwrap();
         assert_eq!(opened.suite, CipherSuite::Aes128GcmSha256);
         assert_eq!(opened.secret(), [7; 32]);
         assert_eq!(opened.into_peer().unwrap().as_ref(), [3; 500]);
-        assert!(resumption.open(&own, &ticket).is_none());
+        assert!(resumption.open(&own, &ticket, NOW).is_none());
     }
 
     #[test]
@@ -377,8 +422,8 @@ mod tests {
             panic!("off");
         };
         let ticket = keys.seal(request.as_ref(), b"state of rustls").unwrap();
-        let context = resumption.context(Version::Tls13, None).unwrap();
-        assert!(resumption.open(&context, &ticket).is_none());
+        let context = resumption.context(Version::Tls13, 0, None).unwrap();
+        assert!(resumption.open(&context, &ticket, NOW).is_none());
     }
 
     #[test]
@@ -399,9 +444,9 @@ mod tests {
             let given = Given::parse12(&body(lifetime), at(0)).unwrap();
             kept.keep12(given.unwrap(), earlier(5));
         }
-        let (given, _) = kept.take(at(10_000)).unwrap();
+        let (given, _) = kept.take(at(10_000), NOW).unwrap();
         assert_eq!((given.lifetime, given.age_ms(at(10_000))), (20, 10_000));
-        assert!(kept.take(at(10_000)).is_none());
+        assert!(kept.take(at(10_000), NOW).is_none());
         // RFC 8446 §4.6.1.
         let given = Given::parse12(&body(u32::MAX), at(0)).unwrap().unwrap();
         assert_eq!(given.lifetime, LONGEST);
@@ -415,9 +460,9 @@ mod tests {
             let given = Given::parse12(&[0, 0, 0, 9, 0, 1, number], now).unwrap();
             kept.keep12(given.unwrap(), earlier(5));
         }
-        let taken = core::iter::from_fn(|| kept.take(now));
+        let taken = core::iter::from_fn(|| kept.take(now, NOW));
         let numbers: Vec<u8> = taken.map(|(given, _)| given.ticket[0]).collect();
-        assert_eq!(numbers, [19, 18, 17, 16, 15, 14, 13, 12]);
+        assert_eq!(numbers, [19, 18, 17, 16]);
     }
 
     #[test]
@@ -458,6 +503,7 @@ mod tests {
             suite,
             secret: schedule.resumption(&hash),
             peer: None,
+            full: now(),
             kept: Arc::default(),
         };
         let now = Instant::from_millis(0);
@@ -465,7 +511,7 @@ mod tests {
             0, 0, 0, 9, 1, 2, 3, 4, 1, 0, 0, 2, 8, 8, 0, 5, 0, 42, 0, 1, 7,
         ];
         assert_eq!(tickets.take(&good, now), Ok(()));
-        let (given, earlier) = tickets.kept.take(now).unwrap();
+        let (given, earlier) = tickets.kept.take(now, NOW).unwrap();
         assert_eq!(
             (&given.ticket[..], given.age_add),
             (&[8, 8][..], 0x0102_0304)
@@ -480,6 +526,6 @@ mod tests {
         assert_eq!(tickets.take(&empty, now), Err(Alert::DECODE_ERROR));
         let more = [&good[..], &[0]].concat();
         assert_eq!(tickets.take(&more, now), Err(Alert::DECODE_ERROR));
-        assert!(tickets.kept.take(now).is_none());
+        assert!(tickets.kept.take(now, NOW).is_none());
     }
 }

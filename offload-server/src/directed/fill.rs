@@ -8,7 +8,7 @@ use ipc::segment::{Fill, Hole, Template};
 use ipc::tls::{Group, Role, Version};
 
 use super::inbound::MESSAGE_HEADER;
-use super::{Context, Directed, Fault, Keys, resumption};
+use super::{Context, Directed, Fault, Keys, peer, resumption};
 use crate::convert;
 
 /// RFC 8446 §4.1.3.
@@ -70,21 +70,26 @@ impl Directed {
             Fill::Binders => self.write_binders(out)?,
             Fill::NewTicket { nonce } => self.write_ticket(nonce, out)?,
             Fill::AgeAdd => out.extend_from_slice(&resumption::random::<4>()?),
-            Fill::Authorities => out.extend_from_slice(&self.authorities),
+            Fill::Authorities(ring) => {
+                self.settle(ring)?;
+                let ring = self.rings.get(usize::from(ring)).ok_or(Fault::INTERNAL)?;
+                out.extend_from_slice(&peer::authorities(ring));
+            }
             Fill::Chain(ring) => {
-                let chain = self.ring(ring)?.chain().ok_or(Fault::INTERNAL)?;
+                let is_tls13 = self.version() == Some(Version::Tls13);
+                let chain = self.settle(ring)?.chain().ok_or(Fault::INTERNAL)?;
                 for certificate in chain {
                     let start = out.len() + 3;
                     out.resize(start, 0);
                     out.extend_from_slice(certificate);
                     set_length(out, start, 3)?;
-                    if self.version() == Some(Version::Tls13) {
+                    if is_tls13 {
                         out.extend_from_slice(&NO_EXTENSIONS);
                     }
                 }
             }
             Fill::Signature { ring, scheme } => {
-                let keyring = self.ring(ring)?.index;
+                let keyring = self.settle(ring)?.index;
                 let parts = self.to_be_signed(context)?;
                 let signature = context
                     .keystore

@@ -153,6 +153,14 @@ impl Peer {
         }
     }
 
+    /// What it showed.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Unknown => &[],
+            Self::Shown(chain) | Self::Validated(chain) | Self::Proved(chain) => chain,
+        }
+    }
+
     /// The key that validates as the server's, to encrypt for.
     pub(super) fn validated_key(&self) -> Option<&CertificateDer<'static>> {
         match self {
@@ -198,9 +206,10 @@ fn take<'a>(bytes: &mut &'a [u8], width: usize) -> Result<&'a [u8], Fault> {
     Ok(taken)
 }
 
-/// The subjects of the trust anchors of `rings`, each behind its length of two
+/// The subjects of the trust anchors of `ring`, each behind its length of two
 /// bytes (RFC 8446 §4.2.4); none if a CertificateRequest would not hold them.
-pub(super) fn authorities(rings: &[Arc<Keyring>]) -> Vec<u8> {
+pub(super) fn authorities(ring: &Arc<Keyring>) -> Vec<u8> {
+    let rings = core::slice::from_ref(ring);
     let subjects = profile::roots(rings).map_or_else(|_| Vec::new(), |roots| roots.subjects());
     let mut list = Vec::new();
     for subject in &subjects {

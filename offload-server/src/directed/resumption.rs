@@ -42,7 +42,7 @@ impl Directed {
         let taken = self
             .resumption
             .kept()
-            .and_then(|kept| kept.take(context.now));
+            .and_then(|kept| kept.take(context.now, context.moment()));
         let Some((given, earlier)) = taken else {
             return Ok(Verdict::Ticket(None));
         };
@@ -62,12 +62,14 @@ impl Directed {
         version: Version,
         server_name: Option<&str>,
         place: Place,
+        context: &Context<'_>,
     ) -> Result<Verdict, Fault> {
+        let now = context.moment();
         let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
         let ticket = part(message.body(), place)?;
-        let context = self.resumption.context(version, server_name);
-        let earlier = context
-            .and_then(|context| self.resumption.open(&context, ticket))
+        let earlier = self
+            .ticket_context(version, server_name)
+            .and_then(|context| self.resumption.open(&context, ticket, now))
             .filter(|earlier| earlier.suite.version() == version);
         let answer = earlier.as_ref().map(|earlier| Ticket {
             suite: earlier.suite,
@@ -104,6 +106,7 @@ impl Directed {
                 self.keys = Keys::Master(master.ok_or(Fault::INTERNAL)?);
             }
         }
+        self.full = Some(earlier.full());
         self.peer = match earlier.into_peer() {
             Some(certificate) => Peer::Proved(vec![certificate]),
             None => Peer::Unknown,
@@ -163,10 +166,16 @@ impl Directed {
     // ---- being resumed ----
 
     /// Makes what tickets of this session carry.
-    pub(super) fn prepare_ticket(&mut self, server_name: Option<&str>) -> Result<Verdict, Fault> {
+    pub(super) fn prepare_ticket(
+        &mut self,
+        server_name: Option<&str>,
+        context: &Context<'_>,
+    ) -> Result<Verdict, Fault> {
         self.absorb();
         let version = self.version().ok_or(Fault::INTERNAL)?;
-        if self.certificate().is_some_and(|peer| !fits(peer)) {
+        let now = context.moment();
+        let can_be_resumed = self.full.is_some_and(|full| full.can_be_resumed(now));
+        if !can_be_resumed || self.certificate().is_some_and(|peer| !fits(peer)) {
             return Ok(Verdict::Ticket(None));
         }
         let secret = match &self.keys {
@@ -177,7 +186,7 @@ impl Directed {
             Keys::Master(_) => None,
             _ => return Err(Fault::INTERNAL),
         };
-        let context = self.resumption.context(version, server_name);
+        let context = self.ticket_context(version, server_name);
         self.prepared = match (self.role, secret, context) {
             (Role::Server, None, Some(context)) => Some(Prepared::Master(context)),
             (Role::Server, Some(secret), Some(context)) => Some(Prepared::Server(context, secret)),
@@ -189,17 +198,23 @@ impl Directed {
         Ok(Verdict::Done)
     }
 
+    /// What a server's ticket is sealed for; `None` before the ring is known.
+    fn ticket_context(&self, version: Version, server_name: Option<&str>) -> Option<Digest> {
+        self.resumption.context(version, self.ring?, server_name)
+    }
+
     /// Server: a ticket; none is empty (RFC 5077 §3.3).
     pub(super) fn write_ticket(&self, nonce: u8, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let full = self.full.ok_or(Fault::INTERNAL)?;
         let suite = self.suite().ok_or(Fault::INTERNAL)?;
         let peer = self.certificate();
         let (context, earlier) = match (&self.prepared, &self.keys) {
             (Some(Prepared::Server(context, secret)), _) => {
                 let key = secret.pre_shared_key(&[nonce]);
-                (context, Earlier::new(suite, key.as_ref(), peer))
+                (context, Earlier::new(suite, key.as_ref(), peer, full))
             }
             (Some(Prepared::Master(context)), Keys::Master(master)) => {
-                (context, Earlier::new(suite, master.expose(), peer))
+                (context, Earlier::new(suite, master.expose(), peer, full))
             }
             (None, Keys::Master(_)) => return Ok(()),
             _ => return Err(Fault::INTERNAL),
@@ -227,10 +242,14 @@ impl Directed {
         let kept: Arc<Kept> = self.resumption.kept()?.clone();
         let suite = self.suite()?;
         let peer = self.certificate().cloned();
+        let full = self.full?;
         if let Keys::Master(master) = &self.keys {
             let is_good = self.is_given || self.is_resumed;
             if let Some(given) = self.given.take().filter(|_| is_good) {
-                kept.keep12(given, Earlier::new(suite, master.expose(), peer.as_ref()));
+                kept.keep12(
+                    given,
+                    Earlier::new(suite, master.expose(), peer.as_ref(), full),
+                );
             }
             return None;
         }
@@ -239,6 +258,7 @@ impl Directed {
                 suite,
                 secret,
                 peer,
+                full,
                 kept,
             }),
             _ => None,

@@ -43,9 +43,9 @@ impl Directed {
         offset: usize,
         context: &Context<'_>,
     ) -> Result<(), Fault> {
+        let keyring = self.settle(ring)?.index;
         let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
         let encrypted = message.body().get(offset..).ok_or(Fault::INTERNAL)?;
-        let keyring = self.ring(ring)?.index;
         let secret = context
             .keystore
             .decrypt(keyring, client_version, encrypted)

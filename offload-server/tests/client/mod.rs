@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipc::control::{Established, HandshakeError};
 use ipc::handshake::Completion;
@@ -30,6 +31,8 @@ pub struct ClientOptions {
     pub name: &'static str,
     pub alpn: Vec<Vec<u8>>,
     pub has_certificate: bool,
+    /// Of its certificate.
+    pub not_after: Option<SystemTime>,
 }
 
 impl Default for ClientOptions {
@@ -41,6 +44,7 @@ impl Default for ClientOptions {
             name: "localhost",
             alpn: vec![b"http/1.1".to_vec()],
             has_certificate: false,
+            not_after: None,
         }
     }
 }
@@ -75,7 +79,10 @@ impl Client {
         .with_root_certificates(roots);
         let mut config = if options.has_certificate {
             let key = key_of(KeyKind::EcdsaP256);
-            let params = rcgen::CertificateParams::new(vec!["client".into()]).unwrap();
+            let mut params = rcgen::CertificateParams::new(vec!["client".into()]).unwrap();
+            if let Some(not_after) = options.not_after {
+                params.not_after = not_after.into();
+            }
             let certificate = params.signed_by(&key, &world.issuer).unwrap();
             let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
             builder

@@ -263,6 +263,7 @@ impl Script {
 
     fn opens(&mut self, version: Version, ticket: Place) {
         let opened = self.tell(Segment::OpenTicket {
+            ring: 0,
             version,
             server_name: None,
             ticket,

@@ -5,10 +5,11 @@
 
 pub mod director;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
 
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, List, Text};
@@ -27,7 +28,7 @@ use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication, Role, Version};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError, dispatch};
 use offload_server::{Ports, Server};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 
 pub const RSA: &str = include_str!("../../../keystore-server/tests/rsa2048.pem");
@@ -42,12 +43,21 @@ pub struct Now;
 
 impl Clock for Now {
     fn now(&self) -> Instant {
-        Instant::from_millis(5_000)
+        Instant::from_millis(5_000 + 1000 * PASSED.get().as_secs())
     }
     fn unix_seconds(&self) -> u64 {
-        let now = std::time::SystemTime::now();
+        let now = SystemTime::now() + PASSED.get();
         now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
     }
+}
+
+thread_local! {
+    static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// So much time has passed since the test began, for all worlds of its thread.
+pub fn set_passed(passed: Duration) {
+    PASSED.set(passed);
 }
 
 /// Calls a key store in this process.
@@ -108,6 +118,40 @@ pub fn key_of(kind: KeyKind) -> KeyPair {
     }
 }
 
+/// A key ring whose certificate is signed by `issuer`, and is valid as long as said.
+pub fn keyring(
+    (label, name, kind): (&str, &str, KeyKind),
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+    trust: &CertificateDer<'_>,
+    not_after: Option<SystemTime>,
+) -> Keyring {
+    let key = key_of(kind);
+    let mut params = CertificateParams::new(vec![name.into()]).unwrap();
+    if let Some(not_after) = not_after {
+        params.not_after = not_after.into();
+    }
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    Keyring {
+        label: Text::from_text(label).unwrap(),
+        roles: vec![Role::Server, Role::Client],
+        decrypts: kind == KeyKind::Rsa,
+        key: Some(PrivateKey {
+            kind,
+            pkcs8: key.serialize_der(),
+        }),
+        chain: vec![certificate.der().to_vec()],
+        trust: vec![trust.to_vec()],
+    }
+}
+
+/// An authority with a key and a name of its own.
+pub fn tenant(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, key_of(KeyKind::EcdsaP256)).unwrap()
+}
+
 pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -127,23 +171,21 @@ impl World {
     pub fn sized(rings: &[(&str, &str, KeyKind)], handshakes: u16, sessions: u16) -> Self {
         let issuer = authority();
         let authority: CertificateDer<'static> = issuer.der().clone();
-        let rings = rings.iter().map(|(label, name, kind)| {
-            let key = key_of(*kind);
-            let params = CertificateParams::new(vec![(*name).into()]).unwrap();
-            let certificate = params.signed_by(&key, &issuer).unwrap();
-            Keyring {
-                label: Text::from_text(label).unwrap(),
-                roles: vec![Role::Server, Role::Client],
-                decrypts: *kind == KeyKind::Rsa,
-                key: Some(PrivateKey {
-                    kind: *kind,
-                    pkcs8: key.serialize_der(),
-                }),
-                chain: vec![certificate.der().to_vec()],
-                trust: vec![authority.to_vec()],
-            }
-        });
-        let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(rings.collect()))).unwrap();
+        let keyrings = rings
+            .iter()
+            .map(|ring| keyring(*ring, &issuer, &authority, None));
+        Self::with_keyrings(keyrings.collect(), issuer, handshakes, sessions)
+    }
+
+    /// The same with these key rings; `issuer` is whom clients trust.
+    pub fn with_keyrings(
+        keyrings: Vec<Keyring>,
+        issuer: CertifiedIssuer<'static, KeyPair>,
+        handshakes: u16,
+        sessions: u16,
+    ) -> Self {
+        let authority: CertificateDer<'static> = issuer.der().clone();
+        let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(keyrings))).unwrap();
         let stats: &'static stats::Page = Box::leak(Box::default());
         let store_stats: &'static stats::Page = Box::leak(Box::default());
         let store =
@@ -263,10 +305,24 @@ impl World {
             director.start(slot, role, parameters);
             return self.run();
         }
+        self.start_session(slot, slot, role, parameters);
+    }
+
+    /// The same in autonomous mode, for this session slot.
+    pub fn start_session(
+        &mut self,
+        slot: SlotIndex,
+        session: SlotIndex,
+        role: Role,
+        parameters: Parameters,
+    ) {
+        self.net.open(slot);
+        self.sent.insert(slot, POSITION.tx_next);
+        self.written.insert(slot, 0);
         let directive = Directive::Start {
             slot,
             generation: 1,
-            session: slot,
+            session,
             session_generation: 9,
             role,
             origin: Origin {

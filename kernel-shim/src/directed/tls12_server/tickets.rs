@@ -30,6 +30,7 @@ pub(in crate::directed) struct TicketWritten(Facts);
 pub(super) fn open(hello: &ClientHello, facts: &Facts) -> Option<Segment> {
     let is_ticket = |ticket: &ipc::segment::Place| facts.gives_ticket && ticket.length > 0;
     Some(Segment::OpenTicket {
+        ring: facts.ring,
         version: Version::Tls12,
         server_name: facts.server_name.clone().map(Box::new),
         ticket: hello.ticket.filter(is_ticket)?,

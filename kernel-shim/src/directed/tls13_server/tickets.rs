@@ -76,6 +76,7 @@ impl Candidates {
             return (State::Negotiated(state), segment);
         };
         let segment = Segment::OpenTicket {
+            ring: self.plan.ring,
             version: Version::Tls13,
             server_name: self.plan.server_name.clone().map(Box::new),
             ticket: offer.ticket,

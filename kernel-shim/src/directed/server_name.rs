@@ -1,0 +1,42 @@
+//! The server name in a ClientHello.
+
+use core::net::IpAddr;
+
+use ipc::bounded::Text;
+use ipc::tls::{Alert, ServerName, is_dns_name};
+
+use super::Refusal;
+use super::codec::Reader;
+
+const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
+const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
+
+/// RFC 6066 §3: one DNS name, or nothing. As in autonomous mode: an address
+/// is as good as not there, and anything else is refused.
+pub(super) fn server_name(content: &mut Reader<'_>) -> Result<Option<ServerName>, Refusal> {
+    const HOST_NAME: u8 = 0;
+    let mut list = content.vec16()?;
+    if list.is_empty() {
+        return Err(DECODE);
+    }
+    let mut found = None;
+    while !list.is_empty() {
+        let kind = list.u8()?;
+        let name = list.vec16()?.rest();
+        if kind != HOST_NAME {
+            continue;
+        }
+        if found.is_some() || name.is_empty() {
+            return Err(ILLEGAL);
+        }
+        let name = core::str::from_utf8(name).map_err(|_| ILLEGAL)?;
+        // One that is absolute is taken there, too.
+        found = Some(name.strip_suffix('.').unwrap_or(name));
+    }
+    match found {
+        None => Ok(None),
+        Some(name) if name.parse::<IpAddr>().is_ok() => Ok(None),
+        Some(name) if is_dns_name(name) => Text::from_text(name).map(Some).map_err(|_| ILLEGAL),
+        Some(_) => Err(ILLEGAL),
+    }
+}

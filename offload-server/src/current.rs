@@ -1,0 +1,59 @@
+//! The handshake in work, autonomous: what our parts of a rustls configuration know of it.
+//!
+//! rustls has one configuration for many handshakes and tells its parts (resolver,
+//! verifier, ticketer, session store) not for which of them it calls. One thread runs
+//! all: what is known of a handshake is put here before each step, and taken back after.
+
+use core::fmt;
+
+use spin::Mutex;
+
+use crate::full_handshake::FullHandshake;
+
+/// What is known of one handshake.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Facts {
+    /// Server: the key ring that was chosen, by its place in the request.
+    pub(crate) ring: Option<usize>,
+    /// When this session's peer was authenticated: in this handshake, or in the one that
+    /// it resumes.
+    pub(crate) full: Option<FullHandshake>,
+    /// Bytes of the chain that the peer showed.
+    pub(crate) chain: usize,
+}
+
+/// The facts of the handshake in work.
+#[derive(Default)]
+pub(crate) struct Current(Mutex<Facts>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+impl Current {
+    pub(crate) fn facts(&self) -> Facts {
+        *self.0.lock()
+    }
+
+    pub(crate) fn set_ring(&self, ring: usize) {
+        self.0.lock().ring = Some(ring);
+    }
+
+    pub(crate) fn set_full(&self, full: Option<FullHandshake>) {
+        self.0.lock().full = full;
+    }
+
+    pub(crate) fn set_chain(&self, bytes: usize) {
+        self.0.lock().chain = bytes;
+    }
+
+    /// Does `step` of the handshake that `facts` are of, and notes what it added.
+    pub(crate) fn with<R>(&self, facts: &mut Facts, step: impl FnOnce() -> R) -> R {
+        *self.0.lock() = *facts;
+        let done = step();
+        *facts = core::mem::take(&mut *self.0.lock());
+        done
+    }
+}
