@@ -467,3 +467,29 @@ fn questions_of_sessions_are_answered_a_few_in_a_turn() {
     world.run();
     assert_eq!(answered(&world), before + 20);
 }
+
+#[test]
+fn clients_with_certificates_as_long_as_are_kept_are_let_in_side_by_side() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let mut world = world(mode);
+        let mut asked = parameters(&["web"]);
+        asked.peer_authentication = PeerAuthentication::Require;
+        let options = ClientOptions {
+            has_certificate: true,
+            more_names: 190,
+            ..ClientOptions::default()
+        };
+        for slot in 0..20 {
+            world.start_as(slot, Role::Server, asked.clone());
+        }
+        for slot in 0..20 {
+            let mut client = Client::new(&world, &options);
+            let established = established(complete(&mut world, slot, &mut client));
+            let length = established.peer.unwrap().certificate_len;
+            assert!((3600..4096).contains(&length), "{length}");
+        }
+    }
+}

@@ -31,6 +31,8 @@ pub struct ClientOptions {
     pub name: &'static str,
     pub alpn: Vec<Vec<u8>>,
     pub has_certificate: bool,
+    /// Names in its certificate beside the first.
+    pub more_names: usize,
     /// Of its certificate.
     pub not_after: Option<SystemTime>,
 }
@@ -44,6 +46,7 @@ impl Default for ClientOptions {
             name: "localhost",
             alpn: vec![b"http/1.1".to_vec()],
             has_certificate: false,
+            more_names: 0,
             not_after: None,
         }
     }
@@ -79,7 +82,9 @@ impl Client {
         .with_root_certificates(roots);
         let mut config = if options.has_certificate {
             let key = key_of(KeyKind::EcdsaP256);
-            let mut params = rcgen::CertificateParams::new(vec!["client".into()]).unwrap();
+            let more = (0..options.more_names).map(|number| format!("{number:04}.client.test"));
+            let names: Vec<_> = ["client".to_string()].into_iter().chain(more).collect();
+            let mut params = rcgen::CertificateParams::new(names).unwrap();
             if let Some(not_after) = options.not_after {
                 params.not_after = not_after.into();
             }
