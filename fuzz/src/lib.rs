@@ -25,6 +25,10 @@ mod records;
 pub mod seeds;
 mod segments;
 mod shim;
+/// What tickets need of the offload component's clock.
+#[allow(dead_code, unreachable_pub, reason = "a file of another crate")]
+#[path = "../../offload-server/src/time.rs"]
+mod time;
 mod wire;
 
 pub use files::{configuration, description, key_files};

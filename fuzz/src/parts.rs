@@ -12,17 +12,16 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::ProducesTickets;
-use rustls::time_provider::DefaultTimeProvider;
 
 use crate::bytes::Bytes;
-use crate::wire::world::parameters;
+use crate::time::SystemTime;
+use crate::wire::world::Now;
 
 #[path = "../../gateway/src/hello.rs"]
 mod hello;
 #[path = "../../offload-server/src/identity.rs"]
 mod identity;
-#[path = "../../offload-server/src/tickets.rs"]
+#[path = "../../offload-server/src/ticket_keys.rs"]
 mod sealed;
 
 /// The gateway's look at a ClientHello: more bytes never take a verdict back.
@@ -46,25 +45,22 @@ pub fn certificates(data: &[u8]) {
 /// A ticket that was made up, and one that was changed.
 pub fn tickets(data: &[u8]) {
     thread_local! {
-        static KEYS: OnceCell<[Arc<dyn ProducesTickets>; 2]> = const { OnceCell::new() };
+        static KEYS: OnceCell<Arc<sealed::TicketKeys>> = const { OnceCell::new() };
     }
     KEYS.with(|keys| {
-        let [ours, other] = keys.get_or_init(|| {
-            let keys = sealed::TicketKeys::new(Arc::new(DefaultTimeProvider));
-            [&["web"], &["other"]].map(|rings| keys.ticketer(&parameters(rings)))
-        });
-        assert_eq!(ours.decrypt(data), None);
+        let keys = keys.get_or_init(|| sealed::TicketKeys::new(Arc::new(SystemTime(Now))));
+        assert_eq!(keys.open(b"web", data), None);
         let mut rest = Bytes(data);
         let (place, change) = (rest.number(), rest.byte());
         let state = rest.0;
-        let Some(mut ticket) = ours.encrypt(state) else {
+        let Some(mut ticket) = keys.seal(b"web", state) else {
             return;
         };
-        assert_eq!(other.decrypt(&ticket), None);
+        assert_eq!(keys.open(b"other", &ticket), None);
         let place = place % ticket.len();
         ticket[place] ^= change;
         let expected = (change == 0).then_some(state);
-        assert_eq!(ours.decrypt(&ticket).as_deref(), expected);
-        assert_eq!(ours.decrypt(&ticket), None, "good once");
+        assert_eq!(keys.open(b"web", &ticket).as_deref(), expected);
+        assert_eq!(keys.open(b"web", &ticket), None, "good once");
     });
 }

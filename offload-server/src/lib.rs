@@ -35,6 +35,7 @@ mod profile;
 mod server;
 mod session;
 mod signer;
+mod ticket_keys;
 mod tickets;
 mod time;
 mod traffic;

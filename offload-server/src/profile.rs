@@ -21,7 +21,8 @@ use crate::current::{Current, Facts};
 use crate::directed;
 use crate::engine::{Connection, Engine};
 use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
-use crate::tickets::{Remembered, TicketKeys};
+use crate::ticket_keys::TicketKeys;
+use crate::tickets::Remembered;
 use crate::time::Time;
 use crate::verifier::{ClientVerifier, Notes, ServerVerifier};
 

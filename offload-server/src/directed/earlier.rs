@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::schedule13::ResumptionSecret;
 use crate::full_handshake::FullHandshake;
-use crate::tickets::TicketKeys;
+use crate::ticket_keys::TicketKeys;
 use crate::time::Moment;
 
 /// A pre-shared key or a master secret.
