@@ -68,9 +68,13 @@ impl Output {
         channel: &mut Channel<D>,
         slot: SlotIndex,
     ) -> Result<(), Misbehaved> {
+        // No longer than the ring can hold, or it would never leave; and half of that, so
+        // that the next one is written while this one goes.
+        let most = (channel.tx_capacity() / 2).saturating_sub(SegmentHeader::SIZE);
+        let most = most.min(usize::from(self.segment_size));
         loop {
             let rest = self.pending.get(self.sent..).unwrap_or_default();
-            let segment = rest.get(..usize::from(self.segment_size)).unwrap_or(rest);
+            let segment = rest.get(..most).unwrap_or(rest);
             let Some(length) = u16::try_from(segment.len()).ok().filter(|n| *n > 0) else {
                 self.pending.clear();
                 self.sent = 0;
@@ -129,5 +133,31 @@ mod tests {
         assert_eq!(output.next(), next);
         output.flush(&mut offload, 0).unwrap();
         assert!(output.is_empty());
+    }
+    #[test]
+    fn what_is_longer_than_the_ring_leaves_as_room_comes() {
+        let (mut offload, mut net) = pair(1, 128, 64, Silent, Silent);
+        net.open(0);
+        offload.follow(0);
+        let mut output = Output::new(7, 16384);
+        let bytes: Vec<u8> = (0..250).collect();
+        output.buffer().extend_from_slice(&bytes);
+        output.buffer().extend_from_slice(&bytes);
+        let mut received = Vec::new();
+        while !output.is_empty() {
+            output.flush(&mut offload, 0).unwrap();
+            let before = received.len();
+            while net.readable(0).unwrap() > 0 {
+                let mut header = [0; SegmentHeader::SIZE];
+                net.read(0, &mut header).unwrap();
+                let length = usize::from(SegmentHeader::from_bytes(header).length);
+                assert!(length <= 64, "{length}");
+                let mut segment = vec![0; length];
+                assert_eq!(net.read(0, &mut segment), Ok(length));
+                received.extend(segment);
+            }
+            assert!(received.len() > before, "it stands still");
+        }
+        assert_eq!(received, [&bytes[..], &bytes].concat());
     }
 }

@@ -477,6 +477,9 @@ fn clients_with_certificates_as_long_as_are_kept_are_let_in_side_by_side() {
         let mut world = world(mode);
         let mut asked = parameters(&["web"]);
         asked.peer_authentication = PeerAuthentication::Require;
+        // The tickets have the certificate in them: together more than the ring out.
+        asked.resumption = true;
+        asked.segment_size = 16384;
         let options = ClientOptions {
             has_certificate: true,
             more_names: 190,
