@@ -222,6 +222,14 @@ const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
+            "name = \"session-ends\"\nbetween = [\"kernel-shim\", \"offload-server\"]",
+            "name = \"session-ends\"\nbetween = [\"gateway\", \"offload-server\"]",
+        ),
+        "the ends of sessions are told between kernel-shim and offload-server alone",
+        "gateway may write \"session-ends: gateway\"",
+    ),
+    (
+        Change(
             "name = \"plaintext\"\nbetween = [\"record-server\", \"gateway\"]",
             "name = \"plaintext\"\nbetween = [\"record-server\", \"netstack-server\"]",
         ),
@@ -310,16 +318,16 @@ const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 150\nstack = \"256K\"\nheap = \"6M\"\nserves = false",
-            "priority = 150\nstack = \"256K\"\nheap = \"6M\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
+            "priority = 150\nstack = \"256K\"\nheap = \"5M\"\nserves = false",
+            "priority = 150\nstack = \"256K\"\nheap = \"5M\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
         ),
         "nobody calls the gateway",
         "offload-server calls gateway",
     ),
     (
         Change(
-            "heap = \"5M\"\nserves = false",
-            "heap = \"5M\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "heap = \"7680K\"\nserves = false",
+            "heap = \"7680K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",
