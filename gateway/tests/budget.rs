@@ -58,7 +58,7 @@ fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
     // Every session: half of them unfinished requests, some of them pages that nobody
     // reads, the rest of them with a backend.
     let mut sessions = Vec::new();
-    for number in 0..world.sizes.sessions - 256 {
+    for number in 0..world.sizes.sessions - world.sizes.handshakes {
         let port = if number % 2 == 0 { STATUS } else { FORWARD };
         let slot = world.session(port, address(number));
         if number >= 128 || port == FORWARD {

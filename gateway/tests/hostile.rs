@@ -84,7 +84,8 @@ fn an_honest_client_is_served_while_silent_ones_come_from_everywhere_at_once() {
 #[test]
 fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_than_they_may() {
     let mut world = shipped();
-    let speaking: Vec<_> = (0..256)
+    let handshakes = world.sizes.handshakes;
+    let speaking: Vec<_> = (0..handshakes)
         .map(|number| {
             let connection = world.arrive(FORWARD, address(number));
             world.settle();
@@ -112,10 +113,10 @@ fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_th
     world.pass(2000);
     assert_eq!(state(&world, 37), State::Aborted);
     // And those that nobody else ended are cancelled.
-    assert_eq!(world.shim.borrow().in_progress(), 256);
+    assert_eq!(world.shim.borrow().in_progress(), usize::from(handshakes));
     world.pass(3000);
     assert_eq!(world.shim.borrow().in_progress(), 0);
-    assert_eq!(world.count(counters::OVERDUE), 256);
+    assert_eq!(world.count(counters::OVERDUE), u64::from(handshakes));
     assert_eq!(world.net.borrow().held(), 0);
 }
 
@@ -123,7 +124,7 @@ fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_th
 fn room_that_did_not_come_is_asked_for_again() {
     let mut world = shipped();
     world.shim.borrow_mut().is_deaf = true;
-    for number in 0..256 + 10 {
+    for number in 0..world.sizes.handshakes + 10 {
         world.arrive(FORWARD, address(number));
     }
     world.settle();
@@ -132,14 +133,17 @@ fn room_that_did_not_come_is_asked_for_again() {
     world.pass(1000);
     assert_eq!(world.shim.borrow().asked, 20);
     assert_eq!(world.count(counters::AWAY_SILENT), 10);
-    assert_eq!(world.shim.borrow().in_progress(), 256);
+    assert_eq!(
+        world.shim.borrow().in_progress(),
+        usize::from(world.sizes.handshakes)
+    );
 }
 
 #[test]
 fn room_is_asked_for_once_for_each_that_waits() {
     let mut world = shipped();
     world.shim.borrow_mut().is_deaf = true;
-    for number in 0..256 + FLOOD {
+    for number in 0..world.sizes.handshakes + FLOOD {
         world.arrive(FORWARD, address(number));
     }
     world.settle();
@@ -156,7 +160,7 @@ fn one_address_has_no_more_sessions_than_it_may_and_the_others_have_theirs() {
     let refused = world.arrive(STATUS, same(limit));
     world.settle();
     assert_eq!(world.net.borrow().state(refused), State::Aborted);
-    assert_eq!(world.count(counters::AWAY_CONNECTIONS), 1);
+    assert_eq!(world.count(counters::AWAY_SESSIONS), 1);
     assert_served(&mut world, address(1));
     world.reset(held[0]);
     assert_served(&mut world, same(limit));
@@ -213,7 +217,10 @@ fn a_full_channel_of_plaintext_has_room_for_who_speaks() {
         world.pass(20_000);
         if port == RULES {
             assert_eq!(world.net.borrow().held(), 0);
-            assert_eq!(world.net.borrow().free_slots(), 576);
+            assert_eq!(
+                world.net.borrow().free_slots(),
+                usize::from(world.sizes.connections)
+            );
         }
     }
 }
@@ -242,7 +249,8 @@ fn a_flood_of_events_is_worked_off_in_turns_and_none_is_lost() {
 fn unfinished_requests_are_told_so_in_time_and_leave() {
     let mut world = shipped();
     let head = [&b"GET / HTTP/1.1\r\nx: "[..], &[b'a'; 8000]].concat();
-    let slots: Vec<_> = (0..575)
+    let crowd = world.sizes.sessions - 1;
+    let slots: Vec<_> = (0..crowd)
         .map(|number| {
             let slot = world.session(STATUS, address(number));
             world.send(slot, &head);
@@ -260,7 +268,7 @@ fn unfinished_requests_are_told_so_in_time_and_leave() {
         );
         assert!(!world.has_session(slot));
     }
-    assert_eq!(world.count(counters::REQUESTS_LATE), 575);
+    assert_eq!(world.count(counters::REQUESTS_LATE), u64::from(crowd));
     assert_eq!(world.count(counters::ADDRESSES), 0);
 }
 
