@@ -118,6 +118,8 @@ fn boot(domain: &str, restart: Restart, iommu: bool, out: &Path) -> Guest {
     let mut machine = Machine::new(boot, out);
     machine.iommu = iommu;
     machine.qmp = Some(out.join("qmp"));
+    // What the card sends is looked at.
+    machine.capture = Some(out.join("network.pcap"));
     machine.start(PATIENCE).unwrap()
 }
 
@@ -210,7 +212,7 @@ fn c06_a_hostile_offload_component_gets_nothing_and_harms_nobody() {
         windows: 1024,
         tools: 0,
         calls: &[8],
-        regions: 4,
+        regions: 5,
         others: &["keystore-server: 1 key rings", "gateway: ready"],
     });
 }
@@ -223,7 +225,7 @@ fn c06_a_hostile_shim_gets_nothing_and_harms_nobody() {
         windows: 0,
         tools: 12,
         calls: &[8, 9],
-        regions: 2,
+        regions: 3,
         others: &["keystore-server: 1 key rings", "offload-server: ready"],
     });
 }
