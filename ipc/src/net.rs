@@ -142,6 +142,12 @@ pub enum Request {
         /// The connection.
         connection: ConnectionId,
     },
+    /// Client: like [`Request::Release`], but the peer gets a RST and no FIN, so that it
+    /// does not take what it has for all there is. Answer: [`Answer::Done`].
+    ReleaseWithReset {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// Control: give a connection to another owner. What the old owner wrote
     /// goes out first; what it did not consume is the first that the new owner
     /// reads. Answer: [`Answer::Moved`].

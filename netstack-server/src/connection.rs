@@ -77,6 +77,15 @@ pub(crate) enum Phase {
     Lingering(Instant),
 }
 
+/// What the peer gets after the last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// That was all.
+    Fin,
+    /// That was not all.
+    Reset,
+}
+
 /// Bytes between a former owner and the socket.
 struct Chunk {
     bytes: Vec<u8>,
@@ -147,6 +156,7 @@ pub(crate) struct Connection {
     keep_apart: bool,
     /// No byte follows what the owners have written.
     tx_ended: bool,
+    ending: Ending,
     fin_sent: bool,
     end_told: bool,
     established_told: bool,
@@ -187,6 +197,7 @@ impl Connection {
             back_at: 0,
             keep_apart: false,
             tx_ended: false,
+            ending: Ending::Fin,
             fin_sent: false,
             end_told: false,
             established_told: false,
@@ -346,12 +357,25 @@ impl Connection {
             }
         }
         if is_drained && is_empty && self.tx_ended {
-            self.fin_sent = true;
-            if let Some(wire) = &mut self.wire {
-                wire.socket().close();
-            }
+            self.end();
         }
         Ok(self.keep_apart && !(is_drained && is_empty))
+    }
+
+    /// All bytes are with the socket: ends what goes out. A reset waits until the peer
+    /// has acknowledged them, since the socket drops what it still holds.
+    fn end(&mut self) {
+        let Some(wire) = &mut self.wire else {
+            return;
+        };
+        match self.ending {
+            Ending::Fin => {
+                self.fin_sent = true;
+                wire.socket().close();
+            }
+            Ending::Reset if wire.socket().send_queue() == 0 => wire.socket().abort(),
+            Ending::Reset => {}
+        }
     }
 
     /// Whether bytes may be fed that belong, or do not belong, to a segment

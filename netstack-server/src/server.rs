@@ -12,7 +12,7 @@ use smoltcp::phy::Device;
 
 use crate::client::Listener;
 use crate::config::{LINGER, MAX_BACKLOG};
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Ending, Phase};
 use crate::device::Outlet;
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
@@ -83,7 +83,12 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
             }
             (Some(badge), Request::Release { connection }) => {
                 let index = core.owned(client_of(badge)?, connection)?;
-                core.release(index, now);
+                core.release(index, Ending::Fin, now);
+                Ok(Answer::Done)
+            }
+            (Some(Badge::Client(client)), Request::ReleaseWithReset { connection }) => {
+                let index = core.owned(Some(client), connection)?;
+                core.release(index, Ending::Reset, now);
                 Ok(Answer::Done)
             }
             (
@@ -305,7 +310,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         })
     }
 
-    fn release(&mut self, index: u32, now: Instant) {
+    fn release(&mut self, index: u32, ending: Ending, now: Instant) {
         if let Err(refused) = self.collect(index) {
             self.refuse(index, refused);
         }
@@ -314,7 +319,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return;
         };
         let is_opening = connection.phase == Phase::Opening;
-        connection.let_go(now + LINGER);
+        connection.let_go(ending, now + LINGER);
         // Who lingers goes in the order of having been given up.
         connection.since = now;
         if connection.wire.is_none() || is_opening {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use ipc::badge::Badge;
 use ipc::channel::{Event, Status};
 use ipc::clock::Instant;
-use ipc::net::{Answer, NetError, Owner, Request};
+use ipc::net::{Answer, ConnectionId, NetError, Owner, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::{Limits, config};
+use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 use world::{
     BACKEND_PORT, Forged, PEER_IP, PORT, SLOTS, World, address, end, has, pattern, read_all,
@@ -221,6 +222,57 @@ fn an_aborted_connection_is_reset_and_gone() {
         }),
         Err(NetError::NoConnection)
     );
+}
+
+#[test]
+fn a_release_with_a_reset_sends_all_that_was_written_first() {
+    let (mut world, handle, connection) = narrow();
+    let slot = world.attach(connection);
+    let written = vec![b'x'; 20_000];
+    // More than the socket holds, and the peer has not read a byte of it yet.
+    let count = world.gateway.write(slot, &written).unwrap();
+    world
+        .ask(&Request::ReleaseWithReset { connection })
+        .unwrap();
+    assert!(count > 4096, "{count}");
+    let mut received = Vec::new();
+    for _ in 0..100 {
+        world.run(1);
+        received.extend(world.peer.receive(handle));
+    }
+    assert_eq!(received.len(), count);
+    // Not a FIN: that would say that it was all.
+    assert_eq!(world.peer.socket(handle).state(), State::Closed);
+    assert_eq!(world.count(counters::CONNECTIONS), 0);
+    // To a client alone: the control right has `Abort`.
+    let (_, connection) = world.connected();
+    let request = Request::ReleaseWithReset { connection };
+    assert_eq!(world.call(Badge::Control, &request), Err(NetError::Denied));
+}
+
+/// A connection to a peer that takes 1,024 bytes at a time.
+fn narrow() -> (World, SocketHandle, ConnectionId) {
+    let mut world = World::new();
+    world.listen(64);
+    let handle = world.peer.connect_with(PORT, 1024);
+    world.run(8);
+    let connection = world.accept().unwrap();
+    (world, handle, connection)
+}
+
+#[test]
+fn a_release_with_a_reset_waits_no_longer_than_a_release() {
+    let (mut world, _, connection) = narrow();
+    let slot = world.attach(connection);
+    world.gateway.write(slot, &[b'x'; 20_000]).unwrap();
+    world
+        .ask(&Request::ReleaseWithReset { connection })
+        .unwrap();
+    // The peer reads nothing.
+    world.sleep(config::LINGER - Duration::from_secs(1));
+    assert_eq!(world.count(counters::CONNECTIONS), 1);
+    world.sleep(Duration::from_secs(2));
+    assert_eq!(world.count(counters::CONNECTIONS), 0);
 }
 
 #[test]

@@ -4,8 +4,6 @@
 //! then is that one cut off too: it never takes what it has for all there is, and never
 //! has less than what was there.
 
-use core::time::Duration;
-
 use ipc::channel::{Doorbell, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::ring::Misbehaved;
@@ -15,10 +13,6 @@ use ipc::transport::Transport;
 use super::{Server, milliseconds};
 use crate::forward::splice;
 use crate::relay::{End, Far, Flow, Relay, RelayId, Wires};
-
-/// How long bytes that left a ring may be under way in the network stack, which throws
-/// away what it has not sent when a connection is reset.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// What becomes of a relay.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,34 +130,19 @@ where
         if has_more {
             return Ok(Next::HasMore);
         }
-        let near_is_gone = of_near.has(Status::RESET);
-        let far_is_gone = of_far.has(Status::RESET);
-        let near_is_out = near_is_gone || relay.down != Flow::Open && wires.unread(near)? == 0;
-        let far_is_out = far_is_gone || relay.up != Flow::Open && wires.unread(far)? == 0;
-        let is_out = near_is_out && far_is_out;
-        if !relay.is_cut() {
-            return Ok(if is_out { Next::Ends } else { Next::Waits });
+        let near_is_out =
+            of_near.has(Status::RESET) || relay.down != Flow::Open && wires.unread(near)? == 0;
+        let far_is_out =
+            of_far.has(Status::RESET) || relay.up != Flow::Open && wires.unread(far)? == 0;
+        if near_is_out && far_is_out {
+            return Ok(Next::Ends);
         }
-        Ok(self.linger(relay, is_out, [(near, near_is_gone), (far, far_is_gone)]))
-    }
-
-    /// One end was cut off. `is_out` when no ring holds a byte of it any more.
-    fn linger(&mut self, relay: &mut Relay, is_out: bool, ends: [(End, bool); 2]) -> Next {
-        let timeouts = self.timeouts(relay.listener);
-        let last = self.now + milliseconds(timeouts.linger_ms);
-        if !is_out {
-            relay.until = relay.until.min(last);
+        if relay.is_cut() {
+            // What is left in the rings goes out, but not for ever.
+            let linger = milliseconds(self.timeouts(relay.listener).linger_ms);
+            relay.until = relay.until.min(self.now + linger);
             self.watch(relay.until);
-            return Next::Waits;
         }
-        let is_sending =
-            |(end, is_gone): (End, bool)| !is_gone && matches!(end, End::Connection { .. });
-        let settled = relay.progress + SETTLE;
-        if self.now < settled && ends.into_iter().any(is_sending) {
-            relay.until = relay.until.min(settled);
-            self.watch(relay.until);
-            return Next::Waits;
-        }
-        Next::Ends
+        Ok(Next::Waits)
     }
 }

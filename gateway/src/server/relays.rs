@@ -200,15 +200,7 @@ where
                 // can't be cancelled now is when it is overdue.
                 let _ = self.ports.shim.call(&control::Request::Cancel(id));
             }
-            Far::Open { end, .. } => {
-                if !is_clean {
-                    self.wires().signal(end, Status::RESET);
-                }
-                self.close(end, is_clean);
-            }
-        }
-        if !is_clean {
-            self.wires().signal(relay.near, Status::RESET);
+            Far::Open { end, .. } => self.close(end, is_clean),
         }
         self.close(relay.near, is_clean);
         if relay.facts.is_some() {
@@ -217,19 +209,26 @@ where
         self.guests.leave(relay.guest);
     }
 
+    /// Gives one end up. What was written goes out first, whether that was all of it or
+    /// not; a connection's status must not say RESET, at which the network stack throws
+    /// away what it still has.
     pub(super) fn close(&mut self, end: End, is_clean: bool) {
         self.set_use(end, None);
         match end {
-            End::Session(slot) => self.close_session(slot),
+            End::Session(slot) => {
+                if !is_clean {
+                    self.wires().signal(end, Status::RESET);
+                }
+                self.close_session(slot);
+            }
             End::Connection { connection, slot } => {
                 self.ports.backend.close(slot);
-                if is_clean {
-                    let request = net::Request::Release { connection };
-                    // A connection that is gone already needs no release.
-                    let _ = self.ports.net.call(&request);
-                } else {
-                    self.abort(connection);
-                }
+                let request = match is_clean {
+                    true => net::Request::Release { connection },
+                    false => net::Request::ReleaseWithReset { connection },
+                };
+                // A connection that is gone already needs no release.
+                let _ = self.ports.net.call(&request);
             }
         }
     }

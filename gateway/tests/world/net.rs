@@ -142,7 +142,7 @@ impl Net {
                 answer
             }
             Request::Attach { connection, .. } => self.attach(connection),
-            Request::Abort { connection } => {
+            Request::Abort { connection } | Request::ReleaseWithReset { connection } => {
                 self.leave(connection, State::Aborted);
                 Ok(Answer::Done)
             }

@@ -9,7 +9,7 @@ use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::net::{Owner, SegmentHeader};
 
-use super::{Chunk, Connection, Phase, Refused};
+use super::{Chunk, Connection, Ending, Phase, Refused};
 use crate::budget::ALLOCATION;
 use crate::config::MAX_OVERFLOW;
 use crate::ports::Port;
@@ -115,10 +115,11 @@ impl Connection {
     }
 
     /// No owner writes any more; bytes of the peer are dropped.
-    pub(crate) fn let_go(&mut self, until: Instant) {
+    pub(crate) fn let_go(&mut self, ending: Ending, until: Instant) {
         self.phase = Phase::Lingering(until);
         self.owner = Owner::Client;
         self.tx_ended = true;
+        self.ending = ending;
         self.back = Vec::new();
         self.back_at = 0;
     }
