@@ -69,6 +69,7 @@ impl Site {
             let request = net::Request::Listen {
                 port: case.port,
                 backlog: BACKLOG,
+                ready: net::Ready::ClientHello { within: 10_000 },
             };
             self.ask(&request);
         }

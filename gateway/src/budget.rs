@@ -22,7 +22,7 @@ use crate::relay::{Relay, RelayId};
 use crate::server::Use;
 use crate::table::Table;
 use crate::turned_away::TurnedAway;
-use crate::waiting::{MAX_CLIENTS, Waiting};
+use crate::waiting::Waiting;
 
 /// What the allocator adds to a block, and rounds it up by.
 const BLOCK: usize = 32;
@@ -41,7 +41,7 @@ const RELAY: usize = Table::<Relay>::PLACE + size_of::<RelayId>() + Waiting::PLA
 /// other domains, and what lives as long as it is worked on: a ClientHello that is looked
 /// at with what it says, requests, headers.
 pub const FIXED: usize =
-    CHUNK + Waiting::FIXED + MAX_CLIENTS * Guests::PLACE + 2 * CHUNK + 16 * 1024;
+    CHUNK + Waiting::FIXED + Waiting::MOST * Guests::PLACE + 2 * CHUNK + 16 * 1024;
 /// For each slot of the channel to the record layer.
 pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT;
 /// For each slot of the channel to the network stack.

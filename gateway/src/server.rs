@@ -32,7 +32,7 @@ use crate::relay::{End, Relay, RelayId, Wires};
 use crate::report::Word;
 use crate::table::Table;
 use crate::turned_away::{Reason, TurnedAway};
-use crate::waiting::{MAX_CLIENTS, Waiting};
+use crate::waiting::{Line, Waiting};
 
 /// Connections that may wait in the network stack for being accepted.
 const BACKLOG: u16 = 128;
@@ -73,6 +73,8 @@ pub struct Server<'a, T, S, P, B, C> {
     guests: Guests,
     handshakes: Handshakes,
     waiting: Waiting,
+    /// Handshakes in progress with a long ClientHello.
+    long: usize,
     relays: Table<Relay>,
     /// Relays with a session, for the counter.
     secured: usize,
@@ -114,7 +116,10 @@ pub(crate) struct Arrived {
     rule: Option<usize>,
     local: Address,
     remote: Address,
+    /// When it came.
     at: Instant,
+    /// Where it waits for a handshake.
+    pub(crate) line: Line,
 }
 
 /// A connection to a backend that TLS is for.
@@ -133,6 +138,18 @@ pub(crate) enum Purpose {
     Client(Arrived),
     /// The backend of a relay.
     Backend(Secure),
+}
+
+/// A client of TLS speaks first: there is nothing to do before its ClientHello is there.
+fn ready(listener: &Listener) -> net::Ready {
+    let rules = listener.rules.iter().map(|rule| &rule.tls);
+    let patience = rules
+        .chain(&listener.tls)
+        .map(|tls| tls.handshake_timeout_ms);
+    match patience.max() {
+        Some(within) => net::Ready::ClientHello { within },
+        None => net::Ready::Established,
+    }
 }
 
 const fn milliseconds(count: u32) -> Duration {
@@ -160,6 +177,7 @@ where
             let request = net::Request::Listen {
                 port: listener.port,
                 backlog: BACKLOG,
+                ready: ready(listener),
             };
             let answer = ports.net.call(&request);
             if !matches!(answer, Ok(Ok(net::Answer::Done))) {
@@ -176,9 +194,10 @@ where
         let relays = sessions + connections;
         Self {
             now: clock.now(),
-            guests: Guests::new(relays + MAX_HANDSHAKES + MAX_CLIENTS),
+            guests: Guests::new(relays + MAX_HANDSHAKES + Waiting::MOST),
             handshakes: Handshakes::new(),
             waiting: Waiting::new(relays),
+            long: 0,
             relays: Table::new(relays),
             secured: 0,
             due: VecDeque::with_capacity(relays),
@@ -294,11 +313,16 @@ where
 
     /// Counts a connection that is turned away, and tells of it if it is time.
     fn turn_away(&mut self, listener: usize, reason: Reason, remote: Address) {
-        self.ports.stats.add(reason.counter(), 1);
+        self.turn_away_all(listener, reason, (remote, 1));
+    }
+
+    /// As many, the last of them from this address.
+    fn turn_away_all(&mut self, listener: usize, reason: Reason, who: (Address, u32)) {
+        self.ports.stats.add(reason.counter(), u64::from(who.1));
         let name = self.listeners.get(listener).map_or("", |l| &l.name);
         let line = self
             .turned_away
-            .count(listener, name, reason, remote, self.now);
+            .count(listener, name, reason, who, self.now);
         if let Some(line) = line {
             (self.ports.log)(format_args!("{line}"));
         }

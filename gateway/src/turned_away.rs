@@ -81,19 +81,20 @@ impl TurnedAway {
         Self((0..listeners).map(|_| Default::default()).collect())
     }
 
-    /// Counts one. The line that is due for it, if one is.
+    /// Counts as many, the last of them `remote`. The line that is due for them, if one
+    /// is.
     pub(crate) fn count<'a>(
         &mut self,
         listener: usize,
         name: &'a str,
         reason: Reason,
-        remote: Address,
+        (remote, count): (Address, u32),
         now: Instant,
     ) -> Option<Line<'a>> {
         let tally = self.0.get_mut(listener)?.get_mut(reason as usize)?;
-        tally.count += 1;
+        tally.count += u64::from(count);
+        tally.untold += u64::from(count);
         if tally.told.is_some_and(|told| now < told + PAUSE) {
-            tally.untold += 1;
             return None;
         }
         tally.told = Some(now);
@@ -101,7 +102,8 @@ impl TurnedAway {
             name,
             reason,
             remote,
-            untold: core::mem::take(&mut tally.untold),
+            // But for the one that the line is of.
+            untold: core::mem::take(&mut tally.untold).saturating_sub(1),
         })
     }
 
@@ -145,7 +147,7 @@ mod tests {
         let mut lines = Vec::new();
         for millisecond in 0..2500 {
             let now = Instant::from_millis(millisecond);
-            let line = away.count(1, "a b\nhandshake ok", Reason::Silent, remote, now);
+            let line = away.count(1, "a b\nhandshake ok", Reason::Silent, (remote, 1), now);
             lines.extend(line.map(|line| line.to_string()));
         }
         let name = "a+b\\nhandshake+ok";
@@ -161,6 +163,7 @@ mod tests {
         assert_eq!((of(0), of(1)), (0, 2500));
         // Another reason is another tally.
         let now = Instant::from_millis(2500);
-        assert!(away.count(1, "x", Reason::Room, remote, now).is_some());
+        let line = away.count(1, "x", Reason::Room, (remote, 5), now);
+        assert!(line.unwrap().to_string().ends_with(" untold=4"));
     }
 }

@@ -8,14 +8,31 @@ use ipc::clock::Instant;
 
 use crate::server::{Arrived, Secure};
 
-/// Clients that wait at once; then the one that has waited longest gives way.
-pub(crate) const MAX_CLIENTS: usize = 64;
+/// Clients that wait at once in one line; then the one that has waited longest gives way.
+const MAX_CLIENTS: usize = 64;
+/// Handshakes in progress at once that begin with a ClientHello longer than the network
+/// stack holds. One in four or so: who sends no more than the beginning of such hellos
+/// keeps nobody out but who has one, too.
+pub(crate) const MAX_LONG: usize = 48;
 /// When room that was asked for did not come, it is asked for again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Both queues.
+/// A line of clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Their ClientHello is there: room is asked for.
+    Ready,
+    /// Theirs is a long one. They wait for each other alone.
+    Long,
+}
+
+impl Line {
+    pub(crate) const ALL: [Self; 2] = [Self::Ready, Self::Long];
+}
+
+/// All queues.
 pub(crate) struct Waiting {
-    pub(crate) clients: VecDeque<Arrived>,
+    clients: [VecDeque<Arrived>; Line::ALL.len()],
     pub(crate) backends: VecDeque<Secure>,
     /// Handshakes that the shim was asked to give up and that have not come back.
     displacing: usize,
@@ -24,30 +41,38 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    /// Clients that wait at once.
+    pub(crate) const MOST: usize = Line::ALL.len() * MAX_CLIENTS;
     /// Bytes for one relay.
     pub(crate) const PLACE: usize = size_of::<Secure>();
     /// Bytes for clients.
-    pub(crate) const FIXED: usize = MAX_CLIENTS * size_of::<Arrived>();
+    pub(crate) const FIXED: usize = Self::MOST * size_of::<Arrived>();
 
     /// Room for so many relays.
     pub(crate) fn new(relays: usize) -> Self {
         Self {
-            clients: VecDeque::with_capacity(MAX_CLIENTS),
+            clients: Line::ALL.map(|_| VecDeque::with_capacity(MAX_CLIENTS)),
             backends: VecDeque::with_capacity(relays),
             displacing: 0,
             asked: Instant::default(),
         }
     }
 
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.clients.len() + self.backends.len()
+    /// How many wait for whom room is asked.
+    fn asking(&self) -> usize {
+        self.line(Line::Ready).len() + self.backends.len()
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.asking() == 0 && self.line(Line::Long).is_empty()
     }
 
     /// Whether the shim may be asked to make room: once for each that waits.
     pub(crate) fn may_ask(&mut self, now: Instant) -> bool {
-        self.displacing = self.displacing.min(self.len());
-        if self.displacing >= self.len() {
+        let asking = self.asking();
+        self.displacing = self.displacing.min(asking);
+        if self.displacing >= asking {
             return false;
         }
         self.displacing += 1;
@@ -62,20 +87,43 @@ impl Waiting {
 
     /// Whether what was asked for has not come for so long that it is asked for again.
     pub(crate) fn is_stuck(&mut self, now: Instant) -> bool {
-        let is_stuck = self.len() > 0 && now >= self.asked + ASK_AGAIN;
+        let is_stuck = self.asking() > 0 && now >= self.asked + ASK_AGAIN;
         if is_stuck {
             self.displacing = 0;
         }
         is_stuck
     }
 
+    /// Those of one line, who came first first.
+    pub(crate) const fn line(&self, line: Line) -> &VecDeque<Arrived> {
+        let [ready, long] = &self.clients;
+        match line {
+            Line::Ready => ready,
+            Line::Long => long,
+        }
+    }
+
+    /// Takes a client out.
+    pub(crate) fn remove(&mut self, line: Line, place: usize) {
+        self.line_mut(line).remove(place);
+    }
+
     /// Adds a client; the one that gives way, if one must.
     pub(crate) fn add(&mut self, arrived: Arrived) -> Option<Arrived> {
-        let gives_way = match self.clients.len() >= MAX_CLIENTS {
-            true => self.clients.pop_front(),
+        let line = self.line_mut(arrived.line);
+        let gives_way = match line.len() >= MAX_CLIENTS {
+            true => line.pop_front(),
             false => None,
         };
-        self.clients.push_back(arrived);
+        line.push_back(arrived);
         gives_way
+    }
+
+    const fn line_mut(&mut self, line: Line) -> &mut VecDeque<Arrived> {
+        let [ready, long] = &mut self.clients;
+        match line {
+            Line::Ready => ready,
+            Line::Long => long,
+        }
     }
 }

@@ -7,6 +7,7 @@ mod world;
 
 use ipc::channel::Status;
 use ipc::control::{HandshakeError, PeerError};
+use ipc::net::{Address, Answer, Readiness};
 use ipc::provision::Limits;
 use ipc::stats::gateway as counters;
 
@@ -79,6 +80,59 @@ fn an_honest_client_is_served_while_silent_ones_come_from_everywhere_at_once() {
     world.pass(20_000);
     assert_eq!(world.net.borrow().held(), 0);
     assert_eq!(world.count(counters::ADDRESSES), 0);
+}
+
+#[test]
+fn long_hellos_keep_nobody_out_but_each_other() {
+    let mut world = shipped();
+    let come = |number| {
+        let mut net = world.net.borrow_mut();
+        let connection = net.arrive_as(FORWARD, same(number), Readiness::Long);
+        drop(net);
+        world.settle();
+        connection
+    };
+    let all: Vec<_> = (0..FLOOD).map(come).collect();
+    // A quarter of the handshakes, and a line as long as the other.
+    assert_eq!(world.shim.borrow().in_progress(), 48);
+    assert_eq!(world.net.borrow().held(), 48 + 64);
+    assert_eq!(world.shim.borrow().asked, 0, "nobody is asked to give way");
+    assert_served(&mut world, same(FLOOD));
+    // One of them is over: the first of those that wait has its place.
+    let closed = HandshakeError::Peer(PeerError::Closed);
+    world.shim.borrow_mut().fail(all[0], closed);
+    world.settle();
+    assert_eq!(world.shim.borrow().in_progress(), 48);
+    assert_eq!(world.net.borrow().held(), 48 + 63);
+    world.pass(20_000);
+    assert_eq!(world.net.borrow().held(), 0);
+}
+
+#[test]
+fn a_client_that_is_late_fails_and_those_that_gave_way_are_counted() {
+    let mut world = shipped();
+    let late = world
+        .net
+        .borrow_mut()
+        .arrive_as(FORWARD, same(1), Readiness::Late);
+    world.settle();
+    assert_eq!(world.net.borrow().state(late), State::Aborted);
+    assert_eq!(world.count(counters::FAILED), 1);
+    let expected = "handshake failed at-2 10.0.2.2:1 ";
+    let is_told = world.log.borrow().iter().any(|l| l.starts_with(expected));
+    assert!(is_told, "{:?}", world.log.borrow());
+    let gave_way = Answer::GaveWay {
+        port: FORWARD,
+        count: 300,
+        last: Address(same(9)),
+    };
+    world.net.borrow_mut().gave_way.push_back(gave_way);
+    world.arrive(FORWARD, same(2));
+    world.settle();
+    assert_eq!(world.count(counters::AWAY_SILENT), 300);
+    let line = "turned away at-2 10.0.2.2:9 silent untold=299";
+    assert!(world.log.borrow().iter().any(|l| l == line));
+    assert_eq!(world.shim.borrow().in_progress(), 1, "who came after them");
 }
 
 #[test]

@@ -54,6 +54,15 @@ impl Sub for Instant {
     }
 }
 
+impl Sub<core::time::Duration> for Instant {
+    type Output = Self;
+    /// Zero at the earliest.
+    fn sub(self, duration: core::time::Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+}
+
 /// Where a server gets the time from.
 pub trait Clock {
     /// The moment of the call.

@@ -299,9 +299,9 @@ pub enum Request {
     /// The caller starts, perhaps anew: its handshakes are given up, its sessions
     /// closed, and it is told of nothing until it subscribes.
     Begin,
-    /// Make room: of the caller's handshakes as server whose peer has not shown a
-    /// whole ClientHello, the oldest is given up, as
-    /// [`Resource::Displaced`]. Answered with [`Answer::Done`], also when there is
+    /// Make room: of the caller's handshakes as server whose peer owes the next message,
+    /// the oldest without a whole ClientHello is given up, or else the oldest of two
+    /// seconds or more, as [`Resource::Displaced`]. Answered with [`Answer::Done`], also when there is
     /// none.
     Displace {
         /// Those of one group alone ([`HandshakeRequest::group`]).

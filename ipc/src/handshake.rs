@@ -6,8 +6,8 @@
 //! outstanding:
 //!
 //! - down: the `Cancel` of the slot's last handshake, if its completion crossed it;
-//!   then a `Start`, a `Direct` or one `Segment`; a `Displace` and a `Cancel`, each
-//!   once in a handshake;
+//!   then a `Start`, a `Direct` or one `Segment`; one `Displace` at a time, and a
+//!   `Cancel` once in a handshake;
 //! - up: one `Segment`, then one `Established` or `Failed`. A slot is used again
 //!   only after the shim has taken that.
 
@@ -96,9 +96,10 @@ pub enum Directive {
         generation: u16,
     },
     /// Make room: of the handshakes of the same client as the one in `slot`, in
-    /// the role of server, whose peer has not shown a whole ClientHello, the oldest
-    /// ends as [`Resource::Displaced`](crate::control::Resource::Displaced). If there
-    /// is none, nothing happens. At most once in each handshake.
+    /// the role of server, whose peer owes the next message, the oldest without a whole
+    /// ClientHello ends as [`Resource::Displaced`](crate::control::Resource::Displaced);
+    /// if there is none, the oldest that began two seconds ago or more. If there is none
+    /// of those, nothing happens. At most one that the offload component has not taken.
     Displace {
         /// Handshake slot.
         slot: SlotIndex,

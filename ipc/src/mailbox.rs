@@ -119,6 +119,11 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         written.map(|_| ())
     }
 
+    /// Whether the other side has taken all that was sent in a slot, as it says itself.
+    pub fn is_read(&self, slot: SlotIndex) -> bool {
+        self.channel.unread(slot) == Ok(0)
+    }
+
     /// Takes the oldest message of the slot whose turn it is; `None` when no slot has
     /// one. A slot gives what it has, then it is the turn of the next.
     ///

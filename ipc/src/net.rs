@@ -98,6 +98,32 @@ pub struct TcpPosition {
     pub rx_next: u32,
 }
 
+/// When a connection is ready to be accepted: what comes before costs its listener
+/// nothing (FreeBSD's accept_filter(9), Linux' `TCP_DEFER_ACCEPT`, tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Ready {
+    /// Once it is established.
+    Established,
+    /// With the client's whole TLS ClientHello, with as much of it as the receive buffer
+    /// holds, with anything that is no ClientHello, with the client's end, or after this
+    /// many milliseconds from the SYN.
+    ClientHello {
+        /// Milliseconds.
+        within: u32,
+    },
+}
+
+/// How ready a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Readiness {
+    /// As its listener asked.
+    Ready,
+    /// A ClientHello that is longer than the receive buffer has filled it.
+    Long,
+    /// Its time is over.
+    Late,
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Request {
@@ -105,11 +131,14 @@ pub enum Request {
     Listen {
         /// The port, within the rights of the badge.
         port: u16,
-        /// The most half-open and not yet accepted connections.
+        /// The most half-open and not yet accepted connections; as many again may be
+        /// established and not ready.
         backlog: u16,
+        /// When a connection is offered.
+        ready: Ready,
     },
     /// Client: take the oldest connection that waits. Answer:
-    /// [`Answer::Accepted`] or [`Answer::NothingWaits`]. A control event on
+    /// [`Answer::Accepted`], [`Answer::GaveWay`] or [`Answer::NothingWaits`]. A control event on
     /// the gateway's channel tells that one waits.
     Accept,
     /// Client: open a connection. Answer: [`Answer::Connecting`]; the slot's
@@ -184,6 +213,19 @@ pub enum Answer {
         local: Address,
         /// Where it came from.
         remote: Address,
+        /// How ready it is.
+        readiness: Readiness,
+        /// Milliseconds since its SYN.
+        waited: u32,
+    },
+    /// Connections gave way to others before they were ready, and were reset.
+    GaveWay {
+        /// The port that they came to.
+        port: u16,
+        /// How many since the last such answer.
+        count: u32,
+        /// The last of them.
+        last: Address,
     },
     /// No connection waits.
     NothingWaits,

@@ -104,7 +104,6 @@ struct Handshake {
     is_collecting: bool,
     /// What one handshake's mailbox has room for once.
     is_cancelled: bool,
-    has_displaced: bool,
 }
 
 /// A session, from the start of its handshake on.
@@ -369,7 +368,6 @@ where
             is_collected: false,
             is_collecting: false,
             is_cancelled: false,
-            has_displaced: false,
         });
         self.sessions.insert(Session {
             client,

@@ -83,11 +83,14 @@ impl<T> Table<T> {
     }
 
     /// Index and generation of a value that `is_meant`.
-    pub(crate) fn find_by(&self, is_meant: impl Fn(&T) -> bool) -> Option<(SlotIndex, u16)> {
+    pub(crate) fn find_by(
+        &self,
+        is_meant: impl Fn(SlotIndex, &T) -> bool,
+    ) -> Option<(SlotIndex, u16)> {
         let mut places = (0..).zip(&self.places);
         places.find_map(|(slot, place)| {
             let value = place.value.as_ref()?;
-            is_meant(value).then_some((slot, place.generation))
+            is_meant(slot, value).then_some((slot, place.generation))
         })
     }
 

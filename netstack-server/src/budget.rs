@@ -57,12 +57,12 @@ pub const OPENED: usize = connection(Limits::SHIPPED.opened);
 /// Between two owners, of all connections together.
 pub const OVERFLOW: usize = Limits::SHIPPED.overflow;
 
-/// Of a listener with the longest backlog: what is half open, and what waits for
-/// its client.
+/// Of a listener with the longest backlog: what is half open, what is quiet, and what
+/// waits for its client of both.
 pub const LISTENER: usize = 2 * size_of::<Listener>()
-    + 2 * MAX_BACKLOG as usize * size_of::<u32>()
+    + 4 * MAX_BACKLOG as usize * size_of::<u32>()
     + entry(size_of::<(u16, u16)>())
-    + 2 * ALLOCATION;
+    + 3 * ALLOCATION;
 
 /// Of a narrow path that is remembered.
 pub const PATH: usize = size_of::<(IpAddr, Narrow)>();

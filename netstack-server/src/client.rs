@@ -2,8 +2,9 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use ipc::net::Address;
+use ipc::net::{Address, Ready};
 use ipc::provision::NetworkRights;
 
 /// A port that a client listens on.
@@ -15,8 +16,41 @@ pub(crate) struct Listener {
     pub(crate) backlog: usize,
     /// Half-open connections, oldest first.
     pub(crate) half_open: VecDeque<u32>,
+    /// When a connection is offered to the client.
+    pub(crate) ready: Ready,
+    /// Established and not ready, oldest first.
+    pub(crate) quiet: VecDeque<u32>,
     /// How many of the client's waiting connections came to this port.
     pub(crate) waiting: usize,
+    /// Quiet ones that gave way, and the last of them, since the client was told.
+    pub(crate) gave_way: Option<(u32, Address)>,
+}
+
+impl Listener {
+    pub(crate) fn new(port: u16, client: u16, backlog: usize, ready: Ready) -> Self {
+        let quiet = match ready {
+            Ready::Established => 0,
+            Ready::ClientHello { .. } => backlog,
+        };
+        Self {
+            port,
+            client,
+            backlog,
+            half_open: VecDeque::with_capacity(backlog),
+            ready,
+            quiet: VecDeque::with_capacity(quiet),
+            waiting: 0,
+            gave_way: None,
+        }
+    }
+
+    /// How long a connection may take to be ready, if it need not be at once.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self.ready {
+            Ready::Established => None,
+            Ready::ClientHello { within } => Some(Duration::from_millis(within.into())),
+        }
+    }
 }
 
 /// A client with what waits for it.
@@ -48,6 +82,15 @@ impl Clients {
         self.clients.iter_mut().find(|c| c.rights.client == number)
     }
 
+    /// Connections to a port of `client` that gave way and that it has not been told of.
+    pub(crate) fn take_gave_way(&mut self, client: u16) -> Option<(u16, u32, Address)> {
+        let mut own = self.listeners.iter_mut().filter(|l| l.client == client);
+        own.find_map(|listener| {
+            let (count, last) = listener.gave_way.take()?;
+            Some((listener.port, count, last))
+        })
+    }
+
     pub(crate) fn listener(&mut self, port: u16) -> Option<&mut Listener> {
         self.listeners.iter_mut().find(|l| l.port == port)
     }
@@ -59,8 +102,10 @@ impl Clients {
 
     pub(crate) fn add_listener(&mut self, listener: Listener) {
         if let Some(client) = self.client(listener.client) {
-            // No more wait for the client than its listeners let wait.
-            client.waiting.reserve_exact(listener.backlog);
+            // No more wait for the client than its listeners let wait: what was half
+            // open, and what was quiet.
+            let most = listener.backlog + listener.quiet.capacity();
+            client.waiting.reserve_exact(most);
         }
         self.listeners.reserve_exact(1);
         self.listeners.push(listener);

@@ -11,7 +11,7 @@ mod stand;
 
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Instant;
-use ipc::net::{Owner, SegmentHeader, TcpPosition};
+use ipc::net::{Owner, Readiness, SegmentHeader, TcpPosition};
 use ipc::ring::Misbehaved;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
@@ -20,6 +20,7 @@ use crate::admission::{Peer, Rank};
 use crate::config::{Buffers, IDLE, UNANSWERED};
 use crate::device::Sent;
 use crate::guard::Challenged;
+use crate::hello::HelloScan;
 use crate::path::Narrow;
 use crate::ports::Port;
 use crate::sequence::{Tuple, is_after};
@@ -67,7 +68,9 @@ impl Wire {
 pub(crate) enum Phase {
     /// A SYN came to a listener.
     HalfOpen,
-    /// Established, not accepted yet.
+    /// Established, and not what its listener waits for, until then.
+    Quiet(Instant),
+    /// Ready, not accepted yet.
     Waiting,
     /// A SYN went out for a client.
     Opening,
@@ -133,6 +136,10 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<Peer>,
     /// As it stands in the list of those that may give way.
     pub(crate) yields: Option<(Rank, Instant)>,
+    /// How far its ClientHello is, where its listener waits for that.
+    hello: HelloScan,
+    /// How ready it was when it was offered to its client.
+    pub(crate) readiness: Readiness,
     /// Its path, if that is narrower than the link.
     pub(crate) narrow: Option<Narrow>,
     pub(crate) challenged: Challenged,
@@ -184,6 +191,8 @@ impl Connection {
             is_unresolved: false,
             peer: None,
             yields: None,
+            hello: HelloScan::default(),
+            readiness: Readiness::Ready,
             narrow: None,
             challenged: Challenged::default(),
             charged: 0,

@@ -14,6 +14,8 @@
 //!   segments that are too long for their path;
 //! - `ingress`: which connection a frame belongs to; `guard` says whether that
 //!   takes it (RFC 5961), `admission` and `room` whether a new one may be made;
+//! - `hello`: whether a TLS client has shown its ClientHello, before which no listener
+//!   is told of it;
 //! - `connection`: one TCP connection, from socket to ring and back;
 //! - `stack` ([`NetStack`]): the loop over frames, events and timers;
 //! - `server`, `handover`: the calls.
@@ -48,6 +50,7 @@ mod device;
 mod discovery;
 mod guard;
 mod handover;
+mod hello;
 mod ingress;
 mod link;
 mod neighbour;

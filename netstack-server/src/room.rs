@@ -72,6 +72,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                     listener.half_open.retain(|half_open| *half_open != index);
                 }
             }
+            Phase::Quiet(_) => {
+                if let Some(listener) = self.clients.listener(port) {
+                    listener.quiet.retain(|quiet| *quiet != index);
+                }
+            }
             Phase::Waiting => {
                 if let Some(client) = self.clients.client(connection.client) {
                     client.waiting.retain(|waiting| *waiting != index);

@@ -1,11 +1,9 @@
 //! Calls: decode, check the right, act, reply.
 
-use alloc::collections::VecDeque;
-
 use ipc::badge::Badge;
 use ipc::channel::Doorbell;
 use ipc::clock::Instant;
-use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Request};
+use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Ready, Request};
 use ipc::stats::netstack as counters;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use smoltcp::phy::Device;
@@ -58,9 +56,14 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
                 self.drop_all(client, now);
                 Ok(Answer::Done)
             }
-            (Some(Badge::Client(client)), Request::Listen { port, backlog }) => {
-                core.listen(client, port, backlog)
-            }
+            (
+                Some(Badge::Client(client)),
+                Request::Listen {
+                    port,
+                    backlog,
+                    ready,
+                },
+            ) => core.listen(client, port, backlog, ready),
             (Some(Badge::Client(client)), Request::Accept) => core.accept(client, now),
             (Some(Badge::Client(client)), Request::Connect { to, deadline }) => {
                 core.check_connect(client, &to)?;
@@ -150,7 +153,13 @@ fn client_of(badge: Badge) -> Result<Option<u16>, NetError> {
 }
 
 impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
-    fn listen(&mut self, client: u16, port: u16, backlog: u16) -> Result<Answer, NetError> {
+    fn listen(
+        &mut self,
+        client: u16,
+        port: u16,
+        backlog: u16,
+        ready: Ready,
+    ) -> Result<Answer, NetError> {
         let rights = self.clients.client(client).ok_or(NetError::Denied)?;
         if !rights.may_listen(port) {
             return Err(NetError::Denied);
@@ -159,17 +168,15 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return Err(NetError::PortInUse);
         }
         let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
-        self.clients.add_listener(Listener {
-            port,
-            client,
-            backlog,
-            half_open: VecDeque::with_capacity(backlog),
-            waiting: 0,
-        });
+        let listener = Listener::new(port, client, backlog, ready);
+        self.clients.add_listener(listener);
         Ok(Answer::Done)
     }
 
     fn accept(&mut self, client: u16, now: Instant) -> Result<Answer, NetError> {
+        if let Some((port, count, last)) = self.clients.take_gave_way(client) {
+            return Ok(Answer::GaveWay { port, count, last });
+        }
         let client = self.clients.client(client).ok_or(NetError::Denied)?;
         while let Some(index) = client.waiting.pop_front() {
             let Some(connection) = self.table.get_mut(index) else {
@@ -177,7 +184,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             };
             connection.phase = Phase::Open;
             connection.last_progress = now;
-            let tuple = connection.tuple;
+            let (tuple, readiness) = (connection.tuple, connection.readiness);
+            let waited = (now - connection.since).as_millis();
             if let Some(listener) = self.clients.listener(tuple.local_port) {
                 listener.waiting = listener.waiting.saturating_sub(1);
             }
@@ -186,6 +194,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 connection: self.table.name(index),
                 local: Address((tuple.local, tuple.local_port).into()),
                 remote: Address((tuple.remote, tuple.remote_port).into()),
+                readiness,
+                waited: u32::try_from(waited).unwrap_or(u32::MAX),
             });
         }
         Ok(Answer::NothingWaits)
@@ -263,7 +273,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
         match connection.phase {
             Phase::Opening | Phase::Open => {}
-            Phase::HalfOpen | Phase::Waiting | Phase::Lingering(_) => {
+            Phase::HalfOpen | Phase::Quiet(_) | Phase::Waiting | Phase::Lingering(_) => {
                 return Err(NetError::NoConnection);
             }
         }

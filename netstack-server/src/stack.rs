@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use ipc::channel::{Doorbell, Status};
 use ipc::clock::Instant;
-use ipc::net::Owner;
+use ipc::net::{Address, Owner, Readiness};
 use ipc::stats::{self, netstack as counters};
 use smoltcp::iface::{self, Interface, PollResult};
 use smoltcp::phy::{Device, RxToken};
@@ -196,7 +196,14 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         };
         connection.is_touched = false;
         match (connection.phase, connection.state()) {
-            (Phase::HalfOpen, State::Established | State::CloseWait) => self.queue(index, now),
+            (Phase::HalfOpen, State::Established | State::CloseWait) => {
+                self.established(index, now);
+            }
+            (Phase::Quiet(_), State::Established | State::CloseWait) => {
+                if let Some(readiness) = connection.readiness() {
+                    self.offer(index, readiness, now);
+                }
+            }
             (Phase::Opening, State::Established | State::CloseWait) => {
                 connection.phase = Phase::Open;
                 connection.deadline = Instant::NEVER;
@@ -294,16 +301,62 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         sent.frames > 0
     }
 
-    /// Puts a connection that is open now into its client's queue.
-    fn queue(&mut self, index: u32, now: Instant) {
+    /// A connection is open now: it is offered to its client, or waits until it is
+    /// ready. Of too many that do, the oldest gives way.
+    fn established(&mut self, index: u32, now: Instant) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let Some(listener) = self.clients.listener(connection.tuple.local_port) else {
+            return;
+        };
+        let Some(patience) = listener.patience() else {
+            return self.offer(index, Readiness::Ready, now);
+        };
+        if let Some(readiness) = connection.readiness() {
+            return self.offer(index, readiness, now);
+        }
+        connection.phase = Phase::Quiet(connection.since + patience);
+        listener.half_open.retain(|half_open| *half_open != index);
+        listener.quiet.push_back(index);
+        if listener.quiet.len() > listener.backlog
+            && let Some(oldest) = listener.quiet.pop_front()
+        {
+            self.turn_away(oldest);
+        }
+    }
+
+    /// A quiet connection gives way to another: its peer gets a reset, its client is
+    /// told how many there were.
+    fn turn_away(&mut self, index: u32) {
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
+        let tuple = connection.tuple;
+        if let Some(wire) = &mut connection.wire {
+            wire.socket().abort();
+        }
+        self.touch(index);
+        if let Some(listener) = self.clients.listener(tuple.local_port) {
+            let count = listener.gave_way.map_or(0, |(count, _)| count);
+            let last = Address((tuple.remote, tuple.remote_port).into());
+            listener.gave_way = Some((count.saturating_add(1), last));
+        }
+        self.ports.call_for_accept();
+    }
+
+    /// Puts a connection into its client's queue.
+    pub(crate) fn offer(&mut self, index: u32, readiness: Readiness, now: Instant) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
         connection.phase = Phase::Waiting;
+        connection.readiness = readiness;
         connection.last_progress = now;
         let (port, client) = (connection.tuple.local_port, connection.client);
         if let Some(listener) = self.clients.listener(port) {
             listener.half_open.retain(|half_open| *half_open != index);
+            listener.quiet.retain(|quiet| *quiet != index);
             listener.waiting += 1;
         }
         if let Some(client) = self.clients.client(client) {

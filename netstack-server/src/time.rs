@@ -2,6 +2,7 @@
 
 use ipc::channel::{Doorbell, Status};
 use ipc::clock::Instant;
+use ipc::net::Readiness;
 use ipc::stats::netstack as counters;
 use smoltcp::iface::PollResult;
 use smoltcp::phy::Device;
@@ -31,6 +32,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 true
             }
             Phase::Lingering(until) => now >= until,
+            Phase::Quiet(until) if now >= until => {
+                return self.offer(index, Readiness::Late, now);
+            }
             Phase::Open if now >= connection.deadline => {
                 if !connection.deadline_told {
                     connection.deadline_told = true;
@@ -85,7 +89,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             Phase::HalfOpen => connection.since + HALF_OPEN,
             Phase::Waiting => connection.gone_at(),
             Phase::Opening => connection.opening_until(),
-            Phase::Lingering(until) => until,
+            Phase::Lingering(until) | Phase::Quiet(until) => until,
             Phase::Open if connection.deadline_told => {
                 connection.gone_at().min(connection.deadline + GRACE)
             }

@@ -9,10 +9,11 @@ mod world;
 
 use std::time::Duration;
 
-use ipc::net::{Answer, ConnectionId, Request};
+use ipc::net::{Answer, ConnectionId, Readiness, Request};
 use ipc::provision::PortLimit;
 use ipc::stats::netstack as counters;
 use netstack_server::Limits;
+use smoltcp::socket::tcp::State;
 use world::frames::{ACK, RST, SYN, Segment};
 use world::{PEER_IP, PORT, STACK_IP, Sent, World};
 
@@ -41,13 +42,16 @@ fn knock(world: &mut World, from: [u8; 4], port: u16) -> Option<Sent> {
 
 /// The rest of TCP's handshake.
 fn enter(world: &mut World, from: [u8; 4], port: u16) -> bool {
-    let Some(answer) = knock(world, from, port).filter(|answer| answer.syn) else {
-        return false;
-    };
+    enter_at(world, from, port).is_some()
+}
+
+/// As [`enter`]; what the peer acknowledges.
+fn enter_at(world: &mut World, from: [u8; 4], port: u16) -> Option<u32> {
+    let answer = knock(world, from, port).filter(|answer| answer.syn)?;
     let acknowledged = answer.sequence.wrapping_add(1);
     world.put(segment(from, port, 1001, acknowledged, ACK).frame());
     world.stack.poll(world.now);
-    true
+    Some(acknowledged)
 }
 
 /// The router's address is known.
@@ -203,4 +207,144 @@ fn one_peer_has_its_share_and_no_more() {
     world.sleep(netstack_server::config::HALF_OPEN + Duration::from_secs(1));
     assert!(knock(&mut world, greedy, 2003).unwrap().syn);
     assert_eq!(PEER_IP, [10, 0, 2, 2]);
+}
+
+/// A ClientHello of as many bytes, the record's and the message's header with it.
+fn hello(length: u16) -> Vec<u8> {
+    let [high, low] = (length - 5).to_be_bytes();
+    let [.., middle, last] = (length - 9).to_be_bytes();
+    let mut bytes = vec![22, 3, 1, high, low, 1, 0, middle, last];
+    bytes.resize(usize::from(length), 7);
+    bytes
+}
+
+/// As [`near_router`], with a listener that waits for hellos.
+fn near_router_for_hellos(backlog: u16) -> World {
+    let mut world = World::new();
+    world.listen_for_hellos(backlog, 10_000);
+    let handle = world.peer.connect(PORT);
+    world.run(8);
+    world.peer.send(handle, &hello(300));
+    world.run(8);
+    let connection = world.accept().unwrap();
+    world.ask(&Request::Abort { connection }).unwrap();
+    world.run(3);
+    world.peer.sockets.remove(handle);
+    world
+}
+
+#[test]
+fn a_client_is_offered_with_the_last_byte_of_its_hello_and_not_before() {
+    let mut world = World::new();
+    world.listen_for_hellos(8, 10_000);
+    let handle = world.peer.connect(PORT);
+    world.run(8);
+    let hello = hello(1700);
+    for part in [&hello[..3], &hello[3..900], &hello[900..1699]] {
+        world.peer.send(handle, part);
+        world.run(4);
+        assert_eq!(world.ask(&Request::Accept), Ok(Answer::NothingWaits));
+    }
+    world.sleep(Duration::from_millis(1500));
+    world.peer.send(handle, &hello[1699..]);
+    world.run(4);
+    let Ok(Answer::Accepted {
+        readiness, waited, ..
+    }) = world.ask(&Request::Accept)
+    else {
+        panic!("nobody waits");
+    };
+    assert_eq!(readiness, Readiness::Ready);
+    assert!((1500..2000).contains(&waited), "{waited}");
+}
+
+#[test]
+fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_such() {
+    let mut world = World::new();
+    world.listen_for_hellos(8, 10_000);
+    let readiness = |world: &mut World| match world.ask(&Request::Accept) {
+        Ok(Answer::Accepted { readiness, .. }) => Some(readiness),
+        _ => None,
+    };
+    let long = world.peer.connect(PORT);
+    world.run(8);
+    let mut bytes = hello(16_000);
+    bytes[6] = 0;
+    bytes[7] = 0xff;
+    for part in bytes.chunks(4000) {
+        world.peer.send(long, part);
+        world.run(8);
+    }
+    assert_eq!(readiness(&mut world), None, "more fits in");
+    world.peer.send(long, &hello(400));
+    world.run(8);
+    assert_eq!(readiness(&mut world), Some(Readiness::Long));
+    let ending = world.peer.connect(PORT);
+    world.run(8);
+    world.peer.send(ending, &[22]);
+    world.run(4);
+    assert_eq!(readiness(&mut world), None);
+    world.peer.socket(ending).close();
+    world.run(4);
+    assert_eq!(readiness(&mut world), Some(Readiness::Ready));
+    let other = world.peer.connect(PORT);
+    world.run(8);
+    world.peer.send(other, b"GET /");
+    world.run(4);
+    assert_eq!(readiness(&mut world), Some(Readiness::Ready));
+    let quiet = world.peer.connect(PORT);
+    let leaving = world.peer.connect(PORT);
+    world.run(8);
+    world.peer.socket(leaving).abort();
+    world.run(4);
+    world.sleep(Duration::from_millis(9_900));
+    assert_eq!(readiness(&mut world), None);
+    world.sleep(Duration::from_millis(200));
+    assert_eq!(readiness(&mut world), Some(Readiness::Late));
+    assert_eq!(readiness(&mut world), None, "one of them has gone");
+    assert_eq!(world.peer.socket(quiet).state(), State::Established);
+}
+
+#[test]
+fn of_a_thousand_quiet_clients_the_oldest_give_way_and_who_speaks_is_offered() {
+    const BACKLOG: u16 = 128;
+    let mut world = near_router_for_hellos(BACKLOG);
+    let mut gave_way = 0;
+    for number in 0..1000 {
+        assert!(enter(&mut world, [192, 0, 2, 1], 1000 + number));
+        let answer = world.ask(&Request::Accept).unwrap();
+        match answer {
+            Answer::GaveWay { port, count, last } => {
+                assert_eq!((port, count), (PORT, 1));
+                // The oldest.
+                assert_eq!(last.port(), 1000 + number - BACKLOG);
+                gave_way += count;
+            }
+            answer => assert_eq!(answer, Answer::NothingWaits),
+        }
+    }
+    assert_eq!(gave_way, 1000 - u32::from(BACKLOG));
+    assert_eq!(world.count(counters::CONNECTIONS), u64::from(BACKLOG));
+    // An honest one is half open, then quiet, while others come.
+    let honest = ([192, 0, 2, 9], 4000);
+    let acknowledged = enter_at(&mut world, honest.0, honest.1).unwrap();
+    for number in 0..100 {
+        assert!(enter(&mut world, [192, 0, 2, 1], 3000 + number));
+    }
+    let mut spoken = segment(honest.0, honest.1, 1001, acknowledged, ACK);
+    spoken.payload = hello(300);
+    world.put(spoken.frame());
+    world.stack.poll(world.now);
+    let answer = world.ask(&Request::Accept);
+    assert!(
+        matches!(answer, Ok(Answer::GaveWay { count: 101, .. })),
+        "{answer:?}"
+    );
+    assert_eq!(accept_all(&mut world).len(), 1);
+    // Their time is over, and nothing is left of them.
+    world.sleep(Duration::from_secs(12));
+    while let Ok(Answer::Accepted { connection, .. }) = world.ask(&Request::Accept) {
+        world.ask(&Request::Abort { connection }).unwrap();
+    }
+    assert_eq!(world.count(counters::CONNECTIONS), 1);
 }

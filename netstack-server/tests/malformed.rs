@@ -12,7 +12,7 @@ mod world;
 
 use ipc::badge::Badge;
 use ipc::clock::Instant;
-use ipc::net::{Answer, ConnectionId, Net, NetError, Owner, Request};
+use ipc::net::{Answer, ConnectionId, Net, NetError, Owner, Ready, Request};
 use ipc::transport::MAX_MESSAGE;
 use noise::{Sufferer, storm};
 use world::{BACKEND_PORT, CLIENT, PEER_IP, PORT, World, address};
@@ -70,6 +70,7 @@ impl Sufferer for Stack {
         let listen = Request::Listen {
             port: PORT,
             backlog: 4,
+            ready: Ready::Established,
         };
         let _ = self.world.call(Badge::Client(CLIENT), &listen);
         let (handle, connection) = self.world.connected();
@@ -99,6 +100,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         Request::Listen {
             port: PORT,
             backlog: 4,
+            ready: Ready::Established,
         },
         Request::Accept,
         Request::Connect {

@@ -4,7 +4,7 @@ mod world;
 
 use ipc::badge::{Badge, CALL};
 use ipc::clock::Instant;
-use ipc::net::{Answer, ConnectionId, NetError, Owner, Request};
+use ipc::net::{Answer, ConnectionId, NetError, Owner, Ready, Request};
 use ipc::stats::netstack as counters;
 use world::{BACKEND_PORT, CLIENT, PEER_IP, PORT, STRANGER, World, address};
 
@@ -24,7 +24,12 @@ fn a_move(connection: ConnectionId, client: u16) -> Request {
 fn each_request_is_denied_to_who_has_no_right_to_it() {
     let mut world = World::new();
     let (_, connection) = world.connected();
-    let listen = |port| Request::Listen { port, backlog: 1 };
+    let ready = Ready::Established;
+    let listen = |port| Request::Listen {
+        port,
+        backlog: 1,
+        ready,
+    };
     let connect = |port| Request::Connect {
         to: address(PEER_IP, port),
         deadline: Instant::NEVER,

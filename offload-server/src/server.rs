@@ -85,6 +85,9 @@ pub(crate) struct Entry {
     pub(crate) origin: Origin,
     /// Counts handshakes.
     pub(crate) number: u64,
+    pub(crate) began: Instant,
+    /// Bytes in its ring that the last look left there: of a record that is not whole.
+    pub(crate) left: usize,
 }
 
 /// What came of one turn.
@@ -310,6 +313,8 @@ where
         Entry {
             origin,
             number: self.begun,
+            began: self.clock.now(),
+            left: 0,
         }
     }
 
@@ -351,7 +356,10 @@ where
         let generation = handshake.generation;
         self.end_displaced();
         match step {
-            Step::Waiting => false,
+            Step::Waiting => {
+                self.note_left(slot);
+                false
+            }
             Step::Failed(error) => {
                 self.forget(slot);
                 self.fail(slot, generation, error);
@@ -366,6 +374,20 @@ where
                 }
                 true
             }
+        }
+    }
+
+    /// What there was to read in `slot` was read.
+    fn note_left(&mut self, slot: SlotIndex) {
+        let left = self.net.readable(slot).unwrap_or(0);
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
+        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
+        if let Some(entry) = autonomous
+            .map(|h| &mut h.entry)
+            .or(directed.map(|d| &mut d.entry))
+        {
+            entry.left = left;
         }
     }
 

@@ -18,6 +18,8 @@ mod world;
 use std::sync::{Arc, Mutex};
 
 use client::{Client, ClientOptions, complete, established};
+use std::time::Duration;
+
 use ipc::bounded::{Blob, Text};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PeerError, Resource};
@@ -406,14 +408,46 @@ fn the_oldest_that_said_no_whole_hello_gives_way() {
     assert_eq!(displace(&mut world, 201, false), Some((2, displaced)));
     assert_eq!(displace(&mut world, 203, true), Some((3, displaced)));
     assert_eq!(displace(&mut world, 205, true), Some((5, displaced)));
-    let stale = Directive::Displace {
+    let other = Directive::Displace {
         slot: 100,
         generation: 2,
         same_group: false,
     };
-    world.shim.send(&stale).unwrap();
+    world.shim.send(&other).unwrap();
     world.run();
     assert_eq!(failed(&mut world), None);
+}
+
+#[test]
+fn who_owes_an_answer_for_two_seconds_gives_way_when_all_have_said_hello() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = world(Mode::Autonomous);
+    for slot in 0..3 {
+        start(&mut world, slot, origin(0));
+        let client = Client::new(&world, &ClientOptions::default());
+        world_exchange(&mut world, slot, &client.outgoing);
+    }
+    let displace = |world: &mut World, slot| {
+        let directive = Directive::Displace {
+            slot,
+            generation: 1,
+            same_group: false,
+        };
+        world.shim.send(&directive).unwrap();
+        world.run();
+        failed(world)
+    };
+    world::set_passed(Duration::from_millis(1999));
+    assert_eq!(displace(&mut world, 2), None);
+    world::set_passed(Duration::from_secs(2));
+    let displaced = HandshakeError::Resource(Resource::Displaced);
+    assert_eq!(displace(&mut world, 2), Some((0, displaced)));
+    // What has come and was not looked at yet is no fault of the peer's: the directive
+    // is read before the connections are.
+    assert_eq!(world.net.write(1, &[22]), Ok(1));
+    assert_eq!(displace(&mut world, 1), Some((2, displaced)));
 }
 
 /// As [`World::exchange`], for slots that the test started itself.

@@ -40,7 +40,7 @@ fn metrics_end_as_openmetrics_must() {
     pages[1].add(stats::keystore::SIGNED, 3);
     let listeners = [listener("a\"\n")];
     let mut turned_away = TurnedAway::new(1);
-    turned_away.count(0, "", Reason::Silent, remote(), Instant::default());
+    turned_away.count(0, "", Reason::Silent, (remote(), 1), Instant::default());
     let text = metrics(&Shown {
         view: &view(&pages),
         listeners: &listeners,
@@ -82,7 +82,7 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
     let mut turned_away = TurnedAway::new(listeners.len());
     for place in 0..listeners.len() {
         for reason in Reason::ALL {
-            turned_away.count(place, "", reason, remote(), Instant::default());
+            turned_away.count(place, "", reason, (remote(), 1), Instant::default());
         }
     }
     let facts = Facts {

@@ -2,15 +2,16 @@
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{HandshakeError, PolicyError};
-use ipc::net::{self, Address, ConnectionId, NetError};
+use ipc::control::{HandshakeError, PeerError, PolicyError};
+use ipc::net::{self, Address, ConnectionId, NetError, Readiness};
 use ipc::provision::Limits;
 use ipc::transport::Transport;
 
-use super::{Arrived, Purpose, QUANTUM, Server, Use};
+use super::{Arrived, Purpose, QUANTUM, Server, Use, milliseconds};
 use crate::relay::{End, RelayId};
 use crate::rules::{self, Verdict};
 use crate::turned_away::Reason;
+use crate::waiting::Line;
 
 /// Why there is no connection, if the network stack said so.
 pub(super) type Unconnected = Option<NetError>;
@@ -27,21 +28,37 @@ where
     /// is full here: then somebody gives way, or is turned away.
     pub(super) fn accept(&mut self) {
         for _ in 0..QUANTUM {
-            let Ok(Ok(net::Answer::Accepted {
-                connection,
-                local,
-                remote,
-            })) = self.ports.net.call(&net::Request::Accept)
-            else {
-                self.is_accepting = false;
-                return;
-            };
-            self.arrive(connection, local, remote);
+            match self.ports.net.call(&net::Request::Accept) {
+                Ok(Ok(net::Answer::Accepted {
+                    connection,
+                    local,
+                    remote,
+                    readiness,
+                    waited,
+                })) => {
+                    self.arrive(connection, local, remote, (readiness, waited));
+                }
+                Ok(Ok(net::Answer::GaveWay { port, count, last })) => {
+                    if let Some(place) = self.listeners.iter().position(|l| l.port == port) {
+                        self.turn_away_all(place, Reason::Silent, (last, count));
+                    }
+                }
+                _ => {
+                    self.is_accepting = false;
+                    return;
+                }
+            }
         }
         self.is_accepting = true;
     }
 
-    fn arrive(&mut self, connection: ConnectionId, local: Address, remote: Address) {
+    fn arrive(
+        &mut self,
+        connection: ConnectionId,
+        local: Address,
+        remote: Address,
+        (readiness, waited): (Readiness, u32),
+    ) {
         let port = local.port();
         let found = self.listeners.iter().position(|l| l.port == port);
         let Some((place, listener)) = found.zip(found.and_then(|l| self.listeners.get(l))) else {
@@ -66,8 +83,17 @@ where
             },
             local,
             remote,
-            at: self.now,
+            at: self.now - milliseconds(waited),
+            line: match readiness {
+                Readiness::Long => Line::Long,
+                _ => Line::Ready,
+            },
         };
+        if readiness == Readiness::Late {
+            let late = HandshakeError::Peer(PeerError::Deadline);
+            self.report_failure(Purpose::Client(arrived), late);
+            return self.dismiss(arrived);
+        }
         match verdict {
             _ if has_tls => self.start(Purpose::Client(arrived)),
             _ if !has_rules => self.attach(arrived),

@@ -11,7 +11,7 @@ use ipc::transport::Transport;
 use super::{GRACE, LOOK_PAUSE, Purpose, Server, Use, milliseconds};
 use crate::relay::{Far, Page, Relay, RelayId};
 use crate::turned_away::Reason;
-use crate::waiting::ASK_AGAIN;
+use crate::waiting::{ASK_AGAIN, Line};
 
 impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
 where
@@ -33,15 +33,17 @@ where
     }
 
     fn look_at_waiting(&mut self) {
-        let mut place = 0;
-        while let Some(arrived) = self.waiting.clients.get(place).copied() {
-            let until = self.handshake_ends(Purpose::Client(arrived));
-            if self.now >= until {
-                self.waiting.clients.remove(place);
-                self.dismiss_for(arrived, Reason::Waiting);
-            } else {
-                self.watch(until);
-                place += 1;
+        for line in Line::ALL {
+            let mut place = 0;
+            while let Some(arrived) = self.waiting.line(line).get(place).copied() {
+                let until = self.handshake_ends(Purpose::Client(arrived));
+                if self.now >= until {
+                    self.waiting.remove(line, place);
+                    self.dismiss_for(arrived, Reason::Waiting);
+                } else {
+                    self.watch(until);
+                    place += 1;
+                }
             }
         }
         let mut place = 0;
@@ -55,7 +57,7 @@ where
                 place += 1;
             }
         }
-        if self.waiting.len() > 0 {
+        if !self.waiting.is_empty() {
             self.start_waiting();
             self.make_way_again();
             self.watch(self.now + ASK_AGAIN);

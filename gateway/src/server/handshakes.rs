@@ -16,7 +16,7 @@ use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
 use crate::report::{Failure, Success};
 use crate::turned_away::Reason;
-use crate::waiting::ASK_AGAIN;
+use crate::waiting::{ASK_AGAIN, Line, MAX_LONG};
 
 impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
 where
@@ -30,8 +30,9 @@ where
     pub(super) fn start(&mut self, purpose: Purpose) {
         match purpose {
             Purpose::Client(arrived) => {
-                let limits = self.limits(arrived.listener);
-                if !self.guests.may_begin(arrived.guest, limits) {
+                if arrived.line == Line::Long && self.long >= MAX_LONG {
+                    self.wait(arrived);
+                } else if !self.may_begin(arrived) {
                     let group = Some(arrived.guest.group());
                     self.wait(arrived);
                     self.make_way(group);
@@ -47,6 +48,12 @@ where
                 }
             }
         }
+    }
+
+    /// Whether this client's address may have one more handshake.
+    fn may_begin(&self, arrived: Arrived) -> bool {
+        let limits = self.limits(arrived.listener);
+        self.guests.may_begin(arrived.guest, limits)
     }
 
     /// False when there is no room for one more handshake now.
@@ -67,7 +74,10 @@ where
                     .insert(id.0, Progress { purpose, cancel_at });
                 self.watch(cancel_at);
                 match purpose {
-                    Purpose::Client(arrived) => self.guests.begin(arrived.guest),
+                    Purpose::Client(arrived) => {
+                        self.guests.begin(arrived.guest);
+                        self.long += usize::from(arrived.line == Line::Long);
+                    }
                     Purpose::Backend(secure) => self.set_far(secure.relay, Far::Securing(id)),
                 }
             }
@@ -111,19 +121,18 @@ where
         for _ in 0..self.waiting.backends.len() {
             self.make_way(None);
         }
-        for place in 0..self.waiting.clients.len() {
-            let Some(arrived) = self.waiting.clients.get(place).copied() else {
+        for place in 0..self.waiting.line(Line::Ready).len() {
+            let Some(arrived) = self.waiting.line(Line::Ready).get(place).copied() else {
                 return;
             };
-            let limits = self.limits(arrived.listener);
-            let is_of_its_own = !self.guests.may_begin(arrived.guest, limits);
+            let is_of_its_own = !self.may_begin(arrived);
             self.make_way(is_of_its_own.then_some(arrived.guest.group()));
         }
     }
 
     /// Starts those that wait, as many as there is room for: backends first, then
-    /// clients in the order in which they came, but for those whose address has as many
-    /// handshakes as it may.
+    /// clients in the order in which they came, those with a long ClientHello last, but
+    /// for those whose address has as many handshakes as it may.
     pub(super) fn start_waiting(&mut self) {
         while let Some(secure) = self.waiting.backends.front().copied() {
             if !self.try_start(Purpose::Backend(secure)) {
@@ -139,15 +148,18 @@ where
                 self.waiting.backends.pop_front();
             }
         }
-        let mut place = 0;
-        while let Some(arrived) = self.waiting.clients.get(place).copied() {
-            let limits = self.limits(arrived.listener);
-            if !self.guests.may_begin(arrived.guest, limits) {
-                place += 1;
-            } else if self.try_start(Purpose::Client(arrived)) {
-                self.waiting.clients.remove(place);
-            } else {
-                return;
+        for line in Line::ALL {
+            let mut place = 0;
+            while let Some(arrived) = self.waiting.line(line).get(place).copied() {
+                if line == Line::Long && self.long >= MAX_LONG {
+                    break;
+                } else if !self.may_begin(arrived) {
+                    place += 1;
+                } else if self.try_start(Purpose::Client(arrived)) {
+                    self.waiting.remove(line, place);
+                } else {
+                    return;
+                }
             }
         }
     }
@@ -242,6 +254,7 @@ where
         let purpose = self.handshakes.remove(id.0)?;
         if let Purpose::Client(arrived) = purpose {
             self.guests.finish(arrived.guest);
+            self.long -= usize::from(arrived.line == Line::Long);
         }
         Some(purpose)
     }

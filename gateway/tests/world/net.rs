@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use ipc::channel::{Event, Status};
-use ipc::net::{self, Address, Answer, ConnectionId, NetError, Request};
+use ipc::net::{self, Address, Answer, ConnectionId, NetError, Readiness, Request};
 use ipc::transport::{MAX_MESSAGE, dispatch};
 
 use super::Side;
@@ -31,6 +31,10 @@ pub(crate) struct Net {
     pub(crate) connections: BTreeMap<u64, State>,
     /// To backends, in the order in which they were asked for.
     pub(crate) opened: Vec<ConnectionId>,
+    /// Of connections that are offered before they are ready.
+    readiness: BTreeMap<u64, Readiness>,
+    /// What the next answers to `Accept` say of connections that nobody saw.
+    pub(crate) gave_way: VecDeque<Answer>,
     next: u64,
     /// What connections to backends come to at once.
     pub(crate) answers: bool,
@@ -44,6 +48,8 @@ impl Net {
             queue: VecDeque::new(),
             connections: BTreeMap::new(),
             opened: Vec::new(),
+            readiness: BTreeMap::new(),
+            gave_way: VecDeque::new(),
             next: 1,
             answers: true,
         }
@@ -61,6 +67,18 @@ impl Net {
         let local = Address(([10, 0, 2, 15], port).into());
         self.queue.push_back((connection, local, Address(from)));
         self.side.notify_control();
+        connection
+    }
+
+    /// As [`Net::arrive`], not ready but so.
+    pub(crate) fn arrive_as(
+        &mut self,
+        port: u16,
+        from: SocketAddr,
+        readiness: Readiness,
+    ) -> ConnectionId {
+        let connection = self.arrive(port, from);
+        self.readiness.insert(connection.0, readiness);
         connection
     }
 
@@ -115,6 +133,9 @@ impl Net {
     pub(crate) fn serve(&mut self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
         dispatch::<net::Net>(request, reply, |request| match request {
             Request::Begin | Request::Listen { .. } => Ok(Answer::Done),
+            Request::Accept if !self.gave_way.is_empty() => {
+                self.gave_way.pop_front().ok_or(NetError::Closed)
+            }
             Request::Accept => Ok(match self.queue.pop_front() {
                 Some((connection, local, remote)) => {
                     self.connections.insert(connection.0, State::Accepted);
@@ -122,6 +143,11 @@ impl Net {
                         connection,
                         local,
                         remote,
+                        readiness: self
+                            .readiness
+                            .remove(&connection.0)
+                            .unwrap_or(Readiness::Ready),
+                        waited: 0,
                     }
                 }
                 None => Answer::NothingWaits,

@@ -1,7 +1,7 @@
 //! What becomes of handshakes and sessions when the shim, its client or the
 //! offload component starts again.
 
-use ipc::channel::Doorbell;
+use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
 use ipc::control::HandshakeError;
 use ipc::handshake::Completion;
@@ -65,7 +65,7 @@ where
             let session = self.sessions.find(slot, generation);
             let is_meant = session.is_some_and(|session| session.client == client);
             // A session whose handshake is not over is not one yet.
-            let is_owed = |h: &Handshake| {
+            let is_owed = |_: SlotIndex, h: &Handshake| {
                 h.is_owed && (h.session, h.session_generation) == (slot, generation)
             };
             if is_meant && self.handshakes.find_by(is_owed).is_none() {

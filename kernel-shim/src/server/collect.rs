@@ -103,24 +103,22 @@ where
         }
     }
 
-    /// Has the oldest handshake of `client` (and `group`) give way that has heard no
-    /// whole ClientHello. The offload component knows which that is.
+    /// Has the oldest handshake of `client` (and `group`) give way whose client owes an
+    /// answer. The offload component knows which that is.
     pub(super) fn displace(&mut self, client: u16, group: Option<u32>) {
-        let is_meant = |handshake: &Handshake| {
+        let offload = &self.offload;
+        let is_meant = |slot: SlotIndex, handshake: &Handshake| {
             handshake.client == client
                 && group.is_none_or(|group| handshake.group == group)
                 && handshake.is_owed
                 && !handshake.is_cancelled
-                && !handshake.has_displaced
+                // There is room for one besides what a handshake needs.
+                && offload.is_read(slot)
         };
-        // Each handshake asks once, in the name of all: one that has asked has seen
-        // that there is none, or has made room for one that has not.
+        // Any of them asks in the name of all.
         let Some((slot, generation)) = self.handshakes.find_by(is_meant) else {
             return;
         };
-        if let Some(handshake) = self.handshakes.find(slot, generation) {
-            handshake.has_displaced = true;
-        }
         let displace = Directive::Displace {
             slot,
             generation,

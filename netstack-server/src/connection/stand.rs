@@ -2,7 +2,7 @@
 //! may give way.
 
 use ipc::clock::Instant;
-use ipc::net::Owner;
+use ipc::net::{Owner, Readiness};
 use smoltcp::socket::tcp::State;
 
 use super::{Connection, Phase};
@@ -62,6 +62,27 @@ impl Connection {
         narrow.map(|narrow| narrow.limit)
     }
 
+    /// Whether nothing more has to come before this connection is offered to a client
+    /// that waits for a ClientHello, and how ready it is then. Nothing was read of it
+    /// yet, so that the socket's buffer begins with its first byte.
+    pub(crate) fn readiness(&mut self) -> Option<Readiness> {
+        let Some(wire) = &mut self.wire else {
+            return Some(Readiness::Ready);
+        };
+        let socket = wire.socket();
+        let queued = socket.recv_queue();
+        let has_ended = !matches!(socket.state(), State::Established);
+        let is_full = queued >= socket.recv_capacity();
+        let bytes = socket.peek(queued).unwrap_or_default();
+        if has_ended || self.hello.is_settled(bytes) {
+            Some(Readiness::Ready)
+        } else if is_full {
+            Some(Readiness::Long)
+        } else {
+            None
+        }
+    }
+
     /// Whether and when this connection gives way to another. What somebody owns
     /// does not, nor what waits for the gateway, which takes it soon.
     pub(crate) fn rank(&mut self) -> Option<(Rank, Instant)> {
@@ -69,7 +90,7 @@ impl Connection {
         match self.phase {
             _ if is_over => Some((Rank::Over, self.last_progress)),
             Phase::Lingering(_) => Some((Rank::Lingering, self.since)),
-            Phase::HalfOpen => Some((Rank::HalfOpen, self.since)),
+            Phase::HalfOpen | Phase::Quiet(_) => Some((Rank::HalfOpen, self.since)),
             Phase::Waiting | Phase::Opening | Phase::Open => None,
         }
     }

@@ -19,7 +19,7 @@ use ipc::badge::Badge;
 use ipc::channel::local::{LocalChannel, Silent, pair};
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::clock::Instant;
-use ipc::net::{Address, Answer, ConnectionId, NetError, Owner, Request, TcpPosition};
+use ipc::net::{Address, Answer, ConnectionId, NetError, Owner, Ready, Request, TcpPosition};
 use ipc::provision::{AddressConfig, Network, NetworkRights};
 use ipc::stats::{Counter, Page};
 use ipc::transport::{MAX_MESSAGE, decode};
@@ -402,6 +402,17 @@ impl World {
         let request = Request::Listen {
             port: PORT,
             backlog,
+            ready: Ready::Established,
+        };
+        assert_eq!(self.ask(&request), Ok(Answer::Done));
+    }
+
+    /// Listens for clients that begin with a ClientHello.
+    pub(crate) fn listen_for_hellos(&mut self, backlog: u16, within: u32) {
+        let request = Request::Listen {
+            port: PORT,
+            backlog,
+            ready: Ready::ClientHello { within },
         };
         assert_eq!(self.ask(&request), Ok(Answer::Done));
     }

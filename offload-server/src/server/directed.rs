@@ -118,6 +118,7 @@ where
         let step = directed.perform(segment, &mut self.net, slot, &context);
         if self.charge_directed(slot) {
             self.directed_step(slot, generation, step);
+            self.note_left(slot);
         }
     }
 
@@ -142,6 +143,7 @@ where
         }
         let is_over = matches!(step, Step::Finished(_) | Step::Failed(_));
         self.directed_step(slot, generation, step);
+        self.note_left(slot);
         is_over
     }
 

@@ -1,5 +1,7 @@
 //! Handshakes that are given up: cancelled, displaced, overdue, or holding too much.
 
+use core::time::Duration;
+
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, PeerError, Resource};
@@ -7,6 +9,10 @@ use ipc::tls::{Alert, Role};
 use ipc::transport::Transport;
 
 use super::{Entry, GRACE, Server};
+
+/// How old a handshake must be to give way to another although its peer has shown a
+/// whole ClientHello: a second flight takes as long on the slowest links in use.
+const STALE: Duration = Duration::from_secs(2);
 
 impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
 where
@@ -50,14 +56,20 @@ where
             return;
         };
         let asks = entry.origin;
-        let silent = (0..self.net.slots()).filter_map(|slot| {
+        let now = self.clock.now();
+        let owing = (0..self.net.slots()).filter_map(|slot| {
             let (_, entry) = self.entry(slot)?;
             let is_meant = entry.origin.client == asks.client
-                && (!same_group || entry.origin.group == asks.group)
-                && self.is_silent(slot);
-            is_meant.then_some((entry.number, slot))
+                && (!same_group || entry.origin.group == asks.group);
+            if !is_meant || !self.owes(slot, entry) {
+                return None;
+            }
+            let has_heard = self.has_heard(slot);
+            let may_go = !has_heard || now >= entry.began + STALE;
+            may_go.then_some((has_heard, entry.number, slot))
         });
-        if let Some((_, oldest)) = silent.min() {
+        // Those that have shown no ClientHello first, then the oldest.
+        if let Some((_, _, oldest)) = owing.min() {
             let displaced = HandshakeError::Resource(Resource::Displaced);
             self.give_up(oldest, None, displaced);
         }
@@ -96,12 +108,21 @@ where
             .or_else(|| directed.map(|directed| (directed.generation, &directed.entry)))
     }
 
-    /// Whether a client is expected there and has not shown a whole ClientHello.
-    fn is_silent(&self, slot: SlotIndex) -> bool {
+    /// Whether it is the peer's turn there, and the peer is a client: all that has come was
+    /// looked at.
+    fn owes(&self, slot: SlotIndex, entry: &Entry) -> bool {
         let place = usize::from(slot);
         let autonomous = self.handshakes.get(place).and_then(Option::as_ref);
         let directed = self.directed.get(place).and_then(Option::as_ref);
-        autonomous.is_some_and(|h| h.role() == Role::Server && !h.has_heard())
-            || directed.is_some_and(|d| d.role() == Role::Server && !d.has_heard())
+        let role = autonomous.map(|h| h.role()).or(directed.map(|d| d.role()));
+        role == Some(Role::Server) && self.net.readable(slot) == Ok(entry.left)
+    }
+
+    /// Whether the peer has shown a whole ClientHello.
+    fn has_heard(&self, slot: SlotIndex) -> bool {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get(place).and_then(Option::as_ref);
+        let directed = self.directed.get(place).and_then(Option::as_ref);
+        autonomous.is_some_and(|h| h.has_heard()) || directed.is_some_and(|d| d.has_heard())
     }
 }
