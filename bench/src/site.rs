@@ -70,6 +70,7 @@ impl Site {
                 port: case.port,
                 backlog: BACKLOG,
                 ready: net::Ready::ClientHello { within: 10_000 },
+                share: None,
             };
             self.ask(&request);
         }

@@ -187,10 +187,6 @@ impl Seeds {
                 listen: vec![443],
                 connect: vec![],
             }],
-            limits: vec![ipc::provision::PortLimit {
-                port: 443,
-                per_peer: 64,
-            }],
         };
         add(9, "network", encoded(&network));
         add(10, "keyrings", encoded(&rings()));

@@ -32,7 +32,6 @@ impl Config {
                 listen: self.listeners.iter().map(|l| l.port).collect(),
                 connect: distinct(connect),
             }],
-            limits: Vec::new(),
         }
     }
 

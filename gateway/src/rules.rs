@@ -13,7 +13,7 @@ const UNRECOGNIZED_NAME: Alert = Alert(112);
 const NO_APPLICATION_PROTOCOL: Alert = Alert(120);
 
 /// What the address alone tells.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The rule at this place.
     Rule(usize),

@@ -178,6 +178,10 @@ where
                 port: listener.port,
                 backlog: BACKLOG,
                 ready: ready(listener),
+                share: Some(net::Share {
+                    connections: listener.limits.connections,
+                    ipv6_prefix: listener.limits.ipv6_prefix,
+                }),
             };
             let answer = ports.net.call(&request);
             if !matches!(answer, Ok(Ok(net::Answer::Done))) {

@@ -113,6 +113,16 @@ pub enum Ready {
     },
 }
 
+/// What one address may have of a listener: its connections above that are offered at
+/// once, as [`Readiness::OverShare`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Share {
+    /// Established connections, whoever owns them.
+    pub connections: u16,
+    /// Bits of an IPv6 address that count: it stands for all that share them.
+    pub ipv6_prefix: u8,
+}
+
 /// How ready a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Readiness {
@@ -122,6 +132,8 @@ pub enum Readiness {
     Long,
     /// Its time is over.
     Late,
+    /// Its address has more than its share.
+    OverShare,
 }
 
 /// What is asked.
@@ -136,6 +148,8 @@ pub enum Request {
         backlog: u16,
         /// When a connection is offered.
         ready: Ready,
+        /// What one address may have here; `None` for no limit.
+        share: Option<Share>,
     },
     /// Client: take the oldest connection that waits. Answer:
     /// [`Answer::Accepted`], [`Answer::GaveWay`] or [`Answer::NothingWaits`]. A control event on

@@ -163,22 +163,11 @@ pub struct Network {
     pub router_advertisements: bool,
     /// What each client may do, by the number in its badge.
     pub rights: Vec<NetworkRights>,
-    /// Ports of which one peer may not have all connections.
-    pub limits: Vec<PortLimit>,
 }
 
 /// The least and the most of [`Network::mtu`]: what IPv6 asks of every link (RFC
 /// 8200 §5), and what Ethernet carries (RFC 894).
 pub const MTU: core::ops::RangeInclusive<u16> = 1280..=1500;
-
-/// The most connections of one peer to one port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortLimit {
-    /// The port.
-    pub port: u16,
-    /// Connections, half-open ones too, of one IPv4 address or one IPv6 /64.
-    pub per_peer: u16,
-}
 
 /// How an address is got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,65 +6,53 @@
 //! give way, and where one peer has its share, the answer is a reset.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
 use ipc::clock::Instant;
-use ipc::provision::PortLimit;
 
-/// One peer of one port: an IPv4 address, or the 64 bits of an IPv6 address that
-/// a network is given as a whole (RFC 6177).
+/// One peer of one port: an IPv4 address, or the prefix of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer {
     port: u16,
-    prefix: IpAddr,
+    prefix: u128,
 }
 
 impl Peer {
-    pub(crate) fn new(port: u16, ip: IpAddr) -> Self {
-        let prefix = match ip {
-            IpAddr::V4(_) => ip,
-            IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),
+    pub(crate) fn new(port: u16, ip: IpAddr, ipv6_prefix: u8) -> Self {
+        let (address, bits) = match ip {
+            IpAddr::V4(ip) => (ip.to_ipv6_mapped().to_bits(), 128),
+            IpAddr::V6(ip) => (ip.to_bits(), ipv6_prefix.min(128)),
         };
-        Self { port, prefix }
+        let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+        Self {
+            port,
+            prefix: address & mask,
+        }
     }
 }
 
 /// How many connections each peer has. Those without any are not in the table,
 /// so that it has no more entries than there are connections.
-pub(crate) struct Peers {
-    limits: BTreeMap<u16, u16>,
-    counts: BTreeMap<Peer, u16>,
-}
+pub(crate) struct Peers(BTreeMap<Peer, u16>);
 
 impl Peers {
-    pub(crate) fn new(limits: &[PortLimit]) -> Self {
-        let limits = limits.iter().map(|limit| (limit.port, limit.per_peer));
-        Self {
-            limits: limits.collect(),
-            counts: BTreeMap::new(),
-        }
+    pub(crate) const fn new() -> Self {
+        Self(BTreeMap::new())
     }
 
-    /// Whether the peer may have one more.
-    pub(crate) fn has_room(&self, peer: Peer) -> bool {
-        let count = self.counts.get(&peer).copied().unwrap_or(0);
-        self.limits.get(&peer.port).is_none_or(|most| count < *most)
-    }
-
-    /// Counts one more, where that matters.
-    pub(crate) fn add(&mut self, peer: Peer) {
-        if self.limits.contains_key(&peer.port) {
-            let count = self.counts.entry(peer).or_insert(0);
-            *count = count.saturating_add(1);
-        }
+    /// Counts one more; how many there are.
+    pub(crate) fn add(&mut self, peer: Peer) -> u16 {
+        let count = self.0.entry(peer).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
     }
 
     /// Counts one less.
     pub(crate) fn remove(&mut self, peer: Peer) {
-        if let Some(count) = self.counts.get_mut(&peer) {
+        if let Some(count) = self.0.get_mut(&peer) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.counts.remove(&peer);
+                self.0.remove(&peer);
             }
         }
     }
@@ -117,39 +105,33 @@ impl Yielding {
 mod tests {
     use super::*;
 
-    const LIMIT: PortLimit = PortLimit {
-        port: 443,
-        per_peer: 3,
-    };
+    fn peer(ip: &str) -> Peer {
+        Peer::new(443, ip.parse().unwrap(), 64)
+    }
 
     #[test]
-    fn a_peer_has_its_share_of_a_port_and_no_more() {
-        let mut peers = Peers::new(&[LIMIT]);
-        let peer = Peer::new(443, IpAddr::from([192, 0, 2, 1]));
-        let other = Peer::new(443, IpAddr::from([192, 0, 2, 2]));
-        for _ in 0..3 {
-            assert!(peers.has_room(peer));
-            peers.add(peer);
-        }
-        assert!(!peers.has_room(peer) && peers.has_room(other));
-        peers.remove(peer);
-        assert!(peers.has_room(peer));
+    fn a_peer_is_counted_as_long_as_it_has_a_connection() {
+        let mut peers = Peers::new();
+        let one = peer("192.0.2.1");
+        assert_eq!([(); 3].map(|()| peers.add(one)), [1, 2, 3]);
+        assert_eq!(peers.add(peer("192.0.2.2")), 1);
+        peers.remove(one);
+        assert_eq!(peers.add(one), 3);
         for _ in 0..5 {
-            peers.remove(peer);
+            peers.remove(one);
         }
-        assert!(peers.counts.is_empty());
-        // Nobody counts where there is no limit.
-        let free = Peer::new(80, IpAddr::from([192, 0, 2, 1]));
-        peers.add(free);
-        assert!(peers.counts.is_empty() && peers.has_room(free));
+        assert_eq!(peers.0.len(), 1);
     }
 
     #[test]
     fn a_peer_of_ipv6_is_its_network() {
-        let peer = |ip: &str| Peer::new(443, ip.parse().unwrap());
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:0:0:2"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
         assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+        let whole = |ip: &str, bits| Peer::new(443, ip.parse().unwrap(), bits);
+        assert_ne!(whole("2001:db8::1", 128), whole("2001:db8::2", 128));
+        assert_eq!(whole("2001:db8::1", 0), whole("::2", 0));
+        assert_ne!(whole("192.0.2.1", 0), whole("192.0.2.2", 0));
     }
 
     #[test]

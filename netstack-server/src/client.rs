@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ipc::net::{Address, Ready};
+use ipc::net::{Address, Ready, Share};
 use ipc::provision::NetworkRights;
 
 /// A port that a client listens on.
@@ -18,6 +18,8 @@ pub(crate) struct Listener {
     pub(crate) half_open: VecDeque<u32>,
     /// When a connection is offered to the client.
     pub(crate) ready: Ready,
+    /// What one address may have.
+    pub(crate) share: Option<Share>,
     /// Established and not ready, oldest first.
     pub(crate) quiet: VecDeque<u32>,
     /// How many of the client's waiting connections came to this port.
@@ -27,7 +29,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(port: u16, client: u16, backlog: usize, ready: Ready) -> Self {
+    pub(crate) fn new(
+        port: u16,
+        client: u16,
+        backlog: usize,
+        ready: Ready,
+        share: Option<Share>,
+    ) -> Self {
         let quiet = match ready {
             Ready::Established => 0,
             Ready::ClientHello { .. } => backlog,
@@ -38,6 +46,7 @@ impl Listener {
             backlog,
             half_open: VecDeque::with_capacity(backlog),
             ready,
+            share,
             quiet: VecDeque::with_capacity(quiet),
             waiting: 0,
             gave_way: None,

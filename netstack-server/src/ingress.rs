@@ -7,7 +7,6 @@ use smoltcp::iface::{self, Interface};
 use smoltcp::phy::{Device, TxToken};
 use smoltcp::socket::tcp::State;
 
-use crate::admission::Peer;
 use crate::connection::{Connection, Phase};
 use crate::device::Inlet;
 use crate::guard::Verdict;
@@ -122,11 +121,6 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// connections is bounded by the backlog, and the oldest gives way.
     fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let port = segment.tuple.local_port;
-        let peer = Peer::new(port, segment.tuple.remote);
-        if !self.peers.has_room(peer) {
-            self.stats.add(counters::PEER_FULL, 1);
-            return self.pass_in(bytes, reply, now);
-        }
         let Some(client) = self.make_room(port) else {
             // The gateway takes what waits as fast as it can: the SYN that comes
             // again in a second finds room.
@@ -154,11 +148,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let mut connection = Connection::new(wire, segment.tuple, client, Phase::HalfOpen, now);
         connection.note_peer_start(segment.sequence);
         connection.narrow = self.link.paths.find(segment.tuple.remote, now);
-        connection.peer = Some(peer);
         let Some(index) = self.table.insert(connection) else {
             return;
         };
-        self.peers.add(peer);
         self.tuples.insert(segment.tuple, index);
         if let Some(listener) = self.clients.listener(port) {
             listener.half_open.push_back(index);

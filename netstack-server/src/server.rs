@@ -3,7 +3,7 @@
 use ipc::badge::Badge;
 use ipc::channel::Doorbell;
 use ipc::clock::Instant;
-use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Ready, Request};
+use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Ready, Request, Share};
 use ipc::stats::netstack as counters;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use smoltcp::phy::Device;
@@ -62,8 +62,9 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
                     port,
                     backlog,
                     ready,
+                    share,
                 },
-            ) => core.listen(client, port, backlog, ready),
+            ) => core.listen(client, port, backlog, (ready, share)),
             (Some(Badge::Client(client)), Request::Accept) => core.accept(client, now),
             (Some(Badge::Client(client)), Request::Connect { to, deadline }) => {
                 core.check_connect(client, &to)?;
@@ -158,7 +159,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         client: u16,
         port: u16,
         backlog: u16,
-        ready: Ready,
+        (ready, share): (Ready, Option<Share>),
     ) -> Result<Answer, NetError> {
         let rights = self.clients.client(client).ok_or(NetError::Denied)?;
         if !rights.may_listen(port) {
@@ -168,7 +169,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return Err(NetError::PortInUse);
         }
         let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
-        let listener = Listener::new(port, client, backlog, ready);
+        let listener = Listener::new(port, client, backlog, ready, share);
         self.clients.add_listener(listener);
         Ok(Answer::Done)
     }

@@ -14,7 +14,7 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use crate::address::Addresses;
-use crate::admission::{Peers, Yielding};
+use crate::admission::{Peer, Peers, Yielding};
 use crate::client::Clients;
 use crate::config::{Config, FRAMES_PER_POLL, Limits};
 use crate::connection::{Phase, Refused, Wire};
@@ -101,7 +101,7 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         let core = Core {
             scratch: Scratch::new(&capabilities),
             link: Link::new(config.hardware, network.router_advertisements, now),
-            peers: Peers::new(&network.limits),
+            peers: Peers::new(),
             yielding: Yielding::new(),
             capabilities,
             interface,
@@ -310,6 +310,15 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(listener) = self.clients.listener(connection.tuple.local_port) else {
             return;
         };
+        if let Some(share) = listener.share {
+            let tuple = &connection.tuple;
+            let peer = Peer::new(tuple.local_port, tuple.remote, share.ipv6_prefix);
+            connection.peer = Some(peer);
+            if self.peers.add(peer) > share.connections {
+                self.stats.add(counters::PEER_FULL, 1);
+                return self.offer(index, Readiness::OverShare, now);
+            }
+        }
         let Some(patience) = listener.patience() else {
             return self.offer(index, Readiness::Ready, now);
         };

@@ -9,13 +9,12 @@ mod world;
 
 use std::time::Duration;
 
-use ipc::net::{Answer, ConnectionId, Readiness, Request};
-use ipc::provision::PortLimit;
+use ipc::net::{Answer, ConnectionId, Readiness, Ready, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::Limits;
 use smoltcp::socket::tcp::State;
 use world::frames::{ACK, RST, SYN, Segment};
-use world::{PEER_IP, PORT, STACK_IP, Sent, World};
+use world::{PORT, STACK_IP, Sent, World};
 
 /// A peer behind the router that keeps no state: it is as many as one likes.
 fn segment(from: [u8; 4], port: u16, sequence: u32, acknowledged: u32, flags: u8) -> Segment {
@@ -158,55 +157,47 @@ fn who_is_half_open_gives_way_to_who_comes() {
 }
 
 #[test]
-fn one_peer_has_its_share_and_no_more() {
-    let mut network = world::network(world::fixed_address());
-    network.limits = vec![PortLimit {
-        port: PORT,
-        per_peer: 16,
-    }];
-    let mut world = World::of(Limits::default(), network);
-    let (handle, connection) = world.connected();
-    world.ask(&Request::Abort { connection }).unwrap();
-    world.run(3);
-    world.peer.sockets.remove(handle);
+fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
+    let mut world = World::new();
+    let within = Ready::ClientHello { within: 10_000 };
+    world.listen_so(64, within, Some(16));
+    let handle = world.peer.connect(PORT);
+    world.run(8);
+    world.peer.socket(handle).abort();
+    world.run(4);
     let greedy = [192, 0, 2, 1];
+    let offered = |world: &mut World| match world.ask(&Request::Accept) {
+        Ok(Answer::Accepted {
+            connection,
+            readiness,
+            ..
+        }) => Some((connection, readiness)),
+        _ => None,
+    };
+    // Half-open ones do not count: their address may be another's.
+    for port in 0..30 {
+        assert!(knock(&mut world, greedy, 1000 + port).unwrap().syn);
+    }
     for port in 0..16 {
         assert!(enter(&mut world, greedy, 2000 + port));
+        assert_eq!(offered(&mut world), None);
     }
     for port in 16..1000 {
-        assert!(knock(&mut world, greedy, 2000 + port).unwrap().rst);
+        assert!(enter(&mut world, greedy, 2000 + port));
+        let (connection, readiness) = offered(&mut world).unwrap();
+        assert_eq!(readiness, Readiness::OverShare);
+        world.ask(&Request::Abort { connection }).unwrap();
     }
     assert_eq!(world.count(counters::PEER_FULL), 984);
     assert!(enter(&mut world, [192, 0, 2, 2], 2000));
-    let accepted = accept_all(&mut world);
-    assert_eq!(accepted.len(), 17);
+    assert_eq!(offered(&mut world), None);
     // However a connection goes, its place is free again.
-    let connection = accepted[0];
-    world.ask(&Request::Abort { connection }).unwrap();
-    assert!(enter(&mut world, greedy, 3000));
     world.put(segment(greedy, 2001, 1001, 0, RST).frame());
     world.stack.poll(world.now);
     assert!(enter(&mut world, greedy, 3001));
-    assert!(knock(&mut world, greedy, 3002).unwrap().rst);
-    // Half-open ones count, and go by time.
-    let mut world = {
-        let mut network = world::network(world::fixed_address());
-        network.limits = vec![PortLimit {
-            port: PORT,
-            per_peer: 2,
-        }];
-        World::of(Limits::default(), network)
-    };
-    let (_, connection) = world.connected();
-    world.ask(&Request::Abort { connection }).unwrap();
-    world.run(3);
-    for port in [2000, 2001] {
-        assert!(knock(&mut world, greedy, port).unwrap().syn);
-    }
-    assert!(knock(&mut world, greedy, 2002).unwrap().rst);
-    world.sleep(netstack_server::config::HALF_OPEN + Duration::from_secs(1));
-    assert!(knock(&mut world, greedy, 2003).unwrap().syn);
-    assert_eq!(PEER_IP, [10, 0, 2, 2]);
+    assert_eq!(offered(&mut world), None);
+    assert!(enter(&mut world, greedy, 3002));
+    assert!(offered(&mut world).is_some());
 }
 
 /// A ClientHello of as many bytes, the record's and the message's header with it.

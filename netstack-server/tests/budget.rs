@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use ipc::badge::Badge;
 use ipc::clock::Instant;
-use ipc::net::{Answer, ConnectionId, Owner, Request};
-use ipc::provision::PortLimit;
+use ipc::net::{Answer, ConnectionId, Owner, Ready, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::{Limits, budget, config};
 use world::frames::{ACK, SYN, Segment, fragmentation_needed};
@@ -171,15 +170,11 @@ fn write_all(world: &mut World) {
 #[test]
 fn full_tables_stay_within_the_budget_again_and_again() {
     world::RUNS.set(|is_stack| IS_STACK.replace(is_stack));
-    let mut network = world::network(world::fixed_address());
-    network.limits = vec![PortLimit {
-        port: PORT,
-        per_peer: 2,
-    }];
+    let network = world::network(world::fixed_address());
     let mut world = World::of(Limits::SHIPPED, network);
     let fixed = HELD.get();
     assert!((1..=budget::FIXED).contains(&fixed), "{fixed}");
-    world.listen(config::MAX_BACKLOG);
+    world.listen_so(config::MAX_BACKLOG, Ready::Established, Some(2));
     let listener = HELD.get() - fixed;
     assert!(listener <= budget::LISTENER, "{listener}");
     // The router's address is known.
@@ -269,4 +264,15 @@ fn full_tables_stay_within_the_budget_again_and_again() {
     let release = Request::Release { connection };
     world.call(Badge::Control, &release).unwrap();
     assert!(!world.sent().iter().any(|sent| sent.rst));
+}
+
+#[test]
+fn a_listener_that_waits_for_hellos_stays_within_its_line() {
+    world::RUNS.set(|is_stack| IS_STACK.replace(is_stack));
+    let mut world = World::new();
+    let before = HELD.get();
+    world.listen_for_hellos(config::MAX_BACKLOG, 10_000);
+    let listener = HELD.get() - before;
+    let lists = 4 * usize::from(config::MAX_BACKLOG) * size_of::<u32>();
+    assert!((lists..=budget::LISTENER).contains(&listener), "{listener}");
 }

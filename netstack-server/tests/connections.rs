@@ -256,7 +256,9 @@ fn narrow() -> (World, SocketHandle, ConnectionId) {
     world.listen(64);
     let handle = world.peer.connect_with(PORT, 1024);
     world.run(8);
-    let connection = world.accept().expect("a connection waits");
+    let Some(connection) = world.accept() else {
+        panic!("no connection waits");
+    };
     (world, handle, connection)
 }
 

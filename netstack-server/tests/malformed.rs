@@ -71,6 +71,7 @@ impl Sufferer for Stack {
             port: PORT,
             backlog: 4,
             ready: Ready::Established,
+            share: None,
         };
         let _ = self.world.call(Badge::Client(CLIENT), &listen);
         let (handle, connection) = self.world.connected();
@@ -101,6 +102,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             port: PORT,
             backlog: 4,
             ready: Ready::Established,
+            share: None,
         },
         Request::Accept,
         Request::Connect {

@@ -29,6 +29,7 @@ fn each_request_is_denied_to_who_has_no_right_to_it() {
         port,
         backlog: 1,
         ready,
+        share: None,
     };
     let connect = |port| Request::Connect {
         to: address(PEER_IP, port),

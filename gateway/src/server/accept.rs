@@ -64,6 +64,10 @@ where
         let Some((place, listener)) = found.zip(found.and_then(|l| self.listeners.get(l))) else {
             return self.abort(connection);
         };
+        if readiness == Readiness::OverShare {
+            self.turn_away(place, Reason::Connections, remote);
+            return self.abort(connection);
+        }
         let guest = match self.guests.enter(remote.ip(), listener.limits) {
             Ok(guest) => guest,
             Err(reason) => {
@@ -89,21 +93,21 @@ where
                 _ => Line::Ready,
             },
         };
-        if readiness == Readiness::Late {
-            let late = HandshakeError::Peer(PeerError::Deadline);
-            self.report_failure(Purpose::Client(arrived), late);
-            return self.dismiss(arrived);
-        }
+        let is_late = readiness == Readiness::Late;
         match verdict {
-            _ if has_tls => self.start(Purpose::Client(arrived)),
-            _ if !has_rules => self.attach(arrived),
-            Verdict::Rule(_) => self.start(Purpose::Client(arrived)),
-            Verdict::Listen => self.listen_to(arrived),
-            Verdict::Refuse => {
+            Verdict::Refuse if has_rules && !has_tls => {
                 let refused = HandshakeError::Policy(PolicyError::NoRule);
                 self.report_failure(Purpose::Client(arrived), refused);
                 self.dismiss(arrived);
             }
+            _ if is_late => {
+                let late = HandshakeError::Peer(PeerError::Deadline);
+                self.report_failure(Purpose::Client(arrived), late);
+                self.dismiss(arrived);
+            }
+            Verdict::Listen if !has_tls => self.listen_to(arrived),
+            _ if has_tls || has_rules => self.start(Purpose::Client(arrived)),
+            _ => self.attach(arrived),
         }
     }
 

@@ -19,7 +19,9 @@ use ipc::badge::Badge;
 use ipc::channel::local::{LocalChannel, Silent, pair};
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::clock::Instant;
-use ipc::net::{Address, Answer, ConnectionId, NetError, Owner, Ready, Request, TcpPosition};
+use ipc::net::{
+    Address, Answer, ConnectionId, NetError, Owner, Ready, Request, Share, TcpPosition,
+};
 use ipc::provision::{AddressConfig, Network, NetworkRights};
 use ipc::stats::{Counter, Page};
 use ipc::transport::{MAX_MESSAGE, decode};
@@ -253,7 +255,6 @@ pub(crate) fn network(address_config: AddressConfig) -> Network {
         router_advertisements: address_config == AddressConfig::Dhcp,
         address: address_config,
         rights: vec![rights, nothing],
-        limits: vec![],
     }
 }
 
@@ -399,20 +400,23 @@ impl World {
     }
 
     pub(crate) fn listen(&mut self, backlog: u16) {
-        let request = Request::Listen {
-            port: PORT,
-            backlog,
-            ready: Ready::Established,
-        };
-        assert_eq!(self.ask(&request), Ok(Answer::Done));
+        self.listen_so(backlog, Ready::Established, None);
     }
 
     /// Listens for clients that begin with a ClientHello.
     pub(crate) fn listen_for_hellos(&mut self, backlog: u16, within: u32) {
+        self.listen_so(backlog, Ready::ClientHello { within }, None);
+    }
+
+    pub(crate) fn listen_so(&mut self, backlog: u16, ready: Ready, most: Option<u16>) {
         let request = Request::Listen {
             port: PORT,
             backlog,
-            ready: Ready::ClientHello { within },
+            ready,
+            share: most.map(|connections| Share {
+                connections,
+                ipv6_prefix: 64,
+            }),
         };
         assert_eq!(self.ask(&request), Ok(Answer::Done));
     }
