@@ -15,7 +15,7 @@ const MAX_CLIENTS: usize = 64;
 /// keeps nobody out but who has one, too.
 pub(crate) const MAX_LONG: usize = 48;
 /// When room that was asked for did not come, it is asked for again.
-pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(125);
 
 /// A line of clients.
 #[derive(Clone, Copy, PartialEq, Eq)]

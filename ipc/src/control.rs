@@ -300,8 +300,8 @@ pub enum Request {
     /// closed, and it is told of nothing until it subscribes.
     Begin,
     /// Make room: of the caller's handshakes as server whose peer owes the next message,
-    /// the oldest without a whole ClientHello is given up, or else the oldest of two
-    /// seconds or more, as [`Resource::Displaced`]. Answered with [`Answer::Done`], also when there is
+    /// the oldest without a whole ClientHello is given up, or else the oldest of half
+    /// a second or more, as [`Resource::Displaced`]. Answered with [`Answer::Done`], also when there is
     /// none.
     Displace {
         /// Those of one group alone ([`HandshakeRequest::group`]).

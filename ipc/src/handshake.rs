@@ -98,7 +98,7 @@ pub enum Directive {
     /// Make room: of the handshakes of the same client as the one in `slot`, in
     /// the role of server, whose peer owes the next message, the oldest without a whole
     /// ClientHello ends as [`Resource::Displaced`](crate::control::Resource::Displaced);
-    /// if there is none, the oldest that began two seconds ago or more. If there is none
+    /// if there is none, the oldest that began half a second ago or more. If there is none
     /// of those, nothing happens. At most one that the offload component has not taken.
     Displace {
         /// Handshake slot.

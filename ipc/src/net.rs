@@ -117,7 +117,7 @@ pub enum Ready {
 /// once, as [`Readiness::OverShare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub struct Share {
-    /// Established connections, whoever owns them.
+    /// Established connections, until their owner lets them go.
     pub connections: u16,
     /// Bits of an IPv6 address that count: it stands for all that share them.
     pub ipv6_prefix: u8,

@@ -331,8 +331,12 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         };
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(ending, now + LINGER);
-        // Who lingers goes in the order of having been given up.
+        // Who lingers goes in the order of having been given up, and is no part of what
+        // his address has.
         connection.since = now;
+        if let Some(peer) = connection.peer.take() {
+            self.peers.remove(peer);
+        }
         if connection.wire.is_none() || is_opening {
             self.forget(index);
         } else {

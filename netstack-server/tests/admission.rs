@@ -197,7 +197,14 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
     assert!(enter(&mut world, greedy, 3001));
     assert_eq!(offered(&mut world), None);
     assert!(enter(&mut world, greedy, 3002));
-    assert!(offered(&mut world).is_some());
+    let (connection, readiness) = offered(&mut world).unwrap();
+    assert_eq!(readiness, Readiness::OverShare);
+    // One that lingers is not counted.
+    world.ask(&Request::Release { connection }).unwrap();
+    world.put(segment(greedy, 2002, 1001, 0, RST).frame());
+    world.stack.poll(world.now);
+    assert!(enter(&mut world, greedy, 3003));
+    assert_eq!(offered(&mut world), None);
 }
 
 /// A ClientHello of as many bytes, the record's and the message's header with it.

@@ -11,8 +11,9 @@ use ipc::transport::Transport;
 use super::{Entry, GRACE, Server};
 
 /// How old a handshake must be to give way to another although its peer has shown a
-/// whole ClientHello: a second flight takes as long on the slowest links in use.
-const STALE: Duration = Duration::from_secs(2);
+/// whole ClientHello: a second flight takes less on most links, and a flood of good
+/// hellos finds its places taken back soon (ADR 0130).
+const STALE: Duration = Duration::from_millis(500);
 
 impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
 where
