@@ -69,7 +69,7 @@ impl Site {
             let request = net::Request::Listen {
                 port: case.port,
                 backlog: BACKLOG,
-                ready: net::Ready::ClientHello { within: 10_000 },
+                ready: net::Ready::Established,
                 share: None,
             };
             self.ask(&request);

@@ -98,6 +98,11 @@ pub struct Channel<D> {
     tx_capacity: u32,
     /// Size of each ring into this side.
     rx_capacity: u32,
+    /// What follows from `slots`, so that nobody reckons it at each access: entries of
+    /// the event queue, where the slots' words begin, and where the rings do.
+    event_capacity: u32,
+    slots_at: usize,
+    data_at: usize,
     /// Where in the event queue the last event of each slot (and, last, the
     /// control event) stands.
     posted: Box<[u32]>,
@@ -157,6 +162,9 @@ impl<D: Doorbell> Channel<D> {
             slots,
             tx_capacity: tx_ring,
             rx_capacity: rx_ring,
+            event_capacity: event_capacity(slots) as u32,
+            slots_at: slots_offset(slots),
+            data_at: data_offset(slots),
             posted: vec![never; usize::from(slots) + 1].into_boxed_slice(),
             peer_life: 0,
             doorbell_due: false,
@@ -457,7 +465,7 @@ impl<D: Doorbell> Channel<D> {
     fn rx_ring(&self, slot: SlotIndex) -> Result<Ring<'_>, Misbehaved> {
         let mine = self.my_slot(slot).ok_or(Misbehaved)?;
         let theirs = self.their_slot(slot).ok_or(Misbehaved)?;
-        let offset = data_offset(self.slots) + usize::from(slot) * self.rx_capacity as usize;
+        let offset = self.data_at + usize::from(slot) * self.rx_capacity as usize;
         Ok(Ring {
             head: theirs.head,
             tail: mine.tail,
@@ -472,7 +480,7 @@ impl<D: Doorbell> Channel<D> {
     fn tx_ring(&self, slot: SlotIndex) -> Result<Ring<'_>, Misbehaved> {
         let mine = self.my_slot(slot).ok_or(Misbehaved)?;
         let theirs = self.their_slot(slot).ok_or(Misbehaved)?;
-        let offset = data_offset(self.slots) + usize::from(slot) * self.tx_capacity as usize;
+        let offset = self.data_at + usize::from(slot) * self.tx_capacity as usize;
         Ok(Ring {
             head: mine.head,
             tail: theirs.tail,
@@ -502,7 +510,7 @@ impl<D: Doorbell> Channel<D> {
     }
 
     fn slot_offset(&self, slot: SlotIndex) -> Option<usize> {
-        (slot < self.slots).then(|| slots_offset(self.slots) + usize::from(slot) * SLOT_HEADER_SIZE)
+        (slot < self.slots).then(|| self.slots_at + usize::from(slot) * SLOT_HEADER_SIZE)
     }
 
     /// The word at a byte offset that the callers above keep inside the
@@ -531,7 +539,7 @@ impl<D: Doorbell> Channel<D> {
             head: self.my_word(HEAD),
             tail: self.their_word(TAIL),
             entries: entries.cast_const().cast(),
-            capacity: event_capacity(self.slots) as u32,
+            capacity: self.event_capacity,
         }
     }
 
@@ -543,7 +551,7 @@ impl<D: Doorbell> Channel<D> {
             head: self.their_word(HEAD),
             tail: self.my_word(TAIL),
             entries: entries.cast(),
-            capacity: event_capacity(self.slots) as u32,
+            capacity: self.event_capacity,
         }
     }
 }

@@ -77,8 +77,9 @@ pub enum Request {
     /// Session: the next part of the peer's end-entity certificate (DER), of
     /// [`MAX_PEER_CERTIFICATE`] bytes at most; it is kept as long as the session.
     KeepCertificate {
-        /// What follows the parts before it.
-        part: Bytes<MAX_CERTIFICATE_PART>,
+        /// What follows the parts before it. On the heap: every request is as large
+        /// as the largest, and is passed on by value.
+        part: Blob<MAX_CERTIFICATE_PART>,
     },
     /// Control: a part of what was kept: [`Answer::Certificate`].
     Certificate {

@@ -47,6 +47,9 @@ impl Ring<'_> {
     pub(crate) fn peek(&self, offset: u32, out: &mut [u8]) -> Result<usize, Misbehaved> {
         let available = self.len()?.saturating_sub(offset);
         let count = available.min(u32::try_from(out.len()).unwrap_or(u32::MAX));
+        if count == 0 {
+            return Ok(0);
+        }
         let position = self.tail.load(Ordering::Relaxed).wrapping_add(offset);
         self.copy(position, count, |data, at, chunk| {
             let to = out.get_mut(at..).unwrap_or_default().as_mut_ptr();

@@ -137,8 +137,11 @@ pub fn dispatch<P: Protocol>(
 
 /// Decodes exactly one value: bytes behind it make it malformed.
 pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Some(message),
+    // Without a pair in between: messages are large, and would be copied once more.
+    let mut rest = postcard::Deserializer::from_bytes(bytes);
+    let message = M::deserialize(&mut rest).ok()?;
+    match rest.finalize() {
+        Ok([]) => Some(message),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use ipc::budget::Line;
 use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
-use crate::admission::{Peer, Rank};
+use crate::admission::Peer;
 use crate::client::Listener;
 use crate::config::{Buffers, Limits, MAX_BACKLOG, PAIRS};
 use crate::connection::Connection;
@@ -30,17 +30,16 @@ const fn entry(bytes: usize) -> usize {
 }
 
 /// Of a connection's places that are made at the start: in the table, among the
-/// free ones, the touched ones, those that wait for a neighbour.
-const TABLES: usize = size_of::<Place>() + 3 * size_of::<u32>();
+/// free ones, the touched ones, those that wait for a neighbour, those that give way.
+const TABLES: usize = size_of::<Place>() + 3 * size_of::<u32>() + size_of::<u128>();
 
 /// Of any connection, without the buffers of its socket.
 const CONNECTION: usize = size_of::<Connection>()
     + size_of::<SocketStorage<'static>>()
     + 4 * ALLOCATION
-    // By the two ends, by the timer, by who gives way, by the peer.
+    // By the two ends, by the timer, by the peer.
     + entry(size_of::<(Tuple, u32)>())
     + entry(size_of::<(Instant, u32)>())
-    + entry(size_of::<(Rank, Instant, u32)>())
     + entry(size_of::<(Peer, u16)>());
 
 /// Of a connection with these buffers.

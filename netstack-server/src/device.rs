@@ -112,10 +112,11 @@ pub(crate) struct Inlet<'f, T> {
 }
 
 impl<'f, T> Inlet<'f, T> {
-    pub(crate) fn new(frame: &'f [u8], reply: T, capabilities: &'f Capabilities) -> Self {
+    /// Without `reply` what smoltcp answers goes nowhere.
+    pub(crate) fn new(frame: &'f [u8], reply: Option<T>, capabilities: &'f Capabilities) -> Self {
         Self {
             frame: Some(frame),
-            reply: Some(reply),
+            reply,
             capabilities,
             sent: Sent::default(),
         }
@@ -134,10 +135,10 @@ impl<T: TxToken> Device for Inlet<'_, T> {
 
     fn receive(&mut self, _: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         let frame = self.frame.take()?;
-        let token = self.reply.take()?;
         let fill = self.capabilities.fill;
         let sent = &mut self.sent;
-        Some((Borrowed(frame), Watched { token, sent, fill }))
+        let way = self.reply.take().map_or(Way::Nowhere, Way::Card);
+        Some((Borrowed(frame), Watched { way, sent, fill }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Self::TxToken<'_>> {
@@ -197,7 +198,7 @@ impl<D: Device> Device for Outlet<'_, D> {
     where
         Self: 'a;
     type TxToken<'a>
-        = Outgoing<'a, D>
+        = Watched<'a, D::TxToken<'a>>
     where
         Self: 'a;
 
@@ -207,24 +208,23 @@ impl<D: Device> Device for Outlet<'_, D> {
 
     fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
         let fill = self.capabilities.fill;
-        let Some((limit, scratch)) = &mut self.narrow else {
-            let token = self.card.transmit(now)?;
-            self.sent.asked += 1;
-            let sent = &mut self.sent;
-            return Some(Outgoing::Whole(Watched { token, sent, fill }));
+        let sent = &mut self.sent;
+        let way = match &mut self.narrow {
+            None => Way::Card(self.card.transmit(now)?),
+            Some((limit, scratch)) => {
+                // There is room for the first piece at least; what is lost of the
+                // rest is sent again as on any other link.
+                let _ = self.card.transmit(now)?;
+                Way::Pieces(Pieces {
+                    card: self.card,
+                    now,
+                    limit: *limit,
+                    scratch,
+                })
+            }
         };
-        // There is room for the first piece at least; what is lost of the rest
-        // is sent again as on any other link.
-        let _ = self.card.transmit(now)?;
-        self.sent.asked += 1;
-        Some(Outgoing::Pieces(Pieces {
-            card: self.card,
-            now,
-            limit: *limit,
-            scratch,
-            sent: &mut self.sent,
-            fill,
-        }))
+        sent.asked += 1;
+        Some(Watched { way, sent, fill })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -240,70 +240,84 @@ impl RxToken for Borrowed<'_> {
     }
 }
 
+/// The right to send one frame. All ways are in one type, the same for answers: what
+/// smoltcp does with a frame is compiled once then, and into one piece.
 pub(crate) struct Watched<'a, T> {
-    token: T,
+    way: Way<'a, T>,
     sent: &'a mut Sent,
     fill: bool,
+}
+
+enum Way<'a, T> {
+    Card(T),
+    /// In pieces if it is too long for its path.
+    Pieces(Pieces<'a>),
+    /// smoltcp writes what it would have sent.
+    Nowhere,
 }
 
 impl<T: TxToken> TxToken for Watched<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.token.consume(len, |frame| {
-            let result = f(frame);
-            self.sent.note(frame, self.fill);
-            result
-        })
-    }
-}
-
-/// The right to send one frame, in pieces if it is too long for its path.
-pub(crate) enum Outgoing<'a, D: Device + 'a> {
-    Whole(Watched<'a, D::TxToken<'a>>),
-    Pieces(Pieces<'a, D>),
-}
-
-pub(crate) struct Pieces<'a, D> {
-    card: &'a mut D,
-    now: Instant,
-    limit: usize,
-    scratch: &'a mut Scratch,
-    sent: &'a mut Sent,
-    fill: bool,
-}
-
-impl<D: Device> TxToken for Outgoing<'_, D> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        match self {
-            Self::Whole(token) => token.consume(len, f),
-            Self::Pieces(pieces) => pieces.consume(len, f),
+        let Self { way, sent, fill } = self;
+        match way {
+            Way::Card(token) => token.consume(len, |frame| {
+                let result = f(frame);
+                sent.note(frame, fill);
+                result
+            }),
+            Way::Pieces(mut pieces) => {
+                // No frame is longer than smoltcp is told that one may be.
+                pieces.scratch.whole.resize(len, 0);
+                let result = f(&mut pieces.scratch.whole);
+                pieces.send(sent, fill);
+                result
+            }
+            Way::Nowhere => f(&mut vec![0; len]),
         }
     }
 }
 
-impl<D: Device> Pieces<'_, D> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let Scratch { whole, piece } = self.scratch;
-        // No frame is longer than smoltcp is told that one may be.
-        whole.resize(len, 0);
-        let result = f(whole);
+struct Pieces<'a> {
+    card: &'a mut dyn Card,
+    now: Instant,
+    limit: usize,
+    scratch: &'a mut Scratch,
+}
+
+impl Pieces<'_> {
+    fn send(&mut self, sent: &mut Sent, fill: bool) {
+        let Scratch { whole, piece } = &mut *self.scratch;
         // Counts what smoltcp sent; the pieces are counted where they go.
-        self.sent.note(whole, false);
-        self.sent.frames -= 1;
+        sent.note(whole, false);
+        sent.frames -= 1;
         split(whole, self.limit, piece, |frame| {
-            let Some(token) = self.card.transmit(self.now) else {
-                return false;
-            };
-            self.sent.frames += 1;
-            token.consume(frame.len(), |out| {
-                out.copy_from_slice(frame);
-                if let Some(place) = locate(out).filter(|_| self.fill)
-                    && let Some(tcp) = out.get_mut(place.bytes)
-                {
-                    checksum::fill(tcp, place.from, place.to);
-                }
-            });
-            true
+            let goes = self.card.send(frame, fill, self.now);
+            sent.frames += u64::from(goes);
+            goes
         });
-        result
+    }
+}
+
+/// A card of any kind.
+trait Card {
+    /// Sends a copy of a frame, with the checksum of TCP if the card does not fill that
+    /// in; false when there is no room.
+    fn send(&mut self, frame: &[u8], fill: bool, now: Instant) -> bool;
+}
+
+impl<D: Device> Card for D {
+    fn send(&mut self, frame: &[u8], fill: bool, now: Instant) -> bool {
+        let Some(token) = self.transmit(now) else {
+            return false;
+        };
+        token.consume(frame.len(), |out| {
+            out.copy_from_slice(frame);
+            if let Some(place) = locate(out).filter(|_| fill)
+                && let Some(tcp) = out.get_mut(place.bytes)
+            {
+                checksum::fill(tcp, place.from, place.to);
+            }
+        });
+        true
     }
 }

@@ -70,7 +70,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             Some((port, slot)) => connection.take_written(port, slot, room),
             None => Ok(()),
         };
-        self.reckon(index);
+        self.charge(index);
         taken
     }
 

@@ -106,7 +106,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(wire) = &mut connection.wire else {
             return;
         };
-        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let mut inlet = Inlet::new(bytes, Some(reply), &self.capabilities);
         self.interface
             .poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
         if was_opening && segment.syn && connection.state() != State::SynSent {
@@ -137,7 +137,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return;
         }
         let seed = self.unpredictable.draw(&segment.tuple, now);
-        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let mut inlet = Inlet::new(bytes, Some(reply), &self.capabilities);
         let mut source = self.first_number_source(seed, &mut inlet, now);
         source.poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
         if wire.socket().state() != State::SynReceived {
@@ -195,6 +195,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
 
     /// Shows smoltcp a frame of no connection.
     pub(crate) fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        self.show(bytes, Some(reply), now);
+    }
+
+    /// The same; without `reply` an answer goes nowhere.
+    pub(crate) fn show(&mut self, bytes: &[u8], reply: Option<impl TxToken>, now: Instant) {
         let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
         let sockets = &mut self.addresses.sockets;
         self.interface

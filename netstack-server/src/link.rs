@@ -125,11 +125,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                     .zip(frames)
                     .for_each(|(to, frame)| *to = Some(frame));
                 for frame in written.iter().flatten() {
-                    match reply.take() {
-                        Some(reply) => self.pass_in(frame.as_slice(), reply, now),
-                        // smoltcp answers none of them.
-                        None => self.pass_in(frame.as_slice(), Nothing, now),
-                    }
+                    // smoltcp answers none of them.
+                    self.show(frame.as_slice(), reply.take(), now);
                 }
                 self.housekeeping = now;
             }
@@ -212,15 +209,5 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 connection.follow(narrow, now);
             }
         }
-    }
-}
-
-/// No right to send.
-struct Nothing;
-
-impl TxToken for Nothing {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        // smoltcp writes what it would have sent.
-        f(&mut alloc::vec![0; length])
     }
 }

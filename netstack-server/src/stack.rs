@@ -102,7 +102,7 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
             scratch: Scratch::new(&capabilities),
             link: Link::new(config.hardware, network.router_advertisements, now),
             peers: Peers::new(),
-            yielding: Yielding::new(),
+            yielding: Yielding::new(limits.connections),
             capabilities,
             interface,
             timekeeper,
@@ -226,15 +226,22 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.arm(index, now);
     }
 
-    /// Charges a connection for what it holds, and puts it where it stands among
-    /// those that give way.
-    pub(crate) fn reckon(&mut self, index: u32) {
+    /// Charges a connection for what it holds.
+    pub(crate) fn charge(&mut self, index: u32) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
         let holds = connection.overflow();
         self.overflow = self.overflow + holds - connection.charged;
         connection.charged = holds;
+    }
+
+    /// The same, and puts it where it stands among those that give way.
+    pub(crate) fn reckon(&mut self, index: u32) {
+        self.charge(index);
+        let Some(connection) = self.table.get_mut(index) else {
+            return;
+        };
         let rank = connection.rank();
         self.yielding.change(index, connection.yields, rank);
         connection.yields = rank;

@@ -4,7 +4,7 @@
 //! verifier, ticketer, session store) not for which of them it calls. One thread runs
 //! all: what is known of a handshake is put here before each step, and taken back after.
 
-use core::fmt;
+use core::{fmt, mem};
 
 use spin::Mutex;
 
@@ -51,9 +51,9 @@ impl Current {
 
     /// Does `step` of the handshake that `facts` are of, and notes what it added.
     pub(crate) fn with<R>(&self, facts: &mut Facts, step: impl FnOnce() -> R) -> R {
-        *self.0.lock() = *facts;
+        mem::swap(&mut *self.0.lock(), facts);
         let done = step();
-        *facts = core::mem::take(&mut *self.0.lock());
+        mem::swap(&mut *self.0.lock(), facts);
         done
     }
 }

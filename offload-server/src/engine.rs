@@ -96,10 +96,10 @@ impl Engine {
         })))
     }
 
-    /// Goes on by one state. What rustls says is appended to `output`.
+    /// Goes on by one state. What rustls says is appended to `output`. Only amid
+    /// [`Current::with`]: its parts ask whose state it is.
     pub(crate) fn process(&mut self, incoming: &mut [u8], output: &mut Vec<u8>) -> Turn {
-        let connection = &mut self.connection;
-        self.current.with(&mut self.facts, || match connection {
+        match &mut self.connection {
             Connection::Server { connection, .. } => {
                 let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
                 let outcome = act(state, output);
@@ -110,7 +110,7 @@ impl Engine {
                 let outcome = act(state, output);
                 Turn { discard, outcome }
             }
-        })
+        }
     }
 }
 

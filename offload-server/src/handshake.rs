@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::Instant;
@@ -299,6 +300,20 @@ impl Handshake {
 
     /// Lets rustls work through `incoming` until it wants another record.
     fn process(&mut self) {
+        let current = self.engine.current.clone();
+        let mut facts = mem::take(&mut self.engine.facts);
+        current.with(&mut facts, || self.advance_engine());
+        self.engine.facts = facts;
+        if let Some(mut caught) = self.catch.take() {
+            self.caught.update(&mut caught);
+        }
+        if let Some(choice) = self.engine.take_choice() {
+            self.choice = Some(choice);
+        }
+    }
+
+    /// The same, with its facts where they belong.
+    fn advance_engine(&mut self) {
         loop {
             // Behind an error there may be an alert to encode, and nothing else.
             if self.failure.is_some() && !self.connection().wants_write() {
@@ -332,12 +347,6 @@ impl Handshake {
             if !goes_on {
                 break;
             }
-        }
-        if let Some(mut caught) = self.catch.take() {
-            self.caught.update(&mut caught);
-        }
-        if let Some(choice) = self.engine.take_choice() {
-            self.choice = Some(choice);
         }
     }
 

@@ -168,6 +168,11 @@ impl Profiles {
     fn profile(&mut self, role: Role, parameters: &Parameters) -> Result<Profile, HandshakeError> {
         let is_it = |kept: &Kept| kept.role == role && *kept.parameters == *parameters;
         let found = self.kept.iter().position(is_it);
+        if found == Some(0)
+            && let Some(kept) = self.kept.front()
+        {
+            return Ok(kept.profile.clone());
+        }
         if let Some(kept) = found.and_then(|place| self.kept.remove(place)) {
             let profile = kept.profile.clone();
             self.kept.push_front(kept);

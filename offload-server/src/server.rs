@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ipc::bounded::Bytes;
+use ipc::bounded::{Blob, Bytes};
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
@@ -525,7 +525,7 @@ where
             rx,
         }))?;
         for part in certificate.chunks(MAX_CERTIFICATE_PART) {
-            let part = Bytes::from_slice(part).map_err(|_| INTERNAL)?;
+            let part = Blob::from_slice(part).map_err(|_| INTERNAL)?;
             done(record.call(&Request::KeepCertificate { part }))?;
         }
         Ok(())

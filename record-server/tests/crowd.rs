@@ -12,7 +12,7 @@ mod heap;
 use std::sync::Mutex;
 
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
+use ipc::bounded::{Blob, Bytes};
 use ipc::channel::Status;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::Instant;
@@ -203,7 +203,7 @@ fn unfinished_messages_in_every_session_stay_within_the_budget() {
         heap::peak();
         for slot in 0..SLOTS {
             for _ in 0..5 {
-                let part = Bytes::from_slice(&[6; 800]).unwrap();
+                let part = Blob::from_slice(&[6; 800]).unwrap();
                 let keep = Request::KeepCertificate { part };
                 assert_eq!(world.call(slot, &keep), Ok(Answer::Done));
             }

@@ -10,7 +10,7 @@
 mod noise;
 
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
+use ipc::bounded::{Blob, Bytes};
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::clock::Instant;
 use ipc::queue::Queue;
@@ -122,7 +122,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         Request::Proceed { generation: 3 },
         Request::Begin,
         Request::KeepCertificate {
-            part: Bytes::from_slice(&[6; 800]).unwrap(),
+            part: Blob::from_slice(&[6; 800]).unwrap(),
         },
         Request::Certificate {
             slot: 1,

@@ -121,7 +121,7 @@ fn window() {
 }
 
 fn memory_functions() {
-    const SIZE: usize = 400;
+    const SIZE: usize = 600;
     let pattern: Vec<u8> = (0..SIZE).map(|at| (at * 7 % 253) as u8).collect();
     let mut copies = true;
     let mut moves = true;

@@ -66,11 +66,11 @@ pub fn note_progress() {
     count();
 }
 
-/// Counts a sign of life; the new count, which is not zero.
+/// Counts a sign of life; the new count, which is not zero: 64 bits do not come round.
 #[inline(always)]
 fn count() -> u64 {
     let ring = ring();
-    let progress = ring.progress.load(Ordering::Relaxed).wrapping_add(1).max(1);
+    let progress = ring.progress.load(Ordering::Relaxed).wrapping_add(1);
     ring.progress.store(progress, Ordering::Relaxed);
     progress
 }

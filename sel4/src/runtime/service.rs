@@ -187,6 +187,7 @@ impl Caller {
 }
 
 impl Transport for Caller {
+    #[inline]
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
         self.deliver(put_bytes(request), |answer| take_bytes(answer, reply))
     }
