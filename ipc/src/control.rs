@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{Bytes, List, Text};
+use crate::bounded::{Blob, List, Text};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::net::{ConnectionId, TcpPosition};
@@ -323,7 +323,7 @@ pub enum Answer {
     /// No handshake of this client is over.
     NothingCompleted,
     /// A part of the peer's certificate; empty at its end.
-    Certificate(Bytes<MAX_CERTIFICATE_PART>),
+    Certificate(Blob<MAX_CERTIFICATE_PART>),
 }
 
 /// The shim's protocol.

@@ -98,7 +98,7 @@ pub enum Answer {
     /// Nothing else to say.
     Done,
     /// A part of the peer's certificate, empty at its end.
-    Certificate(Bytes<MAX_CERTIFICATE_PART>),
+    Certificate(Blob<MAX_CERTIFICATE_PART>),
 }
 
 /// The longest end-entity certificate of a peer that is kept, in bytes.

@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
+use ipc::bounded::Blob;
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
@@ -235,8 +235,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             ) => {
                 let session = self.session(slot, generation)?;
                 let rest = session.certificate(usize::from(offset));
-                let part = Bytes::from_slice(rest)
-                    .or_else(|_| Bytes::from_slice(rest.get(..PART).unwrap_or_default()));
+                let part = Blob::from_slice(rest)
+                    .or_else(|_| Blob::from_slice(rest.get(..PART).unwrap_or_default()));
                 part.map(Answer::Certificate)
                     .map_err(|_| RecordError::TooLong)
             }

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ipc::badge::Badge;
-use ipc::bounded::{Bytes, List, Text};
+use ipc::bounded::{Blob, List, Text};
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
@@ -81,9 +81,7 @@ impl Transport for FakeRecord {
                         .push(format!("show {slot} {generation}"));
                     let rest = CERTIFICATE.get(usize::from(offset)..).unwrap_or_default();
                     let part = rest.get(..800).unwrap_or(rest);
-                    return Ok(record::Answer::Certificate(
-                        Bytes::from_slice(part).unwrap(),
-                    ));
+                    return Ok(record::Answer::Certificate(Blob::from_slice(part).unwrap()));
                 }
                 _ => "something else".into(),
             };
