@@ -29,6 +29,11 @@ impl Peer {
             prefix: address & mask,
         }
     }
+
+    /// The port that it came to.
+    pub(crate) const fn port(self) -> u16 {
+        self.port
+    }
 }
 
 /// How many connections each peer has. Those without any are not in the table,
@@ -67,6 +72,8 @@ pub(crate) enum Rank {
     Lingering,
     /// Its peer has not shown that it is there.
     HalfOpen,
+    /// It has, and has not said what its listener waits for.
+    Quiet,
 }
 
 /// Connections that may give way, each once: by rank, then the oldest first. Most come
@@ -110,9 +117,27 @@ impl Yielding {
         }
     }
 
-    /// Who gives way next.
-    pub(crate) fn first(&self) -> Option<u32> {
-        self.0.front().map(|place| *place as u32)
+    /// Those of one rank, the oldest first.
+    pub(crate) fn of(&self, rank: Rank) -> impl Iterator<Item = u32> {
+        let from = self
+            .0
+            .partition_point(|at| *at < place((rank, Instant::default()), 0));
+        let places = self.0.range(from..);
+        places
+            .take_while(move |at| **at >> 96 == rank as u128)
+            .map(|at| *at as u32)
+    }
+
+    /// Who gives way next. Of the half-open and the quiet those that are more: neither
+    /// forged SYNs nor silence drive out the others.
+    pub(crate) fn first(&self, half_open: usize, quiet: usize) -> Option<u32> {
+        let [then, last] = match quiet > half_open {
+            true => [Rank::Quiet, Rank::HalfOpen],
+            false => [Rank::HalfOpen, Rank::Quiet],
+        };
+        [Rank::Over, Rank::Lingering, then, last]
+            .into_iter()
+            .find_map(|rank| self.of(rank).next())
     }
 }
 
@@ -163,9 +188,19 @@ mod tests {
             (2, Rank::Lingering, 9),
             (1, Rank::HalfOpen, 1),
         ] {
-            assert_eq!(yielding.first(), Some(expected));
+            assert_eq!(yielding.first(1, 0), Some(expected));
             yielding.change(expected, Some((rank, at(since))), None);
         }
-        assert_eq!(yielding.first(), None);
+        assert_eq!(yielding.first(0, 0), None);
+        // Of the others, those that are more.
+        yielding.change(5, None, Some((Rank::HalfOpen, at(2))));
+        yielding.change(6, None, Some((Rank::Quiet, at(1))));
+        yielding.change(7, None, Some((Rank::Quiet, at(3))));
+        assert_eq!(yielding.first(1, 2), Some(6));
+        assert_eq!(yielding.first(2, 2), Some(5));
+        assert!(yielding.of(Rank::Quiet).eq([6, 7]));
+        assert_eq!(yielding.of(Rank::Lingering).next(), None);
+        yielding.change(5, Some((Rank::HalfOpen, at(2))), None);
+        assert_eq!(yielding.first(9, 2), Some(6));
     }
 }

@@ -100,6 +100,15 @@ impl Clients {
         })
     }
 
+    /// Connections that are half open, and quiet ones.
+    pub(crate) fn unready(&self) -> (usize, usize) {
+        let listeners = self.listeners.iter();
+        let counts = listeners.map(|l| (l.half_open.len(), l.quiet.len()));
+        counts.fold((0, 0), |(half_open, quiet), (h, q)| {
+            (half_open + h, quiet + q)
+        })
+    }
+
     pub(crate) fn listener(&mut self, port: u16) -> Option<&mut Listener> {
         self.listeners.iter_mut().find(|l| l.port == port)
     }
@@ -110,14 +119,17 @@ impl Clients {
     }
 
     pub(crate) fn add_listener(&mut self, listener: Listener) {
-        if let Some(client) = self.client(listener.client) {
-            // No more wait for the client than its listeners let wait: what was half
-            // open, and what was quiet.
-            let most = listener.backlog + listener.quiet.capacity();
-            client.waiting.reserve_exact(most);
-        }
+        let number = listener.client;
         self.listeners.reserve_exact(1);
         self.listeners.push(listener);
+        // No more wait for the client than its listeners let wait: what was half open,
+        // and what was quiet.
+        let own = self.listeners.iter().filter(|l| l.client == number);
+        let most: usize = own.map(|l| l.backlog + l.quiet.capacity()).sum();
+        if let Some(client) = self.client(number) {
+            let more = most.saturating_sub(client.waiting.len());
+            client.waiting.reserve_exact(more);
+        }
     }
 }
 

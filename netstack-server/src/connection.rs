@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 mod overflow;
 mod stand;
 
+pub(crate) use stand::Hello;
+
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::net::{Owner, Readiness, SegmentHeader, TcpPosition};
@@ -328,9 +330,12 @@ impl Connection {
         self.end_told && self.fin_sent
     }
 
-    /// Nobody reads any more: bytes of the peer are dropped.
+    /// Nobody reads any more: bytes of the peer are dropped, so that its FIN can come.
+    /// Before a reset nobody waits for that, and its window closes.
     pub(crate) fn drain(&mut self) {
-        if let Some(wire) = &mut self.wire {
+        if self.ending == Ending::Fin
+            && let Some(wire) = &mut self.wire
+        {
             while let Ok(count) = wire.socket().recv(|bytes| (bytes.len(), bytes.len())) {
                 if count == 0 {
                     return;
@@ -348,7 +353,11 @@ impl Connection {
         &mut self,
         port: Option<(&mut dyn Port, SlotIndex)>,
     ) -> Result<bool, Refused> {
-        if !self.is_established() || self.fin_sent {
+        if !self.is_established() {
+            return Ok(false);
+        }
+        if self.fin_sent {
+            self.end();
             return Ok(false);
         }
         let is_drained = self.feed_forward();
@@ -372,17 +381,23 @@ impl Connection {
     }
 
     /// All bytes are with the socket: ends what goes out. A reset waits until the peer
-    /// has acknowledged them, since the socket drops what it still holds.
+    /// has acknowledged them, since the socket drops what it still holds; where both
+    /// sides have ended already it says nothing any more.
     fn end(&mut self) {
         let Some(wire) = &mut self.wire else {
             return;
         };
+        let socket = wire.socket();
+        let is_over = matches!(
+            socket.state(),
+            State::Closing | State::LastAck | State::TimeWait
+        );
         match self.ending {
             Ending::Fin => {
                 self.fin_sent = true;
-                wire.socket().close();
+                socket.close();
             }
-            Ending::Reset if wire.socket().send_queue() == 0 => wire.socket().abort(),
+            Ending::Reset if socket.send_queue() == 0 && !is_over => socket.abort(),
             Ending::Reset => {}
         }
     }

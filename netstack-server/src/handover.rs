@@ -4,7 +4,9 @@
 use ipc::channel::Doorbell;
 use ipc::clock::Instant;
 use ipc::net::{NetError, Owner, TcpPosition};
+use ipc::stats::netstack as counters;
 
+use crate::admission::Rank;
 use crate::connection::{Phase, Refused};
 use crate::stack::Core;
 
@@ -40,14 +42,12 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         if expected_tx_next.is_some_and(|expected| expected != position.tx_next) {
             return Err(NetError::WrongSequence);
         }
-        let room = self.limits.overflow.saturating_sub(self.overflow);
-        if let Some((port, slot)) = self.ports.of(connection.owner)
-            && let Err(refused) = connection.take_unread(port, slot, room)
-        {
+        if let Err(refused) = self.take_back(index) {
             self.refuse(index, refused);
             self.touch(index);
             return Err(NetError::Closed);
         }
+        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
         let position = connection.position();
         self.reckon(index);
         self.vacate(index);
@@ -60,18 +60,55 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         Ok(position)
     }
 
-    /// Takes all that the owner wrote off its ring.
+    /// Takes all that the owner wrote off its ring. Where there is no memory for that,
+    /// what nobody owns any more gives way, the oldest first.
     pub(crate) fn collect(&mut self, index: u32) -> Result<(), Refused> {
-        let Some(connection) = self.table.get_mut(index) else {
-            return Ok(());
-        };
-        let room = self.limits.overflow.saturating_sub(self.overflow);
-        let taken = match self.ports.of(connection.owner) {
-            Some((port, slot)) => connection.take_written(port, slot, room),
-            None => Ok(()),
-        };
-        self.charge(index);
-        taken
+        loop {
+            let Some(connection) = self.table.get_mut(index) else {
+                return Ok(());
+            };
+            let room = self.limits.overflow.saturating_sub(self.overflow);
+            let taken = match self.ports.of(connection.owner) {
+                Some((port, slot)) => connection.take_written(port, slot, room),
+                None => Ok(()),
+            };
+            self.charge(index);
+            if taken != Err(Refused::Memory) || !self.give_back_memory(index) {
+                return taken;
+            }
+        }
+    }
+
+    /// Takes back what the owner did not read, likewise.
+    fn take_back(&mut self, index: u32) -> Result<(), Refused> {
+        loop {
+            let Some(connection) = self.table.get_mut(index) else {
+                return Ok(());
+            };
+            let room = self.limits.overflow.saturating_sub(self.overflow);
+            let taken = match self.ports.of(connection.owner) {
+                Some((port, slot)) => connection.take_unread(port, slot, room),
+                None => Ok(()),
+            };
+            if taken != Err(Refused::Memory) || !self.give_back_memory(index) {
+                return taken;
+            }
+        }
+    }
+
+    /// Ends the oldest connection that nobody owns and that holds something between two
+    /// owners, in favour of `index`; false when there is none.
+    fn give_back_memory(&mut self, index: u32) -> bool {
+        let mut lingering = self.yielding.of(Rank::Lingering);
+        let found = lingering.find(|other| {
+            let charged = self.table.get_mut(*other).map_or(0, |c| c.charged);
+            *other != index && charged > 0
+        });
+        drop(lingering);
+        found.is_some_and(|found| {
+            self.stats.add(counters::EVICTED, 1);
+            self.forget(found)
+        })
     }
 
     /// Opens a slot that is free for the connection.

@@ -27,14 +27,14 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
 
     /// Ends a connection that may give way to another, if there is one.
     pub(crate) fn evict(&mut self) -> bool {
-        let Some(index) = self.yielding.first() else {
+        let (half_open, quiet) = self.clients.unready();
+        let Some(index) = self.yielding.first(half_open, quiet) else {
             return false;
         };
-        let phase = self.table.get_mut(index).map(|c| c.phase);
-        if phase == Some(Phase::HalfOpen) {
-            self.stats.add(counters::HALF_OPEN_DROPPED, 1);
-        } else {
-            self.stats.add(counters::EVICTED, 1);
+        match self.table.get_mut(index).map(|c| c.phase) {
+            Some(Phase::HalfOpen) => self.stats.add(counters::HALF_OPEN_DROPPED, 1),
+            Some(Phase::Quiet(_)) => self.note_gave_way(index),
+            _ => self.stats.add(counters::EVICTED, 1),
         }
         self.forget(index)
     }

@@ -175,10 +175,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     }
 
     fn accept(&mut self, client: u16, now: Instant) -> Result<Answer, NetError> {
-        if let Some((port, count, last)) = self.clients.take_gave_way(client) {
-            return Ok(Answer::GaveWay { port, count, last });
-        }
-        let client = self.clients.client(client).ok_or(NetError::Denied)?;
+        let number = client;
+        let client = self.clients.client(number).ok_or(NetError::Denied)?;
         while let Some(index) = client.waiting.pop_front() {
             let Some(connection) = self.table.get_mut(index) else {
                 continue;
@@ -199,7 +197,10 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 waited: u32::try_from(waited).unwrap_or(u32::MAX),
             });
         }
-        Ok(Answer::NothingWaits)
+        Ok(match self.clients.take_gave_way(number) {
+            Some((port, count, last)) => Answer::GaveWay { port, count, last },
+            None => Answer::NothingWaits,
+        })
     }
 
     fn check_connect(&mut self, client: u16, to: &Address) -> Result<(), NetError> {

@@ -17,7 +17,7 @@ use crate::address::Addresses;
 use crate::admission::{Peer, Peers, Yielding};
 use crate::client::Clients;
 use crate::config::{Config, FRAMES_PER_POLL, Limits};
-use crate::connection::{Phase, Refused, Wire};
+use crate::connection::{Connection, Hello, Phase, Refused, Wire};
 use crate::device::{Capabilities, Outlet, Scratch};
 use crate::link::Link;
 use crate::ports::{Channels, Ports};
@@ -200,9 +200,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 self.established(index, now);
             }
             (Phase::Quiet(_), State::Established | State::CloseWait) => {
-                if let Some(readiness) = connection.readiness() {
-                    self.offer(index, readiness, now);
-                }
+                let hello = connection.hello();
+                self.hello_in(index, hello, now);
             }
             (Phase::Opening, State::Established | State::CloseWait) => {
                 connection.phase = Phase::Open;
@@ -314,45 +313,96 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
-        let Some(listener) = self.clients.listener(connection.tuple.local_port) else {
+        let tuple = connection.tuple;
+        let (hello, since) = (connection.hello(), connection.since);
+        let Some(listener) = self.clients.listener(tuple.local_port) else {
             return;
         };
+        let patience = listener.patience();
         if let Some(share) = listener.share {
-            let tuple = &connection.tuple;
             let peer = Peer::new(tuple.local_port, tuple.remote, share.ipv6_prefix);
             connection.peer = Some(peer);
-            if self.peers.add(peer) > share.connections {
+            if self.peers.add(peer) > share.connections && !self.quiet_gives_way(peer) {
                 self.stats.add(counters::PEER_FULL, 1);
                 return self.offer(index, Readiness::OverShare, now);
             }
         }
-        let Some(patience) = listener.patience() else {
+        let Some(patience) = patience else {
             return self.offer(index, Readiness::Ready, now);
         };
-        if let Some(readiness) = connection.readiness() {
-            return self.offer(index, readiness, now);
+        if hello != Hello::Comes {
+            return self.hello_in(index, hello, now);
         }
-        connection.phase = Phase::Quiet(connection.since + patience);
+        if let Some(connection) = self.table.get_mut(index) {
+            connection.phase = Phase::Quiet(since + patience);
+        }
+        let Some(listener) = self.clients.listener(tuple.local_port) else {
+            return;
+        };
         listener.half_open.retain(|half_open| *half_open != index);
+        let oldest = match listener.quiet.len() >= listener.backlog {
+            true => listener.quiet.pop_front(),
+            false => None,
+        };
         listener.quiet.push_back(index);
-        if listener.quiet.len() > listener.backlog
-            && let Some(oldest) = listener.quiet.pop_front()
-        {
-            self.turn_away(oldest);
+        let Some(oldest) = oldest else {
+            return;
+        };
+        // What came for it in the same batch may not have been looked at.
+        match self.table.get_mut(oldest).map(Connection::hello) {
+            Some(Hello::Is(readiness)) => self.offer(oldest, readiness, now),
+            _ => self.turn_away(oldest),
         }
     }
 
-    /// A quiet connection gives way to another: its peer gets a reset, its client is
+    /// What there is of the ClientHello of a connection that waits for it.
+    fn hello_in(&mut self, index: u32, hello: Hello, now: Instant) {
+        match hello {
+            Hello::Comes => {}
+            Hello::Is(readiness) => self.offer(index, readiness, now),
+            Hello::Never => self.turn_away(index),
+        }
+    }
+
+    /// The oldest quiet connection of a peer that has its share gives way to another of
+    /// the peer's; false when there is none.
+    fn quiet_gives_way(&mut self, peer: Peer) -> bool {
+        let Some(listener) = self.clients.listener(peer.port()) else {
+            return false;
+        };
+        let table = &mut self.table;
+        let place = listener.quiet.iter().position(|quiet| {
+            let connection = table.get_mut(*quiet);
+            connection.is_some_and(|connection| connection.peer == Some(peer))
+        });
+        let oldest = place.and_then(|place| listener.quiet.remove(place));
+        oldest.is_some_and(|oldest| {
+            self.turn_away(oldest);
+            true
+        })
+    }
+
+    /// A connection that is not ready gives way: its peer gets a reset, its client is
     /// told how many there were.
     fn turn_away(&mut self, index: u32) {
+        self.note_gave_way(index);
+        if let Some(connection) = self.table.get_mut(index) {
+            if let Some(peer) = connection.peer.take() {
+                self.peers.remove(peer);
+            }
+            if let Some(wire) = &mut connection.wire {
+                wire.socket().abort();
+            }
+        }
+        self.touch(index);
+    }
+
+    /// Counts a connection that gives way, for its client.
+    pub(crate) fn note_gave_way(&mut self, index: u32) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
         let tuple = connection.tuple;
-        if let Some(wire) = &mut connection.wire {
-            wire.socket().abort();
-        }
-        self.touch(index);
         if let Some(listener) = self.clients.listener(tuple.local_port) {
             let count = listener.gave_way.map_or(0, |(count, _)| count);
             let last = Address((tuple.remote, tuple.remote_port).into());

@@ -13,7 +13,7 @@ use ipc::net::{Answer, ConnectionId, Readiness, Ready, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::Limits;
 use smoltcp::socket::tcp::State;
-use world::frames::{ACK, RST, SYN, Segment};
+use world::frames::{ACK, SYN, Segment};
 use world::{PORT, STACK_IP, Sent, World};
 
 /// A peer behind the router that keeps no state: it is as many as one likes.
@@ -182,29 +182,101 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
         assert!(enter(&mut world, greedy, 2000 + port));
         assert_eq!(offered(&mut world), None);
     }
+    // Above that, the oldest that has said nothing gives way to the next.
+    let mut acknowledged = std::collections::BTreeMap::new();
     for port in 16..1000 {
-        assert!(enter(&mut world, greedy, 2000 + port));
-        let (connection, readiness) = offered(&mut world).unwrap();
-        assert_eq!(readiness, Readiness::OverShare);
-        world.ask(&Request::Abort { connection }).unwrap();
+        let number = enter_at(&mut world, greedy, 2000 + port).unwrap();
+        acknowledged.insert(port, number);
+        let answer = world.ask(&Request::Accept).unwrap();
+        let Answer::GaveWay { count: 1, last, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(last.port(), 2000 + port - 16);
     }
-    assert_eq!(world.count(counters::PEER_FULL), 984);
     assert!(enter(&mut world, [192, 0, 2, 2], 2000));
     assert_eq!(offered(&mut world), None);
-    // However a connection goes, its place is free again.
-    world.put(segment(greedy, 2001, 1001, 0, RST).frame());
-    world.stack.poll(world.now);
-    assert!(enter(&mut world, greedy, 3001));
-    assert_eq!(offered(&mut world), None);
-    assert!(enter(&mut world, greedy, 3002));
+    // All that it has say something: who comes then is above its share.
+    for port in 984..1000 {
+        let mut spoken = segment(greedy, 2000 + port, 1001, acknowledged[&port], ACK);
+        spoken.payload = hello(300);
+        world.put(spoken.frame());
+        world.stack.poll(world.now);
+    }
+    let owned: Vec<_> = std::iter::from_fn(|| offered(&mut world)).collect();
+    assert_eq!(owned.len(), 16);
+    assert!(enter(&mut world, greedy, 4000));
     let (connection, readiness) = offered(&mut world).unwrap();
     assert_eq!(readiness, Readiness::OverShare);
-    // One that lingers is not counted.
+    assert_eq!(world.count(counters::PEER_FULL), 1);
+    world.ask(&Request::Abort { connection }).unwrap();
+    // However a connection goes, its place is free again; one that lingers is not
+    // counted.
+    world
+        .ask(&Request::Abort {
+            connection: owned[0].0,
+        })
+        .unwrap();
+    let connection = owned[1].0;
     world.ask(&Request::Release { connection }).unwrap();
-    world.put(segment(greedy, 2002, 1001, 0, RST).frame());
+    for port in [4001, 4002] {
+        assert!(enter(&mut world, greedy, port));
+        assert_eq!(offered(&mut world), None);
+    }
+    assert_eq!(world.count(counters::PEER_FULL), 1);
+}
+
+#[test]
+fn forged_syns_drive_out_nobody_who_has_shown_that_he_is_there() {
+    let limits = Limits {
+        memory: 40 * Limits::SHIPPED.accepted.bytes(),
+        spare: 2,
+        ..Limits::SHIPPED
+    };
+    let mut world = near_router_for_hellos_with(limits, 128);
+    let honest = ([192, 0, 2, 9], 4000);
+    let acknowledged = enter_at(&mut world, honest.0, honest.1).unwrap();
+    for port in 0..400 {
+        knock(&mut world, [192, 0, 2, 1], 2000 + port);
+    }
+    let mut spoken = segment(honest.0, honest.1, 1001, acknowledged, ACK);
+    spoken.payload = hello(300);
+    world.put(spoken.frame());
     world.stack.poll(world.now);
-    assert!(enter(&mut world, greedy, 3003));
-    assert_eq!(offered(&mut world), None);
+    assert_eq!(accept_all(&mut world).len(), 1);
+    // Nor does silence drive out all who are about to come.
+    for port in 0..400 {
+        enter(&mut world, [192, 0, 2, 2], 2000 + port);
+    }
+    assert!(enter(&mut world, [192, 0, 2, 3], 2000));
+    let answer = world.ask(&Request::Accept);
+    assert!(matches!(answer, Ok(Answer::GaveWay { .. })), "{answer:?}");
+}
+
+#[test]
+fn a_hello_that_came_with_those_that_crowd_it_out_is_offered() {
+    let mut world = near_router_for_hellos(8);
+    let honest = ([192, 0, 2, 9], 4000);
+    let acknowledged = enter_at(&mut world, honest.0, honest.1).unwrap();
+    let mut spoken = segment(honest.0, honest.1, 1001, acknowledged, ACK);
+    spoken.payload = hello(300);
+    let crowd = (2000..2008).map(|port| {
+        let answer = knock(&mut world, [192, 0, 2, 1], port).unwrap();
+        segment(
+            [192, 0, 2, 1],
+            port,
+            1001,
+            answer.sequence.wrapping_add(1),
+            ACK,
+        )
+    });
+    let crowd: Vec<_> = crowd.collect();
+    world.put(spoken.frame());
+    for segment in crowd {
+        world.put(segment.frame());
+    }
+    world.stack.poll(world.now);
+    assert_eq!(accept_all(&mut world).len(), 1);
+    assert_eq!(world.ask(&Request::Accept), Ok(Answer::NothingWaits));
 }
 
 /// A ClientHello of as many bytes, the record's and the message's header with it.
@@ -218,7 +290,11 @@ fn hello(length: u16) -> Vec<u8> {
 
 /// As [`near_router`], with a listener that waits for hellos.
 fn near_router_for_hellos(backlog: u16) -> World {
-    let mut world = World::new();
+    near_router_for_hellos_with(Limits::default(), backlog)
+}
+
+fn near_router_for_hellos_with(limits: Limits, backlog: u16) -> World {
+    let mut world = World::with(limits);
     world.listen_for_hellos(backlog, 10_000);
     let handle = world.peer.connect(PORT);
     world.run(8);
@@ -257,7 +333,7 @@ fn a_client_is_offered_with_the_last_byte_of_its_hello_and_not_before() {
 }
 
 #[test]
-fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_such() {
+fn a_hello_longer_than_the_buffer_and_a_late_one_are_offered_as_such_and_one_that_ends_is_not() {
     let mut world = World::new();
     world.listen_for_hellos(8, 10_000);
     let readiness = |world: &mut World| match world.ask(&Request::Accept) {
@@ -269,12 +345,12 @@ fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_su
     let mut bytes = hello(16_000);
     bytes[6] = 0;
     bytes[7] = 0xff;
-    for part in bytes.chunks(4000) {
+    for part in bytes[..14_800].chunks(3700) {
         world.peer.send(long, part);
         world.run(8);
     }
-    assert_eq!(readiness(&mut world), None, "more fits in");
-    world.peer.send(long, &hello(400));
+    assert_eq!(readiness(&mut world), None, "a segment fits in");
+    world.peer.send(long, &bytes[14_800..15_000]);
     world.run(8);
     assert_eq!(readiness(&mut world), Some(Readiness::Long));
     let ending = world.peer.connect(PORT);
@@ -282,7 +358,18 @@ fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_su
     world.peer.send(ending, &[22]);
     world.run(4);
     assert_eq!(readiness(&mut world), None);
+    // Nothing can follow: nobody else need know of it.
     world.peer.socket(ending).close();
+    world.run(4);
+    let answer = world.ask(&Request::Accept);
+    assert!(
+        matches!(answer, Ok(Answer::GaveWay { count: 1, .. })),
+        "{answer:?}"
+    );
+    let whole = world.peer.connect(PORT);
+    world.run(8);
+    world.peer.send(whole, &hello(300));
+    world.peer.socket(whole).close();
     world.run(4);
     assert_eq!(readiness(&mut world), Some(Readiness::Ready));
     let other = world.peer.connect(PORT);
@@ -333,12 +420,16 @@ fn of_a_thousand_quiet_clients_the_oldest_give_way_and_who_speaks_is_offered() {
     spoken.payload = hello(300);
     world.put(spoken.frame());
     world.stack.poll(world.now);
+    // Those that wait are offered before those that went are told.
+    let Ok(Answer::Accepted { remote, .. }) = world.ask(&Request::Accept) else {
+        panic!("nobody waits");
+    };
+    assert_eq!(remote.port(), honest.1);
     let answer = world.ask(&Request::Accept);
     assert!(
         matches!(answer, Ok(Answer::GaveWay { count: 101, .. })),
         "{answer:?}"
     );
-    assert_eq!(accept_all(&mut world).len(), 1);
     // Their time is over, and nothing is left of them.
     world.sleep(Duration::from_secs(12));
     while let Ok(Answer::Accepted { connection, .. }) = world.ask(&Request::Accept) {

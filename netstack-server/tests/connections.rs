@@ -278,6 +278,67 @@ fn a_release_with_a_reset_waits_no_longer_than_a_release() {
 }
 
 #[test]
+fn a_release_with_a_reset_resets_after_a_half_close_too_and_reads_nothing() {
+    let mut world = World::new();
+    let (handle, connection) = world.connected();
+    let slot = world.attach(connection);
+    end(&mut world.gateway, slot, Status::END);
+    world.run(6);
+    assert_eq!(world.peer.socket(handle).state(), State::CloseWait);
+    world
+        .ask(&Request::ReleaseWithReset { connection })
+        .unwrap();
+    world.run(4);
+    assert_eq!(world.peer.socket(handle).state(), State::Closed);
+    assert_eq!(world.count(counters::CONNECTIONS), 0);
+    // Nor does a peer that does not read send more than its window until then.
+    let (mut world, handle, connection) = narrow();
+    let slot = world.attach(connection);
+    world.gateway.write(slot, &[b'x'; 4000]).unwrap();
+    world
+        .ask(&Request::ReleaseWithReset { connection })
+        .unwrap();
+    let mut taken = 0;
+    for _ in 0..100 {
+        taken += world.peer.send(handle, &[7; 1024]);
+        world.run(2);
+    }
+    let window = Limits::SHIPPED.accepted.receive;
+    assert!(taken <= window + 2048, "{taken} of {window}");
+}
+
+#[test]
+fn what_lingers_gives_memory_between_owners_to_who_comes() {
+    let mut world = World::new();
+    world.listen(64);
+    // Peers that read nothing: the socket is full, the ring too.
+    for _ in 0..300 {
+        world.peer.connect_with(PORT, 1024);
+        world.run(8);
+        let connection = world.accept().unwrap();
+        let slot = world.attach(connection);
+        for _ in 0..3 {
+            world.gateway.write(slot, &[7; 8192]).unwrap();
+            world.gateway.notify(slot);
+            world.run(1);
+        }
+        world
+            .ask(&Request::ReleaseWithReset { connection })
+            .unwrap();
+        world.run(1);
+    }
+    assert!(world.count(counters::EVICTED) > 30, "the memory was full");
+    let handle = world.peer.connect(PORT);
+    world.run(8);
+    let connection = world.accept().unwrap();
+    world.attach(connection);
+    world.peer.send(handle, &[22; 1700]);
+    world.run(6);
+    let moved = world.try_move(connection, Owner::Offload(0), Instant::NEVER, None);
+    assert!(moved.is_ok(), "{moved:?}");
+}
+
+#[test]
 fn a_slot_that_is_used_again_has_no_bytes_of_before() {
     let mut world = World::new();
     let (handle, connection) = world.connected();

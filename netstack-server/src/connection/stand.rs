@@ -10,6 +10,17 @@ use crate::admission::Rank;
 use crate::guard::{Stand, is_between};
 use crate::path::{Narrow, TooBig};
 
+/// What there is of a ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hello {
+    /// The rest may come.
+    Comes,
+    /// The connection is as ready as this.
+    Is(Readiness),
+    /// The client has ended before it was there.
+    Never,
+}
+
 impl Connection {
     /// What segments are judged by; `None` once TCP is done with.
     pub(crate) fn stand(&mut self) -> Option<Stand> {
@@ -62,24 +73,25 @@ impl Connection {
         narrow.map(|narrow| narrow.limit)
     }
 
-    /// Whether nothing more has to come before this connection is offered to a client
-    /// that waits for a ClientHello, and how ready it is then. Nothing was read of it
-    /// yet, so that the socket's buffer begins with its first byte.
-    pub(crate) fn readiness(&mut self) -> Option<Readiness> {
+    /// How far a connection is that is offered with its ClientHello. Nothing was read of
+    /// it yet, so that the socket's buffer begins with its first byte.
+    pub(crate) fn hello(&mut self) -> Hello {
+        /// A sender does not send less than a segment into a window that is smaller: what
+        /// has no room for one more is full.
+        const SEGMENT: usize = 1460;
         let Some(wire) = &mut self.wire else {
-            return Some(Readiness::Ready);
+            return Hello::Never;
         };
         let socket = wire.socket();
         let queued = socket.recv_queue();
         let has_ended = !matches!(socket.state(), State::Established);
-        let is_full = queued >= socket.recv_capacity();
+        let is_full = queued + SEGMENT > socket.recv_capacity();
         let bytes = socket.peek(queued).unwrap_or_default();
-        if has_ended || self.hello.is_settled(bytes) {
-            Some(Readiness::Ready)
-        } else if is_full {
-            Some(Readiness::Long)
-        } else {
-            None
+        match self.hello.is_settled(bytes) {
+            true => Hello::Is(Readiness::Ready),
+            false if has_ended => Hello::Never,
+            false if is_full => Hello::Is(Readiness::Long),
+            false => Hello::Comes,
         }
     }
 
@@ -90,7 +102,8 @@ impl Connection {
         match self.phase {
             _ if is_over => Some((Rank::Over, self.last_progress)),
             Phase::Lingering(_) => Some((Rank::Lingering, self.since)),
-            Phase::HalfOpen | Phase::Quiet(_) => Some((Rank::HalfOpen, self.since)),
+            Phase::HalfOpen => Some((Rank::HalfOpen, self.since)),
+            Phase::Quiet(_) => Some((Rank::Quiet, self.since)),
             Phase::Waiting | Phase::Opening | Phase::Open => None,
         }
     }
