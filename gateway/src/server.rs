@@ -38,6 +38,9 @@ use crate::waiting::{Line, Waiting};
 const BACKLOG: u16 = 128;
 /// Of each kind of work, so much is done before the next has its turn.
 const QUANTUM: usize = 64;
+/// Of handshakes, so many are begun: the offload component computes before the gateway
+/// goes on, and those that have a session wait for that.
+const BEGINNINGS: usize = 4;
 /// How often deadlines are looked at, at the most.
 const LOOK_PAUSE: Duration = Duration::from_millis(125);
 /// How much later than whoever keeps a deadline first the gateway acts itself.
@@ -90,6 +93,8 @@ pub struct Server<'a, T, S, P, B, C> {
     is_collecting: bool,
     /// The network stack may have more connections.
     is_accepting: bool,
+    /// There may be room for more handshakes of those that wait.
+    is_starting: bool,
     /// When deadlines are looked at next.
     look_at: Instant,
     buffer: Box<[u8; CHUNK]>,
@@ -211,6 +216,7 @@ where
             connections: vec![Use::Free; connections],
             is_collecting: false,
             is_accepting: false,
+            is_starting: false,
             look_at: Instant::NEVER,
             buffer: Box::new([0; CHUNK]),
             ports,
@@ -229,6 +235,9 @@ where
             self.collect();
         }
         let mut has_more = self.take_events();
+        if self.is_starting {
+            self.start_waiting();
+        }
         if self.is_accepting {
             self.accept();
         }
@@ -248,7 +257,8 @@ where
         self.ports.backend.flush();
         let addresses = self.guests.count() as u64;
         self.ports.stats.set(stats::gateway::ADDRESSES, addresses);
-        has_more |= self.is_collecting || self.is_accepting || !self.due.is_empty();
+        has_more |= self.is_collecting || self.is_accepting || self.is_starting;
+        has_more |= !self.due.is_empty();
         has_more
     }
 

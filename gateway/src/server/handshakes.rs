@@ -10,7 +10,7 @@ use ipc::provision::{Backend, Tls, Upstream};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Arrived, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
+use super::{Arrived, BEGINNINGS, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
 use crate::guests::NO_GROUP;
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
@@ -130,14 +130,21 @@ where
         }
     }
 
-    /// Starts those that wait, as many as there is room for: backends first, then
+    /// Starts some of those that wait, as many as there is room for: backends first, then
     /// clients in the order in which they came, those with a long ClientHello last, but
     /// for those whose address has as many handshakes as it may.
     pub(super) fn start_waiting(&mut self) {
+        let mut left = BEGINNINGS;
+        self.is_starting = false;
         while let Some(secure) = self.waiting.backends.front().copied() {
+            if left == 0 {
+                self.is_starting = true;
+                return;
+            }
             if !self.try_start(Purpose::Backend(secure)) {
                 return;
             }
+            left -= 1;
             // Unless its relay ended meanwhile, it is still the first.
             if self
                 .waiting
@@ -155,8 +162,12 @@ where
                     break;
                 } else if !self.may_begin(arrived) {
                     place += 1;
+                } else if left == 0 {
+                    self.is_starting = true;
+                    return;
                 } else if self.try_start(Purpose::Client(arrived)) {
                     self.waiting.remove(line, place);
+                    left -= 1;
                 } else {
                     return;
                 }
@@ -246,7 +257,7 @@ where
                 }
             }
         }
-        self.start_waiting();
+        self.is_starting |= !self.waiting.is_empty();
     }
 
     /// What a handshake that is over was for.
