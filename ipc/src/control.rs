@@ -266,14 +266,14 @@ pub enum Resource {
     /// A server answered what it never should; see its log.
     Internal = 4,
     /// It gave way to another ([`Request::Displace`]): its peer had not shown a
-    /// whole ClientHello.
+    /// whole ClientHello, or had owed the next message for half a second.
     Displaced = 5,
     /// Memory for what the peer sends, or does not take.
     Memory = 6,
 }
 
-/// What is asked of the shim. The badge tells which client asks, or, for the
-/// last three, which session.
+/// What is asked of the shim. The badge tells which client asks, or, for
+/// [`Request::CloseSession`] and [`Request::PeerCertificate`], which session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Request {
     /// Start a handshake; answered at once with [`Answer::Started`].
