@@ -121,6 +121,15 @@ fn a_client_that_is_late_fails_and_those_that_gave_way_are_counted() {
     let expected = "handshake failed at-2 10.0.2.2:1 ";
     let is_told = world.log.borrow().iter().any(|l| l.starts_with(expected));
     assert!(is_told, "{:?}", world.log.borrow());
+    let ended = world
+        .net
+        .borrow_mut()
+        .arrive_as(FORWARD, same(3), Readiness::Ended);
+    world.settle();
+    assert_eq!(world.net.borrow().state(ended), State::Aborted);
+    let expected = "handshake failed at-2 10.0.2.2:3 peer: Closed";
+    let is_told = world.log.borrow().iter().any(|l| l == expected);
+    assert!(is_told, "{:?}", world.log.borrow());
     let gave_way = Answer::GaveWay {
         port: FORWARD,
         count: 300,

@@ -132,6 +132,8 @@ pub enum Readiness {
     Long,
     /// Its time is over.
     Late,
+    /// Its client has ended it before it was ready.
+    Ended,
     /// Its address has more than its share.
     OverShare,
 }

@@ -360,7 +360,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         match hello {
             Hello::Comes => {}
             Hello::Is(readiness) => self.offer(index, readiness, now),
-            Hello::Never => self.turn_away(index),
+            Hello::Never => self.offer(index, Readiness::Ended, now),
         }
     }
 

@@ -93,18 +93,19 @@ where
                 _ => Line::Ready,
             },
         };
-        let is_late = readiness == Readiness::Late;
+        let failure = match (verdict, readiness) {
+            (Verdict::Refuse, _) if has_rules && !has_tls => {
+                Some(HandshakeError::Policy(PolicyError::NoRule))
+            }
+            (_, Readiness::Late) => Some(HandshakeError::Peer(PeerError::Deadline)),
+            (_, Readiness::Ended) => Some(HandshakeError::Peer(PeerError::Closed)),
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            self.report_failure(Purpose::Client(arrived), failure);
+            return self.dismiss(arrived);
+        }
         match verdict {
-            Verdict::Refuse if has_rules && !has_tls => {
-                let refused = HandshakeError::Policy(PolicyError::NoRule);
-                self.report_failure(Purpose::Client(arrived), refused);
-                self.dismiss(arrived);
-            }
-            _ if is_late => {
-                let late = HandshakeError::Peer(PeerError::Deadline);
-                self.report_failure(Purpose::Client(arrived), late);
-                self.dismiss(arrived);
-            }
             Verdict::Listen if !has_tls => self.listen_to(arrived),
             _ if has_tls || has_rules => self.start(Purpose::Client(arrived)),
             _ => self.attach(arrived),
