@@ -220,7 +220,8 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
     world.ask(&Request::Release { connection }).unwrap();
     for port in [4001, 4002] {
         assert!(enter(&mut world, greedy, port));
-        assert_eq!(offered(&mut world), None);
+        // Nor does the first of them give way to the second.
+        assert_eq!(world.ask(&Request::Accept), Ok(Answer::NothingWaits));
     }
     assert_eq!(world.count(counters::PEER_FULL), 1);
 }

@@ -278,7 +278,7 @@ fn a_release_with_a_reset_waits_no_longer_than_a_release() {
 }
 
 #[test]
-fn a_release_with_a_reset_resets_after_a_half_close_too_and_reads_nothing() {
+fn a_release_with_a_reset_resets_after_a_half_close_too() {
     let mut world = World::new();
     let (handle, connection) = world.connected();
     let slot = world.attach(connection);
@@ -291,20 +291,6 @@ fn a_release_with_a_reset_resets_after_a_half_close_too_and_reads_nothing() {
     world.run(4);
     assert_eq!(world.peer.socket(handle).state(), State::Closed);
     assert_eq!(world.count(counters::CONNECTIONS), 0);
-    // Nor does a peer that does not read send more than its window until then.
-    let (mut world, handle, connection) = narrow();
-    let slot = world.attach(connection);
-    world.gateway.write(slot, &[b'x'; 4000]).unwrap();
-    world
-        .ask(&Request::ReleaseWithReset { connection })
-        .unwrap();
-    let mut taken = 0;
-    for _ in 0..100 {
-        taken += world.peer.send(handle, &[7; 1024]);
-        world.run(2);
-    }
-    let window = Limits::SHIPPED.accepted.receive;
-    assert!(taken <= window + 2048, "{taken} of {window}");
 }
 
 #[test]
