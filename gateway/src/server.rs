@@ -38,9 +38,6 @@ use crate::waiting::{Line, Waiting};
 const BACKLOG: u16 = 128;
 /// Of each kind of work, so much is done before the next has its turn.
 const QUANTUM: usize = 64;
-/// Of handshakes, so many are begun: the offload component computes before the gateway
-/// goes on, and those that have a session wait for that.
-const BEGINNINGS: usize = 4;
 /// How often deadlines are looked at, at the most.
 const LOOK_PAUSE: Duration = Duration::from_millis(125);
 /// How much later than whoever keeps a deadline first the gateway acts itself.

@@ -74,13 +74,23 @@ fn domains(description: &Description) -> Result<Domains<'_>> {
     ensure!(list.len() <= 16, "there are more than 16 domains");
     let mut priorities = BTreeMap::new();
     for domain in list {
-        let Domain { name, priority, .. } = domain;
+        let Domain {
+            name,
+            priority,
+            serves,
+            ..
+        } = domain;
         ensure!(
             (1..=254).contains(priority),
             "domain {name}: priority {priority} is not in 1 to 254; the monitor has 255"
         );
-        if let Some(other) = priorities.insert(priority, name) {
-            bail!("domains {other} and {name} have the same priority {priority}");
+        // Who serves goes before its callers, and hangs alone (ADR 0150).
+        if let Some((other, other_serves)) = priorities.insert(priority, (name, serves)) {
+            ensure!(
+                !serves && !other_serves,
+                "domains {other} and {name} have the same priority {priority}; only domains that \
+                 serve nobody may have one together"
+            );
         }
         whole_pages(domain.stack, &format!("domain {name}: stack"))?;
         whole_pages(domain.heap, &format!("domain {name}: heap"))?;

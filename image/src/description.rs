@@ -69,7 +69,8 @@ pub struct Domain {
     pub name: String,
     /// The package, and the binary in it, that it runs; its name when absent.
     pub package: Option<String>,
-    /// Its thread's priority, 1–254; unequal to all others.
+    /// Its thread's priority, 1–254. Domains that serve nobody may have one together:
+    /// then each of them has a slice of the processor in turn.
     pub priority: u8,
     /// Stack, guarded on both sides: a number of bytes, or "128K", "2M".
     #[serde(deserialize_with = "size")]

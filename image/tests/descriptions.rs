@@ -115,7 +115,8 @@ fn every_rule_refuses_the_description_that_breaks_it() {
         ),
         (
             changed("priority = 100", "priority = 190"),
-            "domains keystore-server and gateway have the same priority 190",
+            "domains keystore-server and gateway have the same priority 190; only domains that \
+             serve nobody may have one together",
         ),
         (
             changed("priority = 100", "priority = 255"),

@@ -318,16 +318,16 @@ const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 150\nstack = \"256K\"\nheap = \"5M\"\nserves = false",
-            "priority = 150\nstack = \"256K\"\nheap = \"5M\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = \"5M\"\nserves = false",
+            "priority = 165\nstack = \"256K\"\nheap = \"5M\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
         ),
         "nobody calls the gateway",
         "offload-server calls gateway",
     ),
     (
         Change(
-            "heap = \"7680K\"\nserves = false",
-            "heap = \"7680K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = \"7680K\"\nserves = false",
+            "priority = 161\nstack = \"256K\"\nheap = \"7680K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",

@@ -7,7 +7,7 @@ use ipc::net::{self, Address, ConnectionId, NetError, Readiness};
 use ipc::provision::Limits;
 use ipc::transport::Transport;
 
-use super::{Arrived, BEGINNINGS, Purpose, Server, Use, milliseconds};
+use super::{Arrived, Purpose, QUANTUM, Server, Use, milliseconds};
 use crate::relay::{End, RelayId};
 use crate::rules::{self, Verdict};
 use crate::turned_away::Reason;
@@ -27,7 +27,7 @@ where
     /// Takes connections that wait in the network stack. It never stops because of what
     /// is full here: then somebody gives way, or is turned away.
     pub(super) fn accept(&mut self) {
-        for _ in 0..BEGINNINGS {
+        for _ in 0..QUANTUM {
             match self.ports.net.call(&net::Request::Accept) {
                 Ok(Ok(net::Answer::Accepted {
                     connection,

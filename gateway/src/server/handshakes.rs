@@ -10,7 +10,7 @@ use ipc::provision::{Backend, Tls, Upstream};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Arrived, BEGINNINGS, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
+use super::{Arrived, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
 use crate::guests::NO_GROUP;
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
@@ -134,7 +134,7 @@ where
     /// clients in the order in which they came, those with a long ClientHello last, but
     /// for those whose address has as many handshakes as it may.
     pub(super) fn start_waiting(&mut self) {
-        let mut left = BEGINNINGS;
+        let mut left = QUANTUM;
         self.is_starting = false;
         while let Some(secure) = self.waiting.backends.front().copied() {
             if left == 0 {

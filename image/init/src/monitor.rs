@@ -190,6 +190,9 @@ impl Watch {
                 .map(heartbeat)
         };
         let found = watchdog.tick(watchdog::Gauge { slices, is_alone }, heartbeat);
+        for domain in watchdog.to_wake().filter_map(|number| domains.get(number)) {
+            domain.waker.signal();
+        }
         self.send_gauge()?;
         let (number, why) = match found {
             Some(Found::Hangs(number)) => (number, "it does not answer"),
