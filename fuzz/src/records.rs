@@ -61,7 +61,7 @@ pub fn records(data: &[u8]) {
     let mut offload: PostHandshakeInbox<_> = Queue::new(offload);
     let ports = Ports {
         net: net_side,
-        app: app_side,
+        app: app_side.into(),
         offload: Queue::new(offload_side),
         stats: &stats,
     };

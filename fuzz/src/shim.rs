@@ -17,7 +17,7 @@ use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::stats;
 use ipc::tls::{Alert, CipherSuite, Mode, PeerAuthentication, Role};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
-use kernel_shim::{Ports, Rights, Server, Windows};
+use kernel_shim::{Application, Ports, Rights, Server, Windows};
 
 use crate::bytes::Bytes;
 use crate::wire::world::{Now, parameters};
@@ -46,7 +46,9 @@ struct Slots;
 
 impl Transport for Slots {
     fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        Ok(dispatch::<Record>(request, reply, |_| Ok(ipc::record::Answer::Done)))
+        Ok(dispatch::<Record>(request, reply, |_| {
+            Ok(ipc::record::Answer::Done)
+        }))
     }
 }
 
@@ -55,11 +57,8 @@ struct Nowhere;
 impl Windows for Nowhere {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn has_sessions(&self, _: u16) -> bool {
-        true
-    }
     fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
-    fn revoke_session(&mut self, _: SlotIndex) {}
+    fn revoke_session(&mut self, _: u16, _: SlotIndex) {}
 }
 
 /// The server's states.
@@ -95,10 +94,13 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
         record: Client::new(Slots),
         offload: Mailbox::new(ours),
         forget: Mailbox::new(forget),
-        applications: Box::new([(1, Silent)]),
+        applications: vec![Application {
+            client: 1,
+            bell: Silent,
+            handshakes: 1,
+            sessions: 1,
+        }],
         windows: Nowhere,
-        handshake_slots: 1,
-        session_slots: 1,
         audit: |_| {},
         stats: &stats,
     };

@@ -9,6 +9,7 @@ use ipc::tls::{Label, Role};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::application::Application;
 use crate::problem::Problem;
 use crate::words::{Word, Words};
 use crate::{chain, key};
@@ -60,10 +61,18 @@ pub(crate) fn read(
     Ok(Keyrings(rings))
 }
 
-/// Lets each key sign in the roles of the `tls` tables that name its ring, and in
-/// no other.
-pub(crate) fn assign_roles(keyrings: &mut Keyrings, listeners: &[Listener]) {
+/// Lets each key sign in the roles of the `tls` tables that name its ring, as a server
+/// for the applications that name it, and in no other.
+pub(crate) fn assign_roles(
+    keyrings: &mut Keyrings,
+    listeners: &[Listener],
+    applications: &[Application],
+) {
     for ring in &mut keyrings.0 {
+        let is_served = |application: &Application| application.keyrings.contains(&ring.label);
+        if applications.iter().any(is_served) {
+            ring.roles.push(Role::Server);
+        }
         for tls in listeners.iter().flat_map(Listener::handshakes) {
             if tls.parameters.keyrings.contains(&ring.label) && !ring.roles.contains(&tls.role) {
                 ring.roles.push(tls.role);

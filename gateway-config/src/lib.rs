@@ -10,6 +10,7 @@
 //! The private keys are in [`Config`] and in the encoded `keyrings` alone.
 #![forbid(unsafe_code)]
 
+mod application;
 mod chain;
 mod der;
 mod key;
@@ -35,6 +36,7 @@ use ipc::provision::{AddressConfig, Keyrings, Listener, RefusedSteps};
 use time::OffsetDateTime;
 use toml::de::DeTable;
 
+pub use application::Application;
 pub use problem::Problem;
 pub use provision::{GATEWAY_CLIENT, ProvisionError};
 pub use rotation::{UpdateError, update};
@@ -55,6 +57,8 @@ pub struct Config {
     pub keyrings: Keyrings,
     /// Listeners with distinct names and ports, in the order of the file.
     pub listeners: Vec<Listener>,
+    /// Domains besides the gateway that have sessions.
+    pub applications: Vec<Application>,
     /// Steps that the shim refuses, by key ring.
     pub refused_steps: Vec<RefusedSteps>,
     /// Who may sign updates of the key rings: an Ed25519 public key.
@@ -90,7 +94,7 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
         );
         source.problem(at, complaint)
     })?;
-    let known = ["network", "keyring", "listener", "rotation"];
+    let known = ["network", "keyring", "listener", "application", "rotation"];
     let words = Words::new(source, "the file", 0, document.get_ref(), &known)?;
     let link = match words.optional("network") {
         Some(word) => network::read(word)?,
@@ -99,7 +103,8 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let mut keyrings = keyring::read(&words, folder, now)?;
     let listeners = listener::read(&words, &keyrings)?;
-    keyring::assign_roles(&mut keyrings, &listeners);
+    let applications = application::read(&words, &keyrings, &listeners)?;
+    keyring::assign_roles(&mut keyrings, &listeners, &applications);
     let refused_steps = step::read(&words, &listeners)?;
     let signer = match words.optional("rotation") {
         Some(word) => Some(rotation::read(word, folder)?),
@@ -115,5 +120,6 @@ pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
         router_advertisements: link.router_advertisements,
         keyrings,
         listeners,
+        applications,
     })
 }

@@ -16,8 +16,8 @@ use crate::seal::{self, SealError};
 pub const GATEWAY_CLIENT: u16 = 1;
 
 impl Config {
-    /// What the gateway may ask of the network stack: to listen and connect
-    /// where the configuration says, and nowhere else.
+    /// What the gateway may ask of the network stack: to listen and connect where the
+    /// configuration says, and nowhere else; other applications listen alone.
     pub fn network(&self) -> Network {
         let connect = self.listeners.iter().filter_map(|l| match &l.backend {
             Backend::Connect(upstream) => Some(upstream.address),
@@ -27,20 +27,37 @@ impl Config {
             address: self.address.clone(),
             mtu: self.mtu,
             router_advertisements: self.router_advertisements,
-            rights: vec![NetworkRights {
+            rights: [NetworkRights {
                 client: GATEWAY_CLIENT,
                 listen: self.listeners.iter().map(|l| l.port).collect(),
                 connect: distinct(connect),
-            }],
+            }]
+            .into_iter()
+            .chain(self.applications.iter().map(|application| NetworkRights {
+                client: application.client,
+                listen: application.listen.clone(),
+                connect: Vec::new(),
+            }))
+            .collect(),
         }
     }
 
-    /// What the gateway may ask of the shim: what its listeners and backends
-    /// need.
+    /// What the gateway may ask of the shim: what its listeners and backends need; and
+    /// each other application, what its table says.
     pub fn shim_rights(&self) -> ShimRights {
         let handshakes = || self.listeners.iter().flat_map(Listener::handshakes);
         let keyrings = handshakes().flat_map(|tls| tls.parameters.keyrings.to_vec());
-        ShimRights(vec![ClientRights {
+        let others = self.applications.iter().map(|application| ClientRights {
+            client: application.client,
+            keyrings: application.keyrings.clone(),
+            roles: vec![Role::Server],
+            modes: application.modes.clone(),
+            expose_keys: false,
+            static_rsa: false,
+            audit: self.audit,
+            refused_steps: self.refused_steps.clone(),
+        });
+        let gateway = ClientRights {
             client: GATEWAY_CLIENT,
             keyrings: distinct::<Label>(keyrings),
             roles: distinct::<Role>(handshakes().map(|tls| tls.role)),
@@ -49,7 +66,8 @@ impl Config {
             static_rsa: handshakes().any(|tls| tls.parameters.allow_static_rsa),
             audit: self.audit,
             refused_steps: self.refused_steps.clone(),
-        }])
+        };
+        ShimRights([gateway].into_iter().chain(others).collect())
     }
 
     /// What the gateway serves.

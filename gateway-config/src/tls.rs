@@ -33,16 +33,19 @@ const DEFAULT_TIMEOUT_MS: u32 = 10_000;
 /// What most servers send at most in one record's fragment (RFC 8446 §5.1).
 const DEFAULT_SEGMENT_SIZE: u16 = 16384;
 
+/// What a mode can be.
+pub(crate) const MODES: [(&str, Mode); 2] = [
+    ("autonomous", Mode::Autonomous),
+    ("directed", Mode::Directed),
+];
+
 /// Reads the table of a listener (where this system is the server) or of a
 /// backend (the client).
 pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Keyrings) -> Result<Tls, Problem> {
     let words = word.table("tls", &TLS_WORDS)?;
     let role = role(&words, place)?;
     let mode = match words.optional("mode") {
-        Some(word) => word.choice(&[
-            ("autonomous", Mode::Autonomous),
-            ("directed", Mode::Directed),
-        ])?,
+        Some(word) => word.choice(&MODES)?,
         None => Mode::Autonomous,
     };
     let rings = rings(words.required("keyring", "\"web\"")?, role, keyrings)?;
@@ -169,7 +172,11 @@ fn of_servers(word: Word<'_>) -> Problem {
 }
 
 /// The labels of key rings that exist.
-fn rings(word: Word<'_>, role: Role, keyrings: &Keyrings) -> Result<Vec<Label>, Problem> {
+pub(crate) fn rings(
+    word: Word<'_>,
+    role: Role,
+    keyrings: &Keyrings,
+) -> Result<Vec<Label>, Problem> {
     /// As many as a handshake request can name.
     const MAX: usize = 4;
     let mut labels = Vec::new();

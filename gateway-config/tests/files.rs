@@ -194,6 +194,29 @@ fn the_gateway_gets_no_more_rights_than_its_listeners_need() {
 }
 
 #[test]
+fn an_application_has_the_rights_of_its_table_and_no_other() {
+    let config = good("tests/good/applications.toml");
+    let network = config.network();
+    let [gateway, second, third] = &network.rights[..] else {
+        panic!("other clients");
+    };
+    assert_eq!((gateway.client, &gateway.listen[..]), (1, &[443][..]));
+    assert_eq!((second.client, &second.listen[..]), (2, &[8443, 8444][..]));
+    assert_eq!((third.client, &third.listen[..]), (4095, &[9443][..]));
+    assert!(second.connect.is_empty());
+    let rights = config.shim_rights().0;
+    let clients: Vec<_> = rights.iter().map(|rights| rights.client).collect();
+    assert_eq!(clients, [1, 2, 4095]);
+    assert_eq!(rights[0].modes, [Mode::Autonomous]);
+    assert_eq!(rights[1].modes, [Mode::Autonomous, Mode::Directed]);
+    assert_eq!(rights[1].roles, [Role::Server]);
+    let labels: Vec<&str> = rights[1].keyrings.iter().map(|label| &**label).collect();
+    assert_eq!(labels, ["web"]);
+    assert!(!rights[1].expose_keys && !rights[1].static_rsa);
+    assert_eq!(config.keyrings.0[0].roles, [Role::Server]);
+}
+
+#[test]
 fn r11_refused_steps_reach_the_shim_with_their_ring() {
     let config = good("tests/good/refused-steps.toml");
     let [rules] = &config.shim_rights().0[0].refused_steps[..] else {

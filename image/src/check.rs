@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail, ensure};
 use ipc::boot::PAGE;
 
+use crate::application;
 use crate::description::{Description, Domain, LEAST_RECORDS, MOST_RECORDS};
 
 /// Memory of the smallest machine that the image must fit, in bytes.
@@ -39,6 +40,7 @@ pub fn check(description: &Description) -> Result<()> {
     channels(description, &domains)?;
     regions(description, &domains)?;
     windows(description, &domains)?;
+    application::check(description)?;
     devices(description, &domains)?;
     ports(description, &domains)?;
     restarts(description, &domains)?;

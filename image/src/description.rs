@@ -9,6 +9,8 @@ use ipc::badge::Badge;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use crate::application::Application;
+
 /// The whole description.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,9 @@ pub struct Description {
     /// Endpoints that a domain may mint badged capabilities of.
     #[serde(default, rename = "mint_source")]
     pub mint_sources: Vec<MintSource>,
+    /// Who has TLS sessions.
+    #[serde(default, rename = "application")]
+    pub applications: Vec<Application>,
     /// Hardware.
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,

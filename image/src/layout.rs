@@ -9,6 +9,7 @@ use init::{Capability, Map};
 use ipc::badge::Badge;
 use ipc::boot::{PAGE, interrupt, place, slot};
 
+use crate::application;
 use crate::description::{Channel, Description, MappingRights, Restart};
 
 /// Large pages need regions that start at their multiples.
@@ -68,7 +69,7 @@ pub struct Constant {
     /// Its name.
     pub name: String,
     /// Its type.
-    pub kind: &'static str,
+    pub kind: String,
     /// Its value, as Rust source.
     pub value: String,
 }
@@ -144,6 +145,7 @@ pub fn layout(description: &Description) -> Layout {
     builder.regions();
     builder.stats();
     builder.tables();
+    builder.applications();
     builder.device();
     builder.ports();
     builder.layout
@@ -432,6 +434,13 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn applications(&mut self) {
+        for constant in application::constants(self.description) {
+            let domain = self.domain(&constant.domain);
+            domain.constant(constant.doc, constant.name, &constant.kind, constant.value);
+        }
+    }
+
     fn add_table(&mut self, name: &str, radix: u8, endpoints: Vec<u16>) -> u16 {
         self.layout.tables.push(TableLayout {
             name: name.to_string(),
@@ -524,11 +533,11 @@ impl Builder<'_> {
 }
 
 impl DomainLayout {
-    fn constant(&mut self, doc: &str, name: &str, kind: &'static str, value: String) {
+    fn constant(&mut self, doc: &str, name: &str, kind: &str, value: String) {
         self.constants.push(Constant {
             doc: doc.to_string(),
             name: name.to_string(),
-            kind,
+            kind: kind.to_string(),
             value,
         });
     }
@@ -541,7 +550,7 @@ fn number_of(description: &Description, names: &[String]) -> Vec<u16> {
     numbers.map(|number| number as u16).collect()
 }
 
-fn upper(name: &str) -> String {
+pub(crate) fn upper(name: &str) -> String {
     name.replace('-', "_").to_uppercase()
 }
 

@@ -5,12 +5,14 @@
 //! - [`description`] reads `system.toml`, [`check`] keeps its rules,
 //!   [`policy`] says who must never reach what, [`layout`] gives everything its
 //!   address and slot;
+//! - [`application`] is what belongs to a domain with TLS sessions;
 //! - [`generate`] writes the constants of the servers' programs;
 //! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
 //! - [`plan`] makes the root task's plan, [`pack`] the finished image with its
 //!   [`bill`] of materials and the [`figures`] of its programs.
 
+pub mod application;
 pub mod bill;
 pub mod check;
 pub mod command;

@@ -103,6 +103,70 @@ fn the_shipped_systems_are_accepted() {
 }
 
 #[test]
+fn an_application_that_is_not_whole_is_refused() {
+    let shipped = std::fs::read_to_string(image::description::default_path()).unwrap();
+    let table = [
+        (
+            "connections = \"backend\"",
+            "connections = \"nowhere\"",
+            "there is no channel \"nowhere\"",
+        ),
+        (
+            "plaintext = \"plaintext\"",
+            "plaintext = \"protected\"",
+            "the channel \"protected\" does not lead to it",
+        ),
+        (
+            "sessions = \"sessions\"",
+            "sessions = \"install\"",
+            "the window \"install\" is held by offload-server",
+        ),
+        (
+            "manager = \"kernel-shim\"\nslots = 1024\n\n# ---- Who",
+            "manager = \"kernel-shim\"\nslots = 512\n\n# ---- Who",
+            "the window \"sessions\" has 512 slots for 544 sessions",
+        ),
+        (
+            "from = \"gateway\"\nto = \"netstack-server\"\nbadge = 1",
+            "from = \"gateway\"\nto = \"netstack-server\"\nbadge = 2",
+            "kernel-shim and netstack-server know it by different client numbers",
+        ),
+        (
+            "from = \"gateway\"\nto = \"kernel-shim\"\nbadge = 1",
+            "from = \"gateway\"\nto = \"record-server\"\nbadge = 1",
+            "it does not call kernel-shim by a client number",
+        ),
+        (
+            "[[signal]]\nfrom = \"kernel-shim\"\nto = \"gateway\"",
+            "",
+            "kernel-shim does not signal it: it is not told of a handshake that is over",
+        ),
+        (
+            "restarts = [\"kernel-shim\", \"offload-server\", \"gateway\"]",
+            "restarts = [\"kernel-shim\", \"offload-server\"]",
+            "it is not started anew with record-server, which holds its sessions",
+        ),
+    ];
+    for (from, to, reason) in table {
+        assert!(shipped.contains(from), "{from}");
+        let error = match image::description::parse_unjudged(&shipped.replacen(from, to, 1)) {
+            Ok(_) => "accepted".to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        assert_eq!(error, format!("application gateway: {reason}"));
+    }
+    let twice = format!(
+        "{shipped}\n[[application]]\ndomain = \"gateway\"\nhandshakes = 1\n\
+         connections = \"backend\"\nplaintext = \"plaintext\"\nsessions = \"sessions\""
+    );
+    let error = image::description::parse_unjudged(&twice).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "application gateway: it is described twice"
+    );
+}
+
+#[test]
 fn every_rule_refuses_the_description_that_breaks_it() {
     let table = [
         (

@@ -28,6 +28,7 @@
 //! ([`Channel::peer_is_new`]).
 
 mod events;
+mod joined;
 mod life;
 pub mod local;
 mod status;
@@ -38,6 +39,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use events::{Events, Posted};
 
+pub use joined::Joined;
 pub use status::Status;
 
 /// Wakes the other side.

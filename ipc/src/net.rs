@@ -47,8 +47,13 @@ impl MaxSize for Address {
 pub enum Owner {
     /// The client that accepted or opened it; no slot is attached yet.
     Client,
-    /// The gateway, as a plaintext connection. Both ways: plain bytes.
-    Gateway(SlotIndex),
+    /// An application, as a connection without TLS. Both ways: plain bytes.
+    Application {
+        /// Its client number.
+        client: u16,
+        /// Of the channel between it and the network stack.
+        slot: SlotIndex,
+    },
     /// The offload component. In: plain bytes. Out: segments, each a
     /// [`SegmentHeader`] and its bytes.
     Offload(SlotIndex),
@@ -155,7 +160,7 @@ pub enum Request {
     },
     /// Client: take the oldest connection that waits. Answer:
     /// [`Answer::Accepted`], [`Answer::GaveWay`] or [`Answer::NothingWaits`]. A control event on
-    /// the gateway's channel tells that one waits.
+    /// the application's channel tells that one waits.
     Accept,
     /// Client: open a connection. Answer: [`Answer::Connecting`]; the slot's
     /// status turns `ESTABLISHED`, or `RESET`.

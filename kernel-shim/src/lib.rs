@@ -24,4 +24,4 @@ mod table;
 pub use audit::{Audit, Line};
 pub use budget::budget;
 pub use rights::Rights;
-pub use server::{Ports, Server, Windows};
+pub use server::{Application, Ports, Server, Windows};

@@ -4,13 +4,11 @@
 
 extern crate alloc;
 
-use alloc::boxed::Box;
-
 use ipc::channel::Channel;
 use ipc::handshake::{DirectiveQueue, ForgetQueue};
 use ipc::stats::shim::HEAP;
 use ipc::transport::{Client, MAX_MESSAGE};
-use kernel_shim::{Ports, Rights, Server};
+use kernel_shim::{Application, Ports, Rights, Server};
 use sel4::runtime::{self, Bell, Caller, Service, SystemClock, Wake};
 
 mod system {
@@ -24,6 +22,18 @@ const _: () = ipc::budget::fits(
     &kernel_shim::budget(system::SLOTS_HANDSHAKE, system::SLOTS_PROTECTED),
     system::HEAP,
 );
+
+// Every slot of the channels is one application's.
+const _: () = {
+    let (mut application, mut handshakes, mut sessions) = (0, 0, 0);
+    while application < system::APPLICATIONS.len() {
+        handshakes += system::APPLICATIONS[application].2;
+        sessions += system::APPLICATIONS[application].3;
+        application += 1;
+    }
+    assert!(handshakes == system::SLOTS_HANDSHAKE);
+    assert!(sessions == system::SLOTS_PROTECTED);
+};
 
 fn main() -> ! {
     // SAFETY: the constant of this domain.
@@ -75,16 +85,17 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
         record: Client::new(unsafe { Caller::new(system::CALL_RECORD_SERVER) }),
         offload: DirectiveQueue::new(offload),
         forget: ForgetQueue::new(forget),
-        applications: Box::new([
-            // SAFETY: as above.
-            (system::CLIENT_GATEWAY, unsafe {
-                Bell::new(system::SIGNAL_GATEWAY)
-            }),
-        ]),
+        applications: system::APPLICATIONS
+            .map(|(client, signal, handshakes, sessions, _)| Application {
+                client,
+                // SAFETY: as above.
+                bell: unsafe { Bell::new(signal) },
+                handshakes,
+                sessions,
+            })
+            .into(),
         // SAFETY: as above.
         windows: unsafe { windows::SystemWindows::new() },
-        handshake_slots: system::SLOTS_HANDSHAKE,
-        session_slots: system::SLOTS_PROTECTED,
         audit: |line| sel4::log!("audit {line}"),
         // SAFETY: as above.
         stats: unsafe { runtime::stats(system::STATS) },

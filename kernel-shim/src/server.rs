@@ -7,6 +7,7 @@ mod directed;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use ipc::badge::Badge;
@@ -34,12 +35,10 @@ pub trait Windows {
     fn grant_install(&mut self, slot: SlotIndex, badge: Badge);
     /// Takes it back.
     fn revoke_install(&mut self, slot: SlotIndex);
-    /// Whether `client` has a window for session capabilities.
-    fn has_sessions(&self, client: u16) -> bool;
-    /// Mints the session capability for the application `client`.
+    /// Mints a session capability into a slot of the window of the application `client`.
     fn grant_session(&mut self, client: u16, slot: SlotIndex, badge: Badge);
-    /// Takes it back, whoever has it.
-    fn revoke_session(&mut self, slot: SlotIndex);
+    /// Takes it back.
+    fn revoke_session(&mut self, client: u16, slot: SlotIndex);
 }
 
 /// The capabilities of the shim.
@@ -52,15 +51,10 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub offload: DirectiveQueue<O>,
     /// Tells the offload component of sessions that are over.
     pub forget: ForgetQueue<O>,
-    /// Tells an application of completions: each by its client number.
-    pub applications: Box<[(u16, A)]>,
+    /// Who may have handshakes and sessions.
+    pub applications: Vec<Application<A>>,
     /// Where capabilities for sessions are put.
     pub windows: W,
-    /// Handshakes at once: slots of the channel between network stack and
-    /// offload component.
-    pub handshake_slots: u16,
-    /// Sessions at once: slots of the record layer's channels.
-    pub session_slots: u16,
     /// Takes a line for each segment of the directed handshakes that are
     /// audited.
     pub audit: Audit,
@@ -116,13 +110,25 @@ struct Session {
 pub(crate) const HANDSHAKE_PLACE: usize = place_size::<Handshake>();
 pub(crate) const SESSION_PLACE: usize = place_size::<Session>();
 
-/// A client that may have handshakes.
-struct Application<A> {
+/// An application, and its part of both tables. Slots of handshakes and of sessions are
+/// counted through all applications, in their order; an application counts its own
+/// sessions from zero.
+pub struct Application<A> {
+    /// Its client number.
+    pub client: u16,
+    /// Tells it of completions.
+    pub bell: A,
+    /// Handshakes at once.
+    pub handshakes: u16,
+    /// Sessions at once: slots of its channel of plaintext.
+    pub sessions: u16,
+}
+
+/// Who has subscribed, by their part of the tables.
+struct Subscriber<A> {
     client: u16,
     bell: A,
     is_subscribed: bool,
-    handshakes: u16,
-    sessions: u16,
 }
 
 /// The kernel shim.
@@ -134,7 +140,7 @@ pub struct Server<'a, T, R, O, A, W, C> {
     windows: W,
     audit: Audit,
     stats: &'a stats::Page,
-    applications: Box<[Application<A>]>,
+    subscribers: Box<[Subscriber<A>]>,
     rights: Rights,
     clock: C,
     handshakes: Table<Handshake>,
@@ -161,21 +167,25 @@ where
 {
     /// A shim without handshakes.
     pub fn new(ports: Ports<'a, T, R, O, A, W>, rights: Rights, clock: C) -> Self {
-        let slots = usize::from(ports.handshake_slots);
         let mut ports = ports;
         begin::begin(&mut ports);
-        let applications = ports.applications.into_iter();
+        let applications = &ports.applications;
+        let handshakes = applications
+            .iter()
+            .map(|application| application.handshakes);
+        let sessions = applications.iter().map(|application| application.sessions);
+        let slots = handshakes.clone().map(usize::from).sum();
         Self {
-            handshakes: Table::new(ports.handshake_slots),
-            sessions: Table::new(ports.session_slots),
+            handshakes: Table::new(handshakes),
+            sessions: Table::new(sessions),
             over: VecDeque::with_capacity(slots),
-            applications: applications
-                .map(|(client, bell)| Application {
+            subscribers: ports
+                .applications
+                .into_iter()
+                .map(|Application { client, bell, .. }| Subscriber {
                     client,
                     bell,
                     is_subscribed: false,
-                    handshakes: 0,
-                    sessions: 0,
                 })
                 .collect(),
             net: ports.net,
@@ -268,7 +278,10 @@ where
             Request::CollectAny => Ok(self.collect_any(client)),
             Request::Cancel(id) => self.cancel(client, id),
             Request::Subscribe => {
-                self.application(client)?.is_subscribed = true;
+                let part = self.part(client)?;
+                if let Some(subscriber) = self.subscribers.get_mut(part) {
+                    subscriber.is_subscribed = true;
+                }
                 Ok(Answer::Done)
             }
             Request::Displace { group } => {
@@ -291,9 +304,12 @@ where
         let started = self.clock.now();
         check_request(&request, started)?;
         let full = HandshakeError::Resource;
-        self.check_share(client)?;
-        let (slot, generation) = self.handshakes.next().ok_or(full(Resource::Handshakes))?;
-        let (session, session_generation) = self.sessions.next().ok_or(full(Resource::Sessions))?;
+        // No client takes a place of the tables from another.
+        let part = self.part(client)?;
+        let handshake = self.handshakes.next(part);
+        let (slot, generation) = handshake.ok_or(full(Resource::Handshakes))?;
+        let session = self.sessions.next(part);
+        let (session, session_generation) = session.ok_or(full(Resource::Sessions))?;
         let moved = self.move_connection(
             request.connection,
             client,
@@ -353,7 +369,7 @@ where
         let until = request.deadline + GRACE;
         self.earliest = self.earliest.min(until);
         // Both tables had room above.
-        self.handshakes.insert(Handshake {
+        let handshake = Handshake {
             client,
             group: request.group,
             connection: request.connection,
@@ -368,41 +384,29 @@ where
             is_collected: false,
             is_collecting: false,
             is_cancelled: false,
-        });
-        self.sessions.insert(Session {
+        };
+        self.handshakes.insert(part, handshake);
+        let session = Session {
             client,
             connection: request.connection,
-        });
-        let application = self.application(client)?;
-        application.handshakes += 1;
-        application.sessions += 1;
+        };
+        self.sessions.insert(part, session);
         self.stats.add(stats::shim::STARTED, 1);
         self.count_tables();
         Ok(id(slot, generation))
     }
 
-    /// No client takes the tables from another: each has its share.
-    fn check_share(&mut self, client: u16) -> Result<(), HandshakeError> {
-        let clients = self.applications.len().max(1);
-        let (handshakes, sessions) = (self.handshakes.places(), self.sessions.places());
-        if !self.windows.has_sessions(client) {
-            return Err(HandshakeError::Policy(PolicyError::Client));
-        }
-        let application = self.application(client)?;
-        if usize::from(application.handshakes) >= handshakes / clients {
-            return Err(HandshakeError::Resource(Resource::Handshakes));
-        }
-        if usize::from(application.sessions) >= sessions / clients {
-            return Err(HandshakeError::Resource(Resource::Sessions));
-        }
-        Ok(())
+    /// Which part of the tables is this client's.
+    fn part(&self, client: u16) -> Result<usize, HandshakeError> {
+        let mut subscribers = self.subscribers.iter();
+        let part = subscribers.position(|subscriber| subscriber.client == client);
+        part.ok_or(HandshakeError::Policy(PolicyError::Client))
     }
 
-    fn application(&mut self, client: u16) -> Result<&mut Application<A>, HandshakeError> {
-        self.applications
-            .iter_mut()
-            .find(|application| application.client == client)
-            .ok_or(HandshakeError::Policy(PolicyError::Client))
+    /// The number that an application has for one of its sessions.
+    fn own_number(&self, client: u16, session: SlotIndex) -> SlotIndex {
+        let part = self.part(client);
+        part.map_or(session, |part| self.sessions.within(part, session))
     }
 
     // ---- sessions ----
@@ -441,11 +445,12 @@ where
         let Some(session) = self.sessions.find(slot, generation) else {
             return;
         };
-        let connection = session.connection;
+        let (connection, client) = (session.connection, session.client);
         self.close_session_slot(slot, generation);
-        self.windows.revoke_session(slot);
+        let own = self.own_number(client, slot);
+        self.windows.revoke_session(client, own);
         self.release(connection);
-        self.free_session(slot, generation);
+        self.sessions.remove(slot, generation);
         self.count_tables();
     }
 
@@ -463,15 +468,6 @@ where
             generation,
         };
         self.forget.send(&forget).ok();
-    }
-
-    /// The slot may be used again.
-    fn free_session(&mut self, slot: SlotIndex, generation: u16) {
-        if let Some(session) = self.sessions.remove(slot, generation)
-            && let Ok(application) = self.application(session.client)
-        {
-            application.sessions = application.sessions.saturating_sub(1);
-        }
     }
 
     // ---- connections ----

@@ -1,5 +1,7 @@
-//! A table of fixed size whose places are named by index and generation.
+//! A table of fixed size whose places are named by index and generation. Its places are
+//! divided into parts, one after another: nobody takes a place of another part.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::channel::SlotIndex;
@@ -20,32 +22,49 @@ pub(crate) const fn place_size<T>() -> usize {
 /// A table; nothing is allocated after its start.
 pub(crate) struct Table<T> {
     places: Vec<Place<T>>,
+    parts: Box<[Part]>,
+}
+
+struct Part {
+    /// Its first place.
+    first: SlotIndex,
     free: Vec<SlotIndex>,
 }
 
 impl<T> Table<T> {
-    pub(crate) fn new(slots: u16) -> Self {
+    /// With parts of so many places.
+    pub(crate) fn new(parts: impl Iterator<Item = u16>) -> Self {
+        let mut slots = 0;
+        let part = |places: u16| {
+            let first = slots;
+            slots += places;
+            Part {
+                first,
+                free: (first..slots).rev().collect(),
+            }
+        };
+        let parts = parts.map(part).collect();
         let place = |_| Place {
             generation: 0,
             value: None,
         };
         Self {
             places: (0..slots).map(place).collect(),
-            free: (0..slots).rev().collect(),
+            parts,
         }
     }
 
-    /// The place that [`Table::insert`] would use: its index and generation.
-    pub(crate) fn next(&self) -> Option<(SlotIndex, u16)> {
-        let slot = *self.free.last()?;
+    /// The place that [`Table::insert`] would use in a part: its index and generation.
+    pub(crate) fn next(&self, part: usize) -> Option<(SlotIndex, u16)> {
+        let slot = *self.parts.get(part)?.free.last()?;
         let generation = self.places.get(usize::from(slot))?.generation;
         Some((slot, (generation + 1) % GENERATIONS))
     }
 
     /// Puts a value at [`Table::next`].
-    pub(crate) fn insert(&mut self, value: T) -> Option<()> {
-        let (slot, generation) = self.next()?;
-        self.free.pop();
+    pub(crate) fn insert(&mut self, part: usize, value: T) -> Option<()> {
+        let (slot, generation) = self.next(part)?;
+        self.parts.get_mut(part)?.free.pop();
         *self.places.get_mut(usize::from(slot))? = Place {
             generation,
             value: Some(value),
@@ -69,7 +88,9 @@ impl<T> Table<T> {
             return None;
         }
         let value = place.value.take()?;
-        self.free.push(slot);
+        // The last part that does not begin after it.
+        let part = self.parts.iter_mut().rfind(|part| part.first <= slot)?;
+        part.free.push(slot);
         Some(value)
     }
 
@@ -94,14 +115,16 @@ impl<T> Table<T> {
         })
     }
 
-    /// Places, in use or not.
-    pub(crate) fn places(&self) -> usize {
-        self.places.len()
+    /// The number of `slot` within its part.
+    pub(crate) fn within(&self, part: usize, slot: SlotIndex) -> SlotIndex {
+        let first = self.parts.get(part).map_or(0, |part| part.first);
+        slot.saturating_sub(first)
     }
 
     /// Places in use.
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        let free = self.parts.iter().map(|part| part.free.len());
+        self.places.len() - free.sum::<usize>()
     }
 }
 
@@ -111,17 +134,42 @@ mod tests {
 
     #[test]
     fn a_name_is_not_used_twice_in_a_row() {
-        let mut table = Table::new(1);
-        let first = table.next().unwrap();
-        table.insert('a').unwrap();
-        assert_eq!(table.next(), None);
+        let mut table = Table::new([1].into_iter());
+        let first = table.next(0).unwrap();
+        table.insert(0, 'a').unwrap();
+        assert_eq!(table.next(0), None);
         assert_eq!(table.remove(first.0, first.1), Some('a'));
-        let second = table.next().unwrap();
-        table.insert('b').unwrap();
+        let second = table.next(0).unwrap();
+        table.insert(0, 'b').unwrap();
         assert_ne!(first, second);
         assert_eq!(table.find(first.0, first.1), None);
         assert_eq!(table.remove(first.0, first.1), None);
         assert_eq!(table.find(second.0, second.1), Some(&mut 'b'));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_place_is_one_of_its_part_for_ever() {
+        let mut table = Table::new([2, 0, 3].into_iter());
+        let mut names = Vec::new();
+        for (part, places) in [(0, 2), (1, 0), (2, 3)] {
+            for number in 0..places {
+                let name = table.next(part).unwrap();
+                table.insert(part, part).unwrap();
+                assert_eq!(table.within(part, name.0), number);
+                names.push((part, name));
+            }
+            assert_eq!(table.next(part), None);
+            assert_eq!(table.insert(part, part), None);
+        }
+        assert_eq!((table.next(3), table.len()), (None, 5));
+        for (part, (slot, generation)) in names {
+            assert_eq!(table.remove(slot, generation), Some(part));
+            for other in 0..3 {
+                let next = table.next(other).map(|(slot, _)| slot);
+                assert_eq!(next, (other == part).then_some(slot));
+            }
+            table.insert(part, part).unwrap();
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::system;
 pub(crate) struct SystemWindows {
     install: Window,
     /// Of each application, by its client number.
-    sessions: [(u16, Window); 1],
+    sessions: [(u16, Window); system::APPLICATIONS.len()],
     record: MintSource,
     shim: MintSource,
 }
@@ -21,22 +21,28 @@ impl SystemWindows {
     /// Called once.
     pub(crate) unsafe fn new() -> Self {
         let (install, install_radix) = system::MANAGE_WINDOW_INSTALL;
-        let (sessions, sessions_radix) = system::MANAGE_WINDOW_SESSIONS;
         let (record, record_radix) = system::MANAGE_MINT_RECORD;
         let (shim, shim_radix) = system::MANAGE_MINT_SHIM;
         Self {
             // SAFETY: the capability of this constant, used nowhere else.
             install: unsafe { Window::new(install, install_radix) },
-            sessions: [(
-                system::CLIENT_GATEWAY,
+            sessions: system::APPLICATIONS.map(|(client, _, _, _, (sessions, radix))| {
                 // SAFETY: as above.
-                unsafe { Window::new(sessions, sessions_radix) },
-            )],
+                (client, unsafe { Window::new(sessions, radix) })
+            }),
             // SAFETY: as above.
             record: unsafe { MintSource::new(record, record_radix) },
             // SAFETY: as above.
             shim: unsafe { MintSource::new(shim, shim_radix) },
         }
+    }
+}
+
+impl SystemWindows {
+    fn sessions(&self, client: u16) -> Option<&Window> {
+        let mut sessions = self.sessions.iter();
+        let (_, window) = sessions.find(|(holder, _)| *holder == client)?;
+        Some(window)
     }
 }
 
@@ -56,20 +62,16 @@ impl Windows for SystemWindows {
         let _ = self.install.revoke(slot.into());
     }
 
-    fn has_sessions(&self, client: u16) -> bool {
-        self.sessions.iter().any(|(holder, _)| *holder == client)
-    }
-
     fn grant_session(&mut self, client: u16, slot: SlotIndex, badge: Badge) {
         let endpoint = system::MINT_SHIM_KERNEL_SHIM;
         let badge = badge.to_word();
-        for (_, window) in self.sessions.iter().filter(|(holder, _)| *holder == client) {
+        if let Some(window) = self.sessions(client) {
             let _ = window.install(slot.into(), &self.shim, endpoint, badge);
         }
     }
 
-    fn revoke_session(&mut self, slot: SlotIndex) {
-        for (_, window) in &self.sessions {
+    fn revoke_session(&mut self, client: u16, slot: SlotIndex) {
+        if let Some(window) = self.sessions(client) {
             let _ = window.revoke(slot.into());
         }
     }

@@ -20,7 +20,7 @@ use ipc::handshake::{Completion, Directive, Forget};
 use ipc::net::{NetError, Owner};
 use ipc::segment::Verdict;
 use ipc::tls::Mode;
-use world::{HANDSHAKES, Held, SESSIONS, World, error, request};
+use world::{HANDSHAKES, Held, SESSIONS, World, error, request, session_badge};
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
@@ -249,6 +249,38 @@ fn a_hostile_client_costs_the_other_nothing() {
     for _ in 0..HANDSHAKES / 2 {
         world.start(FIRST).unwrap();
     }
+}
+
+#[test]
+fn each_client_has_sessions_of_its_own_counted_from_zero() {
+    let mut world = World::new(2);
+    let mut begin = |badge| {
+        world.start(badge).unwrap();
+        let start = world.next_start();
+        world.establish(start.slot, start.generation);
+        match world.call(badge, &Request::CollectAny) {
+            Ok(Answer::Established(_, result)) => (start.session, result.slot),
+            _ => panic!("no session"),
+        }
+    };
+    let ((first, generation), number) = begin(FIRST);
+    assert_eq!((first, number), (0, 0));
+    let ((second, other_generation), number) = begin(SECOND);
+    assert_eq!((second, number), (SESSIONS / 2, 0), "the first of its own");
+    let badges = [
+        session_badge(first, generation),
+        session_badge(second, other_generation),
+    ];
+    let held = |world: &World, client: u16, badge| {
+        let capability = Held::Session(client, 0, badge);
+        world.held().contains(&capability)
+    };
+    assert!(held(&world, 1, badges[0]) && held(&world, 2, badges[1]));
+    assert_eq!(world.owners().last(), Some(&Owner::Record(second)));
+    // The end of one takes nothing from the other.
+    world.call(badges[1], &Request::CloseSession).unwrap();
+    assert!(held(&world, 1, badges[0]) && !held(&world, 2, badges[1]));
+    assert_eq!(world.closed(), [(second, other_generation)]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use ipc::record::Record;
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication, Role, Version};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
-use kernel_shim::{Ports, Rights, Server, Windows};
+use kernel_shim::{Application, Ports, Rights, Server, Windows};
 use noise::{Sufferer, storm};
 
 type Bell = LocalDoorbell<Silent>;
@@ -61,11 +61,8 @@ impl Transport for Willing {
 impl Windows for Willing {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn has_sessions(&self, _: u16) -> bool {
-        true
-    }
     fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
-    fn revoke_session(&mut self, _: SlotIndex) {}
+    fn revoke_session(&mut self, _: u16, _: SlotIndex) {}
 }
 
 struct Still;
@@ -198,10 +195,13 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         record: Client::new(Willing),
         offload: Mailbox::new(shim_side),
         forget: Mailbox::new(forget),
-        applications: Box::new([(1, Silent)]),
+        applications: vec![Application {
+            client: 1,
+            bell: Silent,
+            handshakes: 4,
+            sessions: 4,
+        }],
         windows: Willing,
-        handshake_slots: 4,
-        session_slots: 4,
         audit: |_| {},
         stats,
     };

@@ -1,17 +1,18 @@
-//! The three channels, and which connection is in which slot of them.
+//! The channels to those who own connections, and which connection is in which slot.
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::net::Owner;
 use ipc::ring::Misbehaved;
 
 /// The channels between the network stack and those who own connections. The
-/// network stack opens the slots of all three.
+/// network stack opens the slots of all of them.
 pub struct Channels<G, O, R> {
-    /// To the gateway: plaintext connections.
-    pub gateway: Channel<G>,
+    /// To each application, by its client number: connections without TLS.
+    pub applications: Vec<(u16, Channel<G>)>,
     /// To the offload component: handshakes.
     pub offload: Channel<O>,
     /// To the record layer: protected records.
@@ -127,7 +128,8 @@ impl<D: Doorbell> Side<D> {
 
 /// The channels with their slots.
 pub(crate) struct Ports<G, O, R> {
-    gateway: Side<G>,
+    /// By client number.
+    applications: Box<[(u16, Side<G>)]>,
     offload: Side<O>,
     record: Side<R>,
 }
@@ -135,7 +137,11 @@ pub(crate) struct Ports<G, O, R> {
 impl<G: Doorbell, O: Doorbell, R: Doorbell> Ports<G, O, R> {
     pub(crate) fn new(channels: Channels<G, O, R>) -> Self {
         Self {
-            gateway: Side::new(channels.gateway),
+            applications: channels
+                .applications
+                .into_iter()
+                .map(|(client, channel)| (client, Side::new(channel)))
+                .collect(),
             offload: Side::new(channels.offload),
             record: Side::new(channels.record),
         }
@@ -145,7 +151,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Ports<G, O, R> {
     pub(crate) fn of(&mut self, owner: Owner) -> Option<(&mut dyn Port, SlotIndex)> {
         match owner {
             Owner::Client => None,
-            Owner::Gateway(slot) => Some((&mut self.gateway.channel, slot)),
+            Owner::Application { client, slot } => {
+                Some((&mut self.application(client)?.channel, slot))
+            }
             Owner::Offload(slot) => Some((&mut self.offload.channel, slot)),
             Owner::Record(slot) => Some((&mut self.record.channel, slot)),
         }
@@ -156,33 +164,47 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Ports<G, O, R> {
     pub(crate) fn taken(&mut self, owner: Owner) -> Option<&mut Option<u32>> {
         match owner {
             Owner::Client => None,
-            Owner::Gateway(slot) => self.gateway.taken.get_mut(usize::from(slot)),
+            Owner::Application { client, slot } => {
+                self.application(client)?.taken.get_mut(usize::from(slot))
+            }
             Owner::Offload(slot) => self.offload.taken.get_mut(usize::from(slot)),
             Owner::Record(slot) => self.record.taken.get_mut(usize::from(slot)),
         }
     }
 
-    /// A free slot of the gateway's channel.
-    pub(crate) fn free_gateway_slot(&self) -> Option<SlotIndex> {
-        let free = self.gateway.taken.iter().position(Option::is_none)?;
+    fn application(&mut self, client: u16) -> Option<&mut Side<G>> {
+        let mut sides = self.applications.iter_mut();
+        let (_, side) = sides.find(|(number, _)| *number == client)?;
+        Some(side)
+    }
+
+    /// A free slot of this application's channel.
+    pub(crate) fn free_slot(&mut self, client: u16) -> Option<SlotIndex> {
+        let taken = &self.application(client)?.taken;
+        let free = taken.iter().position(Option::is_none)?;
         SlotIndex::try_from(free).ok()
     }
 
     /// The connection of the next event of any channel.
     pub(crate) fn next_event(&mut self) -> Option<u32> {
-        self.gateway
-            .next()
+        let mut applications = self.applications.iter_mut();
+        applications
+            .find_map(|(_, side)| side.next())
             .or_else(|| self.offload.next())
             .or_else(|| self.record.next())
     }
 
-    /// Tells the gateway that a connection waits to be accepted.
-    pub(crate) fn call_for_accept(&mut self) {
-        self.gateway.channel.notify_control();
+    /// Tells an application that a connection waits to be accepted.
+    pub(crate) fn call_for_accept(&mut self, client: u16) {
+        if let Some(side) = self.application(client) {
+            side.channel.notify_control();
+        }
     }
 
     pub(crate) fn flush(&mut self) {
-        self.gateway.channel.flush();
+        for (_, side) in &mut self.applications {
+            side.channel.flush();
+        }
         self.offload.channel.flush();
         self.record.channel.flush();
     }

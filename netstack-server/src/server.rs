@@ -125,7 +125,7 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
             };
             let is_meant = match (connection.owner, connection.phase) {
                 (_, Phase::Lingering(_)) => false,
-                (Owner::Client | Owner::Gateway(_), _) => client == Some(connection.client),
+                (Owner::Client | Owner::Application { .. }, _) => client == Some(connection.client),
                 (Owner::Offload(_) | Owner::Record(_), _) => client.is_none(),
             };
             if is_meant {
@@ -222,7 +222,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     ) -> Result<Answer, NetError> {
         let local = self.addresses.source(&self.interface, to.ip());
         let local = local.ok_or(NetError::Unreachable)?;
-        let slot = self.ports.free_gateway_slot().ok_or(NetError::Full)?;
+        let slot = self.ports.free_slot(client).ok_or(NetError::Full)?;
         let mut tuple = Tuple {
             remote_port: to.port(),
             local_port: 0,
@@ -254,7 +254,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return Err(NetError::Unreachable);
         }
         let mut connection = Connection::new(wire, tuple, client, Phase::Opening, now);
-        let owner = Owner::Gateway(slot);
+        let owner = Owner::Application { client, slot };
         connection.belongs_to(owner, deadline);
         connection.narrow = self.link.paths.find(tuple.remote, now);
         let index = self.table.insert(connection).ok_or(NetError::Full)?;
@@ -279,7 +279,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 return Err(NetError::NoConnection);
             }
         }
-        let is_clients = matches!(connection.owner, Owner::Client | Owner::Gateway(_));
+        let is_clients = matches!(connection.owner, Owner::Client | Owner::Application { .. });
         match client {
             Some(client) if connection.client != client || !is_clients => Err(NetError::Denied),
             _ => Ok(index),
@@ -295,6 +295,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             return Err(NetError::Denied);
         }
         match (connection.owner, to) {
+            (_, Owner::Application { client: other, .. }) if other != client => {
+                Err(NetError::Denied)
+            }
             (Owner::Offload(_) | Owner::Record(_), Owner::Offload(_))
             | (Owner::Record(_), Owner::Record(_)) => Err(NetError::SlotInUse),
             _ => Ok(()),
@@ -311,8 +314,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         if connection.owner != Owner::Client {
             return Err(NetError::SlotInUse);
         }
-        let slot = self.ports.free_gateway_slot().ok_or(NetError::Full)?;
-        let owner = Owner::Gateway(slot);
+        let client = connection.client;
+        let slot = self.ports.free_slot(client).ok_or(NetError::Full)?;
+        let owner = Owner::Application { client, slot };
         connection.belongs_to(owner, deadline);
         self.occupy(index, owner);
         self.touch(index);

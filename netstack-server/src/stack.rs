@@ -402,13 +402,13 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
-        let tuple = connection.tuple;
+        let (tuple, client) = (connection.tuple, connection.client);
         if let Some(listener) = self.clients.listener(tuple.local_port) {
             let count = listener.gave_way.map_or(0, |(count, _)| count);
             let last = Address((tuple.remote, tuple.remote_port).into());
             listener.gave_way = Some((count.saturating_add(1), last));
         }
-        self.ports.call_for_accept();
+        self.ports.call_for_accept(client);
     }
 
     /// Puts a connection into its client's queue.
@@ -428,7 +428,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         if let Some(client) = self.clients.client(client) {
             client.waiting.push_back(index);
         }
-        self.ports.call_for_accept();
+        self.ports.call_for_accept(client);
     }
 
     /// The owner broke the protocol: it is told, and the peer gets a reset.

@@ -19,7 +19,14 @@ pub(crate) use netstack_server::nic::Card;
 
 // The limits are those of the description: a connection for each slot.
 const _: () = assert!(system::SLOTS_PROTECTED as usize <= PAIRS);
-const _: () = assert!(system::SLOTS_BACKEND as usize <= PAIRS);
+const _: () = {
+    let (mut application, mut slots) = (0, 0);
+    while application < system::CONNECTIONS.len() {
+        slots += system::CONNECTIONS[application].2.slots as usize;
+        application += 1;
+    }
+    assert!(slots <= PAIRS);
+};
 
 /// The network stack over the card, the timer, and the counters.
 ///
@@ -84,14 +91,18 @@ pub(crate) unsafe fn start() -> (
 /// Called once.
 unsafe fn channels() -> Channels<Bell, Bell, Bell> {
     // SAFETY: the caller calls once, so each constant is used once.
-    let gateway = unsafe { Bell::new(system::SIGNAL_GATEWAY) };
-    // SAFETY: as above.
     let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.
     let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
     Channels {
-        // SAFETY: as above.
-        gateway: unsafe { Channel::new(system::CHANNEL_BACKEND, gateway) },
+        applications: system::CONNECTIONS
+            .map(|(client, signal, channel)| {
+                // SAFETY: as above.
+                let bell = unsafe { Bell::new(signal) };
+                // SAFETY: as above.
+                (client, unsafe { Channel::new(channel, bell) })
+            })
+            .into(),
         // SAFETY: as above.
         offload: unsafe { Channel::new(system::CHANNEL_HANDSHAKE, offload) },
         // SAFETY: as above.

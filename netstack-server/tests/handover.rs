@@ -9,7 +9,7 @@ use ipc::clock::Instant;
 use ipc::net::{Answer, NetError, Owner, Request};
 use ipc::stats::netstack as counters;
 use smoltcp::socket::tcp::State;
-use world::{World, end, has, pattern, read_all, segment, take_events};
+use world::{CLIENT, World, end, has, pattern, read_all, segment, take_events};
 
 #[test]
 fn a_handshake_is_handed_over_at_an_exact_byte_with_bytes_before_and_behind() {
@@ -55,7 +55,10 @@ fn a_hand_over_under_load_loses_and_doubles_nothing() {
     let owners = [
         Owner::Offload(0),
         Owner::Record(1),
-        Owner::Gateway(2),
+        Owner::Application {
+            client: CLIENT,
+            slot: 2,
+        },
         Owner::Record(3),
         Owner::Client,
     ];
@@ -86,7 +89,7 @@ fn a_hand_over_under_load_loses_and_doubles_nothing() {
                 got_up.extend(&some[..count]);
                 take_events(&mut world.record);
             }
-            Owner::Gateway(slot) => {
+            Owner::Application { slot, .. } => {
                 down += world.gateway.write(slot, &bytes[down..]).unwrap();
                 let mut some = vec![0; round % 2000];
                 let count = world.gateway.read(slot, &mut some).unwrap();
@@ -105,7 +108,7 @@ fn a_hand_over_under_load_loses_and_doubles_nothing() {
             assert_eq!(position.rx_next, read, "round {round}");
             match owner {
                 Owner::Client => {}
-                Owner::Gateway(slot) => world.gateway.follow(slot),
+                Owner::Application { slot, .. } => world.gateway.follow(slot),
                 Owner::Offload(slot) => world.offload.follow(slot),
                 Owner::Record(slot) => world.record.follow(slot),
             }

@@ -142,7 +142,10 @@ fn a_slot_that_does_not_exist_is_refused() {
     for to in [
         Owner::Offload(world::SLOTS),
         Owner::Record(u16::MAX),
-        Owner::Gateway(world::SLOTS),
+        Owner::Application {
+            client: CLIENT,
+            slot: world::SLOTS,
+        },
     ] {
         let moved = world.try_move(connection, to, Instant::NEVER, None);
         assert_eq!(moved, Err(NetError::SlotInUse));

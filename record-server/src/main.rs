@@ -2,7 +2,11 @@
 #![no_std]
 #![no_main]
 
-use ipc::channel::Channel;
+extern crate alloc;
+
+use alloc::boxed::Box;
+
+use ipc::channel::{Channel, Joined};
 use ipc::clock::Clock;
 use ipc::queue::Queue;
 use ipc::stats::record::HEAP;
@@ -29,10 +33,13 @@ fn main() -> ! {
     let net = unsafe { Bell::new(system::SIGNAL_NETSTACK_SERVER) };
     // SAFETY: the memory of this constant, used nowhere else.
     let net = unsafe { Channel::new(system::CHANNEL_PROTECTED, net) };
-    // SAFETY: as above.
-    let app = unsafe { Bell::new(system::SIGNAL_GATEWAY) };
-    // SAFETY: as above.
-    let app = unsafe { Channel::new(system::CHANNEL_PLAINTEXT, app) };
+    let [first, others @ ..] = system::PLAINTEXT.map(|(signal, channel)| {
+        // SAFETY: as above.
+        let bell = unsafe { Bell::new(signal) };
+        // SAFETY: as above.
+        unsafe { Channel::new(channel, bell) }
+    });
+    let app = Joined::new(first, Box::new(others));
     // SAFETY: as above.
     let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use ipc::badge::Badge;
 use ipc::bounded::Blob;
-use ipc::channel::{Channel, Doorbell, Event, SlotIndex};
+use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
@@ -26,13 +26,13 @@ use crate::tickets::Holders;
 /// Slots whose events are taken before calls get their turn.
 const SLOTS_A_TURN: usize = 64;
 
-/// The capabilities of the record layer. Both channels have one slot for each
-/// session.
+/// The capabilities of the record layer. There is one slot for each session on either
+/// side.
 pub struct Ports<'a, N, A, O> {
     /// Protected records.
     pub net: Channel<N>,
-    /// Plaintext.
-    pub app: Channel<A>,
+    /// Plaintext: a channel to each application.
+    pub app: Joined<A>,
     /// What the offload component has to deal with.
     pub offload: PostHandshakeQueue<O>,
     /// Counters.
@@ -91,7 +91,7 @@ impl Place {
 /// The record layer.
 pub struct Server<'a, N, A, O> {
     net: Channel<N>,
-    app: Channel<A>,
+    app: Joined<A>,
     offload: PostHandshakeQueue<O>,
     places: Vec<Place>,
     /// Slots with more to do than one turn takes.
@@ -157,13 +157,15 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             && let Some(event) = self.net.next_event()
         {
             left -= 1;
-            self.pump_event(event);
+            if let Event::Slot(slot) = event {
+                self.pump(slot);
+            }
         }
         while left > 0
-            && let Some(event) = self.app.next_event()
+            && let Some(slot) = self.app.next_event()
         {
             left -= 1;
-            self.pump_event(event);
+            self.pump(slot);
         }
         for _ in 0..again {
             if let Some(slot) = self.busy.pop_front() {
@@ -199,12 +201,6 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     /// Whether there is more to do than one turn took.
     pub fn is_busy(&self) -> bool {
         self.has_events || !self.busy.is_empty()
-    }
-
-    fn pump_event(&mut self, event: Event) {
-        if let Event::Slot(slot) = event {
-            self.pump(slot);
-        }
     }
 
     fn flush(&mut self) {

@@ -77,7 +77,7 @@ impl World {
         let before = heap::used();
         let ports = Ports {
             net: net_side,
-            app: app_side,
+            app: app_side.into(),
             offload: Queue::new(offload_side),
             stats,
         };

@@ -96,7 +96,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
     let stats: &'static stats::Page = Box::leak(Box::default());
     let ports = Ports {
         net,
-        app,
+        app: app.into(),
         offload: Queue::new(offload),
         stats,
     };

@@ -152,7 +152,7 @@ impl World {
         let stats: &'static stats::Page = Box::leak(Box::default());
         let ports = Ports {
             net: net_side,
-            app: app_side,
+            app: app_side.into(),
             offload: Queue::new(offload_side),
             stats,
         };

@@ -17,9 +17,17 @@ use super::{Handshake, Ports, Server, Windows};
 pub(super) fn begin<T: Transport, R: Transport, O, A, W: Windows>(
     ports: &mut Ports<'_, T, R, O, A, W>,
 ) {
-    for slot in 0..ports.session_slots {
+    let sessions = ports
+        .applications
+        .iter()
+        .map(|application| application.sessions);
+    for slot in 0..sessions.sum() {
         ports.windows.revoke_install(slot);
-        ports.windows.revoke_session(slot);
+    }
+    for application in &ports.applications {
+        for slot in 0..application.sessions {
+            ports.windows.revoke_session(application.client, slot);
+        }
     }
     // Whoever does not answer holds nothing of this shim's either.
     let _ = ports.record.call(&record::Request::Begin);
@@ -50,8 +58,9 @@ where
 
     /// A client starts again: nothing is left of what it had.
     pub(super) fn drop_all(&mut self, client: u16) {
-        if let Ok(application) = self.application(client) {
-            application.is_subscribed = false;
+        let mut subscribers = self.subscribers.iter_mut();
+        if let Some(subscriber) = subscribers.find(|subscriber| subscriber.client == client) {
+            subscriber.is_subscribed = false;
         }
         for (slot, generation) in self.handshakes.names() {
             if self.own(client, slot, generation).is_err() {

@@ -71,11 +71,8 @@ where
     /// Has the slot used again, when nobody has to do with the handshake any more.
     pub(super) fn free_if_done(&mut self, slot: SlotIndex, generation: u16) {
         let handshake = self.handshakes.find(slot, generation);
-        if handshake.is_some_and(|h| h.is_collected && !h.is_owed)
-            && let Some(handshake) = self.handshakes.remove(slot, generation)
-            && let Ok(application) = self.application(handshake.client)
-        {
-            application.handshakes = application.handshakes.saturating_sub(1);
+        if handshake.is_some_and(|h| h.is_collected && !h.is_owed) {
+            self.handshakes.remove(slot, generation);
         }
     }
 

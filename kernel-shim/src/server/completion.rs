@@ -65,7 +65,7 @@ where
         }
         // It was given up here; its session's slot was kept from others.
         let (session, session_generation) = (handshake.session, handshake.session_generation);
-        self.free_session(session, session_generation);
+        self.sessions.remove(session, session_generation);
         self.free_if_done(slot, generation);
         self.count_tables();
         false
@@ -102,10 +102,11 @@ where
             slot: session,
             generation: session_generation,
         };
-        self.windows.grant_session(client, session, badge);
+        let own = self.own_number(client, session);
+        self.windows.grant_session(client, own, badge);
         let result = SessionResult {
             session: SessionId(self.next_session),
-            slot: session,
+            slot: own,
             established,
             shim_wakeups: u32::try_from(shim_wakeups).unwrap_or(u32::MAX),
             tcp,
@@ -129,7 +130,7 @@ where
         self.release(connection);
         self.close_session_slot(session, session_generation);
         if !is_owed {
-            self.free_session(session, session_generation);
+            self.sessions.remove(session, session_generation);
         }
         self.finish(slot, generation, Err(error));
     }
@@ -152,10 +153,11 @@ where
             let client = handshake.client;
             self.over.push_back((slot, generation));
             self.earliest = self.earliest.min(until);
-            if let Ok(application) = self.application(client)
-                && application.is_subscribed
+            let mut subscribers = self.subscribers.iter();
+            if let Some(subscriber) = subscribers.find(|subscriber| subscriber.client == client)
+                && subscriber.is_subscribed
             {
-                application.bell.ring();
+                subscriber.bell.ring();
             }
         }
         self.count_tables();

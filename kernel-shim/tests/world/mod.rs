@@ -27,7 +27,7 @@ use ipc::record::{self, Record};
 use ipc::stats;
 use ipc::tls::{CipherSuite, Mode, PeerAuthentication, Role, Version};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
-use kernel_shim::{Ports, Rights, Server, Windows};
+use kernel_shim::{Application, Ports, Rights, Server, Windows};
 
 pub type Shared<T> = Rc<RefCell<T>>;
 
@@ -111,15 +111,12 @@ impl Windows for FakeWindows {
         let is_it = |held: &Held| matches!(held, Held::Install(of, _) if *of == slot);
         self.0.borrow_mut().retain(|held| !is_it(held));
     }
-    fn has_sessions(&self, client: u16) -> bool {
-        client <= 2
-    }
     fn grant_session(&mut self, client: u16, slot: SlotIndex, badge: Badge) {
-        self.revoke_session(slot);
+        self.revoke_session(client, slot);
         self.0.borrow_mut().push(Held::Session(client, slot, badge));
     }
-    fn revoke_session(&mut self, slot: SlotIndex) {
-        let is_it = |held: &Held| matches!(held, Held::Session(_, of, _) if *of == slot);
+    fn revoke_session(&mut self, client: u16, slot: SlotIndex) {
+        let is_it = |held: &Held| matches!(held, Held::Session(who, of, _) if (*who, *of) == (client, slot));
         self.0.borrow_mut().retain(|held| !is_it(held));
     }
 }
@@ -216,10 +213,16 @@ impl World {
             record: Client::new(record.clone()),
             offload: Mailbox::new(shim_side),
             forget: Mailbox::new(forget),
-            applications: (1..).zip(told.clone()).collect(),
+            applications: (1..)
+                .zip(told.clone())
+                .map(|(client, bell)| Application {
+                    client,
+                    bell,
+                    handshakes: handshake_slots / clients,
+                    sessions: session_slots / clients,
+                })
+                .collect(),
             windows: windows.clone(),
-            handshake_slots,
-            session_slots,
             audit: |_| {},
             stats,
         };

@@ -295,7 +295,7 @@ impl World {
         let (to_offload, offload) = pair(HANDSHAKES, 32768, 8192, Silent, Silent);
         let (to_record, record) = pair(SLOTS, 32768, 16384, Silent, Silent);
         let channels = Channels {
-            gateway: to_gateway,
+            applications: vec![(CLIENT, to_gateway)],
             offload: to_offload,
             record: to_record,
         };
@@ -476,7 +476,7 @@ impl World {
         let position = self.try_move(connection, to, Instant::NEVER, None).unwrap();
         match to {
             Owner::Client => {}
-            Owner::Gateway(slot) => self.gateway.follow(slot),
+            Owner::Application { slot, .. } => self.gateway.follow(slot),
             Owner::Offload(slot) => self.offload.follow(slot),
             Owner::Record(slot) => self.record.follow(slot),
         }

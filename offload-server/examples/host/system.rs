@@ -110,7 +110,7 @@ impl Wire {
                 self.protected.notify(SLOT);
                 self.phase = Phase::Session;
             }
-            Owner::Client | Owner::Gateway(_) => return Err(NetError::Denied),
+            Owner::Client | Owner::Application { .. } => return Err(NetError::Denied),
         }
         match expected {
             Some(expected) if expected != self.sent => Err(NetError::WrongSequence),
@@ -180,11 +180,8 @@ impl kernel_shim::Windows for Windows {
     fn revoke_install(&mut self, _: SlotIndex) {
         self.0.set(None);
     }
-    fn has_sessions(&self, _: u16) -> bool {
-        true
-    }
     fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
-    fn revoke_session(&mut self, _: SlotIndex) {}
+    fn revoke_session(&mut self, _: u16, _: SlotIndex) {}
 }
 
 struct Keys(Arc<Mutex<keystore_server::Server<'static>>>);
@@ -264,7 +261,7 @@ impl System {
         }));
         let ports = record_server::Ports {
             net: record_net,
-            app: record_app,
+            app: record_app.into(),
             offload: Queue::new(asked),
             stats: page(),
         };
@@ -302,10 +299,13 @@ impl System {
             record: Client::new(Slots(record.clone())),
             offload: Mailbox::new(directives),
             forget: Mailbox::new(forget),
-            applications: Box::new([(1, Silent)]),
+            applications: vec![kernel_shim::Application {
+                client: 1,
+                bell: Silent,
+                handshakes: 1,
+                sessions: 1,
+            }],
             windows: Windows(minted),
-            handshake_slots: 1,
-            session_slots: 1,
             audit: |line| eprintln!("audit {line}"),
             stats: page(),
         };

@@ -18,7 +18,7 @@ use ipc::provision::{ClientRights, RefusedSteps, ShimRights};
 use ipc::record::{self, Record};
 use ipc::tls::{Mode, Role};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
-use kernel_shim::{Ports, Rights, Server, Windows};
+use kernel_shim::{Application, Ports, Rights, Server, Windows};
 
 use super::{Bell, Now, POSITION};
 
@@ -66,11 +66,8 @@ struct Nowhere;
 impl Windows for Nowhere {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn has_sessions(&self, _: u16) -> bool {
-        true
-    }
     fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
-    fn revoke_session(&mut self, _: SlotIndex) {}
+    fn revoke_session(&mut self, _: u16, _: SlotIndex) {}
 }
 
 type Shim = Server<'static, Stack, Slots, Bell, Silent, Nowhere, Now>;
@@ -119,10 +116,13 @@ impl Director {
             record: Client::new(Slots),
             offload,
             forget,
-            applications: Box::new([(1, Silent)]),
+            applications: vec![Application {
+                client: 1,
+                bell: Silent,
+                handshakes: slots,
+                sessions: slots.max(8),
+            }],
             windows: Nowhere,
-            handshake_slots: slots,
-            session_slots: slots.max(8),
             audit: |line| AUDIT.with(|lines| lines.borrow_mut().push(line.to_string())),
             stats: Box::leak(Box::default()),
         };

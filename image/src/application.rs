@@ -1,0 +1,218 @@
+//! Applications: domains that have TLS sessions of their own, each with its part of the
+//! tables of handshakes and sessions.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail, ensure};
+use ipc::badge::Badge;
+use serde::Deserialize;
+
+use crate::description::{Channel, Description, Window};
+use crate::layout::upper;
+
+/// A domain that has TLS sessions.
+///
+/// What is named here is described as any call, signal, channel or window; this tells
+/// its servers that it belongs together, and to whom. Three domains serve an
+/// application: the *network stack* at the other side of `connections`, the *record
+/// layer* at the other side of `plaintext`, and the *shim*, which manages `sessions`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// Which.
+    pub domain: String,
+    /// Handshakes at once.
+    pub handshakes: u16,
+    /// The channel to the network stack: connections without TLS, and word of new ones.
+    pub connections: String,
+    /// The channel to the record layer. Its slots are the sessions at once.
+    pub plaintext: String,
+    /// The window for the capabilities of its sessions.
+    pub sessions: String,
+}
+
+/// An application with what it names.
+pub(crate) struct Named<'a> {
+    pub(crate) application: &'a Application,
+    pub(crate) plaintext: &'a Channel,
+    pub(crate) window: &'a Window,
+    pub(crate) net: &'a str,
+    pub(crate) record: &'a str,
+    pub(crate) shim: &'a str,
+}
+
+/// Looks up what an application names.
+pub(crate) fn named<'a>(
+    description: &'a Description,
+    application: &'a Application,
+) -> Result<Named<'a>> {
+    let channel = |name: &str| {
+        let mut channels = description.channels.iter();
+        let channel = channels.find(|channel| channel.name == *name);
+        let channel = channel.with_context(|| format!("there is no channel \"{name}\""))?;
+        match &channel.between {
+            [a, b] if *a == application.domain => Ok((channel, b.as_str())),
+            [a, b] if *b == application.domain => Ok((channel, a.as_str())),
+            _ => bail!("the channel \"{name}\" does not lead to it"),
+        }
+    };
+    let (_, net) = channel(&application.connections)?;
+    let (plaintext, record) = channel(&application.plaintext)?;
+    let name = &application.sessions;
+    let window = description.windows.iter().find(|w| w.name == *name);
+    let window = window.with_context(|| format!("there is no window \"{name}\""))?;
+    ensure!(
+        window.holder == application.domain,
+        "the window \"{name}\" is held by {}",
+        window.holder
+    );
+    Ok(Named {
+        application,
+        plaintext,
+        window,
+        net,
+        record,
+        shim: &window.manager,
+    })
+}
+
+/// Checks what applications name, and that they have it each for itself.
+pub(crate) fn check(description: &Description) -> Result<()> {
+    let mut domains = BTreeSet::new();
+    for application in &description.applications {
+        let name = &application.domain;
+        ensure!(
+            domains.insert(name),
+            "application {name}: it is described twice"
+        );
+        check_one(description, application).with_context(|| format!("application {name}"))?;
+    }
+    Ok(())
+}
+
+fn check_one(description: &Description, application: &Application) -> Result<()> {
+    let name = &application.domain;
+    let named = named(description, application)?;
+    let slots = named.plaintext.slots;
+    ensure!(
+        u32::from(slots) <= named.window.slots,
+        "the window \"{}\" has {} slots for {slots} sessions",
+        named.window.name,
+        named.window.slots
+    );
+    let mut numbers = BTreeSet::new();
+    for server in [named.shim, named.net] {
+        let mut calls = description.calls.iter();
+        let call = calls.find(|call| call.from == *name && call.to == *server);
+        let Some(Badge::Client(number)) = call.and_then(|call| Badge::from_word(call.badge)) else {
+            bail!("it does not call {server} by a client number");
+        };
+        numbers.insert(number);
+    }
+    ensure!(
+        numbers.len() == 1,
+        "{} and {} know it by different client numbers",
+        named.shim,
+        named.net
+    );
+    let is_told =
+        |signal: &crate::description::Signal| signal.from == named.shim && signal.to == *name;
+    ensure!(
+        description.signals.iter().any(is_told),
+        "{} does not signal it: it is not told of a handshake that is over",
+        named.shim
+    );
+    // Without restarts nobody is started anew.
+    let is_restarted = description.restart.limit > 0;
+    for server in [named.net, named.record, named.shim] {
+        let mut domains = description.domains.iter();
+        let server = domains.find(|domain| domain.name == *server);
+        ensure!(
+            !is_restarted || server.is_some_and(|server| server.restarts.contains(name)),
+            "it is not started anew with {}, which holds its sessions",
+            server.map_or("", |server| &server.name)
+        );
+    }
+    Ok(())
+}
+
+/// A constant for a server: the name of the domain, of the constant, its type, its value.
+pub(crate) struct Constant {
+    pub(crate) domain: String,
+    pub(crate) doc: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) kind: String,
+    pub(crate) value: String,
+}
+
+/// What the servers of all applications are told, in terms of the constants that they
+/// have for each call, signal, channel and window.
+pub(crate) fn constants(description: &Description) -> Vec<Constant> {
+    let applications = description.applications.iter();
+    // Checked: all is there.
+    let all: Vec<_> = applications
+        .filter_map(|a| named(description, a).ok())
+        .collect();
+    let mut constants = Vec::new();
+    let mut add = |server: fn(&Named<'_>) -> String,
+                   doc,
+                   name,
+                   kind: &str,
+                   value: fn(&Named<'_>) -> String| {
+        let servers: BTreeSet<_> = all.iter().map(server).collect();
+        for domain in servers {
+            let own: Vec<_> = all
+                .iter()
+                .filter(|named| server(named) == domain)
+                .map(value)
+                .collect();
+            constants.push(Constant {
+                domain,
+                doc,
+                name,
+                kind: format!("[{kind}; {}]", own.len()),
+                value: format!("[{}]", own.join(", ")),
+            });
+        }
+    };
+    add(
+        |named| named.net.to_string(),
+        "Of each application: its client number, what signals it, its channel of connections.",
+        "CONNECTIONS",
+        "(u16, u64, ipc::channel::Layout)",
+        |named| {
+            let domain = upper(&named.application.domain);
+            let channel = upper(&named.application.connections);
+            format!("(CLIENT_{domain}, SIGNAL_{domain}, CHANNEL_{channel})")
+        },
+    );
+    add(
+        |named| named.record.to_string(),
+        "Of each application: what signals it, its channel of plaintext.",
+        "PLAINTEXT",
+        "(u64, ipc::channel::Layout)",
+        |named| {
+            let domain = upper(&named.application.domain);
+            let channel = upper(&named.application.plaintext);
+            format!("(SIGNAL_{domain}, CHANNEL_{channel})")
+        },
+    );
+    add(
+        |named| named.shim.to_string(),
+        "Of each application: its client number, what signals it, handshakes and sessions at \
+         once, its window of session capabilities.",
+        "APPLICATIONS",
+        "(u16, u64, u16, u16, (u64, u8))",
+        |named| {
+            let domain = upper(&named.application.domain);
+            let channel = upper(&named.application.plaintext);
+            let window = upper(&named.window.name);
+            let handshakes = named.application.handshakes;
+            format!(
+                "(CLIENT_{domain}, SIGNAL_{domain}, {handshakes}, SLOTS_{channel}, \
+                 MANAGE_WINDOW_{window})"
+            )
+        },
+    );
+    constants
+}
