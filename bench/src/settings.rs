@@ -10,7 +10,6 @@ use core::time::Duration;
 use ipc::clock::Clock;
 use ipc::control::Parameters;
 use ipc::provision::{Keyring, Keyrings, Listener};
-use ipc::tls::Version;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{self as provider, kx_group::X25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -19,6 +18,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use sel4::runtime::SystemClock;
+use tls::Version;
 
 /// One kind of handshake.
 pub(crate) struct Case {

@@ -11,9 +11,10 @@ use ipc::clock::{Clock, Instant};
 use ipc::control::{self, Control, HandshakeRequest, SessionResult};
 use ipc::net::{self, Address, ConnectionId, Net};
 use ipc::stats::Page;
-use ipc::tls::{Mode, Role};
+use ipc::tls::Mode;
 use ipc::transport::Client;
 use sel4::runtime::{Bell, Caller, SystemClock, wait_signals};
+use tls::Role;
 
 use crate::meter::Meter;
 use crate::settings::Case;

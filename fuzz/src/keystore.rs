@@ -7,7 +7,7 @@ use ipc::bounded::Text;
 use ipc::keystore::{KeyKind, Keystore};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
 use ipc::stats;
-use ipc::tls::Role;
+use tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::rotation::Receiver;
 use keystore_server::{Server, firmware};

@@ -7,14 +7,15 @@ use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::clock::Instant;
 use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
 use ipc::handshake::{Completion, Directive, Origin};
-use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex, Scheme, ToBeSigned};
+use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex, ToBeSigned};
+use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
 use ipc::net;
 use ipc::provision::{
     Keyring, Keyrings, KeystoreData, Network, NetworkRights, PrivateKey, Rings, Update,
 };
 use ipc::record::{self, PostHandshake};
 use ipc::segment::{Agreed, Fill, Hole, Segment, Stage, Template, Verdict};
-use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Role, Version};
+use ipc::tls::PeerAuthentication;
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 use serde::Serialize;

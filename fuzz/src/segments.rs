@@ -8,7 +8,7 @@ use ipc::handshake::Directive;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
 use ipc::stats;
-use ipc::tls::Role;
+use tls::Role;
 
 use crate::bytes::Bytes;
 use crate::wire::world::{World, parameters};

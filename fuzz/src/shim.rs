@@ -15,7 +15,8 @@ use ipc::provision::{ClientRights, ShimRights};
 use ipc::record::Record;
 use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, Mode, PeerAuthentication, Role};
+use ipc::tls::{Mode, PeerAuthentication};
+use tls::{Alert, CipherSuite, Role};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Application, Ports, Rights, Server, Windows};
 

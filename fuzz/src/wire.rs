@@ -7,7 +7,8 @@ use ipc::channel::Status;
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::stats;
-use ipc::tls::{PeerAuthentication, Version};
+use ipc::tls::PeerAuthentication;
+use tls::Version;
 
 use crate::bytes::Bytes;
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use ipc::provision::{Keyrings, Listener};
-use ipc::tls::{Label, Mode, Role};
+use ipc::tls::{Label, Mode};
 
 use crate::problem::Problem;
 use crate::tls;

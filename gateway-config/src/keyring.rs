@@ -5,8 +5,9 @@ use std::path::Path;
 
 use ipc::keystore::KeyKind;
 use ipc::provision::{Keyring, Keyrings, Listener, PrivateKey};
-use ipc::tls::{Label, Role};
+use ipc::tls::Label;
 use time::OffsetDateTime;
+use tls::Role;
 use zeroize::Zeroizing;
 
 use crate::application::Application;

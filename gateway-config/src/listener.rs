@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use ::tls::Role;
 use ipc::net::Address;
 use ipc::provision::{Backend, IdentityForm, Keyrings, Listener, Upstream};
-use ipc::tls::Role;
 
 use crate::limits;
 use crate::problem::Problem;

@@ -6,7 +6,8 @@ use ipc::provision::{
     Backend, ClientRights, Gateway, Keyrings, KeystoreData, Listener, Network, NetworkRights,
     ShimRights,
 };
-use ipc::tls::{Label, Mode, Role};
+use ipc::tls::{Label, Mode};
+use tls::Role;
 
 use crate::Config;
 use crate::chain;

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use ::tls::Role;
 use ipc::provision::{Keyrings, Prefix, Rule};
-use ipc::tls::{Protocol, Role};
+use ipc::tls::Protocol;
 use rustls_pki_types::DnsName;
 
 use crate::problem::Problem;

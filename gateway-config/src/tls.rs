@@ -4,9 +4,8 @@ use ipc::bounded::List;
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{Keyrings, Tls};
-use ipc::tls::{
-    CipherSuite, Group, Label, Mode, PeerAuthentication, Protocol, Role, ServerName, Version,
-};
+use ipc::tls::{Label, Mode, PeerAuthentication, Protocol, ServerName};
+use tls::{CipherSuite, Group, Role, Version};
 
 use crate::keyring;
 use crate::problem::Problem;

@@ -8,10 +8,11 @@ use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{AddressConfig, Backend, KeystoreData, Limits, Rings, Timeouts};
 use ipc::step::Step;
-use ipc::tls::{CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use time::{Duration, OffsetDateTime};
+use tls::{CipherSuite, Group, Role, Version};
 
 /// 2027-01-01: the material was made for that day.
 fn test_day() -> OffsetDateTime {

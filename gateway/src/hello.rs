@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use ipc::tls::{Alert, is_dns_name};
+use tls::{Alert, is_dns_name};
 
 /// RFC 8446 §5.1: type, version, length.
 const RECORD_HEADER: usize = 5;

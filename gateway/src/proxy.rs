@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use ipc::control::{Established, PeerIdentity};
-use ipc::tls::{Version, is_dns_name};
+use tls::{Version, is_dns_name};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
@@ -151,7 +151,7 @@ mod tests {
     use ipc::bounded::{Bytes, Text};
     use ipc::clock::Instant;
     use ipc::net::TcpPosition;
-    use ipc::tls::CipherSuite;
+    use tls::CipherSuite;
 
     use super::*;
 

@@ -6,7 +6,8 @@ use ipc::clock::Instant;
 use ipc::control::{HandshakeId, SessionId};
 use ipc::net::{Address, ConnectionId};
 use ipc::ring::Misbehaved;
-use ipc::tls::{CipherSuite, Mode, Version};
+use ipc::tls::Mode;
+use tls::{CipherSuite, Version};
 
 use crate::guests::GuestId;
 use crate::head::Head;

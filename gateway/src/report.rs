@@ -5,7 +5,8 @@ use core::net::IpAddr;
 
 use ipc::control::{HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
-use ipc::tls::{Mode, Role, Version, is_dns_name};
+use ipc::tls::Mode;
+use tls::{Role, Version, is_dns_name};
 
 /// The name of a version as OpenSSL prints it.
 pub(crate) const fn version_name(version: Version) -> &'static str {
@@ -152,7 +153,7 @@ mod tests {
     use ipc::clock::Instant;
     use ipc::control::{Established, PeerIdentity, SessionId};
     use ipc::net::TcpPosition;
-    use ipc::tls::CipherSuite;
+    use tls::CipherSuite;
 
     use super::*;
 

@@ -3,14 +3,9 @@
 use core::net::IpAddr;
 
 use ipc::provision::Rule;
-use ipc::tls::Alert;
+use tls::Alert;
 
 use crate::hello::Hello;
-
-/// RFC 6066 §3.
-const UNRECOGNIZED_NAME: Alert = Alert(112);
-/// RFC 7301 §3.2.
-const NO_APPLICATION_PROTOCOL: Alert = Alert(120);
 
 /// What the address alone tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +32,7 @@ pub(crate) fn by_address(rules: &[Rule], remote: IpAddr) -> Verdict {
 /// # Errors
 /// The alert to refuse it with: about ALPN where the name was known.
 pub(crate) fn by_hello(rules: &[Rule], remote: IpAddr, hello: &Hello) -> Result<usize, Alert> {
-    let mut alert = UNRECOGNIZED_NAME;
+    let mut alert = Alert::UNRECOGNIZED_NAME;
     for (place, rule) in candidates(rules, remote) {
         if !is_named(rule, hello) {
             continue;
@@ -45,7 +40,7 @@ pub(crate) fn by_hello(rules: &[Rule], remote: IpAddr, hello: &Hello) -> Result<
         if is_offered(rule, hello) {
             return Ok(place);
         }
-        alert = NO_APPLICATION_PROTOCOL;
+        alert = Alert::NO_APPLICATION_PROTOCOL;
     }
     Err(alert)
 }
@@ -91,7 +86,8 @@ mod tests {
     use ipc::bounded::{Bytes, List};
     use ipc::control::Parameters;
     use ipc::provision::{Prefix, Tls};
-    use ipc::tls::{Mode, PeerAuthentication, Role};
+    use ipc::tls::{Mode, PeerAuthentication};
+    use tls::Role;
 
     use super::*;
 
@@ -171,10 +167,10 @@ mod tests {
         assert_eq!(judge(inside, &hello(None, &["x"])), Ok(2));
         let outside = "192.0.2.1";
         for (name, alert) in [
-            ("a.test", NO_APPLICATION_PROTOCOL),
-            ("b.test", UNRECOGNIZED_NAME),
-            ("d.c.b.test", UNRECOGNIZED_NAME),
-            ("aa.test", UNRECOGNIZED_NAME),
+            ("a.test", Alert::NO_APPLICATION_PROTOCOL),
+            ("b.test", Alert::UNRECOGNIZED_NAME),
+            ("d.c.b.test", Alert::UNRECOGNIZED_NAME),
+            ("aa.test", Alert::UNRECOGNIZED_NAME),
         ] {
             assert_eq!(
                 judge(outside, &hello(Some(name), &[])),
@@ -182,6 +178,9 @@ mod tests {
                 "{name}"
             );
         }
-        assert_eq!(judge(outside, &hello(None, &["x"])), Err(UNRECOGNIZED_NAME));
+        assert_eq!(
+            judge(outside, &hello(None, &["x"])),
+            Err(Alert::UNRECOGNIZED_NAME)
+        );
     }
 }

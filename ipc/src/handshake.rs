@@ -15,6 +15,7 @@ use alloc::boxed::Box;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
+use tls::Role;
 
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
@@ -22,7 +23,6 @@ use crate::control::{Established, HandshakeError, Parameters};
 use crate::mailbox::{Letter, Mailbox, framed};
 use crate::net::TcpPosition;
 use crate::segment::{Segment, Verdict};
-use crate::tls::Role;
 
 /// Whose handshake it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]

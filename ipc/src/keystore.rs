@@ -6,10 +6,11 @@
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
+use tls::{Role, Scheme};
 
 use crate::bounded::{Blob, Bytes};
 use crate::secret::Secret;
-use crate::tls::{Label, Role};
+use crate::tls::Label;
 use crate::transport::Protocol;
 
 /// A key ring, by its place in the key store.
@@ -34,93 +35,15 @@ pub enum KeyKind {
     Rsa,
 }
 
-/// A signature scheme (RFC 8446 §4.2.3) that a ring's key can be used with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub enum Scheme {
-    /// 0x0401, TLS 1.2 only.
-    RsaPkcs1Sha256,
-    /// 0x0501, TLS 1.2 only.
-    RsaPkcs1Sha384,
-    /// 0x0601, TLS 1.2 only.
-    RsaPkcs1Sha512,
-    /// 0x0403.
-    EcdsaSecp256r1Sha256,
-    /// 0x0503.
-    EcdsaSecp384r1Sha384,
-    /// 0x0804.
-    RsaPssRsaeSha256,
-    /// 0x0805.
-    RsaPssRsaeSha384,
-    /// 0x0806.
-    RsaPssRsaeSha512,
-    /// 0x0807.
-    Ed25519,
-}
-
-impl Scheme {
-    /// Every scheme, in the order of preference for each kind of key.
-    pub const ALL: [Self; 9] = [
-        Self::EcdsaSecp256r1Sha256,
-        Self::EcdsaSecp384r1Sha384,
-        Self::Ed25519,
-        Self::RsaPssRsaeSha256,
-        Self::RsaPssRsaeSha384,
-        Self::RsaPssRsaeSha512,
-        Self::RsaPkcs1Sha256,
-        Self::RsaPkcs1Sha384,
-        Self::RsaPkcs1Sha512,
-    ];
-
-    /// All of them in the order in which a peer is told of them, the strongest of a
-    /// kind first; the same in both modes.
-    pub const OFFERED: [Self; 9] = [
-        Self::EcdsaSecp384r1Sha384,
-        Self::EcdsaSecp256r1Sha256,
-        Self::Ed25519,
-        Self::RsaPssRsaeSha512,
-        Self::RsaPssRsaeSha384,
-        Self::RsaPssRsaeSha256,
-        Self::RsaPkcs1Sha512,
-        Self::RsaPkcs1Sha384,
-        Self::RsaPkcs1Sha256,
-    ];
-
-    /// Its number on the wire.
-    pub const fn number(self) -> u16 {
-        match self {
-            Self::RsaPkcs1Sha256 => 0x0401,
-            Self::RsaPkcs1Sha384 => 0x0501,
-            Self::RsaPkcs1Sha512 => 0x0601,
-            Self::EcdsaSecp256r1Sha256 => 0x0403,
-            Self::EcdsaSecp384r1Sha384 => 0x0503,
-            Self::RsaPssRsaeSha256 => 0x0804,
-            Self::RsaPssRsaeSha384 => 0x0805,
-            Self::RsaPssRsaeSha512 => 0x0806,
-            Self::Ed25519 => 0x0807,
+impl KeyKind {
+    /// The kind of key that a scheme signs with.
+    pub const fn of(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::EcdsaSecp256r1Sha256 => Self::EcdsaP256,
+            Scheme::EcdsaSecp384r1Sha384 => Self::EcdsaP384,
+            Scheme::Ed25519 => Self::Ed25519,
+            _ => Self::Rsa,
         }
-    }
-
-    /// The scheme with a number on the wire.
-    pub fn from_number(number: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.number() == number)
-    }
-
-    /// The kind of key that it signs with.
-    pub const fn key_kind(self) -> KeyKind {
-        match self {
-            Self::EcdsaSecp256r1Sha256 => KeyKind::EcdsaP256,
-            Self::EcdsaSecp384r1Sha384 => KeyKind::EcdsaP384,
-            Self::Ed25519 => KeyKind::Ed25519,
-            _ => KeyKind::Rsa,
-        }
-    }
-
-    /// Whether TLS 1.3 allows it in a CertificateVerify (RFC 8446 §4.2.3).
-    pub const fn in_tls13(self) -> bool {
-        !matches!(
-            self,
-            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512
-        )
     }
 }
 

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
+use tls::Role;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::control::Parameters;
 use crate::keystore::KeyKind;
 use crate::net::Address;
 use crate::step::Step;
-use crate::tls::{Label, Mode, Protocol, Role};
+use crate::tls::{Label, Mode, Protocol};
 
 /// For the key store alone.
 #[derive(Serialize, Deserialize)]

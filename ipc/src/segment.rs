@@ -14,11 +14,12 @@ use alloc::boxed::Box;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
+use tls::{Alert, CipherSuite, Group, Scheme, Version};
 
 use crate::bounded::{Blob, Bytes, List};
 use crate::control::HandshakeError;
-use crate::keystore::{KeyKind, Scheme};
-use crate::tls::{Alert, CipherSuite, Group, Protocol, ServerName, Version};
+use crate::keystore::KeyKind;
+use crate::tls::{Protocol, ServerName};
 
 /// Bytes of a peer's message that are handed up at once.
 pub const MAX_PART: usize = 1024;

@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError, Resource};
 use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::step;
-use ipc::tls::{Alert, Role};
+use tls::{Alert, Role};
 
 use client_hello::ClientHello;
 use negotiation::Asked;

@@ -101,7 +101,8 @@ mod tests {
     use ipc::control::Parameters;
     use ipc::net::ConnectionId;
     use ipc::provision::RefusedSteps;
-    use ipc::tls::{PeerAuthentication, Role};
+    use ipc::tls::PeerAuthentication;
+    use tls::Role;
 
     use super::*;
 

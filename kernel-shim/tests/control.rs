@@ -21,7 +21,8 @@ use ipc::control::{
 };
 use ipc::handshake::{Completion, Directive, Forget};
 use ipc::net::{NetError, Owner, TcpPosition};
-use ipc::tls::{Mode, Role};
+use ipc::tls::Mode;
+use tls::Role;
 use world::{
     APPLICATION, CERTIFICATE, Held, POSITION, World, error, established, request, session_badge,
 };

@@ -23,10 +23,11 @@ use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, ShimRights};
 use ipc::record::Record;
 use ipc::stats;
-use ipc::tls::{Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Application, Ports, Rights, Server, Windows};
 use noise::{Sufferer, storm};
+use tls::{Role, Version};
 
 type Bell = LocalDoorbell<Silent>;
 type Reply = Result<Answer, HandshakeError>;

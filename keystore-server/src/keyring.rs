@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::bounded::Blob;
-use ipc::keystore::{CertificateList, KeyKind, KeystoreError, PRE_MASTER, Scheme};
+use ipc::keystore::{CertificateList, KeyKind, KeystoreError, PRE_MASTER};
 use ipc::provision;
-use ipc::tls::{Label, Role};
+use ipc::tls::Label;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair};
+use tls::{Role, Scheme};
 use zeroize::Zeroizing;
 
 use crate::pre_master::DecryptionKey;
@@ -119,7 +120,7 @@ impl Keyring {
         random: &SystemRandom,
     ) -> Result<Blob<512>, KeystoreError> {
         let key = self.key.as_ref().ok_or(KeystoreError::WrongScheme)?;
-        if self.kind != Some(scheme.key_kind()) || !self.roles.contains(&role) {
+        if self.kind != Some(KeyKind::of(scheme)) || !self.roles.contains(&role) {
             return Err(KeystoreError::WrongScheme);
         }
         let failed = |_| KeystoreError::Failed;

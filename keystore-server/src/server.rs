@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use ipc::badge::Badge;
 use ipc::bounded::Blob;
 use ipc::keystore::{
-    Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, MAX_PART, Request, Scheme,
-    ToBeSigned,
+    Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, MAX_PART, Request, ToBeSigned,
 };
 use ipc::provision;
 use ipc::secret::Secret;
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use ring::rand::SystemRandom;
+use tls::Scheme;
 
 use crate::firmware::{Kek, KeyError};
 use crate::keyring::{Keyring, ProvisionError};

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ipc::keystore::{KeystoreError, ToBeSigned};
-use ipc::tls::{Group, Role};
+use tls::{Group, Role};
 
 use crate::transcript::Transcript;
 
@@ -101,12 +101,7 @@ pub(crate) const fn role(parts: &ToBeSigned) -> Role {
 /// Bytes of a public key of the group with this number (RFC 8422 §5.4.1: an
 /// uncompressed point; X25519: 32 bytes).
 fn public_key_length(group: u16) -> Option<u8> {
-    let group = Group::ALL.into_iter().find(|g| g.number() == group)?;
-    Some(match group {
-        Group::Secp256r1 => 65,
-        Group::Secp384r1 => 97,
-        Group::X25519 => 32,
-    })
+    u8::try_from(Group::from_number(group)?.share_len()).ok()
 }
 
 #[cfg(test)]

@@ -6,32 +6,23 @@
 use alloc::vec::Vec;
 
 use ipc::keystore::{KeystoreError, MAX_TRANSCRIPT};
+use tls::HandshakeType;
 
 /// RFC 5246 §7.4: type, then length in 3 bytes.
 const HEADER: usize = 4;
 
-/// HandshakeType (RFC 5246 §7.4, RFC 6066 §8).
-const CLIENT_HELLO: u8 = 1;
-const SERVER_HELLO: u8 = 2;
-const CERTIFICATE: u8 = 11;
-const SERVER_KEY_EXCHANGE: u8 = 12;
-const CERTIFICATE_REQUEST: u8 = 13;
-const SERVER_HELLO_DONE: u8 = 14;
-const CLIENT_KEY_EXCHANGE: u8 = 16;
-const CERTIFICATE_STATUS: u8 = 22;
-
 /// What stands before a CertificateVerify in its order; the second says
 /// whether it may be missing.
-const ORDER: [(u8, bool); 9] = [
-    (CLIENT_HELLO, false),
-    (SERVER_HELLO, false),
-    (CERTIFICATE, false),
-    (CERTIFICATE_STATUS, true),
-    (SERVER_KEY_EXCHANGE, true),
-    (CERTIFICATE_REQUEST, false),
-    (SERVER_HELLO_DONE, false),
-    (CERTIFICATE, false),
-    (CLIENT_KEY_EXCHANGE, false),
+const ORDER: [(HandshakeType, bool); 9] = [
+    (HandshakeType::CLIENT_HELLO, false),
+    (HandshakeType::SERVER_HELLO, false),
+    (HandshakeType::CERTIFICATE, false),
+    (HandshakeType::CERTIFICATE_STATUS, true),
+    (HandshakeType::SERVER_KEY_EXCHANGE, true),
+    (HandshakeType::CERTIFICATE_REQUEST, false),
+    (HandshakeType::SERVER_HELLO_DONE, false),
+    (HandshakeType::CERTIFICATE, false),
+    (HandshakeType::CLIENT_KEY_EXCHANGE, false),
 ];
 
 /// Handshake messages on their way to a signature.
@@ -68,7 +59,7 @@ fn is_handshake(mut rest: &[u8]) -> bool {
             return false;
         };
         let [found, a, b, c] = *header;
-        if found != kind {
+        if found != kind.0 {
             if is_optional {
                 continue;
             }

@@ -13,11 +13,11 @@ use ipc::bounded::{Bytes, Text};
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, KeystoreError, PRE_MASTER, Request};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
-use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::{ProvisionError, Server, firmware};
 use rcgen::KeyPair;
 use ring::signature::{KeyPair as _, RsaKeyPair};
+use tls::Role;
 
 const LENGTH: usize = 256;
 const VERSION: u16 = 0x0303;

@@ -12,15 +12,15 @@ mod noise;
 use ipc::badge::Badge;
 use ipc::bounded::{Blob, Bytes, Text};
 use ipc::keystore::{
-    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, Request, Scheme, ToBeSigned,
+    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, Request, ToBeSigned,
 };
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
-use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::{Server, firmware};
 use noise::{Sufferer, storm};
 use rcgen::{CertificateParams, KeyPair};
+use tls::{Role, Scheme};
 
 struct World(Server<'static>);
 

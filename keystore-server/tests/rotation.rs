@@ -10,19 +10,18 @@ use ipc::badge::Badge;
 use ipc::bounded::{Bytes, Text};
 use ipc::clock::Instant;
 use ipc::keystore::{
-    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, Scheme,
-    ToBeSigned,
+    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
 use ipc::port::Ports;
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
 use ipc::stats;
-use ipc::tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::firmware::{self, KeyError};
 use keystore_server::rotation::{Frame, Line, Ran, Receiver, RotationError};
 use keystore_server::{ProvisionError, Server};
 use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{ED25519, UnparsedPublicKey};
+use tls::{Role, Scheme};
 use zeroize::Zeroizing;
 
 const NOW: Instant = Instant::from_millis(1000);

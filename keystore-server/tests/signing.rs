@@ -5,17 +5,16 @@
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, Text};
 use ipc::keystore::{
-    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, Scheme,
-    ToBeSigned,
+    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
-use ipc::tls::Role;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError};
 use keystore_server::{ProvisionError, Server, firmware};
 use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use std::cell::RefCell;
+use tls::{Role, Scheme};
 
 const OFFLOAD: Badge = Badge::Client(1);
 
@@ -142,9 +141,9 @@ const SCHEMES: [(Scheme, &dyn VerificationAlgorithm); 9] = [
 #[test]
 fn a_signature_of_every_scheme_verifies_over_the_tls_content() {
     for (scheme, algorithm) in SCHEMES {
-        let key = key_of(scheme.key_kind());
+        let key = key_of(KeyKind::of(scheme));
         let public = UnparsedPublicKey::new(algorithm, key.public_key_raw().to_vec());
-        let ring = ring_with(scheme.key_kind(), &key, vec![Role::Server, Role::Client]);
+        let ring = ring_with(KeyKind::of(scheme), &key, vec![Role::Server, Role::Client]);
         with_store(vec![ring], OFFLOAD, |store, stats| {
             let reply = store.call(&exchange_request(scheme)).unwrap();
             let Ok(Answer::Signature(signature)) = reply else {

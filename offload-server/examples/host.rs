@@ -30,8 +30,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use gateway_config::Config;
 use ipc::bounded::Text;
-use ipc::tls::{Mode, Role};
+use ipc::tls::Mode;
 use system::System;
+use tls::Role;
 
 /// Both engines in one process, on a socket.
 #[derive(Parser)]

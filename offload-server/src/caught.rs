@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::secret::Secret;
-use ipc::tls::{CipherSuite, TrafficKey};
+use ipc::tls::TrafficKey;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
     MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage, Tls12AeadAlgorithm,
@@ -25,6 +25,7 @@ use rustls::{
     Tls12CipherSuite, Tls13CipherSuite,
 };
 use spin::Mutex;
+use tls::CipherSuite;
 
 use crate::traffic::TrafficSecrets;
 

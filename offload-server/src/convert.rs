@@ -1,7 +1,7 @@
 //! rustls' names for things and ours.
 
 use ipc::control::{HandshakeError, PeerError, Resource};
-use ipc::tls::{Aead, Alert, CipherSuite, Group, TrafficKey, Version};
+use ipc::tls::TrafficKey;
 use ring::digest;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::ring as provider;
@@ -9,6 +9,7 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, ProtocolVersion,
     SupportedCipherSuite, SupportedProtocolVersion,
 };
+use tls::{Aead, Alert, CipherSuite, Group, Version};
 
 pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
     match version {

@@ -36,10 +36,11 @@ use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
-use ipc::tls::{Alert, CipherSuite, PeerAuthentication, Role, TrafficKey, Version};
+use ipc::tls::{PeerAuthentication, TrafficKey};
 use rustls::SupportedCipherSuite;
 use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tls::{Alert, CipherSuite, Role, Version};
 
 use crate::convert;
 use crate::full_handshake::FullHandshake;

@@ -15,8 +15,8 @@ use ipc::clock::Instant;
 use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
-use ipc::tls::{Alert, Role};
 use rustls::CommonState;
+use tls::{Alert, Role};
 
 use crate::caught::{Catch, Caught};
 use crate::convert;
@@ -231,7 +231,7 @@ impl Handshake {
     /// Gives up with an alert, as long as it can be read without keys.
     fn end_with(&mut self, alert: Alert, failure: HandshakeError) {
         if !self.has_heard {
-            let record = [21, 3, 3, 0, 2, 2, alert.0];
+            let record = alert.fatal_record();
             self.output.buffer().extend_from_slice(&record);
         }
         self.fail(failure);
@@ -258,7 +258,7 @@ impl Handshake {
             return Ok(false);
         }
         let alert = Alert::RECORD_OVERFLOW;
-        let record = [21, 3, 3, 0, 2, 2, alert.0];
+        let record = alert.fatal_record();
         self.output.buffer().extend_from_slice(&record);
         self.fail(HandshakeError::Peer(PeerError::AlertSent(alert)));
         Ok(true)

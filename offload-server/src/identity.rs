@@ -8,9 +8,9 @@ use ipc::control::{
     HandshakeError, MAX_COMMON_NAME, MAX_NAMES, MAX_SUBJECT, PeerError, PeerIdentity,
 };
 use ipc::record::MAX_PEER_CERTIFICATE;
-use ipc::tls::Alert;
 use ring::digest;
 use rustls::pki_types::CertificateDer;
+use tls::Alert;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -35,7 +35,7 @@ impl Peer {
         let Some(certificate) = chain.and_then(<[_]>::first) else {
             return Ok(Self::default());
         };
-        let too_long = HandshakeError::Peer(PeerError::AlertSent(Alert(43)));
+        let too_long = HandshakeError::Peer(PeerError::AlertSent(Alert::UNSUPPORTED_CERTIFICATE));
         let bytes = Blob::from_slice(certificate).map_err(|_| too_long)?;
         let mut fingerprint = [0; 32];
         let digest = digest::digest(&digest::SHA256, certificate);

@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
 use ipc::keystore::KeyKind;
-use ipc::tls::{CipherSuite, Group, PeerAuthentication, Role, Version};
+use ipc::tls::PeerAuthentication;
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tls::{CipherSuite, Group, Role, Version};
 
 use crate::caught::Catch;
 use crate::convert;

@@ -17,9 +17,10 @@ use ipc::mailbox::Malformed;
 use ipc::net::TcpPosition;
 use ipc::record::{Answer, MAX_CERTIFICATE_PART, PostHandshakeInbox, Record, Request};
 use ipc::stats;
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use ipc::transport::{Client, Transport};
 use rustls::HandshakeKind;
+use tls::{CipherSuite, Role};
 
 use crate::convert;
 use crate::directed::Directed;
@@ -464,7 +465,7 @@ where
         };
         let role = handshake.role();
         self.install(session, role, suite, (tx, rx), &peer.certificate)?;
-        if version == ipc::tls::Version::Tls13 {
+        if version == tls::Version::Tls13 {
             let secrets = handshake.caught.secrets(suite).ok_or(INTERNAL)?;
             let tickets = handshake.into_tickets();
             self.sessions.keep(session, role, secrets, tickets);

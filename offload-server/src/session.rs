@@ -11,9 +11,10 @@ use ipc::budget::block;
 use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::record::{PostHandshake, Request};
-use ipc::tls::{Alert, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
+use tls::{Alert, HandshakeType, Role};
 
 use crate::convert;
 use crate::current::{Current, Facts};
@@ -22,10 +23,9 @@ use crate::handshake::SessionSlot;
 use crate::tickets::MAX_CHAIN;
 use crate::traffic::TrafficSecrets;
 
+const KEY_UPDATE: u8 = HandshakeType::KEY_UPDATE.0;
+const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;
 /// RFC 8446 §4.6.3.
-const KEY_UPDATE: u8 = 24;
-/// RFC 8446 §4.6.1.
-const NEW_SESSION_TICKET: u8 = 4;
 const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
@@ -160,7 +160,7 @@ impl Sessions {
                     [KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED] => session.rekey(false, true),
                     [KEY_UPDATE, 0, 0, 1, UPDATE_REQUESTED] => session.rekey(true, true),
                     // RFC 8446 §4.6.3: any other value.
-                    [KEY_UPDATE, 0, 0, 1, _] => refuse(Alert(47)),
+                    [KEY_UPDATE, 0, 0, 1, _] => refuse(Alert::ILLEGAL_PARAMETER),
                     [KEY_UPDATE, ..] => refuse(Alert::DECODE_ERROR),
                     [NEW_SESSION_TICKET, _, _, _, ticket @ ..] => session.take_ticket(ticket, now),
                     _ => refuse(Alert::UNEXPECTED_MESSAGE),

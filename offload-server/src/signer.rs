@@ -8,13 +8,13 @@ use core::fmt;
 
 use ipc::bounded::{Blob, Bytes};
 use ipc::keystore::{
-    Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, PRE_MASTER, Request, Scheme, ToBeSigned,
+    Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, PRE_MASTER, Request, ToBeSigned,
 };
 use ipc::secret::Secret;
-use ipc::tls::Role;
 use ipc::transport::{Client, Transport};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
+use tls::{Role, Scheme};
 
 /// Calls to the key store.
 pub(crate) type KeystoreClient<T> = Client<Keystore, T>;
@@ -133,7 +133,7 @@ pub(crate) fn can_sign(kind: KeyKind, offered: &[SignatureScheme]) -> bool {
 fn choose(kind: KeyKind, offered: &[SignatureScheme]) -> Option<(SignatureScheme, Scheme)> {
     SCHEMES
         .into_iter()
-        .find(|(wire, scheme)| scheme.key_kind() == kind && offered.contains(wire))
+        .find(|(wire, scheme)| KeyKind::of(*scheme) == kind && offered.contains(wire))
 }
 
 impl<T: Transport + Send + Sync + 'static> SigningKey for RemoteKey<T> {

@@ -1,9 +1,10 @@
 //! Traffic secrets of TLS 1.3, behind the handshake.
 
 use ipc::secret::Secret;
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::tls13::{Hkdf, HkdfExpander, OkmBlock};
+use tls::{CipherSuite, Role};
 use zeroize::Zeroizing;
 
 use crate::convert;

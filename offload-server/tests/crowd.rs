@@ -26,10 +26,11 @@ use ipc::control::{HandshakeError, PeerError, Resource};
 use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::KeyKind;
 use ipc::record::PostHandshake;
-use ipc::tls::{Alert, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use offload_server::budget;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tls::{Alert, Role, Version};
 use world::{POSITION, World, parameters};
 
 #[global_allocator]

@@ -20,7 +20,8 @@ use ipc::channel::Status;
 use ipc::control::{HandshakeError, PeerError, RequestError};
 use ipc::keystore::KeyKind;
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, PeerAuthentication};
+use ipc::tls::PeerAuthentication;
+use tls::{Alert, CipherSuite};
 use world::director::audit;
 use world::{POSITION, World, parameters};
 

@@ -18,12 +18,12 @@ use ipc::bounded::{List, Text};
 use ipc::control::{Established, HandshakeError, PeerError, RequestError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
-use ipc::tls::{Alert, CipherSuite, Group, Version};
 use rustls::crypto::ring as provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tls::{Alert, CipherSuite, Group, Version};
 use world::{World, key_of, parameters};
 
 const KINDS: [KeyKind; 4] = [

@@ -19,8 +19,9 @@ use ipc::bounded::Text;
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
-use ipc::tls::{Alert, PeerAuthentication};
+use ipc::tls::PeerAuthentication;
 use script::{KINDS, SLOT, Script, client_hello, ends_with};
+use tls::Alert;
 use world::{World, parameters};
 
 fn server(authentication: PeerAuthentication) -> World {

@@ -21,9 +21,10 @@ use client::{Client, ClientOptions, complete, established, failure};
 use ipc::bounded::{List, Text};
 use ipc::control::{Established, HandshakeError, Parameters, PeerError};
 use ipc::keystore::KeyKind;
-use ipc::tls::{Alert, Group, Mode, PeerAuthentication, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use rustls::{ClientConfig, HandshakeKind};
 use tickets::hand_over;
+use tls::{Alert, Group, Version};
 use world::director::audit;
 use world::{World, parameters};
 

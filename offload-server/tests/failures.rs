@@ -23,7 +23,7 @@ use ipc::channel::Status;
 use ipc::control::{HandshakeError, Parameters, PeerError};
 use ipc::keystore::KeyKind;
 use ipc::stats;
-use ipc::tls::{Alert, Group, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use lying::{MACS, lying};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::ResolvesClientCert;
@@ -36,6 +36,7 @@ use rustls::{
     AlertDescription, CipherSuite, ClientConfig, ClientConnection, ConnectionCommon, RootCertStore,
     ServerConfig, ServerConnection, SignatureScheme,
 };
+use tls::{Alert, Group, Role, Version};
 use world::{World, key_of, parameters};
 
 const ROUNDS: u64 = 1000;
@@ -406,8 +407,7 @@ fn r06_a_thousand_clients_with_nothing_in_common() {
         }
         let case = Case::asking(mode, Role::Server, |asked| {
             asked.versions = List::from_items([Version::Tls13]).unwrap();
-            asked.suites =
-                List::from_items([ipc::tls::CipherSuite::ChaCha20Poly1305Sha256]).unwrap();
+            asked.suites = List::from_items([tls::CipherSuite::ChaCha20Poly1305Sha256]).unwrap();
         });
         let mut aes = all();
         let wanted = CipherSuite::TLS13_AES_128_GCM_SHA256;

@@ -22,8 +22,9 @@ use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::KeyKind;
 use ipc::record::{PostHandshake, Request};
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, Group, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use rustls::crypto::ring as provider;
+use tls::{Alert, CipherSuite, Group, Role, Version};
 use world::{POSITION, World, parameters};
 
 const KINDS: [KeyKind; 4] = [

@@ -20,9 +20,10 @@ use client::{Client, ClientOptions, complete, established};
 use ipc::clock::Instant;
 use ipc::control::Established;
 use ipc::keystore::KeyKind;
-use ipc::tls::{Group, Mode, PeerAuthentication};
+use ipc::tls::{Mode, PeerAuthentication};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ConnectionTrafficSecrets, SupportedProtocolVersion};
+use tls::Group;
 use world::{World, parameters};
 
 /// In place of the system's `getrandom(2)`, in this program alone: what is drawn

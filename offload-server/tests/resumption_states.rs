@@ -21,8 +21,8 @@ use ipc::control::Parameters;
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
-use ipc::tls::Alert;
 use script::{KINDS, SLOT, Script, ends_with};
+use tls::Alert;
 use world::{World, parameters};
 
 fn asked(ring: &str) -> Parameters {

@@ -21,8 +21,9 @@ use ipc::control::{Established, HandshakeError, Parameters, PeerError, RequestEr
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, PeerAuthentication, Version};
+use ipc::tls::PeerAuthentication;
 use ring::signature::{KeyPair as _, RsaKeyPair};
+use tls::{Alert, CipherSuite, Version};
 use world::{World, parameters};
 
 const SLOT: u16 = 0;

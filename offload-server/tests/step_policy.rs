@@ -18,7 +18,8 @@ use ipc::keystore::KeyKind;
 use ipc::provision::RefusedSteps;
 use ipc::stats;
 use ipc::step::Step;
-use ipc::tls::{Alert, CipherSuite, PeerAuthentication, Role, Version};
+use ipc::tls::PeerAuthentication;
+use tls::{Alert, CipherSuite, Role, Version};
 use world::director::audit;
 use world::{World, parameters};
 

@@ -22,13 +22,14 @@ use ipc::control::{HandshakeError, Parameters, PeerError};
 use ipc::handshake::{Completion, Directive};
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Hole, Segment, Template, Verdict};
-use ipc::tls::{Alert, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use tls::{Alert, Role, Version};
 use world::{World, authority, key_of, keyring, parameters, tenant};
 
 const RINGS: [(&str, &str, KeyKind); 2] = [

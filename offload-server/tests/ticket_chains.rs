@@ -22,8 +22,9 @@ use ipc::bounded::{List, Text};
 use ipc::control::{HandshakeError, Parameters, PeerError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
-use ipc::tls::{Alert, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use tickets::hand_over;
+use tls::{Alert, Role, Version};
 use world::{World, authority, keyring, parameters, set_passed};
 
 const RING: (&str, &str, KeyKind) = ("web", "localhost", KeyKind::EcdsaP256);

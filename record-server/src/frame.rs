@@ -1,6 +1,6 @@
-//! Record headers and inner content types (RFC 8446 §5.1, RFC 5246 §6.2.1).
+//! Record headers (RFC 8446 §5.1, RFC 5246 §6.2.1).
 
-use ipc::tls::{Alert, Version};
+use tls::{Alert, ContentType, Version};
 
 /// Type, version, length.
 pub(crate) const HEADER: usize = 5;
@@ -8,36 +8,6 @@ pub(crate) const HEADER: usize = 5;
 pub(crate) const MAX_PLAINTEXT: usize = 1 << 14;
 /// The longest body on the wire: RFC 5246 §6.2.3.
 pub(crate) const MAX_BODY: usize = MAX_PLAINTEXT + 2048;
-
-/// What a record carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ContentType {
-    ChangeCipherSpec,
-    Alert,
-    Handshake,
-    ApplicationData,
-}
-
-impl ContentType {
-    pub(crate) const fn number(self) -> u8 {
-        match self {
-            Self::ChangeCipherSpec => 20,
-            Self::Alert => 21,
-            Self::Handshake => 22,
-            Self::ApplicationData => 23,
-        }
-    }
-
-    pub(crate) const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            20 => Some(Self::ChangeCipherSpec),
-            21 => Some(Self::Alert),
-            22 => Some(Self::Handshake),
-            23 => Some(Self::ApplicationData),
-            _ => None,
-        }
-    }
-}
 
 /// A header that can be one of an established session's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

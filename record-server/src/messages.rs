@@ -9,17 +9,10 @@
 use alloc::vec::Vec;
 
 use ipc::record::MAX_POST_HANDSHAKE;
-use ipc::tls::{Alert, Role, Version};
+use tls::{Alert, HandshakeType, Role, Version};
 
 /// RFC 8446 §4: type and length.
 const HEADER: usize = 4;
-/// RFC 8446 §4.6.3.
-const KEY_UPDATE: u8 = 24;
-/// RFC 8446 §4.6.1.
-const NEW_SESSION_TICKET: u8 = 4;
-/// RFC 5246 §7.4.1.1 and §7.4.1.2: what asks for a renegotiation.
-const HELLO_REQUEST: u8 = 0;
-const CLIENT_HELLO: u8 = 1;
 
 /// A whole KeyUpdate, or the header of another message: what every session may
 /// keep without a buffer.
@@ -92,14 +85,16 @@ impl Messages {
             let Some(&kind) = self.kept.first() else {
                 return Ok(Next::Nothing);
             };
+            let kind = HandshakeType(kind);
             // Judged by its first byte: what is none is not waited for.
-            let is_ticket = kind == NEW_SESSION_TICKET && self.role == Role::Client;
+            let is_ticket = kind == HandshakeType::NEW_SESSION_TICKET && self.role == Role::Client;
+            // RFC 5246 §7.4.1.1, §7.4.1.2.
             let asks = match self.role {
-                Role::Server => CLIENT_HELLO,
-                Role::Client => HELLO_REQUEST,
+                Role::Server => HandshakeType::CLIENT_HELLO,
+                Role::Client => HandshakeType::HELLO_REQUEST,
             };
             match self.version {
-                Version::Tls13 if kind == KEY_UPDATE || is_ticket => {}
+                Version::Tls13 if kind == HandshakeType::KEY_UPDATE || is_ticket => {}
                 Version::Tls12 if kind == asks => {}
                 _ => return Err(Alert::UNEXPECTED_MESSAGE),
             }
@@ -116,7 +111,7 @@ impl Messages {
                     true => Err(Alert::NO_RENEGOTIATION),
                 };
             }
-            if kind == KEY_UPDATE {
+            if kind == HandshakeType::KEY_UPDATE {
                 // RFC 8446 §4.6.3: one byte; and a message that changes keys ends
                 // its record (§5.1).
                 if length != SMALL {
@@ -159,7 +154,7 @@ impl Messages {
 
     /// Drops tickets, whole or begun, so that no buffer is needed.
     pub(crate) fn give_up_tickets(&mut self) {
-        while self.kept.first() == Some(&NEW_SESSION_TICKET) {
+        while self.kept.first() == Some(&HandshakeType::NEW_SESSION_TICKET.0) {
             let Some(&[_, a, b, c]) = self.kept.first_chunk::<HEADER>() else {
                 break;
             };

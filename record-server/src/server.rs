@@ -15,11 +15,12 @@ use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
-use ipc::tls::{Alert, CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, dispatch};
+use tls::{Alert, CipherSuite, ContentType, Role};
 
 use crate::aead::Key;
-use crate::frame::{ContentType, HEADER, MAX_BODY};
+use crate::frame::{HEADER, MAX_BODY};
 use crate::session::{Asking, Session};
 use crate::tickets::Holders;
 

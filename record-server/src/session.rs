@@ -3,11 +3,12 @@
 use alloc::vec::Vec;
 
 use ipc::record::{MAX_PEER_CERTIFICATE, RecordError};
-use ipc::tls::{Alert, CipherSuite, Role, TrafficKey, Version};
+use ipc::tls::TrafficKey;
+use tls::{Alert, AlertLevel, CipherSuite, ContentType, Role, Version};
 
 use crate::aead::{Form, Key};
 use crate::allowance::Allowance;
-use crate::frame::{ContentType, HEADER, MAX_PLAINTEXT};
+use crate::frame::{HEADER, MAX_PLAINTEXT};
 use crate::messages::Messages;
 
 /// Bytes of the longest message that the offload component has sent.
@@ -158,26 +159,24 @@ impl Session {
 
     /// Declines a renegotiation (RFC 5246 §7.2.2).
     pub(crate) fn decline(&mut self) -> Result<(), Alert> {
-        const WARNING: u8 = 1;
+        let warning = Alert::NO_RENEGOTIATION.message(AlertLevel::Warning);
         match self.sent_close {
             true => Ok(()),
-            false => self.send_urgent(ContentType::Alert, &[WARNING, Alert::NO_RENEGOTIATION.0]),
+            false => self.send_urgent(ContentType::Alert, &warning),
         }
     }
 
     /// Queues the last alert: close_notify, or a fatal one. Nothing follows it.
     pub(crate) fn send_last(&mut self, alert: Alert) {
-        const WARNING: u8 = 1;
-        const FATAL: u8 = 2;
         if self.sent_close {
             return;
         }
         let level = match alert {
-            Alert::CLOSE_NOTIFY => WARNING,
-            _ => FATAL,
+            Alert::CLOSE_NOTIFY => AlertLevel::Warning,
+            _ => AlertLevel::Fatal,
         };
         // Without it the peer sees the connection end, which it takes for what it is.
-        let _ = self.send_urgent(ContentType::Alert, &[level, alert.0]);
+        let _ = self.send_urgent(ContentType::Alert, &alert.message(level));
         self.sent_close = true;
     }
 
@@ -268,7 +267,7 @@ mod tests {
             sequence: 0,
         };
         let length = match suite.aead() {
-            ipc::tls::Aead::Aes128Gcm => 16,
+            tls::Aead::Aes128Gcm => 16,
             _ => 32,
         };
         Session::new(suite, Role::Server, &key(length), &key(length)).unwrap()

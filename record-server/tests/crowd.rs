@@ -20,10 +20,11 @@ use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
 use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use record_server::{Limits, Ports, Server, budget};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use tls::{CipherSuite, Role};
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
@@ -128,7 +129,7 @@ impl World {
         let number = self.sealed[usize::from(slot)];
         self.sealed[usize::from(slot)] += 1;
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[1; 16]).unwrap());
-        if self.suite.version() == ipc::tls::Version::Tls12 {
+        if self.suite.version() == tls::Version::Tls12 {
             let mut nonce = [2; 12];
             nonce[4..].copy_from_slice(&number.to_be_bytes());
             let length = (text.len() as u16).to_be_bytes();

@@ -17,10 +17,11 @@ use ipc::queue::Queue;
 use ipc::record::{Answer, Record, RecordError, Request};
 use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use noise::{Sufferer, storm};
 use record_server::{Limits, Ports, Server};
+use tls::{CipherSuite, Role};
 
 type Bell = LocalDoorbell<Silent>;
 

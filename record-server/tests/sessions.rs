@@ -20,7 +20,7 @@ use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
 use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use rcgen::{CertificateParams, KeyPair};
 use record_server::{Limits, Ports, Server};
@@ -33,6 +33,7 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore, ServerConfig,
     SupportedCipherSuite,
 };
+use tls::{CipherSuite, Role};
 
 const SLOT: u16 = 1;
 const SESSION: Badge = Badge::Session {

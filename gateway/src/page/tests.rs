@@ -4,7 +4,8 @@ use alloc::vec;
 use ipc::control::SessionId;
 use ipc::net::Address;
 use ipc::provision::{Limits, Timeouts};
-use ipc::tls::{CipherSuite, Mode, Version};
+use ipc::tls::Mode;
+use tls::{CipherSuite, Version};
 
 use super::*;
 use crate::turned_away::Reason;

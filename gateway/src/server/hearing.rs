@@ -5,8 +5,8 @@ use ipc::channel::{Doorbell, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, PeerError};
 use ipc::net;
-use ipc::tls::Alert;
 use ipc::transport::Transport;
+use tls::Alert;
 
 use super::{Arrived, GRACE, Purpose, Server, Use, milliseconds};
 use crate::hello::{self, Seen};
@@ -98,14 +98,13 @@ where
 
     /// Refuses in the clear: nothing was agreed on (RFC 8446 §6).
     fn refuse(&mut self, arrived: Arrived, slot: SlotIndex, alert: Alert) {
-        const FATAL: u8 = 2;
         let cause = HandshakeError::Peer(PeerError::AlertSent(alert));
         self.report_failure(Purpose::Client(arrived), cause);
         let connection = arrived.connection;
         let end = End::Connection { connection, slot };
         let mut wires = self.wires();
         // The ring is empty; without room the client is closed without a word.
-        let _ = wires.write(end, &[21, 3, 3, 0, 2, FATAL, alert.0]);
+        let _ = wires.write(end, &alert.fatal_record());
         wires.signal(end, Status::END);
         self.close(end, true);
         self.guests.leave(arrived.guest);

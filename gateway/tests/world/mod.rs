@@ -20,8 +20,9 @@ use ipc::control::Parameters;
 use ipc::net::{Address, ConnectionId};
 use ipc::provision::{Backend, Gateway, Limits, Listener, Rule, Timeouts, Tls, Upstream};
 use ipc::stats;
-use ipc::tls::{Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError};
+use tls::{Role, Version};
 
 use memory::outside;
 use net::Net;

@@ -12,8 +12,8 @@ use ipc::control::{
     RequestError, Resource, SessionId, SessionResult,
 };
 use ipc::net::{ConnectionId, TcpPosition};
-use ipc::tls::{CipherSuite, Role, Version};
 use ipc::transport::{MAX_MESSAGE, dispatch};
+use tls::{CipherSuite, Role, Version};
 
 use super::net::{Net, State};
 use super::{Side, Sizes};

@@ -15,13 +15,13 @@ use ipc::bounded::Text;
 use ipc::keystore::{Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, Request};
 use ipc::provision::{Keyring, Keyrings, KeystoreData};
 use ipc::stats;
-use ipc::tls::Role;
 use ipc::transport::{Client, MAX_MESSAGE, TransportError};
 use ipc_redox::{Door, Scheme};
 use keystore_server::{Server, firmware};
 use syscall::error::{EACCES, EBADF, EINVAL, EOPNOTSUPP, Error};
 use syscall::flag::CallFlags;
 use syscall::schemev2::{Cqe, Opcode, Sqe, SqeFlags};
+use tls::Role;
 
 /// What the kernel does for a scheme, and the key store behind it.
 struct Kernel {

@@ -1,8 +1,9 @@
 //! The client before the version is known: ClientHello and the server's
 //! answer.
 
+use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Segment, Template, Ticket};
-use ipc::tls::{Alert, Version};
+use tls::{Alert, Scheme, Version};
 
 use super::codec::Writer;
 use super::negotiation::Asked;
@@ -113,7 +114,7 @@ impl ExpectServerHello {
 pub(super) fn hello(
     asked: &Asked,
     random: Fill,
-    share: ipc::tls::Group,
+    share: tls::Group,
     cookie: &[u8],
     ticket: Option<&Ticket>,
 ) -> Option<Template> {
@@ -157,7 +158,7 @@ pub(super) fn hello(
         w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
             w.nested(0, |w| {
                 // Those for certificates alone too (RFC 8446 §4.2.3).
-                for scheme in ipc::keystore::Scheme::OFFERED {
+                for scheme in Scheme::OFFERED {
                     w.u16(scheme.number());
                 }
             });
@@ -225,14 +226,10 @@ pub(super) fn hello(
 }
 
 /// The certificate that this side shows when it is asked: the first ring's.
-pub(super) fn scheme_for(
-    asked: &Asked,
-    offered: &[ipc::keystore::Scheme],
-    version: Version,
-) -> Option<ipc::keystore::Scheme> {
+pub(super) fn scheme_for(asked: &Asked, offered: &[Scheme], version: Version) -> Option<Scheme> {
     let kind = (*asked.rings.first()?)?;
-    ipc::keystore::Scheme::ALL.into_iter().find(|scheme| {
-        scheme.key_kind() == kind
+    Scheme::ALL.into_iter().find(|scheme| {
+        KeyKind::of(*scheme) == kind
             && offered.contains(scheme)
             && (version == Version::Tls12 || scheme.in_tls13())
     })

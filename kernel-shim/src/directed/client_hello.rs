@@ -1,9 +1,9 @@
 //! ClientHello, as a server reads it (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
 
 use ipc::bounded::{Bytes, List};
-use ipc::keystore::Scheme;
 use ipc::segment::{Binder, MAX_SHARE, Place};
-use ipc::tls::{Alert, CipherSuite, Group, Protocols, ServerName};
+use ipc::tls::{Protocols, ServerName};
+use tls::{Alert, CipherSuite, Group, Scheme};
 
 use super::codec::Reader;
 use super::server_name::server_name;

@@ -3,7 +3,7 @@
 
 use ipc::bounded::{Blob, List};
 use ipc::segment::{Fill, Hole, MAX_TEMPLATE, Place, Template};
-use ipc::tls::Alert;
+use tls::Alert;
 
 use super::Refusal;
 

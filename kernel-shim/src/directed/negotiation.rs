@@ -4,11 +4,10 @@ use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
 use ipc::control::{HandshakeError, Parameters, RequestError};
-use ipc::keystore::{KeyKind, Scheme};
+use ipc::keystore::KeyKind;
 use ipc::segment::{MAX_RINGS, RingPlace};
-use ipc::tls::{
-    Alert, CipherSuite, Group, PeerAuthentication, Protocol, Role, ServerName, Version,
-};
+use ipc::tls::{PeerAuthentication, Protocol, ServerName};
+use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
 
 use super::Refusal;
 use super::client_hello::{Alpn, ClientHello, Share};
@@ -179,7 +178,7 @@ impl Asked {
         let common = |kind: &Option<KeyKind>| {
             let kind = (*kind)?;
             let scheme = Scheme::ALL.into_iter().find(|scheme| {
-                scheme.key_kind() == kind
+                KeyKind::of(*scheme) == kind
                     && schemes.contains(scheme)
                     && (version == Version::Tls12 || scheme.in_tls13())
             })?;

@@ -5,10 +5,9 @@
 
 use alloc::vec::Vec;
 
-use ipc::keystore::Scheme;
 use ipc::segment::{Fill, RingPlace, Segment};
 use ipc::step::Step;
-use ipc::tls::Alert;
+use tls::{Alert, Scheme};
 
 /// What is refused in one handshake.
 #[derive(Default)]

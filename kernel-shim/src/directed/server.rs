@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use ipc::segment::Segment;
-use ipc::tls::Version;
+use tls::Version;
 
 use super::client_hello::ClientHello;
 use super::negotiation::{Asked, NO_COMMON};

@@ -3,7 +3,8 @@
 
 use ipc::bounded::Bytes;
 use ipc::segment::{MAX_SHARE, Ticket};
-use ipc::tls::{Alert, CipherSuite, Group, Protocol, Version};
+use ipc::tls::Protocol;
+use tls::{Alert, CipherSuite, Group, Version};
 
 use super::codec::Reader;
 use super::negotiation::Asked;

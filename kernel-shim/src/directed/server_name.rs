@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use ipc::bounded::Text;
-use ipc::tls::{Alert, ServerName, is_dns_name};
+use ipc::tls::ServerName;
+use tls::{Alert, is_dns_name};
 
 use super::Refusal;
 use super::codec::Reader;

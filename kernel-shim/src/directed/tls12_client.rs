@@ -26,9 +26,10 @@ mod tickets;
 use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
-use ipc::keystore::{KeyKind, Scheme};
+use ipc::keystore::KeyKind;
 use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage};
-use ipc::tls::{Alert, Group, Protocol, Version};
+use ipc::tls::Protocol;
+use tls::{Alert, Group, Scheme, Version};
 
 use super::client;
 use super::codec::{Reader, Writer};
@@ -321,7 +322,7 @@ fn request(body: &[u8], asked: &Asked) -> Result<Option<Scheme>, Refusal> {
         }
     }
     let scheme = client::scheme_for(asked, &schemes, Version::Tls12);
-    Ok(scheme.filter(|scheme| types.contains(&certificate_type(scheme.key_kind()))))
+    Ok(scheme.filter(|scheme| types.contains(&certificate_type(KeyKind::of(*scheme)))))
 }
 
 const fn certificate_type(kind: KeyKind) -> u8 {

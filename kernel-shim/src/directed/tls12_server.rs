@@ -21,9 +21,10 @@ mod tickets;
 use alloc::boxed::Box;
 
 use ipc::bounded::Bytes;
-use ipc::keystore::{MAX_ENCRYPTED, Scheme};
+use ipc::keystore::MAX_ENCRYPTED;
 use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
-use ipc::tls::{Alert, CipherSuite, Group, PeerAuthentication, Protocol, ServerName, Version};
+use ipc::tls::{PeerAuthentication, Protocol, ServerName};
+use tls::{Alert, CipherSuite, Group, Scheme, Version};
 
 use super::client_hello::ClientHello;
 use super::codec::{Reader, Writer};

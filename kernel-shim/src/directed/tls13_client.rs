@@ -10,9 +10,9 @@
 use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
-use ipc::keystore::Scheme;
 use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage, Ticket};
-use ipc::tls::{Alert, CipherSuite, Group, Protocol, Version};
+use ipc::tls::Protocol;
+use tls::{Alert, CipherSuite, Group, Scheme, Version};
 
 use super::client;
 use super::codec::{Reader, Writer};

@@ -11,9 +11,9 @@ mod tickets;
 
 use alloc::boxed::Box;
 
-use ipc::keystore::Scheme;
 use ipc::segment::{Agreed, Fill, Segment, Stage};
-use ipc::tls::{Alert, Group, PeerAuthentication};
+use ipc::tls::PeerAuthentication;
+use tls::{Alert, Group, Scheme};
 
 use super::client_hello::{ClientHello, Share};
 use super::codec::Writer;

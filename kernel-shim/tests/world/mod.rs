@@ -25,9 +25,10 @@ use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
 use ipc::provision::{ClientRights, ShimRights};
 use ipc::record::{self, Record};
 use ipc::stats;
-use ipc::tls::{CipherSuite, Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Application, Ports, Rights, Server, Windows};
+use tls::{CipherSuite, Role, Version};
 
 pub type Shared<T> = Rc<RefCell<T>>;
 

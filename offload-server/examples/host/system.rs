@@ -19,8 +19,9 @@ use ipc::net::{self, ConnectionId, Net, NetError, Owner, SegmentHeader, TcpPosit
 use ipc::provision::{ClientRights, Keyrings, KeystoreData, ShimRights};
 use ipc::queue::Queue;
 use ipc::stats;
-use ipc::tls::{Mode, Role};
+use ipc::tls::Mode;
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
+use tls::Role;
 
 const SLOT: SlotIndex = 0;
 const CONNECTION: ConnectionId = ConnectionId(1);

@@ -1,7 +1,7 @@
 //! Checking what the peer signed and what it sealed (R16, R17, R25, R28, R29).
 
-use ipc::tls::{Alert, Role, Version};
 use subtle::ConstantTimeEq;
+use tls::{Alert, Role, Version};
 
 use super::{Directed, Fault, Keys};
 

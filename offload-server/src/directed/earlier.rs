@@ -15,10 +15,10 @@ use ipc::clock::Instant;
 use ipc::control::Parameters;
 use ipc::secret::Secret;
 use ipc::segment::RingPlace;
-use ipc::tls::{Alert, CipherSuite, Role, Version};
 use ring::digest::{Context as Sha, Digest, SHA256};
 use rustls::pki_types::CertificateDer;
 use spin::Mutex;
+use tls::{Alert, CipherSuite, Role, Version};
 use zeroize::Zeroizing;
 
 use super::schedule13::ResumptionSecret;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use ipc::bounded::Bytes;
 use ipc::keystore::ToBeSigned;
 use ipc::segment::{Fill, Hole, Template};
-use ipc::tls::{Group, Role, Version};
+use tls::{Group, Role, Version};
 
 use super::inbound::MESSAGE_HEADER;
 use super::{Context, Directed, Fault, Keys, peer, resumption};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::control::{HandshakeError, PeerError};
-use ipc::tls::{Alert, Version};
+use tls::{Alert, ContentType, Version};
 
 use super::Fault;
 use super::protection::Protection;
@@ -25,36 +25,6 @@ const MAX_WARNINGS: u8 = 4;
 
 const UNEXPECTED: Fault = Fault::Refused(Alert::UNEXPECTED_MESSAGE);
 const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
-
-/// What a record carries (RFC 8446 §5.1).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ContentType {
-    ChangeCipherSpec,
-    Alert,
-    Handshake,
-    ApplicationData,
-}
-
-impl ContentType {
-    pub(super) const fn number(self) -> u8 {
-        match self {
-            Self::ChangeCipherSpec => 20,
-            Self::Alert => 21,
-            Self::Handshake => 22,
-            Self::ApplicationData => 23,
-        }
-    }
-
-    pub(super) const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            20 => Some(Self::ChangeCipherSpec),
-            21 => Some(Self::Alert),
-            22 => Some(Self::Handshake),
-            23 => Some(Self::ApplicationData),
-            _ => None,
-        }
-    }
-}
 
 /// What was found behind a record.
 pub(super) enum Found {

@@ -5,9 +5,9 @@ use alloc::boxed::Box;
 use ipc::keystore::PRE_MASTER;
 use ipc::secret::Secret;
 use ipc::segment::Stage;
-use ipc::tls::Role;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::SharedSecret;
+use tls::Role;
 
 use super::protection::Protection;
 use super::schedule12::Master;

@@ -6,14 +6,12 @@
 use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
-use ipc::tls::Alert;
+use tls::{Alert, ContentType};
 
 use super::Fault;
-use super::inbound::{ContentType, MAX_PLAINTEXT};
+use super::inbound::MAX_PLAINTEXT;
 use super::protection::Protection;
 use crate::output::Output;
-
-const FATAL: u8 = 2;
 
 /// Bytes to the peer.
 pub(super) struct Outbound {
@@ -53,7 +51,7 @@ impl Outbound {
     /// A fatal alert.
     pub(super) fn alert(&mut self, alert: Alert) -> Result<(), Fault> {
         self.end_flight()?;
-        self.record(ContentType::Alert, &[FATAL, alert.0])
+        self.record(ContentType::Alert, &alert.fatal())
     }
 
     /// Puts into the connection what there is room for.

@@ -3,11 +3,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ipc::keystore::Scheme;
-use ipc::tls::{Alert, Role, Version};
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use tls::{Alert, Role, Scheme, Version};
 
 use super::Fault;
 use crate::convert;
@@ -129,8 +128,8 @@ impl Peer {
             .filter(|scheme| version == Version::Tls12 || scheme.in_tls13())
             .ok_or(Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
         let certificate = chain.first().ok_or(Fault::INTERNAL)?;
-        let certificate =
-            webpki::EndEntityCert::try_from(certificate).map_err(|_| Fault::Refused(Alert(42)))?;
+        let certificate = webpki::EndEntityCert::try_from(certificate)
+            .map_err(|_| Fault::Refused(Alert::BAD_CERTIFICATE))?;
         let algorithms = provider::default_provider().signature_verification_algorithms;
         let (_, candidates) = algorithms
             .mapping

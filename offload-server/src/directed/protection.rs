@@ -4,13 +4,14 @@
 
 use alloc::vec::Vec;
 
-use ipc::tls::{Aead, Alert, CipherSuite, TrafficKey, Version};
+use ipc::tls::TrafficKey;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
+use tls::{Aead, Alert, CipherSuite, ContentType, Version};
 
 use super::Fault;
-use super::inbound::{ContentType, HEADER};
+use super::inbound::HEADER;
 
 const TAG: usize = 16;
 /// RFC 5288 §3: bytes of the nonce that each record carries.

@@ -5,13 +5,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::segment::{Binder, Place, Ticket, Verdict};
-use ipc::tls::{Alert, Role, Version};
 use ring::digest::Digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::SupportedCipherSuite;
 use rustls::crypto::hash::Hash;
 use rustls::pki_types::CertificateDer;
 use subtle::ConstantTimeEq;
+use tls::{Alert, Role, Version};
 
 use super::earlier::{Earlier, Given, Kept, Tickets, fits};
 use super::inbound::MESSAGE_HEADER;

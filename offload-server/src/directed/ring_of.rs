@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use ipc::segment::RingPlace;
-use ipc::tls::Role;
+use tls::Role;
 
 use super::{Directed, Fault};
 use crate::keyring::Keyring;

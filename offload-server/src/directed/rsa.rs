@@ -13,8 +13,8 @@ use der::{Decode, Reader, SliceReader};
 use ipc::keystore::PRE_MASTER;
 use ipc::secret::Secret;
 use ipc::segment::RingPlace;
-use ipc::tls::{Alert, Role};
 use ring::rand::{SecureRandom, SystemRandom};
+use tls::{Alert, Role};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::KeyUsage;
 use zeroize::{Zeroize, Zeroizing};
@@ -31,7 +31,7 @@ const MODULUS_BITS: core::ops::RangeInclusive<u32> = 2048..=4096;
 /// Bits of the longest public exponent that is used.
 const EXPONENT_BITS: u32 = 64;
 /// A certificate whose key can't be used for this.
-const UNSUPPORTED: Fault = Fault::Refused(Alert(43));
+const UNSUPPORTED: Fault = Fault::Refused(Alert::UNSUPPORTED_CERTIFICATE);
 
 impl Directed {
     /// Has the key store decrypt what is behind `offset` in the message

@@ -3,11 +3,12 @@
 use alloc::boxed::Box;
 
 use ipc::secret::Secret;
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use rustls::Tls13CipherSuite;
 use rustls::crypto::hash::Output;
 use rustls::crypto::hmac::Tag;
 use rustls::crypto::tls13::{Hkdf, HkdfExpander, OkmBlock};
+use tls::{CipherSuite, Role};
 use zeroize::Zeroize;
 
 use crate::traffic;

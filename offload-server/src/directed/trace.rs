@@ -1,11 +1,11 @@
 //! All traces of RFC 8448 byte by byte: transcript, key schedule, records. Its
 //! shared secrets of §5 to §7 are made of the private keys that it gives.
 
-use ipc::tls::{CipherSuite, Role, TrafficKey};
+use ipc::tls::TrafficKey;
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::{SupportedCipherSuite, Tls13CipherSuite};
+use tls::{CipherSuite, ContentType, Role};
 
-use super::inbound::ContentType;
 use super::outbound::Outbound;
 use super::protection::Protection;
 use super::schedule13::{Schedule, TrafficSecrets};

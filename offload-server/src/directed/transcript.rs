@@ -4,10 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rustls::crypto::hash::{Context, Hash, Output};
-
-/// RFC 8446 §4.4.1: stands for the first ClientHello behind a
-/// HelloRetryRequest.
-const MESSAGE_HASH: u8 = 254;
+use tls::HandshakeType;
 
 /// Messages so far.
 pub(super) struct Transcript {
@@ -53,7 +50,7 @@ impl Transcript {
         let first = context.fork_finish();
         let length = u8::try_from(first.as_ref().len()).ok()?;
         *context = hash.start();
-        context.update(&[MESSAGE_HASH, 0, 0, length]);
+        context.update(&[HandshakeType::MESSAGE_HASH.0, 0, 0, length]);
         context.update(first.as_ref());
         Some(())
     }

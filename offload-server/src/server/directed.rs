@@ -11,9 +11,9 @@ use ipc::handshake::Completion;
 use ipc::net::TcpPosition;
 use ipc::segment::{Agreed, Segment};
 use ipc::stats;
-use ipc::tls::Role;
 use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
+use tls::Role;
 
 use super::{Entry, Server, copy};
 use crate::convert;

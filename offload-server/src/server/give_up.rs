@@ -5,8 +5,8 @@ use core::time::Duration;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, PeerError, Resource};
-use ipc::tls::{Alert, Role};
 use ipc::transport::Transport;
+use tls::{Alert, Role};
 
 use super::{Entry, GRACE, Server};
 

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 use ipc::control::{Established, HandshakeError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
-use ipc::tls::Group;
 use rustls::client::UnbufferedClientConnection;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ClientConfig, Error, RootCertStore, SupportedCipherSuite};
+use tls::Group;
 
 use super::world::{World, key_of};
 

@@ -5,7 +5,7 @@ use ipc::bounded::Bytes;
 use ipc::control::Established;
 use ipc::handshake::Completion;
 use ipc::segment::{Binder, Fill, Hole, Place, Segment, Stage, Ticket, Verdict};
-use ipc::tls::{CipherSuite, Group, Version};
+use tls::{CipherSuite, Group, Version};
 
 use super::script::{SLOT, Script, hole, share_of};
 use super::tickets::hand_over;

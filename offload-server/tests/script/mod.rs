@@ -7,7 +7,7 @@ use ipc::control::{HandshakeError, PeerError};
 use ipc::handshake::{Completion, Directive};
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Hole, MAX_PART, Segment, Stage, Template, Verdict};
-use ipc::tls::{Alert, CipherSuite, Group, Role};
+use tls::{Alert, CipherSuite, Group, Role};
 
 use super::world::{World, parameters};
 
@@ -202,7 +202,7 @@ impl Script {
     }
 
     pub fn signature13(&mut self) {
-        let scheme = ipc::keystore::Scheme::EcdsaSecp256r1Sha256;
+        let scheme = tls::Scheme::EcdsaSecp256r1Sha256;
         let fill = Fill::Signature { ring: 0, scheme };
         self.write(15, &scheme.number().to_be_bytes(), &[hole(6, 2, fill)]);
     }
@@ -250,7 +250,7 @@ impl Script {
     }
 
     pub fn server_key_exchange12(&mut self) {
-        let scheme = ipc::keystore::Scheme::EcdsaSecp256r1Sha256;
+        let scheme = tls::Scheme::EcdsaSecp256r1Sha256;
         let share = hole(7, 1, Fill::KeyShare(Group::X25519));
         let signature = hole(9, 2, Fill::Signature { ring: 0, scheme });
         self.write(12, &[3, 0, 0x1d, 4, 3], &[share, signature]);

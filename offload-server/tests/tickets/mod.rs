@@ -3,10 +3,11 @@
 
 use ipc::bounded::Blob;
 use ipc::record::{PostHandshake, Request};
-use ipc::tls::{Aead, CipherSuite, TrafficKey};
+use ipc::tls::TrafficKey;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
+use tls::{Aead, CipherSuite};
 
 use super::world::World;
 

@@ -16,9 +16,10 @@ use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, RefusedSteps, ShimRights};
 use ipc::record::{self, Record};
-use ipc::tls::{Mode, Role};
+use ipc::tls::Mode;
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Application, Ports, Rights, Server, Windows};
+use tls::Role;
 
 use super::{Bell, Now, POSITION};
 

@@ -25,11 +25,12 @@ use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, RefusedSteps};
 use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshakeQueue, Record, Request};
 use ipc::stats;
-use ipc::tls::{Mode, PeerAuthentication, Role, Version};
+use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError, dispatch};
 use offload_server::{Ports, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
+use tls::{Role, Version};
 
 pub const RSA: &str = include_str!("../../../keystore-server/tests/rsa2048.pem");
 /// Where the TCP connections of the tests stand.

@@ -7,7 +7,7 @@ use ipc::bounded::Blob;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::queue::Full;
 use ipc::record::PostHandshake;
-use ipc::tls::Alert;
+use tls::Alert;
 
 use super::{Server, live};
 use crate::messages::{Next, SMALL};

@@ -3,10 +3,10 @@
 use ipc::channel::{Doorbell, SlotIndex, Status};
 use ipc::ring::Misbehaved;
 use ipc::stats;
-use ipc::tls::{Aead, Alert, Version};
+use tls::{Aead, Alert, ContentType, Version};
 
 use super::{Server, Slot, live};
-use crate::frame::{ContentType, HEADER, Header, MAX_PLAINTEXT};
+use crate::frame::{HEADER, Header, MAX_PLAINTEXT};
 use crate::session::{Asking, Content, Question, most_plaintext};
 
 /// Records of one session in each direction before others get their turn.

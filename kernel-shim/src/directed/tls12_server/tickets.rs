@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
 use ipc::segment::{Fill, Segment, TICKET_LIFETIME};
-use ipc::tls::{CipherSuite, Version};
+use tls::{CipherSuite, Version};
 
 use super::{
     Asked, ClientHello, Facts, INTERNAL, Input, Negotiated, State, Transition, Writer, message,

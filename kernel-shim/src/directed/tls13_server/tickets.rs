@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 
 use ipc::bounded::List;
 use ipc::segment::{Fill, Segment, TICKET_LIFETIME};
-use ipc::tls::Version;
+use tls::Version;
 
 use super::super::client_hello::{MAX_TICKETS, Offer};
 use super::{

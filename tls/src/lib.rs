@@ -1,0 +1,22 @@
+//! TLS on the wire, for every domain that reads or writes its bytes.
+//!
+//! Nothing of this system is in here: no channel, no capability, no decision about a
+//! peer. What a peer wrote is read with bounds and refused with a typed error; what it
+//! means for a session is the caller's to say.
+//!
+//! - [`names`], [`suite`], [`alert`]: numbers of the TLS registries;
+//! - [`server_name`]: what may stand in the extension of that name.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod names;
+pub mod server_name;
+pub mod suite;
+
+pub use alert::{Alert, AlertLevel};
+pub use names::{
+    ContentType, ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Scheme, Version,
+};
+pub use server_name::is_dns_name;
+pub use suite::{Aead, CipherSuite};
