@@ -8,21 +8,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use tls::{Alert, is_dns_name};
+use tls::client_hello::ClientHello;
+use tls::codec::{MESSAGE_HEADER, Reader};
+use tls::server_name::{HOST_NAME, next_name};
+use tls::{Alert, ContentType, ExtensionType, HandshakeType, is_dns_name};
 
 /// RFC 8446 §5.1: type, version, length.
 const RECORD_HEADER: usize = 5;
-const HANDSHAKE: u8 = 22;
-/// RFC 8446 §4: type, then length in 3 bytes.
-const MESSAGE_HEADER: usize = 4;
-const CLIENT_HELLO: u8 = 1;
+const HANDSHAKE: u8 = ContentType::Handshake.number();
+const CLIENT_HELLO: u8 = HandshakeType::CLIENT_HELLO.0;
 /// The longest ClientHello that is looked at; it has to lie in one ring.
 const MAX_HELLO: usize = 12 * 1024;
-/// RFC 6066 §3.
-const SERVER_NAME: u16 = 0;
-const HOST_NAME: u8 = 0;
-/// RFC 7301 §3.1.
-const ALPN: u16 = 16;
 
 /// What can be told of the bytes so far.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +43,8 @@ pub(crate) struct Hello {
 impl Hello {
     /// The ALPN names that are offered.
     pub(crate) fn protocols(&self) -> impl Iterator<Item = &[u8]> {
-        let mut list = Reader(&self.alpn);
-        core::iter::from_fn(move || list.short_vector())
+        let mut list = Reader::new(&self.alpn);
+        core::iter::from_fn(move || list.vec8().ok().map(|name| name.rest()))
     }
 }
 
@@ -67,8 +63,8 @@ pub(crate) fn look(mut rest: &[u8]) -> Seen {
             }
             if let Some(body) = message.get(MESSAGE_HEADER..length) {
                 return match parse(body) {
-                    Some(hello) => Seen::Hello(hello),
-                    None => Seen::Wrong(Alert::DECODE_ERROR),
+                    Ok(hello) => Seen::Hello(hello),
+                    Err(alert) => Seen::Wrong(alert),
                 };
             }
         }
@@ -95,83 +91,46 @@ pub(crate) fn look(mut rest: &[u8]) -> Seen {
 }
 
 /// RFC 8446 §4.1.2.
-fn parse(body: &[u8]) -> Option<Hello> {
+fn parse(body: &[u8]) -> Result<Hello, Alert> {
     let mut hello = Hello::default();
-    let mut body = Reader(body);
-    // Version and random.
-    body.take(2 + 32)?;
-    let _session = body.short_vector()?;
-    let _suites = body.vector()?;
-    let _compressions = body.short_vector()?;
-    if body.0.is_empty() {
-        return Some(hello);
-    }
-    let mut extensions = Reader(body.vector()?);
-    while !extensions.0.is_empty() {
-        let kind = extensions.number()?;
-        let value = Reader(extensions.vector()?);
+    let mut extensions = ClientHello::parse(body)?.extensions()?;
+    while let Some((kind, mut content)) = extensions.next_extension()? {
         match kind {
-            SERVER_NAME if hello.server_name.is_none() => hello.server_name = host_name(value)?,
-            ALPN if hello.alpn.is_empty() => hello.alpn = names(value)?,
+            ExtensionType::SERVER_NAME if hello.server_name.is_none() => {
+                hello.server_name = host_name(&mut content)?;
+            }
+            ExtensionType::ALPN if hello.alpn.is_empty() => hello.alpn = names(&mut content)?,
             _ => {}
         }
     }
-    body.0.is_empty().then_some(hello)
+    Ok(hello)
 }
 
-/// `None` is malformed; no host name is none.
-fn host_name(mut value: Reader<'_>) -> Option<Option<String>> {
-    let mut list = Reader(value.vector()?);
-    while !list.0.is_empty() {
-        let kind = list.take(1)?.first().copied()?;
-        let name = list.vector()?;
-        if kind == HOST_NAME {
-            let name = core::str::from_utf8(name).ok()?;
-            return match is_dns_name(name) {
-                true => Some(Some(name.to_ascii_lowercase())),
-                // Some clients write an address (RFC 6066 §3 has none): it is no name.
-                false if name.parse::<IpAddr>().is_ok() => Some(None),
-                false => None,
-            };
+/// No host name is none.
+fn host_name(content: &mut Reader<'_>) -> Result<Option<String>, Alert> {
+    let mut list = content.vec16()?;
+    while let Some((kind, name)) = next_name(&mut list)? {
+        if kind != HOST_NAME {
+            continue;
         }
+        let name = core::str::from_utf8(name).map_err(|_| Alert::DECODE_ERROR)?;
+        return match is_dns_name(name) {
+            true => Ok(Some(name.to_ascii_lowercase())),
+            // Some clients write an address (RFC 6066 §3 has none): it is no name.
+            false if name.parse::<IpAddr>().is_ok() => Ok(None),
+            false => Err(Alert::DECODE_ERROR),
+        };
     }
-    Some(None)
+    Ok(None)
 }
 
-fn names(mut value: Reader<'_>) -> Option<Vec<u8>> {
-    let names = value.vector()?;
-    let mut list = Reader(names);
-    while !list.0.is_empty() {
-        list.short_vector()?;
+fn names(content: &mut Reader<'_>) -> Result<Vec<u8>, Alert> {
+    let names = content.vec16()?;
+    let mut list = names;
+    while !list.is_empty() {
+        list.vec8()?;
     }
-    Some(names.to_vec())
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn number(&mut self) -> Option<u16> {
-        let bytes = self.take(2)?.first_chunk::<2>()?;
-        Some(u16::from_be_bytes(*bytes))
-    }
-
-    /// Behind a length in two bytes.
-    fn vector(&mut self) -> Option<&'a [u8]> {
-        let length = self.number()?;
-        self.take(length.into())
-    }
-
-    /// Behind a length in one byte.
-    fn short_vector(&mut self) -> Option<&'a [u8]> {
-        let length = self.take(1)?.first().copied()?;
-        self.take(length.into())
-    }
+    Ok(names.rest().to_vec())
 }
 
 #[cfg(test)]

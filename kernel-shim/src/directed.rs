@@ -10,12 +10,12 @@
 
 mod client;
 mod client_hello;
-mod codec;
 mod negotiation;
 mod policy;
 mod server;
 mod server_hello;
 mod server_name;
+mod template;
 mod tls12_client;
 mod tls12_server;
 mod tls13_client;
@@ -27,7 +27,8 @@ use alloc::vec::Vec;
 use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError, Resource};
 use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::step;
-use tls::{Alert, Role};
+use tls::codec::DecodeError;
+use tls::{Alert, HandshakeType, Role};
 
 use client_hello::ClientHello;
 use negotiation::Asked;
@@ -45,48 +46,21 @@ const MAX_SIGNATURE: u16 = 1024;
 /// TLS 1.3: the longest hash.
 const MAX_FINISHED: u16 = 48;
 
-/// Extension types (RFC 8446 §4.2).
-mod extension {
-    pub(super) const SERVER_NAME: u16 = 0;
-    pub(super) const SUPPORTED_GROUPS: u16 = 10;
-    pub(super) const EC_POINT_FORMATS: u16 = 11;
-    pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
-    pub(super) const ALPN: u16 = 16;
-    pub(super) const EXTENDED_MASTER_SECRET: u16 = 23;
-    pub(super) const SESSION_TICKET: u16 = 35;
-    pub(super) const PRE_SHARED_KEY: u16 = 41;
-    pub(super) const SUPPORTED_VERSIONS: u16 = 43;
-    pub(super) const COOKIE: u16 = 44;
-    pub(super) const PSK_KEY_EXCHANGE_MODES: u16 = 45;
-    pub(super) const CERTIFICATE_AUTHORITIES: u16 = 47;
-    pub(super) const KEY_SHARE: u16 = 51;
-    pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
-}
-
-/// Handshake types (RFC 8446 §4, RFC 5246 §7.4).
-mod message {
-    pub(super) const CLIENT_HELLO: u8 = 1;
-    pub(super) const SERVER_HELLO: u8 = 2;
-    pub(super) const NEW_SESSION_TICKET: u8 = 4;
-    pub(super) const ENCRYPTED_EXTENSIONS: u8 = 8;
-    pub(super) const CERTIFICATE: u8 = 11;
-    pub(super) const SERVER_KEY_EXCHANGE: u8 = 12;
-    pub(super) const CERTIFICATE_REQUEST: u8 = 13;
-    pub(super) const SERVER_HELLO_DONE: u8 = 14;
-    pub(super) const CERTIFICATE_VERIFY: u8 = 15;
-    pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
-    pub(super) const FINISHED: u8 = 20;
-}
-
 /// Why the shim gives a handshake up: the alert for the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refusal(Alert);
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        Self(error.into())
+    }
+}
 
 /// What a state has to go on with.
 enum Input<'a> {
     /// The peer's message, as much of its body as was asked for.
     Message {
-        kind: u8,
+        kind: HandshakeType,
         body: &'a [u8],
     },
     Named(&'a [bool]),
@@ -97,7 +71,7 @@ enum Input<'a> {
 
 impl<'a> Input<'a> {
     /// The body of a message of this type.
-    fn message(self, expected: u8) -> Result<&'a [u8], Refusal> {
+    fn message(self, expected: HandshakeType) -> Result<&'a [u8], Refusal> {
         match self {
             Self::Message { kind, body } if kind == expected => Ok(body),
             Self::Message { .. } => Err(Refusal(Alert::UNEXPECTED_MESSAGE)),
@@ -211,7 +185,7 @@ impl Directed {
             }
             Verdict::Refused(alert) => Err(Refusal(*alert)),
             Verdict::Message { kind, length, part } => {
-                self.message(*kind, usize::from(*length), part)
+                self.message(HandshakeType(*kind), usize::from(*length), part)
             }
             Verdict::Named(named) => self.transition(Input::Named(named)),
             Verdict::Certificates { count } => self.transition(Input::Certificates(*count)),
@@ -260,7 +234,12 @@ impl Directed {
     }
 
     /// Collects a message that is wanted in full, part by part.
-    fn message(&mut self, kind: u8, length: usize, part: &[u8]) -> Result<Segment, Refusal> {
+    fn message(
+        &mut self,
+        kind: HandshakeType,
+        length: usize,
+        part: &[u8],
+    ) -> Result<Segment, Refusal> {
         if !self.wants_all || (self.collected.is_empty() && part.len() == length) {
             return self.transition(Input::Message { kind, body: part });
         }
@@ -290,7 +269,7 @@ impl Directed {
 
     fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {
         if let (State::Server(_), Input::Message { kind, body }) = (&self.state, &input)
-            && *kind == message::CLIENT_HELLO
+            && *kind == HandshakeType::CLIENT_HELLO
             && self.policy.asks_for_name()
             && ClientHello::parse(body, &self.asked.parameters.alpn)?
                 .server_name

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 
 use ipc::keystore::{KeystoreError, ToBeSigned};
+use tls::certificate_verify::{PADDING, context};
+use tls::names::NAMED_CURVE;
 use tls::{Group, Role};
 
 use crate::transcript::Transcript;
@@ -39,13 +41,8 @@ impl Content {
                 if !matches!(transcript_hash.len(), 32 | 48) {
                     return Err(KeystoreError::NotTls);
                 }
-                let context: &[u8] = match role {
-                    Role::Server => b"TLS 1.3, server CertificateVerify",
-                    Role::Client => b"TLS 1.3, client CertificateVerify",
-                };
-                content.append(&[0x20; 64])?;
-                content.append(context)?;
-                content.append(&[0])?;
+                content.append(&PADDING)?;
+                content.append(context(*role))?;
                 content.append(transcript_hash)?;
             }
             // RFC 8422 §5.4: ServerECDHParams behind both randoms.
@@ -59,7 +56,6 @@ impl Content {
                 if public_key.len() != usize::from(length) {
                     return Err(KeystoreError::NotTls);
                 }
-                const NAMED_CURVE: u8 = 3;
                 let [high, low] = group.to_be_bytes();
                 content.append(client_random)?;
                 content.append(server_random)?;

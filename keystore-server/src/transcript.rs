@@ -7,9 +7,7 @@ use alloc::vec::Vec;
 
 use ipc::keystore::{KeystoreError, MAX_TRANSCRIPT};
 use tls::HandshakeType;
-
-/// RFC 5246 §7.4: type, then length in 3 bytes.
-const HEADER: usize = 4;
+use tls::codec::Reader;
 
 /// What stands before a CertificateVerify in its order; the second says
 /// whether it may be missing.
@@ -52,24 +50,21 @@ impl Transcript {
     }
 }
 
-/// Whether `rest` is whole messages in the order that a client has seen them.
-fn is_handshake(mut rest: &[u8]) -> bool {
+/// Whether `bytes` are whole messages in the order that a client has seen them.
+fn is_handshake(bytes: &[u8]) -> bool {
+    let mut rest = Reader::new(bytes);
     for (kind, is_optional) in ORDER {
-        let Some((header, behind)) = rest.split_first_chunk::<HEADER>() else {
-            return false;
-        };
-        let [found, a, b, c] = *header;
-        if found != kind.0 {
+        let mut after = rest;
+        if after.u8() != Ok(kind.0) {
             if is_optional {
                 continue;
             }
             return false;
         }
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        let Some(behind) = behind.get(length..) else {
+        if after.vec24().is_err() {
             return false;
-        };
-        rest = behind;
+        }
+        rest = after;
     }
     rest.is_empty()
 }

@@ -40,6 +40,7 @@ use ipc::tls::{PeerAuthentication, TrafficKey};
 use rustls::SupportedCipherSuite;
 use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tls::codec::{DecodeError, MESSAGE_HEADER};
 use tls::{Alert, CipherSuite, Role, Version};
 
 use crate::convert;
@@ -53,7 +54,7 @@ use crate::time::Moment;
 use crate::traffic;
 use earlier::{Earlier, Given};
 pub(crate) use earlier::{Resumption, Tickets};
-use inbound::{Found, Inbound, MESSAGE_HEADER};
+use inbound::{Found, Inbound};
 use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
@@ -106,6 +107,12 @@ enum Fault {
 
 impl Fault {
     const INTERNAL: Self = Self::Over(HandshakeError::Resource(Resource::Internal));
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 impl From<Misbehaved> for Fault {

@@ -9,14 +9,12 @@
 use alloc::vec::Vec;
 
 use ipc::record::MAX_POST_HANDSHAKE;
+use tls::codec::MESSAGE_HEADER;
 use tls::{Alert, HandshakeType, Role, Version};
-
-/// RFC 8446 §4: type and length.
-const HEADER: usize = 4;
 
 /// A whole KeyUpdate, or the header of another message: what every session may
 /// keep without a buffer.
-pub(crate) const SMALL: usize = HEADER + 1;
+pub(crate) const SMALL: usize = MESSAGE_HEADER + 1;
 /// The longest message that is skipped. A NewSessionTicket of TLS 1.3 has two
 /// vectors of 2¹⁶ bytes and less than 300 bytes beside them; a ClientHello is
 /// shorter.
@@ -98,10 +96,10 @@ impl Messages {
                 Version::Tls12 if kind == asks => {}
                 _ => return Err(Alert::UNEXPECTED_MESSAGE),
             }
-            let Some(&[_, a, b, c]) = self.kept.first_chunk::<HEADER>() else {
+            let Some(&[_, a, b, c]) = self.kept.first_chunk::<MESSAGE_HEADER>() else {
                 return Ok(Next::Nothing);
             };
-            let length = u32::from_be_bytes([0, a, b, c]) as usize + HEADER;
+            let length = u32::from_be_bytes([0, a, b, c]) as usize + MESSAGE_HEADER;
             if self.version == Version::Tls12 {
                 self.skip_first(length)?;
                 // RFC 5246 §7.2.2; once, then it is a fault, as in rustls
@@ -155,10 +153,10 @@ impl Messages {
     /// Drops tickets, whole or begun, so that no buffer is needed.
     pub(crate) fn give_up_tickets(&mut self) {
         while self.kept.first() == Some(&HandshakeType::NEW_SESSION_TICKET.0) {
-            let Some(&[_, a, b, c]) = self.kept.first_chunk::<HEADER>() else {
+            let Some(&[_, a, b, c]) = self.kept.first_chunk::<MESSAGE_HEADER>() else {
                 break;
             };
-            let length = u32::from_be_bytes([0, a, b, c]) as usize + HEADER;
+            let length = u32::from_be_bytes([0, a, b, c]) as usize + MESSAGE_HEADER;
             let dropped = length.min(self.kept.len());
             self.kept.drain(..dropped);
             self.skip = length - dropped;
@@ -189,7 +187,7 @@ mod tests {
     fn message(kind: u8, length: usize) -> Vec<u8> {
         let [_, a, b, c] = (length as u32).to_be_bytes();
         let mut message = vec![kind, a, b, c];
-        message.resize(HEADER + length, kind);
+        message.resize(MESSAGE_HEADER + length, kind);
         message
     }
 

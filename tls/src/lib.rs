@@ -5,12 +5,20 @@
 //! means for a session is the caller's to say.
 //!
 //! - [`names`], [`suite`], [`alert`]: numbers of the TLS registries;
-//! - [`server_name`]: what may stand in the extension of that name.
+//! - [`codec`]: the one reader and the one writer of vectors and numbers;
+//! - [`client_hello`], [`server_hello`], [`server_name`], [`certificate_verify`]: parts of
+//!   messages that several domains read or write.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod alert;
+pub mod certificate_verify;
+pub mod client_hello;
+pub mod codec;
 pub mod names;
+pub mod server_hello;
 pub mod server_name;
 pub mod suite;
 

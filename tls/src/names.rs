@@ -277,6 +277,15 @@ impl Scheme {
     }
 }
 
+/// ECPointFormat uncompressed (RFC 8422 §5.1.2), the only one of TLS 1.3.
+pub const UNCOMPRESSED: u8 = 0;
+/// ECCurveType named_curve (RFC 8422 §5.4).
+pub const NAMED_CURVE: u8 = 3;
+/// ClientCertificateType rsa_sign (RFC 5246 §7.4.4).
+pub const RSA_SIGN: u8 = 1;
+/// ClientCertificateType ecdsa_sign (RFC 8422 §5.5), also of EdDSA keys.
+pub const ECDSA_SIGN: u8 = 64;
+
 /// Which side of the handshake this system plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(

@@ -1,5 +1,22 @@
 //! Server names (RFC 6066 §3).
 
+use crate::codec::{DecodeError, Reader};
+
+/// NameType (RFC 6066 §3): a DNS name.
+pub const HOST_NAME: u8 = 0;
+
+/// The next name of a ServerNameList and its type, or the end of the list.
+///
+/// # Errors
+/// It is cut off.
+pub fn next_name<'a>(list: &mut Reader<'a>) -> Result<Option<(u8, &'a [u8])>, DecodeError> {
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let kind = list.u8()?;
+    Ok(Some((kind, list.vec16()?.rest())))
+}
+
 /// Whether `name` is a DNS name as RFC 1035 §2.3.1 and RFC 5890 §2.3.1 write it, with
 /// underscores, which are in use: labels of 1 to 63 letters, digits, hyphens and
 /// underscores that neither begin nor end with a hyphen, the last one no number; 253

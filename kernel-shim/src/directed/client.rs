@@ -3,25 +3,20 @@
 
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Segment, Template, Ticket};
-use tls::{Alert, Scheme, Version};
+use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
+use tls::codec::Writer;
+use tls::names::UNCOMPRESSED;
+use tls::server_hello::DOWNGRADED;
+use tls::server_name::HOST_NAME;
+use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Scheme, Version};
 
-use super::codec::Writer;
 use super::negotiation::Asked;
 use super::server_hello::{ServerHello, session_id_of};
+use super::template::TemplateWriter;
 use super::{
-    INTERNAL, Input, MAX_SERVER_HELLO, Refusal, Transition, extension, message, receive_all,
-    tls12_client, tls13_client,
+    INTERNAL, Input, MAX_SERVER_HELLO, Refusal, Transition, receive_all, tls12_client, tls13_client,
 };
 
-const LEGACY_VERSION: u16 = 0x0303;
-/// RFC 8446 §4.1.3: what a server that could do TLS 1.3 ends its random with
-/// when it agrees on TLS 1.2.
-const DOWNGRADED: [u8; 8] = *b"DOWNGRD\x01";
-/// RFC 8422 §5.1.2: uncompressed.
-const POINT_FORMATS: [u8; 1] = [0];
-const HOST_NAME: u8 = 0;
-/// RFC 8446 §4.2.9.
-const PSK_DHE_KE: u8 = 1;
 /// RFC 8446 §4.2.11: what a list of one binder begins with, and an age.
 const BINDERS_HEADER: usize = 3;
 const AGE: usize = 4;
@@ -90,7 +85,7 @@ impl HelloWritten {
 
 impl ExpectServerHello {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
-        let body = input.message(message::SERVER_HELLO)?;
+        let body = input.message(HandshakeType::SERVER_HELLO)?;
         let hello = ServerHello::parse(body, asked, self.0.as_ref())?;
         match hello.version {
             Version::Tls13 => {
@@ -133,38 +128,39 @@ pub(super) fn hello(
     let for_age = if for_binders > 0 { AGE } else { 0 };
     let missing = for_share + for_ticket + for_age + for_binders;
     let session_id = ticket.map_or(&[][..], session_id_of);
-    let mut writer = Writer::new(message::CLIENT_HELLO);
+    let mut writer = TemplateWriter::new(HandshakeType::CLIENT_HELLO);
     writer.u16(LEGACY_VERSION).hole(0, random).vec8(session_id);
     writer.nested(0, |w| {
         for suite in asked.offered() {
             w.u16(suite.number());
         }
     });
-    writer.vec8(&[0]).nested(missing, |w| {
+    writer.vec8(&[NULL_COMPRESSION]).nested(missing, |w| {
         if let Some(name) = asked.dns_name() {
-            w.u16(extension::SERVER_NAME).nested(0, |w| {
+            w.extension(ExtensionType::SERVER_NAME).nested(0, |w| {
                 w.nested(0, |w| {
                     w.u8(HOST_NAME).len16(name.len()).bytes(name.as_bytes());
                 });
             });
         }
-        w.u16(extension::SUPPORTED_GROUPS).nested(0, |w| {
+        w.extension(ExtensionType::SUPPORTED_GROUPS).nested(0, |w| {
             w.nested(0, |w| {
                 for group in asked.groups() {
                     w.u16(group.number());
                 }
             });
         });
-        w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
-            w.nested(0, |w| {
-                // Those for certificates alone too (RFC 8446 §4.2.3).
-                for scheme in Scheme::OFFERED {
-                    w.u16(scheme.number());
-                }
+        w.extension(ExtensionType::SIGNATURE_ALGORITHMS)
+            .nested(0, |w| {
+                w.nested(0, |w| {
+                    // Those for certificates alone too (RFC 8446 §4.2.3).
+                    for scheme in Scheme::OFFERED {
+                        w.u16(scheme.number());
+                    }
+                });
             });
-        });
         if !asked.parameters.alpn.is_empty() {
-            w.u16(extension::ALPN).nested(0, |w| {
+            w.extension(ExtensionType::ALPN).nested(0, |w| {
                 w.nested(0, |w| {
                     for name in asked.parameters.alpn.iter() {
                         w.vec8(name);
@@ -173,47 +169,53 @@ pub(super) fn hello(
             });
         }
         if has_12 {
-            w.u16(extension::EC_POINT_FORMATS).nested(0, |w| {
-                w.vec8(&POINT_FORMATS);
+            w.extension(ExtensionType::EC_POINT_FORMATS).nested(0, |w| {
+                w.vec8(&[UNCOMPRESSED]);
             });
-            w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
-            w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
+            w.extension(ExtensionType::EXTENDED_MASTER_SECRET).u16(0);
+            w.extension(ExtensionType::RENEGOTIATION_INFO)
+                .u16(1)
+                .vec8(&[]);
         }
         // RFC 5077 §3.2: empty asks for one.
         if has_12 && asked.parameters.resumption {
-            w.u16(extension::SESSION_TICKET);
+            w.extension(ExtensionType::SESSION_TICKET);
             match version {
                 Some(Version::Tls12) => w.hole(2, Fill::Ticket),
                 _ => w.u16(0),
             };
         }
         if !cookie.is_empty() {
-            w.u16(extension::COOKIE).nested(0, |w| {
+            w.extension(ExtensionType::COOKIE).nested(0, |w| {
                 w.len16(cookie.len()).bytes(cookie);
             });
         }
         if has_13 {
-            w.u16(extension::SUPPORTED_VERSIONS).nested(0, |w| {
-                w.u8(if has_12 { 4 } else { 2 }).u16(0x0304);
-                if has_12 {
-                    w.u16(0x0303);
-                }
-            });
-            w.u16(extension::KEY_SHARE).nested(for_share, |w| {
-                w.nested(for_share, |w| {
-                    w.u16(share.number()).hole(2, Fill::KeyShare(share));
+            w.extension(ExtensionType::SUPPORTED_VERSIONS)
+                .nested(0, |w| {
+                    w.u8(if has_12 { 4 } else { 2 })
+                        .u16(Version::Tls13.number());
+                    if has_12 {
+                        w.u16(Version::Tls12.number());
+                    }
                 });
-            });
+            w.extension(ExtensionType::KEY_SHARE)
+                .nested(for_share, |w| {
+                    w.nested(for_share, |w| {
+                        w.u16(share.number()).hole(2, Fill::KeyShare(share));
+                    });
+                });
         }
         if has_13 && asked.parameters.resumption {
-            w.u16(extension::PSK_KEY_EXCHANGE_MODES).nested(0, |w| {
-                w.vec8(&[PSK_DHE_KE]);
-            });
+            w.extension(ExtensionType::PSK_KEY_EXCHANGE_MODES)
+                .nested(0, |w| {
+                    w.vec8(&[PSK_DHE_KE]);
+                });
         }
         // RFC 8446 §4.2.11: the last.
         if version == Some(Version::Tls13) {
             let for_identity = for_ticket + AGE;
-            w.u16(extension::PRE_SHARED_KEY)
+            w.extension(ExtensionType::PRE_SHARED_KEY)
                 .nested(for_identity + for_binders, |w| {
                     w.nested(for_identity, |w| {
                         w.hole(2, Fill::Ticket).hole(0, Fill::TicketAge);

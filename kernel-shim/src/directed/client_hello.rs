@@ -3,24 +3,21 @@
 use ipc::bounded::{Bytes, List};
 use ipc::segment::{Binder, MAX_SHARE, Place};
 use ipc::tls::{Protocols, ServerName};
-use tls::{Alert, CipherSuite, Group, Scheme};
+use tls::client_hello::{
+    EMPTY_RENEGOTIATION_INFO_SCSV, FALLBACK_SCSV, NULL_COMPRESSION, PSK_DHE_KE,
+};
+use tls::codec::Reader;
+use tls::names::UNCOMPRESSED;
+use tls::{Alert, CipherSuite, ExtensionType, Group, Scheme, Version};
 
-use super::codec::Reader;
+use super::Refusal;
 use super::server_name::server_name;
-use super::{Refusal, extension};
+use super::template::place;
 
-/// RFC 5746 §3.3.
-const EMPTY_RENEGOTIATION_INFO_SCSV: u16 = 0x00ff;
-/// RFC 7507 §2.
-const FALLBACK_SCSV: u16 = 0x5600;
-const TLS12: u16 = 0x0303;
-const TLS13: u16 = 0x0304;
 /// Extensions of one hello that are told apart, to find duplicates.
 const MAX_EXTENSIONS: usize = 64;
 /// Tickets of one hello that are looked at.
 pub(super) const MAX_TICKETS: usize = 3;
-/// RFC 8446 §4.2.9.
-const PSK_DHE_KE: u8 = 1;
 /// RFC 8446 §4.2.11: a binder is a hash, and none is shorter.
 const MIN_BINDER: usize = 32;
 
@@ -85,22 +82,18 @@ pub(super) struct Share {
 impl ClientHello {
     /// Parses the body; `ours` are the server's application protocols.
     pub(super) fn parse(body: &[u8], ours: &Protocols) -> Result<Self, Refusal> {
-        let mut body = Reader::new(body);
-        let version = body.u16()?;
-        let random = body.array()?;
-        let session_id = body.vec8()?.rest();
-        let session_id = Bytes::from_slice(session_id).map_err(|_| DECODE)?;
-        let mut numbers = body.vec16()?;
-        let mut compression = body.vec8()?;
+        let parts = tls::client_hello::ClientHello::parse(body)?;
+        let version = parts.version;
+        let mut numbers = parts.cipher_suites;
         let mut hello = Self {
             version,
-            random,
-            session_id,
+            random: parts.random,
+            session_id: Bytes::from_slice(parts.session_id).map_err(|_| DECODE)?,
             suites: List::new(),
             offers_tls13: false,
-            offers_tls12: version >= TLS12,
+            offers_tls12: version >= Version::Tls12.number(),
             is_fallback: false,
-            only_null_compression: compression.rest() == [0],
+            only_null_compression: parts.compression_methods == [NULL_COMPRESSION],
             server_name: None,
             groups: None,
             schemes: None,
@@ -123,18 +116,10 @@ impl ClientHello {
             }
         }
         // RFC 5246 §7.4.1.2: null must be there.
-        let mut has_null = false;
-        while !compression.is_empty() {
-            has_null |= compression.u8()? == 0;
-        }
-        if !has_null {
+        if !parts.compression_methods.contains(&NULL_COMPRESSION) {
             return Err(ILLEGAL);
         }
-        if !body.is_empty() {
-            let mut extensions = body.vec16()?;
-            body.end()?;
-            hello.read_extensions(&mut extensions, ours)?;
-        }
+        hello.read_extensions(&mut parts.extensions()?, ours)?;
         Ok(hello)
     }
 
@@ -143,15 +128,15 @@ impl ClientHello {
         extensions: &mut Reader<'_>,
         ours: &Protocols,
     ) -> Result<(), Refusal> {
-        let mut seen = List::<u16, MAX_EXTENSIONS>::new();
+        let mut seen = List::<ExtensionType, MAX_EXTENSIONS>::new();
         let (mut has_psk, mut has_modes) = (false, false);
         while let Some((kind, content)) = extensions.next_extension()? {
             // RFC 8446 §4.2: none twice; §4.2.11: pre_shared_key is the last.
             if seen.contains(&kind) || has_psk || seen.push(kind).is_err() {
                 return Err(ILLEGAL);
             }
-            has_psk = kind == extension::PRE_SHARED_KEY;
-            has_modes |= kind == extension::PSK_KEY_EXCHANGE_MODES;
+            has_psk = kind == ExtensionType::PRE_SHARED_KEY;
+            has_modes |= kind == ExtensionType::PSK_KEY_EXCHANGE_MODES;
             self.read_extension(kind, content, ours)?;
         }
         // RFC 8446 §4.2.9.
@@ -163,28 +148,28 @@ impl ClientHello {
 
     fn read_extension(
         &mut self,
-        kind: u16,
+        kind: ExtensionType,
         mut content: Reader<'_>,
         ours: &Protocols,
     ) -> Result<(), Refusal> {
         match kind {
-            extension::SERVER_NAME => self.server_name = server_name(&mut content)?,
-            extension::SUPPORTED_GROUPS => {
-                let mut list = filled16(&mut content)?;
+            ExtensionType::SERVER_NAME => self.server_name = server_name(&mut content)?,
+            ExtensionType::SUPPORTED_GROUPS => {
+                let mut list = content.filled16()?;
                 let groups = self.groups.insert(List::new());
                 while let Some(number) = list.next_u16()? {
                     note(groups, Group::from_number(number));
                 }
             }
-            extension::SIGNATURE_ALGORITHMS => {
-                let mut list = filled16(&mut content)?;
+            ExtensionType::SIGNATURE_ALGORITHMS => {
+                let mut list = content.filled16()?;
                 let schemes = self.schemes.insert(List::new());
                 while let Some(number) = list.next_u16()? {
                     note(schemes, Scheme::from_number(number));
                 }
             }
-            extension::ALPN => {
-                let mut list = filled16(&mut content)?;
+            ExtensionType::ALPN => {
+                let mut list = content.filled16()?;
                 self.alpn = Alpn::Disjoint;
                 while !list.is_empty() {
                     let name = list.vec8()?.rest();
@@ -201,23 +186,25 @@ impl ClientHello {
             }
             // RFC 8422 §5.1.2: uncompressed is among them. No answer: it is the only
             // one here.
-            extension::EC_POINT_FORMATS => {
+            ExtensionType::EC_POINT_FORMATS => {
                 let formats = content.vec8()?.rest();
-                formats.iter().find(|format| **format == 0).ok_or(ILLEGAL)?;
+                if !formats.contains(&UNCOMPRESSED) {
+                    return Err(ILLEGAL);
+                }
             }
-            extension::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
-            extension::SUPPORTED_VERSIONS => {
+            ExtensionType::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
+            ExtensionType::SUPPORTED_VERSIONS => {
                 let mut list = content.vec8()?;
                 if list.is_empty() {
                     return Err(DECODE);
                 }
                 self.offers_tls12 = false;
                 while let Some(number) = list.next_u16()? {
-                    self.offers_tls12 |= number == TLS12;
-                    self.offers_tls13 |= number == TLS13;
+                    self.offers_tls12 |= number == Version::Tls12.number();
+                    self.offers_tls13 |= number == Version::Tls13.number();
                 }
             }
-            extension::KEY_SHARE => {
+            ExtensionType::KEY_SHARE => {
                 let mut list = content.vec16()?;
                 let shares = self.shares.insert(List::new());
                 while let Some(number) = list.next_u16()? {
@@ -237,35 +224,35 @@ impl ClientHello {
                 }
             }
             // RFC 5746 §3.6: empty in a first handshake.
-            extension::RENEGOTIATION_INFO => {
+            ExtensionType::RENEGOTIATION_INFO => {
                 if !content.vec8()?.is_empty() {
                     return Err(Refusal(Alert::HANDSHAKE_FAILURE));
                 }
                 self.has_secure_renegotiation = true;
             }
-            extension::SESSION_TICKET => {
-                self.ticket = Some(content.place()?);
+            ExtensionType::SESSION_TICKET => {
+                self.ticket = Some(place(&content)?);
                 return Ok(());
             }
-            extension::PSK_KEY_EXCHANGE_MODES => {
+            ExtensionType::PSK_KEY_EXCHANGE_MODES => {
                 let modes = content.vec8()?.rest();
                 if modes.is_empty() {
                     return Err(DECODE);
                 }
                 self.has_psk_dhe = modes.contains(&PSK_DHE_KE);
             }
-            extension::PRE_SHARED_KEY => self.tickets = offers(&mut content)?,
+            ExtensionType::PRE_SHARED_KEY => self.tickets = offers(&mut content)?,
             _ => return Ok(()),
         }
-        content.end()
+        Ok(content.end()?)
     }
 }
 
 /// OfferedPsks (RFC 8446 §4.2.11): as many binders as identities.
 fn offers(content: &mut Reader<'_>) -> Result<List<Offer, MAX_TICKETS>, Refusal> {
-    let mut identities = filled16(content)?;
-    let list = content.place()?.offset;
-    let mut binders = filled16(content)?;
+    let mut identities = content.filled16()?;
+    let list = place(content)?.offset;
+    let mut binders = content.filled16()?;
     let mut offers = List::new();
     while !identities.is_empty() {
         let ticket = identities.vec16()?;
@@ -279,11 +266,11 @@ fn offers(content: &mut Reader<'_>) -> Result<List<Offer, MAX_TICKETS>, Refusal>
         }
         let binder = Binder {
             list,
-            binder: binder.place()?,
+            binder: place(&binder)?,
         };
         // More are not looked at.
         let _ = offers.push(Offer {
-            ticket: ticket.place()?,
+            ticket: place(&ticket)?,
             binder,
         });
     }
@@ -298,15 +285,6 @@ fn note<T: PartialEq, const N: usize>(list: &mut List<T, N>, value: Option<T>) {
     if let Some(value) = value.filter(|value| !list.contains(value)) {
         // As many places as there are values.
         let _ = list.push(value);
-    }
-}
-
-/// A list of one item at least.
-fn filled16<'a>(content: &mut Reader<'a>) -> Result<Reader<'a>, Refusal> {
-    let list = content.vec16()?;
-    match list.is_empty() {
-        true => Err(DECODE),
-        false => Ok(list),
     }
 }
 

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 
 use ipc::segment::Segment;
-use tls::Version;
+use tls::{HandshakeType, Version};
 
 use super::client_hello::ClientHello;
 use super::negotiation::{Asked, NO_COMMON};
-use super::{Input, MAX_HELLO, Transition, message, receive_all, tls12_server, tls13_server};
+use super::{Input, MAX_HELLO, Transition, receive_all, tls12_server, tls13_server};
 
 /// Before the version is known.
 pub(super) enum State {
@@ -40,7 +40,7 @@ impl State {
 
 impl ExpectClientHello {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
-        let body = input.message(message::CLIENT_HELLO)?;
+        let body = input.message(HandshakeType::CLIENT_HELLO)?;
         let hello = ClientHello::parse(body, &asked.parameters.alpn)?;
         match &hello.server_name {
             Some(name) if asked.rings.len() > 1 => {

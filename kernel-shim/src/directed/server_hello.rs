@@ -4,12 +4,13 @@
 use ipc::bounded::Bytes;
 use ipc::segment::{MAX_SHARE, Ticket};
 use ipc::tls::Protocol;
-use tls::{Alert, CipherSuite, Group, Version};
+use tls::codec::Reader;
+use tls::names::UNCOMPRESSED;
+use tls::server_hello::RETRY;
+use tls::{Alert, CipherSuite, ExtensionType, Group, LEGACY_VERSION, Version};
 
-use super::codec::Reader;
+use super::Refusal;
 use super::negotiation::Asked;
-use super::tls13_server::RETRY;
-use super::{Refusal, extension};
 
 /// The longest cookie that is sent back.
 pub(super) const MAX_COOKIE: usize = 256;
@@ -17,8 +18,6 @@ pub(super) const MAX_COOKIE: usize = 256;
 const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
 const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
 const UNSUPPORTED: Refusal = Refusal(Alert::UNSUPPORTED_EXTENSION);
-const LEGACY_VERSION: u16 = 0x0303;
-const TLS13: u16 = 0x0304;
 
 /// What a server chose.
 pub(super) struct ServerHello {
@@ -119,8 +118,8 @@ impl ServerHello {
         // The version decides what the others mean, wherever it stands.
         let mut list = whole;
         while let Some((kind, mut content)) = list.next_extension()? {
-            if kind == extension::SUPPORTED_VERSIONS {
-                if content.u16()? != TLS13 {
+            if kind == ExtensionType::SUPPORTED_VERSIONS {
+                if content.u16()? != Version::Tls13.number() {
                     return Err(ILLEGAL);
                 }
                 content.end()?;
@@ -130,16 +129,18 @@ impl ServerHello {
         let mut seen = 0u8;
         while let Some((kind, content)) = extensions.next_extension()? {
             let bit = match (self.version, kind) {
-                (Version::Tls13, extension::SUPPORTED_VERSIONS) => 1,
-                (Version::Tls13, extension::KEY_SHARE) => 2,
-                (Version::Tls13, extension::COOKIE) if self.is_retry => 4,
-                (Version::Tls13, extension::PRE_SHARED_KEY) if offers_13 && !self.is_retry => 8,
-                (Version::Tls12, extension::SERVER_NAME) if asked.dns_name().is_some() => 1,
-                (Version::Tls12, extension::EXTENDED_MASTER_SECRET) => 2,
-                (Version::Tls12, extension::RENEGOTIATION_INFO) => 4,
-                (Version::Tls12, extension::EC_POINT_FORMATS) => 8,
-                (Version::Tls12, extension::ALPN) if !asked.parameters.alpn.is_empty() => 16,
-                (Version::Tls12, extension::SESSION_TICKET) if asked.parameters.resumption => 32,
+                (Version::Tls13, ExtensionType::SUPPORTED_VERSIONS) => 1,
+                (Version::Tls13, ExtensionType::KEY_SHARE) => 2,
+                (Version::Tls13, ExtensionType::COOKIE) if self.is_retry => 4,
+                (Version::Tls13, ExtensionType::PRE_SHARED_KEY) if offers_13 && !self.is_retry => 8,
+                (Version::Tls12, ExtensionType::SERVER_NAME) if asked.dns_name().is_some() => 1,
+                (Version::Tls12, ExtensionType::EXTENDED_MASTER_SECRET) => 2,
+                (Version::Tls12, ExtensionType::RENEGOTIATION_INFO) => 4,
+                (Version::Tls12, ExtensionType::EC_POINT_FORMATS) => 8,
+                (Version::Tls12, ExtensionType::ALPN) if !asked.parameters.alpn.is_empty() => 16,
+                (Version::Tls12, ExtensionType::SESSION_TICKET) if asked.parameters.resumption => {
+                    32
+                }
                 _ => return Err(UNSUPPORTED),
             };
             if seen & bit != 0 {
@@ -153,12 +154,12 @@ impl ServerHello {
 
     fn read_extension(
         &mut self,
-        kind: u16,
+        kind: ExtensionType,
         mut content: Reader<'_>,
         asked: &Asked,
     ) -> Result<(), Refusal> {
         match kind {
-            extension::KEY_SHARE => {
+            ExtensionType::KEY_SHARE => {
                 let group = Group::from_number(content.u16()?);
                 let group = group
                     .filter(|group| asked.groups().contains(group))
@@ -175,7 +176,7 @@ impl ServerHello {
                 };
                 self.share = Some((group, key));
             }
-            extension::COOKIE => {
+            ExtensionType::COOKIE => {
                 let cookie = content.vec16()?.rest();
                 if cookie.is_empty() {
                     return Err(DECODE);
@@ -183,31 +184,33 @@ impl ServerHello {
                 self.cookie = Bytes::from_slice(cookie).map_err(|_| ILLEGAL)?;
             }
             // RFC 8446 §4.2.11: one was offered, the first.
-            extension::PRE_SHARED_KEY => {
+            ExtensionType::PRE_SHARED_KEY => {
                 if content.u16()? != 0 {
                     return Err(ILLEGAL);
                 }
                 self.is_resumed = true;
             }
-            extension::SESSION_TICKET => self.gives_ticket = true,
-            extension::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
-            extension::ALPN => self.alpn = Some(protocol(&mut content, asked)?),
+            ExtensionType::SESSION_TICKET => self.gives_ticket = true,
+            ExtensionType::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
+            ExtensionType::ALPN => self.alpn = Some(protocol(&mut content, asked)?),
             // RFC 5746 §3.4: empty in a first handshake.
-            extension::RENEGOTIATION_INFO => {
+            ExtensionType::RENEGOTIATION_INFO => {
                 let first = content.vec8()?;
                 first.end().map_err(|_| Refusal(Alert::HANDSHAKE_FAILURE))?;
             }
             // RFC 8422 §5.2: uncompressed is among them.
-            extension::EC_POINT_FORMATS => {
+            ExtensionType::EC_POINT_FORMATS => {
                 let formats = content.vec8()?.rest();
-                formats.iter().find(|format| **format == 0).ok_or(ILLEGAL)?;
+                if !formats.contains(&UNCOMPRESSED) {
+                    return Err(ILLEGAL);
+                }
             }
-            extension::SUPPORTED_VERSIONS => {
+            ExtensionType::SUPPORTED_VERSIONS => {
                 content.u16()?;
             }
             _ => {}
         }
-        content.end()
+        Ok(content.end()?)
     }
 }
 

@@ -4,10 +4,11 @@ use core::net::IpAddr;
 
 use ipc::bounded::Text;
 use ipc::tls::ServerName;
+use tls::codec::Reader;
+use tls::server_name::{HOST_NAME, next_name};
 use tls::{Alert, is_dns_name};
 
 use super::Refusal;
-use super::codec::Reader;
 
 const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
 const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
@@ -15,15 +16,12 @@ const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
 /// RFC 6066 §3: one DNS name, or nothing. As in autonomous mode: an address
 /// is as good as not there, and anything else is refused.
 pub(super) fn server_name(content: &mut Reader<'_>) -> Result<Option<ServerName>, Refusal> {
-    const HOST_NAME: u8 = 0;
     let mut list = content.vec16()?;
     if list.is_empty() {
         return Err(DECODE);
     }
     let mut found = None;
-    while !list.is_empty() {
-        let kind = list.u8()?;
-        let name = list.vec16()?.rest();
+    while let Some((kind, name)) = next_name(&mut list)? {
         if kind != HOST_NAME {
             continue;
         }

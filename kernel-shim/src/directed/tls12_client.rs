@@ -29,24 +29,21 @@ use ipc::bounded::{Bytes, List};
 use ipc::keystore::KeyKind;
 use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage};
 use ipc::tls::Protocol;
-use tls::{Alert, Group, Scheme, Version};
+use tls::codec::{Reader, Writer};
+use tls::names::{ECDSA_SIGN, NAMED_CURVE, RSA_SIGN};
+use tls::{Alert, Group, HandshakeType, Scheme, Version};
 
 use super::client;
-use super::codec::{Reader, Writer};
 use super::negotiation::Asked;
 use super::server_hello::ServerHello;
-use super::{INTERNAL, Input, MAX_CERTIFICATE, Refusal, Transition, message, receive, receive_all};
+use super::template::TemplateWriter;
+use super::{INTERNAL, Input, MAX_CERTIFICATE, Refusal, Transition, receive, receive_all};
 
 use tickets::{EarlierMaster, ExpectTicket, Resumed, ResumptionNegotiated, TicketKept};
 
-/// RFC 8422 §5.4.
-const NAMED_CURVE: u8 = 3;
 /// Parameters, a signature, and a list of authorities.
 const MAX_EXCHANGE: u16 = 2048;
 const MAX_REQUEST: u16 = 16 * 1024;
-/// ClientCertificateType (RFC 5246 §7.4.4, RFC 8422 §5.5).
-const RSA_SIGN: u8 = 1;
-const ECDSA_SIGN: u8 = 64;
 /// RFC 5246 §7.4.9.
 const FINISHED: u16 = 12;
 
@@ -212,7 +209,7 @@ impl Negotiated {
 
 impl ExpectCertificate {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE)?;
+        input.message(HandshakeType::CERTIFICATE)?;
         let state = State::CertificateDecoded(CertificateDecoded(self.0));
         Ok((state, Segment::DecodeCertificate))
     }
@@ -253,7 +250,7 @@ impl ChainValidated {
 impl ExpectServerKeyExchange {
     /// RFC 8422 §5.4: parameters, then a signature over them.
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
-        let whole = input.message(message::SERVER_KEY_EXCHANGE)?;
+        let whole = input.message(HandshakeType::SERVER_KEY_EXCHANGE)?;
         let mut body = Reader::new(whole);
         if body.u8()? != NAMED_CURVE {
             return Err(ILLEGAL);
@@ -291,9 +288,9 @@ impl ExpectRequestOrDone {
             return Err(INTERNAL);
         };
         match kind {
-            message::SERVER_HELLO_DONE if body.is_empty() => exchange(self.0),
-            message::SERVER_HELLO_DONE => Err(Refusal(Alert::DECODE_ERROR)),
-            message::CERTIFICATE_REQUEST => {
+            HandshakeType::SERVER_HELLO_DONE if body.is_empty() => exchange(self.0),
+            HandshakeType::SERVER_HELLO_DONE => Err(Refusal(Alert::DECODE_ERROR)),
+            HandshakeType::CERTIFICATE_REQUEST => {
                 let exchange = Exchange {
                     proof: request(body, asked)?,
                     ..self.0
@@ -337,8 +334,8 @@ const fn certificate_type(kind: KeyKind) -> u8 {
 
 impl ExpectDone {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::SERVER_HELLO_DONE)?;
-        let mut writer = Writer::new(message::CERTIFICATE);
+        input.message(HandshakeType::SERVER_HELLO_DONE)?;
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
         let template = match self.0.proof {
             Some(_) => writer.hole(3, Fill::Chain(0)),
             None => writer.bytes(&[0, 0, 0]),
@@ -358,7 +355,7 @@ impl CertificateWritten {
 }
 
 fn exchange(exchange: Exchange) -> Transition<State> {
-    let mut writer = Writer::new(message::CLIENT_KEY_EXCHANGE);
+    let mut writer = TemplateWriter::new(HandshakeType::CLIENT_KEY_EXCHANGE);
     let template = match exchange.key {
         ServerKey::Share { group, .. } => writer.hole(1, Fill::KeyShare(group)),
         // RFC 5246 §7.4.7.1.
@@ -398,7 +395,7 @@ impl MasterSecret {
             return Ok(change_cipher_spec(self.0.into()));
         };
         // RFC 7627 §3: behind the messages that the master secret stands for.
-        let mut writer = Writer::new(message::CERTIFICATE_VERIFY);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_VERIFY);
         writer
             .u16(scheme.number())
             .hole(2, Fill::Signature { ring: 0, scheme });
@@ -423,7 +420,7 @@ fn change_cipher_spec(end: End) -> (State, Segment) {
 impl CipherSpecChanged {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let mut writer = Writer::new(message::FINISHED);
+        let mut writer = TemplateWriter::new(HandshakeType::FINISHED);
         let template = writer.hole(0, Fill::VerifyData).finish().ok_or(INTERNAL)?;
         let state = State::FinishedWritten(FinishedWritten(self.0));
         Ok((state, Segment::Write(template)))
@@ -453,7 +450,7 @@ impl ExpectChangeCipherSpec {
 
 impl ExpectFinished {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::FINISHED)?;
+        input.message(HandshakeType::FINISHED)?;
         let state = State::MacValidated(MacValidated(self.0));
         Ok((state, Segment::ValidateMac))
     }

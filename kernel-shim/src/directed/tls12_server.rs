@@ -24,23 +24,21 @@ use ipc::bounded::Bytes;
 use ipc::keystore::MAX_ENCRYPTED;
 use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
 use ipc::tls::{PeerAuthentication, Protocol, ServerName};
-use tls::{Alert, CipherSuite, Group, Scheme, Version};
+use tls::codec::{Reader, Writer};
+use tls::names::{ECDSA_SIGN, NAMED_CURVE, RSA_SIGN};
+use tls::{Alert, CipherSuite, ExtensionType, Group, HandshakeType, Scheme, Version};
 
 use super::client_hello::ClientHello;
-use super::codec::{Reader, Writer};
 use super::negotiation::{Asked, Plan, StaticPlan};
+use super::template::TemplateWriter;
 use super::{
-    INTERNAL, Input, MAX_CERTIFICATE, MAX_SIGNATURE, Refusal, Transition, extension, message,
-    receive, receive_all,
+    INTERNAL, Input, MAX_CERTIFICATE, MAX_SIGNATURE, Refusal, Transition, receive, receive_all,
 };
 
 use tickets::{Resumed, TicketOpened, TicketPrepared, TicketWritten};
 
-const TLS12: u16 = 0x0303;
-/// RFC 8422 §5.4.
-const NAMED_CURVE: u8 = 3;
 /// RFC 8422 §5.5, RFC 5246 §7.4.4: rsa_sign, ecdsa_sign.
-const CERTIFICATE_TYPES: [u8; 2] = [1, 64];
+const CERTIFICATE_TYPES: [u8; 2] = [RSA_SIGN, ECDSA_SIGN];
 /// A public key or an encrypted secret behind its length.
 const MAX_EXCHANGE: u16 = 2 + MAX_ENCRYPTED as u16;
 /// Bytes of the length before an encrypted secret.
@@ -225,10 +223,10 @@ impl Negotiated {
             ..
         } = &self.0;
         let session_id = resumed.as_deref().unwrap_or_default();
-        let mut writer = Writer::new(message::SERVER_HELLO);
+        let mut writer = TemplateWriter::new(HandshakeType::SERVER_HELLO);
         let downgraded = *could_do_13;
         writer
-            .u16(TLS12)
+            .u16(Version::Tls12.number())
             .hole(0, Fill::Random { downgraded })
             .vec8(session_id)
             .u16(suite.number())
@@ -236,20 +234,22 @@ impl Negotiated {
             .nested(0, |w| {
                 // RFC 6066 §3: not of a session that is resumed.
                 if server_name.is_some() && resumed.is_none() {
-                    w.u16(extension::SERVER_NAME).u16(0);
+                    w.extension(ExtensionType::SERVER_NAME).u16(0);
                 }
                 // RFC 5746 §3.6.
                 if *has_secure_renegotiation {
-                    w.u16(extension::RENEGOTIATION_INFO).u16(1).vec8(&[]);
+                    w.extension(ExtensionType::RENEGOTIATION_INFO)
+                        .u16(1)
+                        .vec8(&[]);
                 }
                 if let Some(name) = alpn {
-                    w.u16(extension::ALPN).nested(0, |w| {
+                    w.extension(ExtensionType::ALPN).nested(0, |w| {
                         w.len16(1 + name.len()).vec8(name);
                     });
                 }
-                w.u16(extension::EXTENDED_MASTER_SECRET).u16(0);
+                w.extension(ExtensionType::EXTENDED_MASTER_SECRET).u16(0);
                 if *gives_ticket {
-                    w.u16(extension::SESSION_TICKET).u16(0);
+                    w.extension(ExtensionType::SESSION_TICKET).u16(0);
                 }
             });
         let template = writer.finish().ok_or(INTERNAL)?;
@@ -265,7 +265,7 @@ impl HelloWritten {
             let state = State::MasterSecret(MasterSecret(self.0));
             return Ok((state, Segment::Derive(Stage::Master)));
         }
-        let mut writer = Writer::new(message::CERTIFICATE);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
         writer.hole(3, Fill::Chain(self.0.ring));
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::CertificateWritten(CertificateWritten(self.0));
@@ -281,7 +281,7 @@ impl CertificateWritten {
             return ExchangeWritten(self.0).next(Input::Done, asked);
         };
         let ring = self.0.ring;
-        let mut writer = Writer::new(message::SERVER_KEY_EXCHANGE);
+        let mut writer = TemplateWriter::new(HandshakeType::SERVER_KEY_EXCHANGE);
         writer
             .u8(NAMED_CURVE)
             .u16(group.number())
@@ -300,7 +300,7 @@ impl ExchangeWritten {
         if !asked.asks_client() {
             return RequestWritten(self.0).next(Input::Done);
         }
-        let mut writer = Writer::new(message::CERTIFICATE_REQUEST);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_REQUEST);
         writer
             .vec8(&CERTIFICATE_TYPES)
             .nested(0, |w| {
@@ -318,7 +318,7 @@ impl ExchangeWritten {
 impl RequestWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let template = Writer::new(message::SERVER_HELLO_DONE)
+        let template = TemplateWriter::new(HandshakeType::SERVER_HELLO_DONE)
             .finish()
             .ok_or(INTERNAL)?;
         let state = State::DoneWritten(DoneWritten(self.0));
@@ -341,7 +341,7 @@ impl DoneWritten {
 
 impl ExpectCertificate {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE)?;
+        input.message(HandshakeType::CERTIFICATE)?;
         let state = State::CertificateDecoded(CertificateDecoded(self.0));
         Ok((state, Segment::DecodeCertificate))
     }
@@ -382,7 +382,7 @@ fn key_exchange(facts: Facts) -> (State, Segment) {
 
 impl ExpectClientKeyExchange {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        let mut body = Reader::new(input.message(message::CLIENT_KEY_EXCHANGE)?);
+        let mut body = Reader::new(input.message(HandshakeType::CLIENT_KEY_EXCHANGE)?);
         let segment = match self.0.exchange {
             // RFC 8422 §5.7.
             KeyExchange::Ephemeral { group, .. } => {
@@ -432,7 +432,7 @@ impl MasterSecret {
 
 impl ExpectCertificateVerify {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE_VERIFY)?;
+        input.message(HandshakeType::CERTIFICATE_VERIFY)?;
         let state = State::SignatureVerified(SignatureVerified(self.0));
         Ok((state, Segment::VerifySignature { offset: 0 }))
     }
@@ -460,7 +460,7 @@ impl ExpectChangeCipherSpec {
 
 impl ExpectFinished {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::FINISHED)?;
+        input.message(HandshakeType::FINISHED)?;
         let state = State::MacValidated(MacValidated(self.0));
         Ok((state, Segment::ValidateMac))
     }
@@ -487,7 +487,7 @@ fn write_change_cipher_spec(facts: Facts) -> (State, Segment) {
 impl CipherSpecChanged {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let mut writer = Writer::new(message::FINISHED);
+        let mut writer = TemplateWriter::new(HandshakeType::FINISHED);
         writer.hole(0, Fill::VerifyData);
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::FinishedWritten(FinishedWritten(self.0));

@@ -12,15 +12,16 @@ use alloc::boxed::Box;
 use ipc::bounded::{Bytes, List};
 use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage, Ticket};
 use ipc::tls::Protocol;
-use tls::{Alert, CipherSuite, Group, Scheme, Version};
+use tls::codec::{Reader, Writer};
+use tls::{Alert, CipherSuite, ExtensionType, Group, HandshakeType, Scheme, Version};
 
 use super::client;
-use super::codec::{Reader, Writer};
 use super::negotiation::Asked;
 use super::server_hello::{ServerHello, protocol};
+use super::template::TemplateWriter;
 use super::{
     INTERNAL, Input, MAX_CERTIFICATE, MAX_EXTENSIONS, MAX_FINISHED, MAX_SERVER_HELLO,
-    MAX_SIGNATURE, Refusal, Transition, extension, message, receive, receive_all,
+    MAX_SIGNATURE, Refusal, Transition, receive, receive_all,
 };
 
 const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
@@ -222,7 +223,7 @@ impl SecondHelloWritten {
 
 impl ExpectSecondServerHello {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
-        let body = input.message(message::SERVER_HELLO)?;
+        let body = input.message(HandshakeType::SERVER_HELLO)?;
         let Retry {
             suite,
             group,
@@ -281,24 +282,28 @@ impl HandshakeKeys {
 
 impl ExpectExtensions {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
-        let mut body = Reader::new(input.message(message::ENCRYPTED_EXTENSIONS)?);
+        let mut body = Reader::new(input.message(HandshakeType::ENCRYPTED_EXTENSIONS)?);
         let mut extensions = body.vec16()?;
         body.end()?;
         let mut facts = self.0;
         let (mut has_name, mut has_groups) = (false, false);
         while let Some((kind, mut content)) = extensions.next_extension()? {
             match kind {
-                extension::SERVER_NAME if asked.dns_name().is_some() && !has_name => {
+                ExtensionType::SERVER_NAME if asked.dns_name().is_some() && !has_name => {
                     has_name = true;
                     content.end()?;
                 }
                 // What the server would rather have: of no use here.
-                extension::SUPPORTED_GROUPS if !has_groups => has_groups = true,
-                extension::ALPN if !asked.parameters.alpn.is_empty() && facts.alpn.is_none() => {
+                ExtensionType::SUPPORTED_GROUPS if !has_groups => has_groups = true,
+                ExtensionType::ALPN
+                    if !asked.parameters.alpn.is_empty() && facts.alpn.is_none() =>
+                {
                     facts.alpn = Some(protocol(&mut content, asked)?);
                     content.end()?;
                 }
-                extension::SERVER_NAME | extension::SUPPORTED_GROUPS | extension::ALPN
+                ExtensionType::SERVER_NAME
+                | ExtensionType::SUPPORTED_GROUPS
+                | ExtensionType::ALPN
                     if has_name || has_groups || facts.alpn.is_some() =>
                 {
                     return Err(ILLEGAL);
@@ -324,8 +329,8 @@ impl ExpectCertificateOrRequest {
             return Err(INTERNAL);
         };
         match kind {
-            message::CERTIFICATE => Ok(decode(self.0)),
-            message::CERTIFICATE_REQUEST => {
+            HandshakeType::CERTIFICATE => Ok(decode(self.0)),
+            HandshakeType::CERTIFICATE_REQUEST => {
                 let schemes = request(body)?;
                 let scheme = client::scheme_for(asked, &schemes, Version::Tls13);
                 let facts = Facts {
@@ -350,7 +355,7 @@ fn request(body: &[u8]) -> Result<List<Scheme, 9>, Refusal> {
     body.end()?;
     let mut schemes = None;
     while let Some((kind, mut content)) = extensions.next_extension()? {
-        if kind != extension::SIGNATURE_ALGORITHMS {
+        if kind != ExtensionType::SIGNATURE_ALGORITHMS {
             continue;
         }
         let mut list = content.vec16()?;
@@ -373,7 +378,7 @@ fn decode(facts: Facts) -> (State, Segment) {
 
 impl ExpectCertificate {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE)?;
+        input.message(HandshakeType::CERTIFICATE)?;
         Ok(decode(self.0))
     }
 }
@@ -404,7 +409,7 @@ impl ChainValidated {
 
 impl ExpectCertificateVerify {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE_VERIFY)?;
+        input.message(HandshakeType::CERTIFICATE_VERIFY)?;
         let state = State::SignatureVerified(SignatureVerified(self.0));
         Ok((state, Segment::VerifySignature { offset: 0 }))
     }
@@ -420,7 +425,7 @@ impl SignatureVerified {
 
 impl ExpectFinished {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::FINISHED)?;
+        input.message(HandshakeType::FINISHED)?;
         let state = State::MacValidated(MacValidated(self.0));
         Ok((state, Segment::ValidateMac))
     }
@@ -439,7 +444,7 @@ impl MacValidated {
 impl ApplicationKeys {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let mut writer = Writer::new(message::CERTIFICATE);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
         writer.vec8(&[]);
         match self.0.request {
             Request::None => finished(self.0),
@@ -461,7 +466,7 @@ impl CertificateWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(facts, scheme) = self;
-        let mut writer = Writer::new(message::CERTIFICATE_VERIFY);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_VERIFY);
         writer
             .u16(scheme.number())
             .hole(2, Fill::Signature { ring: 0, scheme });
@@ -479,7 +484,7 @@ impl SignatureWritten {
 }
 
 fn finished(facts: Facts) -> Transition<State> {
-    let mut writer = Writer::new(message::FINISHED);
+    let mut writer = TemplateWriter::new(HandshakeType::FINISHED);
     let template = writer.hole(0, Fill::VerifyData).finish();
     let state = State::FinishedWritten(FinishedWritten(facts));
     Ok((state, Segment::Write(template.ok_or(INTERNAL)?)))

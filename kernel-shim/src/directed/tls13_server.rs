@@ -13,26 +13,19 @@ use alloc::boxed::Box;
 
 use ipc::segment::{Agreed, Fill, Segment, Stage};
 use ipc::tls::PeerAuthentication;
-use tls::{Alert, Group, Scheme};
+use tls::codec::Writer;
+use tls::server_hello::RETRY;
+use tls::{Alert, ExtensionType, Group, HandshakeType, LEGACY_VERSION, Scheme, Version};
 
 use super::client_hello::{ClientHello, Share};
-use super::codec::Writer;
 use super::negotiation::{Asked, Plan};
+use super::template::TemplateWriter;
 use super::{
     INTERNAL, Input, MAX_CERTIFICATE, MAX_FINISHED, MAX_HELLO, MAX_SIGNATURE, Refusal, Transition,
-    extension, message, receive, receive_all,
+    receive, receive_all,
 };
 
 use tickets::{Resumed, ResumptionNegotiated, TicketOpened, TicketPrepared, TicketWritten};
-
-/// RFC 8446 §4.1.3: the random of a HelloRetryRequest, SHA-256 of
-/// "HelloRetryRequest".
-pub(super) const RETRY: [u8; 32] = [
-    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
-    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
-];
-const LEGACY_VERSION: u16 = 0x0303;
-const TLS13: u16 = 0x0304;
 
 /// Where the handshake is: what the segment under way will have done.
 pub(super) enum State {
@@ -164,7 +157,7 @@ impl RetryNegotiated {
 impl Restarted {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let mut writer = Writer::new(message::SERVER_HELLO);
+        let mut writer = TemplateWriter::new(HandshakeType::SERVER_HELLO);
         let Retry { plan, wanted } = &self.0;
         writer
             .u16(LEGACY_VERSION)
@@ -173,8 +166,12 @@ impl Restarted {
             .u16(plan.suite.number())
             .u8(0)
             .nested(0, |w| {
-                w.u16(extension::KEY_SHARE).u16(2).u16(wanted.number());
-                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
+                w.extension(ExtensionType::KEY_SHARE)
+                    .u16(2)
+                    .u16(wanted.number());
+                w.extension(ExtensionType::SUPPORTED_VERSIONS)
+                    .u16(2)
+                    .u16(Version::Tls13.number());
             });
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::RetryWritten(RetryWritten(self.0));
@@ -206,7 +203,7 @@ impl RetryCompatible {
 impl ExpectSecondHello {
     /// RFC 8446 §4.1.2: the same but for what was asked for.
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
-        let body = input.message(message::CLIENT_HELLO)?;
+        let body = input.message(HandshakeType::CLIENT_HELLO)?;
         let hello = ClientHello::parse(body, &asked.parameters.alpn)?;
         let Retry { plan, wanted } = self.0;
         let shares = hello.shares.as_ref().map(|shares| &shares[..]);
@@ -239,7 +236,7 @@ impl Negotiated {
         input.done()?;
         let Self(plan, share) = self;
         let group = share.group;
-        let mut writer = Writer::new(message::SERVER_HELLO);
+        let mut writer = TemplateWriter::new(HandshakeType::SERVER_HELLO);
         writer
             .u16(LEGACY_VERSION)
             .hole(0, Fill::Random { downgraded: false })
@@ -249,13 +246,15 @@ impl Negotiated {
             .nested(2 + group.share_len(), |w| {
                 // RFC 8446 §4.2.11: by its place in the client's list.
                 if let Some(place) = plan.resumed {
-                    w.u16(extension::PRE_SHARED_KEY).u16(2).u16(place);
+                    w.extension(ExtensionType::PRE_SHARED_KEY).u16(2).u16(place);
                 }
-                w.u16(extension::KEY_SHARE)
+                w.extension(ExtensionType::KEY_SHARE)
                     .nested(2 + group.share_len(), |w| {
                         w.u16(group.number()).hole(2, Fill::KeyShare(group));
                     });
-                w.u16(extension::SUPPORTED_VERSIONS).u16(2).u16(TLS13);
+                w.extension(ExtensionType::SUPPORTED_VERSIONS)
+                    .u16(2)
+                    .u16(Version::Tls13.number());
             });
         let template = writer.finish().ok_or(INTERNAL)?;
         let plan = Plan { group, ..plan };
@@ -302,14 +301,14 @@ impl HandshakeKeys {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(plan) = self;
-        let mut writer = Writer::new(message::ENCRYPTED_EXTENSIONS);
+        let mut writer = TemplateWriter::new(HandshakeType::ENCRYPTED_EXTENSIONS);
         writer.nested(0, |w| {
             // RFC 6066 §3: the name was of use.
             if plan.server_name.is_some() {
-                w.u16(extension::SERVER_NAME).u16(0);
+                w.extension(ExtensionType::SERVER_NAME).u16(0);
             }
             if let Some(name) = &plan.alpn {
-                w.u16(extension::ALPN).nested(0, |w| {
+                w.extension(ExtensionType::ALPN).nested(0, |w| {
                     w.len16(1 + name.len()).vec8(name);
                 });
             }
@@ -330,24 +329,25 @@ impl ExtensionsWritten {
         if !asked.asks_client() {
             return RequestWritten(self.0).next(Input::Done);
         }
-        let mut writer = Writer::new(message::CERTIFICATE_REQUEST);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_REQUEST);
         let ring = self.0.ring;
         let names = match asked.authorities.get(usize::from(ring)) {
             None | Some(0) => 0,
             Some(bytes) => 2 + usize::from(*bytes),
         };
         writer.vec8(&[]).nested(names, |w| {
-            w.u16(extension::SIGNATURE_ALGORITHMS).nested(0, |w| {
-                w.nested(0, |w| {
-                    // RFC 8446 §4.2.3: those of RSASSA-PKCS1-v1_5 are for the
-                    // signatures in certificates.
-                    for scheme in Scheme::OFFERED {
-                        w.u16(scheme.number());
-                    }
+            w.extension(ExtensionType::SIGNATURE_ALGORITHMS)
+                .nested(0, |w| {
+                    w.nested(0, |w| {
+                        // RFC 8446 §4.2.3: those of RSASSA-PKCS1-v1_5 are for the
+                        // signatures in certificates.
+                        for scheme in Scheme::OFFERED {
+                            w.u16(scheme.number());
+                        }
+                    });
                 });
-            });
             if names > 0 {
-                w.u16(extension::CERTIFICATE_AUTHORITIES)
+                w.extension(ExtensionType::CERTIFICATE_AUTHORITIES)
                     .nested(names, |w| {
                         w.hole(2, Fill::Authorities(ring));
                     });
@@ -362,7 +362,7 @@ impl ExtensionsWritten {
 impl RequestWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let mut writer = Writer::new(message::CERTIFICATE);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
         writer.vec8(&[]).hole(3, Fill::Chain(self.0.ring));
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::CertificateWritten(CertificateWritten(self.0));
@@ -374,7 +374,7 @@ impl CertificateWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Plan { ring, scheme, .. } = self.0;
-        let mut writer = Writer::new(message::CERTIFICATE_VERIFY);
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_VERIFY);
         writer
             .u16(scheme.number())
             .hole(2, Fill::Signature { ring, scheme });
@@ -387,7 +387,7 @@ impl CertificateWritten {
 impl SignatureWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let mut writer = Writer::new(message::FINISHED);
+        let mut writer = TemplateWriter::new(HandshakeType::FINISHED);
         writer.hole(0, Fill::VerifyData);
         let template = writer.finish().ok_or(INTERNAL)?;
         let state = State::FinishedWritten(FinishedWritten(self.0));
@@ -418,7 +418,7 @@ impl ApplicationKeys {
 
 impl ExpectCertificate {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE)?;
+        input.message(HandshakeType::CERTIFICATE)?;
         let state = State::CertificateDecoded(CertificateDecoded(self.0));
         Ok((state, Segment::DecodeCertificate))
     }
@@ -451,7 +451,7 @@ impl ChainValidated {
 
 impl ExpectCertificateVerify {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::CERTIFICATE_VERIFY)?;
+        input.message(HandshakeType::CERTIFICATE_VERIFY)?;
         let state = State::SignatureVerified(SignatureVerified(self.0));
         Ok((state, Segment::VerifySignature { offset: 0 }))
     }
@@ -471,7 +471,7 @@ fn finished(plan: Plan) -> (State, Segment) {
 
 impl ExpectFinished {
     fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::FINISHED)?;
+        input.message(HandshakeType::FINISHED)?;
         let state = State::MacValidated(MacValidated(self.0));
         Ok((state, Segment::ValidateMac))
     }

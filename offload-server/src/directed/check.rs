@@ -1,6 +1,7 @@
 //! Checking what the peer signed and what it sealed (R16, R17, R25, R28, R29).
 
 use subtle::ConstantTimeEq;
+use tls::certificate_verify::{PADDING, context};
 use tls::{Alert, Role, Version};
 
 use super::{Directed, Fault, Keys};
@@ -15,11 +16,8 @@ impl Directed {
         self.peer = match (version, self.role) {
             (Version::Tls13, _) => {
                 let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
-                let context: &[u8] = match self.peer_role() {
-                    Role::Server => b"TLS 1.3, server CertificateVerify\0",
-                    Role::Client => b"TLS 1.3, client CertificateVerify\0",
-                };
-                let content = [&[0x20; 64], context, hash.as_ref()].concat();
+                let context = context(self.peer_role());
+                let content = [&PADDING, context, hash.as_ref()].concat();
                 peer.verify(version, &content, signed)?
             }
             (Version::Tls12, Role::Server) => {

@@ -18,6 +18,7 @@ use ipc::segment::RingPlace;
 use ring::digest::{Context as Sha, Digest, SHA256};
 use rustls::pki_types::CertificateDer;
 use spin::Mutex;
+use tls::codec::Reader;
 use tls::{Alert, CipherSuite, Role, Version};
 use zeroize::Zeroizing;
 
@@ -222,12 +223,10 @@ impl Given {
     /// NewSessionTicket of TLS 1.2 (RFC 5077 §3.3); `None` when the server
     /// changed its mind.
     pub(super) fn parse12(body: &[u8], now: Instant) -> Result<Option<Self>, Alert> {
-        let mut body = body;
-        let lifetime = number(&mut body)?;
-        let ticket = vector::<2>(&mut body)?;
-        if !body.is_empty() {
-            return Err(Alert::DECODE_ERROR);
-        }
+        let mut body = Reader::new(body);
+        let lifetime = body.u32()?;
+        let ticket = body.vec16()?.rest();
+        body.end()?;
         let given = Self {
             ticket: ticket.to_vec(),
             age_add: 0,
@@ -281,22 +280,16 @@ impl Tickets {
     /// # Errors
     /// The alert for the server.
     pub(crate) fn take(&self, body: &[u8], now: Instant) -> Result<(), Alert> {
-        let mut body = body;
-        let lifetime = number(&mut body)?;
-        let age_add = number(&mut body)?;
-        let nonce = vector::<1>(&mut body)?;
-        let ticket = vector::<2>(&mut body)?;
-        let mut extensions = vector::<2>(&mut body)?;
+        let mut body = Reader::new(body);
+        let lifetime = body.u32()?;
+        let age_add = body.u32()?;
+        let nonce = body.vec8()?.rest();
+        let ticket = body.vec16()?.rest();
+        let mut extensions = body.vec16()?;
         if ticket.is_empty() || !body.is_empty() {
             return Err(Alert::DECODE_ERROR);
         }
-        while !extensions.is_empty() {
-            let (_kind, rest) = extensions
-                .split_first_chunk::<2>()
-                .ok_or(Alert::DECODE_ERROR)?;
-            extensions = rest;
-            vector::<2>(&mut extensions)?;
-        }
+        while extensions.next_extension()?.is_some() {}
         let given = Given {
             ticket: ticket.to_vec(),
             age_add,
@@ -310,25 +303,6 @@ impl Tickets {
         }
         Ok(())
     }
-}
-
-fn number(bytes: &mut &[u8]) -> Result<u32, Alert> {
-    let (number, rest) = bytes.split_first_chunk().ok_or(Alert::DECODE_ERROR)?;
-    *bytes = rest;
-    Ok(u32::from_be_bytes(*number))
-}
-
-/// Takes a vector whose length has `WIDTH` bytes.
-fn vector<'a, const WIDTH: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Alert> {
-    let (length, rest) = bytes
-        .split_first_chunk::<WIDTH>()
-        .ok_or(Alert::DECODE_ERROR)?;
-    let length = length
-        .iter()
-        .fold(0, |length: usize, byte| length << 8 | usize::from(*byte));
-    let (vector, rest) = rest.split_at_checked(length).ok_or(Alert::DECODE_ERROR)?;
-    *bytes = rest;
-    Ok(vector)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::control::{HandshakeError, PeerError};
+use tls::codec::MESSAGE_HEADER;
 use tls::{Alert, ContentType, Version};
 
 use super::Fault;
@@ -15,8 +16,6 @@ use crate::handshake::MAX_RECORDS;
 pub(super) const HEADER: usize = 5;
 /// RFC 8446 §5.1: the longest plaintext of a record.
 pub(super) const MAX_PLAINTEXT: usize = 1 << 14;
-/// RFC 8446 §4: type and length.
-pub(super) const MESSAGE_HEADER: usize = 4;
 /// ChangeCipherSpecs that a peer of TLS 1.3 may send for old middleboxes: one,
 /// and one more with a HelloRetryRequest.
 const MAX_IGNORED: u8 = 2;

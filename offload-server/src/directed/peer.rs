@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use tls::codec::Reader;
 use tls::{Alert, Role, Scheme, Version};
 
 use super::Fault;
@@ -40,27 +41,25 @@ impl Peer {
         version: Version,
         body: &[u8],
     ) -> Result<Vec<CertificateDer<'static>>, Fault> {
-        let mut rest = body;
+        let mut body = Reader::new(body);
         if version == Version::Tls13 {
             // Ours is empty, and the peer has to repeat it.
-            let context = take(&mut rest, 1)?;
+            let context = body.vec8()?;
             if !context.is_empty() {
                 return Err(Fault::Refused(Alert::ILLEGAL_PARAMETER));
             }
         }
-        let mut list = take(&mut rest, 3)?;
-        if !rest.is_empty() {
-            return Err(DECODE);
-        }
+        let mut list = body.vec24()?;
+        body.end()?;
         let mut chain = Vec::new();
         while !list.is_empty() {
-            let certificate = take(&mut list, 3)?;
+            let certificate = list.vec24()?.rest();
             if certificate.is_empty() || chain.len() == MAX_CHAIN {
                 return Err(DECODE);
             }
             if version == Version::Tls13 {
                 // Nothing was asked for that could be answered here.
-                let extensions = take(&mut list, 2)?;
+                let extensions = list.vec16()?;
                 if !extensions.is_empty() {
                     return Err(Fault::Refused(Alert::UNSUPPORTED_EXTENSION));
                 }
@@ -119,12 +118,11 @@ impl Peer {
         let Self::Validated(chain) = self else {
             return Err(Fault::INTERNAL);
         };
-        let (scheme, mut rest) = signed.split_first_chunk().ok_or(DECODE)?;
-        let signature = take(&mut rest, 2)?;
-        if !rest.is_empty() {
-            return Err(DECODE);
-        }
-        let scheme = Scheme::from_number(u16::from_be_bytes(*scheme))
+        let mut signed = Reader::new(signed);
+        let scheme = signed.u16()?;
+        let signature = signed.vec16()?.rest();
+        signed.end()?;
+        let scheme = Scheme::from_number(scheme)
             .filter(|scheme| version == Version::Tls12 || scheme.in_tls13())
             .ok_or(Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
         let certificate = chain.first().ok_or(Fault::INTERNAL)?;
@@ -192,17 +190,6 @@ impl Peer {
             _ => None,
         }
     }
-}
-
-/// Takes a vector with a length field of `width` bytes.
-fn take<'a>(bytes: &mut &'a [u8], width: usize) -> Result<&'a [u8], Fault> {
-    let (field, rest) = bytes.split_at_checked(width).ok_or(DECODE)?;
-    let length = field
-        .iter()
-        .fold(0usize, |length, byte| length << 8 | usize::from(*byte));
-    let (taken, rest) = rest.split_at_checked(length).ok_or(DECODE)?;
-    *bytes = rest;
-    Ok(taken)
 }
 
 /// The subjects of the trust anchors of `ring`, each behind its length of two

@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use ipc::segment::{Binder, Place, Ticket, Verdict};
 use ring::digest::Digest;
@@ -11,10 +10,10 @@ use rustls::SupportedCipherSuite;
 use rustls::crypto::hash::Hash;
 use rustls::pki_types::CertificateDer;
 use subtle::ConstantTimeEq;
+use tls::codec::{MESSAGE_HEADER, Message, Writer};
 use tls::{Alert, Role, Version};
 
 use super::earlier::{Earlier, Given, Kept, Tickets, fits};
-use super::inbound::MESSAGE_HEADER;
 use super::peer::Peer;
 use super::schedule12::Master;
 use super::schedule13::{ResumptionSecret, Schedule};
@@ -137,7 +136,7 @@ impl Directed {
     }
 
     /// Client: ends its hello with the binder of the session offered.
-    pub(super) fn write_binders(&self, hello: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(super) fn write_binders(&self, hello: &mut Message) -> Result<(), Fault> {
         let earlier = self.earlier.as_ref().ok_or(Fault::INTERNAL)?;
         let Some(SupportedCipherSuite::Tls13(suite)) = convert::primitives(earlier.suite) else {
             return Err(Fault::INTERNAL);
@@ -145,16 +144,13 @@ impl Directed {
         let hash = suite.common.hash_provider;
         let length = u8::try_from(hash.output_len()).map_err(|_| Fault::INTERNAL)?;
         // What is bound has the lengths of the whole.
-        let whole = hello.len() + BINDERS_HEADER + usize::from(length);
-        let [_, high, middle, low] = u32::try_from(whole.saturating_sub(MESSAGE_HEADER))
-            .map_err(|_| Fault::INTERNAL)?
-            .to_be_bytes();
-        let header = hello.get_mut(1..MESSAGE_HEADER).ok_or(Fault::INTERNAL)?;
-        header.copy_from_slice(&[high, middle, low]);
+        let whole = hello.length() + BINDERS_HEADER + usize::from(length);
+        hello.set_length(1, 3, whole.saturating_sub(MESSAGE_HEADER));
         let schedule = Schedule::with_pre_shared_key(suite, earlier.secret());
-        let binder = schedule.binder(&self.transcript.hash_with(hash, hello));
-        hello.extend_from_slice(&[0, length + 1, length]);
-        hello.extend_from_slice(binder.as_ref());
+        let binder = schedule.binder(&self.transcript.hash_with(hash, hello.written()));
+        hello.nested(0, |w| {
+            w.vec8(binder.as_ref());
+        });
         Ok(())
     }
 
@@ -204,7 +200,7 @@ impl Directed {
     }
 
     /// Server: a ticket; none is empty (RFC 5077 §3.3).
-    pub(super) fn write_ticket(&self, nonce: u8, out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(super) fn write_ticket(&self, nonce: u8, out: &mut Message) -> Result<(), Fault> {
         let full = self.full.ok_or(Fault::INTERNAL)?;
         let suite = self.suite().ok_or(Fault::INTERNAL)?;
         let peer = self.certificate();
@@ -220,7 +216,7 @@ impl Directed {
             _ => return Err(Fault::INTERNAL),
         };
         let ticket = earlier.and_then(|earlier| self.resumption.seal(context, &earlier));
-        out.extend_from_slice(&ticket.ok_or(Fault::INTERNAL)?);
+        out.bytes(&ticket.ok_or(Fault::INTERNAL)?);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use ipc::keystore::PRE_MASTER;
 use ipc::secret::Secret;
 use ipc::segment::RingPlace;
 use ring::rand::{SecureRandom, SystemRandom};
+use tls::codec::{Message, Writer};
 use tls::{Alert, Role};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::KeyUsage;
@@ -55,7 +56,7 @@ impl Directed {
     }
 
     /// Makes a pre-master secret, and appends it encrypted.
-    pub(super) fn encrypt(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(super) fn encrypt(&mut self, out: &mut Message) -> Result<(), Fault> {
         if self.role != Role::Client {
             return Err(Fault::INTERNAL);
         }
@@ -68,7 +69,7 @@ impl Directed {
             *to = from;
         }
         let encrypted = key.encrypt(&secret, &random).ok_or(Fault::INTERNAL)?;
-        out.extend_from_slice(&encrypted);
+        out.bytes(&encrypted);
         let secret = Secret::from_slice(&*secret).map_err(|_| Fault::INTERNAL)?;
         self.keys = Keys::PreMaster(Box::new(secret));
         self.is_encrypted_to_peer = true;

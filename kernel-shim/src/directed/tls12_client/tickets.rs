@@ -1,8 +1,9 @@
 //! Tickets in the client of TLS 1.2 (RFC 5077, RFC 7627 §5.3).
 
 use ipc::segment::{Segment, Stage};
+use tls::HandshakeType;
 
-use super::{End, ExpectChangeCipherSpec, Facts, Input, State, Transition, message, receive};
+use super::{End, ExpectChangeCipherSpec, Facts, Input, State, Transition, receive};
 
 /// The longest NewSessionTicket.
 const MAX_TICKET: u16 = 16 * 1024;
@@ -58,7 +59,7 @@ fn change_cipher_spec(end: End) -> (State, Segment) {
 
 impl ExpectTicket {
     pub(super) fn next(self, input: Input<'_>) -> Transition<State> {
-        input.message(message::NEW_SESSION_TICKET)?;
+        input.message(HandshakeType::NEW_SESSION_TICKET)?;
         Ok((State::TicketKept(TicketKept(self.0)), Segment::KeepTicket))
     }
 }

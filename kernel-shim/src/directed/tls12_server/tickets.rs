@@ -4,10 +4,11 @@ use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
 use ipc::segment::{Fill, Segment, TICKET_LIFETIME};
-use tls::{CipherSuite, Version};
+use tls::codec::Writer;
+use tls::{CipherSuite, HandshakeType, Version};
 
 use super::{
-    Asked, ClientHello, Facts, INTERNAL, Input, Negotiated, State, Transition, Writer, message,
+    Asked, ClientHello, Facts, INTERNAL, Input, Negotiated, State, TemplateWriter, Transition,
     write_change_cipher_spec,
 };
 
@@ -106,7 +107,7 @@ impl TicketPrepared {
             input => input.done()?,
         }
         let [a, b, c, d] = TICKET_LIFETIME.to_be_bytes();
-        let mut writer = Writer::new(message::NEW_SESSION_TICKET);
+        let mut writer = TemplateWriter::new(HandshakeType::NEW_SESSION_TICKET);
         writer
             .bytes(&[a, b, c, d])
             .hole(2, Fill::NewTicket { nonce: 0 });

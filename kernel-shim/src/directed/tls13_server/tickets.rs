@@ -10,12 +10,13 @@ use alloc::boxed::Box;
 
 use ipc::bounded::List;
 use ipc::segment::{Fill, Segment, TICKET_LIFETIME};
-use tls::Version;
+use tls::codec::Writer;
+use tls::{HandshakeType, Version};
 
 use super::super::client_hello::{MAX_TICKETS, Offer};
 use super::{
-    Asked, ClientHello, INTERNAL, Input, Negotiated, Plan, Share, State, Transition, Writer,
-    finish, message,
+    Asked, ClientHello, INTERNAL, Input, Negotiated, Plan, Share, State, TemplateWriter,
+    Transition, finish,
 };
 
 /// Tickets behind a full handshake: for two connections at once. Behind a
@@ -178,7 +179,7 @@ impl TicketWritten {
 fn write(plan: Plan, left: u8) -> Transition<State> {
     let [a, b, c, d] = TICKET_LIFETIME.to_be_bytes();
     let nonce = left - 1;
-    let mut writer = Writer::new(message::NEW_SESSION_TICKET);
+    let mut writer = TemplateWriter::new(HandshakeType::NEW_SESSION_TICKET);
     writer
         .bytes(&[a, b, c, d])
         .hole(0, Fill::AgeAdd)
