@@ -10,11 +10,10 @@ use core::net::IpAddr;
 
 use tls::client_hello::ClientHello;
 use tls::codec::{MESSAGE_HEADER, Reader};
+use tls::record::Header;
 use tls::server_name::{HOST_NAME, next_name};
 use tls::{Alert, ContentType, ExtensionType, HandshakeType, is_dns_name};
 
-/// RFC 8446 §5.1: type, version, length.
-const RECORD_HEADER: usize = 5;
 const HANDSHAKE: u8 = ContentType::Handshake.number();
 const CLIENT_HELLO: u8 = HandshakeType::CLIENT_HELLO.0;
 /// The longest ClientHello that is looked at; it has to lie in one ring.
@@ -74,19 +73,18 @@ pub(crate) fn look(mut rest: &[u8]) -> Seen {
         {
             return Seen::Wrong(Alert::DECODE_ERROR);
         }
-        let Some((&[_, _, _, high, low], behind)) = rest.split_first_chunk::<RECORD_HEADER>()
-        else {
+        let Some((header, after)) = Header::split_from(rest) else {
             return Seen::Incomplete;
         };
-        let length = usize::from(u16::from_be_bytes([high, low]));
+        let length = header.length();
         if length == 0 || length > MAX_HELLO {
             return Seen::Wrong(Alert::DECODE_ERROR);
         }
-        let Some((fragment, behind)) = behind.split_at_checked(length) else {
+        let Some((fragment, after)) = after.split_at_checked(length) else {
             return Seen::Incomplete;
         };
         message.extend_from_slice(fragment);
-        rest = behind;
+        rest = after;
     }
 }
 

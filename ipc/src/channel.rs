@@ -31,6 +31,7 @@ mod events;
 mod joined;
 mod life;
 pub mod local;
+mod records;
 mod status;
 
 use crate::ring::{Misbehaved, Ring, announce};
@@ -40,6 +41,7 @@ use alloc::vec;
 use events::{Events, Posted};
 
 pub use joined::Joined;
+pub use records::SlotBytes;
 pub use status::Status;
 
 /// Wakes the other side.

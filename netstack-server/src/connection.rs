@@ -17,12 +17,12 @@ use ipc::net::{Owner, Readiness, SegmentHeader, TcpPosition};
 use ipc::ring::Misbehaved;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
+use tls::hello_scan::HelloScan;
 
 use crate::admission::{Peer, Rank};
 use crate::config::{Buffers, IDLE, UNANSWERED};
 use crate::device::Sent;
 use crate::guard::Challenged;
-use crate::hello::HelloScan;
 use crate::path::Narrow;
 use crate::ports::Port;
 use crate::sequence::{Tuple, is_after};

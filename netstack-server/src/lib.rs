@@ -14,7 +14,7 @@
 //!   segments that are too long for their path;
 //! - `ingress`: which connection a frame belongs to; `guard` says whether that
 //!   takes it (RFC 5961), `admission` and `room` whether a new one may be made;
-//! - `hello`: whether a TLS client has shown its ClientHello, before which no listener
+//! - [`tls::hello_scan`]: whether a TLS client has shown its ClientHello, before which no listener
 //!   is told of it;
 //! - `connection`: one TCP connection, from socket to ring and back;
 //! - `stack` ([`NetStack`]): the loop over frames, events and timers;
@@ -50,7 +50,6 @@ mod device;
 mod discovery;
 mod guard;
 mod handover;
-mod hello;
 mod ingress;
 mod link;
 mod neighbour;

@@ -7,9 +7,10 @@ use ipc::control::Parameters;
 use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
 use ipc::record::MAX_POST_HANDSHAKE;
+use tls::record::MAX_RECORD;
 
 use crate::directed::Directed;
-use crate::handshake::{Handshake, MAX_RECORD};
+use crate::handshake::Handshake;
 use crate::loans::{GUARANTEED, POOL};
 use crate::profile::KEPT;
 use crate::session::{self, TAKER, TAKERS};

@@ -9,7 +9,8 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, ProtocolVersion,
     SupportedCipherSuite, SupportedProtocolVersion,
 };
-use tls::{Aead, Alert, CipherSuite, Group, Version};
+use tls::record::Header;
+use tls::{Aead, Alert, CipherSuite, ContentType, Group, Version};
 
 pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
     match version {
@@ -95,8 +96,9 @@ pub(crate) fn blame(error: &Error) -> HandshakeError {
 
 /// The alert in a record that rustls made, if it is one and in plaintext.
 pub(crate) fn plaintext_alert(record: &[u8]) -> Option<Alert> {
-    match record {
-        [21, _, _, 0, 2, _level, description] => Some(Alert(*description)),
+    let (header, body) = Header::split_from(record)?;
+    match (header.content_type()?, header.length(), body) {
+        (ContentType::Alert, 2, [_level, description]) => Some(Alert(*description)),
         _ => None,
     }
 }

@@ -10,13 +10,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
+use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use rustls::CommonState;
-use tls::{Alert, Role};
+use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
+use tls::{Alert, ContentType, Role};
 
 use crate::caught::{Catch, Caught};
 use crate::convert;
@@ -26,11 +27,6 @@ use crate::loans::TooMuch;
 use crate::output::Output;
 use crate::server::Entry;
 use crate::session::Tickets;
-
-/// RFC 8446 §5.1: type, version, length.
-const RECORD_HEADER: usize = 5;
-/// RFC 5246 §6.2.3: the longest record on the wire with its header.
-pub(crate) const MAX_RECORD: usize = RECORD_HEADER + (1 << 14) + 2048;
 
 /// The most records of one handshake: 32 KiB in the smallest that any stack makes (RFC
 /// 8449: 64 bytes). More is work for nothing.
@@ -75,6 +71,16 @@ pub(crate) enum Step {
     Finished,
     /// It has failed; the alert, if one was due, is in the ring.
     Failed(HandshakeError),
+}
+
+/// What was taken from the ring.
+enum Taken {
+    /// There is no whole record.
+    Nothing,
+    /// The record is none that is read; the alert is written.
+    Refused,
+    /// So many bytes.
+    Bytes(u32),
 }
 
 impl Handshake {
@@ -155,14 +161,14 @@ impl Handshake {
             if is_over {
                 return Ok(Step::Finished);
             }
-            if self.is_oversized(channel, slot)? {
-                continue;
-            }
-            let taken = self.take_record(channel, slot)?;
-            if taken == 0 {
-                self.drop_buffers();
-                return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
-            }
+            let taken = match self.take_record(channel, slot)? {
+                Taken::Nothing => {
+                    self.drop_buffers();
+                    return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
+                }
+                Taken::Refused => continue,
+                Taken::Bytes(count) => count,
+            };
             self.first_byte.get_or_insert_with(&now);
             self.rx_next = self.rx_next.wrapping_add(taken);
             self.records += 1;
@@ -241,61 +247,56 @@ impl Handshake {
         self.connection().is_handshaking()
     }
 
+    /// Moves one whole record from the ring after `incoming`; so many bytes were moved. A
+    /// header that can't be one moves alone: rustls has the right answer to it.
+    fn take_record<D: Doorbell>(
+        &mut self,
+        channel: &mut Channel<D>,
+        slot: SlotIndex,
+    ) -> Result<Taken, Misbehaved> {
+        let mut bytes = SlotBytes::new(channel, slot);
+        let Some(incoming) = Incoming::fetch(&bytes)? else {
+            return Ok(Taken::Nothing);
+        };
+        let header = incoming.header();
+        if self.is_oversized(header) {
+            return Ok(Taken::Refused);
+        }
+        // 24 is heartbeat (RFC 6520), which rustls has its own answer to.
+        let plausible = (20..=24).contains(&header.kind())
+            && header.is_tls()
+            && header.record_length() <= MAX_RECORD;
+        if plausible && !incoming.is_whole(&bytes)? {
+            return Ok(Taken::Nothing);
+        }
+        let length = match plausible {
+            true => header.record_length(),
+            false => HEADER,
+        };
+        let start = self.incoming.len();
+        self.incoming.reserve_exact(length);
+        self.incoming.resize(start + length, 0);
+        let record = self.incoming.get_mut(start..).unwrap_or_default();
+        incoming.take(&mut bytes, record)?;
+        Ok(Taken::Bytes(u32::try_from(length).unwrap_or(0)))
+    }
+
     /// Refuses a first record that is longer than any may be with
     /// record_overflow (RFC 8446 §5.1); rustls would say decode_error.
-    fn is_oversized<D: Doorbell>(
-        &mut self,
-        channel: &Channel<D>,
-        slot: SlotIndex,
-    ) -> Result<bool, Misbehaved> {
-        let mut header = [0; RECORD_HEADER];
-        let got = channel.peek(slot, 0, &mut header)?;
-        let [22, 3, _, high, low] = header else {
-            return Ok(false);
-        };
-        let length = RECORD_HEADER + usize::from(u16::from_be_bytes([high, low]));
-        if got < RECORD_HEADER || length <= MAX_RECORD || self.first_byte.is_some() {
-            return Ok(false);
+    fn is_oversized(&mut self, header: Header) -> bool {
+        let is_handshake = header.content_type() == Some(ContentType::Handshake);
+        if self.first_byte.is_some()
+            || !is_handshake
+            || !header.is_tls()
+            || header.record_length() <= MAX_RECORD
+        {
+            return false;
         }
         let alert = Alert::RECORD_OVERFLOW;
         let record = alert.fatal_record();
         self.output.buffer().extend_from_slice(&record);
         self.fail(HandshakeError::Peer(PeerError::AlertSent(alert)));
-        Ok(true)
-    }
-
-    /// Moves one whole record from the ring behind `incoming`. A header that
-    /// can't be one moves alone: rustls has the right answer to it.
-    fn take_record<D: Doorbell>(
-        &mut self,
-        channel: &mut Channel<D>,
-        slot: SlotIndex,
-    ) -> Result<u32, Misbehaved> {
-        let mut header = [0; RECORD_HEADER];
-        if channel.peek(slot, 0, &mut header)? < RECORD_HEADER {
-            return Ok(0);
-        }
-        let [kind, major, _, high, low] = header;
-        let length = RECORD_HEADER + usize::from(u16::from_be_bytes([high, low]));
-        let plausible = (20..=24).contains(&kind) && major == 3 && length <= MAX_RECORD;
-        let length = if plausible { length } else { RECORD_HEADER };
-        if channel.readable(slot)? < length {
-            return Ok(0);
-        }
-        let start = self.incoming.len();
-        self.incoming.reserve_exact(length);
-        self.incoming.resize(start + length, 0);
-        let record = self.incoming.get_mut(start..).unwrap_or_default();
-        let (to, body) = record
-            .split_at_mut_checked(RECORD_HEADER)
-            .unwrap_or_default();
-        // The header that was judged, and not what stands there by now.
-        to.copy_from_slice(&header);
-        if channel.peek(slot, RECORD_HEADER, body)? < body.len() {
-            return Err(Misbehaved);
-        }
-        channel.consume(slot, length)?;
-        Ok(u32::try_from(length).unwrap_or(0))
+        true
     }
 
     /// Lets rustls work through `incoming` until it wants another record.

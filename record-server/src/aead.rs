@@ -6,9 +6,8 @@ use ipc::tls::TrafficKey;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
+use tls::record::{HEADER, MAX_PLAINTEXT};
 use tls::{Aead, Alert, CipherSuite, ContentType, Version};
-
-use crate::frame::{HEADER, MAX_PLAINTEXT};
 
 const TAG: usize = 16;
 /// RFC 5288 §3: bytes of the nonce that each record carries.

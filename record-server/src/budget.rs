@@ -8,8 +8,8 @@ use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
 use ipc::record::{MAX_PEER_CERTIFICATE, MAX_POST_HANDSHAKE};
 use ring::aead::LessSafeKey;
+use tls::record::{HEADER, MAX_BODY, MAX_PLAINTEXT};
 
-use crate::frame::{HEADER, MAX_BODY, MAX_PLAINTEXT};
 use crate::messages::SMALL;
 use crate::server::PLACE;
 use crate::session::{MAX_URGENT, Session};

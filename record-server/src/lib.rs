@@ -16,7 +16,6 @@ extern crate alloc;
 mod aead;
 mod allowance;
 mod budget;
-mod frame;
 mod messages;
 mod server;
 mod session;

@@ -17,10 +17,10 @@ use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
 use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, dispatch};
+use tls::record::{HEADER, MAX_BODY};
 use tls::{Alert, CipherSuite, ContentType, Role};
 
 use crate::aead::Key;
-use crate::frame::{HEADER, MAX_BODY};
 use crate::session::{Asking, Session};
 use crate::tickets::Holders;
 

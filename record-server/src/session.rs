@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 
 use ipc::record::{MAX_PEER_CERTIFICATE, RecordError};
 use ipc::tls::TrafficKey;
+use tls::record::{HEADER, MAX_PLAINTEXT};
 use tls::{Alert, AlertLevel, CipherSuite, ContentType, Role, Version};
 
 use crate::aead::{Form, Key};
 use crate::allowance::Allowance;
-use crate::frame::{HEADER, MAX_PLAINTEXT};
 use crate::messages::Messages;
 
 /// Bytes of the longest message that the offload component has sent.

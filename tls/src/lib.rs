@@ -5,7 +5,9 @@
 //! means for a session is the caller's to say.
 //!
 //! - [`names`], [`suite`], [`alert`]: numbers of the TLS registries;
+//! - [`record`]: headers of records, and how a whole record is taken;
 //! - [`codec`]: the one reader and the one writer of vectors and numbers;
+//! - [`hello_scan`]: when a client has said all of its hello;
 //! - [`client_hello`], [`server_hello`], [`server_name`], [`certificate_verify`]: parts of
 //!   messages that several domains read or write.
 #![cfg_attr(not(test), no_std)]
@@ -17,7 +19,9 @@ pub mod alert;
 pub mod certificate_verify;
 pub mod client_hello;
 pub mod codec;
+pub mod hello_scan;
 pub mod names;
+pub mod record;
 pub mod server_hello;
 pub mod server_name;
 pub mod suite;

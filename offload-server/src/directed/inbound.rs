@@ -3,19 +3,16 @@
 
 use alloc::vec::Vec;
 
-use ipc::channel::{Channel, Doorbell, SlotIndex};
+use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex};
 use ipc::control::{HandshakeError, PeerError};
 use tls::codec::MESSAGE_HEADER;
+use tls::record::{HEADER, Incoming, MAX_PLAINTEXT, max_body};
 use tls::{Alert, ContentType, Version};
 
 use super::Fault;
 use super::protection::Protection;
 use crate::handshake::MAX_RECORDS;
 
-/// RFC 8446 §5.1: type, version, length.
-pub(super) const HEADER: usize = 5;
-/// RFC 8446 §5.1: the longest plaintext of a record.
-pub(super) const MAX_PLAINTEXT: usize = 1 << 14;
 /// ChangeCipherSpecs that a peer of TLS 1.3 may send for old middleboxes: one,
 /// and one more with a HelloRetryRequest.
 const MAX_IGNORED: u8 = 2;
@@ -113,60 +110,51 @@ impl Inbound {
         channel: &mut Channel<D>,
         slot: SlotIndex,
     ) -> Result<Found, Fault> {
-        let mut header = [0; HEADER];
-        if channel.peek(slot, 0, &mut header)? < HEADER {
+        let mut bytes = SlotBytes::new(channel, slot);
+        let Some(incoming) = Incoming::fetch(&bytes)? else {
             return Ok(Found::Nothing);
-        }
-        let [kind, major, _, high, low] = header;
-        let (Some(kind), 3) = (ContentType::from_number(kind), major) else {
+        };
+        let header = incoming.header();
+        let (Some(kind), true) = (header.content_type(), header.is_tls()) else {
             return Err(match self.taken {
                 0 => Fault::NotTls,
                 _ => DECODE,
             });
         };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        if length > self.longest() {
+        if header.length() > self.longest() {
             return Err(Fault::Refused(Alert::RECORD_OVERFLOW));
         }
-        if channel.readable(slot)? < HEADER + length {
+        if !incoming.is_whole(&bytes)? {
             return Ok(Found::Nothing);
         }
         self.records += 1;
         if self.records > MAX_RECORDS {
             return Err(UNEXPECTED);
         }
-        let mut body = alloc::vec![0; length];
-        if channel.peek(slot, HEADER, &mut body)? < length {
-            return Err(Fault::INTERNAL);
-        }
-        channel.consume(slot, HEADER + length)?;
-        let whole = u32::try_from(HEADER + length).unwrap_or(0);
+        let length = header.record_length();
+        let mut record = alloc::vec![0; length];
+        incoming.take(&mut bytes, &mut record)?;
+        let whole = u32::try_from(length).unwrap_or(0);
         self.taken = self.taken.wrapping_add(whole);
-        self.take(kind, header, &mut body)
+        self.take(kind, &mut record)
     }
 
     /// The longest body of a record (RFC 8446 §5.2, RFC 5246 §6.2.3).
     fn longest(&self) -> usize {
         match (&self.protection, self.version) {
             (None, _) => MAX_PLAINTEXT,
-            (Some(_), Some(Version::Tls13)) => MAX_PLAINTEXT + 256,
-            (Some(_), _) => MAX_PLAINTEXT + 2048,
+            (Some(_), version) => max_body(version.unwrap_or(Version::Tls12)),
         }
     }
 
-    fn take(
-        &mut self,
-        kind: ContentType,
-        header: [u8; HEADER],
-        body: &mut [u8],
-    ) -> Result<Found, Fault> {
+    fn take(&mut self, kind: ContentType, record: &mut [u8]) -> Result<Found, Fault> {
         let is_13 = self.version == Some(Version::Tls13);
         match (kind, &mut self.protection) {
             // RFC 8446 §5: dropped, whatever else is protected.
             (ContentType::ChangeCipherSpec, _) if is_13 => {
                 self.must_be_empty()?;
                 self.ignored += 1;
-                match (&*body, self.ignored) {
+                match (body_of(record), self.ignored) {
                     ([1], ..=MAX_IGNORED) => Ok(Found::Record),
                     _ => Err(UNEXPECTED),
                 }
@@ -174,19 +162,20 @@ impl Inbound {
             // A client that could not read the first protected record tells so
             // without protection.
             (ContentType::Alert, Some(protection)) if is_13 && protection.sequence() == 0 => {
-                self.alert(body)
+                self.alert(body_of(record))
             }
             (kind, Some(protection)) => {
                 if is_13 && kind != ContentType::ApplicationData {
                     return Err(UNEXPECTED);
                 }
-                let (kind, text) = protection.open(header, body)?;
+                let (header, body) = record.split_first_chunk_mut().ok_or(Fault::INTERNAL)?;
+                let (kind, text) = protection.open(*header, body)?;
                 if text.len() > MAX_PLAINTEXT {
                     return Err(Fault::Refused(Alert::RECORD_OVERFLOW));
                 }
                 self.plain(kind, text)
             }
-            (kind, None) => self.plain(kind, body),
+            (kind, None) => self.plain(kind, body_of(record)),
         }
     }
 
@@ -229,4 +218,9 @@ impl Inbound {
         let error = HandshakeError::Peer(PeerError::AlertReceived(alert));
         Err(Fault::Over(error))
     }
+}
+
+/// What comes after the header of a record.
+fn body_of(record: &[u8]) -> &[u8] {
+    record.get(HEADER..).unwrap_or_default()
 }

@@ -6,10 +6,10 @@
 use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
+use tls::record::{Header, MAX_PLAINTEXT};
 use tls::{Alert, ContentType};
 
 use super::Fault;
-use super::inbound::MAX_PLAINTEXT;
 use super::protection::Protection;
 use crate::output::Output;
 
@@ -109,10 +109,8 @@ impl Outbound {
 }
 
 fn plain(kind: ContentType, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-    let [high, low] = u16::try_from(text.len())
-        .map_err(|_| Fault::INTERNAL)?
-        .to_be_bytes();
-    out.extend_from_slice(&[kind.number(), 3, 3, high, low]);
+    let length = u16::try_from(text.len()).map_err(|_| Fault::INTERNAL)?;
+    out.extend_from_slice(&Header::new(kind, length).bytes());
     out.extend_from_slice(text);
     Ok(())
 }

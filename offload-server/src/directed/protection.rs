@@ -8,10 +8,10 @@ use ipc::tls::TrafficKey;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
+use tls::record::HEADER;
 use tls::{Aead, Alert, CipherSuite, ContentType, Version};
 
 use super::Fault;
-use super::inbound::HEADER;
 
 const TAG: usize = 16;
 /// RFC 5288 §3: bytes of the nonce that each record carries.

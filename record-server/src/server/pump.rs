@@ -1,12 +1,12 @@
 //! Records in, records out.
 
-use ipc::channel::{Doorbell, SlotIndex, Status};
+use ipc::channel::{Doorbell, SlotBytes, SlotIndex, Status};
 use ipc::ring::Misbehaved;
 use ipc::stats;
+use tls::record::{Incoming, MAX_PLAINTEXT};
 use tls::{Aead, Alert, ContentType, Version};
 
 use super::{Server, Slot, live};
-use crate::frame::{HEADER, Header, MAX_PLAINTEXT};
 use crate::session::{Asking, Content, Question, most_plaintext};
 
 /// Records of one session in each direction before others get their turn.
@@ -72,30 +72,23 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             if session.asking != Asking::No || session.got_close || !session.urgent.is_empty() {
                 return Ok(false);
             }
-            let mut header = [0; HEADER];
-            let got = self.net.peek(slot, 0, &mut header).map_err(broken)?;
-            if got < HEADER {
+            let mut bytes = SlotBytes::new(&mut self.net, slot);
+            let Some(incoming) = Incoming::fetch(&bytes).map_err(broken)? else {
                 return self.no_record(slot, status);
-            }
-            let parsed = Header::parse(header, session.form.version())?;
-            let length = HEADER + parsed.length;
-            if self.net.readable(slot).map_err(broken)? < length {
+            };
+            let header = incoming.header();
+            let outer = header.check_established(session.form.version())?;
+            if !incoming.is_whole(&bytes).map_err(broken)? {
                 return self.no_record(slot, status);
             }
             let room = self.app.writable(slot).map_err(broken)?;
-            if room < most_plaintext(parsed.length, session.form) {
+            if room < most_plaintext(header.length(), session.form) {
                 return Ok(false);
             }
+            let length = header.record_length();
             let record = self.record.get_mut(..length).unwrap_or_default();
-            let (to, body) = record.split_at_mut_checked(HEADER).unwrap_or_default();
-            // The header that was judged, and not what stands there by now.
-            to.copy_from_slice(&header);
-            let got = self.net.peek(slot, HEADER, body).map_err(broken)?;
-            if got < parsed.length {
-                return Err(Alert::INTERNAL_ERROR);
-            }
-            self.net.consume(slot, length).map_err(broken)?;
-            let (content_type, range) = session.rx.open(parsed.content_type, record)?;
+            incoming.take(&mut bytes, record).map_err(broken)?;
+            let (content_type, range) = session.rx.open(outer, record)?;
             self.stats.add(stats::record::OPENED, 1);
             let text = record.get(range).unwrap_or_default();
             match session.judge(content_type, text)? {

@@ -1,35 +1,35 @@
 //! Whether a TLS client has shown its whole ClientHello: what a listener may wait for
 //! before anybody is told of a connection, as FreeBSD's accept filters do
-//! (accept_filter(9)). Until then a connection costs a place in this table alone.
+//! (accept_filter(9)).
 
-/// Of a record (RFC 8446 §5.1).
-const HEADER: usize = 5;
-/// Content type and handshake type (RFC 8446 §5.1, §4).
-const HANDSHAKE: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
-/// The most of a record in the clear (RFC 8446 §5.1).
-const MAX_RECORD: usize = 1 << 14;
+use crate::codec::MESSAGE_HEADER;
+use crate::names::{ContentType, HandshakeType};
+use crate::record::{HEADER, Header, MAX_PLAINTEXT};
 
 /// How far a client's first message has come. Each record is looked at once, however
 /// many segments it comes in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HelloScan {
+pub struct HelloScan {
     /// Where the first record begins that has not come whole.
     at: usize,
     /// Bytes of the message in the records before.
     got: usize,
     /// The message's type and length, as far as they have come.
-    head: [u8; 4],
+    head: [u8; MESSAGE_HEADER],
 }
 
 impl HelloScan {
     /// Looks at all bytes from the connection's first on. True when there is nothing to
     /// wait for: the message is there, or it is no ClientHello, which is for others to
     /// refuse.
-    pub(crate) fn is_settled(&mut self, bytes: &[u8]) -> bool {
-        while let Some([kind, _, _, high, low]) = bytes.get(self.at..).and_then(first_of) {
-            let length = usize::from(u16::from_be_bytes([high, low]));
-            if kind != HANDSHAKE || length == 0 || length > MAX_RECORD {
+    pub fn is_settled(&mut self, bytes: &[u8]) -> bool {
+        let header_at = |at| bytes.get(at..).and_then(Header::split_from);
+        while let Some((header, _)) = header_at(self.at) {
+            let length = header.length();
+            if header.content_type() != Some(ContentType::Handshake)
+                || length == 0
+                || length > MAX_PLAINTEXT
+            {
                 return true;
             }
             let start = self.at + HEADER;
@@ -41,7 +41,7 @@ impl HelloScan {
             self.got += length;
             self.at = start + length;
             let [kind, high, middle, low] = self.head;
-            if kind != CLIENT_HELLO {
+            if HandshakeType(kind) != HandshakeType::CLIENT_HELLO {
                 return true;
             }
             let whole = u32::from_be_bytes([0, high, middle, low]) as usize + self.head.len();
@@ -49,24 +49,18 @@ impl HelloScan {
                 return true;
             }
         }
-        bytes.get(self.at).is_some_and(|kind| *kind != HANDSHAKE)
+        let handshake = ContentType::Handshake.number();
+        bytes.get(self.at).is_some_and(|kind| *kind != handshake)
     }
-}
-
-fn first_of(bytes: &[u8]) -> Option<[u8; HEADER]> {
-    bytes.first_chunk().copied()
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-    use alloc::vec::Vec;
-
     use super::*;
 
     fn hello(length: usize) -> Vec<u8> {
         let [_, high, middle, low] = (length as u32).to_be_bytes();
-        let mut message = vec![CLIENT_HELLO, high, middle, low];
+        let mut message = vec![1, high, middle, low];
         message.resize(4 + length, 0x55);
         message
     }
@@ -75,7 +69,7 @@ mod tests {
         let mut bytes = Vec::new();
         for part in message.chunks(size) {
             let [high, low] = (part.len() as u16).to_be_bytes();
-            bytes.extend([HANDSHAKE, 3, 1, high, low]);
+            bytes.extend([22, 3, 1, high, low]);
             bytes.extend(part);
         }
         bytes
