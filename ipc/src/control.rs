@@ -8,14 +8,14 @@ use alloc::boxed::Box;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{Alert, CipherSuite, Group, Role, Version};
+use tls::{Alert, CipherSuite, Group, Role, TrafficKey, Version};
 
 use crate::bounded::{Blob, List, Text};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::net::{ConnectionId, TcpPosition};
 use crate::record::MAX_CERTIFICATE_PART;
-use crate::tls::{Label, Mode, PeerAuthentication, Protocols, ServerName, TrafficKey};
+use crate::tls::{Label, Mode, PeerAuthentication, Protocols, ServerName};
 use crate::transport;
 
 /// What the handshake must use and reach (R5–R8).

@@ -6,10 +6,9 @@
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{Role, Scheme};
+use tls::{Role, Scheme, Secret};
 
 use crate::bounded::{Blob, Bytes};
-use crate::secret::Secret;
 use crate::tls::Label;
 use crate::transport::Protocol;
 

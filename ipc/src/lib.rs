@@ -42,7 +42,6 @@ pub mod provision;
 pub mod queue;
 pub mod record;
 pub mod ring;
-pub mod secret;
 pub mod segment;
 pub mod stats;
 pub mod step;

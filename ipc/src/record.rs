@@ -10,12 +10,11 @@
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, TrafficKey};
 
 use crate::bounded::{Blob, Bytes};
 use crate::channel::SlotIndex;
 use crate::queue::Queue;
-use crate::tls::TrafficKey;
 use crate::transport::Protocol;
 
 /// What is asked.

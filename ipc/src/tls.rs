@@ -5,7 +5,6 @@ use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{Bytes, List, Text};
-use crate::secret::Secret;
 
 /// Who drives the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -37,16 +36,3 @@ pub type Protocols = List<Protocol, 4>;
 /// address. The type takes any text: whoever prints one or passes it on asks
 /// [`tls::is_dns_name`] first.
 pub type ServerName = Text<253>;
-
-/// The key and nonce base of one direction (RFC 8446 §7.3, RFC 5288 §3).
-#[derive(Serialize, Deserialize, MaxSize)]
-pub struct TrafficKey {
-    /// As long as the AEAD's key.
-    pub key: Secret<32>,
-    /// 12 bytes: the nonce base of TLS 1.3 and ChaCha20. For AES-GCM in TLS 1.2
-    /// the salt (4 bytes) first; behind it, out: the base of the explicit
-    /// nonce, which the sequence number is XORed into; in: not used.
-    pub iv: Secret<12>,
-    /// The sequence number of the next record.
-    pub sequence: u64,
-}

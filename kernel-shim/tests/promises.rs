@@ -24,7 +24,9 @@ fn r03_the_shim_names_no_type_that_holds_a_secret() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         for name in [
-            "ipc::secret",
+            "tls::secret",
+            "tls::protection",
+            "tls::schedule",
             "Secret<",
             "TrafficKey",
             "PrivateKey",
@@ -49,4 +51,6 @@ fn the_shim_depends_on_the_protocols_tls_and_the_kernel_alone() {
         .map(|line| line.split(['.', ' ']).next().unwrap())
         .collect();
     assert_eq!(names, ["ipc", "sel4", "tls"]);
+    // Of the last, what is in the clear.
+    assert!(!dependencies.contains("crypto"));
 }

@@ -8,11 +8,10 @@ use ipc::keystore::{
     Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, MAX_PART, Request, ToBeSigned,
 };
 use ipc::provision;
-use ipc::secret::Secret;
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use ring::rand::SystemRandom;
-use tls::Scheme;
+use tls::{Scheme, Secret};
 
 use crate::firmware::{Kek, KeyError};
 use crate::keyring::{Keyring, ProvisionError};

@@ -11,8 +11,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ipc::secret::Secret;
-use ipc::tls::TrafficKey;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
     MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage, Tls12AeadAlgorithm,
@@ -25,7 +23,7 @@ use rustls::{
     Tls12CipherSuite, Tls13CipherSuite,
 };
 use spin::Mutex;
-use tls::CipherSuite;
+use tls::{CipherSuite, Secret, TrafficKey};
 
 use crate::traffic::TrafficSecrets;
 

@@ -1,7 +1,6 @@
 //! rustls' names for things and ours.
 
 use ipc::control::{HandshakeError, PeerError, Resource};
-use ipc::tls::TrafficKey;
 use ring::digest;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::ring as provider;
@@ -10,7 +9,7 @@ use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion,
 };
 use tls::record::Header;
-use tls::{Aead, Alert, CipherSuite, ContentType, Group, Version};
+use tls::{Aead, Alert, CipherSuite, ContentType, Group, TrafficKey, Version};
 
 pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
     match version {

@@ -13,7 +13,6 @@ mod inbound;
 mod keys;
 mod outbound;
 mod peer;
-mod protection;
 mod resumption;
 mod ring_of;
 mod rsa;
@@ -36,12 +35,13 @@ use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
-use ipc::tls::{PeerAuthentication, TrafficKey};
+use ipc::tls::PeerAuthentication;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tls::codec::{DecodeError, MESSAGE_HEADER};
-use tls::{Alert, CipherSuite, Role, Version};
+use tls::protection::Key;
+use tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 
 use crate::convert;
 use crate::full_handshake::FullHandshake;
@@ -58,7 +58,6 @@ use inbound::{Found, Inbound};
 use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
-use protection::Protection;
 use resumption::Prepared;
 use schedule13::Schedule;
 use transcript::Transcript;
@@ -159,7 +158,7 @@ pub(crate) struct Directed {
     exchange: Option<Box<dyn ActiveKeyExchange>>,
     keys: Keys,
     /// TLS 1.2: keys that ChangeCipherSpec will turn on, out and in.
-    pending: (Option<Protection>, Option<Protection>),
+    pending: (Option<Key>, Option<Key>),
     /// Keys for the record layer: out, in.
     traffic: Option<(TrafficKey, TrafficKey)>,
     peer: Peer,

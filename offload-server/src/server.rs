@@ -17,10 +17,9 @@ use ipc::mailbox::Malformed;
 use ipc::net::TcpPosition;
 use ipc::record::{Answer, MAX_CERTIFICATE_PART, PostHandshakeInbox, Record, Request};
 use ipc::stats;
-use ipc::tls::TrafficKey;
 use ipc::transport::{Client, Transport};
 use rustls::HandshakeKind;
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, TrafficKey};
 
 use crate::convert;
 use crate::directed::Directed;
@@ -555,7 +554,7 @@ fn in_progress(stats: &stats::Page) -> u64 {
 }
 
 fn copy(key: &TrafficKey) -> Option<TrafficKey> {
-    use ipc::secret::Secret;
+    use tls::Secret;
     Some(TrafficKey {
         key: Secret::from_slice(key.key.expose()).ok()?,
         iv: Secret::from_slice(key.iv.expose()).ok()?,

@@ -11,10 +11,9 @@ use ipc::budget::block;
 use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::record::{PostHandshake, Request};
-use ipc::tls::TrafficKey;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
-use tls::{Alert, HandshakeType, Role};
+use tls::{Alert, HandshakeType, Role, TrafficKey};
 
 use crate::convert;
 use crate::current::{Current, Facts};

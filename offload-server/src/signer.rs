@@ -10,11 +10,10 @@ use ipc::bounded::{Blob, Bytes};
 use ipc::keystore::{
     Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, PRE_MASTER, Request, ToBeSigned,
 };
-use ipc::secret::Secret;
 use ipc::transport::{Client, Transport};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
-use tls::{Role, Scheme};
+use tls::{Role, Scheme, Secret};
 
 /// Calls to the key store.
 pub(crate) type KeystoreClient<T> = Client<Keystore, T>;

@@ -1,10 +1,8 @@
 //! Traffic secrets of TLS 1.3, behind the handshake.
 
-use ipc::secret::Secret;
-use ipc::tls::TrafficKey;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::tls13::{Hkdf, HkdfExpander, OkmBlock};
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 use zeroize::Zeroizing;
 
 use crate::convert;

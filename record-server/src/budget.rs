@@ -7,7 +7,7 @@ use ipc::channel::SlotIndex;
 use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
 use ipc::record::{MAX_PEER_CERTIFICATE, MAX_POST_HANDSHAKE};
-use ring::aead::LessSafeKey;
+use tls::protection::Key;
 use tls::record::{HEADER, MAX_BODY, MAX_PLAINTEXT};
 
 use crate::messages::SMALL;
@@ -17,7 +17,7 @@ use crate::tickets::BUFFERS;
 
 /// A session with all that its peer can make it hold.
 const SESSION: usize = block(size_of::<Session>())
-    + 2 * block(size_of::<LessSafeKey>())
+    + 2 * block(Key::HEAP)
     + block(MAX_PEER_CERTIFICATE)
     + block(MAX_URGENT)
     + block(SMALL);

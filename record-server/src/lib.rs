@@ -13,7 +13,6 @@
 
 extern crate alloc;
 
-mod aead;
 mod allowance;
 mod budget;
 mod messages;

@@ -15,12 +15,11 @@ use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
-use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, dispatch};
+use tls::protection::Key;
 use tls::record::{HEADER, MAX_BODY};
-use tls::{Alert, CipherSuite, ContentType, Role};
+use tls::{Alert, CipherSuite, ContentType, Role, TrafficKey};
 
-use crate::aead::Key;
 use crate::session::{Asking, Session};
 use crate::tickets::Holders;
 

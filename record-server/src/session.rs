@@ -3,19 +3,14 @@
 use alloc::vec::Vec;
 
 use ipc::record::{MAX_PEER_CERTIFICATE, RecordError};
-use ipc::tls::TrafficKey;
-use tls::record::{HEADER, MAX_PLAINTEXT};
-use tls::{Alert, AlertLevel, CipherSuite, ContentType, Role, Version};
+use tls::protection::{Form, Key, MAX_OVERHEAD};
+use tls::{Alert, AlertLevel, CipherSuite, ContentType, Role, TrafficKey, Version};
 
-use crate::aead::{Form, Key};
 use crate::allowance::Allowance;
 use crate::messages::Messages;
 
 /// Bytes of the longest message that the offload component has sent.
 const MAX_SENT: usize = 64;
-/// The most that a record adds to its content: header, explicit nonce, inner
-/// content type, tag.
-const MAX_OVERHEAD: usize = HEADER + 8 + 1 + 16;
 /// What goes before anything else, at most: a message, a warning that there is no
 /// renegotiation, and the last alert. While any of it waits for room, no record of
 /// the peer is opened that could ask for more.
@@ -246,17 +241,9 @@ impl Session {
     }
 }
 
-/// The most bytes of a record's plaintext that can come out of a body of this
-/// length.
-pub(crate) fn most_plaintext(body: usize, form: Form) -> usize {
-    (body + HEADER)
-        .saturating_sub(form.overhead())
-        .min(MAX_PLAINTEXT)
-}
-
 #[cfg(test)]
 mod tests {
-    use ipc::secret::Secret;
+    use tls::Secret;
 
     use super::*;
 

@@ -18,13 +18,11 @@ use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::Instant;
 use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
-use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use record_server::{Limits, Ports, Server, budget};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;

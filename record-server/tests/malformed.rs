@@ -15,13 +15,11 @@ use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::clock::Instant;
 use ipc::queue::Queue;
 use ipc::record::{Answer, Record, RecordError, Request};
-use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use noise::{Sufferer, storm};
 use record_server::{Limits, Ports, Server};
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 
 type Bell = LocalDoorbell<Silent>;
 

@@ -18,9 +18,7 @@ use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::Instant;
 use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshake, PostHandshakeInbox, Record, RecordError, Request};
-use ipc::secret::Secret;
 use ipc::stats;
-use ipc::tls::TrafficKey;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use rcgen::{CertificateParams, KeyPair};
 use record_server::{Limits, Ports, Server};
@@ -33,7 +31,7 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore, ServerConfig,
     SupportedCipherSuite,
 };
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 
 const SLOT: u16 = 1;
 const SESSION: Badge = Badge::Session {

@@ -6,6 +6,7 @@
 //!
 //! - [`names`], [`suite`], [`alert`]: numbers of the TLS registries;
 //! - [`record`]: headers of records, and how a whole record is taken;
+//! - `protection`, with the feature `crypto`: records sealed and opened in place;
 //! - [`codec`]: the one reader and the one writer of vectors and numbers;
 //! - [`hello_scan`]: when a client has said all of its hello;
 //! - [`client_hello`], [`server_hello`], [`server_name`], [`certificate_verify`]: parts of
@@ -20,15 +21,21 @@ pub mod certificate_verify;
 pub mod client_hello;
 pub mod codec;
 pub mod hello_scan;
+pub mod keys;
 pub mod names;
+#[cfg(feature = "crypto")]
+pub mod protection;
 pub mod record;
+pub mod secret;
 pub mod server_hello;
 pub mod server_name;
 pub mod suite;
 
 pub use alert::{Alert, AlertLevel};
+pub use keys::TrafficKey;
 pub use names::{
     ContentType, ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Scheme, Version,
 };
+pub use secret::Secret;
 pub use server_name::is_dns_name;
 pub use suite::{Aead, CipherSuite};

@@ -78,6 +78,12 @@ impl CipherSuite {
         matches!(self, Self::RsaAes128GcmSha256 | Self::RsaAes256GcmSha384)
     }
 
+    /// Whether its records carry a part of their nonce (RFC 5288 §3): AES-GCM in TLS 1.2.
+    #[inline]
+    pub const fn has_explicit_nonce(self) -> bool {
+        matches!(self.version(), Version::Tls12) && !matches!(self.aead(), Aead::ChaCha20Poly1305)
+    }
+
     /// Bytes of its hash: 32 for SHA-256, 48 for SHA-384.
     pub const fn hash_len(self) -> u8 {
         match self {

@@ -13,13 +13,12 @@ use alloc::vec::Vec;
 
 use ipc::clock::Instant;
 use ipc::control::Parameters;
-use ipc::secret::Secret;
 use ipc::segment::RingPlace;
 use ring::digest::{Context as Sha, Digest, SHA256};
 use rustls::pki_types::CertificateDer;
 use spin::Mutex;
 use tls::codec::Reader;
-use tls::{Alert, CipherSuite, Role, Version};
+use tls::{Alert, CipherSuite, Role, Secret, Version};
 use zeroize::Zeroizing;
 
 use super::schedule13::ResumptionSecret;

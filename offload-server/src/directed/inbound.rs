@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex};
 use ipc::control::{HandshakeError, PeerError};
 use tls::codec::MESSAGE_HEADER;
+use tls::protection::Key;
 use tls::record::{HEADER, Incoming, MAX_PLAINTEXT, max_body};
 use tls::{Alert, ContentType, Version};
 
 use super::Fault;
-use super::protection::Protection;
 use crate::handshake::MAX_RECORDS;
 
 /// ChangeCipherSpecs that a peer of TLS 1.3 may send for old middleboxes: one,
@@ -34,7 +34,7 @@ pub(super) enum Found {
 
 /// Bytes from the peer.
 pub(super) struct Inbound {
-    protection: Option<Protection>,
+    protection: Option<Key>,
     /// What was decided, once it is.
     pub(super) version: Option<Version>,
     /// Bytes of handshake messages that were not taken yet.
@@ -66,7 +66,7 @@ impl Inbound {
 
     /// Reads under another key from here on. What came before must have ended
     /// with a record (RFC 8446 §5.1).
-    pub(super) fn protect(&mut self, protection: Protection) -> Result<(), Fault> {
+    pub(super) fn protect(&mut self, protection: Key) -> Result<(), Fault> {
         self.must_be_empty()?;
         self.protection = Some(protection);
         Ok(())
@@ -74,7 +74,7 @@ impl Inbound {
 
     /// The sequence number of the next record.
     pub(super) fn sequence(&self) -> u64 {
-        self.protection.as_ref().map_or(0, Protection::sequence)
+        self.protection.as_ref().map_or(0, Key::sequence)
     }
 
     /// No message, nor a part of one, may be left.
@@ -168,12 +168,8 @@ impl Inbound {
                 if is_13 && kind != ContentType::ApplicationData {
                     return Err(UNEXPECTED);
                 }
-                let (header, body) = record.split_first_chunk_mut().ok_or(Fault::INTERNAL)?;
-                let (kind, text) = protection.open(*header, body)?;
-                if text.len() > MAX_PLAINTEXT {
-                    return Err(Fault::Refused(Alert::RECORD_OVERFLOW));
-                }
-                self.plain(kind, text)
+                let (kind, text) = protection.open(kind, record).map_err(Fault::Refused)?;
+                self.plain(kind, record.get(text).unwrap_or_default())
             }
             (kind, None) => self.plain(kind, body_of(record)),
         }

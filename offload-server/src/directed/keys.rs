@@ -3,13 +3,12 @@
 use alloc::boxed::Box;
 
 use ipc::keystore::PRE_MASTER;
-use ipc::secret::Secret;
 use ipc::segment::Stage;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::SharedSecret;
-use tls::Role;
+use tls::protection::Key;
+use tls::{Role, Secret};
 
-use super::protection::Protection;
 use super::schedule12::Master;
 use super::schedule13::{Schedule, TrafficSecrets};
 use super::{Directed, Fault};
@@ -92,11 +91,11 @@ impl Directed {
         Ok(())
     }
 
-    fn protection(&self, traffic: &TrafficSecrets, sender: Role) -> Result<Protection, Fault> {
+    fn protection(&self, traffic: &TrafficSecrets, sender: Role) -> Result<Key, Fault> {
         let suite = self.suite().ok_or(Fault::INTERNAL)?;
         traffic
             .key(sender)
-            .and_then(|key| Protection::new(suite, &key))
+            .and_then(|key| Key::new(suite, &key).ok())
             .ok_or(Fault::INTERNAL)
     }
 
@@ -114,7 +113,7 @@ impl Directed {
             Role::Client => (client, server),
             Role::Server => (server, client),
         };
-        self.pending = (Protection::new(suite, &tx), Protection::new(suite, &rx));
+        self.pending = (Key::new(suite, &tx).ok(), Key::new(suite, &rx).ok());
         self.traffic = Some((tx, rx));
         Ok(())
     }

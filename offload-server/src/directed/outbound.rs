@@ -6,17 +6,17 @@
 use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
+use tls::protection::Key;
 use tls::record::{Header, MAX_PLAINTEXT};
 use tls::{Alert, ContentType};
 
 use super::Fault;
-use super::protection::Protection;
 use crate::output::Output;
 
 /// Bytes to the peer.
 pub(super) struct Outbound {
     output: Output,
-    protection: Option<Protection>,
+    protection: Option<Key>,
     /// Handshake messages that are in no record yet.
     flight: Vec<u8>,
 }
@@ -36,7 +36,7 @@ impl Outbound {
     }
 
     /// Writes under another key from here on.
-    pub(super) fn protect(&mut self, protection: Protection) -> Result<(), Fault> {
+    pub(super) fn protect(&mut self, protection: Key) -> Result<(), Fault> {
         self.end_flight()?;
         self.protection = Some(protection);
         Ok(())
@@ -87,7 +87,7 @@ impl Outbound {
 
     /// The sequence number of the next record.
     pub(super) fn sequence(&self) -> u64 {
-        self.protection.as_ref().map_or(0, Protection::sequence)
+        self.protection.as_ref().map_or(0, Key::sequence)
     }
 
     /// Puts the flight into records.
@@ -102,7 +102,7 @@ impl Outbound {
     fn record(&mut self, kind: ContentType, text: &[u8]) -> Result<(), Fault> {
         let out = self.output.buffer();
         match &mut self.protection {
-            Some(protection) => protection.seal(kind, text, out),
+            Some(key) => seal(key, kind, text, out),
             None => plain(kind, text, out),
         }
     }
@@ -113,4 +113,23 @@ fn plain(kind: ContentType, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>
     out.extend_from_slice(&Header::new(kind, length).bytes());
     out.extend_from_slice(text);
     Ok(())
+}
+
+/// Appends the record that carries `text` to `out`.
+pub(super) fn seal(
+    key: &mut Key,
+    kind: ContentType,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let (start, form) = (out.len(), key.form());
+    out.resize(start + form.overhead() + text.len(), 0);
+    let record = out.get_mut(start..).unwrap_or_default();
+    let at = form.plaintext_at();
+    record
+        .get_mut(at..at + text.len())
+        .ok_or(Fault::INTERNAL)?
+        .copy_from_slice(text);
+    let sealed = key.seal(kind, record, text.len());
+    sealed.map(|_| ()).ok_or(Fault::INTERNAL)
 }

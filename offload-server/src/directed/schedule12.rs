@@ -1,10 +1,8 @@
 //! The master secret and keys of TLS 1.2 (RFC 5246 §8.1, §6.3; RFC 7627).
 
-use ipc::secret::Secret;
-use ipc::tls::TrafficKey;
 use rustls::Tls12CipherSuite;
 use rustls::crypto::hash::Output;
-use tls::Role;
+use tls::{Role, Secret, TrafficKey};
 use zeroize::{Zeroize, Zeroizing};
 
 const MASTER: usize = 48;

@@ -2,13 +2,11 @@
 
 use alloc::boxed::Box;
 
-use ipc::secret::Secret;
-use ipc::tls::TrafficKey;
 use rustls::Tls13CipherSuite;
 use rustls::crypto::hash::Output;
 use rustls::crypto::hmac::Tag;
 use rustls::crypto::tls13::{Hkdf, HkdfExpander, OkmBlock};
-use tls::{CipherSuite, Role};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 use zeroize::Zeroize;
 
 use crate::traffic;

@@ -1,13 +1,12 @@
 //! All traces of RFC 8448 byte by byte: transcript, key schedule, records. Its
 //! shared secrets of §5 to §7 are made of the private keys that it gives.
 
-use ipc::tls::TrafficKey;
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::{SupportedCipherSuite, Tls13CipherSuite};
-use tls::{CipherSuite, ContentType, Role};
+use tls::protection::Key;
+use tls::{CipherSuite, ContentType, Role, TrafficKey};
 
-use super::outbound::Outbound;
-use super::protection::Protection;
+use super::outbound::{Outbound, seal};
 use super::schedule13::{Schedule, TrafficSecrets};
 use super::transcript::Transcript;
 use crate::output::Output;
@@ -47,7 +46,7 @@ fn suite() -> &'static Tls13CipherSuite {
 fn flight(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript, messages: &[&str]) {
     let server = traffic.key(Role::Server).unwrap();
     let mut outbound = Outbound::new(Output::new(0, 16384));
-    let protection = Protection::new(SUITE, &server).unwrap();
+    let protection = Key::new(SUITE, &server).unwrap();
     assert!(outbound.protect(protection).is_ok());
     for name in messages {
         let message = value(&format!("{trace}{name}"));
@@ -70,14 +69,12 @@ fn clients_finished(trace: &str, traffic: &TrafficSecrets, transcript: &mut Tran
     let client = traffic.key(Role::Client).unwrap();
     let mac = traffic.verify_data(Role::Client, &transcript.hash().unwrap());
     assert_eq!(mac.as_ref(), value(&format!("{trace}client_verify_data")));
-    let mut protection = Protection::new(SUITE, &client).unwrap();
-    let record = value(&format!("{trace}client_finished_record"));
-    let (header, body) = record.split_first_chunk().unwrap();
-    let mut body = body.to_vec();
-    let Ok((kind, text)) = protection.open(*header, &mut body) else {
-        panic!("not opened");
-    };
-    assert!(kind == ContentType::Handshake);
+    let mut protection = Key::new(SUITE, &client).unwrap();
+    let mut record = value(&format!("{trace}client_finished_record"));
+    let opened = protection.open(ContentType::ApplicationData, &mut record);
+    let (kind, text) = opened.unwrap();
+    assert_eq!(kind, ContentType::Handshake);
+    let text = &record[text];
     assert_eq!(text, finished(mac.as_ref()));
     transcript.add(text);
 }
@@ -90,11 +87,9 @@ fn application(trace: &str, application: &TrafficSecrets) {
     is_key(&client, &format!("{trace}client_application"));
     let mut record = Vec::new();
     let text: Vec<u8> = (0..50).collect();
-    let sealed = Protection::new(SUITE, &client).unwrap().seal(
-        ContentType::ApplicationData,
-        &text,
-        &mut record,
-    );
+    let mut protection = Key::new(SUITE, &client).unwrap();
+    let kind = ContentType::ApplicationData;
+    let sealed = seal(&mut protection, kind, &text, &mut record);
     assert!(sealed.is_ok());
     assert_eq!(record, value(&format!("{trace}client_data_record")));
 }
@@ -178,11 +173,11 @@ fn to_its_end(trace: &str, messages: &[&str]) {
 
     // The client's flight is one record too: what it says of itself, and Finished.
     let mut record = named("client_flight_record");
-    let (header, body) = record.split_first_chunk_mut().unwrap();
-    let mut protection = Protection::new(SUITE, &traffic.key(Role::Client).unwrap()).unwrap();
-    let Ok((ContentType::Handshake, text)) = protection.open(*header, body) else {
-        panic!("not opened");
-    };
+    let mut protection = Key::new(SUITE, &traffic.key(Role::Client).unwrap()).unwrap();
+    let opened = protection.open(ContentType::ApplicationData, &mut record);
+    let (kind, text) = opened.unwrap();
+    assert_eq!(kind, ContentType::Handshake);
+    let text = &record[text];
     let (said, end) = text.split_at(text.len() - 4 - 32);
     transcript.add(said);
     let mac = traffic.verify_data(Role::Client, &transcript.hash().unwrap());
@@ -197,8 +192,13 @@ fn to_its_end(trace: &str, messages: &[&str]) {
         let key = application.key(role).unwrap();
         let mut record = Vec::new();
         let close_notify = [1, 0];
-        let mut protection = Protection::new(SUITE, &key).unwrap();
-        let sealed = protection.seal(ContentType::Alert, &close_notify, &mut record);
+        let mut protection = Key::new(SUITE, &key).unwrap();
+        let sealed = seal(
+            &mut protection,
+            ContentType::Alert,
+            &close_notify,
+            &mut record,
+        );
         assert!(sealed.is_ok());
         assert_eq!(record, named(name), "{name}");
     }

@@ -3,11 +3,10 @@
 
 use ipc::bounded::Blob;
 use ipc::record::{PostHandshake, Request};
-use ipc::tls::TrafficKey;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
-use tls::{Aead, CipherSuite};
+use tls::{Aead, CipherSuite, TrafficKey};
 
 use super::world::World;
 

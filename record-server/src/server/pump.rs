@@ -7,7 +7,7 @@ use tls::record::{Incoming, MAX_PLAINTEXT};
 use tls::{Aead, Alert, ContentType, Version};
 
 use super::{Server, Slot, live};
-use crate::session::{Asking, Content, Question, most_plaintext};
+use crate::session::{Asking, Content, Question};
 
 /// Records of one session in each direction before others get their turn.
 const RECORDS_A_TURN: usize = 32;
@@ -82,7 +82,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
                 return self.no_record(slot, status);
             }
             let room = self.app.writable(slot).map_err(broken)?;
-            if room < most_plaintext(header.length(), session.form) {
+            if room < session.form.most_plaintext(header.length()) {
                 return Ok(false);
             }
             let length = header.record_length();

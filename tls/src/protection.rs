@@ -1,39 +1,53 @@
-//! One direction's key: nonces, additional data, sequence numbers.
+//! Protection of records, one direction: nonces, additional data, sequence numbers (RFC
+//! 8446 §5.2 to §5.4, RFC 5246 §6.2.3.3, RFC 5288 §3, RFC 7905 §2).
+//!
+//! Records are sealed and opened in place: nothing is copied or allocated.
 
 use alloc::boxed::Box;
 
-use ipc::tls::TrafficKey;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
-use tls::record::{HEADER, MAX_PLAINTEXT};
-use tls::{Aead, Alert, CipherSuite, ContentType, Version};
 
+use crate::alert::Alert;
+use crate::keys::TrafficKey;
+use crate::names::{ContentType, Version};
+use crate::record::{HEADER, Header, MAX_PLAINTEXT};
+use crate::suite::{Aead, CipherSuite};
+
+/// Bytes of the authentication tag of every AEAD here.
 const TAG: usize = 16;
 /// RFC 5288 §3: bytes of the nonce that each record carries.
 const EXPLICIT: usize = 8;
+/// The most that a record adds to its content, in bytes: header, explicit nonce, inner
+/// content type, tag.
+pub const MAX_OVERHEAD: usize = HEADER + EXPLICIT + 1 + TAG;
 
 /// The key does not fit its suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadKey;
+pub struct BadKey;
 
 /// How records of a session look on the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Form {
+pub struct Form {
     version: Version,
     has_explicit_nonce: bool,
 }
 
 impl Form {
-    pub(crate) fn of(suite: CipherSuite) -> Self {
+    /// The form of a suite's records.
+    #[inline]
+    pub fn of(suite: CipherSuite) -> Self {
         let version = suite.version();
         Self {
             version,
-            has_explicit_nonce: version == Version::Tls12 && suite.aead() != Aead::ChaCha20Poly1305,
+            has_explicit_nonce: suite.has_explicit_nonce(),
         }
     }
 
-    pub(crate) const fn version(self) -> Version {
+    /// The version of the suite.
+    #[inline]
+    pub const fn version(self) -> Version {
         self.version
     }
 
@@ -43,23 +57,33 @@ impl Form {
     }
 
     /// Where a sender puts the plaintext in a buffer for [`Key::seal`].
-    pub(crate) const fn plaintext_at(self) -> usize {
+    #[inline]
+    pub const fn plaintext_at(self) -> usize {
         HEADER + self.explicit()
     }
 
     /// Bytes that protection adds to a plaintext, the header included.
-    pub(crate) const fn overhead(self) -> usize {
+    #[inline]
+    pub const fn overhead(self) -> usize {
         let inner_type = match self.version {
             Version::Tls13 => 1,
             Version::Tls12 => 0,
         };
         HEADER + self.explicit() + inner_type + TAG
     }
+
+    /// The most bytes of plaintext that can come out of a body of this length.
+    #[inline]
+    pub fn most_plaintext(self, body: usize) -> usize {
+        (body + HEADER)
+            .saturating_sub(self.overhead())
+            .min(MAX_PLAINTEXT)
+    }
 }
 
 /// The key of one direction. Its memory is cleared by the allocator of the
 /// domain when it is freed: `ring` does not zeroize key schedules.
-pub(crate) struct Key {
+pub struct Key {
     form: Form,
     /// Apart, so that a key that moves is not copied.
     key: Box<LessSafeKey>,
@@ -68,7 +92,14 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(crate) fn new(suite: CipherSuite, key: &TrafficKey) -> Result<Self, BadKey> {
+    /// Bytes of a key on the heap.
+    pub const HEAP: usize = size_of::<LessSafeKey>();
+
+    /// The key of records of `suite`.
+    ///
+    /// # Errors
+    /// Key or nonce base have another length than the suite's.
+    pub fn new(suite: CipherSuite, key: &TrafficKey) -> Result<Self, BadKey> {
         let algorithm = match suite.aead() {
             Aead::Aes128Gcm => &AES_128_GCM,
             Aead::Aes256Gcm => &AES_256_GCM,
@@ -83,8 +114,15 @@ impl Key {
         })
     }
 
+    /// How its records look.
+    #[inline]
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
     /// Records that this key has been used for.
-    pub(crate) const fn sequence(&self) -> u64 {
+    #[inline]
+    pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
@@ -92,7 +130,7 @@ impl Key {
     /// [`Form::plaintext_at`] in `buffer`, and puts everything around them.
     /// Returns the record's length; `None` when the buffer or the sequence
     /// numbers are used up.
-    pub(crate) fn seal(
+    pub fn seal(
         &mut self,
         content_type: ContentType,
         buffer: &mut [u8],
@@ -111,8 +149,8 @@ impl Key {
             }
             Version::Tls12 => content_type,
         };
-        let [high, low] = u16::try_from(total - HEADER).ok()?.to_be_bytes();
-        header.copy_from_slice(&[outer.number(), 3, 3, high, low]);
+        let body = u16::try_from(total - HEADER).ok()?;
+        header.copy_from_slice(&Header::new(outer, body).bytes());
         explicit.copy_from_slice(nonce.get(NONCE_LEN - form.explicit()..)?);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let made = match form.version {
@@ -135,7 +173,7 @@ impl Key {
     ///
     /// # Errors
     /// The alert that the RFC names.
-    pub(crate) fn open(
+    pub fn open(
         &mut self,
         outer: ContentType,
         record: &mut [u8],
@@ -202,9 +240,8 @@ fn inner_type(plaintext: &[u8]) -> Result<(ContentType, usize), Alert> {
 
 #[cfg(test)]
 mod tests {
-    use ipc::secret::Secret;
-
     use super::*;
+    use crate::secret::Secret;
 
     fn key(suite: CipherSuite) -> Key {
         let traffic = TrafficKey {
