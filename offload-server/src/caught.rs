@@ -17,15 +17,13 @@ use rustls::crypto::cipher::{
     Tls13AeadAlgorithm, UnsupportedOperationError,
 };
 use rustls::crypto::ring as provider;
-use rustls::crypto::tls13::OkmBlock;
 use rustls::{
     CipherSuiteCommon, ConnectionTrafficSecrets, Error, KeyLog, SupportedCipherSuite,
     Tls12CipherSuite, Tls13CipherSuite,
 };
 use spin::Mutex;
+use tls::schedule13::{HashSecret, TrafficSecrets};
 use tls::{CipherSuite, Secret, TrafficKey};
-
-use crate::traffic::TrafficSecrets;
 
 /// NSS key log format: the first application traffic secrets of TLS 1.3.
 const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
@@ -41,8 +39,8 @@ pub(crate) struct Caught {
     rx: Option<(Secret<32>, Secret<NONCE>)>,
     tx_next: Option<u64>,
     rx_next: Option<u64>,
-    client: Option<OkmBlock>,
-    server: Option<OkmBlock>,
+    client: Option<HashSecret>,
+    server: Option<HashSecret>,
 }
 
 impl Caught {
@@ -155,10 +153,10 @@ struct Secrets(Net);
 
 impl KeyLog for Secrets {
     fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
-        if secret.len() > OkmBlock::MAX_LEN {
+        let Ok(secret) = HashSecret::from_slice(secret) else {
             return;
-        }
-        let secret = Some(OkmBlock::new(secret));
+        };
+        let secret = Some(secret);
         let mut caught = self.0.lock();
         let caught = caught.get_or_insert_default();
         match label {

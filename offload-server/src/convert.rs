@@ -9,7 +9,7 @@ use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion,
 };
 use tls::record::Header;
-use tls::{Aead, Alert, CipherSuite, ContentType, Group, TrafficKey, Version};
+use tls::{Alert, CipherSuite, ContentType, Group, TrafficKey, Version};
 
 pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
     match version {
@@ -59,8 +59,7 @@ pub(crate) fn group(group: &dyn SupportedKxGroup) -> Option<Group> {
 /// that both sides derive.
 pub(crate) fn key_check(suite: CipherSuite, key: &TrafficKey) -> [u8; 8] {
     // RFC 5288 §3: in TLS 1.2 only the salt of AES-GCM is derived.
-    let is_gcm12 = suite.version() == Version::Tls12 && suite.aead() != Aead::ChaCha20Poly1305;
-    let derived = if is_gcm12 { 4 } else { 12 };
+    let derived = if suite.has_explicit_nonce() { 4 } else { 12 };
     let iv = key.iv.expose();
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(key.key.expose());

@@ -16,8 +16,6 @@ mod peer;
 mod resumption;
 mod ring_of;
 mod rsa;
-mod schedule12;
-mod schedule13;
 #[cfg(test)]
 mod trace;
 mod transcript;
@@ -41,6 +39,7 @@ use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tls::codec::{DecodeError, MESSAGE_HEADER};
 use tls::protection::Key;
+use tls::schedule13::{Schedule, TrafficSecrets};
 use tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 
 use crate::convert;
@@ -51,7 +50,6 @@ use crate::output::Output;
 use crate::server::Entry;
 use crate::signer::Sign;
 use crate::time::Moment;
-use crate::traffic;
 use earlier::{Earlier, Given};
 pub(crate) use earlier::{Resumption, Tickets};
 use inbound::{Found, Inbound};
@@ -59,7 +57,6 @@ use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
 use resumption::Prepared;
-use schedule13::Schedule;
 use transcript::Transcript;
 
 /// What a step needs from outside the handshake.
@@ -151,8 +148,6 @@ pub(crate) struct Directed {
     transcript: Transcript,
     message: Option<Message>,
     suite: Option<CipherSuite>,
-    /// Its hash, PRF and AEAD.
-    primitives: Option<SupportedCipherSuite>,
     own_random: [u8; 32],
     peer_random: [u8; 32],
     exchange: Option<Box<dyn ActiveKeyExchange>>,
@@ -191,7 +186,7 @@ pub(crate) struct Product {
     pub(crate) peer: Option<Vec<CertificateDer<'static>>>,
     pub(crate) rings: Vec<Arc<Keyring>>,
     /// TLS 1.3: for key updates.
-    pub(crate) secrets: Option<traffic::TrafficSecrets>,
+    pub(crate) secrets: Option<TrafficSecrets>,
     pub(crate) role: Role,
     /// TLS 1.3, client: takes the tickets to come.
     pub(crate) tickets: Option<Tickets>,
@@ -226,7 +221,6 @@ impl Directed {
             transcript: Transcript::new(),
             message: None,
             suite: None,
-            primitives: None,
             own_random: [0; 32],
             peer_random: [0; 32],
             exchange: None,
@@ -572,7 +566,6 @@ impl Directed {
             .start(hash, suite.version() == Version::Tls12);
         self.inbound.version = Some(suite.version());
         self.suite = Some(suite);
-        self.primitives = Some(supported);
         self.peer_random = *peer_random;
         Ok(())
     }
@@ -599,7 +592,7 @@ impl Directed {
                     tx.sequence = self.outbound.sequence();
                 }
                 let rx = application.key(self.role.other())?;
-                (tx, rx, Some(application.into_session(suite)?))
+                (tx, rx, Some(application))
             }
             Keys::Master(_) => {
                 let (mut tx, mut rx) = self.traffic.take()?;

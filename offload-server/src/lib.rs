@@ -38,7 +38,6 @@ mod signer;
 mod ticket_keys;
 mod tickets;
 mod time;
-mod traffic;
 mod verifier;
 
 pub use budget::budget;

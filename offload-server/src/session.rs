@@ -13,6 +13,7 @@ use ipc::clock::Instant;
 use ipc::record::{PostHandshake, Request};
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
+use tls::schedule13::TrafficSecrets;
 use tls::{Alert, HandshakeType, Role, TrafficKey};
 
 use crate::convert;
@@ -20,7 +21,6 @@ use crate::current::{Current, Facts};
 use crate::directed;
 use crate::handshake::SessionSlot;
 use crate::tickets::MAX_CHAIN;
-use crate::traffic::TrafficSecrets;
 
 const KEY_UPDATE: u8 = HandshakeType::KEY_UPDATE.0;
 const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;

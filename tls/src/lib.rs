@@ -7,6 +7,7 @@
 //! - [`names`], [`suite`], [`alert`]: numbers of the TLS registries;
 //! - [`record`]: headers of records, and how a whole record is taken;
 //! - `protection`, with the feature `crypto`: records sealed and opened in place;
+//! - `schedule13`, `schedule12`, `hkdf`, with the same feature: secrets and keys;
 //! - [`codec`]: the one reader and the one writer of vectors and numbers;
 //! - [`hello_scan`]: when a client has said all of its hello;
 //! - [`client_hello`], [`server_hello`], [`server_name`], [`certificate_verify`]: parts of
@@ -21,11 +22,17 @@ pub mod certificate_verify;
 pub mod client_hello;
 pub mod codec;
 pub mod hello_scan;
+#[cfg(feature = "crypto")]
+pub mod hkdf;
 pub mod keys;
 pub mod names;
 #[cfg(feature = "crypto")]
 pub mod protection;
 pub mod record;
+#[cfg(feature = "crypto")]
+pub mod schedule12;
+#[cfg(feature = "crypto")]
+pub mod schedule13;
 pub mod secret;
 pub mod server_hello;
 pub mod server_name;
@@ -38,4 +45,4 @@ pub use names::{
 };
 pub use secret::Secret;
 pub use server_name::is_dns_name;
-pub use suite::{Aead, CipherSuite};
+pub use suite::{Aead, CipherSuite, Hash};

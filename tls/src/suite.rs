@@ -66,7 +66,7 @@ impl CipherSuite {
     ];
 
     /// Suites without forward secrecy (RFC 5288 §3), in the order of
-    /// preference: behind all others, and only where they are asked for.
+    /// preference: after all others, and only where they are asked for.
     pub const STATIC_RSA: [Self; 2] = [Self::RsaAes256GcmSha384, Self::RsaAes128GcmSha256];
 
     /// How many suites there are.
@@ -84,14 +84,22 @@ impl CipherSuite {
         matches!(self.version(), Version::Tls12) && !matches!(self.aead(), Aead::ChaCha20Poly1305)
     }
 
-    /// Bytes of its hash: 32 for SHA-256, 48 for SHA-384.
-    pub const fn hash_len(self) -> u8 {
+    /// The hash of its key schedule and transcript.
+    pub const fn hash(self) -> Hash {
         match self {
             Self::RsaAes256GcmSha384
             | Self::Aes256GcmSha384
             | Self::EcdheEcdsaAes256GcmSha384
-            | Self::EcdheRsaAes256GcmSha384 => 48,
-            _ => 32,
+            | Self::EcdheRsaAes256GcmSha384 => Hash::Sha384,
+            _ => Hash::Sha256,
+        }
+    }
+
+    /// Bytes of its hash: 32 for SHA-256, 48 for SHA-384.
+    pub const fn hash_len(self) -> u8 {
+        match self.hash() {
+            Hash::Sha256 => 32,
+            Hash::Sha384 => 48,
         }
     }
 
@@ -161,6 +169,26 @@ impl CipherSuite {
             Self::ChaCha20Poly1305Sha256
             | Self::EcdheRsaChaCha20Poly1305Sha256
             | Self::EcdheEcdsaChaCha20Poly1305Sha256 => Aead::ChaCha20Poly1305,
+        }
+    }
+}
+
+/// The hash of a suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+}
+
+impl Hash {
+    /// Bytes of its output.
+    #[expect(clippy::len_without_is_empty, reason = "no hash is empty")]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
         }
     }
 }

@@ -44,9 +44,10 @@ impl Directed {
         let claimed = message.body();
         let is_good = match &self.keys {
             Keys::Handshake { traffic, .. } | Keys::Application { traffic, .. } => {
-                traffic.verify_data(sender, &hash).as_ref().ct_eq(claimed)
+                let expected = traffic.verify_data(sender, hash.as_ref());
+                expected.ok_or(Fault::INTERNAL)?.as_ref().ct_eq(claimed)
             }
-            Keys::Master(master) => master.verify_data(sender, &hash).ct_eq(claimed),
+            Keys::Master(master) => master.verify_data(sender, hash.as_ref()).ct_eq(claimed),
             Keys::None | Keys::Agreed(_) | Keys::PreMaster(_) => return Err(Fault::INTERNAL),
         };
         if !bool::from(is_good) {

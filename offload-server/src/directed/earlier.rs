@@ -18,10 +18,10 @@ use ring::digest::{Context as Sha, Digest, SHA256};
 use rustls::pki_types::CertificateDer;
 use spin::Mutex;
 use tls::codec::Reader;
+use tls::schedule13::ResumptionSecret;
 use tls::{Alert, CipherSuite, Role, Secret, Version};
 use zeroize::Zeroizing;
 
-use super::schedule13::ResumptionSecret;
 use crate::full_handshake::FullHandshake;
 use crate::ticket_keys::TicketKeys;
 use crate::time::Moment;
@@ -296,7 +296,8 @@ impl Tickets {
             lifetime: lifetime.min(LONGEST),
         };
         let key = self.secret.pre_shared_key(nonce);
-        let earlier = Earlier::new(self.suite, key.as_ref(), self.peer.as_ref(), self.full);
+        let key = key.ok_or(Alert::INTERNAL_ERROR)?;
+        let earlier = Earlier::new(self.suite, key.expose(), self.peer.as_ref(), self.full);
         if let Some(earlier) = earlier {
             self.kept.keep(given, earlier);
         }
@@ -465,16 +466,11 @@ mod tests {
     #[test]
     fn r33_tickets_behind_a_handshake_are_kept_or_refused() {
         let suite = CipherSuite::Aes128GcmSha256;
-        let Some(rustls::SupportedCipherSuite::Tls13(primitives)) =
-            crate::convert::primitives(suite)
-        else {
-            panic!("not TLS 1.3");
-        };
-        let hash = primitives.common.hash_provider.hash(b"");
-        let schedule = super::super::schedule13::Schedule::new(primitives);
+        let hash = ring::digest::digest(&SHA256, b"");
+        let schedule = tls::schedule13::Schedule::new(suite.hash());
         let tickets = Tickets {
             suite,
-            secret: schedule.resumption(&hash),
+            secret: schedule.resumption(hash.as_ref()).unwrap(),
             peer: None,
             full: now(),
             kept: Arc::default(),
@@ -489,8 +485,8 @@ mod tests {
             (&given.ticket[..], given.age_add),
             (&[8, 8][..], 0x0102_0304)
         );
-        let key = tickets.secret.pre_shared_key(&[0]);
-        assert_eq!(earlier.secret(), key.as_ref());
+        let key = tickets.secret.pre_shared_key(&[0]).unwrap();
+        assert_eq!(earlier.secret(), key.expose());
         for length in 0..good.len() {
             let cut = tickets.take(&good[..length], now);
             assert_eq!(cut, Err(Alert::DECODE_ERROR), "{length}");

@@ -109,11 +109,12 @@ impl Directed {
                 let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
                 match &self.keys {
                     Keys::Handshake { traffic, .. } | Keys::Application { traffic, .. } => {
-                        let data = traffic.verify_data(self.role, &hash);
+                        let data = traffic.verify_data(self.role, hash.as_ref());
+                        let data = data.ok_or(Fault::INTERNAL)?;
                         out.bytes(data.as_ref());
                     }
                     Keys::Master(master) => {
-                        out.bytes(&master.verify_data(self.role, &hash));
+                        out.bytes(&master.verify_data(self.role, hash.as_ref()));
                     }
                     Keys::None | Keys::Agreed(_) | Keys::PreMaster(_) => {
                         return Err(Fault::INTERNAL);

@@ -4,13 +4,12 @@ use alloc::boxed::Box;
 
 use ipc::keystore::PRE_MASTER;
 use ipc::segment::Stage;
-use rustls::SupportedCipherSuite;
 use rustls::crypto::SharedSecret;
 use tls::protection::Key;
-use tls::{Role, Secret};
+use tls::schedule12::Master;
+use tls::schedule13::{Schedule, TrafficSecrets};
+use tls::{Role, Secret, Version};
 
-use super::schedule12::Master;
-use super::schedule13::{Schedule, TrafficSecrets};
 use super::{Directed, Fault};
 
 /// The secrets of a handshake, as far as it has come.
@@ -40,15 +39,18 @@ impl Directed {
     /// Derives what the shim says, from what the step before it left.
     pub(super) fn derive(&mut self, stage: Stage) -> Result<(), Fault> {
         self.absorb();
-        let suite = self.primitives.ok_or(Fault::INTERNAL)?;
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
         let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
+        let hash = hash.as_ref();
         let keys = core::mem::replace(&mut self.keys, Keys::None);
-        self.keys = match (stage, keys, suite) {
-            (Stage::Handshake, Keys::Agreed(shared), SupportedCipherSuite::Tls13(suite)) => {
+        self.keys = match (stage, keys, suite.version()) {
+            (Stage::Handshake, Keys::Agreed(shared), Version::Tls13) => {
                 let early = self.early.take();
-                let early = early.unwrap_or_else(|| Schedule::new(suite));
+                let early = early.unwrap_or_else(|| Schedule::new(suite.hash()));
                 let schedule = early.into_handshake(shared.secret_bytes());
-                let traffic = schedule.handshake_traffic(&hash);
+                let schedule = schedule.ok_or(Fault::INTERNAL)?;
+                let traffic = schedule.handshake_traffic(suite, hash);
+                let traffic = traffic.ok_or(Fault::INTERNAL)?;
                 self.outbound
                     .protect(self.protection(&traffic, self.role)?)?;
                 let protection = self.protection(&traffic, self.peer_role())?;
@@ -56,8 +58,9 @@ impl Directed {
                 Keys::Handshake { schedule, traffic }
             }
             (Stage::Application, Keys::Handshake { schedule, traffic }, _) => {
-                let master = schedule.into_master();
-                let application = master.application_traffic(&hash);
+                let master = schedule.into_master().ok_or(Fault::INTERNAL)?;
+                let application = master.application_traffic(suite, hash);
+                let application = application.ok_or(Fault::INTERNAL)?;
                 // Each side uses the server's at once: it has said all it has to
                 // say in the handshake, and the client has not.
                 let server = self.protection(&application, Role::Server)?;
@@ -76,13 +79,13 @@ impl Directed {
                 self.expand(&master)?;
                 Keys::Master(master)
             }
-            (Stage::Master, Keys::Agreed(shared), SupportedCipherSuite::Tls12(suite)) => {
-                let master = Master::new(suite, shared.secret_bytes(), &hash);
+            (Stage::Master, Keys::Agreed(shared), Version::Tls12) => {
+                let master = Master::new(suite, shared.secret_bytes(), hash);
                 self.expand(&master)?;
                 Keys::Master(master)
             }
-            (Stage::Master, Keys::PreMaster(secret), SupportedCipherSuite::Tls12(suite)) => {
-                let master = Master::new(suite, secret.expose(), &hash);
+            (Stage::Master, Keys::PreMaster(secret), Version::Tls12) => {
+                let master = Master::new(suite, secret.expose(), hash);
                 self.expand(&master)?;
                 Keys::Master(master)
             }

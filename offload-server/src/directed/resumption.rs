@@ -11,12 +11,12 @@ use rustls::crypto::hash::Hash;
 use rustls::pki_types::CertificateDer;
 use subtle::ConstantTimeEq;
 use tls::codec::{MESSAGE_HEADER, Message, Writer};
-use tls::{Alert, Role, Version};
+use tls::schedule12::Master;
+use tls::schedule13::{ResumptionSecret, Schedule};
+use tls::{Alert, CipherSuite, Role, Version};
 
 use super::earlier::{Earlier, Given, Kept, Tickets, fits};
 use super::peer::Peer;
-use super::schedule12::Master;
-use super::schedule13::{ResumptionSecret, Schedule};
 use super::{Context, Directed, Fault, Keys};
 use crate::convert;
 
@@ -82,14 +82,17 @@ impl Directed {
     /// Takes the secret and the peer of the earlier session.
     pub(super) fn resume(&mut self, binder: Option<&Binder>) -> Result<(), Fault> {
         let earlier = self.earlier.take().ok_or(Fault::INTERNAL)?;
-        match self.primitives.ok_or(Fault::INTERNAL)? {
-            SupportedCipherSuite::Tls13(suite) => {
+        let suite = self.suite().ok_or(Fault::INTERNAL)?;
+        match suite.version() {
+            Version::Tls13 => {
                 // RFC 8446 §4.2.11: the pre-shared key goes with a hash.
-                let hash = suite.common.hash_provider;
-                if hash_of(&earlier)?.algorithm() != hash.algorithm() {
+                if earlier.suite.version() != Version::Tls13 || earlier.suite.hash() != suite.hash()
+                {
                     return Err(Fault::INTERNAL);
                 }
-                let schedule = Schedule::with_pre_shared_key(suite, earlier.secret());
+                let hash = hash_of(suite)?;
+                let schedule =
+                    Schedule::with_pre_shared_key(earlier.suite.hash(), earlier.secret());
                 match (self.role, binder) {
                     (Role::Server, Some(binder)) => self.check(&schedule, hash, binder)?,
                     (Role::Client, None) => {}
@@ -97,8 +100,8 @@ impl Directed {
                 }
                 self.early = Some(schedule);
             }
-            SupportedCipherSuite::Tls12(suite) => {
-                if Some(earlier.suite) != self.suite {
+            Version::Tls12 => {
+                if earlier.suite != suite {
                     return Err(Fault::INTERNAL);
                 }
                 let master = Master::resumed(suite, earlier.secret());
@@ -128,7 +131,10 @@ impl Directed {
         let claimed = part(message.body(), binder.binder)?;
         let end = MESSAGE_HEADER + usize::from(binder.list);
         let bound = message.bytes.get(..end).ok_or(Fault::INTERNAL)?;
-        let expected = schedule.binder(&self.transcript.hash_with(hash, bound));
+        let transcript = self.transcript.hash_with(hash, bound);
+        let expected = schedule
+            .binder(transcript.as_ref())
+            .ok_or(Fault::INTERNAL)?;
         match bool::from(expected.as_ref().ct_eq(claimed)) {
             true => Ok(()),
             false => Err(Fault::Refused(Alert::DECRYPT_ERROR)),
@@ -138,16 +144,16 @@ impl Directed {
     /// Client: ends its hello with the binder of the session offered.
     pub(super) fn write_binders(&self, hello: &mut Message) -> Result<(), Fault> {
         let earlier = self.earlier.as_ref().ok_or(Fault::INTERNAL)?;
-        let Some(SupportedCipherSuite::Tls13(suite)) = convert::primitives(earlier.suite) else {
-            return Err(Fault::INTERNAL);
-        };
-        let hash = suite.common.hash_provider;
+        let hash = hash_of(earlier.suite)?;
         let length = u8::try_from(hash.output_len()).map_err(|_| Fault::INTERNAL)?;
         // What is bound has the lengths of the whole.
         let whole = hello.length() + BINDERS_HEADER + usize::from(length);
         hello.set_length(1, 3, whole.saturating_sub(MESSAGE_HEADER));
-        let schedule = Schedule::with_pre_shared_key(suite, earlier.secret());
-        let binder = schedule.binder(&self.transcript.hash_with(hash, hello.written()));
+        let schedule = Schedule::with_pre_shared_key(earlier.suite.hash(), earlier.secret());
+        let transcript = self.transcript.hash_with(hash, hello.written());
+        let binder = schedule
+            .binder(transcript.as_ref())
+            .ok_or(Fault::INTERNAL)?;
         hello.nested(0, |w| {
             w.vec8(binder.as_ref());
         });
@@ -177,7 +183,7 @@ impl Directed {
         let secret = match &self.keys {
             Keys::Application { master, .. } => {
                 let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
-                Some(master.resumption(&hash))
+                Some(master.resumption(hash.as_ref()).ok_or(Fault::INTERNAL)?)
             }
             Keys::Master(_) => None,
             _ => return Err(Fault::INTERNAL),
@@ -206,8 +212,8 @@ impl Directed {
         let peer = self.certificate();
         let (context, earlier) = match (&self.prepared, &self.keys) {
             (Some(Prepared::Server(context, secret)), _) => {
-                let key = secret.pre_shared_key(&[nonce]);
-                (context, Earlier::new(suite, key.as_ref(), peer, full))
+                let key = secret.pre_shared_key(&[nonce]).ok_or(Fault::INTERNAL)?;
+                (context, Earlier::new(suite, key.expose(), peer, full))
             }
             (Some(Prepared::Master(context)), Keys::Master(master)) => {
                 (context, Earlier::new(suite, master.expose(), peer, full))
@@ -267,8 +273,9 @@ impl Directed {
     }
 }
 
-fn hash_of(earlier: &Earlier) -> Result<&'static dyn Hash, Fault> {
-    match convert::primitives(earlier.suite) {
+/// The hash of a suite of TLS 1.3.
+fn hash_of(suite: CipherSuite) -> Result<&'static dyn Hash, Fault> {
+    match convert::primitives(suite) {
         Some(SupportedCipherSuite::Tls13(suite)) => Ok(suite.common.hash_provider),
         _ => Err(Fault::INTERNAL),
     }

@@ -4,10 +4,10 @@
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::{SupportedCipherSuite, Tls13CipherSuite};
 use tls::protection::Key;
+use tls::schedule13::{Schedule, TrafficSecrets};
 use tls::{CipherSuite, ContentType, Role, TrafficKey};
 
 use super::outbound::{Outbound, seal};
-use super::schedule13::{Schedule, TrafficSecrets};
 use super::transcript::Transcript;
 use crate::output::Output;
 
@@ -53,7 +53,9 @@ fn flight(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript, me
         outbound.message(&message);
         transcript.add(&message);
     }
-    let mac = traffic.verify_data(Role::Server, &transcript.hash().unwrap());
+    let mac = traffic
+        .verify_data(Role::Server, transcript.hash().unwrap().as_ref())
+        .unwrap();
     assert_eq!(mac.as_ref(), value(&format!("{trace}server_verify_data")));
     outbound.message(&finished(mac.as_ref()));
     transcript.add(&finished(mac.as_ref()));
@@ -67,7 +69,9 @@ fn flight(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript, me
 /// The client's Finished; `transcript` ends in front of it.
 fn clients_finished(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript) {
     let client = traffic.key(Role::Client).unwrap();
-    let mac = traffic.verify_data(Role::Client, &transcript.hash().unwrap());
+    let mac = traffic
+        .verify_data(Role::Client, transcript.hash().unwrap().as_ref())
+        .unwrap();
     assert_eq!(mac.as_ref(), value(&format!("{trace}client_verify_data")));
     let mut protection = Key::new(SUITE, &client).unwrap();
     let mut record = value(&format!("{trace}client_finished_record"));
@@ -100,19 +104,30 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
     transcript.add(&value("client_hello"));
     transcript.start(suite().common.hash_provider, false);
     transcript.add(&value("server_hello"));
-    let schedule = Schedule::new(suite()).into_handshake(&value("shared_secret"));
-    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
+    let schedule = Schedule::new(SUITE.hash())
+        .into_handshake(&value("shared_secret"))
+        .unwrap();
+    let traffic = schedule
+        .handshake_traffic(SUITE, transcript.hash().unwrap().as_ref())
+        .unwrap();
     is_key(&traffic.key(Role::Server).unwrap(), "server_handshake");
     is_key(&traffic.key(Role::Client).unwrap(), "client_handshake");
     flight("", &traffic, &mut transcript, &FLIGHT);
-    let master = schedule.into_master();
-    application("", &master.application_traffic(&transcript.hash().unwrap()));
+    let master = schedule.into_master().unwrap();
+    application(
+        "",
+        &master
+            .application_traffic(SUITE, transcript.hash().unwrap().as_ref())
+            .unwrap(),
+    );
     clients_finished("", &traffic, &mut transcript);
 
     // What the ticket behind it stands for, whose nonce is two zeros.
-    let secret = master.resumption(&transcript.hash().unwrap());
-    let key = secret.pre_shared_key(&[0, 0]);
-    assert_eq!(key.as_ref(), value("resumed_pre_shared_key"));
+    let secret = master
+        .resumption(transcript.hash().unwrap().as_ref())
+        .unwrap();
+    let key = secret.pre_shared_key(&[0, 0]).unwrap();
+    assert_eq!(key.expose(), value("resumed_pre_shared_key"));
 }
 
 /// Early data, which no request here takes, is left out: what of it stands in the
@@ -121,17 +136,21 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
 fn r33_the_trace_of_a_resumed_session_byte_by_byte() {
     let hash = suite().common.hash_provider;
     let hello = value("resumed_client_hello");
-    let early = Schedule::with_pre_shared_key(suite(), &value("resumed_pre_shared_key"));
+    let early = Schedule::with_pre_shared_key(SUITE.hash(), &value("resumed_pre_shared_key"));
     let (bound, binders) = hello.split_at(hello.len() - 2 - 1 - 32);
-    let binder = early.binder(&hash.hash(bound));
+    let binder = early.binder(hash.hash(bound).as_ref()).unwrap();
     assert_eq!(binder.as_ref(), &binders[3..]);
 
     let mut transcript = Transcript::new();
     transcript.add(&hello);
     transcript.start(hash, false);
     transcript.add(&value("resumed_server_hello"));
-    let schedule = early.into_handshake(&value("resumed_shared_secret"));
-    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
+    let schedule = early
+        .into_handshake(&value("resumed_shared_secret"))
+        .unwrap();
+    let traffic = schedule
+        .handshake_traffic(SUITE, transcript.hash().unwrap().as_ref())
+        .unwrap();
     let [server, client] = [Role::Server, Role::Client].map(|role| traffic.key(role).unwrap());
     is_key(&server, "resumed_server_handshake");
     is_key(&client, "resumed_client_handshake");
@@ -141,8 +160,10 @@ fn r33_the_trace_of_a_resumed_session_byte_by_byte() {
         &mut transcript,
         &["encrypted_extensions"],
     );
-    let master = schedule.into_master();
-    let secrets = master.application_traffic(&transcript.hash().unwrap());
+    let master = schedule.into_master().unwrap();
+    let secrets = master
+        .application_traffic(SUITE, transcript.hash().unwrap().as_ref())
+        .unwrap();
     application("resumed_", &secrets);
     transcript.add(&value("resumed_end_of_early_data"));
     clients_finished("resumed_", &traffic, &mut transcript);
@@ -165,11 +186,17 @@ fn to_its_end(trace: &str, messages: &[&str]) {
         transcript.start(hash, false);
     }
     transcript.add(&named("server_hello"));
-    let schedule = Schedule::new(suite()).into_handshake(&named("shared_secret"));
-    let traffic = schedule.handshake_traffic(&transcript.hash().unwrap());
+    let schedule = Schedule::new(SUITE.hash())
+        .into_handshake(&named("shared_secret"))
+        .unwrap();
+    let traffic = schedule
+        .handshake_traffic(SUITE, transcript.hash().unwrap().as_ref())
+        .unwrap();
     flight(trace, &traffic, &mut transcript, messages);
-    let master = schedule.into_master();
-    let application = master.application_traffic(&transcript.hash().unwrap());
+    let master = schedule.into_master().unwrap();
+    let application = master
+        .application_traffic(SUITE, transcript.hash().unwrap().as_ref())
+        .unwrap();
 
     // The client's flight is one record too: what it says of itself, and Finished.
     let mut record = named("client_flight_record");
@@ -180,7 +207,9 @@ fn to_its_end(trace: &str, messages: &[&str]) {
     let text = &record[text];
     let (said, end) = text.split_at(text.len() - 4 - 32);
     transcript.add(said);
-    let mac = traffic.verify_data(Role::Client, &transcript.hash().unwrap());
+    let mac = traffic
+        .verify_data(Role::Client, transcript.hash().unwrap().as_ref())
+        .unwrap();
     assert_eq!(end, finished(mac.as_ref()));
     let shows_certificate = messages.contains(&"certificate_request");
     assert_eq!(said.first(), shows_certificate.then_some(&11));

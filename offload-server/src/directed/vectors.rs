@@ -1,18 +1,13 @@
-//! Wycheproof, for what the directives verify and agree with; the PRF of TLS 1.2
-//! against vectors.
+//! Wycheproof, for what the directives verify and agree with.
 
 use alloc::vec::Vec;
 
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, SignatureAlgorithm};
-use ring::hmac;
-use rustls::crypto::hash::Hash;
-use rustls::crypto::ring::cipher_suite;
 use rustls::pki_types::CertificateDer;
-use tls::{Group, Role, Scheme, Version};
+use tls::{Group, Scheme, Version};
 use wycheproof::TestResult;
 
 use super::peer::Peer;
-use super::schedule12::Master;
 use crate::convert;
 
 /// A public key as it stands in a certificate: whole, or the key alone.
@@ -256,108 +251,3 @@ fn r18_r20_wycheproof_x25519_keys_that_give_nothing_are_refused() {
 }
 
 // ---- TLS 1.2 ----
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = core::str::from_utf8(pair).expect("digits");
-        u8::from_str_radix(pair, 16).expect("digits")
-    });
-    pairs.collect()
-}
-
-/// The vectors that the working group published for the PRF of RFC 5246 §5: hash,
-/// secret, seed, output.
-const PRF: [(&str, &str, &str, &str); 2] = [
-    (
-        "SHA-256",
-        "9bbe436ba940f017b17652849a71db35",
-        "a0ba9f936cda311827a6f796ffd5198c",
-        "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a\
-         6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab\
-         4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701\
-         87347b66",
-    ),
-    (
-        "SHA-384",
-        "b80b733d6ceefcdc71566ea48e5567df",
-        "cd665cf6a8447dd6ff8b27555edb7465",
-        "7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cd\
-         e9ca0faa60be9fe34f82b1233c9146a0e534cb400fed2700884f9dc236f80edd\
-         8bfa961144c9e8d792eca722a7b32fc3d416d473ebc2c5fd4abfdad05d918425\
-         9b5bf8cd4d90fa0d31e2dec479e4f1a26066f2eea9a69236a3e52655c9e9aee6\
-         91c8f3a26854308d5eaa3be85e0990703d73e56f",
-    ),
-];
-
-fn suite(hash: &str) -> &'static rustls::Tls12CipherSuite {
-    let suite = match hash {
-        "SHA-256" => cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        _ => cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    };
-    let rustls::SupportedCipherSuite::Tls12(suite) = suite else {
-        panic!("a suite of TLS 1.2");
-    };
-    suite
-}
-
-#[test]
-fn r22_r23_the_prf_of_rfc_5246() {
-    for (hash, secret, seed, expected) in PRF {
-        let expected = hex(expected);
-        let mut made = vec![0; expected.len()];
-        let prf = suite(hash).prf_provider;
-        prf.for_secret(&mut made, &hex(secret), b"test label", &hex(seed));
-        assert_eq!(made, expected, "{hash}");
-    }
-}
-
-/// P_hash (RFC 5246 §5), written out.
-fn p_hash(algorithm: hmac::Algorithm, secret: &[u8], seed: &[u8], length: usize) -> Vec<u8> {
-    let key = hmac::Key::new(algorithm, secret);
-    let mut made = Vec::new();
-    let mut chain = hmac::sign(&key, seed);
-    while made.len() < length {
-        let input = [chain.as_ref(), seed].concat();
-        made.extend_from_slice(hmac::sign(&key, &input).as_ref());
-        chain = hmac::sign(&key, chain.as_ref());
-    }
-    made.truncate(length);
-    made
-}
-
-#[test]
-fn r22_r23_the_extended_master_secret_of_rfc_7627_and_what_comes_of_it() {
-    for (hash, algorithm, key_length) in [
-        ("SHA-256", hmac::HMAC_SHA256, 16),
-        ("SHA-384", hmac::HMAC_SHA384, 32),
-    ] {
-        let suite = suite(hash);
-        let hasher: &dyn Hash = suite.common.hash_provider;
-        let (pre_master, session) = ([7; 48], hasher.hash(b"all messages so far"));
-        let master = Master::new(suite, &pre_master, &session);
-        let label = |label: &[u8], seed: &[u8]| [label, seed].concat();
-        // RFC 7627 §4.
-        let seed = label(b"extended master secret", session.as_ref());
-        let secret = p_hash(algorithm, &pre_master, &seed, 48);
-        // RFC 5246 §7.4.9.
-        for (role, word) in [
-            (Role::Client, &b"client finished"[..]),
-            (Role::Server, b"server finished"),
-        ] {
-            let seed = label(word, session.as_ref());
-            let expected = p_hash(algorithm, &secret, &seed, 12);
-            assert_eq!(master.verify_data(role, &session)[..], expected);
-        }
-        // RFC 5246 §6.3: the server's random first.
-        let (client, server) = ([1; 32], [2; 32]);
-        let seed = [&b"key expansion"[..], &server, &client].concat();
-        let block = p_hash(algorithm, &secret, &seed, 2 * key_length + 8);
-        let (of_client, of_server) = master.keys(&client, &server, Role::Server).expect("keys");
-        assert_eq!(of_client.key.expose(), &block[..key_length]);
-        assert_eq!(of_server.key.expose(), &block[key_length..][..key_length]);
-        let salts = &block[2 * key_length..];
-        assert_eq!(of_client.iv.expose()[..4], salts[..4]);
-        assert_eq!(of_server.iv.expose()[..4], salts[4..]);
-    }
-}
