@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use ::tls::Role;
 use ipc::provision::{Keyrings, Listener};
 use ipc::tls::{Label, Mode};
 
