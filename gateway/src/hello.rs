@@ -10,14 +10,12 @@ use core::net::IpAddr;
 
 use tls::client_hello::ClientHello;
 use tls::codec::{MESSAGE_HEADER, Reader};
-use tls::record::Header;
+use tls::record::{HEADER, Header};
 use tls::server_name::{HOST_NAME, next_name};
 use tls::{Alert, ContentType, ExtensionType, HandshakeType, is_dns_name};
 
 const HANDSHAKE: u8 = ContentType::Handshake.number();
 const CLIENT_HELLO: u8 = HandshakeType::CLIENT_HELLO.0;
-/// The longest ClientHello that is looked at; it has to lie in one ring.
-const MAX_HELLO: usize = 12 * 1024;
 
 /// What can be told of the bytes so far.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +45,16 @@ impl Hello {
     }
 }
 
-/// Looks at a connection's first bytes.
-pub(crate) fn look(mut rest: &[u8]) -> Seen {
+/// Looks at a connection's first bytes, of which no more than `room` can lie in the ring.
+pub(crate) fn look(bytes: &[u8], room: usize) -> Seen {
+    match look_at_records(bytes, room) {
+        // The ring is full: the rest would be waited for in vain.
+        Seen::Incomplete if bytes.len() >= room => Seen::Wrong(Alert::DECODE_ERROR),
+        seen => seen,
+    }
+}
+
+fn look_at_records(mut rest: &[u8], room: usize) -> Seen {
     // No more than once: it never grows.
     let mut message = Vec::with_capacity(rest.len());
     loop {
@@ -57,7 +63,7 @@ pub(crate) fn look(mut rest: &[u8]) -> Seen {
             if kind != CLIENT_HELLO {
                 return Seen::Wrong(Alert::UNEXPECTED_MESSAGE);
             }
-            if length > MAX_HELLO {
+            if length > room.saturating_sub(HEADER) {
                 return Seen::Wrong(Alert::DECODE_ERROR);
             }
             if let Some(body) = message.get(MESSAGE_HEADER..length) {
@@ -77,7 +83,7 @@ pub(crate) fn look(mut rest: &[u8]) -> Seen {
             return Seen::Incomplete;
         };
         let length = header.length();
-        if length == 0 || length > MAX_HELLO {
+        if length == 0 || length > room.saturating_sub(HEADER) {
             return Seen::Wrong(Alert::DECODE_ERROR);
         }
         let Some((fragment, after)) = after.split_at_checked(length) else {
@@ -134,6 +140,12 @@ fn names(content: &mut Reader<'_>) -> Result<Vec<u8>, Alert> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ROOM: usize = 8 * 1024;
+
+    fn look(bytes: &[u8]) -> Seen {
+        super::look(bytes, ROOM)
+    }
 
     fn vector(bytes: &[u8]) -> Vec<u8> {
         let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
@@ -214,6 +226,25 @@ mod tests {
         ] {
             assert_eq!(look(bytes), Seen::Wrong(alert), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_hello_that_does_not_fit_is_refused_as_soon_as_it_is_known() {
+        let sized = |length: usize| {
+            let rest = hello(&[extension(21, &[])]).len();
+            hello(&[extension(21, &vec![0; length - rest])])
+        };
+        let refused = Seen::Wrong(Alert::DECODE_ERROR);
+        let longest = records(&sized(ROOM - 5), ROOM);
+        assert_eq!(longest.len(), ROOM);
+        assert_eq!(look(&longest), Seen::Hello(Hello::default()));
+        assert_eq!(look(&longest[..ROOM - 1]), Seen::Incomplete);
+        // By the record's length, by the message's, and by the headers of its records.
+        assert_eq!(look(&records(&sized(ROOM - 4), ROOM)[..5]), refused);
+        assert_eq!(look(&records(&sized(ROOM - 4), 40)[..45]), refused);
+        let cut = records(&sized(ROOM - 6), 40);
+        assert_eq!(look(&cut[..ROOM - 1]), Seen::Incomplete);
+        assert_eq!(look(&cut[..ROOM]), refused);
     }
 
     #[test]

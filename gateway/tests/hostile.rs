@@ -288,6 +288,64 @@ fn a_full_channel_of_plaintext_has_room_for_who_speaks() {
     }
 }
 
+/// A ClientHello of that many bytes, with the name that the rules of [`RULES`] ask for,
+/// in records of `size`.
+fn hello_of(length: usize, size: usize) -> Vec<u8> {
+    let number = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 1, 1, 0]);
+    body.extend(number(length - 4 - body.len() - 2));
+    // server_name (RFC 6066 §3), then padding (RFC 7685).
+    body.extend([0, 0, 0, 11, 0, 9, 0, 0, 6]);
+    body.extend(b"a.test");
+    body.extend([0, 21]);
+    body.extend(number(length - 4 - body.len() - 2));
+    body.resize(length - 4, 0);
+    let mut message = vec![1, 0];
+    message.extend(number(body.len()));
+    message.extend(body);
+    let record = |part: &[u8]| [&[22, 3, 1][..], &number(part.len()), part].concat();
+    message.chunks(size).flat_map(record).collect()
+}
+
+#[test]
+fn a_hello_that_its_ring_has_no_room_for_is_refused_at_once() {
+    const RECORD_HEADER: usize = 5;
+    let mut world = shipped();
+    let room = world.net.borrow().side.tx_capacity();
+    let mut say = |bytes: &[u8]| {
+        let client = world.arrive(RULES, address(7));
+        world.settle();
+        let slot = world.net.borrow().slot(client).unwrap();
+        let mut net = world.net.borrow_mut();
+        // What has no room waits in the network stack.
+        let written = net.side.write(slot, bytes).unwrap();
+        assert_eq!(written, bytes.len().min(room));
+        net.side.notify(slot);
+        drop(net);
+        world.settle();
+        let mut answer = [0; 16];
+        let mut net = world.net.borrow_mut();
+        let count = net.side.read(slot, &mut answer).unwrap_or(0);
+        (net.state(client), answer[..count].to_vec())
+    };
+    let (state, answer) = say(&hello_of(room - RECORD_HEADER, room));
+    assert_eq!((state, answer), (State::Moved, Vec::new()), "it begins");
+    let decode_error = vec![21, 3, 3, 0, 2, 2, 50];
+    for bytes in [
+        hello_of(room - RECORD_HEADER + 1, room),
+        hello_of(room, 1000),
+        hello_of(12 * 1024, 12 * 1024),
+        hello_of(12 * 1024, 1000),
+        // It would fit, were it not for the headers of its records.
+        hello_of(room - 100, 100),
+    ] {
+        let (_, answer) = say(&bytes);
+        assert_eq!(answer, decode_error, "{} bytes", bytes.len());
+    }
+}
+
 #[test]
 fn a_flood_of_events_is_worked_off_in_turns_and_none_is_lost() {
     let mut world = shipped();

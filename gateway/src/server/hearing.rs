@@ -51,7 +51,8 @@ where
             return self.forget_unheard(arrived, slot);
         };
         let is_over = |flag| status.has(flag);
-        let seen = hello::look(self.buffer.get(..count).unwrap_or_default());
+        let room = self.ports.backend.rx_capacity().min(self.buffer.len());
+        let seen = hello::look(self.buffer.get(..count).unwrap_or_default(), room);
         let cause = match seen {
             Seen::Incomplete if is_over(Status::DEADLINE) => PeerError::Deadline,
             Seen::Incomplete if is_over(Status::END) || is_over(Status::RESET) => PeerError::Closed,
