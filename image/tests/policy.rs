@@ -12,7 +12,7 @@ use image::policy::{self, Report, Verdict};
 const BY_CONSTRUCTION: [&str; 3] = [
     "no domain holds untyped memory, a thread, an address space or a page",
     "no memory is asked for both writable and executable",
-    "the monitor writes nothing that a domain reads, and calls nobody",
+    "the monitor calls nobody, and writes nothing that a domain reads but the clock page",
 ];
 
 fn judge(text: &str) -> Report {
@@ -209,7 +209,7 @@ const TABLE: &[(Spoil, &str, &str)] = &[
         Add(
             "[[channel]]\nname = \"wire\"\nbetween = [\"netstack-server\", \"keystore-server\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
         ),
-        "nobody writes memory that the key store reads",
+        "no domain writes memory that the key store reads",
         "gateway writes \"backend: gateway\" that is read by netstack-server, which writes \"wire: netstack-server\" that is read by keystore-server",
     ),
     (
@@ -393,6 +393,13 @@ const TABLE: &[(Spoil, &str, &str)] = &[
         "counters are written by their domain and read by the gateway alone",
         "counted may write \"counters: counted\"",
     ),
+    (
+        Add(
+            "[[domain]]\nname = \"timed\"\npriority = 10\nstack = \"4K\"\nheap = \"4K\"\nserves = false",
+        ),
+        "the clock page is written by the monitor alone, and read by the domains",
+        "timed may read \"clock page\"",
+    ),
 ];
 
 /// Domains with an upper bound, and how to exceed it.
@@ -439,6 +446,41 @@ fn c06_every_assertion_refuses_the_system_that_breaks_it() {
         let why = breaks_of(&judge(&spoil(how)), name);
         assert!(why.iter().any(|w| w == line), "{name}: {line}: {why:#?}");
     }
+}
+
+/// No description takes the monitor's page and signals away: assertions without them are
+/// broken by them.
+#[test]
+fn c06_the_monitor_s_clock_page_and_signals_are_judged() {
+    let ways = |by: &str| {
+        let text = format!(
+            "[[unreachable]]\nname = \"a\"\nfrom = [\"monitor\"]\nto = [\"*\"]\nby = [\"{by}\"]\n"
+        );
+        let mut report = Report::default();
+        let description = parse_unjudged(&shipped()).unwrap();
+        policy::judge_by(&policy::parse(&text).unwrap(), &description, &mut report);
+        breaks_of(&report, "a")
+    };
+    let each = |what: &str| BOUNDS.map(|domain| format!("monitor {what} {domain}"));
+    assert_eq!(
+        ways("memory"),
+        each("writes \"clock page\" that is read by")
+    );
+    assert_eq!(ways("signal"), each("signals"));
+    assert!(ways("call").is_empty());
+    // And a domain that the monitor is told of something by reaches others through it.
+    let text = "[[unreachable]]\nname = \"a\"\nfrom = [\"netstack-server\"]\n\
+                to = [\"keystore-server\"]\nby = [\"memory\"]\n";
+    let mut report = Report::default();
+    let description = parse_unjudged(&shipped()).unwrap();
+    policy::judge_by(&policy::parse(text).unwrap(), &description, &mut report);
+    assert_eq!(
+        breaks_of(&report, "a"),
+        [
+            "netstack-server writes \"log: netstack-server\" that is read by monitor, \
+             which writes \"clock page\" that is read by keystore-server"
+        ]
+    );
 }
 
 #[test]

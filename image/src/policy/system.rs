@@ -9,9 +9,11 @@ use super::assertion::Kind;
 use crate::description::Description;
 use crate::layout::{self, Layout, Source};
 
-/// The root task after boot. It holds the domains' threads, gets their faults
-/// and reads their logs.
+/// The root task after boot. It holds the domains' threads, gets their faults,
+/// reads their logs, writes the clock page and wakes domains by a signal.
 pub const MONITOR: &str = "monitor";
+/// The page by which all domains know the time (ADR 0098).
+pub const CLOCK_PAGE: &str = "clock page";
 
 /// The graph.
 #[derive(Debug)]
@@ -144,7 +146,8 @@ fn edge(from: &str, to: &str, kind: Kind, by: &str) -> Edge {
     }
 }
 
-/// Calls and signals, those included that everybody has to the monitor.
+/// Calls and signals, those included that everybody has to the monitor, and it to
+/// everybody.
 fn capability_edges(description: &Description, layout: &Layout) -> Vec<Edge> {
     let name = |number: u16| {
         layout
@@ -173,6 +176,8 @@ fn capability_edges(description: &Description, layout: &Layout) -> Vec<Edge> {
         }
         edges.push(edge(from, MONITOR, Kind::Call, ""));
         edges.push(edge(from, MONITOR, Kind::Signal, ""));
+        // The moment that the domain asked for is there (ADR 0102).
+        edges.push(edge(MONITOR, from, Kind::Signal, ""));
     }
     for window in &description.windows {
         let by = format!("window \"{}\" of {}", window.name, window.manager);
@@ -224,6 +229,14 @@ fn memory(layout: &Layout) -> Vec<Memory> {
             seen_by.push(domain.name.clone());
         }
     }
+    list.push(Memory {
+        name: CLOCK_PAGE.to_string(),
+        bytes: PAGE,
+        provision: None,
+        dma: false,
+        writers: vec![MONITOR.to_string()],
+        readers: layout.domains.iter().map(|d| d.name.clone()).collect(),
+    });
     for domain in &layout.domains {
         list.push(Memory {
             name: format!("log: {}", domain.name),
