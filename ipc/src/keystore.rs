@@ -184,6 +184,9 @@ pub enum KeystoreError {
     Failed = 6,
     /// The ring's key is not to decrypt.
     NotForDecryption = 7,
+    /// There are no key rings: the image's could not be opened (ADR 0086). No later call
+    /// is answered otherwise, until the key store is restarted.
+    NoKeyrings = 8,
 }
 
 /// The key store's protocol.

@@ -27,4 +27,4 @@ mod transcript;
 
 pub use budget::budget;
 pub use keyring::ProvisionError;
-pub use server::Server;
+pub use server::{Server, refuse};

@@ -33,7 +33,7 @@ fn main() -> ! {
     let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
     let mut server = match Server::new(blob, stats, key) {
         Ok(server) => server,
-        Err(error) => start::stay_down(&service, error),
+        Err(error) => start::stay_down(&service, stats, error),
     };
     runtime::scrub_stack(STACK_USED);
     runtime::scrub_registers();

@@ -19,6 +19,14 @@ use crate::rotation::{self, Frame, RotationError};
 use crate::tbs::{self, Content};
 use crate::transcript::Transcript;
 
+/// Answers one call where no key ring could be opened: [`KeystoreError::NoKeyrings`];
+/// returns the reply's length.
+pub fn refuse(stats: &stats::Page, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+    stats.add(stats::keystore::CALLS, 1);
+    stats.add(stats::keystore::REFUSED, 1);
+    dispatch::<Keystore>(request, reply, |_| Err(KeystoreError::NoKeyrings))
+}
+
 /// The key store.
 pub struct Server<'a> {
     places: Vec<Place>,

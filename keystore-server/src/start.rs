@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use ipc::channel::Doorbell;
 use ipc::clock::{Clock, Instant};
+use ipc::stats::Page;
 use ipc::transport::MAX_MESSAGE;
 use keystore_server::Server;
 use keystore_server::firmware::{Kek, KeyError};
 use keystore_server::rotation::Line;
 use sel4::cap::IrqHandler;
-use sel4::runtime::{Bell, Ports, Service, SystemClock, note_progress};
+use sel4::runtime::{Bell, Ports, Service, SystemClock, Wake, note_progress};
 
 use crate::system;
 
@@ -83,12 +84,21 @@ impl Updates {
     }
 }
 
-/// Without key rings nobody can be served: who calls waits for good, and the
-/// system does not get ready.
-pub(crate) fn stay_down(service: &Service, error: impl fmt::Display) -> ! {
+/// Without key rings nobody can be served: each call is refused, and the system does not
+/// get ready.
+pub(crate) fn stay_down(service: &Service, stats: &Page, error: impl fmt::Display) -> ! {
     sel4::log!("key rings: {error}; the system does not start");
-    let mut request = [0; MAX_MESSAGE];
+    let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
+    let mut wake = service.wait(&mut request);
     loop {
-        service.wait(&mut request);
+        wake = match wake {
+            Wake::Signal(_) => service.wait(&mut request),
+            Wake::Call { length, .. } => {
+                let asked = request.get(..length).unwrap_or_default();
+                let length = keystore_server::refuse(stats, asked, &mut reply);
+                let answer = reply.get(..length).unwrap_or_default();
+                service.reply_and_wait(answer, &mut request)
+            }
+        }
     }
 }

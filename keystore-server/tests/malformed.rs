@@ -12,15 +12,38 @@ mod noise;
 use ipc::badge::Badge;
 use ipc::bounded::{Blob, Bytes, Text};
 use ipc::keystore::{
-    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, Request, ToBeSigned,
+    Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
-use keystore_server::{Server, firmware};
+use keystore_server::{Server, firmware, refuse};
 use noise::{Sufferer, storm};
 use rcgen::{CertificateParams, KeyPair};
 use tls::{Role, Scheme};
+
+#[test]
+fn a_key_store_without_key_rings_refuses_each_call() {
+    let stats = stats::Page::default();
+    let mut reply = [0; MAX_MESSAGE];
+    let mut ask = |message: &[u8]| {
+        let length = refuse(&stats, message, &mut reply);
+        decode::<<Keystore as Protocol>::Reply>(&reply[..length])
+            .unwrap()
+            .err()
+    };
+    for request in [
+        Request::Keyring(KeyringIndex(0)),
+        transcript(&[1; 4]),
+        sign(),
+    ] {
+        let message = postcard::to_allocvec(&request).unwrap();
+        assert_eq!(ask(&message), Some(KeystoreError::NoKeyrings));
+    }
+    assert_eq!(ask(&[0xff; 9]), Some(KeystoreError::Malformed));
+    assert_eq!(stats.read(stats::keystore::CALLS), 4);
+    assert_eq!(stats.read(stats::keystore::REFUSED), 4);
+}
 
 struct World(Server<'static>);
 

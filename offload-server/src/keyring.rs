@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::bounded::Text;
-use ipc::keystore::{Answer, CertificateList, KeyKind, KeyringIndex, MAX_PART, Request};
+use ipc::keystore::{
+    Answer, CertificateList, KeyKind, KeyringIndex, KeystoreError, MAX_PART, Request,
+};
 use ipc::tls::{Label, ServerName as Name};
 use ipc::transport::Transport;
 use rustls::SignatureScheme;
@@ -32,27 +34,45 @@ pub(crate) struct Keyring {
     pub(crate) identity: Option<Arc<CertifiedKey>>,
 }
 
-/// Fetches every key ring as it is now; `None` when the key store does not answer as it
-/// should.
+/// Why there are no key rings to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The key store does not answer as it should.
+    NoAnswer,
+    /// It has none: nobody can be served, and no other start would change that.
+    NoKeyrings,
+}
+
+/// Fetches every key ring as it is now.
+///
+/// # Errors
+/// [`StartError`].
 pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
     keystore: &Arc<KeystoreClient<T>>,
-) -> Option<Vec<Arc<Keyring>>> {
+) -> Result<Vec<Arc<Keyring>>, StartError> {
     let mut keyrings = Vec::new();
     for index in 0..KeyringIndex::REPLACED {
+        let request = Request::Keyring(KeyringIndex(index));
+        let answer = keystore.call(&request).map_err(|_| StartError::NoAnswer)?;
         let Ok(Answer::Keyring {
             label,
             key,
             chain,
             trust,
             current: keyring,
-        }) = keystore.call(&Request::Keyring(KeyringIndex(index))).ok()?
+        }) = answer
         else {
-            break;
+            match answer {
+                Err(KeystoreError::Unknown) => break,
+                Err(KeystoreError::NoKeyrings) => return Err(StartError::NoKeyrings),
+                _ => return Err(StartError::NoAnswer),
+            }
         };
         let list = |from, count| {
             (0..count)
                 .map(|index| certificate(keystore, keyring, from, index))
                 .collect::<Option<Vec<_>>>()
+                .ok_or(StartError::NoAnswer)
         };
         let chain = list(CertificateList::Chain, chain)?;
         let trust = list(CertificateList::Trust, trust)?;
@@ -72,7 +92,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             identity,
         }));
     }
-    Some(keyrings)
+    Ok(keyrings)
 }
 
 fn certificate<T: Transport>(
@@ -211,5 +231,32 @@ impl Keyring {
             .as_ref()
             .and_then(|identity| webpki::EndEntityCert::try_from(identity.cert.first()?).ok())
             .is_some_and(|cert| cert.verify_is_valid_for_subject_name(name).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::stats;
+    use ipc::transport::{Client, MAX_MESSAGE, TransportError};
+
+    use super::*;
+
+    struct WithoutRings(&'static stats::Page);
+
+    impl Transport for WithoutRings {
+        fn call(
+            &self,
+            request: &[u8],
+            reply: &mut [u8; MAX_MESSAGE],
+        ) -> Result<usize, TransportError> {
+            Ok(keystore_server::refuse(self.0, request, reply))
+        }
+    }
+
+    #[test]
+    fn a_key_store_without_key_rings_is_told_from_one_with_an_empty_list() {
+        let store = WithoutRings(Box::leak(Box::default()));
+        let fetched = fetch(&Arc::new(Client::new(store)));
+        assert_eq!(fetched.err(), Some(StartError::NoKeyrings));
     }
 }

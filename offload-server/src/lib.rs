@@ -41,4 +41,5 @@ mod time;
 mod verifier;
 
 pub use budget::budget;
-pub use server::{Ports, Server, StartError, Turn};
+pub use keyring::StartError;
+pub use server::{Ports, Server, Turn};

@@ -11,7 +11,7 @@ use ipc::mailbox::Mailbox;
 use ipc::queue::Queue;
 use ipc::stats::offload::HEAP;
 use ipc::transport::Client;
-use offload_server::{Ports, Server};
+use offload_server::{Ports, Server, StartError};
 use sel4::runtime::{self, Bell, Caller, SystemClock};
 
 mod system {
@@ -35,7 +35,8 @@ fn main() -> ! {
     let stats = ports.stats;
     let mut server = match Server::new(ports, SystemClock) {
         Ok(server) => server,
-        Err(error) => panic!("key store: {error:?}"),
+        Err(StartError::NoKeyrings) => stay_down(),
+        Err(StartError::NoAnswer) => panic!("the key store does not answer"),
     };
     sel4::log!("ready");
     loop {
@@ -55,6 +56,14 @@ fn main() -> ! {
         if signals & system::FROM_KEYSTORE_SERVER != 0 {
             server.refetch();
         }
+    }
+}
+
+/// Without key rings nobody can be served, and the key store has said why.
+fn stay_down() -> ! {
+    sel4::log!("no key rings");
+    loop {
+        runtime::wait_signals();
     }
 }
 

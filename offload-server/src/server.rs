@@ -25,7 +25,7 @@ use crate::convert;
 use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
 use crate::identity::Peer;
-use crate::keyring::{self, Keyring};
+use crate::keyring::{self, Keyring, StartError};
 use crate::loans::Loans;
 use crate::profile::Profiles;
 use crate::session::Sessions;
@@ -53,10 +53,6 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub stats: &'a stats::Page,
 }
 
-/// The key store did not answer as it should; there is nothing to offload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StartError;
-
 /// The offload component.
 pub struct Server<'a, N, S, R, W, C> {
     net: Channel<N>,
@@ -68,7 +64,7 @@ pub struct Server<'a, N, S, R, W, C> {
     handshakes: Vec<Option<Box<Handshake>>>,
     directed: Vec<Option<Box<Directed>>>,
     keystore: Arc<dyn Sign + Send + Sync>,
-    fetch: Box<dyn Fn() -> Option<Vec<Arc<Keyring>>> + 'a>,
+    fetch: Box<dyn Fn() -> Result<Vec<Arc<Keyring>>, StartError> + 'a>,
     sessions: Sessions,
     clock: C,
     stats: &'a stats::Page,
@@ -126,7 +122,7 @@ where
         clock: C,
     ) -> Result<Self, StartError> {
         let keystore: Arc<KeystoreClient<K>> = Arc::new(ports.keystore);
-        let keyrings = keyring::fetch(&keystore).ok_or(StartError)?;
+        let keyrings = keyring::fetch(&keystore)?;
         let time = Arc::new(SystemTime(clock.clone()));
         let slots = ports.net.slots();
         // What was in progress before this start is over.
@@ -159,7 +155,7 @@ where
     /// Fetches the key rings again: some were replaced. Handshakes in progress
     /// go on with those that they began with.
     pub fn refetch(&mut self) {
-        if let Some(keyrings) = (self.fetch)() {
+        if let Ok(keyrings) = (self.fetch)() {
             self.profiles.replace(keyrings);
         }
     }
