@@ -27,15 +27,21 @@ pub(crate) enum Reason {
     Silent,
     /// A table is full.
     Room,
+    /// Its client ended it before a whole hello.
+    Ended,
+    /// Its hello was not whole in time.
+    Late,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Connections,
         Self::Sessions,
         Self::Waiting,
         Self::Silent,
         Self::Room,
+        Self::Ended,
+        Self::Late,
     ];
 
     /// One word.
@@ -46,6 +52,8 @@ impl Reason {
             Self::Waiting => "waiting",
             Self::Silent => "silent",
             Self::Room => "room",
+            Self::Ended => "ended",
+            Self::Late => "late",
         }
     }
 
@@ -57,6 +65,8 @@ impl Reason {
             Self::Waiting => stats::gateway::AWAY_WAITING,
             Self::Silent => stats::gateway::AWAY_SILENT,
             Self::Room => stats::gateway::AWAY_ROOM,
+            Self::Ended => stats::gateway::AWAY_ENDED,
+            Self::Late => stats::gateway::AWAY_LATE,
         }
     }
 }

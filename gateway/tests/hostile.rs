@@ -118,18 +118,16 @@ fn a_client_that_is_late_fails_and_those_that_gave_way_are_counted() {
     world.settle();
     assert_eq!(world.net.borrow().state(late), State::Aborted);
     assert_eq!(world.count(counters::FAILED), 1);
-    let expected = "handshake failed at-2 10.0.2.2:1 ";
-    let is_told = world.log.borrow().iter().any(|l| l.starts_with(expected));
-    assert!(is_told, "{:?}", world.log.borrow());
+    let expected = "turned away at-2 10.0.2.2:1 late";
+    assert_eq!(*world.log.borrow(), [expected]);
     let ended = world
         .net
         .borrow_mut()
         .arrive_as(FORWARD, same(3), Readiness::Ended);
     world.settle();
     assert_eq!(world.net.borrow().state(ended), State::Aborted);
-    let expected = "handshake failed at-2 10.0.2.2:3 peer: Closed";
-    let is_told = world.log.borrow().iter().any(|l| l == expected);
-    assert!(is_told, "{:?}", world.log.borrow());
+    let expected = "turned away at-2 10.0.2.2:3 ended";
+    assert_eq!(world.log.borrow()[1..], [expected]);
     let gave_way = Answer::GaveWay {
         port: FORWARD,
         count: 300,
@@ -142,6 +140,46 @@ fn a_client_that_is_late_fails_and_those_that_gave_way_are_counted() {
     let line = "turned away at-2 10.0.2.2:9 silent untold=299";
     assert!(world.log.borrow().iter().any(|l| l == line));
     assert_eq!(world.shim.borrow().in_progress(), 1, "who came after them");
+}
+
+#[test]
+fn a_flood_of_visits_that_end_before_their_hello_is_a_line_a_second() {
+    let mut world = shipped();
+    for round in 0..40 {
+        for number in 0..25 {
+            let port = 1 + round * 25 + number;
+            let mut net = world.net.borrow_mut();
+            net.arrive_as(FORWARD, same(port), Readiness::Ended);
+            net.arrive_as(FORWARD, same(port), Readiness::Late);
+            drop(net);
+            world.settle();
+        }
+        world.pass(50);
+    }
+    // And where a rule depends on the hello.
+    for number in 1..=100 {
+        let client = world.arrive(RULES, same(number));
+        world.settle();
+        let slot = world.net.borrow().slot(client).unwrap();
+        let mut net = world.net.borrow_mut();
+        net.side.set_status(slot, Status::END);
+        net.side.notify(slot);
+        drop(net);
+        world.settle();
+        assert_eq!(world.net.borrow().slot(client), None);
+    }
+    assert_eq!(world.count(counters::AWAY_ENDED), 1100);
+    assert_eq!(world.count(counters::AWAY_LATE), 1000);
+    assert_eq!(world.count(counters::FAILED), 2100);
+    let log = world.log.borrow();
+    let of = |ending: &str| log.iter().filter(|line| line.contains(ending)).count();
+    let counts = [" ended", " late"].map(of);
+    assert!(
+        counts.iter().all(|count| (2..=4).contains(count)),
+        "{log:#?}"
+    );
+    assert_eq!(log.len(), counts.iter().sum::<usize>(), "{log:#?}");
+    assert!(log.iter().any(|line| line.starts_with("turned away at-4 ")));
 }
 
 #[test]

@@ -234,6 +234,10 @@ counters! {
         HEAP = 15 "gateway_heap_bytes";
         /// Client addresses, or prefixes, that have a connection.
         ADDRESSES = 16 "gateway_addresses";
+        /// Connections that their clients ended before a whole hello.
+        AWAY_ENDED = 17 "gateway_away_ended_total";
+        /// Connections whose hello was not whole in time.
+        AWAY_LATE = 18 "gateway_away_late_total";
         /// Times that it was started anew.
         RESTARTS = 63 "gateway_restarts_total";
     }

@@ -2,7 +2,7 @@
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{HandshakeError, PeerError, PolicyError};
+use ipc::control::{HandshakeError, PolicyError};
 use ipc::net::{self, Address, ConnectionId, NetError, Readiness};
 use ipc::provision::Limits;
 use ipc::transport::Transport;
@@ -93,16 +93,18 @@ where
                 _ => Line::Ready,
             },
         };
-        let failure = match (verdict, readiness) {
-            (Verdict::Refuse, _) if has_rules && !has_tls => {
-                Some(HandshakeError::Policy(PolicyError::NoRule))
-            }
-            (_, Readiness::Late) => Some(HandshakeError::Peer(PeerError::Deadline)),
-            (_, Readiness::Ended) => Some(HandshakeError::Peer(PeerError::Closed)),
+        if matches!(verdict, Verdict::Refuse) && has_rules && !has_tls {
+            let refused = HandshakeError::Policy(PolicyError::NoRule);
+            self.report_failure(Purpose::Client(arrived), refused);
+            return self.dismiss(arrived);
+        }
+        let unheard = match readiness {
+            Readiness::Late => Some(Reason::Late),
+            Readiness::Ended => Some(Reason::Ended),
             _ => None,
         };
-        if let Some(failure) = failure {
-            self.report_failure(Purpose::Client(arrived), failure);
+        if let Some(reason) = unheard {
+            self.report_unheard(arrived, reason);
             return self.dismiss(arrived);
         }
         match verdict {

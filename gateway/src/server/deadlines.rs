@@ -4,7 +4,7 @@
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
+use ipc::control::{self, HandshakeId};
 use ipc::stats;
 use ipc::transport::Transport;
 
@@ -92,8 +92,7 @@ where
                 self.watch(until);
                 continue;
             }
-            let late = HandshakeError::Peer(PeerError::Deadline);
-            self.report_failure(Purpose::Client(arrived), late);
+            self.report_unheard(arrived, Reason::Late);
             // There are at most 4096 slots.
             let slot = SlotIndex::try_from(slot).unwrap_or(SlotIndex::MAX);
             self.forget_unheard(arrived, slot);

@@ -300,6 +300,13 @@ where
         (self.ports.log)(format_args!("{failure}"));
     }
 
+    /// A client without a whole hello is a failure, for which nobody was asked. A crowd
+    /// of them costs one line a second.
+    pub(super) fn report_unheard(&mut self, arrived: Arrived, reason: Reason) {
+        self.ports.stats.add(stats::gateway::FAILED, 1);
+        self.turn_away(arrived.listener, reason, arrived.remote);
+    }
+
     /// The listener and the peer of a handshake.
     fn parties(&self, purpose: Purpose) -> Option<(usize, Address)> {
         match purpose {

@@ -53,9 +53,9 @@ where
         let is_over = |flag| status.has(flag);
         let room = self.ports.backend.rx_capacity().min(self.buffer.len());
         let seen = hello::look(self.buffer.get(..count).unwrap_or_default(), room);
-        let cause = match seen {
-            Seen::Incomplete if is_over(Status::DEADLINE) => PeerError::Deadline,
-            Seen::Incomplete if is_over(Status::END) || is_over(Status::RESET) => PeerError::Closed,
+        let reason = match seen {
+            Seen::Incomplete if is_over(Status::DEADLINE) => Reason::Late,
+            Seen::Incomplete if is_over(Status::END) || is_over(Status::RESET) => Reason::Ended,
             Seen::Incomplete => {
                 let until = self.hearing_ends(arrived) + GRACE;
                 if let Some(place) = self.connections.get_mut(usize::from(slot)) {
@@ -73,7 +73,7 @@ where
                 }
             }
         };
-        self.report_failure(Purpose::Client(arrived), HandshakeError::Peer(cause));
+        self.report_unheard(arrived, reason);
         self.forget_unheard(arrived, slot);
     }
 
