@@ -9,12 +9,13 @@ use ipc::queue::MAX_QUEUED;
 use ipc::record::MAX_POST_HANDSHAKE;
 use tls::record::MAX_RECORD;
 
-use crate::directed::Directed;
+use crate::directed::{Directed, Kept};
 use crate::handshake::Handshake;
 use crate::loans::{GUARANTEED, POOL};
 use crate::profile::KEPT;
 use crate::session::{self, TAKER, TAKERS};
-use crate::tickets::{MAX_CHAIN, MOST_TAKEN};
+use crate::session_cache::PLACES;
+use crate::tickets::{MAX_CHAIN, Remembered};
 
 /// A byte that a peer makes a handshake hold is there so many times: as it came, until
 /// its message is whole; then as a part of the transcript (TLS 1.2 with a client's
@@ -31,13 +32,13 @@ const HANDSHAKE: usize = block(size_of::<Handshake>())
 /// A session of TLS 1.3: its traffic secrets.
 const SESSION: usize = session::SESSION + block(256);
 
-/// What a request asks for, as a configuration of rustls, and as one of directed mode.
-const PROFILE: usize = 2 * block(size_of::<Parameters>()) + 8 * 1024;
+/// What a request asks for, as a configuration of rustls, and as one of directed mode,
+/// and a client's lists of sessions for both.
+const PROFILE: usize =
+    2 * block(size_of::<Parameters>()) + block(Remembered::LIST) + block(Kept::LIST) + 8 * 1024;
 
-/// What is remembered of one server: its tickets, and one chain for each.
-const REMEMBERED: usize = MOST_TAKEN * (block(MAX_POST_HANDSHAKE) + block(MAX_CHAIN));
-/// Servers of which as much is remembered at the same time.
-const SERVERS: usize = 16;
+/// What is remembered of one session: its ticket, its chain, its secret.
+const REMEMBERED: usize = block(MAX_POST_HANDSHAKE) + block(MAX_CHAIN) + 256;
 
 /// Key rings as the key store has them (its region is 128 KiB), twice while they are
 /// replaced.
@@ -62,7 +63,7 @@ pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 8] {
         line("sessions", sessions as usize, SESSION),
         line("sessions that take tickets", TAKERS, TAKER),
         line("configurations", KEPT, PROFILE),
-        line("servers with tickets", SERVERS, REMEMBERED),
+        line("sessions to be resumed", PLACES, REMEMBERED),
         line("key rings", 1, KEYRINGS),
         line("fixed", 1, FIXED),
     ]

@@ -51,7 +51,7 @@ use crate::server::Entry;
 use crate::signer::Sign;
 use crate::time::Moment;
 use earlier::{Earlier, Given};
-pub(crate) use earlier::{Resumption, Tickets};
+pub(crate) use earlier::{Kept, Resumption, Tickets};
 use inbound::{Found, Inbound};
 use keys::Keys;
 use outbound::Outbound;

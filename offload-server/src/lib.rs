@@ -34,6 +34,7 @@ mod output;
 mod profile;
 mod server;
 mod session;
+mod session_cache;
 mod signer;
 mod ticket_keys;
 mod tickets;

@@ -22,6 +22,7 @@ use crate::current::{Current, Facts};
 use crate::directed;
 use crate::engine::{Connection, Engine};
 use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
+use crate::session_cache::Places;
 use crate::ticket_keys::TicketKeys;
 use crate::tickets::Remembered;
 use crate::time::Time;
@@ -39,6 +40,8 @@ pub(crate) struct Profiles {
     current: Arc<Current>,
     catch: Arc<Catch>,
     tickets: Arc<TicketKeys>,
+    /// Of all sessions that can be resumed as client.
+    places: Arc<Places>,
     kept: VecDeque<Kept>,
     resumptions: VecDeque<(Role, Box<Parameters>, directed::Resumption)>,
 }
@@ -72,6 +75,7 @@ impl Profiles {
             time,
             current: Arc::default(),
             catch: Arc::new(Catch::new()),
+            places: Arc::default(),
             kept: VecDeque::new(),
             resumptions: VecDeque::new(),
         }
@@ -159,7 +163,7 @@ impl Profiles {
         if let Some((.., resumption)) = kept.find(|kept| is_it(kept)) {
             return resumption.clone();
         }
-        let resumption = directed::Resumption::new(role, parameters, &self.tickets);
+        let resumption = directed::Resumption::new(role, parameters, &self.tickets, &self.places);
         self.resumptions.truncate(KEPT - 1);
         let kept = (role, Box::new(parameters.clone()), resumption.clone());
         self.resumptions.push_front(kept);
@@ -223,6 +227,7 @@ impl Profiles {
             true => Resumption::store(Arc::new(Remembered::new(
                 self.current.clone(),
                 self.time.clone(),
+                self.places.clone(),
             ))),
             false => Resumption::disabled(),
         };

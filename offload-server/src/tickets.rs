@@ -6,7 +6,6 @@
 //! ticket: whether it was used (RFC 8446 §8.1). What is resumed by tickets again and
 //! again is bounded by its full handshake ([`crate::full_handshake`]).
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -23,14 +22,13 @@ use zeroize::Zeroizing;
 use crate::current::Current;
 use crate::full_handshake::FullHandshake;
 use crate::keyring::Keyring;
+use crate::session_cache::{Places, SessionCache};
 use crate::ticket_keys::{ROTATION, TicketKeys};
 use crate::time::Time;
 
 /// Bytes of a server's chain that is kept with its tickets, and by each session that
 /// takes some. No tickets are taken from a server whose chain is longer.
 pub(crate) const MAX_CHAIN: usize = 4096;
-/// Tickets that are kept from one server.
-pub(crate) const MOST_TAKEN: usize = 4;
 
 impl TicketKeys {
     /// Tickets for sessions that were asked for with these parameters: what
@@ -116,20 +114,40 @@ pub(crate) struct Remembered {
     time: Arc<dyn Time>,
 }
 
-#[derive(Default)]
 struct Memory {
     group: Option<NamedGroup>,
-    tls12: Option<(FullHandshake, Tls12ClientSessionValue)>,
-    tls13: VecDeque<(FullHandshake, Tls13ClientSessionValue)>,
+    sessions: SessionCache<(FullHandshake, Session)>,
+}
+
+enum Session {
+    Tls12(Tls12ClientSessionValue),
+    Tls13(Tls13ClientSessionValue),
 }
 
 impl Remembered {
-    pub(crate) fn new(current: Arc<Current>, time: Arc<dyn Time>) -> Self {
+    /// Bytes of the list in it.
+    pub(crate) const LIST: usize = SessionCache::<(FullHandshake, Session)>::LIST;
+
+    pub(crate) fn new(current: Arc<Current>, time: Arc<dyn Time>, places: Arc<Places>) -> Self {
         Self {
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory {
+                group: None,
+                sessions: SessionCache::new(places),
+            }),
             current,
             time,
         }
+    }
+
+    /// The latest that can be resumed: no other handshake offers it until this one has
+    /// ended (RFC 8446 §C.4).
+    fn take(&self, wanted: impl Fn(&Session) -> bool) -> Option<Session> {
+        let sessions = &mut self.memory.lock().sessions;
+        let now = self.time.now();
+        sessions.retain(|(full, _)| full.can_be_resumed(now));
+        let (full, session) = sessions.take(|(_, session)| wanted(session))?;
+        self.current.set_full(Some(full));
+        Some(session)
     }
 }
 
@@ -149,43 +167,40 @@ impl ClientSessionStore for Remembered {
         self.memory.lock().group
     }
 
+    // If the server of a session that was resumed gave no new ticket, this is its old one
+    // (RFC 5077 §3.3).
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
         let facts = self.current.facts();
-        let full = facts.full.filter(|_| facts.chain <= MAX_CHAIN);
-        self.memory.lock().tls12 = full.map(|full| (full, value));
+        if let Some(full) = facts.full.filter(|_| facts.chain <= MAX_CHAIN) {
+            let session = (full, Session::Tls12(value));
+            self.memory.lock().sessions.push(session);
+        }
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        let tls12 = &mut self.memory.lock().tls12;
-        let now = self.time.now();
-        tls12.take_if(|(full, _)| !full.can_be_resumed(now));
-        let (full, value) = tls12.clone()?;
-        self.current.set_full(Some(full));
-        Some(value)
+        match self.take(|session| matches!(session, Session::Tls12(_)))? {
+            Session::Tls12(value) => Some(value),
+            Session::Tls13(_) => None,
+        }
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        self.memory.lock().tls12 = None;
+        let sessions = &mut self.memory.lock().sessions;
+        sessions.retain(|(_, session)| matches!(session, Session::Tls13(_)));
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        let Some(full) = self.current.facts().full else {
-            return;
-        };
-        let tickets = &mut self.memory.lock().tls13;
-        if tickets.len() == MOST_TAKEN {
-            tickets.pop_front();
+        if let Some(full) = self.current.facts().full {
+            let session = (full, Session::Tls13(value));
+            self.memory.lock().sessions.push(session);
         }
-        tickets.push_back((full, value));
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        let tickets = &mut self.memory.lock().tls13;
-        let now = self.time.now();
-        tickets.retain(|(full, _)| full.can_be_resumed(now));
-        let (full, value) = tickets.pop_back()?;
-        self.current.set_full(Some(full));
-        Some(value)
+        match self.take(|session| matches!(session, Session::Tls13(_)))? {
+            Session::Tls13(value) => Some(value),
+            Session::Tls12(_) => None,
+        }
     }
 }
 

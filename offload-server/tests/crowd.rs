@@ -309,7 +309,7 @@ fn sessions_that_take_tickets_stay_within_the_budget() {
                 "sessions",
                 "sessions that take tickets",
                 "configurations",
-                "servers with tickets",
+                "sessions to be resumed",
             ]
             .contains(&line.what)
         })

@@ -6,7 +6,6 @@
 //! (ADR 0071).
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -23,6 +22,7 @@ use tls::{Alert, CipherSuite, Role, Secret, Version};
 use zeroize::Zeroizing;
 
 use crate::full_handshake::FullHandshake;
+use crate::session_cache::{Places, SessionCache};
 use crate::ticket_keys::TicketKeys;
 use crate::time::Moment;
 
@@ -31,8 +31,6 @@ const MAX_SECRET: usize = 48;
 /// A longer certificate goes into no ticket: the next ClientHello has to carry
 /// it back.
 const MAX_CERTIFICATE: usize = crate::tickets::MAX_CHAIN;
-/// Tickets that are kept for one request.
-const MOST_KEPT: usize = crate::tickets::MOST_TAKEN;
 /// RFC 8446 §4.6.1: seconds for which a client may keep a ticket.
 const LONGEST: u32 = 7 * 24 * 3600;
 /// Keeps tickets of the two modes apart: they carry different things.
@@ -124,10 +122,15 @@ pub(crate) enum Resumption {
 }
 
 impl Resumption {
-    pub(crate) fn new(role: Role, parameters: &Parameters, keys: &Arc<TicketKeys>) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        parameters: &Parameters,
+        keys: &Arc<TicketKeys>,
+        places: &Arc<Places>,
+    ) -> Self {
         match (parameters.resumption, role) {
             (false, _) => Self::Off,
-            (true, Role::Client) => Self::Client(Arc::default()),
+            (true, Role::Client) => Self::Client(Arc::new(Kept::new(places.clone()))),
             (true, Role::Server) => {
                 let mut buffer = [0; ipc::transport::MAX_MESSAGE];
                 match postcard::to_slice(parameters, &mut buffer) {
@@ -191,8 +194,7 @@ impl Resumption {
 }
 
 /// Tickets that servers gave for one request, the latest at the end.
-#[derive(Default)]
-pub(crate) struct Kept(Mutex<VecDeque<(Given, Earlier)>>);
+pub(crate) struct Kept(Mutex<SessionCache<(Given, Earlier)>>);
 
 /// A ticket as a server gave it.
 pub(super) struct Given {
@@ -241,19 +243,23 @@ impl Given {
 }
 
 impl Kept {
-    fn keep(&self, given: Given, earlier: Earlier) {
-        let mut kept = self.0.lock();
-        if kept.len() == MOST_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((given, earlier));
+    /// Bytes of the list in it.
+    pub(crate) const LIST: usize = SessionCache::<(Given, Earlier)>::LIST;
+
+    fn new(places: Arc<Places>) -> Self {
+        Self(Mutex::new(SessionCache::new(places)))
     }
 
-    /// The latest that is still good: it is used once (RFC 8446 §C.4).
+    fn keep(&self, given: Given, earlier: Earlier) {
+        self.0.lock().push((given, earlier));
+    }
+
+    /// The latest that is still good: no other handshake offers it until this one has
+    /// ended (RFC 8446 §C.4).
     pub(super) fn take(&self, now: Instant, moment: Moment) -> Option<(Given, Earlier)> {
         let mut kept = self.0.lock();
         kept.retain(|(given, earlier)| given.is_good(now) && earlier.full.can_be_resumed(moment));
-        kept.pop_back()
+        kept.take(|_| true)
     }
 
     /// Keeps what a session of TLS 1.2 is resumed with.
@@ -355,7 +361,7 @@ mod tests {
             expose_keys: false,
         };
         let keys = TicketKeys::new(Arc::new(Still));
-        Resumption::new(Role::Server, &parameters, &keys)
+        Resumption::new(Role::Server, &parameters, &keys, &Arc::default())
     }
 
     fn earlier(certificate: usize) -> Option<Earlier> {
@@ -408,7 +414,7 @@ mod tests {
 
     #[test]
     fn r33_a_ticket_is_used_once_and_not_when_it_is_old() {
-        let kept = Kept::default();
+        let kept = Kept::new(Arc::default());
         let at = Instant::from_millis;
         let body = |lifetime: u32| {
             let [a, b, c, d] = lifetime.to_be_bytes();
@@ -428,7 +434,7 @@ mod tests {
 
     #[test]
     fn as_many_tickets_are_kept_as_there_is_room_for() {
-        let kept = Kept::default();
+        let kept = Kept::new(Arc::default());
         let now = Instant::from_millis(0);
         for number in 0..20 {
             let given = Given::parse12(&[0, 0, 0, 9, 0, 1, number], now).unwrap();
@@ -473,7 +479,7 @@ mod tests {
             secret: schedule.resumption(hash.as_ref()).unwrap(),
             peer: None,
             full: now(),
-            kept: Arc::default(),
+            kept: Arc::new(Kept::new(Arc::default())),
         };
         let now = Instant::from_millis(0);
         let good = [
