@@ -6,7 +6,6 @@ use ipc::budget::{Line, block};
 use ipc::control::Parameters;
 use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
-use ipc::record::MAX_POST_HANDSHAKE;
 use tls::record::MAX_RECORD;
 
 use crate::directed::{Directed, Kept};
@@ -15,7 +14,7 @@ use crate::loans::{GUARANTEED, POOL};
 use crate::profile::KEPT;
 use crate::session::{self, TAKER, TAKERS};
 use crate::session_cache::PLACES;
-use crate::tickets::{MAX_CHAIN, Remembered};
+use crate::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
 
 /// A byte that a peer makes a handshake hold is there so many times: as it came, until
 /// its message is whole; then as a part of the transcript (TLS 1.2 with a client's
@@ -38,7 +37,7 @@ const PROFILE: usize =
     2 * block(size_of::<Parameters>()) + block(Remembered::LIST) + block(Kept::LIST) + 8 * 1024;
 
 /// What is remembered of one session: its ticket, its chain, its secret.
-const REMEMBERED: usize = block(MAX_POST_HANDSHAKE) + block(MAX_CHAIN) + 256;
+const REMEMBERED: usize = block(MAX_TICKET) + block(MAX_CHAIN) + 256;
 
 /// Key rings as the key store has them (its region is 128 KiB), twice while they are
 /// replaced.

@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) full: Option<FullHandshake>,
     /// Bytes of the chain that the peer showed.
     pub(crate) chain: usize,
+    /// TLS 1.2, client: bytes of the longest NewSessionTicket that came.
+    pub(crate) ticket: usize,
 }
 
 /// The facts of the handshake in work.

@@ -19,6 +19,7 @@ use rustls::CommonState;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
 use tls::{Alert, ContentType, Role};
 
+use crate::announced::Announced;
 use crate::caught::{Catch, Caught};
 use crate::convert;
 use crate::engine::{Engine, Outcome};
@@ -53,6 +54,7 @@ pub(crate) struct Handshake {
     /// Records that rustls could not finish with yet: parts of one message.
     incoming: Vec<u8>,
     output: Output,
+    announced: Announced,
     /// TCP sequence number of the next byte in the ring, and of the first.
     rx_next: u32,
     rx_start: u32,
@@ -105,6 +107,7 @@ impl Handshake {
             catch,
             incoming: Vec::new(),
             output: Output::new(position.tx_next, parameters.segment_size),
+            announced: Announced::default(),
             rx_next: position.rx_next,
             rx_start: position.rx_next,
             records: 0,
@@ -278,6 +281,11 @@ impl Handshake {
         self.incoming.resize(start + length, 0);
         let record = self.incoming.get_mut(start..).unwrap_or_default();
         incoming.take(&mut bytes, record)?;
+        if self.role() == Role::Client {
+            let record = self.incoming.get(start..).unwrap_or_default();
+            self.announced.look_at(record);
+            self.engine.facts.ticket = self.announced.ticket();
+        }
         Ok(Taken::Bytes(u32::try_from(length).unwrap_or(0)))
     }
 

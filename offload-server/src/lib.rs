@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+mod announced;
 mod budget;
 mod caught;
 mod convert;

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::control::Parameters;
+use ipc::record::MAX_POST_HANDSHAKE;
 use ring::digest;
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -26,6 +27,9 @@ use crate::session_cache::{Places, SessionCache};
 use crate::ticket_keys::{ROTATION, TicketKeys};
 use crate::time::Time;
 
+/// Bytes of a NewSessionTicket that is kept, without its header: those of TLS 1.3 are no
+/// longer, and one of TLS 1.2 is not remembered if it is.
+pub(crate) const MAX_TICKET: usize = MAX_POST_HANDSHAKE;
 /// Bytes of a server's chain that is kept with its tickets, and by each session that
 /// takes some. No tickets are taken from a server whose chain is longer.
 pub(crate) const MAX_CHAIN: usize = 4096;
@@ -171,7 +175,8 @@ impl ClientSessionStore for Remembered {
     // (RFC 5077 §3.3).
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
         let facts = self.current.facts();
-        if let Some(full) = facts.full.filter(|_| facts.chain <= MAX_CHAIN) {
+        let fits = facts.chain <= MAX_CHAIN && facts.ticket <= MAX_TICKET;
+        if let Some(full) = facts.full.filter(|_| fits) {
             let session = (full, Session::Tls12(value));
             self.memory.lock().sessions.push(session);
         }

@@ -1,4 +1,5 @@
-//! Sessions that are remembered of servers of TLS 1.2, in both modes.
+//! Sessions that are remembered of servers of TLS 1.2, in both modes: how long their
+//! tickets may be, and that no two handshakes offer the same one.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,6 +19,7 @@ use ipc::bounded::{List, Text};
 use ipc::control::Established;
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
+use ipc::record::MAX_POST_HANDSHAKE;
 use ipc::tls::Mode;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::ProducesTickets;
@@ -27,6 +29,8 @@ use world::{World, parameters};
 
 const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::EcdsaP256)];
 const MODES: [Mode; 2] = [Mode::Autonomous, Mode::Directed];
+/// RFC 5077 §3.3: lifetime, then the ticket's length.
+const AROUND: usize = 4 + 2;
 
 /// Makes tickets of one length, as many as are left.
 #[derive(Debug)]
@@ -134,6 +138,23 @@ impl Case {
     fn meet(&mut self, slot: u16) -> Box<Established> {
         let hello = self.begin(slot);
         self.end(slot, hello)
+    }
+}
+
+#[test]
+fn r33_a_server_s_ticket_is_remembered_up_to_a_bound() {
+    for mode in MODES {
+        for (length, is_remembered) in [
+            (300, true),
+            (MAX_POST_HANDSHAKE - AROUND, true),
+            (MAX_POST_HANDSHAKE - AROUND + 1, false),
+            (9000, false),
+        ] {
+            let mut case = Case::new(mode, length, usize::MAX);
+            assert!(!case.meet(0).resumed);
+            let resumed = case.meet(0).resumed;
+            assert_eq!(resumed, is_remembered, "{mode:?} {length}");
+        }
     }
 }
 

@@ -222,8 +222,9 @@ impl Given {
     }
 
     /// NewSessionTicket of TLS 1.2 (RFC 5077 §3.3); `None` when the server
-    /// changed its mind.
+    /// changed its mind, or it is too long to be remembered.
     pub(super) fn parse12(body: &[u8], now: Instant) -> Result<Option<Self>, Alert> {
+        let fits = body.len() <= crate::tickets::MAX_TICKET;
         let mut body = Reader::new(body);
         let lifetime = body.u32()?;
         let ticket = body.vec16()?.rest();
@@ -238,7 +239,7 @@ impl Given {
                 lifetime => lifetime.min(LONGEST),
             },
         };
-        Ok((!ticket.is_empty()).then_some(given))
+        Ok((fits && !ticket.is_empty()).then_some(given))
     }
 }
 

@@ -1,0 +1,118 @@
+//! How long a server's ticket of TLS 1.2 is (RFC 5077 §3.3): it comes in the clear, and
+//! rustls does not tell.
+
+use tls::codec::MESSAGE_HEADER;
+use tls::record::HEADER;
+use tls::{ContentType, HandshakeType};
+
+const ALERT: u8 = ContentType::Alert.number();
+const HANDSHAKE: u8 = ContentType::Handshake.number();
+const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;
+
+/// What was seen of the messages so far.
+#[derive(Default)]
+pub(crate) struct Announced {
+    header: [u8; MESSAGE_HEADER],
+    /// Bytes of the header that are there.
+    have: usize,
+    /// Bytes of the message that are to come.
+    left: usize,
+    /// ChangeCipherSpec came: what follows is encrypted. rustls takes none before the
+    /// ticket that ServerHello promised.
+    is_over: bool,
+    ticket: usize,
+}
+
+impl Announced {
+    /// Looks at the next record, with its header.
+    pub(crate) fn look_at(&mut self, record: &[u8]) {
+        match record.first() {
+            Some(&HANDSHAKE) if !self.is_over => {}
+            // A warning tells nothing, and the flight goes on after it.
+            Some(&ALERT) => return,
+            _ => {
+                self.is_over = true;
+                return;
+            }
+        }
+        let mut rest = record.get(HEADER..).unwrap_or_default();
+        while let Some((byte, behind)) = rest.split_first() {
+            if self.left > 0 {
+                let part = rest.len().min(self.left);
+                self.left -= part;
+                rest = rest.get(part..).unwrap_or_default();
+                continue;
+            }
+            if let Some(place) = self.header.get_mut(self.have) {
+                *place = *byte;
+            }
+            self.have += 1;
+            rest = behind;
+            if self.have == MESSAGE_HEADER {
+                let [kind, a, b, c] = self.header;
+                self.have = 0;
+                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+                if kind == NEW_SESSION_TICKET {
+                    self.ticket = self.ticket.max(self.left);
+                }
+            }
+        }
+    }
+
+    /// Bytes of the longest NewSessionTicket, without its header; zero without one.
+    pub(crate) const fn ticket(&self) -> usize {
+        self.ticket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn message(kind: u8, length: usize) -> Vec<u8> {
+        let [_, _, _, _, _, a, b, c] = (length as u64).to_be_bytes();
+        let mut message = vec![kind, a, b, c];
+        message.resize(MESSAGE_HEADER + length, 4);
+        message
+    }
+
+    fn ticket_in(messages: &[u8], size: usize, kind: u8) -> usize {
+        let mut seen = Announced::default();
+        for part in messages.chunks(size) {
+            let [high, low] = (part.len() as u16).to_be_bytes();
+            seen.look_at(&[&[kind, 3, 3, high, low], part].concat());
+        }
+        seen.ticket()
+    }
+
+    #[test]
+    fn a_ticket_is_found_however_the_flight_is_cut() {
+        let flight = [
+            message(2, 80),
+            message(11, 3000),
+            message(14, 0),
+            message(4, 5000),
+        ];
+        let flight = flight.concat();
+        for size in [1, 2, 3, 5, 1000, 9000] {
+            assert_eq!(ticket_in(&flight, size, HANDSHAKE), 5000, "{size}");
+        }
+        assert_eq!(ticket_in(&message(2, 80), 10, HANDSHAKE), 0);
+    }
+
+    #[test]
+    fn what_is_encrypted_announces_nothing() {
+        let mut seen = Announced::default();
+        seen.look_at(&[20, 3, 3, 0, 1, 1]);
+        seen.look_at(&[22, 3, 3, 0, 4, 4, 0, 99, 0]);
+        assert_eq!(seen.ticket(), 0);
+        assert_eq!(ticket_in(&message(4, 50), 100, 23), 0);
+        let mut seen = Announced::default();
+        seen.look_at(&[21, 3, 3, 0, 2, 1, 90]);
+        seen.look_at(&[22, 3, 3, 0, 4, 4, 0, 99, 0]);
+        assert_eq!(seen.ticket(), 99 << 8, "after a warning");
+    }
+}
