@@ -31,8 +31,10 @@ const LINE: usize = 512;
 const BURST: u64 = 256 * 1024;
 const RATE: u64 = 32 * 1024;
 
-/// A slice of the embedded kernel's schedule: one tick of its timer. A kernel with
-/// longer slices is more patient.
+/// What a slice of the kernel's schedule is reckoned as. The embedded kernel's is one tick
+/// of 10 ms (ADR 0011); a host that gives this machine less than that at a time makes it
+/// as short. So nobody is ended who was given less than `silence_ms`, and on a host that
+/// has time a domain may be given five times as much.
 const SLICE_MS: u64 = 2;
 /// A yield that comes back within this part of a second was for nobody.
 const AT_ONCE: u64 = 10_000;

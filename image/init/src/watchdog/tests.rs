@@ -9,7 +9,7 @@ const PRIORITIES: [u8; 6] = [160, 190, 200, 180, 170, 160];
 const SHIM: usize = 4;
 const GATEWAY: usize = 0;
 const OFFLOAD: usize = 5;
-/// Slices of 2 ms in a tick of 125 ms, and in a second.
+/// Slices in a tick of 125 ms, and in a second, as short as they are reckoned.
 const TICK: u64 = 62;
 const SECOND: u64 = 500;
 const PATIENCE: Patience = Patience {
