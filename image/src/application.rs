@@ -177,40 +177,46 @@ pub(crate) fn constants(description: &Description) -> Vec<Constant> {
     };
     add(
         |named| named.net.to_string(),
-        "Of each application: its client number, what signals it, its channel of connections.",
+        "The channel of connections of each application.",
         "CONNECTIONS",
-        "(u16, u64, ipc::channel::Layout)",
+        "ipc::application::Connections",
         |named| {
             let domain = upper(&named.application.domain);
             let channel = upper(&named.application.connections);
-            format!("(CLIENT_{domain}, SIGNAL_{domain}, CHANNEL_{channel})")
+            format!(
+                "ipc::application::Connections {{ client: CLIENT_{domain}, \
+                 signal: SIGNAL_{domain}, channel: CHANNEL_{channel} }}"
+            )
         },
     );
     add(
         |named| named.record.to_string(),
-        "Of each application: what signals it, its channel of plaintext.",
+        "The channel of plaintext of each application, in the order of their sessions.",
         "PLAINTEXT",
-        "(u64, ipc::channel::Layout)",
+        "ipc::application::Plaintext",
         |named| {
             let domain = upper(&named.application.domain);
             let channel = upper(&named.application.plaintext);
-            format!("(SIGNAL_{domain}, CHANNEL_{channel})")
+            format!(
+                "ipc::application::Plaintext {{ signal: SIGNAL_{domain}, \
+                 channel: CHANNEL_{channel} }}"
+            )
         },
     );
     add(
         |named| named.shim.to_string(),
-        "Of each application: its client number, what signals it, handshakes and sessions at \
-         once, its window of session capabilities.",
+        "Each application and its part of the tables, in their order.",
         "APPLICATIONS",
-        "(u16, u64, u16, u16, (u64, u8))",
+        "ipc::application::Share",
         |named| {
             let domain = upper(&named.application.domain);
             let channel = upper(&named.application.plaintext);
             let window = upper(&named.window.name);
             let handshakes = named.application.handshakes;
             format!(
-                "(CLIENT_{domain}, SIGNAL_{domain}, {handshakes}, SLOTS_{channel}, \
-                 MANAGE_WINDOW_{window})"
+                "ipc::application::Share {{ client: CLIENT_{domain}, signal: SIGNAL_{domain}, \
+                 handshakes: {handshakes}, sessions: SLOTS_{channel}, \
+                 window: MANAGE_WINDOW_{window} }}"
             )
         },
     );

@@ -25,6 +25,7 @@
 
 extern crate alloc;
 
+pub mod application;
 pub mod badge;
 pub mod boot;
 pub mod bounded;

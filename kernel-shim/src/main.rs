@@ -25,11 +25,12 @@ const _: () = ipc::budget::fits(
 
 // Every slot of the channels is one application's.
 const _: () = {
-    let (mut application, mut handshakes, mut sessions) = (0, 0, 0);
-    while application < system::APPLICATIONS.len() {
-        handshakes += system::APPLICATIONS[application].2;
-        sessions += system::APPLICATIONS[application].3;
-        application += 1;
+    let (mut handshakes, mut sessions) = (0, 0);
+    let mut applications = system::APPLICATIONS.as_slice();
+    while let [application, rest @ ..] = applications {
+        handshakes += application.handshakes;
+        sessions += application.sessions;
+        applications = rest;
     }
     assert!(handshakes == system::SLOTS_HANDSHAKE);
     assert!(sessions == system::SLOTS_PROTECTED);
@@ -86,12 +87,12 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
         offload: DirectiveQueue::new(offload),
         forget: ForgetQueue::new(forget),
         applications: system::APPLICATIONS
-            .map(|(client, signal, handshakes, sessions, _)| Application {
-                client,
+            .map(|of| Application {
+                client: of.client,
                 // SAFETY: as above.
-                bell: unsafe { Bell::new(signal) },
-                handshakes,
-                sessions,
+                bell: unsafe { Bell::new(of.signal) },
+                handshakes: of.handshakes,
+                sessions: of.sessions,
             })
             .into(),
         // SAFETY: as above.

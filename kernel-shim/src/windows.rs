@@ -26,9 +26,10 @@ impl SystemWindows {
         Self {
             // SAFETY: the capability of this constant, used nowhere else.
             install: unsafe { Window::new(install, install_radix) },
-            sessions: system::APPLICATIONS.map(|(client, _, _, _, (sessions, radix))| {
+            sessions: system::APPLICATIONS.map(|of| {
+                let (window, radix) = of.window;
                 // SAFETY: as above.
-                (client, unsafe { Window::new(sessions, radix) })
+                (of.client, unsafe { Window::new(window, radix) })
             }),
             // SAFETY: as above.
             record: unsafe { MintSource::new(record, record_radix) },

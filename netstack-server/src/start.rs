@@ -20,10 +20,10 @@ pub(crate) use netstack_server::nic::Card;
 // The limits are those of the description: a connection for each slot.
 const _: () = assert!(system::SLOTS_PROTECTED as usize <= PAIRS);
 const _: () = {
-    let (mut application, mut slots) = (0, 0);
-    while application < system::CONNECTIONS.len() {
-        slots += system::CONNECTIONS[application].2.slots as usize;
-        application += 1;
+    let (mut applications, mut slots) = (system::CONNECTIONS.as_slice(), 0);
+    while let [application, rest @ ..] = applications {
+        slots += application.channel.slots as usize;
+        applications = rest;
     }
     assert!(slots <= PAIRS);
 };
@@ -96,11 +96,11 @@ unsafe fn channels() -> Channels<Bell, Bell, Bell> {
     let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
     Channels {
         applications: system::CONNECTIONS
-            .map(|(client, signal, channel)| {
+            .map(|of| {
                 // SAFETY: as above.
-                let bell = unsafe { Bell::new(signal) };
+                let bell = unsafe { Bell::new(of.signal) };
                 // SAFETY: as above.
-                (client, unsafe { Channel::new(channel, bell) })
+                (of.client, unsafe { Channel::new(of.channel, bell) })
             })
             .into(),
         // SAFETY: as above.

@@ -136,6 +136,20 @@ fn a_connection_that_was_not_accepted_has_no_name_yet() {
 }
 
 #[test]
+fn a_connection_goes_to_no_other_application_than_its_client() {
+    let mut world = World::new();
+    let (_, connection) = world.connected();
+    let to = |client| Owner::Application { client, slot: 3 };
+    let moved = world.try_move(connection, to(STRANGER), Instant::NEVER, None);
+    assert_eq!(moved, Err(NetError::Denied));
+    assert!(
+        world
+            .try_move(connection, to(CLIENT), Instant::NEVER, None)
+            .is_ok()
+    );
+}
+
+#[test]
 fn a_slot_that_does_not_exist_is_refused() {
     let mut world = World::new();
     let (_, connection) = world.connected();

@@ -33,11 +33,11 @@ fn main() -> ! {
     let net = unsafe { Bell::new(system::SIGNAL_NETSTACK_SERVER) };
     // SAFETY: the memory of this constant, used nowhere else.
     let net = unsafe { Channel::new(system::CHANNEL_PROTECTED, net) };
-    let [first, others @ ..] = system::PLAINTEXT.map(|(signal, channel)| {
+    let [first, others @ ..] = system::PLAINTEXT.map(|of| {
         // SAFETY: as above.
-        let bell = unsafe { Bell::new(signal) };
+        let bell = unsafe { Bell::new(of.signal) };
         // SAFETY: as above.
-        unsafe { Channel::new(channel, bell) }
+        unsafe { Channel::new(of.channel, bell) }
     });
     let app = Joined::new(first, Box::new(others));
     // SAFETY: as above.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use gateway_config::Config;
 use image::kernel::Configuration;
-use ipc::provision::{Backend, Listener};
+use ipc::provision::Backend;
 use qemu::log::{self, Next};
 use qemu::{Accelerator, Boot, Forward, Guest, Machine, Network};
 
@@ -93,7 +94,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
         Some(file) => Some(File::create(file).with_context(|| file.display().to_string())?),
         None => None,
     };
-    let forwards = forwards(&arguments.forward, &chosen.config.listeners)?;
+    let forwards = forwards(&arguments.forward, &ports(&chosen.config))?;
     let mut needs = vec![Need::Build, Need::Run];
     needs.extend(arguments.iso.then_some(Need::Disc));
     setup::ensure(screen, &needs)?;
@@ -139,22 +140,29 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     follow(screen, &mut guest, audit.as_mut())
 }
 
-/// The forwards that were asked for, or one for each listener.
-fn forwards(asked: &[Forward], listeners: &[Listener]) -> Result<Vec<Forward>, Refused> {
+/// Where somebody listens.
+fn ports(config: &Config) -> Vec<u16> {
+    let listeners = config.listeners.iter().map(|listener| listener.port);
+    let others = config.applications.iter();
+    listeners
+        .chain(others.flat_map(|application| application.listen.clone()))
+        .collect()
+}
+
+/// The forwards that were asked for, or one for each port that somebody listens on.
+fn forwards(asked: &[Forward], ports: &[u16]) -> Result<Vec<Forward>, Refused> {
     if asked.is_empty() {
-        return Ok(listeners
-            .iter()
-            .map(|listener| Forward {
-                host: unprivileged(listener.port),
-                guest: listener.port,
-            })
-            .collect());
+        let forward = |port: &u16| Forward {
+            host: unprivileged(*port),
+            guest: *port,
+        };
+        return Ok(ports.iter().map(forward).collect());
     }
     for forward in asked {
-        if !listeners.iter().any(|l| l.port == forward.guest) {
-            let ports: Vec<String> = listeners.iter().map(|l| l.port.to_string()).collect();
+        if !ports.contains(&forward.guest) {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
             return Err(Refused(format!(
-                "--forward {}:{}: no listener has port {} (listeners: {})",
+                "--forward {}:{}: nobody listens on port {} (ports: {})",
                 forward.host,
                 forward.guest,
                 forward.guest,
@@ -212,6 +220,10 @@ fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
             };
             writeln!(out, "  listener {} {backend}", listener.name)?;
         }
+        let mut others = chosen.config.applications.iter();
+        if let Some(other) = others.find(|other| other.listen.contains(&forward.guest)) {
+            writeln!(out, "  application with client number {}", other.client)?;
+        }
     }
     out.flush()?;
     Ok(())
@@ -258,6 +270,6 @@ mod tests {
             guest: 443,
         };
         let refused = forwards(&[forward], &[]).unwrap_err();
-        assert!(refused.to_string().contains("no listener has port 443"));
+        assert!(refused.to_string().contains("nobody listens on port 443"));
     }
 }

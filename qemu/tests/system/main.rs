@@ -10,6 +10,7 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than is used yet")]
 
+mod applications;
 mod bad_input;
 mod boots;
 mod clients;

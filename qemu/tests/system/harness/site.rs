@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use gateway_config::Kek;
 use image::description::Restart;
 use image::kernel::Configuration;
@@ -80,6 +81,10 @@ struct Wanted {
     restart: Option<Restart>,
     rekey_after: Option<u64>,
     sealed: Option<Seal>,
+    /// Another description than the shipped one.
+    system: Option<PathBuf>,
+    /// More text of the configuration.
+    more: String,
 }
 
 impl Default for Wanted {
@@ -90,6 +95,8 @@ impl Default for Wanted {
             restart: None,
             rekey_after: None,
             sealed: None,
+            system: None,
+            more: String::new(),
         }
     }
 }
@@ -131,6 +138,38 @@ impl Prepared {
         Self::build_for(name, wanted)
     }
 
+    /// Builds an image with the example `examples/{name}` in it; `more` is its part of the
+    /// configuration.
+    pub(crate) fn build_example(name: &str, more: &str) -> Result<Self> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .canonicalize()?;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-description"));
+        let folder = folder.strip_prefix(&workspace)?;
+        fs::create_dir_all(workspace.join(folder).join("image"))?;
+        for file in ["image/system.toml", "image/policy.toml"] {
+            fs::copy(workspace.join(file), workspace.join(folder).join(file))?;
+        }
+        let patch = format!("examples/{name}/system.patch");
+        let applied = Command::new("git")
+            .current_dir(&workspace)
+            .arg("apply")
+            .arg("--directory")
+            .args([folder, Path::new(&patch)])
+            .output()?;
+        ensure!(
+            applied.status.success(),
+            "{patch}: {}",
+            String::from_utf8_lossy(&applied.stderr)
+        );
+        let wanted = Wanted {
+            system: Some(workspace.join(folder).join("image/system.toml")),
+            more: more.to_string(),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
     /// Builds an image whose keys seal `records` records each.
     pub(crate) fn build_rekeying(name: &str, records: u64) -> Result<Self> {
         let wanted = Wanted {
@@ -157,6 +196,8 @@ impl Prepared {
             restart,
             rekey_after,
             sealed,
+            system,
+            more,
         } = wanted;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder)?;
@@ -175,7 +216,8 @@ impl Prepared {
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let held_port = held.local_addr()?.port();
         let text = configuration(&network, &ports)
-            + &client_configuration(&upstreams, ports[0], held_port);
+            + &client_configuration(&upstreams, ports[0], held_port)
+            + &more;
         fs::write(&file, text)?;
         let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
@@ -192,10 +234,11 @@ impl Prepared {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
             .canonicalize()?;
+        let is_shipped = system.is_none();
         let image = pack::build(&Options {
             workspace: workspace.clone(),
             out: folder.join("image"),
-            system: None,
+            system,
             configuration: Configuration::Release,
             provisions: config.provisions()?,
             features: Vec::new(),
@@ -203,7 +246,9 @@ impl Prepared {
             restart,
             rekey_after,
         })?;
-        keep_programs(&workspace, &folder)?;
+        if is_shipped {
+            keep_programs(&workspace, &folder)?;
+        }
         let boot = match image.disc {
             Some(disc) => Boot::Disc(disc),
             None => Boot::Files {
@@ -215,16 +260,11 @@ impl Prepared {
         machine.qmp = Some(socket(&folder, "qmp"));
         machine.line = key.as_ref().map(|_| socket(&folder, "line"));
         machine.key = key;
-        machine.network = Network::User(
-            config
-                .listeners
-                .iter()
-                .map(|listener| Forward {
-                    host: 0,
-                    guest: listener.port,
-                })
-                .collect(),
-        );
+        let listeners = config.listeners.iter().map(|listener| listener.port);
+        let others = config.applications.iter();
+        let ports = listeners.chain(others.flat_map(|other| other.listen.clone()));
+        let forwards = ports.map(|guest| Forward { host: 0, guest });
+        machine.network = Network::User(forwards.collect());
         Ok(Self {
             machine,
             material,
