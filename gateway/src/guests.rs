@@ -148,6 +148,12 @@ impl Guests {
         guest.is_some_and(|guest| guest.handshakes < limits.handshakes)
     }
 
+    /// Handshakes in progress.
+    pub(crate) fn handshakes(&self, id: GuestId) -> u16 {
+        let guest = self.places.get(usize::from(id.0));
+        guest.map_or(u16::MAX, |guest| guest.handshakes)
+    }
+
     /// A handshake has begun.
     pub(crate) fn begin(&mut self, id: GuestId) {
         if let Some(guest) = self.places.get_mut(usize::from(id.0)) {

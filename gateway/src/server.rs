@@ -113,7 +113,7 @@ pub(crate) enum Use {
 pub(crate) struct Arrived {
     connection: ConnectionId,
     listener: usize,
-    guest: GuestId,
+    pub(crate) guest: GuestId,
     /// The rule that is this client's, where rules are.
     rule: Option<usize>,
     local: Address,

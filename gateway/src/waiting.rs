@@ -8,7 +8,8 @@ use ipc::clock::Instant;
 
 use crate::server::{Arrived, Secure};
 
-/// Clients that wait at once in one line; then the one that has waited longest gives way.
+/// Clients that wait at once in one line; then one of them gives way: of the address that
+/// has the most there, the one that has waited longest.
 const MAX_CLIENTS: usize = 64;
 /// Handshakes in progress at once that begin with a ClientHello longer than the network
 /// stack holds. One in four or so: who sends no more than the beginning of such hellos
@@ -46,12 +47,12 @@ impl Waiting {
     /// Bytes for one relay.
     pub(crate) const PLACE: usize = size_of::<Secure>();
     /// Bytes for clients.
-    pub(crate) const FIXED: usize = Self::MOST * size_of::<Arrived>();
+    pub(crate) const FIXED: usize = (Self::MOST + Line::ALL.len()) * size_of::<Arrived>();
 
     /// Room for so many relays.
     pub(crate) fn new(relays: usize) -> Self {
         Self {
-            clients: Line::ALL.map(|_| VecDeque::with_capacity(MAX_CLIENTS)),
+            clients: Line::ALL.map(|_| VecDeque::with_capacity(MAX_CLIENTS + 1)),
             backends: VecDeque::with_capacity(relays),
             displacing: 0,
             asked: Instant::default(),
@@ -111,12 +112,31 @@ impl Waiting {
     /// Adds a client; the one that gives way, if one must.
     pub(crate) fn add(&mut self, arrived: Arrived) -> Option<Arrived> {
         let line = self.line_mut(arrived.line);
-        let gives_way = match line.len() >= MAX_CLIENTS {
-            true => line.pop_front(),
-            false => None,
-        };
         line.push_back(arrived);
-        gives_way
+        if line.len() <= MAX_CLIENTS {
+            return None;
+        }
+        let of_its_address = |one: &Arrived| {
+            let same = line.iter().filter(|other| other.guest == one.guest);
+            same.count()
+        };
+        // The last of the greatest in reverse is the first of them.
+        let places = line.iter().enumerate().rev();
+        let (place, _) = places.max_by_key(|(_, one)| of_its_address(one))?;
+        line.remove(place)
+    }
+
+    /// Whose turn it is among those of a line that may begin: the one whose address has
+    /// the fewest handshakes in progress, and of those the one that has waited longest.
+    pub(crate) fn next(
+        &self,
+        line: Line,
+        in_progress: impl Fn(&Arrived) -> Option<u16>,
+    ) -> Option<(usize, Arrived)> {
+        let places = self.line(line).iter().enumerate();
+        let able = places.filter_map(|(place, one)| Some((in_progress(one)?, place, *one)));
+        let (_, place, arrived) = able.min_by_key(|(count, ..)| *count)?;
+        Some((place, arrived))
     }
 
     const fn line_mut(&mut self, line: Line) -> &mut VecDeque<Arrived> {

@@ -222,6 +222,42 @@ fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_th
 }
 
 #[test]
+fn a_crowd_of_one_address_waits_for_itself_and_not_in_front_of_another() {
+    let mut world = shipped();
+    let limit = Limits::default().handshakes;
+    let speak = |world: &mut World, from| {
+        let connection = world.arrive(FORWARD, from);
+        world.settle();
+        let has_begun = world.shim.borrow_mut().speak(connection);
+        (connection, has_begun)
+    };
+    // Good hellos, all with a handshake that goes on: none of them gives way.
+    let begun: Vec<_> = (0..limit - 1).map(|n| speak(&mut world, same(n))).collect();
+    assert!(begun.iter().all(|(_, has_begun)| *has_begun));
+    let others = world.sizes.handshakes - (limit - 1);
+    for number in 0..others {
+        assert!(speak(&mut world, address(2000 + number)).1);
+    }
+    // One of another address, 80 more of the first than there are places to wait, and
+    // one more of another.
+    let (early, has_begun) = speak(&mut world, address(1));
+    assert!(!has_begun);
+    for number in 0..144 {
+        world.arrive(FORWARD, same(1000 + number));
+    }
+    world.settle();
+    let (late, _) = speak(&mut world, address(2));
+    // Nobody of another address gave way, and they are the next to begin.
+    assert_eq!(world.count(counters::AWAY_WAITING), 144 - 64 + 2);
+    let closed = HandshakeError::Peer(PeerError::Closed);
+    for (number, connection) in [early, late].into_iter().enumerate() {
+        world.shim.borrow_mut().fail(begun[number].0, closed);
+        world.settle();
+        assert!(world.shim.borrow_mut().speak(connection), "{number}");
+    }
+}
+
+#[test]
 fn room_that_did_not_come_is_asked_for_again() {
     let mut world = shipped();
     world.shim.borrow_mut().is_deaf = true;

@@ -131,8 +131,8 @@ where
     }
 
     /// Starts some of those that wait, as many as there is room for: backends first, then
-    /// clients in the order in which they came, those with a long ClientHello last, but
-    /// for those whose address has as many handshakes as it may.
+    /// clients, those with a long ClientHello last. The address with the fewest handshakes
+    /// in progress is next: many clients of one address wait for each other.
     pub(super) fn start_waiting(&mut self) {
         let mut left = QUANTUM;
         self.is_starting = false;
@@ -156,12 +156,16 @@ where
             }
         }
         for line in Line::ALL {
-            let mut place = 0;
-            while let Some(arrived) = self.waiting.line(line).get(place).copied() {
+            loop {
+                let in_progress = |arrived: &Arrived| {
+                    let may_begin = self.may_begin(*arrived);
+                    may_begin.then(|| self.guests.handshakes(arrived.guest))
+                };
+                let Some((place, arrived)) = self.waiting.next(line, in_progress) else {
+                    break;
+                };
                 if line == Line::Long && self.long >= MAX_LONG {
                     break;
-                } else if !self.may_begin(arrived) {
-                    place += 1;
                 } else if left == 0 {
                     self.is_starting = true;
                     return;
