@@ -19,12 +19,20 @@ pub(crate) enum Need {
     Disc,
     /// Running the image.
     Run,
+    /// Networks of their own, for tests and attackers.
+    Network,
     /// Testing it.
     Test,
 }
 
 /// All needs.
-pub(crate) const EVERYTHING: [Need; 4] = [Need::Build, Need::Disc, Need::Run, Need::Test];
+pub(crate) const EVERYTHING: [Need; 5] = [
+    Need::Build,
+    Need::Disc,
+    Need::Run,
+    Need::Network,
+    Need::Test,
+];
 
 /// How the presence of a package is seen.
 enum Sign {
@@ -58,7 +66,7 @@ const PACKAGES: [(&str, Need, Sign); 16] = [
     ),
     ("gnutls-bin", Need::Test, Sign::Program("gnutls-cli")),
     ("openssl", Need::Test, Sign::Program("openssl")),
-    ("iproute2", Need::Test, Sign::Program("ip")),
+    ("iproute2", Need::Network, Sign::Program("ip")),
     ("curl", Need::Test, Sign::Program("curl")),
     ("chromium", Need::Test, Sign::Program("chromium")),
     ("libnss3-tools", Need::Test, Sign::Program("certutil")),

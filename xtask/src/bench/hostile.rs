@@ -1,6 +1,7 @@
 //! `cargo xtask bench --hostile`: honest clients on a quiet machine, and beside each
 //! attack. Everything is on loopback.
 
+mod addresses;
 mod attack;
 mod ground;
 mod honest;
@@ -117,9 +118,14 @@ pub(super) fn run(
     file: Option<&Path>,
 ) -> Result<()> {
     let chosen = chosen(names)?;
-    setup::ensure(screen, &[Need::Build, Need::Run])?;
+    setup::ensure(screen, &[Need::Build, Need::Run, Need::Network])?;
     screen.step("building the shipped image with the suite's configuration");
     let stage = Stage::build(workspace)?;
+    if !addresses::are_there() {
+        // All is there that comes from elsewhere.
+        let status = addresses::enclose()?;
+        std::process::exit(status.code().unwrap_or(1));
+    }
     println!("{}", heading());
     let mut rows = Vec::new();
     for (number, attack) in chosen.iter().enumerate() {
@@ -160,7 +166,7 @@ fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Ro
         honest::clients(&booted, &stage.material, FIRST)?;
         clients()
     })?;
-    let ground = Ground::new(&booted, &stage.material);
+    let ground = Ground::new(&booted, &stage.material, attack.source);
     let (is_whole, beside) = thread::scope(|scope| {
         let _ends = Ends(&ground);
         for number in 0..attack.attackers {

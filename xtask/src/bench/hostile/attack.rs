@@ -66,11 +66,21 @@ impl Kind {
     }
 }
 
+/// Where an attack's connections come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// One address, which is no honest client's.
+    One,
+    /// Each connection from an address of its own.
+    Many,
+}
+
 /// One attack.
 pub(super) struct Attack {
     /// For `--attack`, the table, and the log's name.
     pub(super) name: &'static str,
     pub(super) kind: Kind,
+    pub(super) source: Source,
     pub(super) attackers: usize,
     /// What each attacker does, by its number.
     run: fn(&Ground<'_>, usize),
@@ -88,19 +98,30 @@ impl Attack {
         attackers: usize,
         run: fn(&Ground<'_>, usize),
     ) -> Self {
+        let source = match kind {
+            Kind::Single => Source::One,
+            Kind::Flood => Source::Many,
+        };
         Self {
             name,
             kind,
+            source,
             attackers,
             run,
         }
     }
+
+    const fn from(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
 }
 
 /// All of them.
-pub(super) const ATTACKS: [Attack; 14] = [
+pub(super) const ATTACKS: [Attack; 16] = [
     Attack::new("silent", Kind::Flood, 4, silent),
+    Attack::new("silent-one", Kind::Flood, 4, silent).from(Source::One),
     Attack::new("half-handshakes", Kind::Flood, 4, half_handshakes),
+    Attack::new("half-handshakes-one", Kind::Flood, 4, half_handshakes).from(Source::One),
     Attack::new("endless-hello", Kind::Single, 2, endless_autonomous),
     Attack::new("endless-hello-directed", Kind::Single, 2, endless_directed),
     Attack::new("hellos-together", Kind::Single, 1, together),
@@ -335,8 +356,7 @@ fn come_and_go(ground: &Ground<'_>, attacker: usize) {
     let visit = || -> io::Result<()> {
         // One that came before QEMU has taken the last would wait a second for nothing.
         thread::sleep(PAUSE);
-        let address = ground.address(attacker, Port::Autonomous);
-        let mut stream = std::net::TcpStream::connect_timeout(&address, CHOKE)?;
+        let mut stream = ground.connection(attacker, Port::Autonomous, CHOKE)?;
         stream.write_all(&half)?;
         reset(stream);
         Ok(())

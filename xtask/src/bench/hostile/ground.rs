@@ -1,7 +1,7 @@
 //! What an attack has to work with: ways in, and whether it is over.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rustls::SupportedProtocolVersion;
 use socket2::SockRef;
 
+use super::addresses;
+use super::attack::Source;
 use super::honest::{self, Session};
 use super::material::Material;
 use super::stage::{Booted, Port};
@@ -58,6 +60,9 @@ impl Wish {
 pub(super) struct Ground<'a> {
     booted: &'a Booted,
     pub(super) material: &'a Material,
+    source: Source,
+    /// Connections so far.
+    connections: AtomicU32,
     /// A bit for each attacker, by its number.
     standing: AtomicU32,
     held: AtomicUsize,
@@ -68,10 +73,12 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(booted: &'a Booted, material: &'a Material) -> Self {
+    pub(super) fn new(booted: &'a Booted, material: &'a Material, source: Source) -> Self {
         Self {
             booted,
             material,
+            source,
+            connections: AtomicU32::new(0),
             standing: AtomicU32::new(0),
             held: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
@@ -126,14 +133,33 @@ impl<'a> Ground<'a> {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    pub(super) fn address(&self, attacker: usize, port: Port) -> SocketAddr {
+    fn address(&self, attacker: usize, port: Port) -> SocketAddr {
         self.booted.hostile(port, attacker)
+    }
+
+    /// Where the next connection comes from.
+    fn source(&self) -> Ipv4Addr {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        addresses::nth(match self.source {
+            Source::One => 0,
+            Source::Many => number,
+        })
+    }
+
+    /// A connection that blocks.
+    pub(super) fn connection(
+        &self,
+        attacker: usize,
+        port: Port,
+        patience: Duration,
+    ) -> io::Result<TcpStream> {
+        addresses::connect(Some(self.source()), self.address(attacker, port), patience)
     }
 
     /// A connection that does not block.
     pub(super) fn tcp(&self, attacker: usize, port: Port) -> io::Result<TcpStream> {
         thread::sleep(BETWEEN);
-        let stream = TcpStream::connect_timeout(&self.address(attacker, port), PATIENCE)?;
+        let stream = self.connection(attacker, port, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(stream)
@@ -149,11 +175,8 @@ impl<'a> Ground<'a> {
         } = wish;
         let config = self.material.client(version, is_sealed, shows_certificate);
         let config = config.map_err(io::Error::other)?;
-        honest::connect(
-            self.address(attacker, port),
-            &config,
-            Instant::now() + PATIENCE,
-        )
+        let stream = self.connection(attacker, port, PATIENCE)?;
+        honest::over(stream, &config, Instant::now() + PATIENCE)
     }
 
     /// Writes all of it, throwing away what comes meanwhile.

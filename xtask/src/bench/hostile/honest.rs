@@ -113,13 +113,25 @@ fn client(address: SocketAddr, config: &Arc<ClientConfig>, deadline: Instant) ->
 }
 
 /// Connects and finishes the handshake.
-pub(super) fn connect(
+fn connect(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
     deadline: Instant,
 ) -> io::Result<Session> {
     let left = deadline.saturating_duration_since(Instant::now());
-    let mut stream = TcpStream::connect_timeout(&address, left)?;
+    over(
+        TcpStream::connect_timeout(&address, left)?,
+        config,
+        deadline,
+    )
+}
+
+/// Finishes the handshake.
+pub(super) fn over(
+    mut stream: TcpStream,
+    config: &Arc<ClientConfig>,
+    deadline: Instant,
+) -> io::Result<Session> {
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let connection = ClientConnection::new(config.clone(), name);
