@@ -21,6 +21,9 @@ use crate::layout::upper;
 pub struct Application {
     /// Which.
     pub domain: String,
+    /// TCP connections at once: those that wait to be accepted, those that it has, and
+    /// those that others work on for it.
+    pub tcp_connections: u16,
     /// Handshakes at once.
     pub handshakes: u16,
     /// The channel to the network stack: connections without TLS, and word of new ones.
@@ -183,9 +186,10 @@ pub(crate) fn constants(description: &Description) -> Vec<Constant> {
         |named| {
             let domain = upper(&named.application.domain);
             let channel = upper(&named.application.connections);
+            let most = named.application.tcp_connections;
             format!(
                 "ipc::application::Connections {{ client: CLIENT_{domain}, \
-                 signal: SIGNAL_{domain}, channel: CHANNEL_{channel} }}"
+                 signal: SIGNAL_{domain}, channel: CHANNEL_{channel}, most: {most} }}"
             )
         },
     );

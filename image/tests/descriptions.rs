@@ -156,7 +156,7 @@ fn an_application_that_is_not_whole_is_refused() {
         assert_eq!(error, format!("application gateway: {reason}"));
     }
     let twice = format!(
-        "{shipped}\n[[application]]\ndomain = \"gateway\"\nhandshakes = 1\n\
+        "{shipped}\n[[application]]\ndomain = \"gateway\"\ntcp_connections = 1\nhandshakes = 1\n\
          connections = \"backend\"\nplaintext = \"plaintext\"\nsessions = \"sessions\""
     );
     let error = image::description::parse_unjudged(&twice).unwrap_err();

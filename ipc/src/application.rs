@@ -13,6 +13,8 @@ pub struct Connections {
     pub signal: u64,
     /// Connections without TLS.
     pub channel: Layout,
+    /// TCP connections at once, whoever works on them for it.
+    pub most: u16,
 }
 
 /// For the record layer.

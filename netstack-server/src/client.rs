@@ -67,6 +67,10 @@ pub(crate) struct Client {
     rights: NetworkRights,
     /// Established connections, oldest first.
     pub(crate) waiting: VecDeque<u32>,
+    /// Connections that are its to give up: none of them gives way.
+    held: usize,
+    /// The most of them.
+    most: usize,
 }
 
 /// All clients, and the ports that they listen on.
@@ -76,10 +80,17 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn new(rights: Vec<NetworkRights>) -> Self {
-        let client = |rights| Client {
-            rights,
-            waiting: VecDeque::new(),
+    /// `most` is how many connections each may hold, by client number; one that is not
+    /// there, none.
+    pub(crate) fn new(rights: Vec<NetworkRights>, most: &[(u16, usize)]) -> Self {
+        let client = |rights: NetworkRights| {
+            let own = most.iter().find(|(client, _)| *client == rights.client);
+            Client {
+                rights,
+                waiting: VecDeque::new(),
+                held: 0,
+                most: own.map_or(0, |(_, most)| *most),
+            }
         };
         Self {
             clients: rights.into_iter().map(client).collect(),
@@ -89,6 +100,30 @@ impl Clients {
 
     pub(crate) fn client(&mut self, number: u16) -> Option<&mut Client> {
         self.clients.iter_mut().find(|c| c.rights.client == number)
+    }
+
+    /// Whether a client may have one more connection that does not give way.
+    pub(crate) fn may_hold(&mut self, client: u16) -> bool {
+        self.client(client)
+            .is_some_and(|client| client.held < client.most)
+    }
+
+    /// It has one more; false when it has as many as it may.
+    pub(crate) fn hold(&mut self, client: u16) -> bool {
+        let may_hold = self.may_hold(client);
+        if let Some(client) = self.client(client)
+            && may_hold
+        {
+            client.held += 1;
+        }
+        may_hold
+    }
+
+    /// One of them is given up.
+    pub(crate) fn let_go(&mut self, client: u16) {
+        if let Some(client) = self.client(client) {
+            client.held = client.held.saturating_sub(1);
+        }
     }
 
     /// Connections to a port of `client` that gave way and that it has not been told of.

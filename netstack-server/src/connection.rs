@@ -132,6 +132,8 @@ pub(crate) struct Connection {
     /// When the timer is set for; the queue of timers has the same entry.
     pub(crate) armed: Instant,
     pub(crate) is_touched: bool,
+    /// It is its client's to give up, and counted.
+    pub(crate) is_held: bool,
     /// It is on the list of those that wait for a neighbour's address.
     pub(crate) is_unresolved: bool,
     /// Who its peer is to the listener that it came to.
@@ -190,6 +192,7 @@ impl Connection {
             since: now,
             armed: Instant::NEVER,
             is_touched: false,
+            is_held: false,
             is_unresolved: false,
             peer: None,
             yields: None,

@@ -65,5 +65,5 @@ mod table;
 mod time;
 
 pub use config::{Buffers, Config, Limits};
-pub use ports::Channels;
+pub use ports::{Application, Channels};
 pub use stack::NetStack;

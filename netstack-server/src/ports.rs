@@ -11,12 +11,23 @@ use ipc::ring::Misbehaved;
 /// The channels between the network stack and those who own connections. The
 /// network stack opens the slots of all of them.
 pub struct Channels<G, O, R> {
-    /// To each application, by its client number: connections without TLS.
-    pub applications: Vec<(u16, Channel<G>)>,
+    /// To each application.
+    pub applications: Vec<Application<G>>,
     /// To the offload component: handshakes.
     pub offload: Channel<O>,
     /// To the record layer: protected records.
     pub record: Channel<R>,
+}
+
+/// An application.
+pub struct Application<G> {
+    /// Its client number.
+    pub client: u16,
+    /// Connections without TLS.
+    pub channel: Channel<G>,
+    /// Connections at once: those that it was offered or has opened, until they are given
+    /// up, whoever works on them for it.
+    pub most: usize,
 }
 
 /// What a connection needs of a channel, whatever its doorbell.
@@ -140,7 +151,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Ports<G, O, R> {
             applications: channels
                 .applications
                 .into_iter()
-                .map(|(client, channel)| (client, Side::new(channel)))
+                .map(|application| (application.client, Side::new(application.channel)))
                 .collect(),
             offload: Side::new(channels.offload),
             record: Side::new(channels.record),

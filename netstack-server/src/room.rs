@@ -44,6 +44,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.remove(index) else {
             return false;
         };
+        if connection.is_held {
+            self.clients.let_go(connection.client);
+        }
         if let Some((port, slot)) = self.ports.of(connection.owner) {
             port.close(slot);
         }

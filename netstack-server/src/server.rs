@@ -223,6 +223,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let local = self.addresses.source(&self.interface, to.ip());
         let local = local.ok_or(NetError::Unreachable)?;
         let slot = self.ports.free_slot(client).ok_or(NetError::Full)?;
+        if !self.clients.may_hold(client) {
+            return Err(NetError::Full);
+        }
         let mut tuple = Tuple {
             remote_port: to.port(),
             local_port: 0,
@@ -257,6 +260,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let owner = Owner::Application { client, slot };
         connection.belongs_to(owner, deadline);
         connection.narrow = self.link.paths.find(tuple.remote, now);
+        connection.is_held = self.clients.hold(client);
         let index = self.table.insert(connection).ok_or(NetError::Full)?;
         self.tuples.insert(tuple, index);
         self.occupy(index, owner);
@@ -334,6 +338,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
+        if core::mem::take(&mut connection.is_held) {
+            self.clients.let_go(connection.client);
+        }
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(ending, now + LINGER);
         // Who lingers goes in the order of having been given up, and is no part of what

@@ -98,6 +98,8 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         let mut interface = Interface::new(settings, &mut outlet, wire_time(now));
         let addresses = Addresses::new(&network.address, config.hardware, &mut interface);
         let list = || Vec::with_capacity(limits.connections);
+        let applications = channels.applications.iter();
+        let most: Vec<_> = applications.map(|a| (a.client, a.most)).collect();
         let core = Core {
             scratch: Scratch::new(&capabilities),
             link: Link::new(config.hardware, network.router_advertisements, now),
@@ -108,7 +110,7 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
             timekeeper,
             hardware,
             addresses,
-            clients: Clients::new(network.rights),
+            clients: Clients::new(network.rights, &most),
             table: Table::new(limits.connections),
             tuples: BTreeMap::new(),
             ports: Ports::new(channels),
@@ -416,6 +418,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(connection) = self.table.get_mut(index) else {
             return;
         };
+        if !self.clients.hold(connection.client) {
+            self.stats.add(counters::TABLE_FULL, 1);
+            return self.turn_away(index);
+        }
+        connection.is_held = true;
         connection.phase = Phase::Waiting;
         connection.readiness = readiness;
         connection.last_progress = now;

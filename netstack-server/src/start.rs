@@ -7,7 +7,7 @@ use ipc::stats::Page;
 use ipc::transport::decode;
 use netstack_server::config::PAIRS;
 use netstack_server::nic::Hpet;
-use netstack_server::{Channels, Config, Limits, NetStack, budget};
+use netstack_server::{Application, Channels, Config, Limits, NetStack, budget};
 use sel4::runtime::{self, Bell, SystemClock};
 
 use crate::system;
@@ -20,12 +20,16 @@ pub(crate) use netstack_server::nic::Card;
 // The limits are those of the description: a connection for each slot.
 const _: () = assert!(system::SLOTS_PROTECTED as usize <= PAIRS);
 const _: () = {
-    let (mut applications, mut slots) = (system::CONNECTIONS.as_slice(), 0);
+    let (mut slots, mut connections) = (0, 0);
+    let mut applications = system::CONNECTIONS.as_slice();
     while let [application, rest @ ..] = applications {
         slots += application.channel.slots as usize;
+        connections += application.most as usize;
         applications = rest;
     }
     assert!(slots <= PAIRS);
+    // What one application has is none of what another may have.
+    assert!(connections <= Limits::SHIPPED.connections);
 };
 
 /// The network stack over the card, the timer, and the counters.
@@ -100,7 +104,12 @@ unsafe fn channels() -> Channels<Bell, Bell, Bell> {
                 // SAFETY: as above.
                 let bell = unsafe { Bell::new(of.signal) };
                 // SAFETY: as above.
-                (of.client, unsafe { Channel::new(of.channel, bell) })
+                let channel = unsafe { Channel::new(of.channel, bell) };
+                Application {
+                    client: of.client,
+                    channel,
+                    most: of.most.into(),
+                }
             })
             .into(),
         // SAFETY: as above.

@@ -150,6 +150,67 @@ fn a_connection_goes_to_no_other_application_than_its_client() {
 }
 
 #[test]
+fn a_client_has_no_more_connections_than_it_may_whatever_it_does_with_them() {
+    const MOST: usize = 5;
+    let mut world = World::holding(MOST);
+    // One is attached, one moved away, the others are left as they are.
+    let mut held: Vec<_> = (0..MOST).map(|_| world.connected().1).collect();
+    world
+        .ask(&Request::Attach {
+            connection: held[0],
+            deadline: Instant::NEVER,
+        })
+        .unwrap();
+    let to = Owner::Offload(0);
+    world.try_move(held[1], to, Instant::NEVER, None).unwrap();
+    let one_more = |world: &mut World| {
+        let handle = world.peer.connect(PORT);
+        world.run(8);
+        // It is told how many gave way.
+        let connection = loop {
+            match world.ask(&Request::Accept) {
+                Ok(Answer::GaveWay { .. }) => {}
+                Ok(Answer::Accepted { connection, .. }) => break Some(connection),
+                _ => break None,
+            }
+        };
+        let socket = world
+            .peer
+            .sockets
+            .get::<smoltcp::socket::tcp::Socket<'_>>(handle);
+        assert_eq!(socket.is_open(), connection.is_some(), "or a reset");
+        connection
+    };
+    let to = address(PEER_IP, BACKEND_PORT);
+    let connect = Request::Connect {
+        to,
+        deadline: Instant::NEVER,
+    };
+    for round in 0..20 {
+        assert_eq!(one_more(&mut world), None, "round {round}");
+        assert_eq!(world.ask(&connect), Err(NetError::Full));
+        // Each way to give one up makes room for one.
+        let connection = held.remove(if round == 0 { 1 } else { 0 });
+        let request = match round % 3 {
+            0 => Request::Abort { connection },
+            1 => Request::Release { connection },
+            _ => Request::ReleaseWithReset { connection },
+        };
+        let badge = match round {
+            0 => Badge::Control,
+            _ => Badge::Client(CLIENT),
+        };
+        assert_eq!(world.call(badge, &request), Ok(Answer::Done));
+        held.push(one_more(&mut world).expect("there is room"));
+    }
+    // A client that begins again holds nothing.
+    world.ask(&Request::Begin).unwrap();
+    world.listen(64);
+    let held: Vec<_> = (0..MOST).map(|_| world.connected().1).collect();
+    assert_eq!((held.len(), one_more(&mut world)), (MOST, None));
+}
+
+#[test]
 fn a_slot_that_does_not_exist_is_refused() {
     let mut world = World::new();
     let (_, connection) = world.connected();

@@ -25,7 +25,7 @@ use ipc::net::{
 use ipc::provision::{AddressConfig, Network, NetworkRights};
 use ipc::stats::{Counter, Page};
 use ipc::transport::{MAX_MESSAGE, decode};
-use netstack_server::{Channels, Config, Limits, NetStack};
+use netstack_server::{Application, Channels, Config, Limits, NetStack};
 use smoltcp::iface::{self, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
@@ -280,6 +280,16 @@ impl World {
 
     /// With any words of the configuration.
     pub(crate) fn of(limits: Limits, network: Network) -> Self {
+        let most = limits.connections;
+        Self::sharing(limits, network, most)
+    }
+
+    /// In which the client may have so many connections.
+    pub(crate) fn holding(most: usize) -> Self {
+        Self::sharing(Limits::default(), network(fixed_address()), most)
+    }
+
+    fn sharing(limits: Limits, network: Network, most: usize) -> Self {
         let to_stack = Rc::new(RefCell::new(Queue::default()));
         let from_stack = Rc::new(RefCell::new(Queue::default()));
         let card = End {
@@ -295,7 +305,11 @@ impl World {
         let (to_offload, offload) = pair(HANDSHAKES, 32768, 8192, Silent, Silent);
         let (to_record, record) = pair(SLOTS, 32768, 16384, Silent, Silent);
         let channels = Channels {
-            applications: vec![(CLIENT, to_gateway)],
+            applications: vec![Application {
+                client: CLIENT,
+                channel: to_gateway,
+                most,
+            }],
             offload: to_offload,
             record: to_record,
         };
