@@ -1,7 +1,7 @@
 //! Applications: domains that have TLS sessions of their own, each with its part of the
 //! tables of handshakes and sessions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use ipc::badge::Badge;
@@ -89,6 +89,23 @@ pub(crate) fn check(description: &Description) -> Result<()> {
             "application {name}: it is described twice"
         );
         check_one(description, application).with_context(|| format!("application {name}"))?;
+    }
+    apart(description)
+}
+
+/// No application takes the processor from another by tricks: the kernel charges time in
+/// servers to nobody, so one of two at one priority could have all of it (ADR 0150).
+fn apart(description: &Description) -> Result<()> {
+    let mut taken = BTreeMap::new();
+    for Application { domain, .. } in &description.applications {
+        let mut domains = description.domains.iter();
+        let found = domains.find(|found| found.name == *domain);
+        let priority = found.map(|found| found.priority);
+        if let Some(other) = taken.insert(priority, domain) {
+            bail!(
+                "applications {other} and {domain} have one priority: one could starve the other"
+            );
+        }
     }
     Ok(())
 }

@@ -155,6 +155,43 @@ fn an_application_that_is_not_whole_is_refused() {
         };
         assert_eq!(error, format!("application gateway: {reason}"));
     }
+    let beside = shipped.replacen(
+        "# ---- Calls",
+        "[[domain]]\nname = \"second\"\npriority = 160\nstack = \"4K\"\nheap = \"4K\"\n\
+         serves = false\n# ---- Calls",
+        1,
+    );
+    let second = |text: &str| {
+        text.replace("\"gateway\"", "\"second\"")
+            .replace("badge = 1", "badge = 2")
+            .replace("\"sessions\"", "\"second-sessions\"")
+            .replace("\"plaintext\"", "\"second-plaintext\"")
+            .replace("\"backend\"", "\"second-backend\"")
+    };
+    let parts = "[[call]]\nfrom = \"gateway\"\nto = \"kernel-shim\"\nbadge = 1\n\
+         [[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 1\n\
+         [[signal]]\nfrom = \"kernel-shim\"\nto = \"gateway\"\n\
+         [[channel]]\nname = \"plaintext\"\nbetween = [\"record-server\", \"gateway\"]\n\
+         slots = 1\na_to_b_ring = 64\nb_to_a_ring = 64\n\
+         [[channel]]\nname = \"backend\"\nbetween = [\"netstack-server\", \"gateway\"]\n\
+         slots = 1\na_to_b_ring = 64\nb_to_a_ring = 64\n\
+         [[window]]\nname = \"sessions\"\nholder = \"gateway\"\nmanager = \"kernel-shim\"\n\
+         slots = 2\n\
+         [[application]]\ndomain = \"gateway\"\ntcp_connections = 1\nhandshakes = 1\n\
+         connections = \"backend\"\nplaintext = \"plaintext\"\nsessions = \"sessions\"\n";
+    let beside = beside.replace("\"gateway\"]\n\n", "\"gateway\", \"second\"]\n\n");
+    let both = format!("{beside}\n{}", second(parts));
+    let error = image::description::parse_unjudged(&both).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "applications gateway and second have one priority: one could starve the other"
+    );
+    let below = both.replacen(
+        "name = \"second\"\npriority = 160",
+        "name = \"second\"\npriority = 150",
+        1,
+    );
+    assert!(image::description::parse_unjudged(&below).is_ok());
     let twice = format!(
         "{shipped}\n[[application]]\ndomain = \"gateway\"\ntcp_connections = 1\nhandshakes = 1\n\
          connections = \"backend\"\nplaintext = \"plaintext\"\nsessions = \"sessions\""

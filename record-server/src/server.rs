@@ -23,7 +23,7 @@ use tls::{Alert, CipherSuite, ContentType, Role, TrafficKey};
 use crate::session::{Asking, Session};
 use crate::tickets::Holders;
 
-/// Slots whose events are taken before calls get their turn.
+/// Slots of each side whose events are taken before calls get their turn.
 const SLOTS_A_TURN: usize = 64;
 
 /// The capabilities of the record layer. There is one slot for each session on either
@@ -150,21 +150,22 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             self.fail_waiting();
         }
         self.send_questions();
-        let mut left = SLOTS_A_TURN;
+        let (mut from_net, mut from_apps) = (SLOTS_A_TURN, SLOTS_A_TURN);
         // Those that had a turn come after those that had none.
         let again = self.busy.len();
-        while left > 0
+        while from_net > 0
             && let Some(event) = self.net.next_event()
         {
-            left -= 1;
+            from_net -= 1;
             if let Event::Slot(slot) = event {
                 self.pump(slot);
             }
         }
-        while left > 0
+        // The network's never keep back those of the applications.
+        while from_apps > 0
             && let Some(slot) = self.app.next_event()
         {
-            left -= 1;
+            from_apps -= 1;
             self.pump(slot);
         }
         for _ in 0..again {
@@ -175,7 +176,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                 self.pump(slot);
             }
         }
-        self.has_events = left == 0;
+        self.has_events = from_net == 0 || from_apps == 0;
         self.flush();
     }
 

@@ -350,21 +350,30 @@ fn drain(domain: &Watched, reader: &mut Reader, tsc_hz: u64) {
     if fresh == 0 {
         return;
     }
-    let allowed = fresh <= capacity && reader.allows(fresh, tsc_hz);
+    let byte_at = |position: u64| {
+        let at = position % capacity;
+        let word = ring.data.get((at / 8) as usize);
+        word.map_or(0, |word| {
+            (word.load(Ordering::Relaxed) >> (at % 8 * 8)) as u8
+        })
+    };
+    let is_whole = fresh <= capacity;
+    // What is printed is allowed: each line with the name before it.
+    let positions = (0..fresh.min(capacity)).map(|offset| reader.read.wrapping_add(offset));
+    let lines = positions.filter(|at| byte_at(*at) == b'\n').count() as u64;
+    let printed = fresh.saturating_add(lines * (domain.name.len() as u64 + 2));
+    let allowed = is_whole && reader.allows(printed, tsc_hz);
     if !allowed && !reader.limited {
         log!("{}: logs too much, lines are dropped", domain.name);
     }
-    reader.limited = !allowed;
+    // Told again when the domain has been quiet, not for each byte in between.
+    reader.limited = !allowed || reader.limited && reader.allowance < BURST / 2;
     if !allowed {
         reader.read = written;
         reader.line.clear();
     }
     while reader.read != written {
-        let at = reader.read % capacity;
-        let word = ring.data.get((at / 8) as usize);
-        let byte = word.map_or(0, |word| {
-            (word.load(Ordering::Relaxed) >> (at % 8 * 8)) as u8
-        });
+        let byte = byte_at(reader.read);
         reader.read = reader.read.wrapping_add(1);
         if byte == b'\n' || reader.line.len() >= LINE {
             print(domain, &reader.line);
