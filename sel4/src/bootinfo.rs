@@ -84,7 +84,7 @@ impl BootInfo {
 
     /// Rate of the time-stamp counter, in Hz.
     pub fn tsc_hz(&self) -> u64 {
-        // SAFETY: `new` was given the boot information.
+        // SAFETY: `new` got the boot information.
         unsafe { generation::tsc_hz(self.0) }
     }
 

@@ -1,9 +1,9 @@
 //! Typed capabilities.
 //!
-//! A [`Cap`] is an address in this program's CSpace and the type of the object
-//! behind it. It can't be copied: holding the value is the permission. Making
-//! one from a number is unsafe and happens where a program takes the
-//! capabilities that the system description gives it.
+//! A [`Cap`] is an address in this program's CSpace and the type of the object that it
+//! names. It can't be copied: holding the value is the permission. Making one from a
+//! number is unsafe and happens where a program takes the capabilities that the system
+//! description gives it.
 
 mod cnode;
 mod device;
@@ -99,9 +99,9 @@ impl<T> Cap<T> {
     /// The capability at address `bits`.
     ///
     /// # Safety
-    /// The caller has been given that capability by the system description,
-    /// and makes no second value for it that would break what the first one's
-    /// holder relies on. A wrong type is refused by the kernel.
+    /// The caller has that capability by the system description, and makes no second
+    /// value for it that would break what the first one's holder relies on. A wrong type
+    /// is refused by the kernel.
     pub const unsafe fn from_bits(bits: u64) -> Self {
         Self {
             bits,

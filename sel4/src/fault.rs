@@ -42,7 +42,7 @@ pub enum Fault {
         /// The processor's error code.
         code: u64,
     },
-    /// Not a fault of this list: somebody wrote to the fault endpoint.
+    /// Not a fault: a domain wrote to the fault endpoint.
     Other {
         /// The label of the message.
         label: u64,

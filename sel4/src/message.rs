@@ -73,7 +73,7 @@ fn message() -> *mut u64 {
         .cast()
 }
 
-/// Reads message word `index`; zero behind the end.
+/// Reads message word `index`; zero after the end.
 pub fn word(index: usize) -> u64 {
     if index >= MESSAGE_WORDS {
         return 0;
@@ -83,7 +83,7 @@ pub fn word(index: usize) -> u64 {
     unsafe { message().wrapping_add(index).read() }
 }
 
-/// Writes message word `index`; nothing happens behind the end.
+/// Writes message word `index`; nothing happens after the end.
 pub fn set_word(index: usize, value: u64) {
     if index < MESSAGE_WORDS {
         // SAFETY: as in `word`.

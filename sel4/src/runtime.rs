@@ -92,16 +92,16 @@ const RESTARTS: Counter = Counter {
     name: "restarts",
 };
 
-/// Where the seed of this program's random numbers is, in a page of this domain
-/// alone; null in the root task, which has none. The crate `getrandom` of this
-/// workspace reads it by this name, so that programs that draw nothing do without it.
+/// Where the seed of this program's random numbers is, in a page of this domain alone;
+/// null in the root task, which has none. The crate `getrandom` of this workspace reads
+/// it by this name, so that programs without random numbers don't need it.
 #[unsafe(no_mangle)]
 pub static HANDOFF_SEED: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
 /// Sets a domain's runtime up; does not return to a domain that is parked.
 ///
 /// # Safety
-/// Called once behind each start, before anything else, in a program that the
+/// Called once after each start, before anything else, in a program that the
 /// root task started with its pages at the places of [`ipc::boot::place`].
 pub unsafe fn start_domain(why: u64) {
     // SAFETY: the root task mapped the IPC buffer of this only thread there.
@@ -114,7 +114,7 @@ pub unsafe fn start_domain(why: u64) {
     unsafe { log::use_ring() };
     HANDOFF_SEED.store(place::SEED as *mut _, Ordering::Release);
     if why != start::FIRST {
-        // Somebody may wait for an answer to what was asked before.
+        // A caller may still wait for an answer to a call from before.
         service::refuse();
     }
     match why {
@@ -138,7 +138,7 @@ pub unsafe fn start_root(boot_info: *const u8, heap: *mut u8, size: usize) -> Bo
     let boot_info = unsafe { BootInfo::new(boot_info) };
     // SAFETY: the kernel mapped the root task's IPC buffer there.
     unsafe { message::set_ipc_buffer(boot_info.ipc_buffer()) };
-    // SAFETY: the caller gives the memory away.
+    // SAFETY: the caller passes ownership of the memory.
     unsafe { heap::claim(heap, size) };
     boot_info
 }

@@ -12,17 +12,16 @@ use crate::message::{MessageInfo, REGISTER_WORDS, set_word, word};
 /// The message words that travel in registers.
 pub(crate) type Registers = [u64; REGISTER_WORDS];
 
-// What small threads of the root task run. None of them needs a stack or an IPC
-// buffer, and each ends up waiting at the endpoint in R12, where nobody sends: a
-// thread that spins there would take the processor from whoever looks at it.
+// What small threads of the root task run. None of them needs a stack or an IPC buffer,
+// and each finally waits at the endpoint in R12, which nobody sends to: a spinning thread
+// would take the processor from its observer.
 //
-// The receiver receives once at RDI. RAX tells how far it came: 1 when it asked,
-// 2 when something came, whose badge RBX keeps. The kernel keeps all registers
-// but RCX and R11, and those of the message.
+// The receiver receives once at RDI. RAX is its progress: 1 when it began to receive, 2
+// when something came, whose badge RBX keeps. The kernel keeps all registers but RCX and
+// R11, and those of the message.
 //
-// The gauge yields until four yields in a row came back within R13 ticks: nobody
-// of its priority wants the processor. RBX counts the longer ones, RBP tells that
-// it is done.
+// The gauge yields until four yields in a row came back within R13 ticks: nobody of its
+// priority wants the processor. RBX counts the longer ones, RBP says that it is done.
 global_asm!(
     ".pushsection .text.handoff_small,\"ax\",@progbits",
     ".global handoff_receiver",

@@ -9,9 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// does not take it (§6.1).
 const ACCESS_PLATFORM: u64 = 1 << 33;
 
-/// As the transport inside, and takes `VIRTIO_F_ACCESS_PLATFORM` where the device offers
-/// it, which its driver does not know. Nothing else changes: the device's address
-/// space, where it has one of its own, has its memory at the physical addresses.
+/// The inner transport, plus `VIRTIO_F_ACCESS_PLATFORM` where the device offers it: the
+/// driver crate does not know that feature. Nothing else changes: the device's own
+/// address space, if it has one, maps its memory at the physical addresses.
 #[derive(Debug)]
 pub struct Confined<T> {
     transport: T,

@@ -10,7 +10,7 @@ use ipc::boot::{Bar, DeviceSnapshot, PAGE};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
 static SNAPSHOT: AtomicPtr<DeviceSnapshot> = AtomicPtr::new(null_mut());
-/// Bytes of the memory that are given away already.
+/// Bytes of the memory that are already allocated.
 static USED: AtomicU64 = AtomicU64::new(0);
 
 /// Makes `snapshot` the device's. The first page of the memory is set aside (see
@@ -30,9 +30,9 @@ pub(crate) unsafe fn set_up(snapshot: &'static DeviceSnapshot) -> bool {
     is_first
 }
 
-/// `bytes` of the device's memory, zeroed, in whole pages; each is given away
-/// once. An earlier life of this program may have left something there. `None` when
-/// too little is left.
+/// `bytes` of the device's memory, zeroed, in whole pages; each is allocated once. A
+/// previous run of this program may have left something there. `None` when too little is
+/// left.
 pub fn take(bytes: usize) -> Option<NonNull<u8>> {
     let snapshot = snapshot()?;
     let bytes = (bytes as u64).checked_next_multiple_of(PAGE)?;
@@ -44,7 +44,7 @@ pub fn take(bytes: usize) -> Option<NonNull<u8>> {
     USED.store(end, Ordering::Release);
     let place = NonNull::new((snapshot.dma_address + start) as *mut u8)?;
     // SAFETY: the memory is mapped there for this program (`set_up`), these
-    // `end - start` bytes of it were not given away before, and they are inside.
+    // `end - start` bytes of it were not allocated before, and they are inside.
     unsafe { place.write_bytes(0, (end - start) as usize) };
     Some(place)
 }
@@ -58,7 +58,7 @@ fn snapshot() -> Option<&'static DeviceSnapshot> {
 #[derive(Debug)]
 pub struct Memory;
 
-// SAFETY: `dma_alloc` gives each page away once; registers are where the root
+// SAFETY: `dma_alloc` allocates each page once; registers are where the root
 // task has mapped them; nothing is ever freed.
 unsafe impl Hal for Memory {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
@@ -87,9 +87,9 @@ unsafe impl Hal for Memory {
         NonNull::new(place as *mut u8).unwrap_or(NonNull::dangling())
     }
 
-    /// All buffers are in the device's memory already: nothing is copied. One
-    /// that is not would give other memory to the device, so the device gets the
-    /// first page instead, which nobody uses.
+    /// All buffers are in the device's memory already: nothing is copied. One that is not
+    /// would expose other memory to the device, so the device gets the first page
+    /// instead, which nothing uses.
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
         physical(buffer.cast())
     }

@@ -12,7 +12,7 @@ use crate::processor::Processor;
 static STATE: Mutex<State> = Mutex::new(State::Untested);
 
 unsafe extern "C" {
-    /// Where this program's seed is: memory that nobody but this domain sees, mapped
+    /// Where this program's seed is: memory that only this domain sees, mapped
     /// for good, which nothing else in it uses. Null if there is none. The runtime
     /// (`sel4`) has it.
     safe static HANDOFF_SEED: AtomicPtr<u8>;
@@ -31,7 +31,7 @@ struct Source {
     drbg: Drbg,
 }
 
-/// Fills `dest`, behind the test at the start if this is the first draw.
+/// Fills `dest`, after the test at the start if this is the first draw.
 pub(crate) fn fill(dest: &mut [u8]) -> Result<(), Error> {
     STATE.lock().use_sound(|source| {
         let mut entropy = source.processor.seed()?;
@@ -84,9 +84,9 @@ impl State {
 }
 
 impl Source {
-    /// Instantiates the generator from the processor's entropy and the domain's
-    /// seed, which gives way to another one: the next start of this domain does
-    /// not begin where this one did, and this seed is gone.
+    /// Instantiates the generator from the processor's entropy and the domain's seed, and
+    /// overwrites the seed: the next start of this domain begins elsewhere, and this seed
+    /// is gone.
     fn start() -> Result<Self, Error> {
         let mut processor = Processor::start()?;
         let mut entropy = processor.seed()?;

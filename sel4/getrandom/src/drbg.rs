@@ -17,8 +17,8 @@ const BLOCKS: usize = 4;
 /// Entropy, or the state that follows from it.
 pub(crate) type Seed = [u8; SEED];
 
-/// The generator's state. It forgets what it gave: nobody who reads it later can
-/// find out what was drawn before.
+/// The generator's state. It does not reveal past output: a later reader can't find out
+/// what was drawn before.
 #[derive(ZeroizeOnDrop)]
 pub(crate) struct Drbg {
     /// Clears itself when it is replaced.
@@ -68,7 +68,7 @@ impl Drbg {
         next.zeroize();
     }
 
-    /// The cipher's blocks behind the counter.
+    /// The cipher's blocks after the counter.
     fn output(&mut self, dest: &mut [u8]) {
         for part in dest.chunks_mut(BLOCKS * BLOCK) {
             let mut blocks = [Block::default(); BLOCKS];

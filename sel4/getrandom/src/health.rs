@@ -1,8 +1,7 @@
 //! Health tests of a noise source (NIST SP 800-90B §4.4).
 
-/// What a sample, a byte, is taken to hold at least: four bits of entropy. A
-/// sound generator gives eight, so that a sound one is never refused in
-/// practice.
+/// The least entropy that a sample, a byte, is assumed to hold: four bits. A sound
+/// generator gives eight, so a sound one is never refused in practice.
 #[cfg(test)]
 const BITS_PER_SAMPLE: u32 = 4;
 /// Equal samples in a row that fail the repetition count test: 1 + 40 / 4, for
@@ -14,7 +13,7 @@ const WINDOW: u32 = 512;
 /// of the binomial distribution of 512 and 2⁻⁴ at 1 − 2⁻⁴⁰ (§4.4.2).
 const PROPORTION: u32 = 78;
 
-/// The source gave what a sound one does not; it is not asked again.
+/// The source failed a health test; it is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unsound;
 

@@ -1,13 +1,12 @@
 //! The interface of the crate `getrandom` 0.2, for `ring`.
 //!
-//! In a protection domain the bytes come from a generator of its own: CTR_DRBG
-//! with AES-256 (NIST SP 800-90A), instantiated from the processor's entropy and
-//! the seed that the root task left for this domain, and seeded again from the
-//! processor at each request, so that a snapshot which is resumed twice gives
-//! different bytes. The entropy is RDRAND's (Intel SDM vol. 1 §7.3.17), with RDSEED
-//! added where the processor has it; the tests of NIST SP 800-90B §4.4 watch it,
-//! and a domain where they fail draws no more. In host programs the bytes come
-//! from the `getrandom(2)` system call.
+//! In a protection domain the bytes come from a generator of its own: CTR_DRBG with
+//! AES-256 (NIST SP 800-90A), instantiated from the processor's entropy and the seed that
+//! the root task left for this domain, and reseeded from the processor at each request,
+//! so that a snapshot which is resumed twice gives different bytes. The entropy is
+//! RDRAND's (Intel SDM vol. 1 §7.3.17), with RDSEED added where the processor has it; the
+//! tests of NIST SP 800-90B §4.4 check it, and a domain where they fail draws no more. In
+//! host programs the bytes come from the `getrandom(2)` system call.
 #![cfg_attr(handoff_guest, no_std)]
 
 #[cfg(any(handoff_guest, test))]
@@ -28,7 +27,7 @@ use core::num::NonZeroU32;
 pub struct Error(NonZeroU32);
 
 impl Error {
-    /// The lowest code that belongs to no operating system.
+    /// The lowest code that no operating system uses.
     pub const INTERNAL_START: u32 = 1 << 31;
     /// The processor has no RDRAND.
     pub const NO_RDRAND: Self = Self(NonZeroU32::MAX);

@@ -75,8 +75,8 @@ impl Processor {
 #[target_feature(enable = "rdrand")]
 fn random() -> Option<u64> {
     let mut word = 0;
-    // A generator stuck at all zeros or all ones is broken (as some have
-    // been behind a suspend).
+    // A generator stuck at all zeros or all ones is broken (as some were after a
+    // suspend).
     (0..TRIES)
         .any(|_| _rdrand64_step(&mut word) == 1 && word != 0 && word != u64::MAX)
         .then_some(word)

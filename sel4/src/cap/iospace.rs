@@ -23,7 +23,7 @@ impl IOPageTable {
 impl Granule {
     /// Lets the device of `space` reach this page at `address`. A capability is
     /// mapped once, here or in an address space of a thread; copies of it can
-    /// be mapped elsewhere. [`Granule::frame_unmap`] takes it back.
+    /// be mapped elsewhere. [`Granule::frame_unmap`] unmaps it.
     ///
     /// # Errors
     /// The kernel's: a table is missing ([`Error::FailedLookup`]), the address

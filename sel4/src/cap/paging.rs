@@ -71,7 +71,7 @@ impl<T: FrameKind> Cap<T> {
             .map(drop)
     }
 
-    /// Writes the mapping of this page at `address` anew, with these rights. The
+    /// Rewrites the mapping of this page at `address`, with these rights. The
     /// kernel does so only for a page that is mapped there, in `vspace`, by this
     /// very capability; newer kernels also where nothing is mapped.
     ///
@@ -87,7 +87,7 @@ impl<T: FrameKind> Cap<T> {
         generation::remap(self, vspace.bits(), address, rights, cache as u64)
     }
 
-    /// Takes the mapping of this page away.
+    /// Unmaps this page.
     ///
     /// # Errors
     /// The kernel's: this is no page.

@@ -64,9 +64,9 @@ impl Tcb {
             .map(drop)
     }
 
-    /// Sets the thread up to receive once, from the capability at address `from` of
-    /// its CSpace, and then to wait at `quiet`, an endpoint where nobody sends;
-    /// [`received`](Self::received) tells what came. Needs neither stack nor IPC
+    /// Sets the thread up to receive once, from the capability at address `from` of its
+    /// CSpace, and then to wait at `quiet`, an endpoint that nobody sends to;
+    /// [`received`](Self::received) returns what came. Needs neither stack nor IPC
     /// buffer.
     ///
     /// # Errors
@@ -87,10 +87,10 @@ impl Tcb {
         Ok((how_far == CAME).then_some(badge))
     }
 
-    /// Sets the thread up to give the processor to others of its priority until
-    /// nobody wants it, which shows when it is given back within `at_once` ticks of
-    /// the time-stamp counter; then it waits at `quiet`, an endpoint where nobody
-    /// sends. [`gauged`](Self::gauged) tells what it saw.
+    /// Sets the thread up to give the processor to others of its priority until nobody
+    /// wants it, which shows when it comes back within `at_once` ticks of the time-stamp
+    /// counter; then it waits at `quiet`, an endpoint that nobody sends to.
+    /// [`gauged`](Self::gauged) returns what it saw.
     ///
     /// # Errors
     /// The kernel's: this is no thread.
@@ -99,8 +99,8 @@ impl Tcb {
     }
 
     /// What a thread set up by [`write_gauge`](Self::write_gauge) has seen so far: how
-    /// often it gave the processor away and had to wait for it, and whether nobody
-    /// wanted it in the end.
+    /// often it yielded the processor and had to wait for it, and whether nobody wanted
+    /// it in the end.
     ///
     /// # Errors
     /// The kernel's: this is no thread.

@@ -59,7 +59,7 @@ pub(crate) fn configure(
     thread.invoke(facts::TCB_CONFIGURE, &caps, words).map(drop)
 }
 
-/// Writes a page's mapping anew; the kernel does so only where there is one.
+/// Rewrites a page's mapping; the kernel does so only where there is one.
 pub(crate) fn remap<T>(
     page: &Cap<T>,
     vspace: u64,

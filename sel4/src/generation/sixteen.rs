@@ -34,7 +34,7 @@ pub(crate) const fn rights_word(rights: Rights) -> u64 {
 }
 
 /// Puts the right to the ports `first..=last` into `target`
-/// (`seL4_X86_IOPortControl_Issue`). A range is given once.
+/// (`seL4_X86_IOPortControl_Issue`). A range is issued once.
 pub(crate) fn issue_ports(
     target: &CNodeSlot<'_>,
     control: &CNodeSlot<'_>,
@@ -73,7 +73,7 @@ pub(crate) fn set_priority(thread: &Tcb, priority: u8) -> Result<(), Error> {
         .map(drop)
 }
 
-/// Writes a page's mapping anew. This kernel maps a page at its address once
+/// Rewrites a page's mapping. This kernel maps a page at its address once
 /// more; where another page is mapped it refuses, where none is it maps.
 pub(crate) fn remap<T>(
     page: &Cap<T>,
@@ -91,7 +91,7 @@ pub(crate) fn remap<T>(
 ///
 /// # Safety
 /// `boot_info` points to the kernel's boot information, with the extra pages
-/// behind it.
+/// after it.
 pub(crate) unsafe fn tsc_hz(boot_info: *const u8) -> u64 {
     let word = |offset: u64| {
         let field = boot_info.wrapping_add(offset as usize);

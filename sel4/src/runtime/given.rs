@@ -18,7 +18,7 @@ pub unsafe fn provision(place: (u64, u64)) -> &'static [u8] {
     // SAFETY: the root task mapped the region there, read-only and for good.
     let length = unsafe { (address as *const u64).read() };
     let length = length.min(bytes.saturating_sub(LENGTH)) as usize;
-    // SAFETY: `length` bytes behind the length are in the region.
+    // SAFETY: `length` bytes after the length are in the region.
     unsafe { slice::from_raw_parts((address + LENGTH) as *const u8, length) }
 }
 
@@ -32,7 +32,7 @@ pub unsafe fn stats(address: u64) -> &'static Page {
     unsafe { &*(address as *const Page) }
 }
 
-/// What the root task found of the network card; `None` when there is none.
+/// What the root task found of the NIC; `None` when there is none.
 ///
 /// # Safety
 /// `address` is the constant `DEVICE_SNAPSHOT` of this domain.

@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Zeroizing {
 /// # Safety
 /// Nothing else uses that memory, ever.
 pub(super) unsafe fn claim(base: *mut u8, size: usize) {
-    // SAFETY: the caller gives the memory away.
+    // SAFETY: the caller passes ownership of the memory.
     let claimed = unsafe { HEAP.0.lock().claim(base, size) };
     assert!(claimed.is_some(), "no heap");
 }

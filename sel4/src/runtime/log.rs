@@ -58,15 +58,15 @@ impl Write for Pieces {
     }
 }
 
-/// Tells the monitor that this domain does not hang: it waits for work, calls
-/// another, or has done a piece of work and goes on with the next. Who does none
-/// of these for as long as `silence_ms` has ended.
+/// Sends the monitor a heartbeat: this domain waits for work, calls another, or has done
+/// a piece of work and goes on with the next. A domain that does none of these for
+/// `silence_ms` is restarted.
 #[inline(always)]
 pub fn note_progress() {
     count();
 }
 
-/// Counts a sign of life; the new count, which is not zero: 64 bits do not come round.
+/// Counts a heartbeat; the new count, which is not zero: 64 bits do not wrap.
 #[inline(always)]
 fn count() -> u64 {
     let ring = ring();
@@ -75,8 +75,8 @@ fn count() -> u64 {
     progress
 }
 
-/// Tells the monitor that this domain has taken a call: it owes an answer. The first
-/// one that is not answered counts.
+/// Tells the monitor that this domain has taken a call and owes an answer. The first
+/// unanswered call counts.
 #[inline(always)]
 pub(super) fn note_taken() {
     let owed = &ring().owed;

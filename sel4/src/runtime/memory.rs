@@ -120,7 +120,7 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i3
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut length = 0;
-    // SAFETY: no byte behind the zero byte is read.
+    // SAFETY: no byte after the zero byte is read.
     while unsafe { text.wrapping_add(length).read_volatile() } != 0 {
         length += 1;
     }
@@ -140,7 +140,7 @@ unsafe fn forward(to: *mut u8, from: *const u8, count: usize) {
     }
     // SAFETY: reads and writes only the `count` bytes: blocks from the low end, then
     // the last 16 bytes, which were read before any write. The addresses are those
-    // behind the last byte, and the index counts up: less to add in each round.
+    // after the last byte, and the index counts up: less to add in each round.
     unsafe {
         asm!(
             "movups {last}, [{from} + {count} - 16]",

@@ -9,7 +9,7 @@ use crate::cap::{IOPort, PortWidth};
 pub struct Ports(IOPort);
 
 impl Ports {
-    /// The range behind `cptr`.
+    /// The range that `cptr` names.
     ///
     /// # Safety
     /// A right to I/O ports: a `PORTS_…` constant of a domain, used once.

@@ -1,10 +1,9 @@
 //! Where a domain starts, each time.
 //!
-//! The monitor holds no page of a domain, so it can't give a domain that ended
-//! its memory anew: the domain does it by itself, before anything else, with
-//! instructions and data that it can't have changed, because they are mapped
-//! read-only. Nothing that was there before survives: not a register, not a
-//! byte of stack, heap or writable data.
+//! The monitor holds no page of a domain, so it can't restore the memory of a domain that
+//! terminated: the domain does that itself, before anything else, with instructions and
+//! data that it can't have changed, because they are mapped read-only. Nothing that was
+//! there before survives: not a register, not a byte of stack, heap or writable data.
 
 #[doc(hidden)]
 pub use ipc::boot::{Extent, Facts, MAX_EXTENTS, PAGE, place, start};
@@ -100,7 +99,7 @@ macro_rules! entry {
 
         #[unsafe(no_mangle)]
         extern "C" fn handoff_domain_start(why: u64) -> ! {
-            // SAFETY: called once behind each start, by `_start`, in a program
+            // SAFETY: called once after each start, by `_start`, in a program
             // that the root task started with its pages in place.
             unsafe { $crate::runtime::start_domain(why) };
             let main: fn() -> ! = $main;

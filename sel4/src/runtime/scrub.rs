@@ -1,4 +1,4 @@
-//! Leaves no secret behind in registers and on the stack.
+//! Clears secrets from registers and the stack.
 
 use core::arch::{asm, naked_asm};
 

@@ -92,7 +92,7 @@ impl Service {
     }
 }
 
-/// Refuses the call that this domain took before it was started anew, if there
+/// Refuses the call that this domain took before it was restarted, if there
 /// is one.
 pub(super) fn refuse() {
     note_answered();
@@ -100,9 +100,9 @@ pub(super) fn refuse() {
     syscall::reply(refusal());
 }
 
-/// Refuses every call, for ever: what is parked makes nobody wait.
+/// Refuses every call, for ever: a parked domain must not make a caller wait.
 pub(super) fn refuse_all() -> ! {
-    // In a domain that serves nobody this slot is empty, and nothing comes.
+    // In a domain without clients this slot is empty, and nothing comes.
     if boot_facts().serves == 0 {
         loop {
             wait_signals();
@@ -129,8 +129,7 @@ fn wake(badge: u64, info: MessageInfo, request: &mut [u8; MAX_MESSAGE]) -> Wake 
     }
 }
 
-/// Waits for signals at the notification of this domain: for a domain that
-/// serves nobody.
+/// Waits for signals at the notification of this domain: for a domain without clients.
 pub fn wait_signals() -> u64 {
     note_progress();
     syscall::recv(slot::cptr(slot::NOTIFICATION)).0
@@ -149,11 +148,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The right to call the server behind `cptr`.
+    /// The right to call the server at `cptr`.
     ///
     /// # Safety
     /// The system description gives this domain an endpoint capability there,
-    /// and whoever gets this value may use it.
+    /// and the holder of this value may use it.
     pub const unsafe fn new(cptr: u64) -> Self {
         Self {
             // SAFETY: the caller vouches for the capability.
@@ -209,14 +208,14 @@ impl Transport for Caller {
     }
 }
 
-/// Rings another domain's bell.
+/// Signals another domain's notification.
 #[derive(Debug)]
 pub struct Bell {
     notification: Notification,
 }
 
 impl Bell {
-    /// The right to signal the notification behind `cptr`.
+    /// The right to signal the notification at `cptr`.
     ///
     /// # Safety
     /// As for [`Caller::new`], with a notification capability.

@@ -22,7 +22,7 @@ pub struct Window {
 }
 
 impl MintSource {
-    /// The mint source behind `cptr`, a CNode with 2^`radix` slots.
+    /// The mint source at `cptr`, a CNode with 2^`radix` slots.
     ///
     /// # Safety
     /// The system description gives this domain that CNode capability.
@@ -36,7 +36,7 @@ impl MintSource {
 }
 
 impl Window {
-    /// The window behind `cptr`, a CNode with 2^`radix` slots.
+    /// The window at `cptr`, a CNode with 2^`radix` slots.
     ///
     /// # Safety
     /// The system description gives this domain that CNode capability.
