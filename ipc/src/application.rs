@@ -13,7 +13,7 @@ pub struct Connections {
     pub signal: u64,
     /// Connections without TLS.
     pub channel: Layout,
-    /// TCP connections at once, whoever works on them for it.
+    /// TCP connections at once, in any domain that works on them for it.
     pub most: u16,
 }
 

@@ -1,9 +1,9 @@
 //! How a badge is read.
 //!
-//! A badge has 28 bits on the embedded kernel. Bit 27 tells a call (set) from
-//! a notification (clear), so that a server can wait for both at once. Bits
-//! 24–26 of a call's badge tell what its holder may ask for; the rest names
-//! the client, or the session and its generation.
+//! A badge has 28 bits on the embedded kernel. Bit 27 tells a call (set) from a
+//! notification (clear), so that a server can wait for both at once. Bits 24–26 of a
+//! call's badge say what its holder may request; the rest names the client, or the
+//! session and its generation.
 
 /// Set in the badge of every endpoint capability.
 pub const CALL: u64 = 1 << 27;
@@ -21,7 +21,7 @@ pub enum Badge {
     /// The control authority: the kernel shim at the network stack and at the
     /// record layer.
     Control,
-    /// One session in one slot; the generation tells it from earlier ones.
+    /// One session in one slot; the generation tells it from previous ones.
     Session {
         /// The session's slot.
         slot: u16,

@@ -2,7 +2,7 @@
 //! start: fixed places, fixed slots, and the pages that it fills.
 //!
 //! The image builder, the root task and the domains' runtime all read this
-//! module, so that a number stands in one place.
+//! module, so that each number is in one place.
 
 use core::sync::atomic::AtomicU64;
 
@@ -27,7 +27,7 @@ pub mod place {
     pub const STATS: u64 = 0x1004_0000;
     /// The time, read-only: a [`ClockPage`](crate::clock::ClockPage).
     pub const CLOCK: u64 = 0x1005_0000;
-    /// The lowest byte of the stack; nothing is mapped below it or behind it.
+    /// The lowest byte of the stack; nothing is mapped below it or after it.
     pub const STACK: u64 = 0x1100_0000;
     /// The heap.
     pub const HEAP: u64 = 0x2000_0000;
@@ -63,11 +63,11 @@ pub mod slot {
 
 /// Bits of signals that come from interrupts.
 pub mod interrupt {
-    /// The network card.
+    /// The NIC.
     pub const NIC: u32 = 23;
     /// The timer.
     pub const TIMER: u32 = 22;
-    /// What is behind a range of I/O ports.
+    /// The device of a range of I/O ports.
     pub const PORT: u32 = 21;
     /// The monitor: the moment in [`LogRing::wake_at`](super::LogRing::wake_at) is
     /// over.
@@ -84,7 +84,7 @@ pub struct LogRing {
     /// Bytes written since the start; the next one goes to this number modulo
     /// the length of `data`.
     pub written: AtomicU64,
-    /// Counts signs of life: waits for work, calls, pieces of work done.
+    /// Counts heartbeats: waits for work, calls, pieces of work done.
     pub progress: AtomicU64,
     /// When the domain wants to be woken, in nanoseconds of
     /// [`Instant`](crate::clock::Instant); `u64::MAX` and 0 for never. The monitor
@@ -106,8 +106,7 @@ pub const FACTS_MAGIC: u64 = u64::from_le_bytes(*b"handoff1");
 /// Writable parts that a program has at most.
 pub const MAX_EXTENTS: usize = 4;
 
-/// A writable part of a program, whole pages; every start begins with making it
-/// anew.
+/// A writable part of a program, whole pages; every start begins by initialising it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
@@ -115,7 +114,7 @@ pub struct Extent {
     pub address: u64,
     /// Its size in bytes; zero for none.
     pub bytes: u64,
-    /// Where its first bytes are copied from, behind [`place::INITIAL`].
+    /// Where its first bytes are copied from, after [`place::INITIAL`].
     pub initial: u64,
     /// How many bytes those are; the rest is zeros.
     pub initial_bytes: u64,
@@ -125,13 +124,13 @@ pub struct Extent {
 pub mod start {
     /// The system starts; all of the domain's memory is zeros.
     pub const FIRST: u64 = 0;
-    /// Anew, behind an end that was not meant to be.
+    /// Restarted, after it terminated unexpectedly.
     pub const AGAIN: u64 = 1;
     /// Only to clear its memory and to refuse every call.
     pub const PARKED: u64 = 2;
 }
 
-/// What a domain is told of itself and of the machine.
+/// What a domain learns about itself and the machine.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -174,11 +173,11 @@ pub struct Bar {
     pub size: u64,
 }
 
-/// The network card as the root task found it: its driver needs no I/O port.
+/// The NIC as the root task found it: its driver needs no I/O port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceSnapshot {
-    /// [`DEVICE_MAGIC`]; zero when there is no card.
+    /// [`DEVICE_MAGIC`]; zero when there is no NIC.
     pub magic: u64,
     /// Its configuration space.
     pub config: [u8; 256],
@@ -186,7 +185,7 @@ pub struct DeviceSnapshot {
     pub bars: [Bar; 6],
     /// The memory that it may read and write, in the driver's address space.
     pub dma_address: u64,
-    /// The same memory as the card sees it.
+    /// The same memory as the NIC sees it.
     pub dma_physical: u64,
     /// Bytes of it.
     pub dma_bytes: u64,

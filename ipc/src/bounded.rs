@@ -223,7 +223,7 @@ impl<T, const N: usize> List<T, N> {
         Self(heapless::Vec::new())
     }
 
-    /// Adds `value` behind the others.
+    /// Adds `value` after the others.
     ///
     /// # Errors
     /// [`TooLong`] when there are `N` values already.

@@ -1,10 +1,10 @@
 //! What a domain holds, counted before it starts.
 //!
-//! Each server's library tells, as a table of [`Line`]s, what it holds for each
-//! connection, handshake, session or key ring: a count, which comes from the system
-//! description, times the most bytes of one, which is a constant made of the
-//! library's own limits. The domain's `main.rs` compares their sum with its heap at
-//! compile time ([`fits`]), and `cargo xtask policy` prints the table.
+//! Each server's library lists, as a table of [`Line`]s, what it holds for each
+//! connection, handshake, session or key ring: a count from the system description, times
+//! the most bytes of one, a constant made of the library's own limits. The domain's
+//! `main.rs` compares their sum with its heap at compile time ([`fits`]), and `cargo
+//! xtask policy` prints the table.
 
 /// Bytes of a block's header on the heap (talc: one word for each chunk).
 const HEADER: usize = 8;
@@ -61,7 +61,7 @@ pub const fn needed(lines: &[Line]) -> usize {
 /// Stops the build when a table does not fit its heap.
 ///
 /// # Panics
-/// When it does not; at compile time, where the call stands in a constant.
+/// When it does not; at compile time, where the call is in a constant.
 pub const fn fits(lines: &[Line], heap: usize) {
     assert!(
         needed(lines) <= heap,

@@ -13,19 +13,18 @@
 //!   slot[i]: data            A -> B             slot[i]: data           B -> A
 //! ```
 //!
-//! A slot carries one connection at a time. One side, fixed by the protocol,
-//! *opens* a slot, which empties both of its rings and counts its generation
-//! up; the other side follows. [`Status`] words carry the generation, so that
-//! an end of the last connection is not taken for the end of this one.
+//! A slot carries one connection at a time. One side, fixed by the protocol, *opens* a
+//! slot, which empties both of its rings and increments its generation; the other side
+//! follows. [`Status`] words carry the generation, so that an end of the last connection
+//! is not taken for the end of this one.
 //!
-//! An event names a slot. A slot has at most one event outstanding, so the
-//! event queue can't overflow, and a doorbell is rung only when the other side
-//! had taken all earlier events: whoever still has events to take is awake.
+//! An event names a slot. A slot has at most one event outstanding, so the event queue
+//! can't overflow, and a doorbell is rung only when the other side had taken all previous
+//! events: a side that still has events to take is awake.
 //!
-//! A side that ends and starts anew finds its words where they were. It leaves
-//! every slot that it had, with [`Status::RESET`], and counts its *life* up, so
-//! that the other side can forget what else it had asked for
-//! ([`Channel::peer_is_new`]).
+//! A restarted side finds its words where they were. It leaves every slot that it had,
+//! with [`Status::RESET`], and increments its *life* (epoch), so that the other side can
+//! drop what else it had asked for ([`Channel::peer_is_new`]).
 
 mod events;
 mod joined;
@@ -102,7 +101,7 @@ pub struct Channel<D> {
     tx_capacity: u32,
     /// Size of each ring into this side.
     rx_capacity: u32,
-    /// What follows from `slots`, so that nobody reckons it at each access: entries of
+    /// What follows from `slots`, so that it is not computed at each access: entries of
     /// the event queue, where the slots' words begin, and where the rings do.
     event_capacity: u32,
     slots_at: usize,
@@ -110,7 +109,7 @@ pub struct Channel<D> {
     /// Where in the event queue the last event of each slot (and, last, the
     /// control event) stands.
     posted: Box<[u32]>,
-    /// The other side's life when it was looked at last.
+    /// The peer's epoch when it was last read.
     peer_life: u32,
     doorbell_due: bool,
     doorbell: D,
@@ -139,12 +138,12 @@ pub struct Layout {
 
 impl<D: Doorbell> Channel<D> {
     /// Takes the memory of one side of a channel. If this side was in use
-    /// before, its slots are left and the other side's events are passed over.
+    /// before, its slots are left and the other side's events are skipped.
     ///
     /// # Safety
-    /// `layout` must name mapped memory of the sizes and alignments that it
-    /// tells, zeroed at boot, used on this side by this value alone for as
-    /// long as it lives, with the other side's roles mirrored.
+    /// `layout` must name mapped memory of the sizes and alignments that it states,
+    /// zeroed at boot, used on this side by this value alone for as long as it lives,
+    /// with the other side's roles mirrored.
     ///
     /// # Panics
     /// At start-up, when a ring's size is no power of two, or too many slots.
@@ -195,8 +194,8 @@ impl<D: Doorbell> Channel<D> {
 
     // ---- slots ----
 
-    /// Opens `slot` anew: both rings become empty, earlier flags are gone, and
-    /// the generation counts up. Only the side that owns the slots opens them.
+    /// Opens `slot` afresh: both rings become empty, previous flags are cleared, and the
+    /// generation is incremented. Only the side that owns the slots opens them.
     pub fn open(&mut self, slot: SlotIndex) {
         let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
             return;
@@ -248,8 +247,8 @@ impl<D: Doorbell> Channel<D> {
         }
     }
 
-    /// Adds `flags` to this side's status of `slot`. Bytes written before are
-    /// seen by whoever sees the flags.
+    /// Adds `flags` to this side's status of `slot`. A reader that sees the flags also
+    /// sees all bytes written before.
     pub fn set_status(&mut self, slot: SlotIndex, flags: u16) {
         if let Some(mine) = self.my_slot(slot) {
             let status = mine.status.load(Ordering::Relaxed) | u32::from(flags);
@@ -258,7 +257,7 @@ impl<D: Doorbell> Channel<D> {
     }
 
     /// Says whether bytes wait for room in `slot`; only then does the reader
-    /// tell of room. Look at the room once more behind `false`.
+    /// tell of room. Check the room once more after `false`.
     pub fn set_idle(&mut self, slot: SlotIndex, is_idle: bool) {
         let Some(mine) = self.my_slot(slot) else {
             return;
@@ -283,9 +282,9 @@ impl<D: Doorbell> Channel<D> {
         Status(status.unwrap_or(0))
     }
 
-    /// The other side's status of `slot`; no flag at all when it speaks of an
-    /// earlier generation. Read it before [`Channel::readable`]: with
-    /// [`Status::END`] set, no byte comes after those found then.
+    /// The other side's status of `slot`; no flag at all when it is of a previous
+    /// generation. Read it before [`Channel::readable`]: with [`Status::END`] set, no
+    /// byte comes after those found then.
     pub fn peer_status(&self, slot: SlotIndex) -> Status {
         let generation = self.status(slot).generation();
         let status = self.their_slot(slot).map_or(0, |s| load_acquire(s.status));
@@ -388,7 +387,7 @@ impl<D: Doorbell> Channel<D> {
         Ok(count)
     }
 
-    /// As [`Channel::write`] without the event: what comes next tells of it.
+    /// As [`Channel::write`] without the event: that of the next write covers it.
     ///
     /// # Errors
     /// As [`Channel::readable`].
@@ -398,7 +397,7 @@ impl<D: Doorbell> Channel<D> {
 
     /// The side that owns the slot takes back what it wrote and the other side
     /// did not consume: copies those bytes from `offset` on to `out`. Nothing
-    /// is consumed; the slot is closed or opened anew afterwards.
+    /// is consumed; the slot is closed or reopened afterwards.
     ///
     /// # Errors
     /// As [`Channel::readable`].
@@ -428,7 +427,7 @@ impl<D: Doorbell> Channel<D> {
     }
 
     /// Rings the doorbell if an event since the last flush needs it. Call it
-    /// once behind a batch of work.
+    /// once after a batch of work.
     pub fn flush(&mut self) {
         if self.doorbell_due {
             self.doorbell_due = false;
@@ -436,8 +435,8 @@ impl<D: Doorbell> Channel<D> {
         }
     }
 
-    /// Takes the oldest event; `None` when there is none. Entries that name no
-    /// slot are passed over.
+    /// Takes the oldest event; `None` when there is none. Entries that name no slot are
+    /// skipped.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             match self.events_in().take()? {
@@ -537,7 +536,7 @@ impl<D: Doorbell> Channel<D> {
 
     /// Events to the other side.
     fn events_out(&self) -> Events<'_> {
-        // SAFETY: the queue stands behind the header.
+        // SAFETY: the queue is after the header.
         let entries = unsafe { self.mine.add(HEADER_SIZE) };
         Events {
             head: self.my_word(HEAD),

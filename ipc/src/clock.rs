@@ -178,7 +178,7 @@ mod tests {
         };
         assert_eq!(scale.monotonic_at(1010), 70);
         assert_eq!(scale.wall_at(1010), 7_000_000_030);
-        // A reader that was interrupted has an earlier counter than the page.
+        // An interrupted reader has an older counter than the page.
         assert_eq!(
             (scale.monotonic_at(999), scale.wall_at(999)),
             (50, scale.wall)

@@ -29,8 +29,8 @@ pub struct HandshakeRequest {
     pub mode: Mode,
     /// What to agree to and what to insist on.
     pub parameters: Box<Parameters>,
-    /// The TCP sequence number of the handshake's first byte sent (R8); when
-    /// given and not that of the connection, the request is refused.
+    /// The TCP sequence number of the handshake's first byte sent (R8); if set and not
+    /// that of the connection, the request is refused.
     pub tcp_sequence: Option<u32>,
     /// When the handshake must be over; one moment for all domains.
     pub deadline: Instant,
@@ -46,7 +46,7 @@ pub struct Parameters {
     pub versions: List<Version, 2>,
     /// Suites in the order of preference (R6); empty means all that are on.
     pub suites: List<CipherSuite, { CipherSuite::COUNT }>,
-    /// The suites of static RSA are on too, behind all others (policy word
+    /// The suites of static RSA are on too, after all others (policy key
     /// `allow_static_rsa`); in directed mode alone.
     pub allow_static_rsa: bool,
     /// Groups in the order of preference; empty means all that are on.
@@ -65,7 +65,7 @@ pub struct Parameters {
     /// Server: send tickets, and resume sessions by them. Client: take tickets,
     /// and offer them.
     pub resumption: bool,
-    /// Give the session's keys to the caller too (policy word `expose_keys`).
+    /// Give the session's keys to the caller too (policy key `expose_keys`).
     pub expose_keys: bool,
 }
 
@@ -96,7 +96,7 @@ pub struct SessionResult {
     /// Wake-ups of the shim between the start and the completion (R4): zero in
     /// autonomous mode when no other request reached the shim meanwhile.
     pub shim_wakeups: u32,
-    /// Where the TCP connection stands for the session's next bytes (R32).
+    /// The TCP sequence numbers of the session's next bytes (R32).
     pub tcp: TcpPosition,
     /// When the shim accepted the request.
     pub started: Instant,
@@ -115,7 +115,7 @@ pub struct Established {
     pub group: Option<Group>,
     /// Sequence numbers of the next records (R10): out, in.
     pub sequence: (u64, u64),
-    /// Tells keys apart without telling them: the first 8 bytes of SHA-256 over
+    /// Tells keys apart without revealing them: the first 8 bytes of SHA-256 over
     /// key and nonce base, out and in. A key check value, only where
     /// `expose_keys` was granted.
     pub key_check: Option<([u8; 8], [u8; 8])>,
@@ -130,9 +130,9 @@ pub struct Established {
     pub server_name: Option<ServerName>,
     /// The key ring whose chain was shown.
     pub keyring: Label,
-    /// Whether an earlier session was resumed.
+    /// Whether a session was resumed.
     pub resumed: bool,
-    /// Sequence number of the first byte behind the handshake in each
+    /// Sequence number of the first byte after the handshake in each
     /// direction, as the offload component counted them (R32).
     pub tcp: TcpPosition,
     /// When the first byte of the peer was seen.
@@ -200,7 +200,7 @@ pub enum RequestError {
     NoTrustAnchor = 6,
     /// The segment size is out of range.
     SegmentSize = 7,
-    /// The connection does not stand at the given TCP sequence number.
+    /// The connection is not at the given TCP sequence number.
     TcpSequence = 8,
     /// The connection does not exist, is not the caller's, or is closed.
     Connection = 9,
@@ -263,8 +263,8 @@ pub enum Resource {
     Queue = 3,
     /// A server answered what it never should; see its log.
     Internal = 4,
-    /// It gave way to another ([`Request::Displace`]): its peer had not shown a
-    /// whole ClientHello, or had owed the next message for half a second.
+    /// It was evicted in favour of another ([`Request::Displace`]): its peer had not
+    /// shown a whole ClientHello, or had owed the next message for half a second.
     Displaced = 5,
     /// Memory for what the peer sends, or does not take.
     Memory = 6,
@@ -294,13 +294,13 @@ pub enum Request {
         /// Where the part starts, in bytes.
         offset: u16,
     },
-    /// The caller starts, perhaps anew: its handshakes are given up, its sessions
-    /// closed, and it is told of nothing until it subscribes.
+    /// The caller has started or restarted: its handshakes are cancelled, its sessions
+    /// closed, and it is not notified until it subscribes.
     Begin,
     /// Make room: of the caller's handshakes as server whose peer owes the next message,
-    /// the oldest without a whole ClientHello is given up, or else the oldest of half
-    /// a second or more, as [`Resource::Displaced`]. Answered with [`Answer::Done`], also when there is
-    /// none.
+    /// the oldest without a whole ClientHello is evicted, or else the oldest of half a
+    /// second or more, as [`Resource::Displaced`]. Answered with [`Answer::Done`], also
+    /// when there is none.
     Displace {
         /// Those of one group alone ([`HandshakeRequest::group`]).
         group: Option<u32>,

@@ -66,7 +66,7 @@ pub fn find<P: Ports>(ports: &P, name: &str) -> Result<File, Missing> {
     Err(Missing::File)
 }
 
-/// Fills `bytes` with the start of `file`; behind its end are zeros.
+/// Fills `bytes` with the start of `file`; after its end are zeros.
 pub fn read<P: Ports>(ports: &P, file: File, bytes: &mut [u8]) {
     ports.write_word(SELECTOR, file.number);
     next(ports, bytes);

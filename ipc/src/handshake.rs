@@ -1,9 +1,8 @@
 //! Directives of the kernel shim to the offload component, and its completions.
 //!
-//! Down goes what to do, up comes what became of it: exactly one completion
-//! for each start (R9). Each handshake slot has a mailbox of its own each way
-//! ([`mailbox`](crate::mailbox)), with room for all that one handshake can have
-//! outstanding:
+//! Directives go down, completions come up: exactly one completion for each start (R9).
+//! Each handshake slot has a mailbox of its own each way ([`mailbox`](crate::mailbox)),
+//! with room for all that one handshake can have outstanding:
 //!
 //! - down: the `Cancel` of the slot's last handshake, if its completion crossed it;
 //!   then a `Start`, a `Direct` or one `Segment`; one `Displace` at a time, and a
@@ -116,7 +115,7 @@ pub enum Directive {
 pub struct Forget {
     /// The session's slot at the record layer.
     pub session: SlotIndex,
-    /// Of the session; one of another generation is not meant.
+    /// Of the session; other generations are ignored.
     pub generation: u16,
 }
 
@@ -127,7 +126,7 @@ pub enum Never {}
 /// From the offload component to the shim.
 #[derive(Serialize, Deserialize, MaxSize)]
 pub enum Completion {
-    /// Keys are installed; the connection stands exactly behind the peer's
+    /// Keys are installed; the connection is exactly after the peer's
     /// Finished.
     Established {
         /// Handshake slot.

@@ -93,7 +93,7 @@ pub enum Request {
     /// A part of the handshake messages that the next signature is over, at
     /// most [`MAX_TRANSCRIPT`] bytes in all. Answer: [`Answer::Taken`].
     Transcript {
-        /// Nothing of an earlier transcript is kept.
+        /// Nothing of a previous transcript is kept.
         is_first: bool,
         /// The next bytes.
         part: Blob<MAX_PART>,
@@ -108,7 +108,7 @@ pub enum Request {
         to_be_signed: ToBeSigned,
     },
     /// The pre-master secret that a client encrypted (RFC 5246 §7.4.7.1).
-    /// Answer: [`Answer::PreMaster`], whatever it is that was encrypted.
+    /// Answer: [`Answer::PreMaster`], for any plaintext.
     Decrypt {
         /// The ring; its key is of the kind [`KeyKind::Rsa`].
         keyring: KeyringIndex,
@@ -124,7 +124,7 @@ pub enum Request {
 pub enum CertificateList {
     /// What this system shows of itself.
     Chain,
-    /// Whom it believes.
+    /// Whom it trusts.
     Trust,
 }
 
@@ -141,9 +141,8 @@ pub enum Answer {
         chain: u8,
         /// Its trust anchors.
         trust: u8,
-        /// By what to name the ring as it is now, in all other requests: it
-        /// stays good for what began before the ring was replaced, until it is
-        /// replaced once more.
+        /// The number of the current ring, for all other requests. It stays valid for
+        /// what began before the ring was replaced, until it is replaced once more.
         current: KeyringIndex,
     },
     /// A part of a certificate; shorter than [`MAX_PART`] only at its end.
@@ -152,8 +151,8 @@ pub enum Answer {
     Taken,
     /// A signature as TLS carries it: DER for ECDSA.
     Signature(Blob<512>),
-    /// A pre-master secret, or what stands for one that is no good; nobody can
-    /// tell which.
+    /// A pre-master secret, or the substitute for an invalid one; they can't be told
+    /// apart.
     PreMaster(Secret<PRE_MASTER>),
 }
 
@@ -175,7 +174,7 @@ pub enum KeystoreError {
     Unknown = 2,
     /// The ring's key can't be used with this scheme, or not in this role.
     WrongScheme = 3,
-    /// What is to be signed is no TLS message: a hash of a wrong length, a
+    /// The request is not for a TLS message: a hash of a wrong length, a
     /// group that does not exist, a public key that does not fit it.
     NotTls = 4,
     /// The badge has no right to this.

@@ -14,7 +14,7 @@
 //! - [`provision`]: what the image builder hands to a domain at boot;
 //!   [`stats`]: what a domain shows of itself.
 //!
-//! What a peer wrote is an allegation: it is copied out once, bounded,
+//! What a peer wrote is an untrusted value: it is copied out once, bounded,
 //! decoded, then checked. A malformed message costs its sender its request and
 //! nothing else.
 #![cfg_attr(not(test), no_std)]

@@ -1,13 +1,13 @@
 //! Typed messages with a ring of their own for each slot of a channel.
 //!
-//! A message belongs to one slot (a handshake, a session), and so does the room
-//! for it: whatever one slot's peer makes a domain say can't make another slot's
-//! message fail. The protocol says how many messages of one slot are outstanding at
-//! most; a ring that holds as many is checked at compile time where the channel is
-//! made ([`Letter::ROOM`]), so an honest other side never lets a ring be full.
+//! A message belongs to one slot (a handshake, a session), and so does the room for it:
+//! no message of one slot can make another slot's message fail. The protocol says how
+//! many messages of one slot are outstanding at most; a ring that holds as many is
+//! checked at compile time where the channel is made ([`Letter::ROOM`]), so an honest
+//! other side never lets a ring be full.
 //!
 //! A message is its length (two bytes, little-endian) and its postcard encoding.
-//! Bytes that are no message cost their slot what is in its ring, and nobody else.
+//! A malformed message costs its slot what is in its ring, and affects no other slot.
 
 use alloc::boxed::Box;
 use core::marker::PhantomData;
@@ -67,8 +67,8 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         "a message can exceed MAX_LETTER"
     );
 
-    /// Mailboxes over all slots of `channel`, which is used for nothing else. What
-    /// waits there was meant for whoever had this side before, and is dropped.
+    /// Mailboxes over all slots of `channel`, which is used for nothing else. What waits
+    /// there was meant for the previous run of this side, and is dropped.
     ///
     /// # Panics
     /// At start-up, when the rings are smaller than [`Letter::ROOM`].

@@ -41,8 +41,8 @@ impl MaxSize for Address {
     const POSTCARD_MAX_SIZE: usize = 1 + 16 + 3;
 }
 
-/// Who uses a connection's bytes, and in which slot of the channel between the
-/// network stack and that domain.
+/// Who uses a connection's bytes, and in which slot of the channel between the network
+/// stack and that domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Owner {
     /// The client that accepted or opened it; no slot is attached yet.
@@ -61,7 +61,7 @@ pub enum Owner {
     Record(SlotIndex),
 }
 
-/// Stands before each run of bytes that the offload component sends (R8): four
+/// The header of each run of bytes that the offload component sends (R8): four
 /// bytes TCP sequence number and two bytes length, both little-endian. The
 /// network stack refuses a segment whose number is not that of the next byte
 /// of the connection, or whose length is zero.
@@ -93,7 +93,7 @@ impl SegmentHeader {
     }
 }
 
-/// Where a connection stands in the TCP sequence space.
+/// A connection's position in the TCP sequence space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub struct TcpPosition {
     /// Sequence number of the next byte that this system sends.
@@ -137,7 +137,7 @@ pub enum Readiness {
     Long,
     /// Its time is over.
     Late,
-    /// Its client has ended it before it was ready.
+    /// Its client closed it before it was ready.
     Ended,
     /// Its address has more than its share.
     OverShare,
@@ -167,7 +167,7 @@ pub enum Request {
     Connect {
         /// Where to, within the rights of the badge.
         to: Address,
-        /// When to give up.
+        /// The deadline.
         deadline: Instant,
     },
     /// Client: attach an accepted connection to a slot of its own channel, to
@@ -211,11 +211,11 @@ pub enum Request {
         /// The status turns `DEADLINE` then, unless moved before;
         /// [`Instant::NEVER`] for none.
         deadline: Instant,
-        /// Where the caller believes that the connection stands; refused with
+        /// The caller's claim of the connection's position; refused with
         /// [`NetError::WrongSequence`] if it does not.
         expected_tx_next: Option<u32>,
     },
-    /// Client, control: the caller starts, perhaps anew. A client's ports and
+    /// Client, control: the caller has started or restarted. A client's ports and
     /// connections are gone, with the control badge every connection that was
     /// moved to another domain. Answer: [`Answer::Done`].
     Begin,
@@ -279,7 +279,7 @@ pub enum NetError {
     Full = 5,
     /// The port is listened on already.
     PortInUse = 6,
-    /// The connection does not stand at the given TCP sequence number.
+    /// The connection is not at the given TCP sequence number.
     WrongSequence = 7,
     /// There is no network (yet): no address, or no route.
     Unreachable = 8,

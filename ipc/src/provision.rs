@@ -21,7 +21,7 @@ pub struct KeystoreData<K = Keyrings> {
     /// Its key rings.
     pub rings: Rings<K>,
     /// Who may replace them while the system runs: an Ed25519 public key (RFC
-    /// 8032). `None`: nobody.
+    /// 8032). `None`: no updates.
     pub signer: Option<[u8; 32]>,
 }
 
@@ -157,10 +157,10 @@ pub struct Network {
     /// advertisement if those are asked for.
     pub address: AddressConfig,
     /// Bytes of the largest IP packet on the link, within [`MTU`]; `None` for as
-    /// many as the network card can.
+    /// many as the NIC supports.
     pub mtu: Option<u16>,
     /// Whether routers may give this system IPv6 addresses and routes (RFC 4862).
-    /// Whoever is on the link can say that it is a router.
+    /// Any host on the link can pose as a router.
     pub router_advertisements: bool,
     /// What each client may do, by the number in its badge.
     pub rights: Vec<NetworkRights>,
@@ -222,7 +222,7 @@ pub struct ClientRights {
     pub refused_steps: Vec<RefusedSteps>,
 }
 
-/// What a key ring is never used for, whoever asks.
+/// What a key ring is never used for, by any client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedSteps {
     /// The ring's label.
@@ -259,9 +259,9 @@ pub struct Listener {
     pub timeouts: Timeouts,
 }
 
-/// How much one client address may have at once, of all listeners together; a
-/// connection that comes to this listener is judged by these. An IPv6 address stands
-/// for all that share its prefix.
+/// How much one client address may have at once, of all listeners together; a connection
+/// to this listener is checked against these. An IPv6 address stands for all that share
+/// its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Connections of every kind and state.
@@ -282,7 +282,7 @@ impl Default for Limits {
             connections: 544,
             handshakes: 192,
             sessions: 528,
-            // What one subscriber is given at the least (RFC 6177 §2).
+            // What one subscriber gets at least (RFC 6177 §2).
             ipv6_prefix: 64,
         }
     }
@@ -302,8 +302,8 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The most that [`Timeouts::idle_ms`] can be: what is silent for longer is cut
-    /// off by the network stack.
+    /// The most that [`Timeouts::idle_ms`] can be: the network stack closes a connection
+    /// that is idle for longer.
     pub const MAX_IDLE_MS: u32 = 300_000;
 }
 
@@ -347,12 +347,12 @@ impl Backend {
     }
 }
 
-/// A TCP server behind the gateway.
+/// An upstream TCP server of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
     /// Where it listens.
     pub address: Address,
-    /// How it is told who the client is, if it is told.
+    /// How it learns who the client is, if it does.
     pub identity: Option<IdentityForm>,
     /// What the handshake with it must use; `None` for plaintext.
     pub tls: Option<Tls>,
@@ -412,7 +412,7 @@ impl Prefix {
     }
 }
 
-/// How a backend is told who the client is.
+/// How a backend learns who the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdentityForm {
     /// By a header of the PROXY protocol, version 2, with the TLVs of TLS.

@@ -1,9 +1,8 @@
 //! Typed messages over the one ring each way of a channel's slot 0.
 //!
-//! A message is its length (two bytes, little-endian) and its postcard
-//! encoding. A message that can't be decoded is passed over and reported; a
-//! length that can't be makes the queue useless, because nothing behind it can
-//! be found.
+//! A message is its length (two bytes, little-endian) and its postcard encoding. A
+//! malformed message is skipped and reported; an invalid length makes the queue useless,
+//! because nothing after it can be found.
 
 use alloc::boxed::Box;
 use core::marker::PhantomData;
@@ -28,7 +27,7 @@ pub struct Full;
 /// What [`Queue::receive`] may find instead of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveError {
-    /// One message was passed over: its bytes are none of this queue's.
+    /// One message was skipped: its bytes are no message of this queue.
     Malformed,
     /// The other side broke the framing; nothing more can be received.
     Broken,
@@ -37,7 +36,7 @@ pub enum ReceiveError {
 /// Sends `S` and receives `R`.
 pub struct Queue<S, R, D> {
     channel: Channel<D>,
-    /// One message on its way, cleared behind it.
+    /// One message on its way, cleared after it.
     buffer: Box<[u8; PREFIX + MAX_QUEUED]>,
     messages: PhantomData<fn(S) -> R>,
 }
@@ -48,8 +47,8 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
         "a message of this queue can exceed MAX_QUEUED"
     );
 
-    /// A queue over slot 0 of `channel`, which is used for nothing else. What
-    /// waits there was meant for whoever had this side before, and is dropped.
+    /// A queue over slot 0 of `channel`, which is used for nothing else. What waits there
+    /// was meant for the previous run of this side, and is dropped.
     pub fn new(mut channel: Channel<D>) -> Self {
         const { Self::FITS };
         // An index that can't be is found by the first `receive`.

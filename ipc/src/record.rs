@@ -71,7 +71,7 @@ pub enum Request {
         /// Of the session that asked, as in [`Request::Install`].
         generation: u16,
     },
-    /// Control: the caller starts, perhaps anew: every session is cut off, every
+    /// Control: the caller has started or restarted: every session is cut off, every
     /// slot free, and no generation was in use before.
     Begin,
     /// Session: the next part of the peer's end-entity certificate (DER), of
@@ -139,7 +139,7 @@ impl Protocol for Record {
     }
 }
 
-/// The longest handshake message behind a handshake that is passed on: a ticket
+/// The longest handshake message after a handshake that is passed on: a ticket
 /// has the client's certificates in it.
 pub const MAX_POST_HANDSHAKE: usize = 4096;
 

@@ -1,12 +1,11 @@
 //! A single-producer single-consumer byte ring in shared memory.
 //!
-//! The two sides live in different domains and do not trust each other. Each
-//! index is written by one side only, in memory that only this side can write:
-//! the producer owns `head` and the data, the consumer owns `tail`. Both count
-//! bytes from zero and wrap at 2³²; the ring holds `head - tail` bytes. An
-//! index read from the other side is an allegation: it is read once, and if it
-//! claims more than the ring can hold, that is [`Misbehaved`] and nothing is
-//! touched.
+//! The two sides live in different domains and do not trust each other. Each index is
+//! written by one side only, in memory that only this side can write: the producer owns
+//! `head` and the data, the consumer owns `tail`. Both count bytes from zero and wrap at
+//! 2³²; the ring holds `head - tail` bytes. An index read from the other side is an
+//! untrusted value: it is read once, and if it claims more than the ring can hold, that
+//! is [`Misbehaved`] and nothing is touched.
 //!
 //! The bytes themselves may change while they are read, if the producer is
 //! hostile. A consumer therefore copies them out once and checks the copy.
@@ -42,7 +41,7 @@ impl Ring<'_> {
         Ok(len)
     }
 
-    /// The consumer's side: copies bytes from `offset` behind the tail to
+    /// The consumer's side: copies bytes from `offset` after the tail to
     /// `out` and consumes nothing. Returns how many bytes there were.
     pub(crate) fn peek(&self, offset: u32, out: &mut [u8]) -> Result<usize, Misbehaved> {
         let available = self.len()?.saturating_sub(offset);
@@ -70,7 +69,7 @@ impl Ring<'_> {
         Ok(())
     }
 
-    /// As [`Ring::consume`]; whoever loads a word behind this either finds what
+    /// As [`Ring::consume`]; a reader that loads a word after this either finds what
     /// [`announce`] stored there, or the announcer finds these bytes gone.
     pub(crate) fn consume_before_looking(&self, count: u32) -> Result<(), Misbehaved> {
         self.consume(count)?;
@@ -111,7 +110,7 @@ impl Ring<'_> {
     }
 }
 
-/// Stores a word that the other side looks at behind
+/// Stores a word that the other side reads after
 /// [`Ring::consume_before_looking`]: either it finds `value`, or this side
 /// finds the room that it made.
 pub(crate) fn announce(word: &AtomicU32, value: u32) {

@@ -1,10 +1,10 @@
 //! Message segments: how the shim drives a handshake in directed mode (R3,
 //! R11).
 //!
-//! A segment is a directive, and where it makes the peer something to read, a
-//! message with holes for what only the offload component can fill. The offload
-//! component does that one step and answers with one [`Verdict`]; it never goes
-//! on by itself. Secrets stay with it: no type of this module can carry one.
+//! A segment is a directive, and where it makes the peer something to read, a message
+//! with placeholders (holes) for what only the offload component can fill. The offload
+//! component does that one step and answers with one [`Verdict`]; it never goes on by
+//! itself. Secrets stay with it: no type of this module can carry one.
 //!
 //! What a segment makes is named by its place in the handshake, not by a
 //! handle that could be mixed up: a handshake has one key share, one pre-master
@@ -71,8 +71,7 @@ pub enum Segment {
     /// A HelloRetryRequest comes next (server) or came last (client): the
     /// transcript so far is replaced by its hash (RFC 8446 §4.4.1).
     Restart,
-    /// Fill the holes, hash the message, and put it on its way, protected if
-    /// keys are on.
+    /// Fill the placeholders, hash the message, and send it, protected if keys are on.
     Write(Template),
     /// Send ChangeCipherSpec; in TLS 1.2, write under the derived keys from
     /// here on.
@@ -114,7 +113,7 @@ pub enum Segment {
         error: HandshakeError,
     },
     /// TLS 1.2, static RSA: have the key of a ring decrypt the pre-master
-    /// secret (R20) in the message received last. Done, whatever was in it.
+    /// secret (R20) in the message received last. Done, for any plaintext.
     Decrypt {
         /// The ring.
         ring: RingPlace,
@@ -123,12 +122,12 @@ pub enum Segment {
         /// Where in the body the encrypted bytes start.
         offset: u16,
     },
-    /// Client: look for a ticket that was kept from an earlier session of the
-    /// same request, and take it: [`Verdict::Ticket`].
+    /// Client: look for a cached ticket of a previous session of the same request, and
+    /// take it: [`Verdict::Ticket`].
     TakeTicket,
-    /// Server: open the ticket in the message received last, once:
-    /// [`Verdict::Ticket`]. It opens for the version, the request, the ring and
-    /// the name that it was given for, and for no other.
+    /// Server: open the ticket in the message received last, once: [`Verdict::Ticket`].
+    /// It opens for the version, the request, the ring and the name that it was issued
+    /// for, and for no other.
     OpenTicket {
         /// The ring that would be shown.
         ring: RingPlace,
@@ -146,9 +145,9 @@ pub enum Segment {
         /// TLS 1.3, server.
         binder: Option<Binder>,
     },
-    /// Behind the last Finished (TLS 1.2, server: before its own): make what a
+    /// After the last Finished (TLS 1.2, server: before its own): make the state that a
     /// later handshake resumes this session with. [`Verdict::Done`], or
-    /// [`Verdict::Ticket`] with none if that can't be.
+    /// [`Verdict::Ticket`] with none if that is impossible.
     PrepareTicket {
         /// Server: the name that the client asked for.
         server_name: Option<Box<ServerName>>,
@@ -176,10 +175,10 @@ pub struct Binder {
     pub binder: Place,
 }
 
-/// What an earlier session is resumed with.
+/// What a session is resumed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub struct Ticket {
-    /// The suite of the earlier session.
+    /// The suite of the resumed session.
     pub suite: CipherSuite,
     /// Client: bytes of the ticket.
     pub length: u16,
@@ -188,11 +187,10 @@ pub struct Ticket {
     pub session_id: [u8; 32],
 }
 
-/// A handshake message with holes.
+/// A handshake message with placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub struct Template {
-    /// Message type, length and body. The length is set when the holes are
-    /// filled.
+    /// Message type, length and body. The length is set when the placeholders are filled.
     pub message: Blob<MAX_TEMPLATE>,
     /// What is missing, by rising offset.
     pub holes: List<Hole, MAX_HOLES>,
@@ -214,8 +212,8 @@ pub struct Hole {
 pub enum Fill {
     /// The random of this side's hello (R12 to R15): 32 bytes.
     Random {
-        /// End it with the sign of a server that could have done TLS 1.3
-        /// (RFC 8446 §4.1.3).
+        /// End it with the downgrade sentinel of a server that supports TLS 1.3 (RFC 8446
+        /// §4.1.3).
         downgraded: bool,
     },
     /// A new key share: its public key.
@@ -265,11 +263,11 @@ pub const TICKET_LIFETIME: u32 = 3600;
 /// Which secrets to derive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Stage {
-    /// TLS 1.3, behind ServerHello: handshake traffic keys, used at once.
+    /// TLS 1.3, after ServerHello: handshake traffic keys, used at once.
     Handshake,
-    /// TLS 1.3, behind the server's Finished: application traffic keys.
+    /// TLS 1.3, after the server's Finished: application traffic keys.
     Application,
-    /// TLS 1.2, behind ClientKeyExchange: extended master secret (RFC 7627)
+    /// TLS 1.2, after ClientKeyExchange: extended master secret (RFC 7627)
     /// and keys, used from ChangeCipherSpec on.
     Master,
 }
@@ -314,7 +312,7 @@ pub enum Verdict {
         /// 0 when the peer has none to show.
         count: u8,
     },
-    /// Done as told.
+    /// Done as requested.
     Done,
     /// The peer's part in it was wrong; nothing was sent yet.
     Refused(Alert),

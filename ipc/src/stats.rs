@@ -52,7 +52,7 @@ impl Page {
 }
 
 /// Place of the counter that the runtime of every domain keeps: how often it was
-/// started anew.
+/// restarted.
 pub const RESTARTS_PLACE: usize = COUNTERS - 1;
 
 macro_rules! counters {
@@ -82,7 +82,7 @@ counters! {
         CONNECTED = 4 "netstack_connected_total";
         /// Connections that exist.
         CONNECTIONS = 5 "netstack_connections";
-        /// Half-open connections given up.
+        /// Half-open connections evicted.
         HALF_OPEN_DROPPED = 6 "netstack_half_open_dropped_total";
         /// Connections closed because their deadline passed.
         DEADLINES = 7 "netstack_deadlines_total";
@@ -90,14 +90,14 @@ counters! {
         SEGMENTS_REFUSED = 8 "netstack_segments_refused_total";
         /// Requests refused for want of rights.
         DENIED = 9 "netstack_denied_total";
-        /// Connections refused, by a reset, because nothing could give way.
+        /// Connections refused, by a reset, because nothing could be evicted.
         TABLE_FULL = 10 "netstack_table_full_total";
-        /// SYNs left without an answer because as many as a listener lets wait
-        /// waited to be accepted; they come again.
+        /// SYNs left without an answer because the listener's backlog was full; their
+        /// clients retry.
         BACKLOG_FULL = 11 "netstack_backlog_full_total";
         /// Connections refused, by a reset, because their peer had its share.
         PEER_FULL = 12 "netstack_peer_full_total";
-        /// Connections that nobody owned any more and that gave way to others.
+        /// Connections without an owner that were evicted.
         EVICTED = 13 "netstack_evicted_total";
         /// Frames that are nothing that this system takes.
         DROPPED = 14 "netstack_frames_dropped_total";
@@ -107,11 +107,11 @@ counters! {
         GUARDED = 16 "netstack_segments_guarded_total";
         /// Times that a path was found to be narrow.
         NARROWED = 17 "netstack_paths_narrowed_total";
-        /// "Too big" messages that were not believed.
+        /// "Too big" messages that were rejected.
         NARROWED_REFUSED = 18 "netstack_paths_refused_total";
         /// Neighbours that moved to another Ethernet address.
         MOVED = 19 "netstack_neighbours_moved_total";
-        /// Times that it was started anew.
+        /// Times that it was restarted.
         RESTARTS = 63 "netstack_restarts_total";
     }
     /// The offload component's counters.
@@ -130,7 +130,7 @@ counters! {
         POST_HANDSHAKE = 5 "offload_post_handshake_total";
         /// Bytes in use on the heap.
         HEAP = 15 "offload_heap_bytes";
-        /// Times that it was started anew.
+        /// Times that it was restarted.
         RESTARTS = 63 "offload_restarts_total";
     }
     /// The key store's counters.
@@ -141,7 +141,7 @@ counters! {
         SIGNED = 1 "keystore_signatures_total";
         /// Requests refused.
         REFUSED = 2 "keystore_refused_total";
-        /// Pre-master secrets given out, good ones and others.
+        /// Pre-master secrets returned, valid ones and substitutes.
         DECRYPTED = 3 "keystore_pre_master_secrets_total";
         /// Updates of key rings accepted.
         ROTATED = 4 "keystore_rotations_total";
@@ -151,7 +151,7 @@ counters! {
         VERSION = 6 "keystore_rotation_version";
         /// Bytes in use on the heap.
         HEAP = 15 "keystore_heap_bytes";
-        /// Times that it was started anew.
+        /// Times that it was restarted.
         RESTARTS = 63 "keystore_restarts_total";
     }
     /// The record layer's counters.
@@ -176,7 +176,7 @@ counters! {
         REKEYS = 8 "record_rekeys_total";
         /// Bytes in use on the heap.
         HEAP = 15 "record_heap_bytes";
-        /// Times that it was started anew.
+        /// Times that it was restarted.
         RESTARTS = 63 "record_restarts_total";
     }
     /// The kernel shim's counters.
@@ -195,7 +195,7 @@ counters! {
         SESSIONS = 5 "shim_sessions";
         /// Bytes in use on the heap.
         HEAP = 15 "shim_heap_bytes";
-        /// Times that it was started anew.
+        /// Times that it was restarted.
         RESTARTS = 63 "shim_restarts_total";
     }
     /// The gateway's counters.
@@ -222,23 +222,23 @@ counters! {
         AWAY_SILENT = 9 "gateway_away_silent_total";
         /// Connections refused because a table was full.
         AWAY_ROOM = 10 "gateway_away_room_total";
-        /// Relays ended because no byte moved.
+        /// Relays closed because no byte moved.
         IDLE = 11 "gateway_idle_timeouts_total";
-        /// Requests to the status page that were not whole in time.
+        /// Requests to the status page that were incomplete at their deadline.
         REQUESTS_LATE = 12 "gateway_request_timeouts_total";
-        /// Handshakes cancelled because nobody else ended them in time.
+        /// Handshakes cancelled because no other domain ended them by their deadline.
         OVERDUE = 13 "gateway_handshakes_overdue_total";
-        /// Requests to the status page that were told to come again later.
+        /// Requests to the status page that were answered with Retry-After.
         PAGES_BUSY = 14 "gateway_pages_busy_total";
         /// Bytes in use on the heap.
         HEAP = 15 "gateway_heap_bytes";
         /// Client addresses, or prefixes, that have a connection.
         ADDRESSES = 16 "gateway_addresses";
-        /// Connections that their clients ended before a whole hello.
+        /// Connections that their clients closed before a whole hello.
         AWAY_ENDED = 17 "gateway_away_ended_total";
-        /// Connections whose hello was not whole in time.
+        /// Connections whose hello was incomplete at its deadline.
         AWAY_LATE = 18 "gateway_away_late_total";
-        /// Times that it was started anew.
+        /// Times that it was restarted.
         RESTARTS = 63 "gateway_restarts_total";
     }
 }

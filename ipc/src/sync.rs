@@ -15,8 +15,8 @@ const BLOCK: usize = 128;
 
 /// Copies shared memory out.
 ///
-/// Another domain may write there meanwhile, so each byte is fetched once. Written
-/// down, and not left to the compiler, which may read memory twice that it copies.
+/// Another domain may write there meanwhile, so each byte is fetched once. Explicit,
+/// because the compiler may read memory twice when it copies it.
 ///
 /// # Safety
 /// `count` bytes are readable at `from` and writable at `to`, which do not

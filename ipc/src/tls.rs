@@ -32,7 +32,7 @@ pub type Label = Text<32>;
 pub type Protocol = Bytes<32>;
 /// ALPN protocol names in the order of preference.
 pub type Protocols = List<Protocol, 4>;
-/// A DNS name without a trailing dot, or, where this system is the client, an IP
-/// address. The type takes any text: whoever prints one or passes it on asks
-/// [`tls::is_dns_name`] first.
+/// A DNS name without a trailing dot, or, where this system is the client, an IP address.
+/// The type takes any text: check [`tls::is_dns_name`] before printing one or passing it
+/// on.
 pub type ServerName = Text<253>;

@@ -78,9 +78,9 @@ pub trait Protocol {
     /// The answer to bytes that are no request.
     fn malformed() -> Self::Reply;
     /// Whether a request may carry key material: its bytes are then cleared
-    /// behind the call.
+    /// after the call.
     const CARRIES_SECRETS: bool = false;
-    /// Whether a reply carries key material: its bytes are then cleared behind
+    /// Whether a reply carries key material: its bytes are then cleared after
     /// the call.
     fn is_secret(_: &Self::Reply) -> bool {
         false
@@ -135,7 +135,7 @@ pub fn dispatch<P: Protocol>(
     postcard::to_slice(&answer, reply).map_or(0, |bytes| bytes.len())
 }
 
-/// Decodes exactly one value: bytes behind it make it malformed.
+/// Decodes exactly one value: bytes after it make it malformed.
 pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
     // Without a pair in between: messages are large, and would be copied once more.
     let mut rest = postcard::Deserializer::from_bytes(bytes);

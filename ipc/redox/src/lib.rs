@@ -1,10 +1,10 @@
 //! Calls between the services over Redox schemes (C9).
 //!
 //! What a badged endpoint is on seL4, a file descriptor of a scheme is on Redox: the
-//! server made it, with a badge of its own choice behind its number, and gave it
-//! away; who holds it may call, and can neither make another nor choose a badge.
-//! `SYS_CALL` on it carries a message there and its reply back, in one buffer of
-//! [`MAX_MESSAGE`] bytes. Nothing can be opened by a name.
+//! server made it, with a badge of its own choice for its number, and gave it away;
+//! the holder may call, and can neither make another nor choose a badge. `SYS_CALL` on it
+//! carries a message there and its reply back, in one buffer of [`MAX_MESSAGE`] bytes.
+//! Nothing can be opened by a name.
 //!
 //! [`Door`] is the client's side, a [`Transport`] like any other; [`Scheme`] is the
 //! server's, in front of the same `serve` as on seL4. Both are tried on the host
@@ -57,10 +57,10 @@ impl<F: Call + Copy> Transport for Door<F> {
     }
 }
 
-/// Descriptors that a server gave away.
+/// Descriptors that a server handed out.
 #[derive(Debug, Default)]
 pub struct Scheme {
-    /// The badge behind each number.
+    /// The badge of each number.
     badges: BTreeMap<usize, u64>,
     /// The last number; none is used twice, and zero never.
     last: usize,
@@ -78,7 +78,7 @@ impl Scheme {
         Ok(self.last)
     }
 
-    /// Takes the right away from whoever holds the descriptor of `number`.
+    /// Revokes the descriptor of `number`.
     pub fn revoke(&mut self, number: usize) {
         self.badges.remove(&number);
     }
@@ -105,7 +105,7 @@ impl Scheme {
                 self.revoke(usize::try_from(number).unwrap_or_default());
                 Ok(0)
             }
-            // Descriptors are given, not asked for.
+            // Descriptors are handed out, never requested.
             Some(Opcode::OpenAt | Opcode::Dup) => Err(Error::new(EACCES)),
             _ => Err(Error::new(EOPNOTSUPP)),
         };
@@ -131,7 +131,7 @@ impl Scheme {
             let value = entry.args.get(place).copied().unwrap_or_default();
             usize::try_from(value).map_err(|_| Error::new(EINVAL))
         };
-        // Two descriptors at once are nobody's call.
+        // Two descriptors in one call are invalid.
         if entry.sqe_flags.contains(SqeFlags::MULTIPLE_IDS) {
             return Err(Error::new(EINVAL));
         }

@@ -127,7 +127,7 @@ fn c09_a_descriptor_is_the_right_to_call_and_nothing_else_is() {
     let mut buffer = [0; MAX_MESSAGE];
     let address = buffer.as_mut_ptr().expose_provenance() as u64;
     let room = MAX_MESSAGE as u64;
-    // A number that was not given away, and a name.
+    // A number that was not handed out, and a name.
     let other = number as u64 + 1;
     let args = [other, address, room, 1, 0, 0];
     assert_eq!(kernel.result(Opcode::Call, args), Err(Error::new(EBADF)));
@@ -139,7 +139,7 @@ fn c09_a_descriptor_is_the_right_to_call_and_nothing_else_is() {
         kernel.result(Opcode::Read, args),
         Err(Error::new(EOPNOTSUPP))
     );
-    // One that was taken away, and one that was closed.
+    // One that was revoked, and one that was closed.
     kernel.scheme.borrow_mut().revoke(number);
     let gone = client.call(&Request::Keyring(FIRST));
     assert_eq!(gone.err(), Some(TransportError::Gone));

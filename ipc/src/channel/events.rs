@@ -26,11 +26,11 @@ pub(crate) struct Events<'a> {
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// The last one of its slot has not been taken: it tells of this one too.
+    /// The last one of its slot has not been taken: it covers this one too.
     Before,
     /// The other side claims what no honest one can: there is no room.
     NoRoom,
-    /// It stands at this position.
+    /// It is at this position.
     Now {
         /// Where the next post of this slot looks for it.
         position: u32,
@@ -40,7 +40,7 @@ pub(crate) enum Posted {
 }
 
 impl Events<'_> {
-    /// Posts `entry`, whose last event stands at `posted`.
+    /// Posts `entry`, whose last event is at `posted`.
     #[inline]
     pub(crate) fn post(&self, posted: u32, entry: u16) -> Posted {
         // Pairs with the fence in `take`: an event that is skipped because its
@@ -83,8 +83,8 @@ impl Events<'_> {
             return None;
         }
         if pending > self.capacity {
-            // Nobody honest is that far ahead. Nothing is lost that the other
-            // side did not throw away itself.
+            // An honest peer is never that far ahead. Nothing is lost that the peer did
+            // not discard itself.
             self.tail.store(head, Ordering::Release);
             return None;
         }

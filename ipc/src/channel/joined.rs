@@ -12,8 +12,7 @@ use crate::ring::Misbehaved;
 pub struct Joined<D> {
     first: Channel<D>,
     others: Box<[Channel<D>]>,
-    /// Whose events are taken next: a peer that has some again and again does not keep
-    /// those of another back.
+    /// Whose events are taken next: a peer that always has some must not starve another.
     turn: usize,
 }
 
@@ -151,7 +150,7 @@ impl<D: Doorbell> Joined<D> {
     }
 
     /// The slot of the next event, of each channel in turn. An event of no slot is
-    /// passed over.
+    /// skipped.
     pub fn next_event(&mut self) -> Option<SlotIndex> {
         let count = self.others.len() + 1;
         for _ in 0..count {
@@ -213,7 +212,7 @@ mod tests {
             far[channel].set_status(local, Status::END);
             assert!(joined.peer_status(slot).has(Status::END));
         }
-        // There is no such slot: nothing is written, and nobody else's is touched.
+        // There is no such slot: nothing is written, and no other slot is touched.
         assert!(joined.write(7, b"x").is_err());
         assert!(joined.writable(u16::MAX).is_err());
         for (channel, local) in places {

@@ -1,4 +1,4 @@
-//! A side that ends and starts anew, on memory that the other side goes on with.
+//! A side that ends and restarts, on memory that the other side goes on with.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use super::{CONTROL_EVENT, Channel, Doorbell, LIFE, SlotIndex, Status};
 use crate::sync::{Ordering, load_acquire};
 
 impl<D: Doorbell> Channel<D> {
-    /// Takes up what this side left in its memory, if it is not its first life.
+    /// Takes over what this side left in its memory, if this is a restart.
     pub(super) fn begin(&mut self) {
         self.peer_life = load_acquire(self.their_word(LIFE));
         let life = self.my_word(LIFE).load(Ordering::Relaxed);
@@ -57,8 +57,7 @@ impl<D: Doorbell> Channel<D> {
         self.notify(slot);
     }
 
-    /// Whether the other side has started anew since this was asked last: it
-    /// knows nothing of what it was told before.
+    /// Whether the peer has restarted since the last call: it knows nothing of before.
     #[inline]
     pub fn peer_is_new(&mut self) -> bool {
         let life = load_acquire(self.their_word(LIFE));

@@ -300,7 +300,7 @@ fn allege(
     hostile.my_word(offset).store(value, Ordering::Relaxed);
 }
 
-/// Bytes that two indices allege, or that they can't be.
+/// Bytes that two untrusted indices claim, or that they are invalid.
 fn alleged(head: &AtomicU32, tail: &AtomicU32, capacity: u32) -> Result<usize, Misbehaved> {
     let head = head.load(Ordering::Relaxed);
     let length = head.wrapping_sub(tail.load(Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! The word by which each side of a slot tells how it stands.
+//! The status word of each side of a slot.
 
 /// What one side says of its direction of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Status {
     pub const REFUSED: u16 = 32;
     /// Nothing waits to be written: the reader need not tell of room.
     pub const IDLE: u16 = 64;
-    /// This side is done with the slot and hears of it no more.
+    /// This side is done with the slot and gets no more events for it.
     pub const LEFT: u16 = 128;
 
     /// Whether all of `flags` are set.

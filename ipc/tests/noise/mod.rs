@@ -40,7 +40,7 @@ impl Noise {
         (0..count).map(|_| self.byte()).collect()
     }
 
-    /// `valid` with some damage, or nothing but noise behind its first byte,
+    /// `valid` with some damage, or nothing but noise after its first byte,
     /// or nothing but noise.
     pub(crate) fn message(&mut self, valid: &[u8]) -> Vec<u8> {
         let mut message = valid.to_vec();
