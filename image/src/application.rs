@@ -12,10 +12,10 @@ use crate::layout::upper;
 
 /// A domain that has TLS sessions.
 ///
-/// What is named here is described as any call, signal, channel or window; this tells
-/// its servers that it belongs together, and to whom. Three domains serve an
-/// application: the *network stack* at the other side of `connections`, the *record
-/// layer* at the other side of `plaintext`, and the *shim*, which manages `sessions`.
+/// What is named here is described like any call, signal, channel or window; this groups
+/// it into one application for its servers. Three domains serve an application: the
+/// *network stack* at the other side of `connections`, the *record layer* at the other
+/// side of `plaintext`, and the *shim*, which manages `sessions`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Application {
@@ -26,7 +26,8 @@ pub struct Application {
     pub tcp_connections: u16,
     /// Handshakes at once.
     pub handshakes: u16,
-    /// The channel to the network stack: connections without TLS, and word of new ones.
+    /// The channel to the network stack: connections without TLS, and events for new
+    /// ones.
     pub connections: String,
     /// The channel to the record layer. Its slots are the sessions at once.
     pub plaintext: String,
@@ -142,7 +143,7 @@ fn check_one(description: &Description, application: &Application) -> Result<()>
         "{} does not signal it: it is not told of a handshake that is over",
         named.shim
     );
-    // Without restarts nobody is started anew.
+    // Without `[restart]` no domain is restarted.
     let is_restarted = description.restart.limit > 0;
     for server in [named.net, named.record, named.shim] {
         let mut domains = description.domains.iter();
@@ -165,7 +166,7 @@ pub(crate) struct Constant {
     pub(crate) value: String,
 }
 
-/// What the servers of all applications are told, in terms of the constants that they
+/// What the servers of all applications learn, in terms of the constants that they
 /// have for each call, signal, channel and window.
 pub(crate) fn constants(description: &Description) -> Vec<Constant> {
     let applications = description.applications.iter();

@@ -86,7 +86,7 @@ fn domains(description: &Description) -> Result<Domains<'_>> {
             (1..=254).contains(priority),
             "domain {name}: priority {priority} is not in 1 to 254; the monitor has 255"
         );
-        // Who serves goes before its callers, and hangs alone (ADR 0150).
+        // A server runs before its callers, and hangs alone (ADR 0150).
         if let Some((other, other_serves)) = priorities.insert(priority, (name, serves)) {
             ensure!(
                 !serves && !other_serves,
@@ -275,7 +275,7 @@ fn devices(description: &Description, domains: &Domains<'_>) -> Result<()> {
 /// What the root task and the monitor drive themselves: interval timer, clock,
 /// serial line, configuration of PCI.
 const OWN_PORTS: [(u16, u16); 4] = [(0x40, 0x43), (0x70, 0x71), (0x3f8, 0x3ff), (0xcf8, 0xcff)];
-/// Pins of the I/O APIC that are nobody else's.
+/// Pins of the I/O APIC that no other device uses.
 const FREE_PINS: [u8; 4] = [3, 5, 6, 7];
 
 fn ports(description: &Description, domains: &Domains<'_>) -> Result<()> {

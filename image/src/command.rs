@@ -1,5 +1,4 @@
-//! Starting other programs, with an error that tells what was started and how
-//! it ended.
+//! Starting other programs, with an error that says what was started and how it exited.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,7 +43,7 @@ impl Step {
         self
     }
 
-    /// Takes an environment variable away.
+    /// Removes an environment variable.
     #[must_use]
     pub fn env_remove(mut self, name: &str) -> Self {
         self.0.env_remove(name);

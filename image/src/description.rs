@@ -45,7 +45,7 @@ pub struct Description {
     /// I/O ports.
     #[serde(default, rename = "port")]
     pub ports: Vec<Port>,
-    /// How often domains are started anew; never, when absent.
+    /// How often domains are restarted; never, when absent.
     #[serde(default)]
     pub restart: Restart,
     /// Records that one AES-GCM key seals before a new one is asked for (RFC 8446
@@ -74,8 +74,8 @@ pub struct Domain {
     pub name: String,
     /// The package, and the binary in it, that it runs; its name when absent.
     pub package: Option<String>,
-    /// Its thread's priority, 1–254. Domains that serve nobody may have one together:
-    /// then each of them has a slice of the processor in turn.
+    /// Its thread's priority, 1–254. Domains without clients may share one: then each of
+    /// them gets a slice of the processor in turn.
     pub priority: u8,
     /// Stack, guarded on both sides: a number of bytes, or "128K", "2M".
     #[serde(deserialize_with = "size")]
@@ -85,7 +85,7 @@ pub struct Domain {
     pub heap: u64,
     /// It has an endpoint where calls arrive.
     pub serves: bool,
-    /// Domains that are started anew with it, because they can't go on without
+    /// Domains that are restarted with it, because they can't go on without
     /// what it held.
     #[serde(default)]
     pub restarts: Vec<String>,
@@ -148,7 +148,7 @@ pub struct Region {
     /// The builder fills it with the boot-time data of that name; exactly one
     /// domain sees it, read-only.
     pub provision: Option<String>,
-    /// It is physically contiguous and the network card may use it.
+    /// It is physically contiguous and the NIC may use it.
     #[serde(default)]
     pub dma: bool,
 }
@@ -204,7 +204,7 @@ pub struct MintSource {
     pub endpoints: Vec<String>,
 }
 
-/// The network card with its registers, interrupt and a timer.
+/// The NIC with its registers, interrupt and a timer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
@@ -218,7 +218,7 @@ pub struct Device {
     pub reaches: Vec<String>,
 }
 
-/// A range of I/O ports, and the interrupt of what is behind them.
+/// A range of I/O ports, and the interrupt of their device.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
@@ -242,8 +242,7 @@ pub fn default_path() -> PathBuf {
 /// Reads and checks a description.
 ///
 /// # Errors
-/// What is wrong, with the line for words that don't exist, and the broken
-/// rule otherwise.
+/// What is wrong, with the line for unknown keys, and the broken rule otherwise.
 pub fn load(path: &Path) -> Result<Description> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse(&text).with_context(|| format!("{}", path.display()))

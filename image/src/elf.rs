@@ -162,7 +162,7 @@ impl<'a> Program<'a> {
         found.with_context(|| format!("the program has no symbol {wanted}"))
     }
 
-    /// Symbols that the program names and that nobody defines.
+    /// Undefined symbols of the program.
     ///
     /// # Errors
     /// When the symbol table makes no sense.
@@ -177,7 +177,7 @@ impl<'a> Program<'a> {
     }
 }
 
-/// Writes a program with one more, read-only segment behind it: `extra` at
+/// Writes a program with one more, read-only segment after it: `extra` at
 /// `extra_address`.
 pub fn write_with_segment(program: &Program<'_>, extra: &[u8], extra_address: u64) -> Vec<u8> {
     let mut parts: Vec<Segment<'_>> = program.segments.clone();

@@ -1,10 +1,10 @@
 //! A picture of who holds what, drawn from the system description: a still SVG
 //! for the status page and the documentation.
 //!
-//! Domains stand below each other, the highest priority on top; the colour of a
-//! box tells what it is trusted with. Rings are lines on the left, each with a
-//! lane of its own; calls are arrows on the right, and broken ones may be handed
-//! out while the system runs. The card stands beside its driver.
+//! Domains are drawn below each other, the highest priority on top; the colour of a box
+//! shows what it is trusted with. Rings are lines on the left, each with a lane of its
+//! own; calls are arrows on the right, and dashed ones may be handed out while the system
+//! runs. The NIC is beside its driver.
 
 use std::fmt::Write as _;
 
@@ -302,7 +302,7 @@ fn domain_box(place: &Place<'_>) -> String {
     text
 }
 
-/// The network card and the timer, with their driver.
+/// The NIC and the timer, with their driver.
 fn card(description: &Description, places: &[Place<'_>]) -> String {
     let device = description.devices.first();
     let Some(driver) = device.and_then(|d| row(places, &d.domain)) else {

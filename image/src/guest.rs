@@ -65,9 +65,8 @@ fn cargo_home() -> Option<PathBuf> {
     given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))
 }
 
-/// One for each description: its constants are in every program, so that one
-/// folder for all would build all of them anew at each change from one
-/// description to another.
+/// One for each description: its constants are in every program, so one folder for all
+/// would rebuild all of them at each change from one description to another.
 fn target_folder(workspace: &Path, system: &Path) -> PathBuf {
     let beside = system.parent().and_then(Path::file_name);
     match beside.and_then(OsStr::to_str) {

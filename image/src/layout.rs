@@ -26,9 +26,9 @@ pub struct Layout {
     pub regions: Vec<RegionLayout>,
     /// Windows and mint sources, in the order of their numbers.
     pub tables: Vec<TableLayout>,
-    /// The domain with the network card, and where its registers go.
+    /// The domain with the NIC, and where its registers go.
     pub device: Option<(u16, u64)>,
-    /// How often domains are started anew.
+    /// How often domains are restarted.
     pub restart: Restart,
     /// Records that one key seals before a new one is asked for.
     pub rekey_after: u64,
@@ -55,7 +55,7 @@ pub struct DomainLayout {
     pub maps: Vec<Map>,
     /// Tables it manages, in the slots of its tools CNode.
     pub tools: Vec<u16>,
-    /// Who is started anew with it.
+    /// The domains that are restarted with it.
     pub restarts: Vec<u16>,
     /// Constants for its program.
     pub constants: Vec<Constant>,
@@ -92,9 +92,9 @@ pub enum Source {
     Zero,
     /// The boot-time data of that name.
     Provision(String),
-    /// Zeros, contiguous, reachable by the network card.
+    /// Zeros, contiguous, reachable by the NIC.
     Dma,
-    /// The root task's notes on the network card.
+    /// The root task's notes on the NIC.
     Snapshot,
 }
 
@@ -246,7 +246,7 @@ impl<'a> Builder<'a> {
         (self.layout.regions.len() - 1) as u16
     }
 
-    /// Lets `domain` see a region; its address there. Behind each region an
+    /// Lets `domain` see a region; its address there. After each region an
     /// unmapped page stays.
     fn map(&mut self, domain: &str, region: u16, writable: bool) -> u64 {
         let number = usize::from(self.number(domain));

@@ -1,4 +1,4 @@
-//! The finished image: kernel, root task with everything behind it, a bootable
+//! The finished image: kernel, root task with everything appended to it, a bootable
 //! disc, and a list of the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ use crate::policy;
 const DISC_DATE: &str = "2026010100000000";
 const DISC_EPOCH: &str = "1767225600";
 
-/// The boot-time data that the builder makes itself unless it is given.
+/// The boot-time data that the builder makes itself unless it is supplied.
 const PICTURE: &str = "capability-graph";
 
 /// What the disc's boot loader does.
@@ -49,7 +49,7 @@ pub struct Options {
     pub features: Vec<String>,
     /// Make the bootable disc too.
     pub disc: bool,
-    /// How often domains are started anew; `None` for what the description says.
+    /// How often domains are restarted; `None` for what the description says.
     pub restart: Option<Restart>,
     /// Records that one key seals; `None` for what the description says.
     pub rekey_after: Option<u64>,
@@ -147,7 +147,7 @@ pub fn write_kernel(prefix: &Path, kernel: &Path) -> Result<()> {
         .run()
 }
 
-/// The root task's program with the plan and its pages behind it.
+/// The root task's program with the plan and its pages after it.
 ///
 /// # Errors
 /// There is no root task among the programs, or it is none.

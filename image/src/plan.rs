@@ -1,4 +1,4 @@
-//! The root task's plan and the image pages behind it, out of the layout, the
+//! The root task's plan and the image pages after it, out of the layout, the
 //! linked programs and the boot-time data.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub const BUILT_AFTER: &str = "built-after";
 /// The variable that tells when the sources of a reproducible build were changed last.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// The plan with the image pages behind it, ready to be put behind the root
+/// The plan with the image pages after it, ready to be appended to the root
 /// task's program.
 ///
 /// # Errors
@@ -100,9 +100,9 @@ pub fn make(
     Ok(image)
 }
 
-/// The moment before which the image can't have been built, which depends on nothing
-/// but what it is built of: the latest that a certificate begins to be valid, or what
-/// the caller says (<https://reproducible-builds.org/specs/source-date-epoch/>).
+/// The earliest possible build time of the image, from its inputs alone: the latest
+/// moment at which a certificate begins to be valid, or what the caller says
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn built_after(provisions: &Provisions, epoch: Option<&str>) -> Result<u64> {
     let bytes = provisions.get(BUILT_AFTER).map(Vec::as_slice);
     let newest = match bytes {
@@ -126,7 +126,7 @@ fn page_count(pages: &[u8]) -> u32 {
 }
 
 /// Lays a program's bytes out in pages. What may be written starts as zeros;
-/// its first bytes stand in read-only pages, from where the program itself
+/// its first bytes are in read-only pages, from where the program itself
 /// copies them at each start.
 fn segments(program: &Program<'_>, pages: &mut Vec<u8>) -> Result<(Vec<Segment>, Vec<Writable>)> {
     let mut list = Vec::new();

@@ -4,7 +4,7 @@
 //! a description that breaks it does not exist for the rest of this crate.
 //! `policy.toml` beside a description says more of that system; the builder and
 //! `cargo xtask policy` ask for it. Each assertion has a name that is a
-//! sentence, and [`Verdict::Broken`] tells what breaks it: for a forbidden reach
+//! sentence, and [`Verdict::Broken`] says what breaks it: for a forbidden reach
 //! the shortest path.
 //!
 //! [`description::parse`]: crate::description::parse
@@ -81,7 +81,7 @@ impl Report {
 /// Reads the text of a policy.
 ///
 /// # Errors
-/// A word that does not exist, with its line.
+/// An unknown key, with its line.
 pub fn parse(text: &str) -> Result<Policy> {
     Ok(toml::from_str(text)?)
 }

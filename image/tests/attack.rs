@@ -1,5 +1,5 @@
-//! One boot for each domain with a hostile program in its place: it tries what
-//! it was not given, and the others go on.
+//! One boot for each domain with a hostile program in its place: it tries what it has no
+//! right to, and the others go on.
 #![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
 use std::collections::BTreeMap;
@@ -85,11 +85,11 @@ fn attack(domain: &str) -> String {
         .join("target/test-images")
         .join(format!("hostile-{domain}"));
     fs::create_dir_all(&out).unwrap();
-    // Once is enough: it is not started anew.
+    // Once is enough: it is not restarted.
     let mut guest = boot(domain, Restart::default(), true, &out);
     let fault = format!("fault: {domain}: exception 13");
     let end = guest.wait_line(PATIENCE, |line| line.starts_with(&fault));
-    // What the others make of it comes behind.
+    // The reaction of the others comes after.
     std::thread::sleep(Duration::from_secs(5));
     let log = fs::read_to_string(guest.log_file()).unwrap();
     guest.stop();
@@ -118,7 +118,7 @@ fn boot(domain: &str, restart: Restart, iommu: bool, out: &Path) -> Guest {
     let mut machine = Machine::new(boot, out);
     machine.iommu = iommu;
     machine.qmp = Some(out.join("qmp"));
-    // What the card sends is looked at.
+    // What the NIC sends is checked.
     machine.capture = Some(out.join("network.pcap"));
     machine.start(PATIENCE).unwrap()
 }
@@ -269,18 +269,18 @@ fn c06_a_hostile_network_stack_gets_nothing_and_harms_nobody() {
     });
 }
 
-/// What the network card of a hostile driver did, seen from outside.
+/// What the NIC of a hostile driver did, seen from outside.
 struct Misuse {
     /// The key rings went out as a frame.
     key_rings_left: bool,
-    /// A frame of the network is in memory behind the card's own.
+    /// A frame of the network is in memory after the NIC's own.
     foreign_memory_changed: bool,
     /// What the emulator said.
     complaint: String,
 }
 
 /// Has a hostile network stack send all memory over the network, and write a
-/// frame behind its own memory.
+/// frame after its own memory.
 fn misuse(iommu: bool) -> Misuse {
     /// The gateway of the emulated network, which answers.
     const ANSWERS: &[u8] = &[0x52, 0x55, 10, 0, 2, 2];
@@ -312,7 +312,7 @@ fn misuse(iommu: bool) -> Misuse {
     let capture = fs::read(out.join("network.pcap")).unwrap();
     fs::remove_file(out.join("network.pcap")).unwrap();
     let key_rings = parts().provisions.get("keyrings").unwrap();
-    // Behind their length, as far as the frame goes.
+    // After their length, as far as the frame goes.
     let part = key_rings.get(..1024).unwrap_or(key_rings);
     Misuse {
         key_rings_left: holds(&capture, part),

@@ -83,7 +83,7 @@ fn changed(from: &str, to: &str) -> String {
     error_of(&GOOD.replacen(from, to, 1))
 }
 
-/// The good system with more behind it.
+/// The good system with more after it.
 fn extended(more: &str) -> String {
     error_of(&format!("{GOOD}\n{more}"))
 }

@@ -1,5 +1,5 @@
-//! The shipped policy: it holds, and for each of its assertions there is a
-//! change of the shipped system that breaks it, with the words that tell so.
+//! The shipped policy: it holds, and for each of its assertions there is a change of the
+//! shipped system that breaks it, with the expected output.
 #![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::fs;
 use image::description::{self, default_path, parse_unjudged};
 use image::policy::{self, Report, Verdict};
 
-/// Assertions that no description can break: there is no word for it.
+/// Assertions that no description can break: there is no key for it.
 const BY_CONSTRUCTION: [&str; 3] = [
     "no domain holds untyped memory, a thread, an address space or a page",
     "no memory is asked for both writable and executable",
@@ -25,16 +25,16 @@ fn shipped() -> String {
     fs::read_to_string(default_path()).unwrap()
 }
 
-/// One way to spoil the shipped system.
+/// One fault injected into the shipped system's description.
 enum Spoil {
-    /// More text behind it.
+    /// More text after it.
     Add(&'static str),
     /// One piece of text for another.
     Change(&'static str, &'static str),
 }
 use Spoil::{Add, Change};
 
-/// What is spoiled, the assertion that breaks, and a line that tells by what.
+/// The injected fault, the assertion that breaks, and a line that says why.
 const TABLE: &[(Spoil, &str, &str)] = &[
     (
         Add(
@@ -448,8 +448,8 @@ fn c06_every_assertion_refuses_the_system_that_breaks_it() {
     }
 }
 
-/// No description takes the monitor's page and signals away: assertions without them are
-/// broken by them.
+/// No description removes the monitor's page and signals: assertions that leave them out
+/// are broken by them.
 #[test]
 fn c06_the_monitor_s_clock_page_and_signals_are_judged() {
     let ways = |by: &str| {
@@ -468,7 +468,7 @@ fn c06_the_monitor_s_clock_page_and_signals_are_judged() {
     );
     assert_eq!(ways("signal"), each("signals"));
     assert!(ways("call").is_empty());
-    // And a domain that the monitor is told of something by reaches others through it.
+    // And a domain that reports to the monitor reaches others through it.
     let text = "[[unreachable]]\nname = \"a\"\nfrom = [\"netstack-server\"]\n\
                 to = [\"keystore-server\"]\nby = [\"memory\"]\n";
     let mut report = Report::default();

@@ -37,7 +37,7 @@ fn c01_every_service_is_a_domain_of_its_own() {
             .domains
             .is_sorted_by(|higher, lower| higher.priority >= lower.priority)
     );
-    // Who serves has a priority of its own; the last two take turns.
+    // Each server has a priority of its own; the last two take turns.
     let alone = |d: &&description::Domain| {
         let same = description
             .domains
@@ -151,7 +151,7 @@ fn c08_the_top_level_has_the_folders_that_were_asked_for() {
     }
 }
 
-/// `HANDOFF_WRITE_PICTURE=1` draws it anew.
+/// `HANDOFF_WRITE_PICTURE=1` redraws it.
 #[test]
 fn the_picture_in_docs_is_that_of_the_shipped_description() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

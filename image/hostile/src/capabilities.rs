@@ -1,4 +1,4 @@
-//! Every slot that the domain was not given, by every operation that would be
+//! Every slot that is not the domain's, by every operation that would be
 //! worth something.
 
 use ipc::boot::slot;

@@ -1,7 +1,7 @@
-//! The network card as a weapon: its driver tells it to read and to write memory
-//! that is not the driver's. By itself the card obeys; what stops it is the IOMMU.
+//! A hostile driver's DMA: it tells the NIC to read and to write memory that is not the
+//! driver's. The NIC obeys; the IOMMU has to stop it.
 //!
-//! A driver as small as can be (virtio 1.2 §4.1, §5.1), that nobody checks.
+//! A minimal driver (virtio 1.2 §4.1, §5.1), without any checks.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -21,7 +21,7 @@ const SEND: u16 = 1;
 /// Looks at a queue before it counts as dead.
 const LOOKS: u32 = 50_000_000;
 
-// The card's memory, by page.
+// The NIC's memory, by page.
 const SEND_QUEUE: u64 = 0;
 const RECEIVE_QUEUE: u64 = 3;
 const HEADER: u64 = 6;
@@ -44,14 +44,14 @@ mod common {
     pub(super) const QUEUE_PLACES: u64 = 0x20;
 }
 
-/// Steps of the card's start (virtio 1.2 §2.1).
+/// Steps of the NIC's start (virtio 1.2 §2.1).
 const ACKNOWLEDGED: u8 = 1 | 2;
 const FEATURES_OK: u8 = 8;
 const DRIVER_OK: u8 = 4;
-/// Version 1, and what the card says of its IOMMU, in the upper half.
+/// Version 1, and what the NIC says of its IOMMU, in the upper half.
 const FEATURES: u32 = 0b11;
 
-/// Makes the card read all memory, and write one foreign page. What comes of it
+/// Makes the NIC read all memory, and write one foreign page. What comes of it
 /// is seen from outside: in the frames, and in the machine's memory.
 pub(crate) fn attack(snapshot: u64) {
     // SAFETY: the root task has filled that page and mapped it for good.
@@ -75,7 +75,7 @@ pub(crate) fn attack(snapshot: u64) {
     card.reset();
 }
 
-/// The card, and what of its memory is in use.
+/// The NIC, and what of its memory is in use.
 struct Card<'a> {
     snapshot: &'a DeviceSnapshot,
     /// Address of its common configuration.
@@ -193,7 +193,7 @@ impl<'a> Card<'a> {
         self.store(queue + 1, 2, offered.wrapping_add(1));
     }
 
-    /// Whether the card has used all that it was offered.
+    /// Whether the NIC has used all that it was offered.
     fn wait(&self, queue: u64) -> bool {
         (0..LOOKS).any(|_| {
             let (offered, used): (u16, u16) = (self.load(queue + 1, 2), self.load(queue + 2, 2));
@@ -206,7 +206,7 @@ impl<'a> Card<'a> {
         self.set(common::QUEUE_SELECT, queue);
         let offset: u16 = self.read(common::QUEUE_NOTIFY);
         let place = self.notify.0 + u64::from(offset) * self.notify.1;
-        // SAFETY: the card's doorbells are there.
+        // SAFETY: the NIC's doorbells are there.
         unsafe { (place as *mut u16).write_volatile(queue) };
     }
 
@@ -224,7 +224,7 @@ impl<'a> Card<'a> {
 
     fn store<T>(&self, page: u64, at: u64, value: T) {
         let place = self.snapshot.dma_address + page * PAGE + at;
-        // SAFETY: the card's memory has more pages than are used here.
+        // SAFETY: the NIC's memory has more pages than are used here.
         unsafe { (place as *mut T).write_volatile(value) };
     }
 
@@ -235,7 +235,7 @@ impl<'a> Card<'a> {
     }
 
     fn set<T>(&self, register: u64, value: T) {
-        // SAFETY: the root task has mapped the card's registers.
+        // SAFETY: the root task has mapped the NIC's registers.
         unsafe { ((self.common + register) as *mut T).write_volatile(value) };
     }
 
@@ -255,7 +255,7 @@ const REQUEST_FRAME: [u8; 60] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
-/// Where the card's structure of `kind` is mapped, and its place in the
+/// Where the NIC's structure of `kind` is mapped, and its place in the
 /// configuration space (virtio 1.2 §4.1.4).
 fn capability(snapshot: &DeviceSnapshot, kind: u8) -> Option<(u64, usize)> {
     const VENDOR: u8 = 9;

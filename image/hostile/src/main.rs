@@ -1,6 +1,6 @@
-//! Takes the place of one domain and tries everything that the domain was not
-//! given. Each attempt is one line: "refused" with a count, or "SURVIVED" with
-//! what the system let happen. The last attempt must stop it.
+//! Takes the place of one domain and tries everything that the domain has no right to.
+//! Each attempt is one line: "refused" with a count, or "SURVIVED" with what the system
+//! let happen. The last attempt must stop it.
 #![no_std]
 #![no_main]
 
@@ -31,7 +31,7 @@ struct Held {
     tools: u64,
     /// Address and bytes of regions.
     writable: &'static [(u64, u64)],
-    /// Where the network card is described.
+    /// Where the NIC is described.
     card: Option<u64>,
 }
 

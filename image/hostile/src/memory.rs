@@ -11,7 +11,7 @@ use crate::random::Random;
 const HEADER_WORDS: u64 = 4096;
 
 /// Fills the memory that the domain may write, its own stack and heap left out,
-/// with numbers that could be indexes, and rings all bells.
+/// with numbers that could be indexes, and signals all notifications.
 pub(crate) fn lie(held: &Held, random: &mut Random) {
     for (start, bytes) in held.writable {
         let words = (bytes / 8).min(HEADER_WORDS);

@@ -40,8 +40,7 @@ pub(crate) fn try_all(held: &Held) {
     }
 }
 
-/// As long as the kernel carries, with a label and capabilities that nobody
-/// asked for.
+/// As long as the kernel carries, with an unsolicited label and capabilities.
 fn oversized(number: u64) {
     // SAFETY: the description gives this domain that call.
     let server: Endpoint = unsafe { Cap::from_bits(slot::cptr(number)) };

@@ -1,4 +1,4 @@
-//! Numbers that come again with the same seed.
+//! Numbers that are the same for the same seed.
 
 /// A xorshift generator (Marsaglia, 2003); for tests only.
 pub(crate) struct Random(u64);

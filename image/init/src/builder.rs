@@ -113,9 +113,9 @@ struct Work<'a> {
     /// Pages, by the region's number.
     regions: Vec<Vec<Page>>,
     card: Option<NetworkCard>,
-    /// The card's address space, where there is an IOMMU.
+    /// The NIC's address space, where there is an IOMMU.
     confinement: Option<Confinement>,
-    /// Of the network card and the timer, in their driver's space.
+    /// Of the NIC and the timer, in their driver's space.
     registers: Vec<Register>,
     /// The source of entropy beside the processor, until it was asked.
     entropy: Option<Entropy>,
@@ -126,7 +126,7 @@ struct Work<'a> {
     capabilities: usize,
 }
 
-/// The image pages behind the plan, as frames of the root task.
+/// The image pages after the plan, as frames of the root task.
 pub(crate) struct Image {
     /// Slot of the first image page.
     pub(crate) first_slot: u64,
@@ -198,7 +198,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         return Err(Refusal::Policy);
     }
     work.make_wakers(&mut domains)?;
-    // Not before the proof: a bound notification tells nobody but its thread.
+    // Not before the proof: a bound notification wakes only its thread.
     for (domain, bound) in domains.iter().zip(&work.notifications) {
         // SAFETY: made above.
         let bound = unsafe { Notification::from_bits(*bound) };
@@ -251,7 +251,7 @@ impl Work<'_> {
         self.resources.slot(ports.bits()).delete()
     }
 
-    /// What every domain is told.
+    /// What every domain learns at its start.
     fn facts(&self, tsc_hz: u64) -> Facts {
         let mut kernel = [0; 32];
         fill(&mut kernel, generation::KERNEL);
@@ -447,8 +447,7 @@ impl Work<'_> {
         })
     }
 
-    /// Clears what is left and gives up every capability that the monitor
-    /// does not need.
+    /// Clears what is left and deletes every capability that the monitor does not need.
     fn give_up(mut self, boot: &BootInfo, stays: &[u64]) -> Result<(), Refusal> {
         // Read now: the page with the boot information goes.
         let serial = boot.empty().end - 1;

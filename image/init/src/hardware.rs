@@ -1,5 +1,5 @@
-//! What the root task finds out about the machine before it gives the I/O
-//! ports up: the network card and the source of entropy on PCI bus 0, the time of day.
+//! What the root task finds out about the machine before it deletes the I/O port
+//! capabilities: the NIC and the source of entropy on PCI bus 0, the time of day.
 
 use init::calendar::Fields;
 use ipc::boot::DeviceSnapshot;
@@ -18,7 +18,7 @@ const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 
 const VENDOR_VIRTIO: u32 = 0x1af4;
-/// Modern virtio devices: network card, source of entropy (virtio 1.2 §4.1.2, §5).
+/// Modern virtio devices: NIC, source of entropy (virtio 1.2 §4.1.2, §5).
 const DEVICE_NET: u32 = 0x1041;
 const DEVICE_ENTROPY: u32 = 0x1044;
 const COMMAND: u8 = 0x04;
@@ -30,7 +30,7 @@ const BARS: u8 = 6;
 const INTERRUPT_LINE: u8 = 0x3c;
 /// Host bridge of the Q35 machine: vendor and device.
 const HOST_BRIDGE_Q35: u32 = 0x29c0_8086;
-/// Registers that a driver may want; larger windows are left unmapped.
+/// Registers that a driver may need; larger windows are left unmapped.
 const MAX_BAR: u64 = 64 * 1024;
 
 /// A device's place on bus 0.
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-/// The network card's place on the bus, and how its interrupt arrives.
+/// The NIC's place on the bus, and how its interrupt arrives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NetworkCard {
     pub(crate) place: Place,
@@ -92,7 +92,7 @@ impl Pci {
         self.find(DEVICE_ENTROPY)
     }
 
-    /// Looks for the network card.
+    /// Looks for the NIC.
     pub(crate) fn find_card(&self) -> Result<Option<NetworkCard>, Error> {
         let Some(place) = self.find(DEVICE_NET)? else {
             return Ok(None);
@@ -113,7 +113,7 @@ impl Pci {
         }))
     }
 
-    /// Switches a device off: it answers to nobody, and reaches no memory.
+    /// Switches a device off: it answers nothing, and reaches no memory.
     pub(crate) fn switch_off(&self, Place(device): Place) -> Result<(), Error> {
         let command = self.read(device, COMMAND)?;
         self.write(device, COMMAND, command & !COMMAND_ALL)

@@ -1,8 +1,8 @@
 //! The plan by which the root task builds the system.
 //!
-//! The image builder makes it out of the system description, on the host, where
-//! it is checked; the root task only carries it out. It stands at the end of
-//! the root task's own image:
+//! The image builder makes it out of the system description, on the host, where it is
+//! checked; the root task only carries it out. It is at the end of the root task's own
+//! image:
 //!
 //! ```text
 //! page 0…   header, then the plan (postcard)
@@ -44,9 +44,9 @@ pub struct Plan {
     pub regions: Vec<Region>,
     /// Windows and mint sources.
     pub tables: Vec<Table>,
-    /// The network card and the timer, and who gets them.
+    /// The NIC and the timer, and who gets them.
     pub device: Option<Device>,
-    /// How often domains are started anew.
+    /// How often domains are restarted.
     pub restart: Restart,
     /// Records that one key seals before a new one is asked for.
     pub rekey_after: u64,
@@ -80,7 +80,7 @@ pub struct Domain {
     pub slots: Vec<(u64, Capability)>,
     /// Tables that it manages, in the slots of its tools CNode.
     pub tools: Vec<u16>,
-    /// Who is started anew with it, besides itself: those that can't go on
+    /// The domains that are restarted with it, besides itself: those that can't go on
     /// without it.
     pub restarts: Vec<u16>,
 }
@@ -131,9 +131,9 @@ pub enum Content {
     Zero,
     /// Image pages from this one on; the region is mapped once.
     Pages(u32),
-    /// Zeros, physically contiguous, reachable by the network card.
+    /// Zeros, physically contiguous, reachable by the NIC.
     Dma,
-    /// What the root task found of the network card; one page.
+    /// What the root task found of the NIC; one page.
     Snapshot,
 }
 
@@ -171,7 +171,7 @@ pub enum Capability {
         /// The table's number.
         table: u16,
     },
-    /// Acknowledge the interrupts of the network card.
+    /// Acknowledge the interrupts of the NIC.
     NicInterrupt,
     /// Acknowledge the interrupts of the timer.
     TimerInterrupt,
@@ -182,7 +182,7 @@ pub enum Capability {
         /// The last.
         last: u16,
     },
-    /// Acknowledge the interrupts of what is behind a range of ports.
+    /// Acknowledge the interrupts of the device of a range of ports.
     PortInterrupt {
         /// The pin of the I/O APIC.
         pin: u8,
@@ -200,7 +200,7 @@ pub struct Table {
     pub endpoints: Vec<u16>,
 }
 
-/// The network card and the timer.
+/// The NIC and the timer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     /// The domain that drives them.

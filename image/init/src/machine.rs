@@ -1,6 +1,6 @@
-//! The generation of the machine: an identifier that a machine monitor changes when
-//! the machine goes on from a snapshot, so that two of them may do so
-//! (Microsoft's "Virtual Machine Generation ID", QEMU's `docs/specs/vmgenid`).
+//! The generation of the machine: an identifier that a machine monitor changes when the
+//! machine resumes from a snapshot, so that two of them may do so (Microsoft's "Virtual
+//! Machine Generation ID", QEMU's `docs/specs/vmgenid`).
 
 /// The identifier in memory, and its value when the system was built.
 pub(crate) struct Generation {
@@ -13,7 +13,7 @@ impl Generation {
     /// At `address`, a multiple of eight, 16 bytes are mapped for good.
     pub(crate) unsafe fn new(address: u64) -> Self {
         let place = address as *const [u64; 2];
-        // SAFETY: the caller says so; it changes behind this program's back.
+        // SAFETY: the caller says so; it changes outside of this program's control.
         let seen = unsafe { place.read_volatile() };
         Self { place, seen }
     }

@@ -25,7 +25,7 @@ sel4::root_task!(main, stack = 0x1_0000, heap = 0x14_0000);
 unsafe extern "C" {
     /// First byte of this program's image (linker).
     static __executable_start: u8;
-    /// First byte behind it (linker); the plan starts at the next page.
+    /// First byte after it (linker); the plan starts at the next page.
     static _end: u8;
 }
 
@@ -91,7 +91,7 @@ fn open_serial(boot: &BootInfo) -> Result<(), Error> {
     Ok(())
 }
 
-/// The plan behind this program, and the frames of the image pages.
+/// The plan after this program, and the frames of the image pages.
 fn read_plan(boot: &BootInfo) -> (Plan, Image) {
     let start = &raw const __executable_start as u64;
     let plan = (&raw const _end as u64).next_multiple_of(PAGE);

@@ -1,5 +1,5 @@
 //! What the root task does for the rest of its life: prints what the domains
-//! log and what stops them, and starts those anew that ended.
+//! log and what stops them, and restarts those that terminated.
 
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -25,18 +25,17 @@ const FAULT_BADGE: u64 = 1 << 27;
 /// Longest line that is printed; longer ones are broken.
 const LINE: usize = 512;
 
-/// Bytes that a domain may log at once, and in each second after that: the
-/// monitor runs before everybody else, so a domain that never stops talking
-/// would stop the system.
+/// Bytes that a domain may log at once, and in each second after that: the monitor runs
+/// before all domains, so a domain that logs without end would stop the system.
 const BURST: u64 = 256 * 1024;
 const RATE: u64 = 32 * 1024;
 
-/// What a slice of the kernel's schedule is reckoned as. The embedded kernel's is one tick
+/// What a slice of the kernel's schedule is counted as. The embedded kernel's is one tick
 /// of 10 ms (ADR 0011); a host that gives this machine less than that at a time makes it
-/// as short. So nobody is ended who was given less than `silence_ms`, and on a host that
-/// has time a domain may be given five times as much.
+/// as short. So no domain is restarted that got less than `silence_ms`, and on a host
+/// with time to spare a domain may get five times as much.
 const SLICE_MS: u64 = 2;
-/// A yield that comes back within this part of a second was for nobody.
+/// A yield that comes back within this part of a second gave the processor to no thread.
 const AT_ONCE: u64 = 10_000;
 
 /// How far a domain's log has been printed.
@@ -117,7 +116,7 @@ pub(crate) fn run(plan: &Plan, built: Built) -> ! {
     }
 }
 
-/// Who is started anew with domain `number`, itself included, the highest
+/// The domains that are restarted with domain `number`, itself included, the highest
 /// priority first.
 fn group(plan: &Plan, number: usize) -> Vec<usize> {
     let Some(domain) = plan.domains.get(number) else {
@@ -134,7 +133,7 @@ fn group(plan: &Plan, number: usize) -> Vec<usize> {
 struct Watch {
     built: Built,
     supervisor: Supervisor,
-    /// When silence is a fault.
+    /// The watchdog's timeouts.
     watchdog: Option<Watchdog>,
     priorities: Vec<u8>,
     /// The last moment for which each domain was woken.
@@ -219,7 +218,7 @@ impl Watch {
         self.ended(number)
     }
 
-    /// Parks who goes with domain `number`: their memory is cleared, and their
+    /// Parks domain `number` and its dependents: their memory is cleared, and their
     /// callers are refused instead of waiting.
     fn ended(&mut self, number: usize) -> Result<(), Error> {
         let now = self.now_ms();
@@ -329,7 +328,7 @@ fn ring(domain: &Watched) -> &LogRing {
     unsafe { &*(domain.log as *const LogRing) }
 }
 
-/// What a domain tells of itself: its word, which harms nobody but itself.
+/// What a domain reports of itself: its own claim, which harms only itself.
 fn heartbeat(domain: &Watched) -> Heartbeat {
     let ring = ring(domain);
     Heartbeat {

@@ -23,7 +23,7 @@ pub(crate) struct Resources {
     devices: Vec<Piece>,
     /// Slots of untyped memory that was split into pieces, or skipped.
     split: Vec<u64>,
-    /// Slots of objects that must live on although nobody invokes them.
+    /// Slots of objects that must stay alive although they are never invoked.
     kept: Vec<u64>,
     /// Every page that is mapped.
     ledger: Vec<Mapping>,
@@ -159,7 +159,7 @@ impl Resources {
     }
 
     /// Splits memory into pieces of a large page at most: the kernel hands a
-    /// piece out from its start only, so that a large page behind small ones
+    /// piece out from its start only, so that a large page after small ones
     /// would waste what is between.
     fn split_memory(&mut self) -> Result<(), Error> {
         for piece in core::mem::take(&mut self.memory) {
@@ -195,7 +195,7 @@ impl Resources {
         sizes.map(|piece| 1 << piece.description.size_bits).sum()
     }
 
-    /// Behind the last byte of memory that the kernel left.
+    /// After the last byte of memory that the kernel left.
     pub(crate) fn memory_end(&self) -> u64 {
         let pieces = self.memory.iter().map(|piece| &piece.description);
         pieces
@@ -303,7 +303,7 @@ impl Resources {
         }
         // Skip up to the page by the largest pieces that fit. Their capabilities
         // go with the others of untyped memory: deleted now, the kernel would
-        // begin anew at the piece's start.
+        // begin again at the piece's start.
         let mut filler = self.next_slot;
         while at < target {
             let aligned = if at == 0 { 63 } else { at.trailing_zeros() };
@@ -353,7 +353,7 @@ impl Resources {
         self.kept.push(slot);
     }
 
-    /// Clears all memory that is left, and gives up the right to any of it.
+    /// Clears all memory that is left, and deletes the capabilities to it.
     /// What the boot loader and the kernel left there was copies of the image,
     /// with the key rings.
     pub(crate) fn scrub(&mut self) -> Result<u64, Error> {

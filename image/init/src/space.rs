@@ -90,7 +90,7 @@ impl Space {
         Ok(())
     }
 
-    /// Maps pages one behind the other.
+    /// Maps pages one after the other.
     pub(crate) fn map_all(
         &mut self,
         resources: &mut Resources,

@@ -1,25 +1,25 @@
-//! When a domain that ended is started anew, who goes with it, and when it is
-//! left alone. Knows no kernel; times are milliseconds since any moment.
+//! When a terminated domain is restarted, which domains are restarted with it, and when
+//! it stays parked. Independent of the kernel; times are milliseconds since any moment.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-/// How often, and how soon, domains are started anew.
+/// How often, and how soon, domains are restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
-    /// Starts of one domain within `window_ms`; who ends once more is left
-    /// alone. With zero no domain is started anew, and none is parked.
+    /// Starts of one domain within `window_ms`; a domain that terminates once more stays
+    /// parked. With zero no domain is restarted, and none is parked.
     pub limit: u32,
     /// Milliseconds.
     pub window_ms: u64,
     /// Milliseconds before the first start; twice as many before each further
     /// one within the window.
     pub delay_ms: u64,
-    /// Milliseconds of the processor that a domain may be given without a sign of
-    /// life; more is an end like any other (ADR 0097). Zero: as long as it likes.
+    /// Milliseconds of processor time that a domain may get without a heartbeat; more is
+    /// a watchdog timeout (ADR 0097). Zero: no limit.
     #[serde(default)]
     pub silence_ms: u64,
 }
@@ -27,14 +27,14 @@ pub struct Restart {
 /// The delay does not grow further.
 const MAX_DOUBLINGS: usize = 8;
 
-/// What is to be done behind an end.
+/// What to do after a domain terminated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Park these, which [`Supervisor::due`] will name again.
     Park(Vec<usize>),
-    /// Park these; they are not started anew.
+    /// Park these; they are not restarted.
     Leave(Vec<usize>),
-    /// It was parked, or nobody is started anew: stop it, nothing else.
+    /// It was parked, or no domain is restarted: stop it, nothing else.
     Stop,
 }
 
@@ -47,9 +47,9 @@ enum State {
 
 struct Life {
     state: State,
-    /// Who can't go on without it, itself included; highest priority first.
+    /// The domains that can't go on without it, itself included; highest priority first.
     group: Vec<usize>,
-    /// When it was started anew, within the window.
+    /// When it was restarted, within the window.
     starts: VecDeque<u64>,
 }
 
@@ -60,7 +60,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// All domains run. `groups` tells for each who is started anew with it,
+    /// All domains run. `groups` says for each which domains are restarted with it,
     /// itself included, in the order of starting.
     pub fn new(restart: Restart, groups: impl Iterator<Item = Vec<usize>>) -> Self {
         let life = |group| Life {
@@ -132,8 +132,8 @@ impl Supervisor {
         }
     }
 
-    /// All domains are to start anew, through no fault of theirs; those to park.
-    /// Who is left alone, or would not be started anew, stays as it is.
+    /// All domains have to restart, without a fault of theirs; returns those to park. A
+    /// domain that stays parked, or would not be restarted, stays as it is.
     pub fn all_anew(&mut self, now: u64) -> Vec<usize> {
         let Restart {
             limit, delay_ms, ..
@@ -272,7 +272,7 @@ mod tests {
             assert_eq!(supervisor.due(now + 10), vec![0, 1, 2]);
         }
         assert_eq!(supervisor.ended(2, 2000), Verdict::Park(vec![2]));
-        // Who waits for its start goes on waiting for that.
+        // A domain that waits for its start keeps waiting.
         assert_eq!(supervisor.all_anew(2005), vec![0, 1]);
         assert_eq!(supervisor.due(2010), vec![2]);
         let groups = vec![vec![0]].into_iter();

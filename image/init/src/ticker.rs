@@ -1,5 +1,5 @@
 //! The interrupts of the real-time clock (Motorola MC146818A): one when each second
-//! begins, and eight a second besides while somebody waits for them.
+//! begins, and eight more a second while they are needed.
 
 use sel4::Error;
 use sel4::cap::{IOPort, IrqHandler};
@@ -51,7 +51,7 @@ impl Ticker {
         [self.ports.bits(), self.interrupt.bits()]
     }
 
-    /// Lets it tick, or stops that; seconds are always told.
+    /// Starts or stops the ticks; seconds are always reported.
     ///
     /// # Errors
     /// The kernel's: the ports are others.

@@ -1,6 +1,6 @@
 //! How the clocks of all domains follow the real-time clock. Knows no kernel.
 //!
-//! The real-time clock tells when a second begins, by an interrupt that may come late
+//! The real-time clock reports when a second begins, by an interrupt that may come late
 //! (a busy host) and never early. So an error that is seen is the clock's own error
 //! and a delay, and the least of a window is nearly the error alone. At the end of a
 //! window the wall clock is made to run faster or slower until it agrees (as NTP does,
@@ -19,7 +19,7 @@ const MAX_SLEW: i64 = 500_000;
 const MAX_TRIM: i64 = 200_000;
 /// An error that is not the rate's: then the real-time clock was set.
 const SET: i64 = 100_000_000;
-/// Who is further behind than this steps forward.
+/// A clock that is further behind than this steps forward.
 const BEHIND: i64 = 2 * SECOND as i64;
 
 /// What a person may want to know.
@@ -175,14 +175,14 @@ mod tests {
             }
         }
 
-        /// Second after second, each told late by `delay` nanoseconds; asserts that no
-        /// clock runs backwards.
+        /// Second after second, each reported late by `delay` nanoseconds; asserts that
+        /// no clock runs backwards.
         fn run(&mut self, seconds: u64, mut delay: impl FnMut(u64) -> u64) -> Option<Event> {
             let mut event = None;
             for _ in 0..seconds {
                 let second = self.now / SECOND + 1;
                 let told = second * SECOND + delay(second);
-                // A second that was missed is not told.
+                // A second that was missed is not reported.
                 let newest = told / SECOND;
                 self.now = told;
                 let unix = (START + newest).checked_add_signed(self.set).unwrap();

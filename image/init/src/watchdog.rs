@@ -1,23 +1,22 @@
-//! Who takes the processor for itself and answers nobody, and who waits although it
-//! owes an answer. Knows no kernel, and no time: a host that gives this machine no
-//! processor makes nobody hang.
+//! Finds a domain that takes the processor without a heartbeat, and one that waits
+//! although it owes an answer. Independent of the kernel and of time: a host that gives
+//! this machine no processor makes no domain time out.
 //!
-//! Each domain counts its signs of life: waits for work, calls, pieces of work done.
-//! Domains of one priority are one *level*: they take turns, a slice of the kernel's
-//! schedule each. A *gauge*, a thread that gives the processor to others of its priority
-//! until nobody wants it, stands below the lowest level: as long as it comes to its end
-//! there now and then, every domain had the chance to do its work. When it does not from
-//! one tick to the next, it is put beside the highest level, then beside the next, as
-//! long as it comes to its end there. Beside the one that takes the processor it does
-//! not, and counts the turns there: each who wants the processor is given one slice in
-//! one. Those are what patience is measured in: a domain that was given that many
-//! without a sign of life hangs. Several of a level are woken at each tick meanwhile:
-//! who only waited gives a sign of life then. One that is starved by a higher domain or
-//! by the host is given no slice.
+//! Each domain counts its heartbeats: waits for work, calls, pieces of work done. Domains
+//! of one priority are one *level*: they take turns, a slice of the kernel's schedule
+//! each. A *gauge*, a thread that gives the processor to others of its priority until
+//! nobody wants it, runs below the lowest level: as long as it finishes there now and
+//! then, every domain had the chance to do its work. If it does not finish from one tick
+//! to the next, it is moved to the highest level, then to the next, as long as it
+//! finishes there. At the level that takes the processor it does not finish, and counts
+//! the turns there: each domain that wants the processor gets one slice in a turn. The
+//! timeout is measured in those: a domain that got that many without a heartbeat hangs.
+//! Several domains of a level are woken at each tick meanwhile: one that only waited
+//! sends a heartbeat then. One that is starved by a higher domain or by the host gets no
+//! slice.
 //!
-//! When the gauge comes to its end below the lowest domain, all of them wait. Who has
-//! taken a call then and not answered it, or waits for the answer to one, will do so
-//! for ever.
+//! When the gauge finishes below the lowest domain, all of them wait. A domain that then
+//! has an unanswered call, or waits for the answer to one, will do so for ever.
 
 use alloc::vec::Vec;
 
@@ -28,16 +27,16 @@ const STARVED: u64 = 4;
 /// What the gauge has seen since the last tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauge {
-    /// Slices of the kernel's schedule that others of its priority were given.
+    /// Slices of the kernel's schedule that others of its priority got.
     pub slices: u64,
-    /// Nobody of its priority wanted the processor in the end.
+    /// In the end no thread of its priority wanted the processor.
     pub is_alone: bool,
 }
 
 /// What a domain tells of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Counts its signs of life.
+    /// Counts its heartbeats.
     pub progress: u64,
     /// Names the call that it has taken and not answered; zero for none.
     pub owed: u64,
@@ -48,7 +47,7 @@ pub struct Heartbeat {
 /// How long the watchdog waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Slices without a sign of life.
+    /// Slices without a heartbeat.
     pub slices: u64,
     /// Ticks at which everybody waited, and the same call was not answered.
     pub waits: u64,
@@ -63,10 +62,10 @@ pub enum Place {
     Beside(usize),
 }
 
-/// Who does not answer, and why.
+/// Which domain has hung, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It takes the processor and gives no sign of life.
+    /// It takes the processor and sends no heartbeat.
     Hangs(usize),
     /// It waits, although it owes an answer or will get none.
     Waits(usize),
@@ -85,9 +84,9 @@ struct Debt {
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
     number: usize,
-    /// Its count when it last gave a sign of life.
+    /// Its count at its last heartbeat.
     progress: u64,
-    /// Slices that it was given since.
+    /// Slices that it got since.
     silent: u64,
 }
 
@@ -132,7 +131,7 @@ impl Watchdog {
         }
     }
 
-    /// Who has to be woken now, to give a sign of life if it waits.
+    /// The domains to wake now, so that a waiting one sends a heartbeat.
     pub fn to_wake(&self) -> impl Iterator<Item = usize> {
         let is_asked = self.level.is_some() && self.suspects.len() > 1;
         let suspects = self.suspects.iter().filter(move |_| is_asked);
@@ -140,7 +139,7 @@ impl Watchdog {
     }
 
     /// A tick has come: what the gauge saw since the last one, and each domain's
-    /// heartbeat; `None` for one that is stopped. The domain that does not answer, if
+    /// heartbeat; `None` for one that is stopped. Returns the domain that has hung, if
     /// one is found; [`Watchdog::place`] has a new answer afterwards.
     pub fn tick(
         &mut self,
@@ -182,8 +181,8 @@ impl Watchdog {
         Some(Found::Hangs(hangs))
     }
 
-    /// Whether a domain of the level gave no sign of life, while each who wanted the
-    /// processor there was given so many slices.
+    /// Whether a domain of the level sent no heartbeat, while each that wanted the
+    /// processor there got so many slices.
     fn is_suspicious(
         &mut self,
         slices: u64,
@@ -191,7 +190,7 @@ impl Watchdog {
     ) -> bool {
         let mut is_suspicious = false;
         for suspect in &mut self.suspects {
-            // Who is stopped does not hang.
+            // A stopped domain does not hang.
             let now = heartbeat(suspect.number).map(|heartbeat| heartbeat.progress);
             if now == Some(suspect.progress) {
                 suspect.silent = suspect.silent.saturating_add(slices);

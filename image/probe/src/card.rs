@@ -1,4 +1,4 @@
-//! Makes the network card send, to see its interrupt arrive.
+//! Makes the NIC send, to see its interrupt arrive.
 
 use device::Memory;
 use ipc::boot::{DeviceSnapshot, interrupt};
@@ -8,12 +8,12 @@ use sel4::runtime::wait_signals;
 use virtio_drivers::device::net::VirtIONetRaw;
 
 const QUEUE: usize = 8;
-/// Shortest Ethernet frame, behind the driver's header.
+/// Shortest Ethernet frame, after the driver's header.
 const FRAME: usize = 60;
 /// Bytes of its buffer.
 const BUFFER: usize = 256;
 
-/// Sends one frame by the card that `snapshot` describes, and waits for the interrupt
+/// Sends one frame by the NIC that `snapshot` describes, and waits for the interrupt
 /// that says so.
 ///
 /// # Safety

@@ -42,7 +42,7 @@ pub(crate) fn ask() -> ! {
         if refused { "ok" } else { "FAILED" }
     );
     loop {
-        // Until it is started anew it refuses everybody.
+        // Until it is restarted it refuses every call.
         let answer = server.call(LOSE, &mut reply);
         if answer != Err(TransportError::Gone) {
             log!("FAILED {answer:?} for a call that was lost");

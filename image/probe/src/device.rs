@@ -1,4 +1,4 @@
-//! The network card and the timer, as far as the platform hands them over.
+//! The NIC and the timer, as far as the platform hands them over.
 
 use crate::card;
 use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, interrupt, place, slot};
@@ -41,7 +41,7 @@ pub(crate) fn run() {
         snapshot.dma_physical,
         snapshot.dma_bytes
     );
-    // SAFETY: the description gives this domain the card's handler first.
+    // SAFETY: the description gives this domain the NIC's handler first.
     let handler = unsafe { IrqHandler::from_bits(slot::cptr(slot::FIRST)) };
     // SAFETY: the root task has mapped what the snapshot names.
     unsafe { card::run(snapshot, &handler) };

@@ -46,7 +46,7 @@ pub(crate) fn call_empty_slot() {
     sel4::log!("{} {answer:?}", if refused { "ok" } else { "FAILED" });
 }
 
-/// An address behind the CSpace is a fault.
+/// An address outside the CSpace is a fault.
 pub(crate) fn call_outside() {
     // SAFETY: none; the kernel must stop it.
     let nobody = unsafe { Caller::new(0xdead_0000_0000) };

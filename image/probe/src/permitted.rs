@@ -77,7 +77,7 @@ fn messages(server: &Caller) {
     verdict("a badge arrives", length == Ok(8) && reply[..8] == expected);
     let sent: Vec<u8> = (0..MAX_MESSAGE).map(|at| (at % 251) as u8).collect();
     let lengths = [0, 1, 7, 8, 9, 31, 32, 33, 100, 959, 960];
-    // Downwards too: a short message behind a long one.
+    // Downwards too: a short message after a long one.
     let good = lengths
         .into_iter()
         .chain(lengths.into_iter().rev())

@@ -1,4 +1,4 @@
-//! What a policy may say: the words of `policy.toml`.
+//! What a policy may say: the keys of `policy.toml`.
 
 use serde::Deserialize;
 
@@ -68,7 +68,7 @@ pub enum Rule {
     OneDriverPerInterrupt,
     /// Each I/O port is one domain's.
     OneDriverPerPort,
-    /// What a device reaches is seen by its driver and nobody else.
+    /// What a device reaches is seen only by its driver.
     DevicesReachTheirDrivers,
     /// No memory is mapped both writable and executable.
     NeverWritableAndExecutable,
@@ -78,7 +78,7 @@ pub enum Rule {
     EveryGrantIsDeclared,
 }
 
-/// Somebody never reaches somebody else, however many steps it takes.
+/// A domain never reaches another, in any number of steps.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unreachable {
@@ -163,7 +163,7 @@ pub enum HardwareKind {
     Registers,
     /// Memory that a device can reach.
     Dma,
-    /// Interrupts of the network card and the timer.
+    /// Interrupts of the NIC and the timer.
     Interrupts,
     /// I/O ports, and their interrupts.
     Ports,
@@ -196,11 +196,11 @@ pub struct BadgeRights {
     pub may: String,
 }
 
-/// Somebody may hand somebody capabilities of endpoints.
+/// A domain may hand capabilities of endpoints to another.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
-    /// Who hands them out and takes them back.
+    /// Who hands them out and revokes them.
     pub manager: String,
     /// Who gets them.
     pub holder: String,

@@ -79,7 +79,7 @@ pub(super) fn judge(policy: &Policy, system: &System<'_>) -> Vec<Judged> {
     list
 }
 
-/// Names that are no domain's: an assertion about nobody would always hold.
+/// Names that are no domain's: an assertion about no domain would always hold.
 fn strangers<'a>(system: &System<'_>, names: impl IntoIterator<Item = &'a String>) -> Breaks {
     let names = names.into_iter();
     let strangers = names.filter(|name| *name != "*" && !system.knows(name));
@@ -164,9 +164,9 @@ fn no_own_cspace(system: &System<'_>) -> Breaks {
     breaks
 }
 
-/// The words of a plan know no capability of untyped memory, of a thread, an
-/// address space or a page. A word that is added has to be judged
-/// here before this compiles; the monitor probes the kernel for the rest.
+/// A plan has no variant for a capability of untyped memory, a thread, an address space
+/// or a page. A new variant has to be judged here before this compiles; the monitor
+/// probes the kernel for the rest.
 fn no_authority(system: &System<'_>) -> Breaks {
     let is_harmless = |held: &Capability| match held {
         Capability::Call { .. }

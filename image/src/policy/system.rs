@@ -166,7 +166,7 @@ fn capability_edges(description: &Description, layout: &Layout) -> Vec<Edge> {
                 Capability::Signal { domain, .. } => {
                     edges.push(edge(from, name(domain), Kind::Signal, ""));
                 }
-                // What may be in it comes below; interrupts act on nobody.
+                // What may be in it comes below; interrupts act on no domain.
                 Capability::Window { .. }
                 | Capability::NicInterrupt
                 | Capability::TimerInterrupt

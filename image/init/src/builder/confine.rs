@@ -1,4 +1,4 @@
-//! What the network card reaches: an address space of its own behind the IOMMU,
+//! What the NIC reaches: an address space of its own behind the IOMMU,
 //! with the memory that it shares with its driver and nothing else. The kernel
 //! leaves every other device without one.
 
@@ -13,7 +13,7 @@ use super::Work;
 use crate::hardware::Place;
 use crate::resources::{Page, granule};
 
-/// Names the card's address space to the IOMMU's caches. The kernel takes the
+/// Names the NIC's address space to the IOMMU's caches. The kernel takes the
 /// first numbers, one for each device that the firmware wants mapped.
 const CARD_DOMAIN: u16 = 0xff;
 /// The same for the source of entropy, while it is asked.
@@ -28,7 +28,7 @@ const SPAN: u64 = 1 << (PAGE_BITS + TABLE_BITS);
 /// Devices and functions of one bus.
 const REQUESTERS: u16 = 256;
 
-/// The card's address space.
+/// The NIC's address space.
 pub(super) struct Confinement {
     /// Its slot.
     pub(super) space: u64,
@@ -41,7 +41,7 @@ pub(super) struct Confinement {
 }
 
 impl Work<'_> {
-    /// Confines the card to the regions that the plan calls its own, at their
+    /// Confines the NIC to the regions that the plan calls its own, at their
     /// physical addresses. `levels` is what the kernel says of its IOMMU.
     pub(super) fn confine(&mut self, levels: Option<u32>) -> Result<(), Error> {
         let (Some(card), Some(levels)) = (self.card, levels) else {
@@ -84,7 +84,7 @@ impl Work<'_> {
         self.resources.slot(slot).mint(&all, Rights::ALL, data)
     }
 
-    /// The pages of the regions that the card reaches.
+    /// The pages of the regions that the NIC reaches.
     fn shared_with_card(&self) -> Vec<Page> {
         let regions = self.plan.regions.iter().zip(&self.regions);
         regions
@@ -93,7 +93,7 @@ impl Work<'_> {
             .collect()
     }
 
-    /// Makes the tables on the way to `address` that are not there. The kernel
+    /// Makes the missing tables on the way to `address`. The kernel
     /// puts each at the topmost level that lacks one, and would take a table for
     /// a page where none is lacking: `tables` has those that are there, by level
     /// and start.
@@ -120,13 +120,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Asks the kernel what the devices reach: the card its own pages and no
+    /// Asks the kernel what the devices reach: the NIC its own pages and no
     /// other, the other devices of its bus nothing. Each difference is a line
     /// of the log; how many there were.
     ///
-    /// The kernel tells no address space's content. It refuses to map a page
-    /// where one is, and to unmap one that is not where its capability says:
-    /// so a place is taken by the right page if that page's capability frees it.
+    /// The kernel does not list an address space. It refuses to map a page where one is,
+    /// and to unmap one that is not where its capability says: so an address holds the
+    /// right page if that page's capability frees it.
     pub(super) fn prove_confinement(&mut self) -> Result<usize, Error> {
         let Some(confinement) = self.confinement.take() else {
             if self.card.is_some() {

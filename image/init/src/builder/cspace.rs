@@ -101,7 +101,7 @@ impl Work<'_> {
                 | Capability::TimerInterrupt
                 | Capability::PortInterrupt { .. } => {
                     let handler = self.issue_interrupt(*capability)?;
-                    // There may be no card.
+                    // There may be no NIC.
                     let Some(handler) = handler else { continue };
                     let source = self.resources.slot(handler);
                     root.slot(*target, slot::RADIX).move_from(&source)?;
@@ -156,8 +156,8 @@ impl Work<'_> {
         Ok(domain.tools.len() + 1)
     }
 
-    /// The slot of a new handler for an interrupt, which signals nobody yet; none
-    /// where there is no card.
+    /// The slot of a new handler for an interrupt, which has no notification yet; none
+    /// where there is no NIC.
     fn issue_interrupt(&mut self, which: Capability) -> Result<Option<u64>, Error> {
         let Some(source) = self.source_of(which) else {
             return Ok(None);
@@ -225,7 +225,7 @@ impl Work<'_> {
                 let handler = unsafe { IrqHandler::from_bits(held) };
                 // SAFETY: minted just now.
                 handler.set_notification(&unsafe { Notification::from_bits(badged) })?;
-                // One that came before was told to nobody, and would be the last.
+                // An interrupt from before was not delivered, and would be the last.
                 handler.ack()?;
                 there.move_from(&self.resources.slot(held))?;
                 self.resources.slot(badged).delete()?;

@@ -34,7 +34,7 @@ impl Register {
     }
 }
 
-/// Gives the device's registers places in its driver's address space, one behind the
+/// Gives the device's registers places in its driver's address space, one after the
 /// other from `address` on.
 pub(super) fn place_bars(snapshot: &mut DeviceSnapshot, mut address: u64) -> Vec<Register> {
     let mut registers = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn place_bars(snapshot: &mut DeviceSnapshot, mut address: u64) -> Vec
 }
 
 impl Work<'_> {
-    /// Finds the network card and writes down what its driver needs.
+    /// Finds the NIC and writes down what its driver needs.
     pub(super) fn fill_snapshot(&mut self) -> Result<(), Error> {
         let Some(device) = self.plan.device else {
             return Ok(());

@@ -1,9 +1,9 @@
 //! What the domains' random numbers start from: the seed of each, and the source of
 //! entropy beside the processor (virtio 1.2 §5.4), where the machine has one.
 //!
-//! The source is asked once, before there is any domain. Its bytes are mixed into
-//! this task's generator, which every seed comes from. Then it is switched off, its
-//! memory cleared, and nobody has a capability to it.
+//! The source is asked once, before there is any domain. Its bytes are mixed into this
+//! task's generator, which every seed comes from. Then it is switched off, its memory
+//! cleared, and no domain has a capability to it.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -93,7 +93,7 @@ impl Work<'_> {
             Some(levels) => Some(self.open_memory(levels, source.place, &memory)?),
             None => None,
         };
-        // On the heap, so that no copy stays behind.
+        // On the heap, so that no copy remains.
         let mut given = Zeroizing::new(vec![0; ASKED]);
         let deadline = SystemClock::ticks() + PATIENCE * boot.tsc_hz();
         // SAFETY: registers and memory were mapped above, for this call.
@@ -161,8 +161,8 @@ impl Work<'_> {
         self.resources.slot(slot).delete()
     }
 
-    /// Draws a seed and leaves it in a page of that address space alone. This task
-    /// forgets it: nobody who reads its memory later can tell what it was.
+    /// Draws a seed and leaves it in a page of that address space alone. This task does
+    /// not keep it: a later reader of its memory can't find it.
     pub(super) fn leave_seed(&mut self, space: &mut Space) -> Result<(), Refusal> {
         let mut seed = Zeroizing::new([0; getrandom::SEED_BYTES]);
         getrandom::getrandom(seed.as_mut_slice()).map_err(Refusal::Random)?;
@@ -204,8 +204,8 @@ unsafe fn ask(
     transport.set_status(status | DeviceStatus::DRIVER_OK);
     let buffer = device::take(rest.len()).ok_or("has no memory")?;
     while !rest.is_empty() {
-        // SAFETY: the memory was taken for this buffer alone, which nobody looks at
-        // until the source has given it back.
+        // SAFETY: the memory was taken for this buffer alone, which is not read until the
+        // source has returned it.
         let part = unsafe { core::slice::from_raw_parts_mut(buffer.as_ptr(), rest.len()) };
         // SAFETY: it stays mapped until the source is off, whatever becomes of this.
         let token = unsafe { queue.add(&[], &mut [&mut *part]) }.map_err(|_| "takes no request")?;

@@ -32,7 +32,7 @@ impl Work<'_> {
         let page = Page::Small(self.resources.device_page(address - offset)?);
         self.own
             .map(&mut self.resources, page, PLACE, false, Cache::WriteBack)?;
-        // SAFETY: mapped just now, and nobody unmaps it; `generation_address` looked
+        // SAFETY: mapped just now, and never unmapped; `generation_address` looked
         // at its alignment, and that the page holds all of it.
         Ok(Some(unsafe { Generation::new(PLACE + offset) }))
     }

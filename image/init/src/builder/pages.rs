@@ -1,5 +1,5 @@
-//! The pages of each address space are those of the plan, and none is in two places
-//! that share none: part of the proof after boot (ADR 0061).
+//! The pages of each address space are those of the plan, and only shared pages are in
+//! two places: part of the proof after boot (ADR 0061).
 
 use alloc::vec::Vec;
 
@@ -42,7 +42,7 @@ impl Work<'_> {
             let found = runs(own.iter().map(|m| run(m)).collect());
             let mut wanted = self.described(domain);
             if self.is_driver(number) {
-                // Where they are depends on the card.
+                // Where they are depends on the NIC.
                 let devices = own.iter().filter(|m| m.cache() == Cache::Uncacheable);
                 wanted.extend(devices.map(|m| run(m)));
             } else if own.iter().any(|m| m.cache() == Cache::Uncacheable) {
@@ -116,7 +116,7 @@ impl Work<'_> {
     }
 
     /// What the page is to all who see it: region and place in it, as one
-    /// number; for a log ring its domain, and the time, behind all regions.
+    /// number; for a log ring its domain, and the time, after all regions.
     fn meaning(&self, mapping: &Mapping) -> Option<u64> {
         const LOG: u64 = 1 << 31;
         const TIME: u64 = 1 << 30;
@@ -169,7 +169,7 @@ fn runs(mut list: Vec<Run>) -> Vec<Run> {
     joined
 }
 
-/// Writes the mapping anew, which the kernel does only where it is.
+/// Rewrites the mapping, which the kernel does only where it exists.
 fn remap(mapping: &Mapping, vspace: &VSpace) -> Result<(), Error> {
     let rights = if mapping.writable {
         Rights::READ_WRITE

@@ -1,5 +1,5 @@
-//! What was built is what was described: each slot of each CSpace, each page of
-//! each address space, and each slot of this task, asked from the kernel.
+//! What was built is what was described: each slot of each CSpace, each page of each
+//! address space, and each slot of this task, as the kernel reports it.
 //!
 //! ADR 0061 tells what this kernel can be asked and what it can't.
 
@@ -18,7 +18,7 @@ use crate::resources::Resources;
 pub(super) const ROOT_DEPTH: u8 = 64 - slot::LOW_BITS;
 /// Slots of a tools CNode.
 const TOOLS: u64 = 16;
-/// A badge that nobody is given.
+/// A badge that no domain gets.
 const PROBE: u64 = 0x07a5_badc;
 
 /// What a slot must hold.
@@ -56,7 +56,7 @@ pub(super) struct Probe {
 impl Work<'_> {
     /// Compares everything with the plan.
     ///
-    /// Nobody else may signal or send meanwhile: no domain runs, and no interrupt is
+    /// Nothing else may signal or send meanwhile: no domain runs, and no interrupt is
     /// connected.
     ///
     /// # Errors
@@ -369,13 +369,13 @@ impl Probe {
         endpoint.nb_send(MessageInfo::new(0, 0, 0));
         self.thread.suspend()?;
         let badge = self.thread.received()?;
-        // Where nobody received it, the signal is still there.
+        // If nobody received it, the signal is still there.
         drain(object);
         Ok(badge)
     }
 }
 
-/// Takes away what was signalled at this task's own notification in that slot; its
+/// Clears what was signalled at this task's own notification in that slot; its
 /// bits. Nothing happens to an endpoint where nobody sends.
 fn drain(object: u64) -> u64 {
     // SAFETY: this task made the object and its capability has all rights; another

@@ -1,6 +1,6 @@
-//! What a faulty or malicious root task would build: one difference for each
-//! feature, so that tests see the proof after boot find it. Without these
-//! features nothing of this is there.
+//! Fault injection: what a faulty or malicious root task would build, one difference for
+//! each feature, so that tests see the proof after boot find it. Without these features
+//! none of it is built.
 
 use init::Capability;
 use ipc::boot::{place, slot};
@@ -13,7 +13,7 @@ use crate::space::Space;
 
 /// A slot that no description fills.
 const SLOT: u64 = 77;
-/// A device that is not the card.
+/// A device that is not the NIC.
 const OTHER_DEVICE: u16 = 9 << 3;
 /// An address that no table has which covers address zero.
 const FAR: u64 = 0x40_0000;
@@ -26,7 +26,7 @@ impl Work<'_> {
     /// Builds the differences that this program's features ask for.
     pub(super) fn spoil(&mut self, fault: u64) -> Result<(), Error> {
         if cfg!(feature = "spoil-slot") {
-            // A second capability, which its holder was not given.
+            // A second capability, which its holder must not have.
             let source = self.resources.slot(fault);
             let cspace = lookup(&self.cspaces, 0)?;
             let target = cspace.slot(SLOT, 64 - slot::LOW_BITS);
@@ -69,12 +69,12 @@ impl Work<'_> {
             space.map(&mut self.resources, page, NOWHERE, true, Cache::WriteBack)?;
         }
         if cfg!(feature = "spoil-card") {
-            // A page of this task in the place of one that the card shares.
+            // A page of this task in the place of one that the NIC shares.
             let page = self.resources.make_kept(ObjectKind::Granule)?;
             self.give_to_card(page)?;
         }
         if cfg!(feature = "spoil-card-more") {
-            // One more page that the card reaches.
+            // One more page that the NIC reaches.
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
             self.open_to(None, page, page.address()?)?;
         }
@@ -135,7 +135,7 @@ impl Work<'_> {
         Ok(page)
     }
 
-    /// Puts `page` where the card's first page was.
+    /// Puts `page` where the NIC's first page was.
     fn give_to_card(&mut self, page: u64) -> Result<(), Error> {
         let confinement = self.confinement.as_ref().ok_or(Error::InvalidArgument)?;
         let (slot, address) = *confinement.pages.first().ok_or(Error::RangeError)?;
@@ -147,7 +147,7 @@ impl Work<'_> {
         unsafe { granule(page) }.frame_map_io(&space, address, Rights::READ_WRITE)
     }
 
-    /// Lets a device, or the card, reach `page` at `address`.
+    /// Lets a device, or the NIC, reach `page` at `address`.
     fn open_to(&mut self, device: Option<u16>, page: Page, address: u64) -> Result<(), Error> {
         let confinement = self.confinement.as_ref().ok_or(Error::InvalidArgument)?;
         let (levels, mut tables) = (confinement.levels, confinement.tables.clone());

@@ -91,7 +91,7 @@ impl Work<'_> {
         let timer = registers
             .find(|register| register.physical == TIMER_PHYSICAL)
             .map(|timer| timer.slot);
-        // Nobody's, where nobody drives a device.
+        // No domain's, where no domain drives a device.
         let slot = match timer {
             Some(slot) => slot,
             None => self.resources.device_page(TIMER_PHYSICAL)?,

@@ -43,8 +43,8 @@ impl Work<'_> {
         Ok(thread)
     }
 
-    /// What the monitor wakes each domain by when a moment is over that the domain asked
-    /// for. Not before the proof, which asks who signals to whom.
+    /// The notifications by which the monitor wakes each domain at the moment that the
+    /// domain asked for. Not before the proof, which checks who signals whom.
     pub(super) fn make_wakers(&mut self, domains: &mut [Watched]) -> Result<(), Error> {
         for (domain, notification) in domains.iter_mut().zip(&self.notifications) {
             let slot = self.resources.take_slots(1)?;

@@ -9,7 +9,7 @@ const PRIORITIES: [u8; 6] = [160, 190, 200, 180, 170, 160];
 const SHIM: usize = 4;
 const GATEWAY: usize = 0;
 const OFFLOAD: usize = 5;
-/// Slices in a tick of 125 ms, and in a second, as short as they are reckoned.
+/// Slices in a tick of 125 ms, and in a second, at the length that is assumed.
 const TICK: u64 = 62;
 const SECOND: u64 = 500;
 const PATIENCE: Patience = Patience {
@@ -17,14 +17,14 @@ const PATIENCE: Patience = Patience {
     waits: 4,
 };
 
-/// What a domain does with a slice that it is given.
+/// What a domain does with its slice.
 type Work = Box<dyn FnMut(&mut Domain, u64)>;
 
 struct Domain {
     priority: u8,
     wants: bool,
     heartbeat: Heartbeat,
-    /// Slices that it was given.
+    /// Slices that it got.
     given: u64,
     work: Option<Work>,
 }
@@ -35,7 +35,7 @@ struct World {
     watchdog: Watchdog,
     gauge: Gauge,
     host: fn(u64) -> bool,
-    /// Who was given the last slice.
+    /// Which domain got the last slice.
     last: usize,
     /// Slices of the host's time.
     now: u64,
@@ -70,7 +70,7 @@ impl World {
         self
     }
 
-    /// Who is found within so many slices of the host, and when.
+    /// Which domain is found within so many slices of the host, and when.
     fn run(&mut self, slices: u64) -> Option<(Found, u64)> {
         for _ in 0..slices {
             self.now += 1;
@@ -88,7 +88,7 @@ impl World {
                 }
                 for number in self.watchdog.to_wake() {
                     let domain = &mut self.domains[number];
-                    // Who waits does a turn, and waits again.
+                    // A waiting domain does a turn, and waits again.
                     domain.heartbeat.progress += u64::from(!domain.wants);
                 }
             }
@@ -97,7 +97,7 @@ impl World {
         None
     }
 
-    /// One slice for the next of the highest who want it, the gauge in between.
+    /// One slice for the next of the highest that want it, the gauge in between.
     fn schedule(&mut self) {
         let now = self.now;
         for domain in &mut self.domains {
@@ -114,7 +114,7 @@ impl World {
         let mut turns: Vec<_> = (0..self.domains.len())
             .filter(|n| self.domains[*n].wants && self.domains[*n].priority == above)
             .collect();
-        // Who comes after the last one, or the first: then all had theirs.
+        // The one after the last one, or the first: then all had theirs.
         turns.sort_by_key(|n| (*n <= self.last, *n));
         let next = turns.first().copied();
         match self.watchdog.place().unwrap() {
@@ -132,8 +132,8 @@ impl World {
     }
 }
 
-/// Wants the processor for `length` of each `period` slices, and gives a sign of
-/// life after each `piece` slices that it was given.
+/// Wants the processor for `length` of each `period` slices, and sends a heartbeat after
+/// each `piece` slices that it got.
 fn busy(period: u64, length: u64, piece: u64) -> impl FnMut(&mut Domain, u64) {
     let mut due = 0;
     let mut done = 0;
@@ -215,8 +215,8 @@ fn a_host_that_stalls_makes_nobody_hang_wherever_the_search_is() {
 
 #[test]
 fn who_is_starved_by_a_higher_domain_is_not_found() {
-    // 450 messages of 3 ms in a burst, again and again; the lowest always has
-    // something to do, and is given the processor in between.
+    // 450 messages of 3 ms in a burst, again and again; the lowest always has something
+    // to do, and gets the processor in between.
     for host in [always as fn(u64) -> bool, busy_host] {
         for period in [700, 710, 750, 1000] {
             let mut world = World::new(host)
