@@ -30,7 +30,7 @@ impl Addresses {
         };
         let link_local = Ipv6Cidr::new(link_local(hardware), 64);
         interface.update_ip_addrs(|list| {
-            // A list that is new has room.
+            // A new list has room.
             let _ = list.push(IpCidr::Ipv6(link_local));
         });
         match *config {

@@ -1,9 +1,9 @@
-//! How many connections a peer has, and who gives way.
+//! How many connections a peer has, and which one is evicted.
 //!
-//! A SYN is answered as long as there is something that can give way: first a
-//! connection that is over, then one that nobody owns any more, then the oldest
-//! that is half open. What somebody owns is his to give up. Where nothing can
-//! give way, and where one peer has its share, the answer is a reset.
+//! A SYN is answered as long as something can be evicted: first a connection that is
+//! over, then one without an owner, then the oldest that is half open. Only the owner can
+//! give up a connection that has one. Where nothing can be evicted, and where one peer
+//! has its share, the answer is a reset.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::IpAddr;
@@ -63,12 +63,12 @@ impl Peers {
     }
 }
 
-/// Why a connection may give way, those that go first first.
+/// Why a connection may be evicted, in the order of eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
     /// It waits for stray segments alone.
     Over,
-    /// Nobody owns it; it sends what was written.
+    /// It has no owner; it sends what was written.
     Lingering,
     /// Its peer has not shown that it is there.
     HalfOpen,
@@ -76,9 +76,9 @@ pub(crate) enum Rank {
     Quiet,
 }
 
-/// Connections that may give way, each once: by rank, then the oldest first. Most come
-/// and go near an end, and there is room for all from the start: a list in order costs
-/// less than a tree.
+/// Connections that may be evicted, each once: by rank, then the oldest first. Most are
+/// added and removed near an end, and there is room for all from the start: an ordered
+/// list costs less than a tree.
 pub(crate) struct Yielding(VecDeque<u128>);
 
 fn place((rank, since): (Rank, Instant), index: u32) -> u128 {
@@ -91,7 +91,7 @@ impl Yielding {
         Self(VecDeque::with_capacity(connections))
     }
 
-    /// The connection at `index` stands at `now` instead of `before`.
+    /// The connection at `index` is at `now` instead of `before`.
     #[inline]
     pub(crate) fn change(
         &mut self,
@@ -128,8 +128,8 @@ impl Yielding {
             .map(|at| *at as u32)
     }
 
-    /// Who gives way next. Of the half-open and the quiet those that are more: neither
-    /// forged SYNs nor silence drive out the others.
+    /// Which connection is evicted next. Of the half-open and the quiet the larger group:
+    /// neither forged SYNs nor quiet clients evict the others.
     pub(crate) fn first(&self, half_open: usize, quiet: usize) -> Option<u32> {
         let [then, last] = match quiet > half_open {
             true => [Rank::Quiet, Rank::HalfOpen],

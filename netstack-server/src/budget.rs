@@ -29,8 +29,8 @@ const fn entry(bytes: usize) -> usize {
     node.div_ceil(4)
 }
 
-/// Of a connection's places that are made at the start: in the table, among the
-/// free ones, the touched ones, those that wait for a neighbour, those that give way.
+/// Of a connection's places that are made at the start: in the table, among the free
+/// ones, the touched ones, those that wait for a neighbour, those that may be evicted.
 const TABLES: usize = size_of::<Place>() + 3 * size_of::<u32>() + size_of::<u128>();
 
 /// Of any connection, without the buffers of its socket.

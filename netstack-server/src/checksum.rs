@@ -80,7 +80,7 @@ fn blocks<const N: usize>(bytes: &[u8], mut total: u64) -> (u64, &[u8]) {
     (total, rest)
 }
 
-/// The bytes behind the last word, fewer than eight, as a word with zeros behind them.
+/// The bytes after the last word, fewer than eight, as a word with zeros after them.
 fn last(bytes: &[u8]) -> u64 {
     let (fours, rest) = bytes.as_chunks::<4>();
     let (twos, rest) = rest.as_chunks::<2>();

@@ -24,7 +24,8 @@ pub(crate) struct Listener {
     pub(crate) quiet: VecDeque<u32>,
     /// How many of the client's waiting connections came to this port.
     pub(crate) waiting: usize,
-    /// Quiet ones that gave way, and the last of them, since the client was told.
+    /// Quiet ones that were evicted, and the last of them, since the client last learned
+    /// of them.
     pub(crate) gave_way: Option<(u32, Address)>,
 }
 
@@ -67,7 +68,7 @@ pub(crate) struct Client {
     rights: NetworkRights,
     /// Established connections, oldest first.
     pub(crate) waiting: VecDeque<u32>,
-    /// Connections that are its to give up: none of them gives way.
+    /// Connections that only it can release: none of them is evicted.
     held: usize,
     /// The most of them.
     most: usize,
@@ -102,13 +103,13 @@ impl Clients {
         self.clients.iter_mut().find(|c| c.rights.client == number)
     }
 
-    /// Whether a client may have one more connection that does not give way.
+    /// Whether a client may have one more connection that can't be evicted.
     pub(crate) fn may_hold(&mut self, client: u16) -> bool {
         self.client(client)
             .is_some_and(|client| client.held < client.most)
     }
 
-    /// It has one more; false when it has as many as it may.
+    /// Counts one more; false when it has as many as it may.
     pub(crate) fn hold(&mut self, client: u16) -> bool {
         let may_hold = self.may_hold(client);
         if let Some(client) = self.client(client)
@@ -119,14 +120,14 @@ impl Clients {
         may_hold
     }
 
-    /// One of them is given up.
+    /// One of them is released.
     pub(crate) fn let_go(&mut self, client: u16) {
         if let Some(client) = self.client(client) {
             client.held = client.held.saturating_sub(1);
         }
     }
 
-    /// Connections to a port of `client` that gave way and that it has not been told of.
+    /// Evicted connections to a port of `client` that it has not been told of.
     pub(crate) fn take_gave_way(&mut self, client: u16) -> Option<(u16, u32, Address)> {
         let mut own = self.listeners.iter_mut().filter(|l| l.client == client);
         own.find_map(|listener| {
@@ -148,7 +149,7 @@ impl Clients {
         self.listeners.iter_mut().find(|l| l.port == port)
     }
 
-    /// Nobody listens for this client any more.
+    /// This client listens no more.
     pub(crate) fn remove_listeners(&mut self, client: u16) {
         self.listeners.retain(|listener| listener.client != client);
     }

@@ -5,8 +5,8 @@ use core::time::Duration;
 use ipc::provision::Network;
 
 /// A connection on which no byte moved for this long is cut off. RFC 5382 lets
-/// middleboxes forget after two hours; a gateway's memory is dearer, and five
-/// minutes is what servers commonly grant to an idle client.
+/// middleboxes forget after two hours; a gateway's memory is dearer, and five minutes is
+/// common for idle clients.
 pub const IDLE: Duration = Duration::from_secs(300);
 
 /// From SYN to the end of TCP's three-way handshake. Three retransmissions of
@@ -17,7 +17,7 @@ pub const HALF_OPEN: Duration = Duration::from_secs(10);
 /// peer does not close is cut off.
 pub const LINGER: Duration = Duration::from_secs(10);
 
-/// From the deadline of a connection, told to its owner, until it is cut off
+/// From the deadline of a connection, which its owner learns of, until it is cut off
 /// because the owner did nothing.
 pub const GRACE: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ pub const UNANSWERED: Duration = Duration::from_secs(30);
 /// between two looks at the endpoint under a flood.
 pub const FRAMES_PER_POLL: usize = 256;
 
-/// How soon to try again when the card took no more frames.
+/// How soon to try again when the NIC took no more frames.
 pub const CARD_FULL: Duration = Duration::from_millis(1);
 
 /// How often DHCP and neighbour discovery run at the least: at first, later,
@@ -60,11 +60,11 @@ pub struct Limits {
     /// Of a connection to a backend: near by, and its channel's rings are no
     /// larger.
     pub opened: Buffers,
-    /// Bytes between two owners of all connections together: written by the
-    /// last owner and not sent, or come for it and not read. A hand-over that
-    /// would need more ends its connection.
+    /// Bytes between two owners of all connections together: written by the last owner
+    /// and not sent, or received for it and not read. A hand-over that would need more
+    /// closes its connection.
     pub overflow: usize,
-    /// Connections given up whose buffers are kept for the next ones.
+    /// Dropped connections whose buffers are kept for the next ones.
     pub spare: usize,
 }
 
@@ -119,7 +119,7 @@ impl Default for Limits {
 /// What a network stack is made with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The card's Ethernet address, unicast.
+    /// The NIC's Ethernet address, unicast.
     pub hardware: [u8; 6],
     /// Address and rights.
     pub network: Network,

@@ -65,7 +65,7 @@ impl Wire {
     }
 }
 
-/// Where a connection is in its life.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// A SYN came to a listener.
@@ -76,7 +76,7 @@ pub(crate) enum Phase {
     Waiting,
     /// A SYN went out for a client.
     Opening,
-    /// Somebody's.
+    /// It has an owner.
     Open,
     /// Given up by its owner: what was written still goes out.
     Lingering(Instant),
@@ -98,8 +98,8 @@ struct Chunk {
     apart: bool,
 }
 
-/// The owner broke a rule, an index that can't be or a segment that is not the
-/// next one, or left more between two owners than there is memory for.
+/// Protocol violation by the owner (an invalid index, or a segment out of order), or more
+/// bytes between two owners than there is memory for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Index,
@@ -138,7 +138,7 @@ pub(crate) struct Connection {
     pub(crate) is_unresolved: bool,
     /// Who its peer is to the listener that it came to.
     pub(crate) peer: Option<Peer>,
-    /// As it stands in the list of those that may give way.
+    /// Its entry in the list of those that may be evicted.
     pub(crate) yields: Option<(Rank, Instant)>,
     /// How far its ClientHello is, where its listener waits for that.
     hello: HelloScan,
@@ -149,11 +149,11 @@ pub(crate) struct Connection {
     pub(crate) challenged: Challenged,
     /// Bytes of the memory between owners that it is charged for.
     pub(crate) charged: usize,
-    /// Sequence number behind the last byte that the owners have written.
+    /// Sequence number after the last byte that the owners have written.
     tx_next: u32,
-    /// Sequence number behind the last byte given to the socket.
+    /// Sequence number after the last byte written to the socket.
     tx_fed: u32,
-    /// Sequence number behind the last byte that was on the wire.
+    /// Sequence number after the last byte that was on the wire.
     tx_wire: u32,
     /// Sequence number of the next byte to take from the socket.
     rx_next: u32,
@@ -171,8 +171,8 @@ pub(crate) struct Connection {
     fin_sent: bool,
     end_told: bool,
     established_told: bool,
-    /// An owner waits for the connection to be there. Whoever gets one that is
-    /// there need not be woken to hear so.
+    /// An owner waits for the connection to be there. The owner of one that is already
+    /// there need not be woken for it.
     is_awaited: bool,
     unacknowledged: usize,
 }
@@ -259,7 +259,7 @@ impl Connection {
         }
     }
 
-    /// Whether all bytes given to the socket have been on the wire.
+    /// Whether all bytes written to the socket have been on the wire.
     fn is_on_wire(&self) -> bool {
         !is_after(self.tx_fed, self.tx_wire)
     }
@@ -333,8 +333,8 @@ impl Connection {
         self.end_told && self.fin_sent
     }
 
-    /// Nobody reads any more: bytes of the peer are dropped, so that its FIN can come.
-    /// Before a reset nobody waits for that, and its window closes.
+    /// There is no reader any more: bytes of the peer are dropped, so that its FIN can
+    /// come. Before a reset the FIN does not matter, and the window closes.
     pub(crate) fn drain(&mut self) {
         if self.ending == Ending::Fin
             && let Some(wire) = &mut self.wire
@@ -383,9 +383,9 @@ impl Connection {
         Ok(self.keep_apart && !(is_drained && is_empty))
     }
 
-    /// All bytes are with the socket: ends what goes out. A reset waits until the peer
-    /// has acknowledged them, since the socket drops what it still holds; where both
-    /// sides have ended already it says nothing any more.
+    /// All bytes are with the socket: closes the outgoing direction. A reset waits until
+    /// the peer has acknowledged them, since the socket drops what it still holds; where
+    /// both sides have closed already it sends nothing any more.
     fn end(&mut self) {
         let Some(wire) = &mut self.wire else {
             return;
@@ -409,7 +409,7 @@ impl Connection {
     /// that goes apart.
     fn may_feed(&mut self, apart: bool) -> bool {
         if (self.keep_apart || apart) && !self.is_on_wire() {
-            // Comes back behind this round of sending.
+            // Comes back after this round of sending.
             self.keep_apart = true;
             return false;
         }

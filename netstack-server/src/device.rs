@@ -1,9 +1,8 @@
-//! Between the card and smoltcp: shows smoltcp one frame, and sees what it sends.
+//! Between the NIC and smoltcp: shows smoltcp one frame, and sees what it sends.
 //!
-//! smoltcp looks at every socket for each frame. Here each connection has a
-//! socket set of its own, the frame is looked at first (`parse`), and smoltcp
-//! sees it with that one set: the work does not grow with the number of
-//! connections.
+//! smoltcp checks every socket for each frame. Here each connection has a socket set of
+//! its own, the frame is parsed first (`parse`), and smoltcp gets it with that one set:
+//! the work does not grow with the number of connections.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,7 +20,7 @@ use crate::split::split;
 pub(crate) struct Sent {
     /// Sequence number of a SYN.
     pub(crate) syn: Option<u32>,
-    /// The latest sequence number behind a segment's bytes.
+    /// The latest sequence number after a segment's bytes.
     pub(crate) end: Option<u32>,
     /// Frames of any kind.
     pub(crate) frames: u64,
@@ -38,7 +37,7 @@ impl Sent {
     }
 
     /// Looks at a frame that goes out, and gives a TCP segment its checksum if
-    /// the card does not.
+    /// the NIC does not.
     fn note(&mut self, frame: &mut [u8], fill: bool) {
         self.frames += 1;
         let Some(Place { bytes, from, to }) = locate(frame) else {
@@ -61,18 +60,18 @@ impl Sent {
     }
 }
 
-/// What the card can do, and what of it smoltcp is shown: the checksums of TCP
-/// and of what comes in over IPv4 are none of its business.
+/// What the NIC can do, and which of it smoltcp sees: the checksums of TCP and of
+/// received IPv4 packets are not smoltcp's task.
 pub(crate) struct Capabilities {
     shown: DeviceCapabilities,
-    /// The card does not compare checksums of TCP.
+    /// The NIC does not compare checksums of TCP.
     pub(crate) check: bool,
-    /// The card does not fill in checksums of TCP.
+    /// The NIC does not fill in checksums of TCP.
     fill: bool,
 }
 
 impl Capabilities {
-    /// With IP packets of up to `mtu` bytes, or as many as the card can.
+    /// With IP packets of up to `mtu` bytes, or as many as the NIC can.
     pub(crate) fn new(mut card: DeviceCapabilities, mtu: Option<u16>) -> Self {
         if let Some(mtu) = mtu {
             let most = ETHERNET + usize::from(mtu);
@@ -240,8 +239,8 @@ impl RxToken for Borrowed<'_> {
     }
 }
 
-/// The right to send one frame. All ways are in one type, the same for answers: what
-/// smoltcp does with a frame is compiled once then, and into one piece.
+/// The right to send one frame. All variants are in one type, also for answers, so that
+/// smoltcp's code for a frame is compiled once.
 pub(crate) struct Watched<'a, T> {
     way: Way<'a, T>,
     sent: &'a mut Sent,
@@ -266,7 +265,7 @@ impl<T: TxToken> TxToken for Watched<'_, T> {
                 result
             }),
             Way::Pieces(mut pieces) => {
-                // No frame is longer than smoltcp is told that one may be.
+                // No frame is longer than the maximum that smoltcp knows.
                 pieces.scratch.whole.resize(len, 0);
                 let result = f(&mut pieces.scratch.whole);
                 pieces.send(sent, fill);
@@ -298,9 +297,9 @@ impl Pieces<'_> {
     }
 }
 
-/// A card of any kind.
+/// A NIC of any kind.
 trait Card {
-    /// Sends a copy of a frame, with the checksum of TCP if the card does not fill that
+    /// Sends a copy of a frame, with the checksum of TCP if the NIC does not fill that
     /// in; false when there is no room.
     fn send(&mut self, frame: &[u8], fill: bool, now: Instant) -> bool;
 }

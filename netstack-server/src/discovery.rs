@@ -1,4 +1,4 @@
-//! Neighbour discovery (RFC 4861): read here, and written anew for smoltcp.
+//! Neighbour discovery (RFC 4861): parsed here, and rewritten for smoltcp.
 
 use core::net::Ipv6Addr;
 
@@ -17,9 +17,8 @@ use crate::parse::{ETHERNET, Host, IPV6, is_host_v6};
 /// more addresses.
 pub(crate) const PREFIXES: usize = 2;
 
-/// A prefix that an address is made of lives on for this long at least, whatever
-/// an advertisement says: a forged one could end it at once otherwise (RFC 4862
-/// §5.5.3).
+/// The least lifetime of a prefix in use, for any advertisement: a forged one could end
+/// it at once otherwise (RFC 4862 §5.5.3).
 const LEAST_LIFETIME: u32 = 2 * 60 * 60;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -222,8 +221,8 @@ pub(crate) fn solicitation(
 }
 
 impl Advertisement {
-    /// An answer of the target itself: smoltcp takes the sender's address for
-    /// the one that is told of.
+    /// An answer of the target itself: smoltcp takes the sender's address for the
+    /// announced one.
     pub(crate) fn write(&self, host: &Host<'_>) -> Written {
         let message = NdiscRepr::NeighborAdvert {
             flags: NdiscNeighborFlags::OVERRIDE,

@@ -1,10 +1,10 @@
 //! Which segments a connection takes: RFC 5961, which smoltcp 0.14 keeps in part.
 //!
-//! Whoever can't see a connection must not end it or change its bytes by
-//! guessing. A reset counts at exactly the next expected byte; one that is near
-//! it, a SYN, and an acknowledgement of what was not sent are answered by a
-//! challenge: where the connection stands. A peer that meant it answers that
-//! with a reset at exactly that place.
+//! An attacker who can't see a connection must not end it or change its bytes by
+//! guessing. A reset counts at exactly the next expected byte; one that is near it, a
+//! SYN, and an acknowledgement of what was not sent are answered by a challenge: the
+//! connection's sequence numbers. A peer that meant it answers that with a reset at
+//! exactly that number.
 
 use ipc::clock::Instant;
 use smoltcp::socket::tcp::State;
@@ -15,9 +15,8 @@ use smoltcp::wire::{
 use crate::parse::{ETHERNET, IPV4, IPV6, Segment, TCP};
 use crate::sequence::is_after;
 
-/// Challenges of one connection are as far apart at the least (RFC 5961 §7; a
-/// limit for all connections together would tell of one by another,
-/// CVE-2016-5696).
+/// Challenges of one connection are as far apart at the least (RFC 5961 §7; a limit for
+/// all connections together would be a side channel between them, CVE-2016-5696).
 pub(crate) const CHALLENGE: core::time::Duration = core::time::Duration::from_secs(1);
 
 /// Where a connection stands.
@@ -26,11 +25,11 @@ pub(crate) struct Stand {
     pub(crate) state: State,
     /// Of the next byte expected (RCV.NXT).
     pub(crate) expected: u32,
-    /// Behind the last byte that there is room for.
+    /// After the last byte that there is room for.
     pub(crate) window: u32,
     /// Of the oldest byte that is not acknowledged (SND.UNA).
     pub(crate) unacknowledged: u32,
-    /// Behind all that was sent (SND.NXT).
+    /// After all that was sent (SND.NXT).
     pub(crate) sent: u32,
     /// The most that was ever in flight: bytes of the send buffer, which no
     /// window of the peer's makes larger.
@@ -42,7 +41,7 @@ pub(crate) struct Stand {
 pub(crate) enum Verdict {
     /// smoltcp takes it.
     Pass,
-    /// Its sender is told where the connection stands.
+    /// Its sender gets a challenge with the connection's sequence numbers.
     Challenge,
     Drop,
 }
@@ -147,7 +146,7 @@ impl Challenged {
     }
 }
 
-/// Whether `number` is at `from` or behind it, and before `to`.
+/// Whether `number` is at `from` or after it, and before `to`.
 pub(crate) fn is_between(from: u32, number: u32, to: u32) -> bool {
     number.wrapping_sub(from) < to.wrapping_sub(from)
 }

@@ -60,8 +60,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         Ok(position)
     }
 
-    /// Takes all that the owner wrote off its ring. Where there is no memory for that,
-    /// what nobody owns any more gives way, the oldest first.
+    /// Takes all that the owner wrote off its ring. Without memory for that, connections
+    /// without an owner are evicted, the oldest first.
     pub(crate) fn collect(&mut self, index: u32) -> Result<(), Refused> {
         loop {
             let Some(connection) = self.table.get_mut(index) else {
@@ -96,8 +96,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
     }
 
-    /// Ends the oldest connection that nobody owns and that holds something between two
-    /// owners, in favour of `index`; false when there is none.
+    /// Evicts the oldest connection that has no owner and holds bytes between two owners,
+    /// in favour of `index`; false when there is none.
     fn give_back_memory(&mut self, index: u32) -> bool {
         let mut lingering = self.yielding.of(Rank::Lingering);
         let found = lingering.find(|other| {

@@ -61,7 +61,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         } else if opens && self.clients.listener(segment.tuple.local_port).is_some() {
             self.open_in(segment, bytes, reply, now);
         } else {
-            // Nobody's: smoltcp answers with a reset.
+            // It belongs to no connection: smoltcp answers with a reset.
             self.pass_in(bytes, reply, now);
         }
     }
@@ -118,12 +118,12 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
 
     /// A SYN to a port that is listened on. A socket is made for it, so that
     /// every SYN of a burst finds one listening; the number of half-open
-    /// connections is bounded by the backlog, and the oldest gives way.
+    /// connections is bounded by the backlog, and the oldest is evicted.
     fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let port = segment.tuple.local_port;
         let Some(client) = self.make_room(port) else {
-            // The gateway takes what waits as fast as it can: the SYN that comes
-            // again in a second finds room.
+            // The gateway accepts as fast as it can: the SYN that is sent again in a
+            // second finds room.
             self.stats.add(counters::BACKLOG_FULL, 1);
             return;
         };

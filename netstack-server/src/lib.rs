@@ -1,6 +1,6 @@
-//! The network stack: TCP/IP over one card, and who owns which connection.
+//! The network stack: TCP/IP over one NIC, and who owns which connection.
 //!
-//! It owns the network card, every TCP connection's state, and the clients'
+//! It owns the NIC, every TCP connection's state, and the clients'
 //! rights to listen and connect. Clients and the control authority call it by
 //! [`ipc::net`]; bytes pass through the channels. It must never hold the
 //! plaintext of a TLS session or a key: what it carries for the offload
@@ -20,13 +20,12 @@
 //! - `stack` ([`NetStack`]): the loop over frames, events and timers;
 //! - `server`, `handover`: the calls.
 //!
-//! What a peer can make the network stack hold is bounded, and summed up in
-//! [`budget`]: [`budget::ACCEPTED`] bytes for each connection from a client,
-//! [`budget::OPENED`] for each to a backend, [`budget::LISTENER`] for each
-//! listener.
+//! What a peer can make the network stack hold is bounded, and added up in [`budget`]:
+//! [`budget::ACCEPTED`] bytes for each connection from a client, [`budget::OPENED`] for
+//! each to a backend, [`budget::LISTENER`] for each listener.
 //!
-//! Time, card and channels are arguments: everything runs on a host. The
-//! drivers of the real card and timer are in `nic` (a feature of that name);
+//! Time, NIC and channels are arguments: everything runs on a host. The
+//! drivers of the real NIC and timer are in `nic` (a feature of that name);
 //! only they have unsafe code.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]

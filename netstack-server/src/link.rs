@@ -138,7 +138,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let ip = IpAddr::V6(message.target);
         let known = self.link.neighbours.hardware(ip);
         let is_taken = match known {
-            // Who asked may be told; nobody else is listed for being heard.
+            // A solicited answer may add a neighbour, an unsolicited one never does.
             None => message.is_answer,
             Some(known) => message.overrides || known == message.hardware,
         };
@@ -175,7 +175,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.resolved();
     }
 
-    /// Who waited for a neighbour's address may go on.
+    /// Connections that waited for a neighbour's address may go on.
     fn resolved(&mut self) {
         while let Some(index) = self.unresolved.pop() {
             if let Some(connection) = self.table.get_mut(index) {

@@ -1,6 +1,6 @@
 //! A network of this system alone: what it sends comes back to it.
 //!
-//! For measurements of everything but the card: no frame leaves, nothing waits
+//! For measurements of everything but the NIC: no frame leaves, nothing waits
 //! for anybody, and the machine is never idle.
 
 use alloc::collections::VecDeque;
@@ -9,13 +9,13 @@ use alloc::vec::Vec;
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
-/// As large as the frames of the real card.
+/// As large as the frames of the real NIC.
 const FRAME: usize = 1514;
 
 /// Used frames that are kept for the next ones.
 const KEPT: usize = 64;
 
-/// Stands in for the card.
+/// Stands in for the NIC.
 #[derive(Debug, Default)]
 pub struct Loopback {
     waiting: VecDeque<Vec<u8>>,
@@ -32,7 +32,7 @@ impl Loopback {
     /// Nothing interrupts.
     pub fn acknowledge(&mut self) {}
 
-    /// Whether frames wait that no interrupt will tell of.
+    /// Whether frames wait without an interrupt to come.
     pub fn has_more(&self) -> bool {
         !self.waiting.is_empty()
     }

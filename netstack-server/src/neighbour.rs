@@ -1,10 +1,10 @@
 //! Who is at which Ethernet address: ARP, and what changes there.
 //!
-//! smoltcp keeps the cache that frames are sent by, and learns from answers and
-//! questions to this system alone. A router that takes over another's address
-//! announces that to everybody (RFC 5227 §3, RFC 5798 §8.2.1, §8.2.3): for an
-//! address that is cached, the announcement is written anew as an answer to this
-//! system, so that a fail-over costs no session.
+//! smoltcp keeps the cache that frames are sent by, and learns from answers and questions
+//! to this system alone. A router that takes over another's address announces that to
+//! everybody (RFC 5227 §3, RFC 5798 §8.2.1, §8.2.3): for an address that is cached, the
+//! announcement is rewritten as an answer to this system, so that a fail-over costs no
+//! session.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -75,9 +75,9 @@ pub(crate) fn is_unicast(hardware: [u8; 6]) -> bool {
     hardware[0] & 1 == 0 && hardware != [0; 6]
 }
 
-/// What smoltcp's cache, which can't be read, has been told. An entry that
-/// smoltcp has let go by time stays here until another takes its place: an
-/// announcement of it is taken then, too.
+/// What smoltcp's cache, which can't be read, was fed. An entry that has expired in
+/// smoltcp stays here until another takes its place: an announcement of it is taken then,
+/// too.
 pub(crate) struct Neighbours {
     known: [Option<(IpAddr, [u8; 6])>; NEIGHBOURS],
     next: usize,

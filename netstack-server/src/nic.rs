@@ -1,7 +1,7 @@
-//! The drivers of the network card and of the timer.
+//! The drivers of the NIC and of the timer.
 //!
 //! All unsafe code of this crate is below this module: it touches registers
-//! and memory that the card reads and writes by itself. None of it knows the
+//! and memory that the NIC reads and writes by itself. None of it knows the
 //! kernel; `main.rs` hands over what the root task has mapped.
 #![allow(unsafe_code)]
 

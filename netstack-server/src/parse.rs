@@ -1,10 +1,10 @@
 //! What a received frame is, read before smoltcp sees it.
 //!
-//! smoltcp 0.14 panics over some messages and acts on others that no host
-//! should (ADR 0120 lists them). So this is a list of what is let through, and
-//! the rest is dropped: each header is read to its end here, with no length of
-//! the sender's taken on trust. What smoltcp learns neighbours and routers from
-//! is not even shown to it, but written for it anew (`neighbour`, `discovery`).
+//! smoltcp 0.14 panics over some messages and acts on others that no host should (ADR
+//! 0120 lists them). So this is an allow-list, and the rest is dropped: each header is
+//! read to its end here, and no length of the sender's is trusted. Messages about
+//! neighbours and routers are never passed to smoltcp, but rewritten for it (`neighbour`,
+//! `discovery`).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
@@ -45,7 +45,7 @@ pub(crate) struct Segment {
     pub(crate) ack: bool,
     pub(crate) rst: bool,
     pub(crate) sequence: u32,
-    /// Sequence number behind its last byte, SYN and FIN not counted.
+    /// Sequence number after its last byte, SYN and FIN not counted.
     pub(crate) end: u32,
     pub(crate) acknowledged: u32,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Host<'a> {
     /// Bytes of the largest IP packet.
     pub(crate) mtu: usize,
     pub(crate) dhcp: bool,
-    /// The card does not compare checksums of TCP.
+    /// The NIC does not compare checksums of TCP.
     pub(crate) check: bool,
 }
 
@@ -115,8 +115,8 @@ fn is_host_v4(ip: Ipv4Addr) -> bool {
     !(first == 0 || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast())
 }
 
-/// RFC 4291 §2.5: nor are an IPv4 address that is written as IPv6 (a rule for
-/// the one would be passed by the other) and the old form of it.
+/// RFC 4291 §2.5: nor are IPv4-mapped addresses (they would bypass a rule for the IPv4
+/// address) and their deprecated form.
 pub(crate) fn is_host_v6(ip: Ipv6Addr) -> bool {
     let [a, b, c, d, e, f, ..] = ip.segments();
     let is_embedded = [a, b, c, d, e] == [0; 5] && (f == 0 || f == 0xffff);
@@ -144,9 +144,8 @@ fn read(bytes: &[u8], host: &Host<'_>) -> Option<Frame> {
     }
 }
 
-/// RFC 791. Options are refused: the only ones still seen route by their
-/// sender's will (RFC 7126 §4.3). So are fragments: smoltcp is built without
-/// reassembly, and TCP sends none.
+/// RFC 791. Options are refused: the only ones still seen are source routes (RFC 7126
+/// §4.3). So are fragments: smoltcp is built without reassembly, and TCP sends none.
 fn ipv4(packet: &[u8], is_ours: bool, host: &Host<'_>) -> Option<Frame> {
     let (header, _) = packet.split_first_chunk::<IPV4>()?;
     let total = u16::from_be_bytes([header[2], header[3]]);
@@ -190,7 +189,7 @@ fn dhcp(datagram: &[u8], from: Ipv4Addr, host: &Host<'_>) -> Option<Frame> {
 }
 
 /// RFC 8200. Extension headers are refused, as they are by most of the Internet
-/// (RFC 9098); the one that a question for multicast groups comes behind is read
+/// (RFC 9098); the one before a query for multicast groups is read
 /// to its end.
 fn ipv6(packet: &[u8], is_ours: bool, host: &Host<'_>) -> Option<Frame> {
     let (header, _) = packet.split_first_chunk::<IPV6>()?;
@@ -215,7 +214,7 @@ fn ipv6(packet: &[u8], is_ours: bool, host: &Host<'_>) -> Option<Frame> {
                 128 if is_ours && host.owns(to) && packet.len() <= host.mtu => {
                     (payload.len() >= 8 && payload.get(1) == Some(&0)).then_some(Frame::Echo)
                 }
-                // RFC 4861 §6.1, §7.1: nobody further away than the link.
+                // RFC 4861 §6.1, §7.1: no host beyond the link.
                 _ if header[7] == 255 => {
                     discovery::read(payload, from, to, host).map(Frame::Discovery)
                 }
@@ -231,7 +230,7 @@ fn ipv6(packet: &[u8], is_ours: bool, host: &Host<'_>) -> Option<Frame> {
     }
 }
 
-/// A query of RFC 3810 §5.1 behind a hop-by-hop header with a router alert (RFC
+/// A query of RFC 3810 §5.1 after a hop-by-hop header with a router alert (RFC
 /// 2711) and padding.
 fn is_mld_query(payload: &[u8]) -> bool {
     const HEADER: usize = 28;

@@ -1,10 +1,9 @@
 //! The largest packet that a path carries (RFC 1191, RFC 8201), and who may say
 //! so.
 //!
-//! Segments go out with "don't fragment". A router that can't pass one on says
-//! how large it may be; whoever forges that can make a connection slow, so it is
-//! believed of a segment in flight alone (RFC 5927 §7), within limits, and only
-//! downwards.
+//! Segments go out with "don't fragment". A router that can't pass one on says how large
+//! it may be; a forged message can make a connection slow, so it is accepted for a
+//! segment in flight alone (RFC 5927 §7), within limits, and only downwards.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,13 +28,13 @@ pub(crate) const LEAST_IPV6: u16 = 1280;
 /// How long a path is taken to be narrow (RFC 1191 §6.3, RFC 8201 §4).
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// Narrow paths that are remembered; the oldest gives way.
+/// Narrow paths that are kept; the oldest is evicted.
 pub(crate) const PATHS: usize = 64;
 
 /// Sizes of links that there are (RFC 1191 §7), for routers that don't say.
 const PLATEAUS: [u16; 4] = [1492, 1006, 508, 296];
 
-/// A router's word that a packet was too big.
+/// A router's claim that a packet was too big.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooBig {
     /// As this system sees it: its own end is local.
@@ -51,12 +50,12 @@ pub(crate) struct TooBig {
 
 impl TooBig {
     /// Bytes of the largest packet from now on, if packets of up to `current`
-    /// were sent before; `None` if the word is not to be believed.
+    /// were sent before; `None` if the message must be ignored.
     pub(crate) fn lowered(&self, current: u16) -> Option<u16> {
         let length = self.length.min(current);
         let limit = match (self.limit, self.tuple.remote) {
             (0, IpAddr::V4(_)) => *PLATEAUS.iter().find(|plateau| **plateau < length)?,
-            // Whoever says that what fits does not fit, lies.
+            // A message that says that a fitting packet does not fit is forged.
             (limit, _) => u16::try_from(limit).ok().filter(|l| *l < self.length)?,
         };
         let limit = match self.tuple.remote {

@@ -1,4 +1,4 @@
-//! The channels to those who own connections, and which connection is in which slot.
+//! The channels to the owners of connections, and which connection is in which slot.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -8,7 +8,7 @@ use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::net::Owner;
 use ipc::ring::Misbehaved;
 
-/// The channels between the network stack and those who own connections. The
+/// The channels between the network stack and the owners of connections. The
 /// network stack opens the slots of all of them.
 pub struct Channels<G, O, R> {
     /// To each application.
@@ -25,8 +25,8 @@ pub struct Application<G> {
     pub client: u16,
     /// Connections without TLS.
     pub channel: Channel<G>,
-    /// Connections at once: those that it was offered or has opened, until they are given
-    /// up, whoever works on them for it.
+    /// Connections at once: those that it was offered or has opened, until they are
+    /// released, in any domain that works on them for it.
     pub most: usize,
 }
 
@@ -57,8 +57,8 @@ impl dyn Port + '_ {
 
 impl<D: Doorbell> Port for Channel<D> {
     fn open(&mut self, slot: SlotIndex) {
-        // No event: the owner learns of its connection from whoever gave it,
-        // and of bytes when there are some.
+        // No event: the owner learns of its connection from the domain that moved it, and
+        // of bytes when there are some.
         self.open(slot);
     }
 

@@ -1,4 +1,4 @@
-//! Who gives way, and what a connection leaves behind.
+//! Eviction, and what a connection leaves behind.
 
 use ipc::channel::Doorbell;
 use ipc::net::Owner;
@@ -25,7 +25,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.is_over(index) && is_after(segment.sequence, last)
     }
 
-    /// Ends a connection that may give way to another, if there is one.
+    /// Evicts a connection in favour of another, if one may be evicted.
     pub(crate) fn evict(&mut self) -> bool {
         let (half_open, quiet) = self.clients.unready();
         let Some(index) = self.yielding.first(half_open, quiet) else {
@@ -39,7 +39,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.forget(index)
     }
 
-    /// Removes a connection from everywhere. Its peer is told nothing here.
+    /// Removes a connection from everywhere. Its peer gets no segment here.
     pub(crate) fn forget(&mut self, index: u32) -> bool {
         let Some(connection) = self.table.remove(index) else {
             return false;

@@ -54,9 +54,9 @@ impl PartialOrd for Tuple {
     }
 }
 
-/// Makes numbers that who does not hold the key can't guess, whatever other
-/// numbers of this source he has seen (RFC 6528 §3, with SipHash-2-4 as the
-/// function and a counter instead of the clock).
+/// Makes numbers that can't be guessed without the key, whatever other numbers of this
+/// source are known (RFC 6528 §3, with SipHash-2-4 as the function and a counter instead
+/// of the clock).
 pub(crate) struct Unpredictable {
     key: [u64; 2],
     drawn: u64,
@@ -84,9 +84,9 @@ impl Unpredictable {
     }
 
     /// A number for the local port of a connection, whatever port `tuple` has. To one
-    /// destination they count up from a start that nobody else can guess, so that
-    /// a port comes again as late as can be: the other end may keep the last
-    /// connection in TIME-WAIT (RFC 6056 §3.3.3).
+    /// destination they count up from a start that can't be guessed, so that a port is
+    /// reused as late as possible: the other end may keep the last connection in
+    /// TIME-WAIT (RFC 6056 §3.3.3).
     pub(crate) fn local_port(&mut self, tuple: &Tuple) -> u64 {
         self.ports = self.ports.wrapping_add(1);
         let destination = Tuple {

@@ -25,7 +25,7 @@ const FIRST_DYNAMIC_PORT: u16 = 49152;
 impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> {
     /// Answers one call: `request` and `reply` are messages of [`ipc::net`],
     /// `badge` is the word that the kernel delivered with it; returns the
-    /// reply's length. Call [`poll`](NetStack::poll) behind it.
+    /// reply's length. Call [`poll`](NetStack::poll) after it.
     pub fn serve(
         &mut self,
         badge: u64,
@@ -114,7 +114,7 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
         }
     }
 
-    /// Cuts off what `client` has, or what was moved away from all clients.
+    /// Closes what `client` has, or what was moved away from all clients.
     fn drop_all(&mut self, client: Option<u16>, now: Instant) {
         if let Some(client) = client {
             self.core.clients.remove_listeners(client);
@@ -271,9 +271,9 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         })
     }
 
-    /// The connection of that name, if there is one that `client` may ask for.
-    /// To a client, another one's connections and those that were moved to
-    /// another domain do not exist; to nobody those that were not accepted.
+    /// The connection of that name, if there is one that `client` may ask for. For a
+    /// client, another one's connections and those that were moved to another domain do
+    /// not exist; for no client those that were not accepted.
     fn owned(&mut self, client: Option<u16>, name: ConnectionId) -> Result<u32, NetError> {
         let index = self.table.find(name).ok_or(NetError::NoConnection)?;
         let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
@@ -291,8 +291,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     }
 
     /// Whether a connection may go on to another owner for `client`: it must be that
-    /// client's, whoever owns it by now; and what has a handshake does not get a second
-    /// one, nor what has a session.
+    /// client's, under any present owner; one that has a handshake or a session does not
+    /// get a second one.
     fn check_move(&mut self, index: u32, client: u16, to: Owner) -> Result<(), NetError> {
         let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
         if connection.client != client {
@@ -343,8 +343,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(ending, now + LINGER);
-        // Who lingers goes in the order of having been given up, and is no part of what
-        // his address has.
+        // Lingering connections are evicted in the order of their release, and don't
+        // count for their address.
         connection.since = now;
         if let Some(peer) = connection.peer.take() {
             self.peers.remove(peer);

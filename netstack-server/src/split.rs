@@ -1,17 +1,17 @@
 //! Segments that are too long for their path, in pieces.
 //!
-//! smoltcp has one segment size for all connections of an interface, and none
-//! that falls while a connection lives. What it makes too long for a narrow path
-//! is cut here, as a network card with segmentation offload does.
+//! smoltcp has one segment size for all connections of an interface, and none that can
+//! shrink during a connection. What it makes too long for a narrow path is cut here, as a
+//! NIC with segmentation offload does.
 
 use crate::parse::{ETHERNET, IPV4, IPV6, TCP, locate};
 
 /// Flags of the last piece alone: FIN and PSH.
 const OF_THE_LAST: u8 = 0x09;
 
-/// Shows the pieces of `frame`, whose IP packets have at most `limit` bytes; the
-/// frame as it is if it is short enough or no TCP segment. Checksums of TCP are
-/// for who sends them, those of IPv4 are right. `piece` has room for one.
+/// Shows the pieces of `frame`, whose IP packets have at most `limit` bytes; the frame as
+/// it is if it is short enough or no TCP segment. Checksums of TCP are left to the
+/// sender, those of IPv4 are right. `piece` has room for one.
 ///
 /// Stops when `send` does.
 pub(crate) fn split(

@@ -25,16 +25,16 @@ use crate::sequence::{Tuple, Unpredictable};
 use crate::table::Table;
 use crate::time::wire_time;
 
-/// The network stack over a card `D` and the doorbells of its three channels.
+/// The network stack over a NIC `D` and the doorbells of its three channels.
 pub struct NetStack<'a, D, G, O, R> {
     pub(crate) card: D,
     pub(crate) core: Core<'a, G, O, R>,
 }
 
-/// All but the card, so that a frame can be lent from the card meanwhile.
+/// All but the NIC, so that a frame can be lent from the NIC meanwhile.
 pub(crate) struct Core<'a, G, O, R> {
     pub(crate) interface: Interface,
-    /// Tells when a socket wants to be served again. It has no address, sends
+    /// Computes when a socket needs to be served again. It has no address, sends
     /// nothing and does not solicit routers: an interface that did so in vain
     /// says "at once" for ever (smoltcp 0.14).
     pub(crate) timekeeper: Interface,
@@ -58,7 +58,7 @@ pub(crate) struct Core<'a, G, O, R> {
     pub(crate) touched: Vec<u32>,
     /// Connections that wait for a neighbour's address, each once.
     pub(crate) unresolved: Vec<u32>,
-    /// Connections that give way to others.
+    /// Connections that may be evicted.
     pub(crate) yielding: Yielding,
     pub(crate) peers: Peers,
     /// What is known of the link and of the paths behind it.
@@ -74,8 +74,7 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
     /// A network stack without connections.
     ///
     /// # Panics
-    /// At start-up, if the hardware address is not unicast or the card is no
-    /// Ethernet card.
+    /// At start-up, if the hardware address is not unicast or the NIC is not Ethernet.
     pub fn new(
         config: Config,
         mut card: D,
@@ -129,10 +128,9 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         Self { card, core }
     }
 
-    /// Does all there is to do and returns when it wants to be called again at
-    /// the latest; `None` if only a frame, an event or a call can bring work.
-    /// Call it at each wake-up and behind each
-    /// [`serve`](NetStack::serve).
+    /// Does all there is to do and returns the latest time of the next call; `None` if
+    /// only a frame, an event or a call can bring work. Call it at each wake-up and after
+    /// each [`serve`](NetStack::serve).
     pub fn poll(&mut self, now: Instant) -> Option<Instant> {
         self.core.stats.add(counters::WAKEUPS, 1);
         let mut frames = 0;
@@ -166,7 +164,7 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
         (next < Instant::NEVER).then_some(next)
     }
 
-    /// The card, for its interrupts.
+    /// The NIC, for its interrupts.
     pub fn card(&mut self) -> &mut D {
         &mut self.card
     }
@@ -237,7 +235,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         connection.charged = holds;
     }
 
-    /// The same, and puts it where it stands among those that give way.
+    /// The same, and updates its place among those that may be evicted.
     pub(crate) fn reckon(&mut self, index: u32) {
         self.charge(index);
         let Some(connection) = self.table.get_mut(index) else {
@@ -310,7 +308,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     }
 
     /// A connection is open now: it is offered to its client, or waits until it is
-    /// ready. Of too many that do, the oldest gives way.
+    /// ready. Of too many that wait, the oldest is evicted.
     fn established(&mut self, index: u32, now: Instant) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
@@ -350,7 +348,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         let Some(oldest) = oldest else {
             return;
         };
-        // What came for it in the same batch may not have been looked at.
+        // Segments for it in the same batch may not have been processed.
         match self.table.get_mut(oldest).map(Connection::hello) {
             Some(Hello::Is(readiness)) => self.offer(oldest, readiness, now),
             _ => self.turn_away(oldest),
@@ -366,8 +364,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
     }
 
-    /// The oldest quiet connection of a peer that has its share gives way to another of
-    /// the peer's; false when there is none.
+    /// Evicts the oldest quiet connection of a peer that has its share, in favour of
+    /// another of the peer's; false when there is none.
     fn quiet_gives_way(&mut self, peer: Peer) -> bool {
         let Some(listener) = self.clients.listener(peer.port()) else {
             return false;
@@ -384,8 +382,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         })
     }
 
-    /// A connection that is not ready gives way: its peer gets a reset, its client is
-    /// told how many there were.
+    /// Evicts a connection that is not ready: its peer gets a reset, its client learns
+    /// how many there were.
     fn turn_away(&mut self, index: u32) {
         self.note_gave_way(index);
         if let Some(connection) = self.table.get_mut(index) {
@@ -399,7 +397,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.touch(index);
     }
 
-    /// Counts a connection that gives way, for its client.
+    /// Counts an evicted connection, for its client.
     pub(crate) fn note_gave_way(&mut self, index: u32) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
@@ -438,7 +436,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         self.ports.call_for_accept(client);
     }
 
-    /// The owner broke the protocol: it is told, and the peer gets a reset.
+    /// Protocol violation by the owner: it gets an event, and the peer gets a reset.
     pub(crate) fn refuse(&mut self, index: u32, refused: Refused) {
         let Some(connection) = self.table.get_mut(index) else {
             return;

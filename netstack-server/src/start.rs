@@ -32,10 +32,10 @@ const _: () = {
     assert!(connections <= Limits::SHIPPED.connections);
 };
 
-/// The network stack over the card, the timer, and the counters.
+/// The network stack over the NIC, the timer, and the counters.
 ///
 /// # Panics
-/// At start-up: without a card, a timer, addresses, randomness or enough memory
+/// At start-up: without a NIC, a timer, addresses, randomness or enough memory
 /// there is no network.
 ///
 /// # Safety

@@ -69,10 +69,10 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
     }
 
-    /// Sets a connection's timer. One that is set for earlier stays: most
-    /// timers are moved back by every acknowledgement, and looking once too
-    /// often is cheaper than sorting every time. Not so in TIME-WAIT, where
-    /// nothing moves any more: there it would be a wake-up for nothing.
+    /// Sets a connection's timer. One that is set for earlier stays: most timers are
+    /// moved back by every acknowledgement, and one check too many is cheaper than
+    /// sorting every time. Not so in TIME-WAIT, where no timer moves any more: there it
+    /// would be a useless wake-up.
     pub(crate) fn arm(&mut self, index: u32, now: Instant) {
         let Some(connection) = self.table.get_mut(index) else {
             return;
@@ -82,7 +82,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         };
         let wanted = self.timekeeper.poll_at(wire_time(now), &wire.sockets);
         let wanted = wanted.map_or(Instant::NEVER, |at| {
-            // "Now" although nothing went: the card is full.
+            // "Now" although nothing went: the NIC is full.
             our_time(at).max(now + CARD_FULL)
         });
         let limit = match connection.phase {

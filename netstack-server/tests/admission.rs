@@ -1,4 +1,4 @@
-//! Who is let in when there is no room, and who gives way.
+//! Which connections are admitted when there is no room, and which are evicted.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -102,7 +102,7 @@ fn row_08_a_thousand_silent_connections_are_followed_by_an_answer() {
     world.peer.sockets.remove(handle);
     let accepted = full(&mut world);
     assert_eq!(accepted.len(), Limits::SHIPPED.connections);
-    // All of them are the gateway's: nothing can give way, and that is said.
+    // All of them are the gateway's: nothing can be evicted, and that is reported.
     let answer = knock(&mut world, [192, 0, 2, 1], 4000).unwrap();
     assert!(answer.rst && !answer.syn && answer.acknowledged == 1001);
     assert_eq!(world.count(counters::TABLE_FULL), 1);
@@ -111,8 +111,8 @@ fn row_08_a_thousand_silent_connections_are_followed_by_an_answer() {
     world.ask(&Request::Abort { connection }).unwrap();
     assert!(enter(&mut world, [192, 0, 2, 1], 4001));
     assert_eq!(accept_all(&mut world).len(), 1);
-    // One that it lets go in order gives way to a new one, although its peer
-    // does not close.
+    // One that it released in order is evicted for a new one, although its peer does not
+    // close.
     let connection = accepted[18];
     world.ask(&Request::Release { connection }).unwrap();
     assert!(enter(&mut world, [192, 0, 2, 1], 4002));
@@ -182,7 +182,7 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
         assert!(enter(&mut world, greedy, 2000 + port));
         assert_eq!(offered(&mut world), None);
     }
-    // Above that, the oldest that has said nothing gives way to the next.
+    // Above that, the oldest that has sent nothing is evicted for the next.
     let mut acknowledged = std::collections::BTreeMap::new();
     for port in 16..1000 {
         let number = enter_at(&mut world, greedy, 2000 + port).unwrap();
@@ -195,7 +195,7 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
     }
     assert!(enter(&mut world, [192, 0, 2, 2], 2000));
     assert_eq!(offered(&mut world), None);
-    // All that it has say something: who comes then is above its share.
+    // All that it has send something: the next one is above its share.
     for port in 984..1000 {
         let mut spoken = segment(greedy, 2000 + port, 1001, acknowledged[&port], ACK);
         spoken.payload = hello(300);
@@ -220,7 +220,7 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
     world.ask(&Request::Release { connection }).unwrap();
     for port in [4001, 4002] {
         assert!(enter(&mut world, greedy, port));
-        // Nor does the first of them give way to the second.
+        // Nor is the first of them evicted for the second.
         assert_eq!(world.ask(&Request::Accept), Ok(Answer::NothingWaits));
     }
     assert_eq!(world.count(counters::PEER_FULL), 1);
@@ -244,7 +244,7 @@ fn forged_syns_drive_out_nobody_who_has_shown_that_he_is_there() {
     world.put(spoken.frame());
     world.stack.poll(world.now);
     assert_eq!(accept_all(&mut world).len(), 1);
-    // Nor does silence drive out all who are about to come.
+    // Nor do quiet connections evict all new ones.
     for port in 0..400 {
         enter(&mut world, [192, 0, 2, 2], 2000 + port);
     }
@@ -416,7 +416,7 @@ fn of_a_thousand_quiet_clients_the_oldest_give_way_and_who_speaks_is_offered() {
     spoken.payload = hello(300);
     world.put(spoken.frame());
     world.stack.poll(world.now);
-    // Those that wait are offered before those that went are told.
+    // Waiting ones are offered before evicted ones are reported.
     let Ok(Answer::Accepted { remote, .. }) = world.ask(&Request::Accept) else {
         panic!("nobody waits");
     };

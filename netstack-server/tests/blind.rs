@@ -1,4 +1,4 @@
-//! Segments of somebody who can't see a connection and guesses (RFC 5961).
+//! Segments of an attacker who can't see a connection and guesses (RFC 5961).
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

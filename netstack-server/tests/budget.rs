@@ -144,7 +144,7 @@ fn fill(world: &mut World, first: u32) -> Vec<ConnectionId> {
     }
     let held = HELD.get() - before;
     assert!(held <= clients.len() * budget::ACCEPTED, "{held}");
-    // Nobody answers there.
+    // No host answers there.
     let (before, to) = (HELD.get(), address([192, 0, 2, 1], 80));
     let deadline = Instant::NEVER;
     for _ in 0..pairs {

@@ -86,7 +86,7 @@ fn connections_that_nobody_takes_are_no_more_than_the_backlog() {
         .filter(|h| world.peer.socket(**h).state() == State::Established)
         .count();
     assert_eq!(established, 4);
-    // With four that wait there is no half-open one to give way: the SYN is
+    // With four that wait there is no half-open one to evict: the SYN is
     // dropped, and its sender tries again.
     let late = world.peer.connect(PORT);
     world.run(20);
@@ -438,7 +438,7 @@ fn a_backend_is_connected_to_and_refusals_are_told() {
     assert_eq!(world.peer.receive(listening), b"hello");
     assert_eq!(world.count(counters::CONNECTED), 1);
     world.ask(&Request::Release { connection }).unwrap();
-    // Nobody listens any more.
+    // There is no listener any more.
     let Ok(Answer::Connecting { slot, .. }) = world.ask(&connect) else {
         panic!("refused");
     };

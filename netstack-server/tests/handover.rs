@@ -16,7 +16,7 @@ fn a_handshake_is_handed_over_at_an_exact_byte_with_bytes_before_and_behind() {
     let mut world = World::new();
     let (handle, connection) = world.connected();
     let start = world.hand_over(connection, Owner::Offload(3));
-    // A hello, a Finished, and application data right behind it.
+    // A hello, a Finished, and application data right after it.
     world.peer.send(handle, b"hello|finished|application data");
     world.run(4);
     let mut hello = [0; 6];
@@ -38,8 +38,8 @@ fn a_handshake_is_handed_over_at_an_exact_byte_with_bytes_before_and_behind() {
     assert_eq!(read_all(&mut world.record, 5), b"application data");
     assert_eq!(world.peer.receive(handle), b"server hello|ticket|protected");
     assert!(!has(world.offload.peer_status(3), Status::OPEN));
-    // The first protected record leaves in a TCP segment of its own, at the
-    // sequence number that was told.
+    // The first protected record leaves in a TCP segment of its own, at the sequence
+    // number that was reported.
     let sent = world.sent();
     let record = sent.iter().find(|s| s.bytes == b"protected").unwrap();
     assert_eq!(record.sequence, position.tx_next);

@@ -198,7 +198,7 @@ fn seeds() -> Vec<Vec<u8>> {
         let message = icmpv6(ROUTER, OWN, message);
         frames.push(ipv6(ROUTER, OWN, 58, 255, &message));
     }
-    // A question for groups, behind its router alert.
+    // A question for groups, after its router alert.
     let mut question = vec![0; 28];
     question[0] = 130;
     question[5] = 9;
@@ -450,7 +450,7 @@ fn nothing_is_answered_that_a_host_did_not_send_to_this_host() {
     for to in [Ipv6Addr::LOCALHOST, ALL_NODES, ROUTER] {
         world.put(syn(ROUTER.into(), to.into()).frame());
     }
-    // Another's card, and everybody's.
+    // Another NIC's address, and the broadcast address.
     for card in [[2, 0, 0, 0, 0, 99], [0xff; 6]] {
         let mut frame = syn(v4(PEER_IP), v4(STACK_IP)).frame();
         frame[..6].copy_from_slice(&card);

@@ -66,7 +66,7 @@ impl Sufferer for Stack {
 
     fn recover(&mut self) {
         self.world.run(50);
-        // What was sent may have ended the listening.
+        // A message may have closed the listener.
         let listen = Request::Listen {
             port: PORT,
             backlog: 4,

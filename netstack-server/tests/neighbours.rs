@@ -1,4 +1,4 @@
-//! Neighbours that move to another Ethernet address, and those who only say so.
+//! Neighbours that move to another Ethernet address, and forged announcements.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -93,7 +93,7 @@ fn what_no_neighbour_would_announce_moves_nobody() {
     for hardware in [group, EVERYBODY, [0; 6]] {
         let mut frame = frames::arp(2, hardware, PEER_IP, PEER_IP, EVERYBODY);
         world.put(frame.clone());
-        // The same inside a frame of a card that can be.
+        // The same in a frame with a valid source address.
         frame[6..12].copy_from_slice(&MOVED);
         world.put(frame);
     }
@@ -136,7 +136,7 @@ fn connected(world: &mut World) -> (SocketHandle, SlotIndex) {
     (handle, slot)
 }
 
-/// An advertisement that nobody asked for.
+/// An unsolicited advertisement.
 fn unsolicited(flags: u8, target: Ipv6Addr, hardware: [u8; 6]) -> Vec<u8> {
     let message = frames::neighbour(flags, target, hardware);
     let message = frames::icmpv6(PEER_LINK_LOCAL, ALL_NODES, &message);

@@ -1,4 +1,4 @@
-//! Paths that carry less than the link, and those who only say so.
+//! Paths that carry less than the link, and forged messages.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -127,7 +127,7 @@ fn a_path_over_ipv6_is_told_of_alike() {
     world.from_stack.borrow_mut().longest = Some(14 + 1300);
     let first = pattern(8000);
     let lost = sent(&mut world, slot, &first, 1500);
-    // Less than every link carries is nobody's word (RFC 8201 §4).
+    // Less than every link carries is invalid (RFC 8201 §4).
     for limit in [0, 1, 68, 1279, 1500, 1501, 0x1_0000, u32::MAX] {
         world.put(packet_too_big(&lost[0], limit));
     }
@@ -180,7 +180,7 @@ fn a_word_that_does_not_quote_what_is_under_way_is_not_believed() {
         change(34, 1),
         change(37, 1),
         change(33, 1),
-        // A byte before what is under way, and one behind it.
+        // A byte before what is under way, and one after it.
         change(38, 0x80),
         change(38, 0x01),
         change(39, 0x80),
@@ -264,7 +264,7 @@ fn the_link_is_as_wide_as_the_configuration_says() {
     let mut world = World::of(Limits::default(), network);
     let (handle, connection) = world.connected();
     let slot = world.attach(connection);
-    // The peer is told.
+    // The peer learns the segment size from the SYN-ACK.
     let log = world.from_stack.borrow().log.clone();
     let answer = log.iter().find(|f| f[12..14] == [8, 0] && f[47] & 2 != 0);
     let size = u16::from_be_bytes(answer.unwrap()[56..58].try_into().unwrap());

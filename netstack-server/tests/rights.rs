@@ -166,7 +166,7 @@ fn a_client_has_no_more_connections_than_it_may_whatever_it_does_with_them() {
     let one_more = |world: &mut World| {
         let handle = world.peer.connect(PORT);
         world.run(8);
-        // It is told how many gave way.
+        // It learns how many were evicted.
         let connection = loop {
             match world.ask(&Request::Accept) {
                 Ok(Answer::GaveWay { .. }) => {}

@@ -52,7 +52,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes `length` bytes behind a header off the ring.
+    /// Takes `length` bytes after a header off the ring.
     fn append(
         &mut self,
         port: &mut dyn Port,
@@ -105,7 +105,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Begins with a new owner, that has been told nothing yet.
+    /// Begins with a new owner, that has no events yet.
     pub(crate) fn belongs_to(&mut self, owner: Owner, deadline: Instant) {
         self.owner = owner;
         self.deadline = deadline;

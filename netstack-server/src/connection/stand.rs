@@ -1,5 +1,5 @@
-//! Where a connection stands in the sequence space and in the list of those that
-//! may give way.
+//! A connection's position in the sequence space and in the list of those that may be
+//! evicted.
 
 use ipc::clock::Instant;
 use ipc::net::{Owner, Readiness};
@@ -17,7 +17,7 @@ pub(crate) enum Hello {
     Comes,
     /// The connection is as ready as this.
     Is(Readiness),
-    /// The client has ended before it was there.
+    /// The client closed it before it was established.
     Never,
 }
 
@@ -49,8 +49,8 @@ impl Connection {
         })
     }
 
-    /// Takes a router's word that a segment of this connection was too big, if
-    /// that segment is in flight; the path as it is from now on.
+    /// Accepts a router's claim that a segment of this connection was too big, if that
+    /// segment is in flight; the path as it is from now on.
     pub(crate) fn believe(&mut self, word: &TooBig, link: u16, now: Instant) -> Option<u16> {
         let stand = self.stand()?;
         let current = self.limit(now).unwrap_or(link);
@@ -95,8 +95,8 @@ impl Connection {
         }
     }
 
-    /// Whether and when this connection gives way to another. What somebody owns
-    /// does not, nor what waits for the gateway, which takes it soon.
+    /// Whether and when this connection may be evicted. One with an owner may not, nor
+    /// one that waits for the gateway, which takes it soon.
     pub(crate) fn rank(&mut self) -> Option<(Rank, Instant)> {
         let is_over = self.owner == Owner::Client && self.state() == State::TimeWait;
         match self.phase {

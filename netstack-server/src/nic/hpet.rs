@@ -53,7 +53,7 @@ impl Hpet {
     }
 
     /// Has the timer interrupt at `at`, or before; false if that is not in the
-    /// future. An earlier moment that was asked for stays.
+    /// future. An earlier requested moment stays.
     pub fn arm(&mut self, at: Instant, now: Instant) -> bool {
         if at <= now {
             return false;

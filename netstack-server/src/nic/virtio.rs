@@ -1,7 +1,7 @@
-//! The card: virtio-net over PCI (virtio 1.1 §5.1), as smoltcp's device.
+//! The NIC: virtio-net over PCI (virtio 1.1 §5.1), as smoltcp's device.
 //!
-//! All frames are in memory that the card reaches: it writes a received frame
-//! where smoltcp reads it, and smoltcp writes a frame where the card reads it.
+//! All frames are in memory that the NIC reaches: it writes a received frame
+//! where smoltcp reads it, and smoltcp writes a frame where the NIC reads it.
 //! The only copies are those between socket buffers and frames.
 
 use core::ptr::NonNull;
@@ -29,7 +29,7 @@ const FRAME: usize = 1514;
 
 type Driver = VirtIONetRaw<Memory, Confined<PciTransport>, QUEUE>;
 
-/// Why there is no card.
+/// Why there is no NIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardError {
     /// It can't be opened.
@@ -38,7 +38,7 @@ pub enum CardError {
     Unusable,
 }
 
-/// One of the buffers of a fixed number in the card's memory.
+/// One of the buffers of a fixed number in the NIC's memory.
 struct Buffers {
     memory: NonNull<u8>,
     count: usize,
@@ -53,29 +53,29 @@ impl Buffers {
     /// The buffer of that number, for as long as the caller says.
     ///
     /// # Safety
-    /// Nobody has another reference to it, and the card does not own it.
+    /// Nobody has another reference to it, and the NIC does not own it.
     unsafe fn lend<'a>(&self, number: u16) -> &'a mut [u8] {
         let number = usize::from(number);
         assert!(number < self.count);
         // SAFETY: `number < count`, and `new` took `count` buffers.
         let start = unsafe { self.memory.as_ptr().add(number * BUFFER) };
-        // SAFETY: the bytes are in the card's memory, which is mapped for
+        // SAFETY: the bytes are in the NIC's memory, which is mapped for
         // good; the caller vouches that the reference is the only one.
         unsafe { core::slice::from_raw_parts_mut(start, BUFFER) }
     }
 }
 
-/// The card.
+/// The NIC.
 pub struct Card {
     driver: Driver,
     incoming: Buffers,
-    /// Which buffer the card fills, by the number of its descriptor.
+    /// Which buffer the NIC fills, by the number of its descriptor.
     filling: [u16; QUEUE],
-    /// The buffer whose frame was lent out last: back to the card before the
+    /// The buffer whose frame was lent out last: back to the NIC before the
     /// next one.
     lent: Option<u16>,
     outgoing: Buffers,
-    /// Which buffer the card sends, by the number of its descriptor.
+    /// Which buffer the NIC sends, by the number of its descriptor.
     sending: [u16; QUEUE],
     /// Buffers that are free to send, the first `free_count` of them.
     free: [u16; OUT],
@@ -85,7 +85,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// Takes the card that `snapshot` describes into use.
+    /// Takes the NIC that `snapshot` describes into use.
     ///
     /// # Errors
     /// [`CardError`], at start-up: there is no network.
@@ -127,20 +127,20 @@ impl Card {
         self.driver.mac_address()
     }
 
-    /// Tells the card that its interrupt was seen.
+    /// Tells the NIC that its interrupt was seen.
     pub fn acknowledge(&mut self) {
         self.driver.ack_interrupt();
     }
 
-    /// Whether frames wait that no interrupt will tell of.
+    /// Whether frames wait without an interrupt to come.
     pub const fn has_more(&self) -> bool {
         false
     }
 
-    /// Gives a receive buffer to the card.
+    /// Gives a receive buffer to the NIC.
     fn give(&mut self, number: u16) {
-        // SAFETY: the buffer is new, or came back from the card and is lent to
-        // nobody any more (`receive`).
+        // SAFETY: the buffer is new, or came back from the NIC and is no longer lent out
+        // (`receive`).
         let buffer = unsafe { self.incoming.lend(number) };
         // SAFETY: the buffer is not touched until `take` has it back.
         let token = unsafe { self.driver.receive_begin(buffer) };
@@ -153,13 +153,13 @@ impl Card {
         }
     }
 
-    /// Takes the next received frame from the card: the buffer's number, and
+    /// Takes the next received frame from the NIC: the buffer's number, and
     /// the frame's place in it.
     fn take(&mut self) -> Option<(u16, usize, usize)> {
         loop {
             let token = self.driver.poll_receive()?;
             let number = *self.filling.get(usize::from(token))?;
-            // SAFETY: the card has written that it is done with the buffer.
+            // SAFETY: the NIC has written that it is done with the buffer.
             let buffer = unsafe { self.incoming.lend(number) };
             // SAFETY: the buffer is the one of `receive_begin`.
             match unsafe { self.driver.receive_complete(token, buffer) } {
@@ -172,13 +172,13 @@ impl Card {
     }
 
     /// Takes sent buffers back. Only when they run low: each look makes the
-    /// card interrupt once more.
+    /// NIC interrupt once more.
     fn reclaim(&mut self) {
         while let Some(token) = self.driver.poll_transmit() {
             let Some(number) = self.sending.get(usize::from(token)).copied() else {
                 return;
             };
-            // SAFETY: the card has written that it is done with the buffer.
+            // SAFETY: the NIC has written that it is done with the buffer.
             let buffer = unsafe { self.outgoing.lend(number) };
             // SAFETY: the buffer is the one of `transmit_begin`; its length
             // only matters to `unshare`, which does nothing.
@@ -212,7 +212,7 @@ impl Device for Card {
         }
         let (number, start, length) = self.take()?;
         self.lent = Some(number);
-        // SAFETY: the buffer goes back to the card in the next call, which
+        // SAFETY: the buffer goes back to the NIC in the next call, which
         // needs `self` again, when the token that has this reference is gone.
         let buffer = unsafe { self.incoming.lend(number) };
         let frame = buffer.get(start..start + length).unwrap_or_default();
@@ -251,7 +251,7 @@ impl TxToken for Sending<'_> {
         let card = self.0;
         let last = card.free_count.saturating_sub(1);
         let number = card.free.get(last).copied().unwrap_or(0);
-        // SAFETY: the buffer is free: the card does not own it, and nobody has
+        // SAFETY: the buffer is free: the NIC does not own it, and nobody has
         // a reference to it.
         let buffer = unsafe { card.outgoing.lend(number) };
         let end = card.header + len;

@@ -11,7 +11,7 @@ pub(crate) fn ethernet(from: [u8; 6], to: [u8; 6], kind: u16, payload: &[u8]) ->
     [&to[..], &from, &kind.to_be_bytes(), payload].concat()
 }
 
-/// An IPv4 packet of the peer's card for the stack's, with a right checksum.
+/// An IPv4 packet of the peer's NIC for the stack's, with a right checksum.
 pub(crate) fn ipv4(from: [u8; 4], to: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let total = (20 + payload.len()) as u16;
     let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
@@ -37,7 +37,7 @@ pub(crate) fn fill_header_checksum(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&(!sum as u16).to_be_bytes());
 }
 
-/// An IPv6 packet of the peer's card for the stack's.
+/// An IPv6 packet of the peer's NIC for the stack's.
 pub(crate) fn ipv6(
     from: Ipv6Addr,
     to: Ipv6Addr,
@@ -123,7 +123,7 @@ pub(crate) const SYN: u8 = 2;
 pub(crate) const RST: u8 = 4;
 pub(crate) const ACK: u8 = 16;
 
-/// A TCP segment between two ends of either family, for the stack's card.
+/// A TCP segment between two ends of either family, for the stack's NIC.
 pub(crate) struct Segment {
     pub(crate) from: (IpAddr, u16),
     pub(crate) to: (IpAddr, u16),
@@ -161,7 +161,7 @@ impl Segment {
     }
 }
 
-/// The first bytes of what this frame carries behind its Ethernet header, as a
+/// The first bytes of what this frame carries after its Ethernet header, as a
 /// router quotes them.
 pub(crate) fn quoted(frame: &[u8], bytes: usize) -> Vec<u8> {
     frame[14..].iter().copied().take(bytes).collect()

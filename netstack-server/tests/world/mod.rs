@@ -47,8 +47,8 @@ pub(crate) const SLOTS: u16 = 576;
 pub(crate) const HANDSHAKES: u16 = 256;
 
 thread_local! {
-    /// Told when the stack begins to run (true) and when others do; tells how it
-    /// was before.
+    /// Called when the stack begins to run (true) and when others do; returns the
+    /// previous value.
     pub(crate) static RUNS: Cell<fn(bool) -> bool> = const { Cell::new(|_| false) };
 }
 
@@ -278,7 +278,7 @@ impl World {
         Self::of(limits, network(address_config))
     }
 
-    /// With any words of the configuration.
+    /// With any configuration.
     pub(crate) fn of(limits: Limits, network: Network) -> Self {
         let most = limits.connections;
         Self::sharing(limits, network, most)
