@@ -31,7 +31,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// A record of `length` bytes of data came.
+    /// A record with `length` bytes of data arrived.
     pub(crate) fn data(&mut self, length: usize) -> bool {
         if length == 0 {
             self.empty = self.empty.saturating_add(1);
@@ -44,13 +44,13 @@ impl Allowance {
         true
     }
 
-    /// A warning came; false when it is one too many.
+    /// A warning arrived; false when it is one too many.
     pub(crate) fn warning(&mut self) -> bool {
         self.warnings = self.warnings.saturating_add(1);
         self.warnings <= MAX_WARNINGS && self.quiet()
     }
 
-    /// A record without data came; false when it is one too many.
+    /// A record without data arrived; false when it is one too many.
     pub(crate) fn quiet(&mut self) -> bool {
         self.quiet = self.quiet.saturating_add(1);
         self.quiet <= MAX_QUIET

@@ -1,10 +1,10 @@
 //! Handshake messages after the handshake, out of records (R33).
 //!
-//! What is kept of them is bounded for each session: a server's peer may send
-//! KeyUpdates, so no more than one of those is ever kept ([`SMALL`] bytes); a
-//! client's may send tickets, which go into one of a few buffers that all sessions
-//! share ([`crate::tickets`]). A ticket that finds none, or is longer than is
-//! passed on, is skipped: a client may ignore it (RFC 8446 §4.6.1).
+//! What is kept of them is bounded for each session: a server's peer may send KeyUpdates,
+//! so no more than one of those is ever kept ([`SMALL`] bytes); a client's may send
+//! tickets, which go into one of a few buffers that all sessions share
+//! ([`crate::tickets`]). A ticket that finds none, or is too long, is skipped: a client
+//! may ignore it (RFC 8446 §4.6.1).
 
 use alloc::vec::Vec;
 
@@ -28,7 +28,7 @@ pub(crate) struct Messages {
     kept: Vec<u8>,
     /// Bytes to come of a message that is skipped.
     skip: usize,
-    /// TLS 1.2: the peer was told that there is no renegotiation.
+    /// TLS 1.2: the peer got a no_renegotiation warning.
     is_declined: bool,
 }
 

@@ -44,12 +44,12 @@ pub struct Ports<'a, N, A, O> {
 pub struct Limits {
     /// From here on a new key is asked for.
     pub rekey_at: u64,
-    /// From here on the session is ended instead.
+    /// From here on the session is closed instead.
     pub end_at: u64,
 }
 
 impl Limits {
-    /// A new key behind so many records, the end behind twice as many.
+    /// A new key after so many records, the end of the session after twice as many.
     pub const fn rekey_after(records: u64) -> Self {
         Self {
             rekey_at: records,
@@ -76,7 +76,7 @@ struct Place {
     /// Of the session in the slot, or of the last one; `None` before the first.
     generation: Option<u16>,
     state: Slot,
-    /// It stands in the queue of those that have more to do.
+    /// It is in the queue of those that have more to do.
     is_busy: bool,
 }
 
@@ -99,7 +99,7 @@ pub struct Server<'a, N, A, O> {
     /// Slots that wait for room in the queue to the offload component, in their
     /// order; each stands there once.
     asking: VecDeque<SlotIndex>,
-    /// Who keeps tickets.
+    /// The sessions that keep tickets.
     holders: Holders,
     sessions: u64,
     /// The last turn left events.
@@ -139,7 +139,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         }
     }
 
-    /// Does what there is to do in one turn; call it at each wake-up, and again while
+    /// Does one turn of the pending work; call it at each wake-up, and again while
     /// [`Server::is_busy`], when calls had their turn.
     // Its frames are below the caller's, where they can be scrubbed.
     #[inline(never)]
@@ -300,7 +300,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         }
     }
 
-    /// Whoever knew the sessions is gone.
+    /// The shim that knew the sessions is gone.
     fn begin(&mut self) {
         for (slot, place) in (0..).zip(&mut self.places) {
             *place = Place::EMPTY;
@@ -414,8 +414,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     // ---- the end of a session ----
 
-    /// The session in `slot`, if there is one, is over: its keys are dropped, and it
-    /// stands in no queue any more.
+    /// The session in `slot`, if there is one, is over: its keys are dropped, and it is
+    /// in no queue any more.
     fn leave(&mut self, slot: SlotIndex, state: Slot) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else {
             return;

@@ -48,7 +48,7 @@ impl Urgent {
 pub(crate) enum Asking {
     /// Nothing is asked.
     No,
-    /// It stands in the queue of those that wait for room.
+    /// It is in the queue of those that wait for room.
     Queued(Question),
     /// It was asked, and has not answered.
     Asked,

@@ -1,8 +1,8 @@
-//! Who holds one of the shared buffers for tickets.
+//! Which sessions hold one of the shared buffers for tickets.
 //!
-//! A ticket that comes in several records, or waits for its turn, takes a buffer.
-//! There are [`BUFFERS`]; the session that has held one for longest gives way, and
-//! its ticket is skipped.
+//! A ticket that comes in several records, or waits for its turn, takes a buffer. There
+//! are [`BUFFERS`]; the session that has held one for longest is evicted, and its ticket
+//! is skipped.
 
 use alloc::collections::VecDeque;
 
@@ -19,8 +19,8 @@ impl Holders {
         Self(VecDeque::with_capacity(BUFFERS))
     }
 
-    /// Notes whether `slot` needs a buffer. The session that has to give up its
-    /// tickets for it, if one has to.
+    /// Notes whether `slot` needs a buffer. Returns the session that is evicted for it,
+    /// if any.
     pub(crate) fn note(&mut self, slot: SlotIndex, needs: bool) -> Option<SlotIndex> {
         let place = self.0.iter().position(|holder| *holder == slot);
         match (needs, place) {

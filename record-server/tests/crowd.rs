@@ -320,7 +320,7 @@ fn a_renegotiation_that_is_declined_leaves_the_session_as_it_was() {
     let mut world = World::new(suite, Role::Server);
     let mut hello = ticket(300);
     hello[0] = 1;
-    // Nobody reads what comes back, yet: the ring is full of data.
+    // There is no reader yet: the ring is full of data.
     let fill = vec![7; RING as usize];
     world.app.write(3, &fill).unwrap();
     world.run();
@@ -356,7 +356,7 @@ fn key_updates_without_data_end_their_session_and_hold_nothing() {
             asked += 1;
             world.call(5, &World::rekey()).unwrap();
         }
-        // The peer never reads: at most one answer is owed to it.
+        // The peer never reads: at most one answer is pending.
         assert!(world.held() <= before + 1024);
         let unread = world.net.readable(5).unwrap();
         assert!(unread <= RING as usize);

@@ -181,7 +181,7 @@ impl World {
         world
     }
 
-    /// The offload component ends and starts anew, on the same memory.
+    /// The offload component ends and restarts, on the same memory.
     fn start_offload_anew(self) -> Self {
         Self {
             offload: Queue::new(self.offload.into_channel().start_anew()),

@@ -1,7 +1,7 @@
 //! What sessions ask of the offload component.
 //!
-//! All sessions share one queue. A session has one question outstanding, and stands
-//! in line for room with it: nobody's question fails because others asked much.
+//! All sessions share one queue. A session has one question outstanding, and waits in
+//! line for room with it: no session's question fails because others asked much.
 
 use ipc::bounded::Blob;
 use ipc::channel::{Doorbell, SlotIndex};
@@ -26,7 +26,8 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
                 Next::Nothing => break,
                 Next::Renegotiation => session.decline()?,
                 Next::Message(length) if !session.allowance.message(now) => {
-                    // A client may ignore tickets (RFC 8446 §4.6.1), nobody a new key.
+                    // A client may ignore tickets (RFC 8446 §4.6.1), but neither side a
+                    // new key.
                     if length == SMALL {
                         return Err(Alert::UNEXPECTED_MESSAGE);
                     }
@@ -53,7 +54,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
     pub(super) fn send_questions(&mut self) {
         while let Some(slot) = self.asking.front().copied() {
             if self.send_question(slot).is_err() {
-                // The queue tells when there is room again.
+                // An event of the queue says when there is room again.
                 return;
             }
             self.asking.pop_front();
@@ -72,7 +73,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             Question::Rekey => PostHandshake::RekeyDue { slot, generation },
             Question::Message => {
                 let Ok(Next::Message(length)) = session.messages.next() else {
-                    // Its ticket was given up meanwhile.
+                    // Its ticket was evicted meanwhile.
                     session.asking = Asking::No;
                     self.go_on(slot);
                     return Ok(());
@@ -95,7 +96,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         Ok(())
     }
 
-    /// Notes what the session in `slot` keeps; another may have to give way for it.
+    /// Notes what the session in `slot` keeps; another may be evicted for it.
     fn note_kept(&mut self, slot: SlotIndex) {
         let Some(session) = live(&mut self.places, slot) else {
             return;
@@ -109,7 +110,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         }
     }
 
-    /// The offload component has started again: what it was asked gets no answer.
+    /// The offload component has restarted: outstanding questions get no answer.
     pub(super) fn fail_waiting(&mut self) {
         for slot in 0..self.net.slots() {
             if live(&mut self.places, slot).is_some_and(|s| s.asking == Asking::Asked) {

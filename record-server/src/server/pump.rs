@@ -35,8 +35,8 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         if !live(&mut self.places, slot).is_some_and(|session| session.is_attached) {
             return;
         }
-        // What is owed to the peer goes first: as long as it waits for room, nothing
-        // is read that could owe more.
+        // Pending answers to the peer go first: as long as one waits for room, nothing is
+        // read that could need another.
         let moved = self.flush_urgent(slot).and_then(|is_out| match is_out {
             true => self
                 .pump_in(slot)
