@@ -98,7 +98,7 @@ impl Keyring {
         list.get(usize::from(index)).map(Vec::as_slice)
     }
 
-    /// The pre-master secret that a client encrypted, or what stands for it.
+    /// The pre-master secret that a client encrypted, or its substitute.
     pub(crate) fn open(
         &self,
         encrypted: &[u8],

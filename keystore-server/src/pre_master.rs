@@ -1,11 +1,10 @@
-//! The pre-master secret of a static RSA key exchange (RFC 5246 §7.4.7.1), with
-//! implicit rejection: what is not padded as it should, or names another
-//! version, gives a secret that nobody but the key store could have told from a
-//! good one.
+//! The pre-master secret of a static RSA key exchange (RFC 5246 §7.4.7.1), with implicit
+//! rejection: a wrong padding, or another version, gives a secret that only the key store
+//! could tell from a good one.
 //!
 //! That secret is a function of the private key and of the ciphertext
-//! (draft-irtf-cfrg-rsa-guidance §7): asked twice, the answer is the same, as it
-//! is for a good one.
+//! (draft-irtf-cfrg-rsa-guidance §7): the same request gets the same answer, as for a
+//! valid one.
 
 use alloc::vec::Vec;
 
@@ -18,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::rsa::PrivateKey;
 
-/// RFC 8017 §7.2.1: what stands in front of the padding.
+/// RFC 8017 §7.2.1: the prefix of the padding.
 const START: [u8; 2] = [0, 2];
 /// The label of the substitute.
 const LABEL: &[u8] = b"message";
@@ -63,7 +62,7 @@ impl DecryptionKey {
         Some(secret)
     }
 
-    /// What `encrypted` stands for if it is no good.
+    /// The substitute secret if `encrypted` is invalid.
     fn substitute(&self, encrypted: &[u8]) -> Option<Zeroizing<[u8; PRE_MASTER]>> {
         let of_message = hmac::sign(&self.derivation, encrypted);
         let key = hmac::Key::new(HMAC_SHA256, of_message.as_ref());

@@ -1,5 +1,5 @@
-//! New key rings while the system runs: what stands on the line, and what is
-//! believed of it.
+//! New key rings while the system runs: the format on the serial line, and what is
+//! accepted.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::server::Server;
 /// Why an update is refused. The rings in use stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationError {
-    /// The configuration names nobody who may sign one.
+    /// The configuration names no signer.
     Off,
     /// It is longer than any may be.
     TooLong,
@@ -114,7 +114,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Passes over what has come so far: nobody goes on with it.
+    /// Drops what has arrived so far: its sender has stopped.
     pub fn forget(&mut self) {
         self.bytes = Vec::new();
     }
@@ -123,7 +123,7 @@ impl Receiver {
     /// not begin like a frame is dropped.
     ///
     /// # Errors
-    /// [`RotationError::TooLong`]; what follows is looked at anew.
+    /// [`RotationError::TooLong`]; parsing starts over with what follows.
     pub fn take(&mut self, byte: u8) -> Result<Option<Frame>, RotationError> {
         self.bytes.push(byte);
         while !self.bytes.starts_with(&MAGIC) && !MAGIC.starts_with(&self.bytes) {
@@ -156,13 +156,13 @@ impl Receiver {
 pub struct Line<P> {
     serial: Serial<P>,
     receiver: Receiver,
-    /// When something came.
+    /// When something last arrived.
     last: Instant,
 }
 
 /// An update whose bytes stop coming for that long was broken off.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes that are taken at once: a domain that works on gives signs of life.
+/// Bytes taken in one turn: a heartbeat follows each turn.
 const AT_ONCE: usize = 4096;
 
 /// What became of a look at the line.

@@ -1,9 +1,9 @@
 //! The private operation of RSA (RFC 8017 §5.1.2) in constant time: no branch,
 //! no index and no length depends on the key or on what is decrypted.
 //!
-//! The ciphertext is blinded, the exponentiation uses the Chinese remainder
-//! theorem, and the result is checked with the public exponent, so that a fault
-//! in one half gives nothing away.
+//! The ciphertext is blinded, the exponentiation uses the Chinese remainder theorem, and
+//! the result is checked with the public exponent, so that a fault in one half leaks
+//! nothing.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -107,7 +107,7 @@ impl PrivateKey {
         self.length
     }
 
-    /// The private exponent, as long as the modulus: what nobody else can know.
+    /// The private exponent, as long as the modulus: known to nobody else.
     pub(crate) fn exponent(&self) -> &[u8] {
         &self.d
     }

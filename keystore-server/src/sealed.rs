@@ -22,8 +22,8 @@ pub(crate) fn open(sealed: &Sealed, key: &Kek) -> Option<Keyrings> {
 /// More than opening uses of the stack.
 const STACK_USED: usize = 16 * 1024;
 
-/// Clears the stack below the caller. What opening left there, the key among it,
-/// would come along else as the padding of what is moved to the heap.
+/// Clears the stack below the caller. Otherwise what opening left there, the key
+/// included, could be copied to the heap as padding.
 #[inline(never)]
 pub(crate) fn clear_below() {
     black_box(&mut [0_u8; STACK_USED]);

@@ -22,7 +22,7 @@ const EIGHT_BITS: u8 = 3;
 const READY: u8 = 0xb;
 const HAS_DATA: u8 = 1;
 const CAN_SEND: u8 = 0x20;
-/// How often a full line is looked at before a byte is given up.
+/// How often a full line is polled before a byte is dropped.
 const PATIENCE: u32 = 100_000;
 
 /// The line.
@@ -32,7 +32,7 @@ pub struct Serial<P> {
 }
 
 impl<P: Ports> Serial<P> {
-    /// The line whose registers are `first` and the seven ports behind it;
+    /// The line whose registers are `first` and the seven ports after it;
     /// `None` when there is none.
     pub fn new(ports: P, first: u16) -> Option<Self> {
         let line = Self { ports, first };
@@ -59,7 +59,7 @@ impl<P: Ports> Serial<P> {
         has_data.then(|| self.read(DATA))
     }
 
-    /// Sends all bytes, as far as somebody takes them.
+    /// Sends all bytes, as far as the other end takes them.
     pub fn send(&self, bytes: &[u8]) {
         for byte in bytes {
             let mut looks = 0..PATIENCE;

@@ -36,7 +36,7 @@ pub struct Server<'a> {
     is_sealed: bool,
     /// Of the rings in use; 0 are the image's.
     version: u64,
-    /// Some place has an earlier ring.
+    /// Some entry has a previous ring.
     has_earlier: bool,
     random: SystemRandom,
     transcript: Transcript,
@@ -103,7 +103,7 @@ impl<'a> Server<'a> {
         self.places.len()
     }
 
-    /// Whether somebody may replace rings.
+    /// Whether there is a signer that may replace rings.
     pub const fn is_rotatable(&self) -> bool {
         self.signer.is_some()
     }
@@ -134,8 +134,8 @@ impl<'a> Server<'a> {
     ) -> Result<u64, RotationError> {
         let signer = self.signer.as_ref().ok_or(RotationError::Off)?;
         let update = frame.verify(signer)?;
-        // Behind a restart the image's rings are in use again; an older update than
-        // the last before it is not.
+        // After a restart the image's rings are in use again; an update older than the
+        // last one is not accepted.
         let last = self.stats.read(stats::keystore::VERSION);
         if update.version <= self.version || update.version < last {
             return Err(RotationError::Older(last.max(self.version)));

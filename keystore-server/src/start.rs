@@ -18,7 +18,7 @@ use crate::system;
 /// The first port of the line, as in `image/system.toml`.
 const LINE: u16 = 0x2f8;
 
-/// Updates of key rings, and who is told of them.
+/// Updates of key rings, and the notification of the offload component.
 pub(crate) struct Updates {
     line: Option<Line<Ports>>,
     interrupt: IrqHandler,
@@ -45,7 +45,7 @@ impl Updates {
             offload: unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) },
             replaced: SystemClock.now(),
         };
-        // Rings that replaced others ended with the start before this one.
+        // Replacement rings were lost when the previous run terminated.
         updates.offload.ring();
         updates
     }
@@ -84,8 +84,8 @@ impl Updates {
     }
 }
 
-/// Without key rings nobody can be served: each call is refused, and the system does not
-/// get ready.
+/// Without key rings no handshake can be served: each call is refused, and the system
+/// does not become ready.
 pub(crate) fn stay_down(service: &Service, stats: &Page, error: impl fmt::Display) -> ! {
     sel4::log!("key rings: {error}; the system does not start");
     let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);

@@ -45,7 +45,7 @@ impl Content {
                 content.append(context(*role))?;
                 content.append(transcript_hash)?;
             }
-            // RFC 8422 §5.4: ServerECDHParams behind both randoms.
+            // RFC 8422 §5.4: ServerECDHParams after both randoms.
             ToBeSigned::Tls12ServerKeyExchange {
                 client_random,
                 server_random,

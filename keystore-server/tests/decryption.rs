@@ -1,4 +1,4 @@
-//! Pre-master secrets that a client encrypted, and what else somebody may send.
+//! Pre-master secrets that a client encrypted, and invalid ciphertexts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Textbook RSA: whoever attacks chooses the padding.
+    /// Textbook RSA: the attacker chooses the padding.
     fn encrypt(&self, padded: &[u8]) -> Vec<u8> {
         let bits = 8 * LENGTH as u32;
         let modulus = BoxedUint::from_be_slice(&self.modulus, bits).unwrap();
@@ -116,8 +116,7 @@ fn r20_a_pre_master_secret_is_decrypted() {
     assert_eq!(world.ask(&encrypted), Ok(secret().to_vec()));
 }
 
-/// Paddings that are wrong in every way that is known to have told attackers
-/// something.
+/// Paddings that are wrong in every way that is known to have helped attackers.
 fn wrong_paddings() -> Vec<(&'static str, Vec<u8>)> {
     let good = padded(&secret());
     let changed = |place: usize, to: u8| {

@@ -155,7 +155,7 @@ fn c06_sealed_rings_open_under_their_key_alone() {
 fn c06_sealed_rings_that_were_changed_are_refused() {
     let kek = Kek::from_bytes(&[9; 32]).unwrap();
     let blob = image(&rings("web", &key()), Some(&kek), None);
-    // The last byte says that nobody may sign updates.
+    // The last byte says that there is no signer.
     for place in 0..blob.len() - 1 {
         let mut changed = blob.clone();
         changed[place] ^= 1;
@@ -375,7 +375,7 @@ fn an_update_that_was_broken_off_does_not_spoil_the_next() {
     let (start, rest) = bytes.split_at(bytes.len() / 2);
     assert!(!run(start, 10_000));
     assert!(!run(&rest[..9], 12_000));
-    // Who began it is gone.
+    // Its sender is gone.
     assert!(run(&bytes, 14_001));
 }
 
