@@ -9,9 +9,9 @@
 //!     --connect 127.0.0.1:4433 --name localhost --config gateway.toml
 //! ```
 //!
-//! Key rings and what to agree to are those of the first listener of the
-//! configuration. The server answers a line that begins with `GET ` with a
-//! page and closes; anything else it sends back. The client asks for a page.
+//! Key rings and TLS parameters are those of the first listener of the configuration. The
+//! server answers a line that begins with `GET ` with a page and closes; anything else it
+//! sends back. The client asks for a page.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

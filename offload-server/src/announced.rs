@@ -17,7 +17,7 @@ pub(crate) struct Announced {
     have: usize,
     /// Bytes of the message that are to come.
     left: usize,
-    /// ChangeCipherSpec came: what follows is encrypted. rustls takes none before the
+    /// ChangeCipherSpec arrived: what follows is encrypted. rustls takes none before the
     /// ticket that ServerHello promised.
     is_over: bool,
     ticket: usize,

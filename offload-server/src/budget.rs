@@ -16,9 +16,9 @@ use crate::session::{self, TAKER, TAKERS};
 use crate::session_cache::PLACES;
 use crate::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
 
-/// A byte that a peer makes a handshake hold is there so many times: as it came, until
-/// its message is whole; then as a part of the transcript (TLS 1.2 with a client's
-/// certificate), and decoded. What is in work is there a third time, in one handshake.
+/// Copies of each byte that a peer makes a handshake hold: as received, until its message
+/// is whole; then as a part of the transcript (TLS 1.2 with a client's certificate), and
+/// decoded. The handshake that is being processed holds a third copy.
 const COPIES: usize = 2;
 
 /// What a handshake holds beside that. rustls' state and `ring`'s keys behind it are in

@@ -1,10 +1,9 @@
 //! Keys, as rustls makes them.
 //!
-//! rustls gives a finished connection's keys away, but derives them anew for
-//! that: eleven compressions of SHA-384 a handshake, a twentieth of all that the
-//! handshake costs. So the suites that it is given here keep a copy of each key
-//! that it makes, and its key log a copy of the secrets that keys come from
-//! (ADR 0033).
+//! rustls can export a finished connection's keys, but derives them again for that:
+//! eleven compressions of SHA-384 a handshake, a twentieth of all that the handshake
+//! costs. So the suites that it gets here keep a copy of each key that it makes, and its
+//! key log a copy of the secrets that keys come from (key capture, ADR 0033).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -44,7 +43,7 @@ pub(crate) struct Caught {
 }
 
 impl Caught {
-    /// Takes what came later over what is here.
+    /// Later keys replace the present ones.
     pub(crate) fn update(&mut self, later: &mut Self) {
         fn replace<T>(old: &mut Option<T>, new: &mut Option<T>) {
             if new.is_some() {
@@ -77,12 +76,12 @@ fn traffic_key((key, iv): (Secret<32>, Secret<NONCE>), sequence: u64) -> Traffic
     TrafficKey { key, iv, sequence }
 }
 
-/// Where keys are caught. They are passed on in the memory where they lie, which
-/// the heap clears when it is freed: a value that is moved leaves its bytes.
+/// Where captured keys are kept. They are passed on in place, in memory that the heap
+/// clears when it is freed: moving a value would leave its bytes.
 type Net = Arc<Mutex<Option<Box<Caught>>>>;
 
-/// Suites whose keys are caught. One handshake works at a time, and what was
-/// caught is taken behind each step of it.
+/// Suites whose keys are captured. One handshake works at a time, and the captured keys
+/// are taken after each step of it.
 pub(crate) struct Catch {
     caught: Net,
     suites: Vec<SupportedCipherSuite>,
@@ -111,7 +110,7 @@ impl Catch {
         Arc::new(Secrets(self.caught.clone()))
     }
 
-    /// What was caught since the last time.
+    /// What was captured since the last call.
     pub(crate) fn take(&self) -> Option<Box<Caught>> {
         self.caught.lock().take()
     }
@@ -177,7 +176,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// An AEAD whose keys are caught.
+/// An AEAD whose keys are captured.
 struct Aead<T: ?Sized + 'static> {
     inner: &'static T,
     caught: Net,

@@ -1,8 +1,9 @@
 //! The handshake in work, autonomous: what our parts of a rustls configuration know of it.
 //!
-//! rustls has one configuration for many handshakes and tells its parts (resolver,
-//! verifier, ticketer, session store) not for which of them it calls. One thread runs
-//! all: what is known of a handshake is put here before each step, and taken back after.
+//! rustls has one configuration for many handshakes, and does not tell its parts
+//! (resolver, verifier, ticketer, session store) for which handshake it calls them. One
+//! thread runs all: the facts of a handshake are put here before each step, and taken
+//! back after.
 
 use core::{fmt, mem};
 

@@ -1,10 +1,9 @@
 //! One handshake, directed: the shim says each step, this does it (R3, R11).
 //!
-//! Everything secret of the handshake is here, and leaves only as keys for the
-//! record layer. The executor knows no order of messages: it receives, fills,
-//! hashes, derives and checks as it is told, and refuses what can't be done
-//! with what it has (a signature over a transcript that does not run, a
-//! Finished without keys).
+//! Everything secret of the handshake is here, and leaves only as keys for the record
+//! layer. The executor knows no order of messages: it receives, fills, hashes, derives
+//! and checks on request, and refuses what can't be done with what it has (a signature
+//! without a transcript, a Finished without keys).
 
 mod check;
 mod earlier;
@@ -170,7 +169,7 @@ pub(crate) struct Directed {
     given: Option<Given>,
     /// TLS 1.2: it is a new one.
     is_given: bool,
-    /// TLS 1.3: the schedule with the earlier session's secret.
+    /// TLS 1.3: the schedule with the resumed session's secret.
     early: Option<Schedule>,
     is_resumed: bool,
     prepared: Option<Prepared>,
@@ -279,7 +278,7 @@ impl Directed {
         self.inbound.taken() as usize + self.outbound.waiting()
     }
 
-    /// Tells the peer why it is given up, if there is room.
+    /// Sends the peer an alert, if there is room.
     pub(crate) fn say_last<D: Doorbell>(
         &mut self,
         channel: &mut Channel<D>,
@@ -472,7 +471,7 @@ impl Directed {
             }
             Segment::Negotiate { suite, peer_random } => {
                 self.negotiate(*suite, peer_random)?;
-                // Of a peer that shows no certificate, if none is taken over.
+                // For a peer without a certificate, if none is inherited.
                 let now = context.moment();
                 self.full
                     .get_or_insert_with(|| FullHandshake::new(now, &[]));

@@ -36,7 +36,7 @@ pub(crate) enum Connection {
     },
 }
 
-/// What rustls did with the records that it was given.
+/// What rustls did with its records.
 pub(crate) struct Turn {
     /// So many bytes of them are used up.
     pub(crate) discard: usize,
@@ -45,9 +45,9 @@ pub(crate) struct Turn {
 
 /// The state that rustls is in.
 pub(crate) enum Outcome {
-    /// It wrote what stands behind this place of the output.
+    /// It wrote what follows this offset of the output.
     Said(usize),
-    /// It was told that all it wrote is on its way.
+    /// It was notified that all it wrote has left.
     Sent,
     /// It wants more records, or is done.
     Stopped,

@@ -1,7 +1,7 @@
 //! The full handshake that a chain of resumed sessions began with bounds the chain.
 //!
-//! A resumed session is given a ticket as good as the one it came with. Without a bound
-//! a peer whose certificate has expired would come back for ever.
+//! A resumed session gets a ticket as good as the one it used. Without a bound a peer
+//! with an expired certificate could resume for ever.
 
 use core::time::Duration;
 
@@ -50,8 +50,7 @@ impl FullHandshake {
     }
 
     /// Whether its session can be resumed: it was not too long ago, and the peer's
-    /// certificates are valid yet. Both clocks have to say so: one that was set back
-    /// lengthens nothing.
+    /// certificates are still valid. By both clocks: setting one back extends nothing.
     pub(crate) fn can_be_resumed(&self, now: Moment) -> bool {
         let Some(age) = now.uptime.checked_sub(self.at.uptime) else {
             return false;
@@ -71,7 +70,7 @@ impl FullHandshake {
         bytes
     }
 
-    /// Also what is behind it.
+    /// Also what is after it.
     pub(crate) fn split_from(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (uptime, bytes) = bytes.split_first_chunk()?;
         let (unix, bytes) = bytes.split_first_chunk()?;
@@ -150,7 +149,7 @@ mod tests {
     fn a_clock_that_is_set_back_lengthens_nothing() {
         let full = FullHandshake::new(NOW, &[certificate(NOW.unix + 300)]);
         let is_good = |uptime, unix| full.can_be_resumed(Moment { uptime, unix });
-        // The certificate has expired, whatever the wall clock says.
+        // The certificate has expired, even if the wall clock disagrees.
         assert!(is_good(NOW.uptime + 299, NOW.unix));
         assert!(!is_good(NOW.uptime + 300, NOW.unix));
         // The wall clock is before the handshake.

@@ -1,7 +1,7 @@
 //! One handshake, autonomous: rustls driven record by record.
 //!
 //! Records are taken from the ring one at a time, so that rustls never sees a
-//! byte behind the peer's Finished (R32): those stay in the ring for the next
+//! byte after the peer's Finished (R32): those stay in the ring for the next
 //! owner of the connection. A handshake that waits for a record holds no
 //! buffer.
 
@@ -192,7 +192,7 @@ impl Handshake {
         }
     }
 
-    /// Where the TCP connection stands behind the handshake.
+    /// The TCP sequence numbers after the handshake.
     pub(crate) fn position(&self) -> TcpPosition {
         TcpPosition {
             tx_next: self.output.next(),
@@ -222,8 +222,7 @@ impl Handshake {
         taken as usize + self.output.waiting()
     }
 
-    /// Tells the peer why it is given up, if it can read that without keys and there is
-    /// room.
+    /// Sends the peer an alert, if it can read that without keys and there is room.
     pub(crate) fn say_last<D: Doorbell>(
         &mut self,
         channel: &mut Channel<D>,
@@ -250,8 +249,8 @@ impl Handshake {
         self.connection().is_handshaking()
     }
 
-    /// Moves one whole record from the ring after `incoming`; so many bytes were moved. A
-    /// header that can't be one moves alone: rustls has the right answer to it.
+    /// Moves one whole record from the ring after `incoming`; so many bytes were moved.
+    /// An invalid header moves alone: rustls sends the right alert.
     fn take_record<D: Doorbell>(
         &mut self,
         channel: &mut Channel<D>,
@@ -265,7 +264,7 @@ impl Handshake {
         if self.is_oversized(header) {
             return Ok(Taken::Refused);
         }
-        // 24 is heartbeat (RFC 6520), which rustls has its own answer to.
+        // 24 is heartbeat (RFC 6520), which rustls answers itself.
         let plausible = (20..=24).contains(&header.kind())
             && header.is_tls()
             && header.record_length() <= MAX_RECORD;
@@ -324,7 +323,7 @@ impl Handshake {
     /// The same, with its facts where they belong.
     fn advance_engine(&mut self) {
         loop {
-            // Behind an error there may be an alert to encode, and nothing else.
+            // After an error there may be an alert to encode, and nothing else.
             if self.failure.is_some() && !self.connection().wants_write() {
                 break;
             }

@@ -39,7 +39,7 @@ pub(crate) struct Keyring {
 pub enum StartError {
     /// The key store does not answer as it should.
     NoAnswer,
-    /// It has none: nobody can be served, and no other start would change that.
+    /// It has none: no handshake can be served, and a restart would not change that.
     NoKeyrings,
 }
 
@@ -146,7 +146,7 @@ impl Resolver {
     }
 
     /// The choice made since the last call, if one was. One thread runs all
-    /// handshakes, so asking behind each step tells whose it was.
+    /// handshakes, so asking after each step tells whose it was.
     pub(crate) fn take_choice(&self) -> Option<Box<Choice>> {
         self.chosen.lock().take()
     }

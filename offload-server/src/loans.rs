@@ -3,9 +3,9 @@
 //! What a handshake holds on behalf of its peer is made of the bytes that it has taken
 //! from it and of those that the peer has not taken from us. Each handshake may hold
 //! [`GUARANTEED`] of them. More is lent out of a pool of [`POOL`] bytes, up to [`MOST`]
-//! for one handshake. When the pool is empty, the oldest loan is called in: a peer that
-//! is honest with a long hello or chain needs one for some round trips, one that is not
-//! keeps it as long as it can.
+//! for one handshake. When the pool is empty, the oldest loan is called in: an honest
+//! peer with a long hello or chain needs one for some round trips, a hostile one keeps it
+//! as long as it can.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -25,7 +25,7 @@ pub(crate) const MOST: usize = 96 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMuch;
 
-/// Who has borrowed how much.
+/// How much each handshake has borrowed.
 pub(crate) struct Loans {
     /// By handshake slot: bytes, and when the loan began.
     lent: Vec<(usize, u64)>,
@@ -50,7 +50,7 @@ impl Loans {
     /// called in for it: see [`Loans::next_called_in`].
     ///
     /// # Errors
-    /// [`TooMuch`]: it is to be ended.
+    /// [`TooMuch`]: abort it.
     pub(crate) fn charge(&mut self, slot: SlotIndex, held: usize) -> Result<(), TooMuch> {
         let needed = held.saturating_sub(GUARANTEED);
         let Some(&(own, since)) = self.lent.get(usize::from(slot)) else {
@@ -101,7 +101,7 @@ impl Loans {
         }
     }
 
-    /// A handshake that is to be ended, because its loan was called in.
+    /// A handshake to abort, because its loan was called in.
     pub(crate) fn next_called_in(&mut self) -> Option<SlotIndex> {
         self.called_in.pop_front()
     }

@@ -59,7 +59,7 @@ fn main() -> ! {
     }
 }
 
-/// Without key rings nobody can be served, and the key store has said why.
+/// Without key rings no handshake can be served, and the key store has logged why.
 fn stay_down() -> ! {
     sel4::log!("no key rings");
     loop {
@@ -76,7 +76,7 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
     let shim = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
     // SAFETY: as above.
     let shim = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, shim) };
-    // SAFETY: a second bell of the same notification does no harm.
+    // SAFETY: a second handle of the same notification does no harm.
     let forget = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
     // SAFETY: as above.
     let forget = unsafe { Channel::new(system::CHANNEL_SESSION_ENDS, forget) };

@@ -30,7 +30,7 @@ use crate::verifier::{ClientVerifier, Notes, ServerVerifier};
 
 /// Configurations kept for requests to come.
 pub(crate) const KEPT: usize = 32;
-/// Tickets sent behind a handshake of TLS 1.3: for two connections at once.
+/// Tickets sent after a handshake of TLS 1.3: for two connections at once.
 const TICKETS: usize = 2;
 
 /// Configurations by what was asked for, the latest used first.
@@ -90,7 +90,7 @@ impl Profiles {
         self.tickets = TicketKeys::new(self.time.clone());
     }
 
-    /// What the keys of all suites are caught in.
+    /// Where the keys of all suites are captured.
     pub(crate) fn catch(&self) -> Arc<Catch> {
         self.catch.clone()
     }
@@ -221,7 +221,7 @@ impl Profiles {
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.require_ems = true;
         config.key_log = self.catch.key_log();
-        // For the tickets that come behind the handshake.
+        // For the tickets that come after the handshake.
         config.enable_secret_extraction = true;
         config.resumption = match parameters.resumption {
             true => Resumption::store(Arc::new(Remembered::new(

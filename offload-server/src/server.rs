@@ -86,7 +86,7 @@ pub(crate) struct Entry {
     pub(crate) left: usize,
 }
 
-/// What came of one turn.
+/// The result of one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// A secret may have been on the stack.
@@ -101,8 +101,8 @@ const DIRECTIVES_A_TURN: usize = 16;
 const CONNECTIONS_A_TURN: usize = 8;
 const QUESTIONS_A_TURN: usize = 8;
 
-/// How long after its deadline a handshake is given up here, if the network stack did
-/// not say that it is over.
+/// How long after its deadline a handshake is cancelled here, if the network stack did
+/// not end it.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<'a, N, S, R, W, C> Server<'a, N, S, R, W, C>
@@ -169,7 +169,7 @@ where
             touched_secrets: false,
             is_busy: false,
         };
-        // All of them: whoever is established next may use such a slot again.
+        // All of them: the next established session may use such a slot again.
         while let Some(forgotten) = self.forget.receive() {
             if let Ok(forgotten) = forgotten {
                 self.sessions
@@ -419,7 +419,7 @@ where
         self.stats.set(stats::offload::IN_PROGRESS, count);
     }
 
-    /// Installs the keys and tells what was agreed on.
+    /// Installs the keys and reports what was negotiated.
     fn establish(
         &mut self,
         mut handshake: Box<Handshake>,
@@ -528,8 +528,8 @@ where
     }
 
     fn complete(&mut self, completion: &Completion) {
-        // Its mailbox has room for a verdict and the completion of one handshake. A
-        // shim that has not taken those of the slot's last one gets no more of this.
+        // Its mailbox has room for a verdict and the completion of one handshake. A shim
+        // that has not taken those of the slot's last handshake gets no more of this one.
         self.shim.send(completion).ok();
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum Tickets {
     Directed(Box<directed::Tickets>),
 }
 
-/// rustls' part of a client, for what is behind its handshake.
+/// rustls' part of a client, for what is after its handshake.
 pub(crate) struct AutonomousTickets {
     pub(crate) connection: KernelConnection<ClientConnectionData>,
     pub(crate) facts: Facts,
@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    /// New keys out (told to the peer by a KeyUpdate that asks for nothing) and
+    /// New keys out (announced to the peer by a KeyUpdate with update_not_requested) and
     /// in.
     fn rekey(&mut self, out: bool, inward: bool) -> Answer {
         let peer = match self.role {
@@ -233,7 +233,7 @@ fn refuse(alert: Alert) -> Answer {
     Answer::Refuse(alert)
 }
 
-/// What the record layer is told, without the session that is meant.
+/// The message to the record layer, without the session that is meant.
 #[expect(
     clippy::large_enum_variant,
     reason = "on the stack of one call, not in tables"

@@ -1,8 +1,8 @@
 //! Room for what is remembered of servers (R33).
 //!
-//! All configurations of both modes share it: however many of them there are, kept for
-//! requests to come or still in use by handshakes and sessions, no more is remembered
-//! than [`crate::budget`] counts.
+//! All configurations of both modes share it: for any number of them, kept for later
+//! requests or still in use by handshakes and sessions, no more is cached than
+//! [`crate::budget`] counts.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -12,8 +12,8 @@ use crate::profile::KEPT;
 
 /// Sessions that are remembered of one server.
 pub(crate) const FOR_EACH: usize = 4;
-/// Sessions that are remembered at once: one for each configuration that is kept, and as
-/// many again for whoever comes first.
+/// Cached sessions in all: one for each configuration that is kept, and as many again,
+/// first come, first served.
 pub(crate) const PLACES: usize = 2 * KEPT;
 
 /// The room, by the places that are taken.

@@ -20,7 +20,7 @@ pub(crate) const ROTATION: u32 = ipc::segment::TICKET_LIFETIME;
 const MOST: u32 = 1 << 16;
 /// Tells keys apart on the wire.
 const KEY_NAME: usize = 8;
-/// Stands in front of the sealed state: the ticket's number under its key.
+/// Prefix of the sealed state: the ticket's number under its key.
 const NUMBER: usize = 4;
 
 /// The keys of all tickets, for the latest two hours.

@@ -1,10 +1,10 @@
-//! Resumption (R33): tickets that are given away, and those that were taken.
+//! Resumption (R33): issued tickets, and received ones.
 //!
-//! As a server this component keeps nothing for a session that is over: all of
-//! it is in the ticket, sealed under a key that is replaced each hour and never
-//! leaves this domain (RFC 8446 §4.6.1, RFC 5077). One bit is kept for each
-//! ticket: whether it was used (RFC 8446 §8.1). What is resumed by tickets again and
-//! again is bounded by its full handshake ([`crate::full_handshake`]).
+//! As a server this component keeps nothing for a session that is over: all of it is in
+//! the ticket, sealed under a key that is replaced each hour and never leaves this domain
+//! (RFC 8446 §4.6.1, RFC 5077). One bit is kept for each ticket: whether it was used (RFC
+//! 8446 §8.1). A chain of resumptions is bounded by its full handshake
+//! ([`crate::full_handshake`]).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,18 +27,18 @@ use crate::session_cache::{Places, SessionCache};
 use crate::ticket_keys::{ROTATION, TicketKeys};
 use crate::time::Time;
 
-/// Bytes of a NewSessionTicket that is kept, without its header: those of TLS 1.3 are no
-/// longer, and one of TLS 1.2 is not remembered if it is.
+/// Bytes of a NewSessionTicket that is kept, without its header: those of TLS 1.3 are not
+/// longer, and a longer one of TLS 1.2 is not cached.
 pub(crate) const MAX_TICKET: usize = MAX_POST_HANDSHAKE;
 /// Bytes of a server's chain that is kept with its tickets, and by each session that
 /// takes some. No tickets are taken from a server whose chain is longer.
 pub(crate) const MAX_CHAIN: usize = 4096;
 
 impl TicketKeys {
-    /// Tickets for sessions that were asked for with these parameters: what
-    /// one request allowed, another with other parameters may not resume. A
-    /// client without a certificate could otherwise come in through a ticket. Nor is
-    /// one of a ring's sessions resumed under another ring.
+    /// Tickets for sessions that were requested with these parameters: a request with
+    /// other parameters may not resume them. A client without a certificate could
+    /// otherwise come in through a ticket. Nor is one of a ring's sessions resumed under
+    /// another ring.
     pub(crate) fn ticketer(
         self: &Arc<Self>,
         parameters: &Parameters,
@@ -88,7 +88,7 @@ impl ProducesTickets for Ticketer {
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let now = self.keys.now();
-        // Without one, the client has just been let in as nobody.
+        // Without one, the client was just accepted as anonymous.
         let full = self.current.facts().full;
         let full = full.unwrap_or_else(|| FullHandshake::new(now, &[]));
         if !full.can_be_resumed(now) {
@@ -244,7 +244,8 @@ mod tests {
         assert_eq!(ticketer.decrypt(&ticket), None);
         current.set_ring(0);
         assert_eq!(ticketer.decrypt(&ticket).unwrap(), b"state");
-        // The chain goes on, and ends, also for one who never comes back in between.
+        // The chain goes on, and ends, also for a client that skips resumptions in
+        // between.
         let begun = current.facts().full;
         assert!(begun.is_some());
         time.0.fetch_add(MAX_AGE.as_secs() - 1, Ordering::Relaxed);

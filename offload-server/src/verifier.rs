@@ -1,5 +1,5 @@
-//! Whom peers are let in by, autonomous: the trust anchors of the key ring that was
-//! chosen, and of no other.
+//! Which trust anchors accept a peer, autonomous: those of the chosen key ring, and no
+//! others.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ use crate::time::Time;
 
 const NO_TRUST_ANCHOR: HandshakeError = HandshakeError::Request(RequestError::NoTrustAnchor);
 
-/// What a verifier tells of the handshake in work.
+/// What a verifier reports of the handshake in progress.
 pub(crate) struct Notes {
     pub(crate) current: Arc<Current>,
     pub(crate) time: Arc<dyn Time>,
@@ -50,7 +50,7 @@ pub(crate) struct ClientVerifier {
 
 impl ClientVerifier {
     /// # Errors
-    /// A ring that can be chosen trusts nobody.
+    /// A ring that can be chosen has no trust anchors.
     pub(crate) fn new(
         rings: &[Arc<Keyring>],
         provider: &Arc<CryptoProvider>,
@@ -150,7 +150,7 @@ pub(crate) struct ServerVerifier {
 
 impl ServerVerifier {
     /// # Errors
-    /// The rings trust nobody.
+    /// The rings have no trust anchors.
     pub(crate) fn new(
         rings: &[Arc<Keyring>],
         provider: Arc<CryptoProvider>,

@@ -147,7 +147,7 @@ fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
     }
 }
 
-/// All that a client says behind the server's first flight.
+/// All that a client says after the server's first flight.
 fn flight(world: &mut World, slot: u16, config: &Arc<ClientConfig>) -> Box<[u8]> {
     let mut client = Client::with(config.clone(), "localhost");
     let answer = world.exchange(slot, &client.outgoing);
@@ -168,7 +168,7 @@ fn records(flight: &[u8]) -> Vec<usize> {
     starts
 }
 
-/// A client with a certificate that the world trusts, and `more` bytes behind it.
+/// A client with a certificate that the world trusts, and `more` bytes after it.
 fn with_chain(world: &World, version: Version, more: usize) -> Arc<ClientConfig> {
     let key = world::key_of(KeyKind::EcdsaP256);
     let params = rcgen::CertificateParams::new(vec!["client".into()]).unwrap();

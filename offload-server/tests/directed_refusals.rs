@@ -1,6 +1,5 @@
-//! Directed mode against a client that does not keep to the protocol: each
-//! state of the server against each message, and what is wrong with a message
-//! that is due.
+//! Directed mode against a client's protocol violations: each state of the server against
+//! each message, and errors in an expected message.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

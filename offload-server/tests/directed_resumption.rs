@@ -231,7 +231,7 @@ impl Pair {
         }
     }
 
-    /// One handshake: what each side established. Tickets that come behind it
+    /// One handshake: what each side established. Tickets that come after it
     /// are handed to the client's side as its record layer would.
     fn meet(&mut self, incoming: &Parameters, outgoing: &Parameters) -> [Established; 2] {
         self.server.start(0, incoming.clone());

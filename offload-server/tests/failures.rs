@@ -1,5 +1,5 @@
 //! A thousand failed handshakes of each kind, in both roles and modes: each failure
-//! is reported once, and the table of handshakes is empty behind them.
+//! is reported once, and the table of handshakes is empty after them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -62,7 +62,7 @@ struct Case {
     mode: Mode,
     role: Role,
     asked: Parameters,
-    /// Who issues the certificates that are believed.
+    /// The issuer of the trusted certificates.
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
@@ -225,7 +225,7 @@ fn connect(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(config.clone(), name).unwrap()
 }
 
-/// What a client says behind the server's flight.
+/// What a client says after the server's flight.
 fn second_flight(config: &Arc<ClientConfig>, world: &mut World) -> Vec<u8> {
     let mut client = connect(config);
     let answer = world.exchange(SLOT, &flight(&mut client));
@@ -233,7 +233,7 @@ fn second_flight(config: &Arc<ClientConfig>, world: &mut World) -> Vec<u8> {
     flight(&mut client)
 }
 
-/// A server that heard the client's hello, and its flight.
+/// A server that received the client's hello, and its flight.
 fn answered(config: &Arc<ServerConfig>, world: &mut World) -> (ServerConnection, Vec<u8>) {
     let mut server = ServerConnection::new(config.clone()).unwrap();
     let hello = world.exchange(SLOT, &[]);
@@ -309,7 +309,7 @@ fn r28_r29_a_thousand_finished_messages_that_are_wrong() {
         };
         let case = Case::new(mode, Role::Server);
         for version in VERSIONS {
-            // Behind the server's own, which it checks.
+            // After the server's own, which it checks.
             let liar = Arc::new(case.client(version, lying(2, b"client finished"), None));
             case.fails("a wrong MAC", &wrong, &|world| {
                 MACS.set(0);

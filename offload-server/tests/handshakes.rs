@@ -206,8 +206,8 @@ fn r32_bytes_behind_finished_stay_in_the_ring() {
         client.receive(&flight);
         let mut rest = std::mem::take(&mut client.outgoing);
         handshake_bytes += rest.len();
-        // TLS 1.2 clients may not send before the server's Finished; any bytes
-        // stand for them here.
+        // TLS 1.2 clients may not send before the server's Finished; any bytes take their
+        // place here.
         let behind = match client.is_done() {
             true => client.encrypt(b"early bird"),
             false => vec![23, 3, 3, 0, 40, 1, 2, 3],

@@ -99,7 +99,7 @@ fn r30_r31_both_modes_report_the_same_for_the_same_random_numbers() {
     }
 }
 
-/// Every field is named, so that one that is new is compared too.
+/// Every field is named, so that a new one is compared too.
 fn assert_same(autonomous: Established, directed: Established) {
     let comparable = |established: Established| {
         let Established {

@@ -99,7 +99,7 @@ fn client() -> World {
     world
 }
 
-/// A client that comes back with a ticket of TLS 1.3.
+/// A client that resumes with a ticket of TLS 1.3.
 fn returns13(script: &mut Script, client: &mut World) {
     script.gives_ticket13(client);
     start_client(client);

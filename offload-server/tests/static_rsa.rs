@@ -100,7 +100,7 @@ fn r18_it_is_the_last_choice() {
     let [server, client] = both(asked("rsa", &[]), as_client(asked("me", &[])));
     assert_eq!(server.suite, CipherSuite::EcdheRsaAes256GcmSha384);
     assert_eq!(client.suite, server.suite);
-    // Also where somebody has written it first.
+    // Also where it was overwritten first.
     let suites = [
         CipherSuite::RsaAes128GcmSha256,
         CipherSuite::EcdheRsaAes128GcmSha256,
@@ -225,8 +225,8 @@ fn padded(version: [u8; 2]) -> Vec<u8> {
     bytes
 }
 
-/// Sends the ciphertext and a Finished that nobody can read; returns what the
-/// server says behind each.
+/// Sends the ciphertext and an undecipherable Finished; returns what the
+/// server says after each.
 fn answers(encrypted: &[u8]) -> ([Vec<u8>; 2], HandshakeError) {
     let mut world = World::directed(&[RSA]);
     world.start(SLOT, asked("rsa", &[]));

@@ -117,7 +117,7 @@ impl Case {
                 let heard = HandshakeError::Peer(PeerError::AlertReceived(alert));
                 assert_eq!(error, heard, "{case}");
             }
-            // Done before it could hear.
+            // Done before the alert could arrive.
             Some(_) => assert!(is_last || is_proof, "{case}"),
             // What would have been in the first hello: there was none.
             None => {

@@ -1,5 +1,5 @@
 //! Several tenants behind one listener: the key ring that a client's server name chooses
-//! says whose certificates let it in, and no other ring does.
+//! decides whose certificates are accepted, and no other ring does.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -162,7 +162,7 @@ fn r07_a_client_of_one_tenant_is_let_in_by_that_tenant_alone() {
 fn r07_clients_of_two_tenants_whose_bytes_are_interleaved_are_not_mixed_up() {
     for (mode, version) in BOTH {
         let Tenants { mut world, a, b } = tenants(mode);
-        // Whose client, which name, whether it is let in.
+        // Whose client, which name, whether it is accepted.
         let cases = [
             (&a, "a.test", true),
             (&b, "b.test", true),

@@ -1,5 +1,5 @@
-//! Earlier sessions (R33): what they are resumed with, in tickets that this
-//! component gives away, and behind those that it was given.
+//! Session resumption (R33): the state in tickets that this component issues, and the
+//! session kept with each ticket that it received.
 //!
 //! The sealing, its keys and the bit that makes a ticket good for once are
 //! [`crate::tickets`]', as in autonomous mode; what is sealed is this module's
@@ -271,7 +271,7 @@ impl Kept {
     }
 }
 
-/// Takes the tickets that a server sends behind a handshake of TLS 1.3.
+/// Takes the tickets that a server sends after a handshake of TLS 1.3.
 pub(crate) struct Tickets {
     pub(super) suite: CipherSuite,
     pub(super) secret: ResumptionSecret,

@@ -1,4 +1,4 @@
-//! Filling the holes of a template (R11 to R15, R18, R24, R26, R27).
+//! Filling the placeholders of a template (R11 to R15, R18, R24, R26, R27).
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
 //! From records to handshake messages: one record at a time, so that not a
-//! byte behind the peer's Finished is taken from the connection (R32).
+//! byte after the peer's Finished is taken from the connection (R32).
 
 use alloc::vec::Vec;
 
@@ -22,7 +22,7 @@ const MAX_WARNINGS: u8 = 4;
 const UNEXPECTED: Fault = Fault::Refused(Alert::UNEXPECTED_MESSAGE);
 const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
 
-/// What was found behind a record.
+/// What was found after a record.
 pub(super) enum Found {
     /// The connection has no whole record.
     Nothing,
@@ -64,8 +64,8 @@ impl Inbound {
         self.taken
     }
 
-    /// Reads under another key from here on. What came before must have ended
-    /// with a record (RFC 8446 §5.1).
+    /// Reads under another key from here on. The bytes before must have ended with a
+    /// record (RFC 8446 §5.1).
     pub(super) fn protect(&mut self, protection: Key) -> Result<(), Fault> {
         self.must_be_empty()?;
         self.protection = Some(protection);
@@ -150,7 +150,7 @@ impl Inbound {
     fn take(&mut self, kind: ContentType, record: &mut [u8]) -> Result<Found, Fault> {
         let is_13 = self.version == Some(Version::Tls13);
         match (kind, &mut self.protection) {
-            // RFC 8446 §5: dropped, whatever else is protected.
+            // RFC 8446 §5: dropped, even if all else is protected.
             (ContentType::ChangeCipherSpec, _) if is_13 => {
                 self.must_be_empty()?;
                 self.ignored += 1;

@@ -19,12 +19,12 @@ pub(super) enum Keys {
     Agreed(SharedSecret),
     /// The same of static RSA.
     PreMaster(Box<Secret<PRE_MASTER>>),
-    /// TLS 1.3, behind ServerHello.
+    /// TLS 1.3, after ServerHello.
     Handshake {
         schedule: Schedule,
         traffic: TrafficSecrets,
     },
-    /// TLS 1.3, behind the server's Finished: `traffic` is still that of the
+    /// TLS 1.3, after the server's Finished: `traffic` is still that of the
     /// handshake, in which the client's Finished comes.
     Application {
         traffic: TrafficSecrets,
@@ -74,7 +74,7 @@ impl Directed {
                     master,
                 }
             }
-            // An earlier session's.
+            // A resumed session's.
             (Stage::Master, Keys::Master(master), _) if self.is_resumed => {
                 self.expand(&master)?;
                 Keys::Master(master)

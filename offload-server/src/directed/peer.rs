@@ -26,7 +26,7 @@ pub(super) enum Peer {
     /// It has said nothing.
     #[default]
     Unknown,
-    /// It showed a chain that nobody has looked at.
+    /// It showed a chain that is not validated yet.
     Shown(Vec<CertificateDer<'static>>),
     /// The chain leads to a trust anchor.
     Validated(Vec<CertificateDer<'static>>),
@@ -192,7 +192,7 @@ impl Peer {
     }
 }
 
-/// The subjects of the trust anchors of `ring`, each behind its length of two
+/// The subjects of the trust anchors of `ring`, each after its length of two
 /// bytes (RFC 8446 §4.2.4); none if a CertificateRequest would not hold them.
 pub(super) fn authorities(ring: &Arc<Keyring>) -> Vec<u8> {
     let rings = core::slice::from_ref(ring);

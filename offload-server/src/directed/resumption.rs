@@ -79,7 +79,7 @@ impl Directed {
         Ok(Verdict::Ticket(answer))
     }
 
-    /// Takes the secret and the peer of the earlier session.
+    /// Takes the secret and the peer of the resumed session.
     pub(super) fn resume(&mut self, binder: Option<&Binder>) -> Result<(), Fault> {
         let earlier = self.earlier.take().ok_or(Fault::INTERNAL)?;
         let suite = self.suite().ok_or(Fault::INTERNAL)?;

@@ -14,9 +14,9 @@ impl Directed {
         ring.map(|ring| &**ring).ok_or(Fault::INTERNAL)
     }
 
-    /// The ring, which is from here on that of a server's handshake. One that begins
-    /// with a ring goes on with it: who is let in by one tenant's anchors is not shown
-    /// another's certificate, nor reported as another's.
+    /// The ring, which is from here on that of a server's handshake. A handshake that
+    /// begins with a ring keeps it: a client accepted by one tenant's anchors is not
+    /// shown another's certificate, nor reported as another's.
     pub(super) fn settle(&mut self, place: RingPlace) -> Result<&Keyring, Fault> {
         if self.role == Role::Server && *self.ring.get_or_insert(place) != place {
             return Err(Fault::INTERNAL);

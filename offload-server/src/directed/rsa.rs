@@ -34,7 +34,7 @@ const EXPONENT_BITS: u32 = 64;
 const UNSUPPORTED: Fault = Fault::Refused(Alert::UNSUPPORTED_CERTIFICATE);
 
 impl Directed {
-    /// Has the key store decrypt what is behind `offset` in the message
+    /// Has the key store decrypt what is after `offset` in the message
     /// received last. Whatever it is, the handshake goes on.
     pub(super) fn decrypt(
         &mut self,

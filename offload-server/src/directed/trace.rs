@@ -41,7 +41,7 @@ fn suite() -> &'static Tls13CipherSuite {
     }
 }
 
-/// The server's flight behind ServerHello, which is one record: these messages of
+/// The server's flight after ServerHello, which is one record: these messages of
 /// the trace and Finished.
 fn flight(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript, messages: &[&str]) {
     let server = traffic.key(Role::Server).unwrap();
@@ -122,7 +122,7 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
     );
     clients_finished("", &traffic, &mut transcript);
 
-    // What the ticket behind it stands for, whose nonce is two zeros.
+    // The pre-shared key of the ticket that follows, whose nonce is two zeros.
     let secret = master
         .resumption(transcript.hash().unwrap().as_ref())
         .unwrap();
@@ -130,8 +130,8 @@ fn r22_r23_r26_to_r29_the_trace_of_rfc_8448_byte_by_byte() {
     assert_eq!(key.expose(), value("resumed_pre_shared_key"));
 }
 
-/// Early data, which no request here takes, is left out: what of it stands in the
-/// transcript is the extensions and EndOfEarlyData.
+/// Early data, which no request here takes, is left out: the transcript has only its
+/// extensions and EndOfEarlyData.
 #[test]
 fn r33_the_trace_of_a_resumed_session_byte_by_byte() {
     let hash = suite().common.hash_provider;

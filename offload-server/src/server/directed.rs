@@ -147,7 +147,8 @@ where
         is_over
     }
 
-    /// Accounts for what the handshake in `slot` holds; false when it is ended for it.
+    /// Accounts for what the handshake in `slot` holds; false when it is aborted for
+    /// that.
     fn charge_directed(&mut self, slot: SlotIndex) -> bool {
         let directed = self
             .directed
@@ -192,7 +193,7 @@ where
         self.directed.get_mut(usize::from(slot))?.take()
     }
 
-    /// Installs the keys and tells what was agreed on (R30, R31).
+    /// Installs the keys and reports what was negotiated (R30, R31).
     fn establish_directed(
         &mut self,
         directed: Directed,

@@ -1,4 +1,4 @@
-//! Handshakes that are given up: cancelled, displaced, overdue, or holding too much.
+//! Handshakes that are aborted: cancelled, displaced, overdue, or holding too much.
 
 use core::time::Duration;
 
@@ -10,9 +10,9 @@ use tls::{Alert, Role};
 
 use super::{Entry, GRACE, Server};
 
-/// How old a handshake must be to give way to another although its peer has shown a
-/// whole ClientHello: a second flight takes less on most links, and a flood of good
-/// hellos finds its places taken back soon (ADR 0130).
+/// How old a handshake must be to be evicted although its peer has sent a whole
+/// ClientHello: a second flight takes less on most links, and a flood of good hellos
+/// loses its slots soon (ADR 0130).
 const STALE: Duration = Duration::from_millis(500);
 
 impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
@@ -23,8 +23,7 @@ where
     W: Transport,
     C: Clock + Clone + Send + Sync + 'static,
 {
-    /// Ends the handshake in `slot`, if there is one, of this generation if that is
-    /// told.
+    /// Ends the handshake in `slot`, if there is one, of this generation if one is named.
     pub(super) fn give_up(
         &mut self,
         slot: SlotIndex,

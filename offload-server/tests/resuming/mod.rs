@@ -19,7 +19,7 @@ const BINDERS: u16 = 2 + 1 + BINDER;
 /// Bytes of an obfuscated age.
 const AGE: u16 = 4;
 
-/// Extensions, and bytes that holes in them will take.
+/// Extensions, and bytes that placeholders in them will take.
 #[derive(Default)]
 struct Extensions {
     bytes: Vec<u8>,
@@ -39,7 +39,7 @@ impl Extensions {
         self.bytes.extend(length.to_be_bytes());
     }
 
-    /// A hole of `length` bytes, those of its own length field among them.
+    /// A placeholder of `length` bytes, those of its own length field among them.
     fn hole(&mut self, length: u16, prefix: u8, fill: Fill) {
         self.holes.push((self.bytes.len(), prefix, fill));
         self.missing += length;
@@ -72,7 +72,7 @@ impl Script {
             extensions.hole(34, 2, Fill::KeyShare(Group::X25519));
         } else {
             extensions.begin(35, length.saturating_sub(2));
-            // The extension's own length is the hole's.
+            // The extension's own length is the placeholder's.
             let at = extensions.bytes.len() - 2;
             if ticket.is_some() {
                 extensions.bytes.truncate(at);
@@ -181,7 +181,7 @@ impl Script {
 
     // ---- As server ----
 
-    /// A full handshake of TLS 1.3 with a client, which is given a ticket.
+    /// A full handshake of TLS 1.3 with a client, which gets a ticket.
     pub fn gives_ticket13(&mut self, client: &mut World) {
         self.server_hello13(client);
         self.write(8, &[0, 0], &[]);
@@ -207,7 +207,7 @@ impl Script {
         hand_over(client, 0, 1, established.suite, rx, &records);
     }
 
-    /// ClientHello with a ticket of TLS 1.3, which is opened, and the keys behind
+    /// ClientHello with a ticket of TLS 1.3, which is opened, and the keys after
     /// ServerHello.
     pub fn resumes13(&mut self, client: &mut World) {
         let hello = self.opens_ticket13(client);
@@ -302,7 +302,7 @@ impl Script {
         client.completion().unwrap();
     }
 
-    /// ClientHello with a ticket of TLS 1.2, and the keys behind ServerHello, which
+    /// ClientHello with a ticket of TLS 1.2, and the keys after ServerHello, which
     /// promises another one.
     pub fn resumes12(&mut self, client: &mut World, suite: u16) {
         self.begin();
@@ -332,7 +332,7 @@ impl Script {
     }
 }
 
-/// Where the ticket is: `skip` bytes into the extension of that kind, behind two
+/// Where the ticket is: `skip` bytes into the extension of that kind, after two
 /// bytes of length if it is in a list.
 fn place_of_ticket(hello: &[u8], kind: u16, skip: usize) -> Place {
     // Version, random, session, suites, compression.

@@ -1,4 +1,4 @@
-//! A client that says whatever a test wants it to: the offload component's own
+//! A client that sends what a test scripts: the offload component's own
 //! executor in the client's role, with a test for its shim.
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -129,7 +129,7 @@ impl Script {
         panic!("the server says nothing");
     }
 
-    /// Sends what was written, and hears the server's last word.
+    /// Sends what was written, and reads the server's last message.
     pub fn last_word(&mut self, server: &mut World) -> HandshakeError {
         let segment = Segment::Receive {
             limit: 16000,
@@ -162,7 +162,7 @@ impl Script {
 
     // ---- TLS 1.3 ----
 
-    /// ClientHello, and all that the server says behind it: up to the state in
+    /// ClientHello, and all that the server says after it: up to the state in
     /// which the server waits for the client's flight. Returns the types of
     /// the server's protected messages.
     pub fn hello13(&mut self, server: &mut World) -> Vec<u8> {
@@ -171,11 +171,11 @@ impl Script {
         self.answered13(server, false)
     }
 
-    /// The server's flight behind a ClientHello; the types of its messages.
+    /// The server's flight after a ClientHello; the types of its messages.
     pub fn answered13(&mut self, server: &mut World, resumes: bool) -> Vec<u8> {
         let (kind, hello) = self.read(server);
         assert_eq!(kind, 2);
-        // The share stands in front of supported_versions.
+        // The share is before supported_versions.
         let share = hello.len() - 6 - 32..hello.len() - 6;
         self.done(Segment::Negotiate {
             suite: CipherSuite::Aes128GcmSha256,
@@ -211,7 +211,7 @@ impl Script {
         self.write(20, &[], &[hole(4, 0, Fill::VerifyData)]);
     }
 
-    /// As server: ClientHello to the keys behind ServerHello.
+    /// As server: ClientHello to the keys after ServerHello.
     pub fn server_hello13(&mut self, client: &mut World) {
         let (kind, hello) = self.read(client);
         assert_eq!(kind, 1);
@@ -297,8 +297,8 @@ impl Script {
     }
 
     pub fn key_exchange12(&mut self, share: &[u8]) {
-        // The hello's hole has made the share already, of which the public part
-        // is needed again: make another.
+        // The hello's placeholder has made the share already, and its public part is
+        // needed again: make another.
         self.write(16, &[], &[hole(4, 1, Fill::KeyShare(Group::X25519))]);
         self.done(Segment::Agree {
             share: Bytes::from_slice(share).unwrap(),
@@ -337,7 +337,7 @@ pub fn hole(offset: u16, prefix: u8, fill: Fill) -> Hole {
     }
 }
 
-/// The body of a ClientHello and its holes: random, and a share of X25519.
+/// The body of a ClientHello and its placeholders: random, and a share of X25519.
 pub fn client_hello(suites: &[u16], versions: &[u16], ems: bool) -> (Vec<u8>, Vec<Hole>) {
     let mut body = vec![3, 3];
     let random = hole(4 + 2, 0, Fill::Random { downgraded: false });

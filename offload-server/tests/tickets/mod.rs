@@ -1,4 +1,4 @@
-//! Tickets that come behind a handshake of TLS 1.3, on their way through a client's
+//! Tickets that come after a handshake of TLS 1.3, on their way through a client's
 //! record layer.
 
 use ipc::bounded::Blob;

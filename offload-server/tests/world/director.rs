@@ -28,8 +28,8 @@ type Reply = Result<Answer, HandshakeError>;
 /// Bytes of each connection that were taken from it.
 type Taken = Rc<RefCell<HashMap<ConnectionId, u32>>>;
 
-/// A network stack that counts what is taken from it, and believes what was
-/// sent (its segments are checked elsewhere).
+/// A network stack that counts what is taken from it, and accepts what was sent (its
+/// segments are checked elsewhere).
 struct Stack(Taken);
 
 impl Transport for Stack {
