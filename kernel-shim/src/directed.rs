@@ -1,12 +1,12 @@
 //! Directed mode (R3, R11): the shim's state machines say each step of a
 //! handshake, and the offload component does it.
 //!
-//! One segment is under way at a time; its verdict is the input of the next
-//! transition. A state is a type that the transition consumes, so a message
-//! can't be accepted in a state that does not expect it: whatever a state does
-//! not name ends the handshake with unexpected_message (RFC 8446 §6.2).
+//! One segment is under way at a time; its verdict is the input of the next transition. A
+//! state is a type that the transition consumes, so a message can't be accepted in a
+//! state that does not expect it: any message that a state does not name ends the
+//! handshake with unexpected_message (RFC 8446 §6.2).
 //!
-//! Nothing secret passes here: segments have holes where secrets go.
+//! Nothing secret passes here: segments have placeholders where secrets go.
 
 mod client;
 mod client_hello;
@@ -120,7 +120,7 @@ pub(crate) struct Directed {
     under_way: Step,
 }
 
-/// A segment, as far as the audit log tells of it.
+/// A segment, as far as the audit log shows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
     /// Its name.

@@ -75,7 +75,7 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
     let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.
     let offload = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, offload) };
-    // SAFETY: a second bell of the same notification does no harm.
+    // SAFETY: a second handle of the same notification does no harm.
     let forget = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.
     let forget = unsafe { Channel::new(system::CHANNEL_SESSION_ENDS, forget) };

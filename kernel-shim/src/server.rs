@@ -62,8 +62,8 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub stats: &'a stats::Page,
 }
 
-/// How long after its deadline a handshake is given up here, if the network stack
-/// and the offload component did not. Both see the deadline first.
+/// How long after its deadline a handshake is cancelled here, if the network stack and
+/// the offload component did not end it. Both see the deadline first.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a result is kept for a client that does not collect it.
 const RESULT_LIFETIME: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ struct Handshake {
     session: SlotIndex,
     session_generation: u16,
     started: Instant,
-    /// When it is given up; once it is over, when its result is dropped.
+    /// When it is cancelled; once it is over, when its result is dropped.
     until: Instant,
     /// The shim's wake-ups when it started.
     wakeups: u64,
@@ -205,7 +205,7 @@ where
         }
     }
 
-    /// Takes completions, and gives up what is overdue; call it at each signal.
+    /// Takes completions, and cancels what is overdue; call it at each signal.
     pub fn run(&mut self) {
         self.count_wakeup();
         let is_new = self.offload.peer_is_new();
@@ -429,7 +429,7 @@ where
                 };
                 match self.record.call(&request) {
                     Ok(Ok(record::Answer::Certificate(part))) => Ok(Answer::Certificate(part)),
-                    // The peer has ended the session; the application will.
+                    // The peer has closed the session; the application will.
                     _ => Err(unknown),
                 }
             }

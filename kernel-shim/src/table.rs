@@ -1,5 +1,5 @@
 //! A table of fixed size whose places are named by index and generation. Its places are
-//! divided into parts, one after another: nobody takes a place of another part.
+//! divided into parts, one after another: no client takes a place of another part.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

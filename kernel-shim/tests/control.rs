@@ -322,7 +322,7 @@ fn a_client_that_begins_anew_has_no_handshake_and_no_session() {
 fn handshakes_of_an_offload_component_that_starts_anew_fail() {
     let mut world = World::sized(4, 3, 1, &[Mode::Autonomous]);
     let (done, pending) = (start(&mut world), start(&mut world));
-    // It completed the first before it ended, and never saw the second.
+    // It completed the first before it terminated, and never saw the second.
     let (slot, generation, _) = directive(&mut world);
     let completion = Completion::Established {
         slot,
@@ -341,7 +341,7 @@ fn handshakes_of_an_offload_component_that_starts_anew_fail() {
     assert_eq!(failed, HandshakeError::ServerRestarted);
     assert_eq!(world.windows.0.borrow().len(), 2, "of the session");
     assert_eq!(world.releases(), 1);
-    // It hears of new handshakes, and of nothing before.
+    // It is notified of new handshakes, and of nothing before.
     assert!(world.offload.receive().is_none());
     start(&mut world);
     directive(&mut world);

@@ -122,7 +122,7 @@ fn a_slot_is_used_again_only_after_the_offload_component_has_let_go_of_it() {
     let mut world = World::new(1);
     world.start(FIRST).unwrap();
     let start = world.next_start();
-    // The client starts again, at once and often; the offload component is slow.
+    // The client restarts, at once and often; the offload component is slow.
     for _ in 1..HANDSHAKES {
         assert!(world.call(FIRST, &Request::Begin).is_ok());
         assert_eq!(
@@ -241,7 +241,7 @@ fn a_hostile_client_costs_the_other_nothing() {
     while let Some(directive) = world.offload.receive() {
         assert!(!told(&directive.unwrap()));
     }
-    // The first still has room, and is told of its own.
+    // The first still has room, and is notified of its own.
     world.establish(start.slot, start.generation);
     assert_eq!(world.rung(1), rung + 1);
     let answer = world.call(FIRST, &Request::CollectResult(id));

@@ -97,11 +97,10 @@ impl World {
         matches!(answer, Ok(Answer::Started(_)))
     }
 
-    /// Gives up all that was started; the offload component takes what it was
-    /// told.
+    /// Cancels all that was started; the offload component takes its directives.
     fn cancel(&mut self) {
         for id in self.started.drain(..).collect::<Vec<_>>() {
-            // Cancelled by a message already, perhaps.
+            // A message may have cancelled it already.
             let _ = self.ask(&Request::Cancel(id));
         }
         while let Some(directive) = self.offload.receive() {

@@ -28,7 +28,7 @@ pub(super) enum State {
     ServerHello(ExpectServerHello),
 }
 
-/// A ticket of an earlier session was looked for.
+/// A ticket of a previous session was looked up.
 pub(super) struct TicketTaken(());
 
 /// ClientHello is on its way to the transcript.
@@ -105,7 +105,7 @@ impl ExpectServerHello {
 }
 
 /// ClientHello with a share of one group (RFC 8446 §4.1.2), the cookie of a
-/// HelloRetryRequest, and a ticket of an earlier session.
+/// HelloRetryRequest, and a ticket of a previous session.
 pub(super) fn hello(
     asked: &Asked,
     random: Fill,
@@ -115,7 +115,7 @@ pub(super) fn hello(
 ) -> Option<Template> {
     let has_13 = asked.accepts(Version::Tls13);
     let has_12 = asked.accepts(Version::Tls12);
-    // What the holes of the share and the ticket will take.
+    // What the placeholders of the share and the ticket will take.
     let for_share = if has_13 { 2 + share.share_len() } else { 0 };
     let version = ticket.map(|ticket| ticket.suite.version());
     let for_ticket = ticket.map_or(0, |ticket| 2 + usize::from(ticket.length));

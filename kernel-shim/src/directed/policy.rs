@@ -1,7 +1,7 @@
 //! Which steps of a handshake the policy refuses.
 //!
-//! The one place that is asked: each segment passes [`StepPolicy::refuses`]
-//! before it goes out, whatever state made it.
+//! The one place that is asked: each segment of every state passes
+//! [`StepPolicy::refuses`] before it goes out.
 
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ use tls::{Alert, Scheme};
 #[derive(Default)]
 pub(crate) struct StepPolicy {
     refused: Vec<(RingPlace, Step)>,
-    /// A hello without a server name came.
+    /// A hello without a server name arrived.
     is_unnamed: bool,
 }
 
@@ -61,7 +61,7 @@ impl StepPolicy {
             Segment::ValidateMac => step == Step::ValidateMac,
             Segment::Finish(_) => step == Step::InstallKeys,
             Segment::Decrypt { ring: used, .. } => step == Step::DecryptPreMaster && *used == ring,
-            // Nothing is made or believed by these.
+            // These neither make nor accept anything.
             Segment::Receive { .. }
             | Segment::Show { .. }
             | Segment::ReceiveChangeCipherSpec
@@ -112,9 +112,8 @@ const fn is_pkcs1(scheme: Scheme) -> bool {
     )
 }
 
-/// What the peer is told (RFC 8446 §6.2, RFC 5246 §7.2.2): access_denied when
-/// it is its proof of identity that is not let through, or else that there is
-/// no way to go on.
+/// The alert for the peer (RFC 8446 §6.2, RFC 5246 §7.2.2): access_denied when its proof
+/// of identity is refused, handshake_failure otherwise.
 pub(super) const fn alert(step: Step) -> Alert {
     match step {
         Step::DecodeCertificate | Step::AcceptCertificate | Step::VerifySignature => {

@@ -18,7 +18,7 @@ pub(super) enum State {
 /// Waits for the first ClientHello.
 pub(super) struct ExpectClientHello(());
 
-/// Waits to be told which key rings are good for the name in it.
+/// Waits for the verdict on which key rings fit the name in it.
 pub(super) struct ExpectIdentity {
     hello: Box<ClientHello>,
 }

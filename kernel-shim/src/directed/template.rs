@@ -1,4 +1,4 @@
-//! Message templates: what the shim writes, with holes for what only the offload
+//! Message templates: what the shim writes, with placeholders for what only the offload
 //! component can fill.
 
 use ipc::bounded::{Blob, List};
@@ -6,7 +6,7 @@ use ipc::segment::{Fill, Hole, MAX_HOLES, MAX_TEMPLATE, Place, Template};
 use tls::HandshakeType;
 use tls::codec::{DecodeError, Reader, Writer};
 
-/// Where what is left of a message stands in it.
+/// The offset of the rest of a message.
 pub(super) fn place(part: &Reader<'_>) -> Result<Place, DecodeError> {
     Ok(Place {
         offset: u16::try_from(part.offset()).map_err(|_| DecodeError)?,

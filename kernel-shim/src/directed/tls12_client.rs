@@ -9,7 +9,7 @@
 //!   -> server's [NewSessionTicket ->] ChangeCipherSpec, Finished
 //! ```
 //!
-//! With a ticket of an earlier session that the server accepts:
+//! With a ticket of a previous session that the server accepts:
 //!
 //! ```text
 //! ClientHello -> ServerHello
@@ -302,9 +302,9 @@ impl ExpectRequestOrDone {
     }
 }
 
-/// How this side can prove who it is, of what a CertificateRequest accepts
-/// (RFC 5246 §7.4.4): types, schemes, authorities. The chain goes out whatever
-/// the authorities are: the server decides.
+/// How this side can authenticate, of what a CertificateRequest accepts (RFC 5246
+/// §7.4.4): types, schemes, authorities. The chain goes out for any authorities: the
+/// server decides.
 fn request(body: &[u8], asked: &Asked) -> Result<Option<Scheme>, Refusal> {
     let mut body = Reader::new(body);
     let types = body.vec8()?.rest();
@@ -394,7 +394,7 @@ impl MasterSecret {
         let Some(scheme) = self.0.proof else {
             return Ok(change_cipher_spec(self.0.into()));
         };
-        // RFC 7627 §3: behind the messages that the master secret stands for.
+        // RFC 7627 §3: after the messages that the master secret stands for.
         let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_VERIFY);
         writer
             .u16(scheme.number())

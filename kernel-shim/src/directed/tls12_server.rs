@@ -9,7 +9,7 @@
 //!   -> [NewSessionTicket ->] ChangeCipherSpec, Finished
 //! ```
 //!
-//! With a ticket of an earlier session (RFC 5077 §3.1, RFC 7627 §5.3):
+//! With a ticket of a previous session (RFC 5077 §3.1, RFC 7627 §5.3):
 //!
 //! ```text
 //! ClientHello -> ServerHello -> NewSessionTicket -> ChangeCipherSpec, Finished
@@ -39,7 +39,7 @@ use tickets::{Resumed, TicketOpened, TicketPrepared, TicketWritten};
 
 /// RFC 8422 §5.5, RFC 5246 §7.4.4: rsa_sign, ecdsa_sign.
 const CERTIFICATE_TYPES: [u8; 2] = [RSA_SIGN, ECDSA_SIGN];
-/// A public key or an encrypted secret behind its length.
+/// A public key or an encrypted secret after its length.
 const MAX_EXCHANGE: u16 = 2 + MAX_ENCRYPTED as u16;
 /// Bytes of the length before an encrypted secret.
 const LENGTH_FIELD: u16 = 2;
@@ -393,7 +393,7 @@ impl ExpectClientKeyExchange {
                 let share = Bytes::from_slice(share).map_err(|_| INTERNAL)?;
                 Segment::Agree { share }
             }
-            // RFC 5246 §7.4.7.1: whatever is in it, the handshake goes on.
+            // RFC 5246 §7.4.7.1: the handshake goes on for any plaintext.
             KeyExchange::Encrypted { client_version } => {
                 body.vec16()?;
                 Segment::Decrypt {

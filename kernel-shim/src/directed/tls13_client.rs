@@ -106,7 +106,7 @@ pub(super) struct SignatureWritten(Facts);
 pub(super) struct FinishedWritten(Facts);
 pub(super) struct TicketPrepared(Facts);
 
-/// Goes on behind a first ServerHello, or a HelloRetryRequest.
+/// Goes on after a first ServerHello, or a HelloRetryRequest.
 pub(super) fn begin(
     hello: ServerHello,
     ticket: Option<Ticket>,
@@ -311,7 +311,7 @@ impl ExpectExtensions {
                 _ => return Err(Refusal(Alert::UNSUPPORTED_EXTENSION)),
             }
         }
-        // RFC 8446 §2.2: the earlier session says who the server is.
+        // RFC 8446 §2.2: the resumed session says who the server is.
         if facts.is_resumed {
             return SignatureVerified(facts).next(Input::Done);
         }
@@ -503,7 +503,7 @@ impl FinishedWritten {
 }
 
 impl TicketPrepared {
-    /// Tickets come behind the handshake.
+    /// Tickets come after the handshake.
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         match input {
             Input::Ticket(None) => {}

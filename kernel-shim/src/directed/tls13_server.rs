@@ -322,7 +322,7 @@ impl HandshakeKeys {
 impl ExtensionsWritten {
     fn next(self, input: Input<'_>, asked: &Asked) -> Transition<State> {
         input.done()?;
-        // RFC 8446 §2.2: the earlier session says who each side is.
+        // RFC 8446 §2.2: the resumed session says who each side is.
         if self.0.resumed.is_some() {
             return SignatureWritten(self.0).next(Input::Done);
         }
@@ -490,7 +490,7 @@ fn finish(plan: Plan) -> (State, Segment) {
     (State::Finishing, segment)
 }
 
-/// What the completion tells of the plan.
+/// What the completion reports of the plan.
 fn agreed(plan: Plan) -> Agreed {
     Agreed {
         group: Some(plan.group),

@@ -1,5 +1,5 @@
-//! What becomes of handshakes and sessions when the shim, its client or the
-//! offload component starts again.
+//! What becomes of handshakes and sessions when the shim, its client or the offload
+//! component restarts.
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
@@ -12,8 +12,8 @@ use ipc::transport::Transport;
 
 use super::{Handshake, Ports, Server, Windows};
 
-/// Nobody holds a capability, a session or a connection that this shim does not
-/// know: another one may have been here before.
+/// No domain may hold a capability, a session or a connection that this shim does not
+/// know: a previous run may have left some.
 pub(super) fn begin<T: Transport, R: Transport, O, A, W: Windows>(
     ports: &mut Ports<'_, T, R, O, A, W>,
 ) {
@@ -29,7 +29,7 @@ pub(super) fn begin<T: Transport, R: Transport, O, A, W: Windows>(
             ports.windows.revoke_session(application.client, slot);
         }
     }
-    // Whoever does not answer holds nothing of this shim's either.
+    // A server that does not answer holds nothing of this shim's either.
     let _ = ports.record.call(&record::Request::Begin);
     let _ = ports.net.call(&net::Request::Begin);
     ports.stats.set(stats::shim::IN_PROGRESS, 0);
@@ -45,7 +45,7 @@ where
     W: Windows,
     C: Clock,
 {
-    /// Nobody goes on with the handshakes in progress.
+    /// The handshakes in progress are lost.
     pub(super) fn fail_all(&mut self, error: HandshakeError) {
         for (slot, generation) in self.handshakes.names() {
             self.complete(Completion::Failed {
@@ -56,7 +56,7 @@ where
         }
     }
 
-    /// A client starts again: nothing is left of what it had.
+    /// A client restarted: nothing is left of what it had.
     pub(super) fn drop_all(&mut self, client: u16) {
         let mut subscribers = self.subscribers.iter_mut();
         if let Some(subscriber) = subscribers.find(|subscriber| subscriber.client == client) {

@@ -1,4 +1,4 @@
-//! Results out; handshakes given up by their client.
+//! Collecting results; handshakes cancelled by their client.
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
@@ -68,7 +68,7 @@ where
         outcome
     }
 
-    /// Has the slot used again, when nobody has to do with the handshake any more.
+    /// Frees the slot, once no domain refers to the handshake any more.
     pub(super) fn free_if_done(&mut self, slot: SlotIndex, generation: u16) {
         let handshake = self.handshakes.find(slot, generation);
         if handshake.is_some_and(|h| h.is_collected && !h.is_owed) {
@@ -87,7 +87,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// Has the offload component give a handshake up; it is told once.
+    /// Has the offload component cancel a handshake; the request is sent once.
     pub(super) fn send_cancel(&mut self, slot: SlotIndex, generation: u16) {
         let Some(handshake) = self.handshakes.find(slot, generation) else {
             return;
@@ -100,8 +100,8 @@ where
         }
     }
 
-    /// Has the oldest handshake of `client` (and `group`) give way whose client owes an
-    /// answer. The offload component knows which that is.
+    /// Evicts the oldest handshake of `client` (and `group`) whose peer owes the next
+    /// message. The offload component knows which that is.
     pub(super) fn displace(&mut self, client: u16, group: Option<u32>) {
         let offload = &self.offload;
         let is_meant = |slot: SlotIndex, handshake: &Handshake| {

@@ -1,4 +1,4 @@
-//! What becomes of a handshake: a completion, or a deadline that nobody kept.
+//! How a handshake ends: a completion, or a deadline that no other domain kept.
 
 use alloc::boxed::Box;
 
@@ -21,8 +21,8 @@ where
     W: Windows,
     C: Clock,
 {
-    /// Takes one completion. What comes for a handshake that is over, or that nobody
-    /// asked for, is passed over.
+    /// Takes one completion. One for a handshake that is over or was never requested is
+    /// ignored.
     pub(super) fn complete(&mut self, completion: Completion) {
         match completion {
             Completion::Segment {
@@ -63,7 +63,7 @@ where
         if handshake.outcome.is_none() && !handshake.is_collected {
             return true;
         }
-        // It was given up here; its session's slot was kept from others.
+        // It was cancelled here; its session's slot was held back.
         let (session, session_generation) = (handshake.session, handshake.session_generation);
         self.sessions.remove(session, session_generation);
         self.free_if_done(slot, generation);
@@ -165,8 +165,8 @@ where
 
     // ---- what is overdue ----
 
-    /// Ends handshakes whose deadline nobody else kept, and drops results that nobody
-    /// collected.
+    /// Ends handshakes whose deadline no other domain kept, and drops uncollected
+    /// results.
     pub(super) fn give_up_overdue(&mut self, now: Instant) {
         self.earliest = Instant::NEVER;
         for (slot, generation) in self.handshakes.names() {
@@ -188,7 +188,7 @@ where
         }
     }
 
-    /// Nobody wants this result: a session that it tells of is closed.
+    /// This result is not wanted: its session is closed.
     pub(super) fn drop_result(&mut self, slot: SlotIndex, generation: u16) {
         let Some(handshake) = self.handshakes.find(slot, generation) else {
             return;

@@ -72,7 +72,7 @@ where
         self.send_segment(slot, generation, segment);
     }
 
-    /// The message is whole, or nobody wants it any more: the next may collect.
+    /// The message is whole, or no longer wanted: the next may collect.
     pub(super) fn stop_collecting(&mut self, slot: SlotIndex, generation: u16) {
         let Some(handshake) = self.handshakes.find(slot, generation) else {
             return;

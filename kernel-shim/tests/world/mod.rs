@@ -159,7 +159,7 @@ pub struct World {
     pub net: FakeNet,
     pub record: FakeRecord,
     pub windows: FakeWindows,
-    /// The bells of the clients.
+    /// The notifications of the clients.
     pub told: Vec<Count>,
     pub offload: CompletionQueue<Bell>,
     pub forgotten: ForgetInbox<Bell>,
@@ -207,7 +207,7 @@ impl World {
             audit: false,
             refused_steps: Vec::new(),
         };
-        // One more has rights and neither bell nor window.
+        // One more has rights and neither notification nor window.
         let rights = (1..=clients + 1).map(rights).collect();
         let ports = Ports {
             net: Client::new(net.clone()),
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// The last start that the offload component was told of.
+    /// The last start that the offload component was sent.
     pub fn next_start(&mut self) -> Start {
         loop {
             match self.offload.receive().unwrap().unwrap() {
@@ -353,7 +353,7 @@ impl World {
         decode::<<Control as Protocol>::Reply>(&reply[..length]).unwrap()
     }
 
-    /// The offload component ends and starts anew, on the same memory.
+    /// The offload component ends and restarts, on the same memory.
     pub fn start_offload_anew(self) -> Self {
         Self {
             offload: Mailbox::new(self.offload.into_channel().start_anew()),

@@ -1,5 +1,5 @@
-//! Tickets in the server of TLS 1.3: those that a client offers, and those that
-//! it is given (RFC 8446 §2.2, §4.2.11, §4.6.1).
+//! Tickets in the server of TLS 1.3: those that a client offers, and those that it gets
+//! (RFC 8446 §2.2, §4.2.11, §4.6.1).
 //!
 //! ```text
 //! ClientHello -> [ticket opened ->] suite -> [binder checked ->] ServerHello
@@ -19,7 +19,7 @@ use super::{
     Transition, finish,
 };
 
-/// Tickets behind a full handshake: for two connections at once. Behind a
+/// Tickets after a full handshake: for two connections at once. After a
 /// resumed one comes one, for the one that was used.
 const TICKETS: u8 = 2;
 
@@ -138,7 +138,7 @@ impl Resumed {
     }
 }
 
-// ---- Behind the client's Finished ----
+// ---- After the client's Finished ----
 
 /// Gives tickets to a client that takes them.
 pub(super) fn end(plan: Plan) -> Transition<State> {
