@@ -28,7 +28,7 @@ use crate::waiting::Waiting;
 const BLOCK: usize = 32;
 /// Bytes of a name in the configuration, at the most.
 const MAX_NAME: usize = 253;
-/// Values of each word of a rule, at the most.
+/// Values of each key of a rule, at most.
 const MAX_VALUES: usize = 16;
 
 /// A channel's note of the last event of a slot.
@@ -37,9 +37,9 @@ const EVENT: usize = size_of::<u32>();
 /// address.
 const RELAY: usize = Table::<Relay>::PLACE + size_of::<RelayId>() + Waiting::PLACE + Guests::PLACE;
 
-/// Whatever is there once: the buffer, clients that wait and their addresses, the view of
-/// other domains, and what lives as long as it is worked on: a ClientHello that is looked
-/// at with what it says, requests, headers.
+/// What exists once: the buffer, clients that wait and their addresses, the view of other
+/// domains, and temporaries: a ClientHello that is peeked at with its contents, requests,
+/// headers.
 pub const FIXED: usize =
     CHUNK + Waiting::FIXED + Waiting::MOST * Guests::PLACE + 2 * CHUNK + 16 * 1024;
 /// For each slot of the channel to the record layer.

@@ -14,7 +14,7 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 /// Bytes moved in one direction before others have their turn.
 pub(crate) const QUANTUM: usize = 4 * CHUNK;
 
-/// What came of moving one direction.
+/// The result of moving one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moved {
     /// Bytes.

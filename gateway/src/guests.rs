@@ -86,7 +86,7 @@ impl Guests {
     /// One more connection from `remote`.
     ///
     /// # Errors
-    /// Why it must not be: turn it away.
+    /// Why it is not admitted: refuse it.
     pub(crate) fn enter(&mut self, remote: IpAddr, limits: Limits) -> Result<GuestId, Reason> {
         if limits.connections == 0 {
             return Err(Reason::Connections);

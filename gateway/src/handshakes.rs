@@ -13,7 +13,7 @@ pub const MAX_HANDSHAKES: usize = 256;
 #[derive(Clone, Copy)]
 pub(crate) struct Progress {
     pub(crate) purpose: Purpose,
-    /// When the gateway cancels it, because nobody else ended it.
+    /// When the gateway cancels it, because no other domain ended it.
     pub(crate) cancel_at: Instant,
 }
 

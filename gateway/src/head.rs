@@ -33,13 +33,13 @@ const BAD: Asked = Asked::Wrong("400 Bad Request");
 enum At {
     Method,
     Path,
-    /// Behind `?`: it goes to no page.
+    /// After `?`: it goes to no page.
     Query,
     Version,
     LineStart,
     Name,
     Value,
-    /// Behind a CR, in place of which LF alone would do (RFC 9112 §2.2).
+    /// After a CR, in place of which LF alone would do (RFC 9112 §2.2).
     LineFeed,
     /// The same, at the head's end.
     LastLineFeed,
@@ -49,7 +49,7 @@ enum At {
 #[derive(Clone, Copy)]
 struct Start {
     bytes: [u8; MAX_WORD],
-    /// How many came, up to one more than are kept.
+    /// How many were read, up to one more than are kept.
     count: u8,
 }
 
@@ -99,7 +99,7 @@ const fn is_token(byte: u8) -> bool {
 }
 
 impl Head {
-    /// Reads on. Bytes behind the head's end are passed over.
+    /// Reads on. Bytes after the head's end are skipped.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Asked {
         for byte in bytes {
             match self.take(*byte) {
@@ -113,7 +113,7 @@ impl Head {
     fn take(&mut self, byte: u8) -> Asked {
         self.count += 1;
         let next = match (self.at, byte) {
-            // An empty line in front is passed over (RFC 9112 §2.2).
+            // An empty line in front is skipped (RFC 9112 §2.2).
             (At::Method, b'\r' | b'\n') if self.method.count == 0 => At::Method,
             (At::Method, b' ') if self.method.count > 0 => At::Path,
             (At::Method, byte) if is_token(byte) => {

@@ -1,8 +1,8 @@
 //! What a client says before it is known which rule is its own: the name that
 //! it asks for, and the ALPN names that it offers.
 //!
-//! The bytes are looked at where they lie and stay there; the handshake reads
-//! them anew and judges everything that is not looked at here.
+//! The bytes are peeked at in place and not consumed; the handshake reads them again and
+//! checks everything that is not checked here.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use tls::{Alert, ContentType, ExtensionType, HandshakeType, is_dns_name};
 const HANDSHAKE: u8 = ContentType::Handshake.number();
 const CLIENT_HELLO: u8 = HandshakeType::CLIENT_HELLO.0;
 
-/// What can be told of the bytes so far.
+/// What the bytes so far show.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// Nothing yet.
@@ -33,7 +33,7 @@ pub(crate) enum Seen {
 pub(crate) struct Hello {
     /// In lower case.
     pub(crate) server_name: Option<String>,
-    /// As the client wrote the list: each name behind its length.
+    /// As the client wrote the list: each name after its length.
     pub(crate) alpn: Vec<u8>,
 }
 

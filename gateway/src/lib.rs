@@ -6,7 +6,7 @@
 //! invocation, and each session by its own capability). **Must never** hold a
 //! key, or reach a session of another application.
 //!
-//! [`Server`] takes events; `rules` and `hello` tell which rule is a client's;
+//! [`Server`] takes events; `rules` and `hello` find a client's rule;
 //! a `relay` has a client and a backend, `forward` moves
 //! plaintext between them; `proxy` tells a backend who the client is; `head` reads HTTP
 //! requests, `page` answers them with the status page.

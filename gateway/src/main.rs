@@ -35,7 +35,7 @@ fn main() -> ! {
     sel4::log!("ready");
     let mut signals = 0;
     loop {
-        // Whatever signalled, the deadline among others, deadlines are looked at.
+        // After any signal, the deadline's included, deadlines are checked.
         let has_more = server.run(signals & system::FROM_KERNEL_SHIM != 0);
         stats.set(HEAP, runtime::heap_used() as u64);
         runtime::wake_at(server.next_deadline());

@@ -1,6 +1,5 @@
-//! The bodies that are on their way to clients of the status page: a few at once.
-//! A client that does not read keeps no other from its page for longer than
-//! [`PATIENCE`].
+//! The bodies that are on their way to clients of the status page: a few at once. A
+//! client that does not read delays no other's page for longer than [`PATIENCE`].
 
 use alloc::string::String;
 use core::time::Duration;
@@ -11,7 +10,7 @@ use crate::relay::RelayId;
 
 /// Bodies at once.
 pub(crate) const MAX_PAGES: usize = 8;
-/// A body that did not move for so long gives way to another.
+/// A body that did not move for so long may be evicted for another.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A body on its way.
@@ -52,7 +51,7 @@ impl Pages {
         }
     }
 
-    /// The body of a relay, unless it has given way.
+    /// The body of a relay, unless it was evicted.
     pub(crate) fn of(&mut self, id: PageId, relay: RelayId) -> Option<&mut Answering> {
         let place = self.0.get_mut(usize::from(id.0))?;
         place.as_mut().filter(|answering| answering.relay == relay)

@@ -1,5 +1,5 @@
-//! The header of the PROXY protocol, version 2: tells a backend who the client
-//! is, in front of the first byte of plaintext.
+//! The header of the PROXY protocol, version 2: tells a backend who the client is, before
+//! the first byte of plaintext.
 //!
 //! Source: "The PROXY protocol", section 2.2 (HAProxy, 2020 and later). The
 //! header is made here alone, so nothing that the client sends can pass for it.
@@ -204,7 +204,7 @@ mod tests {
             let mut agreed = agreed(None);
             agreed.server_name = Some(Text::from_text(name).unwrap());
             let found = header(remote, local, Some(&agreed));
-            // Behind the addresses and the ALPN name.
+            // After the addresses and the ALPN name.
             found[16 + 12 + 5] == kind::AUTHORITY
         };
         assert!(has_authority("a.test"));

@@ -1,5 +1,5 @@
-//! One relay: a client on its near end, a backend or the status page on its
-//! far end, and plaintext between them.
+//! One relay: a client downstream, a backend or the status page upstream, and plaintext
+//! between them.
 
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::Instant;
@@ -18,7 +18,7 @@ use crate::table::Id;
 /// Names a relay.
 pub(crate) type RelayId = Id;
 
-/// What the status page tells of a client's session.
+/// What the status page shows of a client's session.
 pub(crate) struct Facts {
     pub(crate) session: SessionId,
     pub(crate) listener: usize,
@@ -87,7 +87,7 @@ pub(crate) enum End {
     },
 }
 
-/// The far end of a relay.
+/// The upstream end of a relay.
 pub(crate) enum Far {
     /// The status page.
     Page(Page),

@@ -23,7 +23,7 @@ pub(crate) const fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// A handshake that succeeded. The words behind the first few are
+/// A handshake that succeeded. The words after the first few are
 /// `name=value`, for programs; nothing here is secret.
 pub(crate) struct Success<'a> {
     pub(crate) listener: &'a str,
@@ -81,7 +81,7 @@ impl fmt::Display for Success<'_> {
         }
         if let Some(peer) = &agreed.peer {
             write!(f, " peer={}", Hex(&peer.fingerprint))?;
-            // A value has no space in it: a plus stands for it.
+            // A value has no space in it: a plus replaces it.
             write!(f, " subject={}", Word(&peer.subject))?;
             write!(f, " names={}", Word(&peer.names))?;
         }
@@ -130,8 +130,8 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Text as one word of printable ASCII without quotes, whoever chose it: no line can
-/// be continued into another, and no value into the next.
+/// Text as one word of printable ASCII without quotes, from any source: no line can be
+/// continued into another, and no value into the next.
 pub(crate) struct Word<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Word<'_> {

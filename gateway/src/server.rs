@@ -38,9 +38,9 @@ use crate::waiting::{Line, Waiting};
 const BACKLOG: u16 = 128;
 /// Of each kind of work, so much is done before the next has its turn.
 const QUANTUM: usize = 64;
-/// How often deadlines are looked at, at the most.
+/// How often deadlines are checked, at most.
 const LOOK_PAUSE: Duration = Duration::from_millis(125);
-/// How much later than whoever keeps a deadline first the gateway acts itself.
+/// How much later than the domain that keeps a deadline first the gateway acts itself.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The capabilities of the gateway.
@@ -92,7 +92,7 @@ pub struct Server<'a, T, S, P, B, C> {
     is_accepting: bool,
     /// There may be room for more handshakes of those that wait.
     is_starting: bool,
-    /// When deadlines are looked at next.
+    /// When deadlines are checked next.
     look_at: Instant,
     buffer: Box<[u8; CHUNK]>,
 }
@@ -118,7 +118,7 @@ pub(crate) struct Arrived {
     rule: Option<usize>,
     local: Address,
     remote: Address,
-    /// When it came.
+    /// When it arrived.
     at: Instant,
     /// Where it waits for a handshake.
     pub(crate) line: Line,
@@ -166,7 +166,7 @@ where
     B: Doorbell,
     C: Clock,
 {
-    /// Listens on every port of the configuration. A port that can't be had is
+    /// Listens on every port of the configuration. A port that is not available is
     /// logged, and the others work.
     pub fn new(ports: Ports<'a, T, S, P, B>, config: provision::Gateway, clock: C) -> Self {
         // Nothing is left of a gateway that was here before.
@@ -222,9 +222,9 @@ where
         }
     }
 
-    /// Does a bounded part of what there is to do, then returns; call it at each
-    /// wake-up, at [`Server::next_deadline`], and again while it returns true: there
-    /// is more. `is_told` when the shim signalled: a handshake is over.
+    /// Does a bounded part of the pending work, then returns; call it at each wake-up, at
+    /// [`Server::next_deadline`], and again while it returns true: there is more.
+    /// `is_told` when the shim signalled: a handshake is over.
     pub fn run(&mut self, is_told: bool) -> bool {
         self.ports.stats.add(stats::gateway::WAKEUPS, 1);
         self.now = self.clock.now();
@@ -294,7 +294,7 @@ where
         true
     }
 
-    /// What happens at `deadline` is looked at then.
+    /// At `deadline` it is checked.
     fn watch(&mut self, deadline: Instant) {
         self.look_at = self.look_at.min(deadline);
     }
@@ -322,7 +322,7 @@ where
         }
     }
 
-    /// Counts a connection that is turned away, and tells of it if it is time.
+    /// Counts a refused connection, and logs it if it is time.
     fn turn_away(&mut self, listener: usize, reason: Reason, remote: Address) {
         self.turn_away_all(listener, reason, (remote, 1));
     }

@@ -13,7 +13,7 @@ pub(crate) struct Id {
 
 struct Place<T> {
     generation: NonZeroU32,
-    /// Whether somebody has it, even while the entry is taken out.
+    /// Whether it is in use, even while the entry is taken out.
     is_used: bool,
     /// The next free place, in a place that is free.
     next: u32,
@@ -148,7 +148,7 @@ mod tests {
             (table.get(a), table.get(b), table.get(c)),
             (None, Some(&'b'), Some(&'c'))
         );
-        // A second time it is nobody's.
+        // The second time it is already free.
         table.free(a);
         assert_eq!(table.insert('d'), Err('d'));
     }

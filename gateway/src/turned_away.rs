@@ -1,5 +1,4 @@
-//! Who was turned away, and why: counted by listener, and told in the log at a
-//! bounded rate.
+//! Refused clients, with the reason: counted by listener, and logged at a bounded rate.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,22 +13,22 @@ use crate::report::Word;
 /// At most one line in this time for each listener and reason.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why a connection was turned away.
+/// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Its address has as many connections as it may.
     Connections,
     /// Its address has as many sessions as it may.
     Sessions,
-    /// It waited for a handshake, and its time was over or another came.
+    /// It waited for a handshake, and timed out or was evicted for another.
     Waiting,
     /// It had said nothing and gave way to another.
     Silent,
     /// A table is full.
     Room,
-    /// Its client ended it before a whole hello.
+    /// Its client closed it before a whole hello.
     Ended,
-    /// Its hello was not whole in time.
+    /// Its hello was incomplete at its deadline.
     Late,
 }
 
@@ -74,9 +73,9 @@ impl Reason {
 #[derive(Clone, Copy, Default)]
 struct Tally {
     count: u64,
-    /// When it was told last, if it was.
+    /// When it was last logged, if it was.
     told: Option<Instant>,
-    /// Not told since.
+    /// Not logged since.
     untold: u64,
 }
 

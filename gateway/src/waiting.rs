@@ -1,5 +1,5 @@
-//! Connections that wait until a handshake can begin. Backends go first and never give
-//! way: a client has been let in for each of them.
+//! Connections that wait until a handshake can begin. Backends go first and are never
+//! evicted: a client was admitted for each of them.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -8,14 +8,14 @@ use ipc::clock::Instant;
 
 use crate::server::{Arrived, Secure};
 
-/// Clients that wait at once in one line; then one of them gives way: of the address that
-/// has the most there, the one that has waited longest.
+/// Clients that wait in one line at most; then one is evicted: of the address that has
+/// the most there, the one that has waited longest.
 const MAX_CLIENTS: usize = 64;
 /// Handshakes in progress at once that begin with a ClientHello longer than the network
-/// stack holds. One in four or so: who sends no more than the beginning of such hellos
-/// keeps nobody out but who has one, too.
+/// stack holds. About one in four: clients that send only the beginning of such hellos
+/// keep out only others with long hellos.
 pub(crate) const MAX_LONG: usize = 48;
-/// When room that was asked for did not come, it is asked for again.
+/// When the requested room does not become free, it is requested again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(125);
 
 /// A line of clients.
@@ -35,7 +35,7 @@ impl Line {
 pub(crate) struct Waiting {
     clients: [VecDeque<Arrived>; Line::ALL.len()],
     pub(crate) backends: VecDeque<Secure>,
-    /// Handshakes that the shim was asked to give up and that have not come back.
+    /// Handshakes that the shim was asked to evict, without a result yet.
     displacing: usize,
     /// When it was asked last.
     asked: Instant,
@@ -64,7 +64,7 @@ impl Waiting {
         self.line(Line::Ready).len() + self.backends.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether no client waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.asking() == 0 && self.line(Line::Long).is_empty()
     }
@@ -81,12 +81,12 @@ impl Waiting {
         true
     }
 
-    /// Room came, one place.
+    /// One place became free.
     pub(crate) fn note_displaced(&mut self) {
         self.displacing = self.displacing.saturating_sub(1);
     }
 
-    /// Whether what was asked for has not come for so long that it is asked for again.
+    /// Whether the request is so old that it is repeated.
     pub(crate) fn is_stuck(&mut self, now: Instant) -> bool {
         let is_stuck = self.asking() > 0 && now >= self.asked + ASK_AGAIN;
         if is_stuck {
@@ -95,7 +95,7 @@ impl Waiting {
         is_stuck
     }
 
-    /// Those of one line, who came first first.
+    /// Those of one line, in the order of arrival.
     pub(crate) const fn line(&self, line: Line) -> &VecDeque<Arrived> {
         let [ready, long] = &self.clients;
         match line {
@@ -109,7 +109,7 @@ impl Waiting {
         self.line_mut(line).remove(place);
     }
 
-    /// Adds a client; the one that gives way, if one must.
+    /// Adds a client; returns the one that is evicted, if any.
     pub(crate) fn add(&mut self, arrived: Arrived) -> Option<Arrived> {
         let line = self.line_mut(arrived.line);
         line.push_back(arrived);

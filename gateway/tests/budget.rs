@@ -55,8 +55,8 @@ fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
     let mut world = World::new(lists);
     let bound = bound(world.sizes, count, rules);
     let (idle, _) = used();
-    // Every session: half of them unfinished requests, some of them pages that nobody
-    // reads, the rest of them with a backend.
+    // Every session: half of them unfinished requests, some of them unread pages, the
+    // rest of them with a backend.
     let mut sessions = Vec::new();
     for number in 0..world.sizes.sessions - world.sizes.handshakes {
         let port = if number % 2 == 0 { STATUS } else { FORWARD };

@@ -1,5 +1,5 @@
-//! Clients that take and give nothing, against the shipped sizes: whoever else comes is
-//! served.
+//! Clients that hold resources and send nothing, against the shipped sizes: all others
+//! are served.
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 #![allow(clippy::indexing_slicing, reason = "a test that finds less fails")]
 
@@ -14,7 +14,7 @@ use ipc::stats::gateway as counters;
 use world::net::State;
 use world::{FORWARD, RULES, SENDING, STATUS, World, address, listeners, same};
 
-/// Silent connections, more than any table holds.
+/// Quiet connections, more than any table holds.
 const FLOOD: u16 = 1000;
 
 fn shipped() -> World {
@@ -53,7 +53,7 @@ fn an_honest_client_is_served_while_silent_ones_come_one_by_one_from_its_address
     assert_eq!(world.shim.borrow().in_progress(), limit);
     assert_served(&mut world, same(FLOOD));
     assert_served(&mut world, address(1));
-    // All that gave way are counted, and few of them told.
+    // All evicted ones are counted, and few of them logged.
     let away = world.count(counters::AWAY_SILENT);
     assert_eq!(away, u64::from(FLOOD) - limit as u64 + 1);
     let told = |line: &&String| line.starts_with("turned away at-2 10.0.2.2:");
@@ -213,7 +213,7 @@ fn clients_whose_hello_is_whole_do_not_give_way_and_the_others_wait_no_longer_th
     assert_eq!(state(&world, 37), State::Accepted);
     world.pass(2000);
     assert_eq!(state(&world, 37), State::Aborted);
-    // And those that nobody else ended are cancelled.
+    // And those that no other domain ended are cancelled.
     assert_eq!(world.shim.borrow().in_progress(), usize::from(handshakes));
     world.pass(3000);
     assert_eq!(world.shim.borrow().in_progress(), 0);
@@ -231,7 +231,7 @@ fn a_crowd_of_one_address_waits_for_itself_and_not_in_front_of_another() {
         let has_begun = world.shim.borrow_mut().speak(connection);
         (connection, has_begun)
     };
-    // Good hellos, all with a handshake that goes on: none of them gives way.
+    // Good hellos, all with a handshake in progress: none of them is evicted.
     let begun: Vec<_> = (0..limit - 1).map(|n| speak(&mut world, same(n))).collect();
     assert!(begun.iter().all(|(_, has_begun)| *has_begun));
     let others = world.sizes.handshakes - (limit - 1);
@@ -470,7 +470,7 @@ fn unfinished_requests_are_told_so_in_time_and_leave() {
 #[test]
 fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
     let mut world = shipped();
-    // Rows of a table: the page is longer than the ring that nobody reads.
+    // Rows of a table: the page is longer than the ring, which is not read.
     for number in 0..100 {
         world.session(STATUS, address(1000 + number));
     }
@@ -485,7 +485,7 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: "));
     assert_eq!(world.count(counters::PAGES_BUSY), 1);
     world.pass(1200);
-    // One of them reads a little: another gives way.
+    // One of them reads a little: another is evicted.
     world
         .plain
         .borrow_mut()
@@ -501,7 +501,7 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
     assert!(world.has_session(slow[0]) && !world.has_session(slow[1]));
     let answer = world.receive(slow[0]);
     assert!(answer.ends_with(b"</a>"));
-    // Who never reads is cut off.
+    // A client that never reads is cut off.
     world.pass(9000);
     assert!(!world.has_session(slow[7]));
 }

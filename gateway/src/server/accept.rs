@@ -1,4 +1,4 @@
-//! New connections: who is let in, and who makes room.
+//! New connections: admission and eviction.
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
@@ -24,8 +24,8 @@ where
     B: Doorbell,
     C: Clock,
 {
-    /// Takes connections that wait in the network stack. It never stops because of what
-    /// is full here: then somebody gives way, or is turned away.
+    /// Accepts connections that wait in the network stack. It never stops because of a
+    /// full table here: then a connection is evicted or refused.
     pub(super) fn accept(&mut self) {
         for _ in 0..QUANTUM {
             match self.ports.net.call(&net::Request::Accept) {
@@ -120,7 +120,7 @@ where
         self.guests.leave(arrived.guest);
     }
 
-    /// A client that has no relay is turned away.
+    /// A client without a relay is refused.
     pub(super) fn dismiss_for(&mut self, arrived: Arrived, reason: Reason) {
         self.turn_away(arrived.listener, reason, arrived.remote);
         self.dismiss(arrived);

@@ -20,7 +20,7 @@ const BUSY: &str = "503 Service Unavailable";
 /// Bytes of the longest start of an answer, with a refusal's body.
 const MAX_START: usize = 512;
 
-/// The start of an answer, made anew each time.
+/// The start of an answer, built each time.
 struct Text {
     bytes: [u8; MAX_START],
     length: usize,

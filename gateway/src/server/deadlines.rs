@@ -1,6 +1,6 @@
-//! What the gateway ends because its time is over: it keeps the deadlines of all that it
-//! holds, whoever else keeps them too. All of them are looked at together, a few times
-//! a second at the most, and not at all while none is near.
+//! Deadlines: the gateway keeps those of all that it holds, even if another domain keeps
+//! them too. All of them are checked together, a few times a second at most, and not at
+//! all while none is near.
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
@@ -23,7 +23,7 @@ where
 {
     /// Looks at every deadline.
     pub(super) fn look(&mut self) {
-        // What is due is ended and has none; the others say when to look next.
+        // What is due is closed and has none; the others say when to check next.
         self.look_at = Instant::NEVER;
         self.look_at_waiting();
         self.look_at_handshakes();
@@ -64,7 +64,7 @@ where
         }
     }
 
-    /// Cancels handshakes that should be over; when that can't be, it is tried again.
+    /// Cancels overdue handshakes; retries when that fails.
     fn look_at_handshakes(&mut self) {
         let now = self.now;
         let mut next = Instant::NEVER;

@@ -93,8 +93,8 @@ where
         true
     }
 
-    /// A client waits for its turn; when too many do, the one that has waited longest
-    /// gives way.
+    /// A client waits for its turn; when too many do, one is evicted: of the address that
+    /// has the most there, the one that has waited longest.
     fn wait(&mut self, arrived: Arrived) {
         self.watch(self.handshake_ends(Purpose::Client(arrived)));
         self.watch(self.now + ASK_AGAIN);
@@ -103,17 +103,17 @@ where
         }
     }
 
-    /// Asks the shim to give up the oldest handshake whose client said nothing, once for
+    /// Asks the shim to evict the oldest handshake whose client sent nothing, once for
     /// each that waits.
     fn make_way(&mut self, group: Option<u32>) {
         self.watch(self.now + ASK_AGAIN);
         if self.waiting.may_ask(self.now) {
-            // It comes back as a result; without room there it is asked for again.
+            // It returns as a result; without room there it is requested again.
             let _ = self.ports.shim.call(&control::Request::Displace { group });
         }
     }
 
-    /// Room that was asked for did not come: it is asked for again.
+    /// The requested room did not become free: it is requested again.
     pub(super) fn make_way_again(&mut self) {
         if !self.waiting.is_stuck(self.now) {
             return;
@@ -304,8 +304,8 @@ where
         (self.ports.log)(format_args!("{failure}"));
     }
 
-    /// A client without a whole hello is a failure, for which nobody was asked. A crowd
-    /// of them costs one line a second.
+    /// A client without a whole hello is a failure, without a request to the shim. Many
+    /// of them cost one line a second.
     pub(super) fn report_unheard(&mut self, arrived: Arrived, reason: Reason) {
         self.ports.stats.add(stats::gateway::FAILED, 1);
         self.turn_away(arrived.listener, reason, arrived.remote);
@@ -426,7 +426,7 @@ where
         }
     }
 
-    /// Nobody has a use for this session any more.
+    /// This session is not needed any more.
     pub(super) fn drop_session(&mut self, slot: SlotIndex) {
         self.ports.plain.follow(slot);
         self.ports.plain.set_status(slot, Status::RESET);

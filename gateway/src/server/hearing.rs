@@ -1,5 +1,5 @@
-//! Clients whose rule depends on what they say: their first bytes are looked at
-//! and left where they lie, for the handshake.
+//! SNI peek for clients whose rule depends on their ClientHello: their first bytes are
+//! read and not consumed, so that the handshake finds them.
 
 use ipc::channel::{Doorbell, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};

@@ -1,8 +1,8 @@
 //! Plaintext between the two ends of a relay.
 //!
-//! When one end is cut off, all that it brought before still goes to the other, and only
-//! then is that one cut off too: it never takes what it has for all there is, and never
-//! has less than what was there.
+//! When one end is cut off, all that it sent before still goes to the other, and only
+//! then is the other cut off too: it gets all there was, and never mistakes a truncated
+//! stream for a complete one.
 
 use ipc::channel::{Doorbell, Status};
 use ipc::clock::{Clock, Instant};
@@ -101,7 +101,7 @@ where
         let mut has_more = false;
         if relay.up == Flow::Open {
             if of_far.has(Status::RESET) {
-                // Nobody is there who would read it.
+                // There is no reader for it.
                 relay.up = Flow::Cut;
             } else {
                 let moved = splice(&mut wires, near, far, &mut self.buffer)?;

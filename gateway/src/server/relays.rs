@@ -86,8 +86,8 @@ where
         self.pump(id);
     }
 
-    /// The far end that the configuration names, and when it has to be there; `None`
-    /// when it can't be had.
+    /// The upstream end that the configuration names, and the deadline for it; `None`
+    /// when it is not available.
     fn reach(
         &mut self,
         arrived: Arrived,
@@ -147,7 +147,7 @@ where
 
     // ---- the end ----
 
-    /// The backend can't be had: the client is cut off.
+    /// The backend is not reachable: the client is cut off.
     pub(super) fn backend_failed(&mut self, id: RelayId) {
         self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
         self.cut_off(id);
@@ -209,9 +209,9 @@ where
         self.guests.leave(relay.guest);
     }
 
-    /// Gives one end up. What was written goes out first, whether that was all of it or
-    /// not; a connection's status must not say RESET, at which the network stack throws
-    /// away what it still has.
+    /// Drops one end. What was written goes out first, complete or not; a connection's
+    /// status must not say RESET, because the network stack then discards what it still
+    /// has.
     pub(super) fn close(&mut self, end: End, is_clean: bool) {
         self.set_use(end, None);
         match end {

@@ -51,7 +51,7 @@ pub(crate) fn inside<R>(act: impl FnOnce() -> R) -> R {
     with(true, act)
 }
 
-/// Somebody else does it.
+/// The caller does it.
 pub(crate) fn outside<R>(act: impl FnOnce() -> R) -> R {
     with(false, act)
 }

@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    /// Whether the gateway still has a session, or has ended it.
+    /// Whether the gateway still has a session, or has closed it.
     pub(crate) fn has_session(&self, slot: u16) -> bool {
         self.shim.borrow().has_session(slot)
     }

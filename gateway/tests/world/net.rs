@@ -12,7 +12,7 @@ use super::Side;
 /// A connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nobody has accepted it.
+    /// It is not accepted yet.
     Waits,
     /// The gateway has it, without a slot.
     Accepted,
@@ -33,7 +33,7 @@ pub(crate) struct Net {
     pub(crate) opened: Vec<ConnectionId>,
     /// Of connections that are offered before they are ready.
     readiness: BTreeMap<u64, Readiness>,
-    /// What the next answers to `Accept` say of connections that nobody saw.
+    /// What the next answers to `Accept` say of connections that were never offered.
     pub(crate) gave_way: VecDeque<Answer>,
     next: u64,
     /// What connections to backends come to at once.
@@ -113,7 +113,7 @@ impl Net {
         while let Some(Event::Slot(_) | Event::Control) = self.side.next_event() {}
     }
 
-    /// The slot of a connection is nobody's any more.
+    /// The slot of a connection is free.
     pub(crate) fn leave(&mut self, connection: ConnectionId, state: State) {
         let before = self.connections.insert(connection.0, state);
         if let Some(State::Attached(slot)) = before {

@@ -35,7 +35,7 @@ pub(crate) struct Shim {
     generation: u32,
     sessions: Vec<Option<ConnectionId>>,
     over: VecDeque<(HandshakeId, Result<u16, HandshakeError>)>,
-    /// A result is there that it was not told of.
+    /// A result is there that was not signalled yet.
     pub(crate) has_rung: bool,
     order: u64,
     /// Handshakes that gave way, before their result was collected.
