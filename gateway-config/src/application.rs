@@ -70,7 +70,7 @@ pub(crate) fn read(
     Ok(applications)
 }
 
-/// A port that nobody else listens on.
+/// A port that no other listener uses.
 fn port(
     word: Word<'_>,
     own: &[u16],

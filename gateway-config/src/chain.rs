@@ -53,7 +53,7 @@ pub(crate) fn check_order(name: &str, chain: &[Vec<u8>]) -> Result<(), Complaint
     let pairs = certificates.iter().zip(certificates.iter().skip(1));
     for (index, (certificate, issuer)) in pairs.enumerate() {
         let signed = certificate.verify_signature(Some(issuer.public_key()));
-        // A kind of signature that can't be checked here is the client's matter.
+        // A signature of a kind that can't be checked here is left to the client.
         if certificate.issuer() != issuer.subject()
             || matches!(signed, Err(X509Error::SignatureVerificationError))
         {

@@ -15,7 +15,7 @@ use time::{Duration, OffsetDateTime};
 
 /// How long the certificates are valid.
 const VALID: Duration = Duration::days(365);
-/// They are made anew when less than this is left.
+/// They are renewed when less than this is left.
 const KEPT_UNTIL: Duration = Duration::days(1);
 /// Clocks differ.
 const BACKDATED: Duration = Duration::hours(1);
@@ -128,7 +128,7 @@ fn issue(now: OffsetDateTime) -> Result<Material, rcgen::Error> {
     })
 }
 
-/// Writes a file anew with these permissions.
+/// Replaces a file, with these permissions.
 fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -14,7 +14,7 @@ pub(crate) const fn context(number: u8) -> u8 {
     0xa0 | number
 }
 
-/// Reads values one behind the other.
+/// Reads values one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
 /// One value out of the pieces of its content. May hold a secret.
 pub(crate) fn value(tag: u8, pieces: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-    // Sized at once: a vector that grows would leave copies behind.
+    // Sized at once: a growing vector would leave copies.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length + 5));
     bytes.push(tag);
     let encoded = length.to_be_bytes();

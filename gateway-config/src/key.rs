@@ -123,7 +123,7 @@ fn find(name: &str, pem: &[u8]) -> Result<(SectionKind, Zeroizing<Vec<u8>>), Com
 
 /// A private key without its wrapping.
 enum Secret<'a> {
-    /// The scalar, and the curve if the wrapping told it.
+    /// The scalar, and the curve if the wrapping names it.
     Ec(&'a [u8], Option<&'a [u8]>),
     /// The seed.
     Ed25519(&'a [u8]),

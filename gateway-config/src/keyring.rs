@@ -62,8 +62,8 @@ pub(crate) fn read(
     Ok(Keyrings(rings))
 }
 
-/// Lets each key sign in the roles of the `tls` tables that name its ring, as a server
-/// for the applications that name it, and in no other.
+/// Allows each key to sign in the roles of the `tls` tables that name its ring, as a
+/// server for the applications that name it, and in no other role.
 pub(crate) fn assign_roles(
     keyrings: &mut Keyrings,
     listeners: &[Listener],
@@ -115,7 +115,7 @@ fn ring(
     now: OffsetDateTime,
 ) -> Result<Keyring, Problem> {
     let identity = match (words.optional("chain"), words.optional("key")) {
-        // Trust anchors alone: for whom a client believes.
+        // Trust anchors alone: for a client's peers.
         (None, None) if words.optional("trust").is_some() => None,
         _ => Some(identity(words, folder, now)?),
     };

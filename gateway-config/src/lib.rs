@@ -49,7 +49,7 @@ use words::Words;
 pub struct Config {
     /// How the system gets its address.
     pub address: AddressConfig,
-    /// Bytes of the largest IP packet, if that is not for the card to say.
+    /// Bytes of the largest IP packet, if the NIC's own limit does not apply.
     pub mtu: Option<u16>,
     /// Whether routers may give IPv6 addresses and routes.
     pub router_advertisements: bool,
@@ -63,11 +63,11 @@ pub struct Config {
     pub refused_steps: Vec<RefusedSteps>,
     /// Who may sign updates of the key rings: an Ed25519 public key.
     pub signer: Option<[u8; 32]>,
-    /// What the key rings are sealed with. No word of the file: it is for
-    /// whoever builds the image.
+    /// What the key rings are sealed with. Not a key of the file: the person who builds
+    /// the image chooses it.
     pub kek: Option<Kek>,
     /// Whether each segment of directed handshakes is a line of the guest's
-    /// log. No word of the file: it is for whoever starts the system.
+    /// log. Not a key of the file: the person who starts the system chooses it.
     pub audit: bool,
 }
 

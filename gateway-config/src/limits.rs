@@ -6,9 +6,9 @@ use ipc::provision::{Backend, Limits, Timeouts};
 use crate::problem::Problem;
 use crate::words::{Word, Words};
 
-/// The words of a `limits` table.
+/// The keys of a `limits` table.
 const LIMIT_WORDS: [&str; 4] = ["connections", "handshakes", "sessions", "ipv6_prefix"];
-/// Shorter is no time for a peer that is far away.
+/// Less is too short for a distant peer.
 const MIN_TIMEOUT_MS: u32 = 100;
 /// Ten minutes, as for handshakes.
 const MAX_TIMEOUT_MS: u32 = 600_000;

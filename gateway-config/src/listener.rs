@@ -16,7 +16,7 @@ use crate::words::{Word, Words};
 const MAX_NAME: usize = 64;
 /// Most listeners.
 const MAX_LISTENERS: usize = 128;
-/// The words of a listener.
+/// The keys of a listener.
 const LISTENER_WORDS: [&str; 10] = [
     "name",
     "listen",

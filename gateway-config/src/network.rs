@@ -42,7 +42,7 @@ pub(crate) fn read(word: Word<'_>) -> Result<Link, Problem> {
     };
     let router_advertisements = match words.optional("router_advertisements") {
         Some(word) => word.flag()?,
-        // Who gives addresses by hand does not want them from whoever is near.
+        // With a static address, router advertisements of the link are not wanted.
         None => address == AddressConfig::Dhcp,
     };
     Ok(Link {

@@ -108,7 +108,7 @@ impl Config {
     }
 
     /// The image is built when all its certificates are valid: not before the newest of
-    /// them begins to be. Seconds since 1970; the root task holds the clock against it.
+    /// them becomes valid. Seconds since 1970; the root task compares the clock with it.
     fn built_after(&self) -> u64 {
         let rings = self.keyrings.0.iter();
         let certificates = rings.flat_map(|ring| ring.chain.iter().chain(&ring.trust));

@@ -9,7 +9,7 @@ use crate::keyring;
 use crate::problem::Problem;
 use crate::words::Words;
 
-/// Reads the word of every key ring; the tables themselves were read before.
+/// Reads the key `refuse` of every key ring; the tables themselves were read before.
 pub(crate) fn read(file: &Words<'_>, listeners: &[Listener]) -> Result<Vec<RefusedSteps>, Problem> {
     let every = Step::ALL.map(|step| (step.name(), step));
     let list = match file.optional("keyring") {

@@ -11,7 +11,7 @@ use crate::keyring;
 use crate::problem::Problem;
 use crate::words::{Word, Words};
 
-/// The words of a `tls` table.
+/// The keys of a `tls` table.
 const TLS_WORDS: [&str; 14] = [
     "role",
     "mode",
@@ -221,8 +221,7 @@ pub(crate) fn rings(
     Ok(labels)
 }
 
-/// The word that lets suites without forward secrecy in, for peers that have
-/// no other.
+/// The key that allows suites without forward secrecy, for peers that have no other.
 fn static_rsa(
     word: Word<'_>,
     role: Role,

@@ -16,7 +16,7 @@ pub(crate) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Refuses a table with a word that is not in `known`.
+    /// Refuses a table with a key that is not in `known`.
     pub(crate) fn new(
         source: Source<'a>,
         name: &'a str,
@@ -24,7 +24,7 @@ impl<'a> Words<'a> {
         table: &'a DeTable<'a>,
         known: &[&str],
     ) -> Result<Self, Problem> {
-        // Sorted by place, so that the first bad word of the file is named.
+        // Sorted by place, so that the first bad key of the file is named.
         let first = table
             .keys()
             .filter(|word| !known.contains(&word.get_ref().as_ref()))
@@ -54,7 +54,7 @@ impl<'a> Words<'a> {
         })
     }
 
-    /// The value of a word that must be there; `example` shows how to write it.
+    /// The value of a required key; `example` shows how to write it.
     pub(crate) fn required(&self, word: &'a str, example: &str) -> Result<Word<'a>, Problem> {
         self.optional(word).ok_or_else(|| {
             self.problem(
@@ -89,7 +89,7 @@ impl<'a> Word<'a> {
         self.source.problem(self.at(), complaint)
     }
 
-    /// Where the value stands in the file, in bytes.
+    /// The value's offset in the file, in bytes.
     pub(crate) fn at(&self) -> usize {
         self.value.span().start
     }
@@ -170,7 +170,7 @@ impl<'a> Word<'a> {
         Words::new(self.source, name, self.at(), table, known)
     }
 
-    /// What the text stands for, among `choices`.
+    /// The choice that the text names.
     pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Problem> {
         let text = self.text()?;
         let found = choices.iter().find(|(name, _)| *name == text);
@@ -183,7 +183,7 @@ impl<'a> Word<'a> {
         })
     }
 
-    /// What a list's texts stand for, among `choices`, each at most once.
+    /// The choices that a list's texts name, each at most once.
     pub(crate) fn choices<T: Copy + PartialEq>(
         &self,
         choices: &[(&str, T)],

@@ -83,7 +83,7 @@ fn the_example_of_the_documentation_is_read() {
         gateway: Some([10, 0, 2, 2].into()),
     };
     assert_eq!(config.address, expected);
-    // Off where nobody asks for them.
+    // Off unless requested.
     assert!(!config.router_advertisements);
     assert_eq!(config.mtu, None);
     let [listener] = config.listeners.as_slice() else {
@@ -144,7 +144,7 @@ fn every_word_of_limits_and_time_outs_reaches_the_gateway() {
 fn every_word_reaches_the_handshake_request() {
     let config = good("tests/good/everything.toml");
     assert_eq!(config.address, AddressConfig::Dhcp);
-    // Who leaves addresses to the network takes them from routers, too.
+    // With addresses from the network, routers may assign them, too.
     assert!(config.router_advertisements);
     let tls = config.listeners[0].tls.as_ref().unwrap();
     let Parameters {
