@@ -46,7 +46,7 @@ impl Guest {
             keep_private(file).with_context(|| format!("making {}", file.display()))?;
         }
         for socket in machine.qmp.iter() {
-            // A leftover of an earlier run would be in the way.
+            // A leftover of a previous run would be in the way.
             let _ = std::fs::remove_file(socket);
         }
         let mut command = spawn::bound_to_thread(&machine.program);
@@ -75,7 +75,7 @@ impl Guest {
             if let Some(stdout) = stdout {
                 thread_log.fill(stdout, Some(file));
             }
-            // Its last words are complete before the end is told.
+            // Its last output is complete before the end is reported.
             if let Some(words) = words {
                 let _ = words.join();
             }
@@ -147,7 +147,7 @@ impl Guest {
     }
 
     /// Writes the whole state of the machine to `file`, which then holds every
-    /// secret in it; the machine stands still behind that.
+    /// secret in it; the machine stands still after that.
     ///
     /// # Errors
     /// As [`Guest::qmp`], or QEMU can't write it.
@@ -266,7 +266,7 @@ impl Drop for Guest {
 
 fn hand_over(sender: &Sender<std::io::Result<Child>>, child: Child) {
     if let Err(returned) = sender.send(Ok(child)) {
-        // Nobody waits for it any more.
+        // There is no waiter any more.
         if let Ok(mut child) = returned.0 {
             spawn::end(&mut child);
         }

@@ -6,9 +6,9 @@
 //! - [`log`] keeps what the guest prints on its serial port;
 //! - [`qmp`] asks QEMU itself: memory dumps, state.
 //!
-//! Nothing waits without a deadline. A guest that says nothing is a failure,
-//! shown with the last lines of its log. Dropping a [`Guest`] ends its QEMU, by
-//! process id; so does the end of the process that started it.
+//! Nothing waits without a deadline. A guest that prints nothing is a failure, shown with
+//! the last lines of its log. Dropping a [`Guest`] kills its QEMU, by process id; so does
+//! the exit of the process that started it.
 #![forbid(unsafe_code)]
 
 pub mod log;

@@ -71,7 +71,7 @@ struct State {
     ended: bool,
 }
 
-/// What came of waiting for a line.
+/// The result of waiting for a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A line, without its end.
@@ -87,7 +87,7 @@ pub enum Next {
 pub struct Cursor(usize);
 
 impl Log {
-    /// The place behind the last line.
+    /// The place after the last line.
     pub fn end(&self) -> Cursor {
         let state = self.lock();
         Cursor(state.dropped + state.lines.len())
@@ -117,7 +117,7 @@ impl Log {
         }
     }
 
-    /// The first line at or behind `cursor` that `wanted` accepts; waits for it
+    /// The first line at or after `cursor` that `wanted` accepts; waits for it
     /// for `patience`.
     pub fn find(
         &self,
@@ -135,7 +135,7 @@ impl Log {
         }
     }
 
-    /// The lines at and behind `cursor`.
+    /// The lines at and after `cursor`.
     pub fn since(&self, cursor: Cursor) -> Vec<String> {
         let state = self.lock();
         let skipped = cursor.0.saturating_sub(state.dropped);

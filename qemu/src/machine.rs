@@ -18,8 +18,7 @@ pub const MACHINE_TYPE: &str = "q35";
 const PROCESSOR: &str = "max,-vmx";
 /// What QEMU says when a host port is taken.
 const PORT_TAKEN: &str = "Could not set up host forwarding rule";
-/// How often ports that were picked for a forward are picked anew when
-/// somebody else takes them first.
+/// How often ports for a forward are picked again when another program takes them first.
 const PICKS: u32 = 5;
 
 /// What the machine boots from.
@@ -69,7 +68,7 @@ impl FromStr for Forward {
     }
 }
 
-/// What the machine's network card is plugged into.
+/// What the machine's NIC is plugged into.
 #[derive(Clone, Debug)]
 pub enum Network {
     /// QEMU's user networking: the guest is 10.0.2.15, the host 10.0.2.2.
@@ -93,7 +92,7 @@ pub enum Entropy {
     Host,
     /// A file or a device.
     File(PathBuf),
-    /// Nobody: it never answers.
+    /// No peer: it never answers.
     Nobody,
 }
 
@@ -113,11 +112,11 @@ pub struct Machine {
     /// Count instructions: one tick of the guest's clock for each, the same in
     /// every run.
     pub counted: bool,
-    /// The network card's accesses to memory go through an IOMMU.
+    /// The NIC's accesses to memory go through an IOMMU.
     pub iommu: bool,
-    /// The machine's generation, a GUID or `auto` for one of its own; without it
-    /// the machine tells of none. A machine that resumes another's state with
-    /// another generation tells the guest so.
+    /// The machine's generation, a GUID or `auto` for one of its own; without it the
+    /// machine reports none. A machine that resumes another's state with another
+    /// generation notifies the guest.
     pub generation: Option<String>,
     /// Its source of entropy beside the processor.
     pub entropy: Entropy,
@@ -128,7 +127,7 @@ pub struct Machine {
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
     pub log: PathBuf,
-    /// Gets what goes over the network card, as a pcap file that its owner alone can
+    /// Gets what goes over the NIC, as a pcap file that its owner alone can
     /// read: connections to backends are in it in plaintext.
     pub capture: Option<PathBuf>,
     /// Where QEMU's control socket is made.
@@ -284,7 +283,7 @@ impl Machine {
         };
         let card = "virtio-net-pci,netdev=net,disable-legacy=on,romfile=";
         if self.iommu {
-            // Before the card, which asks for it.
+            // Before the NIC, which asks for it.
             add(&["-device", "intel-iommu,intremap=off"]);
             add(&["-netdev", &netdev, "-device"]);
             add(&[&format!("{card},iommu_platform=on")]);

@@ -28,7 +28,7 @@ impl Qmp {
     /// Connects to `socket`, which QEMU may still be about to make.
     ///
     /// # Errors
-    /// The path is too long, or nobody answers.
+    /// The path is too long, or there is no answer.
     pub fn connect(socket: &Path) -> Result<Self> {
         let shown = socket.display();
         if socket.as_os_str().len() > MAX_SOCKET_PATH {
@@ -56,13 +56,13 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Executes a command and returns its result. Events are passed over.
+    /// Executes a command and returns its result. Events are skipped.
     ///
     /// # Errors
     /// QEMU refuses the command, or does not answer.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let request = json!({ "execute": command, "arguments": arguments });
-        // In one piece: behind the last brace of a "quit" nobody reads.
+        // In one piece: nothing is read after the last brace of a "quit".
         let line = format!("{request}\n");
         self.writer
             .write_all(line.as_bytes())
@@ -97,7 +97,7 @@ impl Qmp {
         self.execute("dump-guest-memory", arguments).map(drop)
     }
 
-    /// Writes the whole state of the machine to `file`; it stands still behind
+    /// Writes the whole state of the machine to `file`; it is paused after
     /// that.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub fn bound_to_thread(program: &Path) -> Command {
 /// Kills a process by its id and takes its end note. Never hangs: nothing
 /// survives SIGKILL.
 pub(crate) fn end(child: &mut Child) {
-    // An error means that it has ended already.
+    // An error means that it has exited already.
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,5 +1,4 @@
-//! The runner against programs that only pretend to be QEMU, so that each way
-//! of failing is seen to fail.
+//! The runner against stand-ins for QEMU, so that each failure is seen to fail.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
@@ -31,7 +30,7 @@ fn machine(name: &str, script: &str) -> Machine {
 
 fn runs(id: u32) -> bool {
     let stat = fs::read_to_string(PathBuf::from(format!("/proc/{id}/stat")));
-    // A process that ended and was not waited for is state Z.
+    // A process that exited and was not waited for is in state Z.
     stat.is_ok_and(|stat| !stat.contains(") Z"))
 }
 

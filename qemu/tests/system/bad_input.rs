@@ -108,10 +108,10 @@ impl Beginning {
     }
 }
 
-/// All of them, with a good ClientHello to spoil.
+/// All of them, from a good ClientHello to corrupt.
 pub(crate) fn beginnings(hello: &[u8]) -> Vec<Beginning> {
     let mut wrong_length = hello.to_vec();
-    // Behind record header (5), message header (4), version (2) and random
+    // After record header (5), message header (4), version (2) and random
     // (32) stands the length of the session id.
     wrong_length[43] = 200;
     let mut too_long = vec![22, 3, 1, 0xff, 0xff];
@@ -188,7 +188,7 @@ fn a_client_that_leaves_at_any_step_disturbs_nobody() {
     };
     for how in [Shutdown::Both, Shutdown::Write] {
         // Before a word, within the first record's header, within the
-        // ClientHello, behind it, and with part of the answer read.
+        // ClientHello, after it, and with part of the answer read.
         leave(&[], 0, how);
         leave(&hello[..3], 0, how);
         leave(&hello[..hello.len() - 1], 0, how);
@@ -236,7 +236,7 @@ fn a_record_that_was_changed_ends_the_session() {
     for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
         let mut session = wish.connect(site.address(port::ECHO)).unwrap();
         session.echo(b"good").unwrap();
-        // An application data record that nobody sealed.
+        // An application data record that is not sealed under any key.
         let mut record = vec![23, 3, 3, 0, 64];
         record.resize(5 + 64, 0xa5);
         session.0.sock.write_all(&record).unwrap();
@@ -274,7 +274,7 @@ fn three_hundred_clients_at_a_byte_a_second_fill_the_table_and_good_ones_are_ser
     // The deadline there is that of a listener that says nothing of it.
     let address = site.address(port::HTTP);
     let deadline = Duration::from_secs(10);
-    // Their address has as many handshakes as it may: the first of them give way.
+    // Their address has as many handshakes as it may: the first of them are evicted.
     let turned_away = |site: &Site| {
         let counters = site.counters().unwrap();
         let reasons = [stats::gateway::AWAY_SILENT, stats::gateway::AWAY_WAITING];
@@ -293,7 +293,7 @@ fn three_hundred_clients_at_a_byte_a_second_fill_the_table_and_good_ones_are_ser
     for byte in hello.iter().take(3) {
         let second = Instant::now() + Duration::from_secs(1);
         for stream in &mut slow {
-            // Those behind their deadline are closed by now.
+            // Those after their deadline are closed by now.
             let _ = stream.write_all(&[*byte]);
         }
         let asked = Instant::now();

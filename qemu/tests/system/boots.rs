@@ -1,5 +1,5 @@
-//! The image boots every time, whatever the host does meanwhile: the proof after boot
-//! takes no chances, and the watchdog ends nobody for want of a processor.
+//! The image boots every time, on any load of the host: the proof after boot is
+//! deterministic, and the watchdog restarts no domain that only lacks processor time.
 
 use std::env;
 use std::fs;

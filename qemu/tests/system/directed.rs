@@ -132,7 +132,7 @@ fn r11_each_segment_is_a_line_of_the_audit_log() {
         ["begin", "receive", "negotiate"],
         "{segments:#?}"
     );
-    // Behind the client's Finished two tickets leave, each of them a segment that
+    // After the client's Finished two tickets leave, each of them a segment that
     // is written; what they share is prepared once.
     let behind = directives.iter().rposition(|name| name == "validate-mac");
     let tickets = &directives[behind.expect("Finished is validated") + 1..];
@@ -148,7 +148,7 @@ fn r11_each_segment_is_a_line_of_the_audit_log() {
 fn r14_the_server_random_is_made_by_the_offload_component() {
     let site = system();
     // A server that could do TLS 1.3 says so at the end of its random
-    // (RFC 8446 §4.1.3): the shim asked for that sign, and never saw the rest.
+    // (RFC 8446 §4.1.3): the shim asked for that sentinel, and never saw the rest.
     let mut randoms = std::collections::HashSet::new();
     for _ in 0..3 {
         let address = site.address(directed(port::HTTP));

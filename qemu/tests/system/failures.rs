@@ -96,8 +96,8 @@ fn settled(site: &Site) -> Counters {
     let deadline = Instant::now() + PATIENCE;
     let mut last = site.counters().unwrap();
     loop {
-        // Longer than a connection is in TIME-WAIT (smoltcp: 10 s): who asks has one, and
-        // is to find no other of its own.
+        // Longer than a connection is in TIME-WAIT (smoltcp: 10 s): the client that asks
+        // has one, and must find no other of its own.
         thread::sleep(Duration::from_secs(12));
         let now = site.counters().unwrap();
         if figures(&now) == figures(&last) {
@@ -358,7 +358,7 @@ where
     bytes
 }
 
-/// What a client says behind the server's flight.
+/// What a client says after the server's flight.
 fn second_flight(config: &Arc<ClientConfig>, socket: &mut TcpStream) -> Vec<u8> {
     let mut connection = client(config);
     socket.write_all(&flight(&mut connection)).unwrap();

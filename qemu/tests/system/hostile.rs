@@ -1,5 +1,5 @@
 //! Clients that take all that there is and give nothing: the others are served, and no
-//! domain is started anew.
+//! domain is restarted.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::harness::client::{Wish, tcp};
 use crate::harness::site::{Site, port};
 use crate::harness::{own, system};
 
-/// Silent connections, more than any table holds.
+/// Quiet connections, more than any table holds.
 const FLOOD: usize = 1000;
 /// Unfinished requests: as many sessions as one address may have, but for a few.
 const UNFINISHED: usize = 515;
@@ -38,7 +38,7 @@ fn assert_served(site: &Site) {
 
 fn silent(site: &Site) -> Option<TcpStream> {
     thread::sleep(PAUSE);
-    // One that is turned away at once is a silent one too.
+    // One that is refused at once counts as a quiet one too.
     tcp(site.address(port::ECHO)).ok()
 }
 
@@ -84,8 +84,8 @@ fn an_honest_client_is_served_while_a_thousand_silent_connections_are_held_again
     assert!(told > 0 && (told as u64) < away, "{told} of {away}");
     site.assert_unharmed();
     drop(held);
-    // What an address may have is what is said where it comes to.
-    // Who says nothing would give way to the next.
+    // The limits of an address are those of the listener that it connects to. A client
+    // that sends nothing would be evicted for the next.
     let few = (0..2).map(|_| {
         let wish = Wish::any(&site.material);
         wish.connect(site.address(port::FEW)).unwrap()

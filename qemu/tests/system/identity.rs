@@ -1,4 +1,4 @@
-//! Who the peer is, as the application and the backend hear it (R10).
+//! The peer's identity, as reported to the application and the backend (R10).
 
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -21,7 +21,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A TLV as it stands in the header.
+/// A TLV in the header.
 fn tlv(kind: u8, value: &[u8]) -> String {
     let length = u16::try_from(value.len()).unwrap().to_be_bytes();
     hex(&[&[kind][..], &length, value].concat())

@@ -35,7 +35,7 @@ fn seal(signer: &KeyPair) -> Seal {
 }
 
 /// A part of a private key that is nowhere else: the scalar of a key on P-256
-/// behind the algorithm's names (RFC 5958, RFC 5915).
+/// after the algorithm's names (RFC 5958, RFC 5915).
 fn scalar(key: &PrivateKeyDer<'_>) -> Vec<u8> {
     let der = key.secret_der();
     assert_eq!(der[34..36], [4, 32]);
@@ -217,7 +217,7 @@ fn c05_a_key_store_that_starts_anew_unseals_again_and_takes_no_older_update() {
     let breaker = Breaker::of(&site, "keystore-server").unwrap();
     let (over, address) = (AtomicBool::new(false), site.address(port::HTTP));
     thread::scope(|scope| {
-        // It ends at its next system call: somebody has to call it.
+        // It faults at its next system call, so it has to be called.
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let _ = Wish::any(&site.material).connect(address);
@@ -228,7 +228,7 @@ fn c05_a_key_store_that_starts_anew_unseals_again_and_takes_no_older_update() {
         over.store(true, Ordering::Relaxed);
         ended.unwrap();
     });
-    // The image's rings, opened with a key that was read again.
+    // The image's rings, opened with the key from a second read.
     assert_eq!(subject(&site, "-tls1_3"), "CN=p256");
     assert_eq!(session.echo(b"behind").unwrap(), b"behind");
     assert_eq!(site.memory().places_of(&key), [""; 0]);

@@ -179,7 +179,7 @@ fn r07_a_client_with_no_certificate_or_a_stranger_s_reaches_nothing() {
                 ],
             ),
         ] {
-            // A client of TLS 1.3 hears of it with the first answer.
+            // A client of TLS 1.3 gets the alert with the first answer.
             let outcome = wish.connect(address).and_then(|mut s| s.ask("/"));
             let alert = alert_received(outcome);
             assert!(alerts.contains(&alert), "{alert:?}");

@@ -154,15 +154,15 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     let share = first.len() - VERSION - SHARE..first.len() - VERSION;
     assert_ne!(first[share.clone()], second[share], "key share");
 
-    // What was drawn before is there again, and stays in use, where the machine
-    // says that it is the same one.
+    // Values drawn before are repeated, and stay in use, if the machine's generation is
+    // unchanged.
     let guest = machine.resume(PATIENCE).unwrap();
     assert_eq!(offer(&guest, &ticket), "Reused");
     let anew = |line: &str| line.ends_with(ANEW);
     assert!(!guest.log().since(Cursor::default()).iter().any(|l| anew(l)));
     guest.stop();
 
-    // Where it is another one, everything is drawn anew.
+    // If the generation changed, everything is redrawn.
     machine.generation = Some(OTHER.into());
     let mut guest = machine.resume(PATIENCE).unwrap();
     // Every secret of the machine is in it.
@@ -195,7 +195,7 @@ fn take_ticket(site: &Site, name: &str) -> PathBuf {
 }
 
 /// Where the random is in a ServerHello's record (RFC 8446 §4.1.3), and bytes of
-/// an X25519 key share, which stands in front of supported_versions.
+/// an X25519 key share, which is before supported_versions.
 const RANDOM: Range<usize> = 11..43;
 const SHARE: usize = 32;
 const VERSION: usize = 6;

@@ -48,7 +48,7 @@ fn to_a_client(site: &Site, port: u16) {
     assert_eq!(after - before, told, "{port}");
 }
 
-/// Has OpenSSL write what it gets to a file, and what it hears of TLS to another.
+/// Has OpenSSL write what it gets to a file, and the TLS messages it gets to another.
 fn download(site: &Site, port: u16, received: &Path, messages: &Path) {
     let mut command = Command::new("sh");
     command
@@ -96,7 +96,7 @@ fn r33_a_peer_that_asks_for_new_keys_gets_them() {
 fn to_a_server(site: &Site, port: u16) {
     let before = site.counters().unwrap().of(stats::record::REKEYS);
     let mut stream = tcp(site.address(port)).unwrap();
-    // Lines that `s_server -www` passes over.
+    // Lines that `s_server -www` ignores.
     let line = [&[b'x'; 79][..], b"\n"].concat();
     let lines = line.repeat(BYTES as usize / line.len());
     stream.write_all(&lines).unwrap();

@@ -1,5 +1,5 @@
-//! A domain that ends is started anew; what it held is lost, and nothing else
-//! (C5). `docs/faults.md` has the table that these tests follow.
+//! A domain that terminates is restarted; what it held is lost, and nothing else (C5).
+//! `docs/faults.md` has the table that these tests follow.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -52,13 +52,13 @@ fn site(name: &str) -> Site {
 #[derive(Default)]
 struct Load {
     over: AtomicBool,
-    /// Transfers that came to their end with the right bytes.
+    /// Transfers that completed with the right bytes.
     whole: AtomicU32,
     /// Sessions that were cut off.
     cut: AtomicU32,
     /// Connections that did not become sessions.
     refused: AtomicU32,
-    /// Transfers that ended in order with other bytes.
+    /// Transfers that closed in order with other bytes.
     wrong: AtomicU32,
 }
 
@@ -208,7 +208,7 @@ fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
         if survives {
             // A client of TLS 1.3 has a session when it has sent its Finished, the server
             // when it has read that: what was cut off in between was a handshake, and is
-            // counted as one that failed. No session was ended from here.
+            // counted as one that failed. No session was closed from here.
             let ended = site.counters().unwrap();
             let since = |figure| ended.of(figure) - counted.of(figure);
             let failed = since(stats::gateway::FAILED);

@@ -128,7 +128,7 @@ fn r33_the_shim_holds_no_secret_of_the_tickets_that_it_gets_and_offers() {
             stream.write_all(b"done").unwrap();
             asking.read_exact(&mut [0; 4]).unwrap();
             let found = look(&site, &heard, &format!("{moment}, open"));
-            // It keeps what it was given for the next time.
+            // It keeps what it got for the next time.
             assert_eq!(found, offload(), "{moment}: the search finds nothing");
             asking.shutdown(Shutdown::Write).unwrap();
             end(&mut server, &mut socket);

@@ -66,7 +66,7 @@ fn a_client_from_elsewhere_is_refused_without_a_word() {
     let site = system();
     let start = site.guest.log().end();
     let mut stream = tcp(site.address(port::ELSEWHERE)).unwrap();
-    // It is not told of before it has spoken.
+    // It is not offered before it has sent something.
     stream.write_all(b"hello").unwrap();
     assert_eq!(ending(&mut stream).unwrap(), Ending::Closed);
     let made = site.handshake_at(start, port::ELSEWHERE).unwrap();

@@ -218,7 +218,7 @@ fn samples(label: &str, pkcs8: &[u8]) -> Vec<Vec<u8>> {
         "p256" => (&[2, 1, 1, 4, 32], 32),
         "p384" => (&[2, 1, 1, 4, 48], 48),
         "ed25519" => (&[4, 34, 4, 32], 32),
-        // Of RSA-2048 (RFC 8017 §A.1.2), behind modulus and exponent, places
+        // Of RSA-2048 (RFC 8017 §A.1.2), after modulus and exponent, places
         // in the private exponent and in both primes.
         _ => {
             let places = [400, 620, 750];

@@ -184,7 +184,7 @@ fn half_close_is_carried_through_both_ways() {
         let mut received = Vec::new();
         session.0.write_all(&message).unwrap();
         session.end().unwrap();
-        // Ends without an error only behind the gateway's own close_notify.
+        // Ends without an error only after the gateway's own close_notify.
         session.0.read_to_end(&mut received).unwrap();
         assert!(received == message, "{} bytes came back", received.len());
     }

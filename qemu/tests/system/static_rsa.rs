@@ -95,7 +95,7 @@ fn r18_r22_the_gateway_encrypts_for_openssl_and_gnutls() {
         let made = site.handshake_at(start, port).unwrap();
         let suite = "TLS_RSA_WITH_AES_128_GCM_SHA256";
         assert_eq!(made.agreed()[..3], ["TLSv1.2", suite, "directed"]);
-        // Proved by the Finished of somebody who could decrypt.
+        // Proved by the Finished of a peer that could decrypt.
         assert_eq!(made.value("peer"), fingerprint);
     }
 }
@@ -109,7 +109,7 @@ fn r20_r23_secrets_are_nowhere_when_the_session_is_over() {
     options.extend(["-keylogfile", file.to_str().unwrap()]);
     let ended = openssl(site.address(port::STATIC_RSA[0]), &site.material, &options);
     ended.expect(&[PAGE]);
-    // The gateway as client, too; what it encrypted nobody tells.
+    // The gateway as client, too; what it encrypted is never reported.
     ask(&site, port::STATIC_RSA_SENT[0]);
     let secrets = fs::read_to_string(&file).unwrap();
     let secret = |word: &str| {
@@ -167,8 +167,8 @@ fn encrypt(site: &Site, padded: &[u8]) -> Vec<u8> {
     power.retrieve().to_be_bytes().to_vec()
 }
 
-/// What the server says to a ciphertext and a Finished that nobody can read,
-/// behind its own flight.
+/// What the server says to a ciphertext and an undecipherable Finished,
+/// after its own flight.
 fn answer(site: &Site, encrypted: &[u8]) -> Vec<u8> {
     let mut stream = tcp(site.address(port::STATIC_RSA[2])).unwrap();
     let mut hello = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0, 0x9c, 1, 0]].concat();

@@ -1,5 +1,5 @@
-//! The gateway as a client of its backends: TLS out, with what it believes and
-//! what it refuses (R6, R7, R17, R22 in autonomous mode).
+//! The gateway as a client of its backends: TLS out, with what it accepts and what it
+//! refuses (R6, R7, R17, R22 in autonomous mode).
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -80,7 +80,7 @@ fn plaintext_is_carried_over_tls_in_both_directions_to_its_end() {
     stream.write_all(REQUEST).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
-    // Ends without an error only behind the backend's own close_notify.
+    // Ends without an error only after the backend's own close_notify.
     stream.read_to_string(&mut answer).unwrap();
     assert!(
         answer.trim_end().ends_with("</html>") || answer.contains("</pre>"),

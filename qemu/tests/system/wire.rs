@@ -11,7 +11,7 @@ use crate::harness::on_wire;
 use crate::harness::site::port;
 use crate::harness::wire::{GUEST, GUEST_LINK_LOCAL};
 
-/// Connections that nobody finishes.
+/// Unfinished connections.
 const HALF_OPEN: u32 = 10_000;
 /// How many at once, before the honest client gets a word in.
 const BURST: u32 = 250;
@@ -38,7 +38,7 @@ fn ten_thousand_syns_that_never_finish_do_not_lose_a_good_client() {
     let (site, mut wire) = on_wire("syns");
     let mut slowest = Duration::ZERO;
     for number in 0..HALF_OPEN {
-        // RFC 2544: addresses that are nobody's, behind the router.
+        // RFC 2544: unassigned addresses, behind the router.
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number);
         let from = SocketAddr::new(IpAddr::V4(source), 1024 + (number % 60_000) as u16);
         wire.send_syn(from, port::STATUS);
@@ -67,7 +67,7 @@ fn row_09_no_advertisement_of_a_host_on_the_link_ends_the_network_stack() {
     let (site, mut wire) = on_wire("advertisements");
     let network = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0);
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0);
-    // Padding behind which smoltcp looks, and the alert of another message.
+    // Padding that smoltcp looks past, and the alert of another message.
     let headers: [&[u8]; 3] = [&[], &[58, 0, 1, 4, 0, 0, 0, 0], &[58, 0, 5, 2, 0, 0, 1, 0]];
     for length in 0..=u8::MAX {
         for prefix in [network, group] {

@@ -11,7 +11,7 @@ use super::PATIENCE;
 
 /// The page that [`Kind::Http`] serves.
 pub(crate) const PAGE: &str = "It is the backend that says this.\n";
-/// What [`Kind::Bulk`] is told to make it digest until the client's end.
+/// What makes [`Kind::Bulk`] digest until the client's end.
 pub(crate) const UP: &str = "up\n";
 
 const CHUNK: usize = 64 * 1024;
@@ -19,7 +19,7 @@ const CHUNK: usize = 64 * 1024;
 /// What a server does.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// Sends back what it gets, and its end behind the client's end.
+    /// Sends back what it gets, and its end after the client's end.
     Echo,
     /// Answers one request with [`PAGE`] and closes.
     Http,

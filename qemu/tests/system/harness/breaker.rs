@@ -1,6 +1,6 @@
-//! Breaks a domain of the running image from outside: every system call that its
-//! program makes is overwritten in memory, through QEMU's debugger port, until
-//! the domain has run into one. The image knows nothing of it.
+//! Fault injection into a domain of the running image, from outside: every system call of
+//! its program is overwritten in memory, through QEMU's debugger port, until the domain
+//! has run into one. The image is unchanged.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -50,8 +50,8 @@ impl<'a> Breaker<'a> {
         })
     }
 
-    /// Breaks the domain and mends its program once it has ended; how long it
-    /// took from there to its new start.
+    /// Injects a fault into the domain and repairs its program once it has terminated;
+    /// returns the time from there to its restart.
     pub(crate) fn end(&self, breakage: Breakage) -> Result<Duration> {
         let (log, domain) = (self.site.guest.log(), self.domain);
         let start = log.end();

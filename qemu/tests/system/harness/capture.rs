@@ -30,7 +30,7 @@ pub(crate) struct Record {
     pub(crate) sequence: u32,
     /// Its content type.
     pub(crate) kind: u8,
-    /// Bytes behind its header.
+    /// Bytes after its header.
     pub(crate) length: usize,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn records_from_guest(segments: &[Segment]) -> Vec<Record> {
     let mut stream: Vec<Option<u8>> = Vec::new();
     for segment in own().filter(|segment| segment.flags & SYN == 0) {
         let start = segment.sequence.wrapping_sub(first) as usize;
-        // A keep-alive lies in front of the window.
+        // A keep-alive is just before the window.
         if start > 1 << 30 {
             continue;
         }
@@ -103,7 +103,7 @@ fn segments(bytes: &[u8]) -> Vec<Segment> {
 }
 
 /// The TCP segment in an Ethernet frame with IPv4, if it is one of a
-/// connection to the guest. The guest is whoever is not the host, 10.0.2.2.
+/// connection to the guest. The guest is the end that is not the host, 10.0.2.2.
 fn segment(frame: &[u8]) -> Option<Segment> {
     const HOST: [u8; 4] = [10, 0, 2, 2];
     const TCP: u8 = 6;

@@ -251,7 +251,7 @@ pub(crate) fn alert_received<T>(outcome: io::Result<T>) -> AlertDescription {
 pub(crate) fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Log and capture name a connection by the client's port, so none is used
-    // twice. A port that somebody else uses is passed over.
+    // twice. A port that is in use is skipped.
     loop {
         let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
         assert!(port < EPHEMERAL, "all ports of the clients are used up");
@@ -277,8 +277,7 @@ pub(crate) enum Ending {
     Closed,
 }
 
-/// Reads to the end of the connection. Handshake records before the alert are
-/// passed over.
+/// Reads to the end of the connection. Handshake records before the alert are skipped.
 pub(crate) fn ending(stream: &mut TcpStream) -> io::Result<Ending> {
     const ALERT: u8 = 21;
     loop {

@@ -41,7 +41,7 @@ impl Handshake {
         })
     }
 
-    /// The value behind a name.
+    /// The value after a name.
     #[track_caller]
     pub(crate) fn value(&self, name: &str) -> &str {
         let pairs = self.rest.split(' ').filter_map(|word| word.split_once('='));
@@ -52,7 +52,7 @@ impl Handshake {
         }
     }
 
-    /// The two values behind a name: of what the guest sends, and of what it
+    /// The two values after a name: of what the guest sends, and of what it
     /// receives.
     #[track_caller]
     pub(crate) fn both<T: FromStr<Err: Debug>>(&self, name: &str) -> (T, T) {
@@ -84,7 +84,7 @@ impl Site {
             .unwrap_or(first)
     }
 
-    /// The first handshake behind `start` with the client at port `peer`;
+    /// The first handshake after `start` with the client at port `peer`;
     /// waits for it.
     #[track_caller]
     pub(crate) fn handshake_since(&self, start: qemu::log::Cursor, peer: u16) -> Handshake {
@@ -98,7 +98,7 @@ impl Site {
         Handshake::parse(&line).unwrap()
     }
 
-    /// The first handshake behind `start` of the listener at `port`, with its
+    /// The first handshake after `start` of the listener at `port`, with its
     /// client or with its backend; waits for it.
     pub(crate) fn handshake_at(&self, start: qemu::log::Cursor, port: u16) -> Option<Handshake> {
         let name = format!(" at-{port} ");
@@ -107,7 +107,7 @@ impl Site {
         Handshake::parse(&line)
     }
 
-    /// The handshakes behind `start` of the listener at `port`.
+    /// The handshakes after `start` of the listener at `port`.
     pub(crate) fn handshakes_at(&self, start: qemu::log::Cursor, port: u16) -> Vec<Handshake> {
         let name = format!(" at-{port} ");
         let lines = self.guest.log().since(start);
@@ -117,7 +117,7 @@ impl Site {
             .collect()
     }
 
-    /// The handshakes that the log has behind `start` with the client at port
+    /// The handshakes that the log has after `start` with the client at port
     /// `peer`.
     pub(crate) fn handshakes_since(&self, start: qemu::log::Cursor, peer: u16) -> Vec<Handshake> {
         let lines = self.guest.log().since(start);

@@ -1,4 +1,4 @@
-//! Certificates and keys of the tests, made anew for each run.
+//! Certificates and keys of the tests, made for each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ pub(crate) const SERVERS: [&str; 6] = ["p256", "p384", "ed25519", "rsa2048", "al
 const VALID: Duration = Duration::days(2);
 const BACKDATED: Duration = Duration::hours(1);
 
-/// A folder with `ca.pem`, `clients-ca.pem`, and for each server and for
-/// `client` and `stranger` (whom nobody trusts) a chain and a key.
+/// A folder with `ca.pem`, `clients-ca.pem`, and for each server and for `client` and
+/// `stranger` (who is not trusted) a chain and a key.
 pub(crate) struct Material {
     folder: PathBuf,
 }

@@ -1,5 +1,5 @@
-//! The guest's physical memory, and who has mapped which part of it. Learnt
-//! from the page tables alone: the word of the guest is not taken.
+//! The guest's physical memory, and who has mapped which part of it. Read from the page
+//! tables alone: the guest's own claims don't count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -95,7 +95,7 @@ impl Memory {
         counts
     }
 
-    /// Who may write to a page that somebody else may write to as well.
+    /// Domains that may write to a page that another may write to as well.
     pub(crate) fn rivals(&self) -> BTreeSet<&BTreeSet<&'static str>> {
         let writers = self.writers.values();
         writers.filter(|writers| writers.len() > 1).collect()
@@ -131,8 +131,8 @@ impl Memory {
             .collect()
     }
 
-    /// Where `pattern` is in memory that `owner` alone has mapped and nobody may
-    /// write to: physical addresses.
+    /// Where `pattern` is in memory that `owner` alone has mapped, read-only: physical
+    /// addresses.
     pub(crate) fn read_only(&self, owner: &str, pattern: &[u8]) -> Vec<usize> {
         let own = |page: &usize| {
             let owners = self.owners.get(page);
@@ -213,7 +213,7 @@ impl Memory {
     }
 
     /// What user space may touch through a topmost table. Devices, which lie
-    /// behind the memory, are left out.
+    /// after the memory, are left out.
     fn walk(&self, top: usize) -> Space {
         let mut space = Space::new();
         // The upper half is the kernel's.

@@ -1,4 +1,4 @@
-//! What the tests of the whole system stand on: one booted image for all of
+//! What the tests of the whole system share: one booted image for all of
 //! them, servers behind it, clients in front of it, and the evidence they
 //! leave: log lines, packet capture, counters.
 //!
@@ -89,7 +89,7 @@ fn boot() -> anyhow::Result<Site> {
 fn booted() -> &'static Site {
     match &*SITE {
         Ok(site) => {
-            // Rather than wait for a domain that an earlier test stopped.
+            // Rather than wait for a domain that a previous test stopped.
             site.assert_unharmed();
             site
         }

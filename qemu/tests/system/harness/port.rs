@@ -46,7 +46,7 @@ pub(crate) const WRONG_NAME: u16 = 481;
 pub(crate) const EXPIRED: u16 = 482;
 /// The same; a backend whose authority is not trusted.
 pub(crate) const UNKNOWN_AUTHORITY: u16 = 483;
-/// The same; a backend that is believed. The matrix counts the handshakes of
+/// The same; a backend that is trusted. The matrix counts the handshakes of
 /// its own listeners.
 pub(crate) const SENT: u16 = 485;
 /// The same; a backend that speaks no TLS.
@@ -68,7 +68,7 @@ pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
 pub(crate) const NAMED_ONLY: u16 = 468;
 /// Plaintext in; TLS of any version out to [`super::site::Site::held`].
 pub(crate) const HELD: u16 = 469;
-/// A backend that nobody listens at.
+/// A backend without a listener.
 pub(crate) const NO_BACKEND: u16 = 458;
 /// The session's keys go to the application too.
 pub(crate) const EXPOSED: u16 = 460;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use super::PATIENCE;
 use super::material::Material;
 
-/// One request; the server closes behind its answer.
+/// One request; the server closes after its answer.
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// How a program ended.
+/// How a program exited.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// Whether it calls that a success.
@@ -57,7 +57,7 @@ pub(crate) fn openssl_unnamed(address: SocketAddr, material: &Material, version:
     run(command, REQUEST)
 }
 
-/// `openssl s_client` over TLS 1.2 that tries to negotiate anew.
+/// `openssl s_client` over TLS 1.2 that tries to renegotiate.
 pub(crate) fn openssl_renegotiating(address: SocketAddr, material: &Material) -> Ended {
     let mut command = Command::new("openssl");
     command
@@ -114,7 +114,7 @@ pub(crate) fn curl<S: AsRef<OsStr>>(
 /// Chromium without a window, in a home of its own that trusts the authority:
 /// what the page became.
 pub(crate) fn chromium(address: SocketAddr, material: &Material, home: &Path) -> Ended {
-    // What an earlier run left would be asked a password for.
+    // Files of a previous run would prompt for a password.
     let _ = fs::remove_dir_all(home);
     let store = home.join(".pki/nssdb");
     fs::create_dir_all(&store).unwrap();
@@ -154,8 +154,8 @@ pub(crate) fn run(mut command: Command, input: &str) -> Ended {
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
     let mut stdin = child.stdin.take().unwrap();
-    // A program that has ended already is judged by how it ended. Its input
-    // stays open until then: gnutls-cli hangs up when it ends.
+    // A program that has exited already is judged by its exit. Its input stays open until
+    // then: gnutls-cli hangs up at its end.
     let _ = stdin.write_all(input.as_bytes());
     let _ = stdin.flush();
     let ended = wait(&mut child, PATIENCE);

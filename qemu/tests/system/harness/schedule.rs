@@ -43,11 +43,12 @@ impl rustls::KeyLog for Heard {
     }
 }
 
-/// What the process hears in the key schedule.
+/// What the process records of the key schedule.
 static HEARD: OnceLock<Arc<Heard>> = OnceLock::new();
 
-/// A provider with one suite of each version, and where its secrets turn up from
-/// now on. The key schedule knows no session: only one test at a time may use it.
+/// A provider with one suite of each version, and the place where its secrets appear from
+/// now on. The key schedule does not name its session: only one test at a time may use
+/// it.
 pub(crate) fn provider() -> (CryptoProvider, Arc<Heard>) {
     let heard = HEARD.get_or_init(Arc::default);
     heard
@@ -117,7 +118,7 @@ impl HkdfExpander for Expander {
 
     fn expand_block(&self, info: &[&[u8]]) -> OkmBlock {
         let block = self.0.expand_block(info);
-        // HkdfLabel: length, then a length and the label behind "tls13 ", then a
+        // HkdfLabel: length, then a length and the label after "tls13 ", then a
         // length and the context.
         let whole = info.concat();
         let length = usize::from(whole[2]);

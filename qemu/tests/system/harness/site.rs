@@ -76,7 +76,7 @@ pub(crate) struct Site {
 /// What an image is to have besides what all have.
 struct Wanted {
     disc: bool,
-    /// The words of `[network]`.
+    /// The keys of `[network]`.
     network: String,
     restart: Option<Restart>,
     rekey_after: Option<u64>,
@@ -129,7 +129,7 @@ impl Prepared {
         Self::build_for(name, wanted)
     }
 
-    /// Builds an image whose monitor starts domains anew as `restart` says.
+    /// Builds an image whose monitor restarts domains as `restart` says.
     pub(crate) fn build_with(name: &str, restart: Restart) -> Result<Self> {
         let wanted = Wanted {
             restart: Some(restart),
@@ -291,7 +291,7 @@ impl Prepared {
 
     /// Boots it.
     pub(crate) fn boot(self) -> Result<Site> {
-        // Of an earlier run.
+        // Of a previous run.
         fs::remove_file(socket(&self.folder, "gdb")).ok();
         Ok(Site {
             guest: self.machine.boot(BOOT_PATIENCE)?,
@@ -399,7 +399,7 @@ fn configuration(network: &str, backends: &[u16]) -> String {
         (port::HURRIED, &hurried, Some(echo)),
         (port::BULK, plain, Some(bulk)),
         (port::ONE_CHOICE, one_choice, Some(http)),
-        // The discard port: nobody listens there on this machine.
+        // The discard port: it has no listener on this machine.
         (port::NO_BACKEND, plain, Some(9)),
         (port::EXPOSED, &exposed, Some(echo)),
     ];

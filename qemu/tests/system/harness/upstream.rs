@@ -104,8 +104,8 @@ impl Upstream {
     }
 }
 
-/// Starts a process in a thread of its own, which ends with this process at the
-/// latest; and the server with it. The process's number, and what holds it.
+/// Starts a process in a thread of its own, which exits with this process at the latest;
+/// and the server with it. Returns the process's id, and what holds it.
 fn keep(mut command: Command) -> Result<(u32, Sender<()>)> {
     let (held, released) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();
@@ -125,7 +125,7 @@ fn keep(mut command: Command) -> Result<(u32, Sender<()>)> {
     Ok((process, held))
 }
 
-/// A port that nobody listens at now.
+/// A port without a listener now.
 fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

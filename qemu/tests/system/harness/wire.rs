@@ -23,7 +23,7 @@ use super::PATIENCE;
 
 /// This end.
 const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 0x99]);
-/// QEMU's address for its first card.
+/// QEMU's address for its first NIC.
 const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 /// This end's address, which is the guest's router too.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
