@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: builds the system of measurements, lets it measure
-//! itself, and shows what came of it.
+//! `cargo xtask bench`: builds the system of measurements, runs it, and shows the
+//! results.
 
 mod hostile;
 mod table;
@@ -29,9 +29,9 @@ use crate::setup::{self, Need};
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How long the shipped image may take to get ready.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
-/// The gateway's domain in `image/system.toml`, and with the measuring program. That one
-/// is the client's machine as well, and when it has said something it takes for granted
-/// that everybody else has done their work: it stands below them all.
+/// The gateway's domain in `image/system.toml`, and with the measuring program. That
+/// program is the client's machine as well, and after each send it assumes that all other
+/// domains have done their work: it has the lowest priority.
 const GATEWAY: &str = "name = \"gateway\"\npriority = 160\n";
 const MEASURING: &str = "name = \"gateway\"\npackage = \"bench\"\npriority = 150\n";
 
@@ -111,7 +111,7 @@ pub(crate) fn system(workspace: &Path) -> Result<PathBuf> {
     let folder = workspace.join("target/bench");
     fs::create_dir_all(&folder)?;
     let file = folder.join("system.toml");
-    // An unchanged file stays as old as it is: nothing is built anew.
+    // An unchanged file stays as old as it is: nothing is rebuilt.
     if !fs::read_to_string(&file).is_ok_and(|found| found == text) {
         fs::write(&file, text)?;
     }
@@ -195,7 +195,7 @@ fn figure(text: &str) -> Option<(&str, f64)> {
     Some((name, value.parse().ok()?))
 }
 
-/// Memory that the description gives away: all of it is there from the start.
+/// Memory that the description assigns: all of it is there from the start.
 fn memory(figures: &mut Figures) -> Result<()> {
     let description = description::load(&description::default_path())?;
     let mut add = |name: &str, bytes: u64| {

@@ -185,7 +185,7 @@ pub(crate) fn write_key(config: &Config, folder: &Path) -> Result<Option<PathBuf
     Ok(Some(file))
 }
 
-/// Lets nobody but the owner read a file.
+/// Makes a file readable for its owner alone.
 fn keep_private(file: &Path) -> Result<()> {
     #[cfg(unix)]
     fs::set_permissions(file, PermissionsExt::from_mode(0o600))

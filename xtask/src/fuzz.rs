@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Make the committed seeds anew.
+    /// Regenerate the committed seeds.
     #[arg(long)]
     seeds: bool,
 }

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Folder for serial.log, and for network.pcap if there is to be one.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
-    /// Keep what goes over the network card in network.pcap. It is not encrypted
+    /// Keep the NIC's traffic in network.pcap. It is not encrypted
     /// between gateway and backends, unless they are reached by TLS.
     #[arg(long)]
     capture: bool,
@@ -129,7 +129,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     };
     let mut guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
     if let Some(file) = &machine.key {
-        // It was read; whoever rotates needs it, and writes it anew.
+        // It was read; a rotation needs it, and writes it again.
         screen.note(&format!("{} opens the key rings", file.display()));
     }
     if let Some(line) = &machine.line {
@@ -140,7 +140,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     follow(screen, &mut guest, audit.as_mut())
 }
 
-/// Where somebody listens.
+/// The ports with a listener.
 fn ports(config: &Config) -> Vec<u16> {
     let listeners = config.listeners.iter().map(|listener| listener.port);
     let others = config.applications.iter();

@@ -11,7 +11,7 @@ const RED: &str = "\x1b[1;31m";
 const PLAIN: &str = "\x1b[0m";
 const START_OF_LINE: &str = "\r\x1b[K";
 
-/// How often the time of a step is shown anew.
+/// How often the time of a step is redrawn.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Standard error, as it was found.
@@ -21,7 +21,7 @@ pub(crate) struct Screen {
     colour: bool,
 }
 
-/// Nobody refused colour with `NO_COLOR` (no-color.org).
+/// `NO_COLOR` (no-color.org) is not set.
 pub(crate) fn colour_is_wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

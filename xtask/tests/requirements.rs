@@ -1,4 +1,4 @@
-//! `docs/requirements.md` names tests that exist, and a test for every row or the word
+//! `docs/requirements.md` names tests that exist, and for every row a test, or a note
 //! that there is none.
 #![allow(clippy::unwrap_used, reason = "a test that finds less fails")]
 

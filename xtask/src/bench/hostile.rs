@@ -158,7 +158,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Attack>> {
 }
 
 /// Boots a machine, measures it quiet, then beside the attack. Each attack has a boot of
-/// its own: what one leaves is not put down to the next.
+/// its own: the traces of one are not counted for the next.
 fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Row> {
     let booted = screen.during(&format!("{what}: booting"), || stage.boot(attack.name))?;
     let clients = || honest::clients(&booted, &stage.material, CLIENTS);
@@ -200,9 +200,9 @@ fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Ro
     })
 }
 
-/// Gives this thread what the emulator and the honest clients leave of the processor: an
-/// attacker computes on a machine of his own. Where that can't be had, the ratio is
-/// greater than it should be.
+/// Gives this thread what the emulator and the honest clients leave of the processor: a
+/// real attacker has a separate machine. Where that is not possible, the ratio is greater
+/// than it should be.
 fn stand_back() {
     const LEAST: i32 = 19;
     // On Linux a thread has a priority of its own (sched(7)).

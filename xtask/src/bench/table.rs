@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Figures;
 
-/// Modes of resumption: what stands in the names of figures, and in words.
+/// Modes of resumption: in the names of figures, and in words.
 const MODES: [(&str, &str); 2] = [("", "autonomous"), ("directed_", "directed")];
 
 /// Listeners of `bench/gateway.toml`.

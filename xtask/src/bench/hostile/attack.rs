@@ -1,5 +1,4 @@
-//! The attacks, each as one or more attackers that go on until they are told that it
-//! is over.
+//! The attacks, each as one or more attackers that go on until they are stopped.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use super::ground::{Ground, Wish, drain, reset};
 use super::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Sealer, endless_hello};
 use super::stage::Port;
 
-/// Silent connections.
+/// Quiet connections.
 const SILENT: usize = 1000;
 /// ClientHellos that do not end, and what is sent of each.
 const ENDLESS: usize = 100;
@@ -37,8 +36,8 @@ const EMPTY: usize = 2000;
 /// How long a session is left to choke on what it was sent.
 const CHOKE: Duration = Duration::from_secs(1);
 /// Between two visits of one attacker: all of them make some 200 a second. At 400 QEMU's
-/// own network has a whole processor of the host to itself and lets nobody through, while
-/// the guest has half of one.
+/// own network has a whole processor of the host to itself and lets no client through,
+/// while the guest has half of one.
 const PAUSE: Duration = Duration::from_millis(40);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Idle sessions, unfinished heads of requests and their size.
@@ -218,7 +217,7 @@ fn together(ground: &Ground<'_>, attacker: usize) {
         });
         let mut opened: Vec<_> = opened.collect();
         for stream in &mut opened {
-            // One that was turned away is not there to go on.
+            // A refused connection can't go on.
             let _ = stream.write_all(&[*last]);
         }
         ground.stands(attacker);
@@ -237,7 +236,7 @@ fn again(ground: &Ground<'_>, attacker: usize, send: impl Fn() -> Result<()>) {
         ground.stands(attacker);
         ground.round(sent.is_err());
         if sent.is_err() {
-            // It was ended, or did not come about.
+            // It was closed, or not established.
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -278,7 +277,7 @@ fn sealed(
         sealer.seal(kind, payload, &mut bytes)?;
     }
     ground.pour(&mut stream, &bytes)?;
-    // Who is cut off comes again at once.
+    // A client that is cut off reconnects at once.
     let until = Instant::now() + CHOKE;
     while Instant::now() < until {
         drain(&mut stream)?;

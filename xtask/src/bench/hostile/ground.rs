@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(10);
 /// Between two looks at what is held.
 const LOOK: Duration = Duration::from_millis(200);
-/// Between two tries to write to one who does not read.
+/// Between two tries to write to a client that does not read.
 const TRY: Duration = Duration::from_millis(2);
 
 /// A client's session as an attacker asks for it.
@@ -67,7 +67,7 @@ pub(super) struct Ground<'a> {
     standing: AtomicU32,
     held: AtomicUsize,
     turned_away: AtomicUsize,
-    /// Sessions or visits of those that hold nothing.
+    /// Sessions or connections of attackers that hold nothing.
     rounds: AtomicUsize,
     is_over: AtomicBool,
 }
@@ -93,7 +93,7 @@ impl<'a> Ground<'a> {
         self.standing.fetch_or(bit, Ordering::Relaxed);
     }
 
-    /// One who holds nothing has been at it again, and was cut off or not.
+    /// An attacker that holds nothing has made one more round, and was cut off or not.
     pub(super) fn round(&self, was_cut_off: bool) {
         self.rounds.fetch_add(1, Ordering::Relaxed);
         if was_cut_off {
@@ -101,7 +101,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// What of the attack was let in, for a person.
+    /// How much of the attack was accepted, for a person to read.
     pub(super) fn tally(&self) -> String {
         let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         format!(
@@ -179,7 +179,7 @@ impl<'a> Ground<'a> {
         honest::over(stream, &config, Instant::now() + PATIENCE)
     }
 
-    /// Writes all of it, throwing away what comes meanwhile.
+    /// Writes all of it, discarding what is received meanwhile.
     ///
     /// # Errors
     /// The other end is gone, or the attack is over.
@@ -200,8 +200,8 @@ impl<'a> Ground<'a> {
         Ok(())
     }
 
-    /// Holds `count` connections that `open` makes, and replaces those that are ended,
-    /// until the attack is over.
+    /// Holds `count` connections that `open` makes, and replaces closed ones, until the
+    /// attack is over.
     pub(super) fn hold(
         &self,
         attacker: usize,
@@ -223,7 +223,7 @@ impl<'a> Ground<'a> {
                     self.held.fetch_sub(1, Ordering::Relaxed);
                     self.turned_away.fetch_add(1, Ordering::Relaxed);
                 }
-                // Who is refused tries again with the next look.
+                // A refused client tries again at the next check.
                 if let Ok(stream) = open() {
                     *place = Some(stream);
                     self.held.fetch_add(1, Ordering::Relaxed);
@@ -237,7 +237,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// Throws away what has come.
+/// Discards what was received.
 ///
 /// # Errors
 /// The other end is gone.

@@ -16,7 +16,7 @@ use super::stage::{Booted, Port};
 /// What each brings, and wants back.
 const BYTES: usize = 64 * 1024;
 const CHUNK: usize = 16 * 1024;
-/// Who is not served by then is not served.
+/// A client that is not served by then counts as not served.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two of them: they meet an attack at more than one moment of it.
 const BETWEEN: Duration = Duration::from_millis(250);
@@ -33,8 +33,8 @@ pub(super) struct Outcome {
     pub(super) asked: usize,
     /// How many got all back.
     pub(super) served: usize,
-    /// Seconds of each, in order of size. One that was not served counts with all the
-    /// time that a client has: what is cut off soon is no faster for it.
+    /// Seconds of each, in order of size. An unserved one counts with the whole time
+    /// limit: being cut off early does not count as fast.
     seconds: Vec<f64>,
 }
 

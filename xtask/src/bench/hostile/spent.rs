@@ -1,6 +1,5 @@
-//! Where QEMU's time goes: to the guest's processor, or to the network that QEMU plays.
-//! The latter looks at every connection again and again, and is no part of what is
-//! measured.
+//! Where QEMU's time goes: to the guest's processor, or to the network that QEMU
+//! emulates. The latter polls every connection, and is no part of what is measured.
 
 use std::fs;
 use std::time::Duration;

@@ -41,8 +41,8 @@ pub(super) enum Port {
 
 const PORTS: [Port; 4] = [Port::Autonomous, Port::Directed, Port::Status, Port::Mutual];
 
-/// Ways to each port, the first of them for honest clients: QEMU's queue of new
-/// connections is one place long for each, and is not what is measured.
+/// Forwards to each port, the first of them for honest clients: QEMU's queue of new
+/// connections has one entry for each, and is not what is measured.
 const WAYS: usize = 9;
 
 /// An image that can be booted again and again.
@@ -123,7 +123,7 @@ impl Booted {
 
     fn nth(&self, port: Port, number: usize) -> SocketAddr {
         let mut ways = self.forwards.iter().filter(|f| f.guest == port as u16);
-        // Port 0 takes no connection; it stands for a forward that was not made.
+        // Port 0 takes no connection; it marks a forward that was not made.
         let host = ways.nth(number).map_or(0, |forward| forward.host);
         (Ipv4Addr::LOCALHOST, host).into()
     }
@@ -201,7 +201,7 @@ fn backend() -> io::Result<u16> {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let serving = thread::Builder::new().stack_size(BACKEND_STACK);
-            // Who can't be served is missed by the client that waits for the echo.
+            // An unserved client shows by the missing echo.
             let _ = serving.spawn(move || echo(stream));
         }
     });
