@@ -36,7 +36,7 @@ pub(crate) fn answer() -> ! {
     }
 }
 
-/// The domain `idle`: counts what it spends while nobody else has work.
+/// The domain `idle`: counts what it spends while no other domain has work.
 pub(crate) fn idle() -> ! {
     // SAFETY: the only reference of this domain to its own page.
     let stats = unsafe { runtime::stats(place::STATS) };

@@ -1,6 +1,6 @@
-//! The program of the measuring domains: the application's place in the
-//! system, with its capabilities; `echo`, which answers calls; `idle`, which
-//! runs when nobody else does.
+//! The program of the measuring domains: the application's place in the system, with its
+//! capabilities; `echo`, which answers calls; `idle`, which runs when no other domain
+//! does.
 //!
 //! Every figure is a number of instructions: `cargo xtask bench` starts the
 //! machine so that one tick of the time-stamp counter is one instruction.

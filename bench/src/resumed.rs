@@ -91,7 +91,7 @@ fn handshake(site: &mut Site, case: &Case, mode: Mode) -> Taken {
     }
     let result = site.collect();
     let system = site.meter.since(&start).saturating_sub(client);
-    // Tickets of TLS 1.3 come behind the handshake.
+    // Tickets of TLS 1.3 come after the handshake.
     site.settle();
     while let Some(got) = site.received(end) {
         tls.open(site.buffer.get(..got).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What both ends of a handshake are told, the same for rustls alone and for
+//! The parameters of both ends of a handshake, the same for rustls alone and for
 //! the whole system.
 
 use alloc::string::String;

@@ -1,4 +1,4 @@
-//! The application's side of the system, and the far end of its connections:
+//! The application's side of the system, and the peer of its connections:
 //! this domain connects to itself.
 
 use alloc::boxed::Box;

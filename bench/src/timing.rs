@@ -1,5 +1,5 @@
-//! Whether the key store takes as long for a padding that is wrong as for one
-//! that is right (R21): instructions of each, for `cargo xtask bench
+//! Whether the key store takes as long for a wrong padding as for a right one (R21):
+//! instructions of each, for `cargo xtask bench
 //! --static-rsa` to compare.
 
 use alloc::boxed::Box;

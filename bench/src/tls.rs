@@ -137,7 +137,7 @@ impl<E: Engine> End<E> {
         }
     }
 
-    /// Seals one record of application data behind `outgoing`.
+    /// Seals one record of application data after `outgoing`.
     pub(crate) fn seal(&mut self, text: &[u8]) {
         let UnbufferedStatus { state, .. } = self.engine.process(&mut []);
         let Ok(ConnectionState::WriteTraffic(mut traffic)) = state else {
