@@ -219,6 +219,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         Request::Subscribe,
         Request::CloseSession,
         Request::PeerCertificate { offset: 0 },
+        Request::Displace { group: Some(1) },
         Request::Begin,
     ];
     storm(&mut world, &valid);

@@ -134,6 +134,11 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         sign(),
         exchange,
         verify,
+        Request::Decrypt {
+            keyring: KeyringIndex(0),
+            client_version: 0x0303,
+            encrypted: Bytes::from_slice(&[7; 256]).unwrap(),
+        },
     ];
     storm(&mut world, &valid);
 }

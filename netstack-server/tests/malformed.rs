@@ -127,6 +127,9 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             expected_tx_next: Some(1),
         },
         Request::Begin,
+        Request::ReleaseWithReset {
+            connection: released,
+        },
     ];
     storm(&mut stack, &valid);
 }
