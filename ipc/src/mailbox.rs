@@ -67,15 +67,20 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         "a message can exceed MAX_LETTER"
     );
 
-    /// Mailboxes over all slots of `channel`, which is used for nothing else. What waits
-    /// there was meant for the previous run of this side, and is dropped.
+    /// Mailboxes over all slots of `channel`, which is used for nothing else. After a
+    /// restart, what waits there was meant for the run before, and is dropped; what was
+    /// sent before the first start is taken.
     ///
     /// # Panics
     /// At start-up, when the rings are smaller than [`Letter::ROOM`].
     pub fn new(mut channel: Channel<D>) -> Self {
         const { Self::FITS };
         assert!(channel.tx_capacity() >= S::ROOM && channel.rx_capacity() >= R::ROOM);
-        for slot in 0..channel.slots() {
+        let old = match channel.is_restarted() {
+            true => channel.slots(),
+            false => 0,
+        };
+        for slot in 0..old {
             // An index that can't be is found by the first `receive`.
             let _ = channel.consume_quietly(slot, usize::MAX);
         }
@@ -217,6 +222,21 @@ mod tests {
             assert_eq!(b.receive(), Some(Ok((7, round + 1000))));
             assert_eq!(b.receive(), None);
         }
+    }
+
+    #[test]
+    fn what_comes_before_the_first_start_is_taken_and_what_a_run_left_is_dropped() {
+        let (a, b) = pair(SLOTS, 32, 32, Silent, Silent);
+        let mut a: Boxes<_> = Mailbox::new(a);
+        a.send(&(3, 1)).unwrap();
+        a.flush();
+        let mut b: Boxes<_> = Mailbox::new(b);
+        assert_eq!(b.receive(), Some(Ok((3, 1))));
+        a.send(&(3, 2)).unwrap();
+        let mut b: Boxes<_> = Mailbox::new(b.into_channel().start_anew());
+        assert_eq!(b.receive(), None);
+        a.send(&(3, 3)).unwrap();
+        assert_eq!(b.receive(), Some(Ok((3, 3))));
     }
 
     #[test]

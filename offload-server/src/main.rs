@@ -9,7 +9,6 @@ use alloc::boxed::Box;
 use ipc::channel::Channel;
 use ipc::mailbox::Mailbox;
 use ipc::queue::Queue;
-use ipc::stats::offload::HEAP;
 use ipc::transport::Client;
 use offload_server::{Ports, Server, StartError};
 use sel4::runtime::{self, Bell, Caller, SystemClock};
@@ -32,7 +31,6 @@ fn main() -> ! {
     // SAFETY: the capabilities and the memory of these constants are used
     // nowhere else in this domain.
     let ports = unsafe { ports() };
-    let stats = ports.stats;
     let mut server = match Server::new(ports, SystemClock) {
         Ok(server) => server,
         Err(StartError::NoKeyrings) => stay_down(),
@@ -45,7 +43,6 @@ fn main() -> ! {
             runtime::scrub_stack(STACK_USED);
             runtime::scrub_registers();
         }
-        stats.set(HEAP, runtime::heap_used() as u64);
         let signals = match turn.is_busy {
             true => runtime::poll_signals(),
             false => {
@@ -98,6 +95,7 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
             Client::new(unsafe { Caller::new(cptr) })
         }),
         session_slots: system::SLOTS_PROTECTED,
+        heap_used: runtime::heap_used,
         // SAFETY: as above.
         stats: unsafe { runtime::stats(system::STATS) },
     }

@@ -49,6 +49,8 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
     /// Session slots at the record layer.
     pub session_slots: u16,
+    /// Bytes of heap in use.
+    pub heap_used: fn() -> usize,
     /// Counters.
     pub stats: &'a stats::Page,
 }
@@ -67,6 +69,7 @@ pub struct Server<'a, N, S, R, W, C> {
     fetch: Box<dyn Fn() -> Result<Vec<Arc<Keyring>>, StartError> + 'a>,
     sessions: Sessions,
     clock: C,
+    heap_used: fn() -> usize,
     stats: &'a stats::Page,
     /// What handshakes hold on behalf of their peers.
     loans: Loans,
@@ -145,6 +148,7 @@ where
             keystore,
             sessions: Sessions::new(ports.session_slots),
             clock,
+            heap_used: ports.heap_used,
             stats: ports.stats,
             loans: Loans::new(slots),
             begun: 0,
@@ -209,6 +213,10 @@ where
         if self.earliest <= now {
             self.give_up_overdue(now);
         }
+        // Before anybody is told that a handshake is over: whoever asks for the counters
+        // then may run before this turn ends.
+        let heap = (self.heap_used)() as u64;
+        self.stats.set(stats::offload::HEAP, heap);
         self.net.flush();
         self.shim.flush();
         self.record.flush();

@@ -57,6 +57,11 @@ impl<D: Doorbell> Channel<D> {
         self.notify(slot);
     }
 
+    /// Whether this side has had a run before this one.
+    pub fn is_restarted(&self) -> bool {
+        self.my_word(LIFE).load(Ordering::Relaxed) > 1
+    }
+
     /// Whether the peer has restarted since the last call: it knows nothing of before.
     #[inline]
     pub fn peer_is_new(&mut self) -> bool {

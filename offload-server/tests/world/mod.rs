@@ -211,6 +211,7 @@ impl World {
                 })
             }),
             session_slots: sessions,
+            heap_used: || 0,
             stats,
         };
         Self {
