@@ -189,6 +189,12 @@ impl<'a> Builder<'a> {
                 domain.heap.to_string(),
             );
             placed.constant(
+                "Applications that can begin handshakes.",
+                "CLIENTS",
+                "u16",
+                description.applications.len().to_string(),
+            );
+            placed.constant(
                 "This domain's page of counters, an `ipc::stats::Page`.",
                 "STATS",
                 "u64",

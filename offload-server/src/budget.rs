@@ -43,16 +43,17 @@ const REMEMBERED: usize = block(MAX_TICKET) + block(MAX_CHAIN) + 256;
 /// replaced.
 const KEYRINGS: usize = 2 * 128 * 1024;
 
-/// Two keys for tickets with a bit for each ticket; queues' buffers; the record in work
-/// of each mode, and what it leads to; suites.
-const FIXED: usize = 2 * block(8 * 1024)
-    + block(MAX_QUEUED)
+/// Two keys for the tickets of a client's sessions, with a bit for each ticket.
+const TICKET_KEYS: usize = 2 * block(8 * 1024) + 256;
+
+/// Queues' buffers; the record in work of each mode, and what it leads to; suites.
+const FIXED: usize = block(MAX_QUEUED)
     + 2 * block(MAX_LETTER)
     + 2 * (COPIES + 1) * block(2 * MAX_RECORD)
     + 64 * 1024;
 
-/// For so many slots.
-pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 8] {
+/// For so many slots, and clients of the shim.
+pub const fn budget(handshakes: u16, sessions: u16, clients: u16) -> [Line; 9] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
@@ -63,6 +64,7 @@ pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 8] {
         line("sessions that take tickets", TAKERS, TAKER),
         line("configurations", KEPT, PROFILE),
         line("sessions to be resumed", PLACES, REMEMBERED),
+        line("keys of tickets", clients as usize, TICKET_KEYS),
         line("key rings", 1, KEYRINGS),
         line("fixed", 1, FIXED),
     ]

@@ -21,6 +21,7 @@ extern crate alloc;
 
 mod announced;
 mod budget;
+mod by_request;
 mod caught;
 mod convert;
 mod current;

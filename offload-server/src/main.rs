@@ -20,7 +20,11 @@ mod system {
 sel4::entry!(main);
 
 const _: () = ipc::budget::fits(
-    &offload_server::budget(system::SLOTS_HANDSHAKE, system::SLOTS_PROTECTED),
+    &offload_server::budget(
+        system::SLOTS_HANDSHAKE,
+        system::SLOTS_PROTECTED,
+        system::CLIENTS,
+    ),
     system::HEAP,
 );
 
@@ -95,6 +99,7 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
             Client::new(unsafe { Caller::new(cptr) })
         }),
         session_slots: system::SLOTS_PROTECTED,
+        clients: system::CLIENTS,
         heap_used: runtime::heap_used,
         // SAFETY: as above.
         stats: unsafe { runtime::stats(system::STATS) },

@@ -2,7 +2,6 @@
 //! same share one.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -16,6 +15,7 @@ use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tls::{CipherSuite, Group, Role, Version};
 
+use crate::by_request::{Asked, ByRequest};
 use crate::caught::Catch;
 use crate::convert;
 use crate::current::{Current, Facts};
@@ -39,17 +39,14 @@ pub(crate) struct Profiles {
     time: Arc<dyn Time>,
     current: Arc<Current>,
     catch: Arc<Catch>,
-    tickets: Arc<TicketKeys>,
+    /// Clients of the shim.
+    clients: u16,
+    /// Of each client that asked for resumption: no other makes its keys change.
+    tickets: Vec<(u16, Arc<TicketKeys>)>,
     /// Of all sessions that can be resumed as client.
     places: Arc<Places>,
-    kept: VecDeque<Kept>,
-    resumptions: VecDeque<(Role, Box<Parameters>, directed::Resumption)>,
-}
-
-struct Kept {
-    role: Role,
-    parameters: Box<Parameters>,
-    profile: Profile,
+    kept: ByRequest<Profile>,
+    resumptions: ByRequest<directed::Resumption>,
 }
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
@@ -68,16 +65,17 @@ enum Profile {
 }
 
 impl Profiles {
-    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, time: Arc<dyn Time>) -> Self {
+    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, clients: u16, time: Arc<dyn Time>) -> Self {
         Self {
             keyrings,
-            tickets: TicketKeys::new(time.clone()),
+            clients,
+            tickets: Vec::new(),
             time,
             current: Arc::default(),
             catch: Arc::new(Catch::new()),
             places: Arc::default(),
-            kept: VecDeque::new(),
-            resumptions: VecDeque::new(),
+            kept: ByRequest::new(KEPT),
+            resumptions: ByRequest::new(KEPT),
         }
     }
 
@@ -87,7 +85,7 @@ impl Profiles {
         self.keyrings = keyrings;
         self.kept.clear();
         self.resumptions.clear();
-        self.tickets = TicketKeys::new(self.time.clone());
+        self.tickets.clear();
     }
 
     /// Where the keys of all suites are captured.
@@ -95,9 +93,9 @@ impl Profiles {
         self.catch.clone()
     }
 
-    /// A server that must meet `parameters`, or why there can be none.
-    pub(crate) fn server(&mut self, parameters: &Parameters) -> Result<Engine, HandshakeError> {
-        match self.profile(Role::Server, parameters)? {
+    /// What runs the handshake that is asked for, or why there can be none.
+    pub(crate) fn engine(&mut self, asked: Asked<'_>) -> Result<Engine, HandshakeError> {
+        match self.profile(asked)? {
             Profile::Server { config, resolver } => {
                 let connection = UnbufferedServerConnection::new(config).map_err(|_| INTERNAL)?;
                 let connection = Box::new(connection);
@@ -105,20 +103,14 @@ impl Profiles {
                     connection,
                     resolver,
                 };
-                Ok(self.engine(connection, Facts::default()))
+                Ok(self.engine_of(connection, Facts::default()))
             }
-            Profile::Client { .. } => Err(INTERNAL),
-        }
-    }
-
-    /// The same for a client.
-    pub(crate) fn client(&mut self, parameters: &Parameters) -> Result<Engine, HandshakeError> {
-        match self.profile(Role::Client, parameters)? {
             Profile::Client { config, name } => {
                 let mut facts = Facts::default();
                 // It looks for a session to resume.
                 let begin = || UnbufferedClientConnection::new(config, name);
                 let connection = self.current.with(&mut facts, begin);
+                let parameters = asked.parameters;
                 let connection = Connection::Client {
                     connection: Box::new(connection.map_err(|_| INTERNAL)?),
                     choice: parameters.keyrings.first().map(|ring| {
@@ -128,13 +120,12 @@ impl Profiles {
                         })
                     }),
                 };
-                Ok(self.engine(connection, facts))
+                Ok(self.engine_of(connection, facts))
             }
-            Profile::Server { .. } => Err(INTERNAL),
         }
     }
 
-    fn engine(&self, connection: Connection, facts: Facts) -> Engine {
+    fn engine_of(&self, connection: Connection, facts: Facts) -> Engine {
         Engine {
             connection,
             facts,
@@ -149,50 +140,48 @@ impl Profiles {
         }
     }
 
-    /// How directed handshakes for `parameters` are resumed.
-    pub(crate) fn resumption(
-        &mut self,
-        role: Role,
-        parameters: &Parameters,
-    ) -> directed::Resumption {
-        if !parameters.resumption {
+    /// How directed handshakes for this request are resumed.
+    pub(crate) fn resumption(&mut self, asked: Asked<'_>) -> directed::Resumption {
+        if !asked.parameters.resumption {
             return directed::Resumption::Off;
         }
-        let mut kept = self.resumptions.iter();
-        let is_it = |kept: &(Role, Box<Parameters>, _)| kept.0 == role && *kept.1 == *parameters;
-        if let Some((.., resumption)) = kept.find(|kept| is_it(kept)) {
-            return resumption.clone();
+        if let Some(resumption) = self.resumptions.get(asked) {
+            return resumption;
         }
-        let resumption = directed::Resumption::new(role, parameters, &self.tickets, &self.places);
-        self.resumptions.truncate(KEPT - 1);
-        let kept = (role, Box::new(parameters.clone()), resumption.clone());
-        self.resumptions.push_front(kept);
+        let resumption = match asked.role {
+            Role::Client => directed::Resumption::client(&self.places),
+            Role::Server => match self.ticket_keys(asked.client) {
+                Some(keys) => directed::Resumption::server(asked.parameters, keys),
+                None => directed::Resumption::Off,
+            },
+        };
+        self.resumptions.put(asked, resumption.clone());
         resumption
     }
 
-    fn profile(&mut self, role: Role, parameters: &Parameters) -> Result<Profile, HandshakeError> {
-        let is_it = |kept: &Kept| kept.role == role && *kept.parameters == *parameters;
-        let found = self.kept.iter().position(is_it);
-        if found == Some(0)
-            && let Some(kept) = self.kept.front()
-        {
-            return Ok(kept.profile.clone());
+    /// The keys of this client's tickets.
+    fn ticket_keys(&mut self, client: u16) -> Option<Arc<TicketKeys>> {
+        if let Some((_, keys)) = self.tickets.iter().find(|(of, _)| *of == client) {
+            return Some(keys.clone());
         }
-        if let Some(kept) = found.and_then(|place| self.kept.remove(place)) {
-            let profile = kept.profile.clone();
-            self.kept.push_front(kept);
+        // The shim has no more of them.
+        if self.tickets.len() >= usize::from(self.clients) {
+            return None;
+        }
+        let keys = TicketKeys::new(self.time.clone());
+        self.tickets.push((client, keys.clone()));
+        Some(keys)
+    }
+
+    fn profile(&mut self, asked: Asked<'_>) -> Result<Profile, HandshakeError> {
+        if let Some(profile) = self.kept.get(asked) {
             return Ok(profile);
         }
-        let profile = match role {
-            Role::Server => self.build_server(parameters)?,
-            Role::Client => self.build_client(parameters)?,
+        let profile = match asked.role {
+            Role::Server => self.build_server(asked)?,
+            Role::Client => self.build_client(asked.parameters)?,
         };
-        self.kept.truncate(KEPT - 1);
-        self.kept.push_front(Kept {
-            role,
-            parameters: Box::new(parameters.clone()),
-            profile: profile.clone(),
-        });
+        self.kept.put(asked, profile.clone());
         Ok(profile)
     }
 
@@ -237,7 +226,8 @@ impl Profiles {
         })
     }
 
-    fn build_server(&self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
+    fn build_server(&mut self, asked: Asked<'_>) -> Result<Profile, HandshakeError> {
+        let parameters = asked.parameters;
         let rings = self.rings(parameters)?;
         let provider = Arc::new(provider(parameters, Some(&rings), &self.catch)?);
         let versions = versions(parameters);
@@ -260,10 +250,10 @@ impl Profiles {
         config.key_log = self.catch.key_log();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        if parameters.resumption {
-            config.ticketer = self
-                .tickets
-                .ticketer(parameters, &rings, self.current.clone());
+        if parameters.resumption
+            && let Some(keys) = self.ticket_keys(asked.client)
+        {
+            config.ticketer = keys.ticketer(parameters, &rings, self.current.clone());
             config.send_tls13_tickets = TICKETS;
         }
         Ok(Profile::Server {

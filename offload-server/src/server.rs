@@ -21,6 +21,7 @@ use ipc::transport::{Client, Transport};
 use rustls::HandshakeKind;
 use tls::{CipherSuite, Role, TrafficKey};
 
+use crate::by_request::Asked;
 use crate::convert;
 use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
@@ -49,6 +50,8 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
     /// Session slots at the record layer.
     pub session_slots: u16,
+    /// Clients of the shim.
+    pub clients: u16,
     /// Bytes of heap in use.
     pub heap_used: fn() -> usize,
     /// Counters.
@@ -138,7 +141,7 @@ where
             forget: ports.forget,
             record: ports.record,
             install: ports.install,
-            profiles: Profiles::new(keyrings, time),
+            profiles: Profiles::new(keyrings, ports.clients, time),
             handshakes: (0..slots).map(|_| None).collect(),
             directed: (0..slots).map(|_| None).collect(),
             fetch: Box::new({
@@ -334,10 +337,11 @@ where
         if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
             return Err(HandshakeError::Request(RequestError::SegmentSize));
         }
-        let engine = match role {
-            Role::Server => self.profiles.server(parameters)?,
-            Role::Client => self.profiles.client(parameters)?,
-        };
+        let engine = self.profiles.engine(Asked {
+            client: entry.origin.client,
+            role,
+            parameters,
+        })?;
         let catch = self.profiles.catch();
         Ok(Handshake::new(
             generation, session, engine, catch, position, parameters, entry,
@@ -351,11 +355,12 @@ where
             return false;
         };
         let (clock, loans) = (&self.clock, &mut self.loans);
+        let client = handshake.entry.origin.client;
         let step = handshake.step(
             &mut self.net,
             slot,
             || clock.now(),
-            |held| loans.charge(slot, held),
+            |held| loans.charge(slot, client, held),
         );
         let generation = handshake.generation;
         self.end_displaced();

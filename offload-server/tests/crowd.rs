@@ -129,7 +129,7 @@ fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
             }
         }
         let peak = heap::peak() - before - channels;
-        let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS));
+        let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS, 2));
         println!("{mode:?}: idle {idle}, peak {peak} of {most}");
         let mut ended = Vec::new();
         while let Some((slot, error)) = failed(&mut world) {
@@ -235,7 +235,7 @@ fn clients_whose_chains_are_never_proved_in_every_slot_stay_within_the_budget() 
                 }
             }
             let peak = heap::peak() - before - channels - others;
-            let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS));
+            let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS, 2));
             println!("{mode:?} {version:?}: peak {peak} of {most}");
             let mut ended = 0;
             while let Some((slot, error)) = failed(&mut world) {
@@ -301,7 +301,7 @@ fn sessions_that_take_tickets_stay_within_the_budget() {
             client.installed.borrow_mut().clear();
         });
     }
-    let lines = budget(HANDSHAKES, SESSIONS);
+    let lines = budget(HANDSHAKES, SESSIONS, 2);
     let most: usize = lines
         .iter()
         .filter(|line| {

@@ -280,6 +280,7 @@ impl System {
                 Client::new(Install(for_install.clone(), for_minted.clone()))
             }),
             session_slots: 1,
+            clients: 1,
             heap_used: || 0,
             stats: page(),
         };

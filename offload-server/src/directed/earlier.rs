@@ -18,7 +18,7 @@ use rustls::pki_types::CertificateDer;
 use spin::Mutex;
 use tls::codec::Reader;
 use tls::schedule13::ResumptionSecret;
-use tls::{Alert, CipherSuite, Role, Secret, Version};
+use tls::{Alert, CipherSuite, Secret, Version};
 use zeroize::Zeroizing;
 
 use crate::full_handshake::FullHandshake;
@@ -122,25 +122,20 @@ pub(crate) enum Resumption {
 }
 
 impl Resumption {
-    pub(crate) fn new(
-        role: Role,
-        parameters: &Parameters,
-        keys: &Arc<TicketKeys>,
-        places: &Arc<Places>,
-    ) -> Self {
-        match (parameters.resumption, role) {
-            (false, _) => Self::Off,
-            (true, Role::Client) => Self::Client(Arc::new(Kept::new(places.clone()))),
-            (true, Role::Server) => {
-                let mut buffer = [0; ipc::transport::MAX_MESSAGE];
-                match postcard::to_slice(parameters, &mut buffer) {
-                    Ok(bytes) => Self::Server {
-                        keys: keys.clone(),
-                        request: ring::digest::digest(&SHA256, bytes),
-                    },
-                    Err(_) => Self::Off,
-                }
-            }
+    /// Of a client: with what servers give.
+    pub(crate) fn client(places: &Arc<Places>) -> Self {
+        Self::Client(Arc::new(Kept::new(places.clone())))
+    }
+
+    /// Of a server: with tickets under these keys.
+    pub(crate) fn server(parameters: &Parameters, keys: Arc<TicketKeys>) -> Self {
+        let mut buffer = [0; ipc::transport::MAX_MESSAGE];
+        match postcard::to_slice(parameters, &mut buffer) {
+            Ok(bytes) => Self::Server {
+                keys,
+                request: ring::digest::digest(&SHA256, bytes),
+            },
+            Err(_) => Self::Off,
         }
     }
 
@@ -362,7 +357,7 @@ mod tests {
             expose_keys: false,
         };
         let keys = TicketKeys::new(Arc::new(Still));
-        Resumption::new(Role::Server, &parameters, &keys, &Arc::default())
+        Resumption::server(&parameters, keys)
     }
 
     fn earlier(certificate: usize) -> Option<Earlier> {

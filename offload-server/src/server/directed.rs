@@ -16,6 +16,7 @@ use rustls::time_provider::TimeProvider;
 use tls::Role;
 
 use super::{Entry, Server, copy};
+use crate::by_request::Asked;
 use crate::convert;
 use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
@@ -51,9 +52,11 @@ where
         let verdict = self
             .rings(beginning.role, &beginning.parameters)
             .map(|rings| {
-                let resumption = self
-                    .profiles
-                    .resumption(beginning.role, &beginning.parameters);
+                let resumption = self.profiles.resumption(Asked {
+                    client: beginning.entry.origin.client,
+                    role: beginning.role,
+                    parameters: &beginning.parameters,
+                });
                 Directed::new(
                     generation,
                     beginning.session,
@@ -154,8 +157,12 @@ where
             .directed
             .get(usize::from(slot))
             .and_then(Option::as_ref);
-        let held = directed.map_or(0, |directed| directed.held());
-        let charged = self.loans.charge(slot, held);
+        let Some(directed) = directed else {
+            self.loans.give_back(slot);
+            return true;
+        };
+        let client = directed.entry.origin.client;
+        let charged = self.loans.charge(slot, client, directed.held());
         self.end_displaced();
         if charged.is_err() {
             self.give_up(slot, None, HandshakeError::Resource(Resource::Memory));

@@ -104,6 +104,8 @@ pub struct World {
     offload: Server<'static, Bell, Bell, Bell, Install, Now>,
     /// The shim, where it drives handshakes.
     director: Option<director::Director>,
+    /// Who asks, where the test is the shim.
+    pub client: u16,
     sent: HashMap<SlotIndex, u32>,
     written: HashMap<SlotIndex, u32>,
     /// Lengths of the segments seen, by slot.
@@ -211,6 +213,7 @@ impl World {
                 })
             }),
             session_slots: sessions,
+            clients: 2,
             heap_used: || 0,
             stats,
         };
@@ -225,6 +228,7 @@ impl World {
             stats,
             offload: Server::new(ports, Now).unwrap(),
             director: None,
+            client: 1,
             sent: HashMap::new(),
             written: HashMap::new(),
             segments: HashMap::new(),
@@ -328,7 +332,7 @@ impl World {
             session_generation: 9,
             role,
             origin: Origin {
-                client: 1,
+                client: self.client,
                 group: 0,
                 deadline: Instant::NEVER,
             },
@@ -351,7 +355,7 @@ impl World {
             session_generation: 9,
             role,
             origin: Origin {
-                client: 1,
+                client: self.client,
                 group: 0,
                 deadline: Instant::NEVER,
             },
