@@ -170,6 +170,7 @@ impl Site {
             tcp_sequence: None,
             deadline: deadline(),
             group: 0,
+            standing: control::Standing::New,
         });
         let answer = self.shim.call(&request);
         if !matches!(answer, Ok(Ok(control::Answer::Started(_)))) {

@@ -147,6 +147,7 @@ impl Seeds {
             tcp_sequence: Some(7),
             deadline: Instant::NEVER,
             group: 0,
+            standing: control::Standing::New,
         };
         add(
             0,
@@ -456,6 +457,7 @@ fn direct() -> Directive {
             client: 1,
             group: 0,
             deadline: Instant::NEVER,
+            standing: control::Standing::New,
         },
         parameters: Box::new(parameters(&["web"])),
         position: net::TcpPosition::default(),

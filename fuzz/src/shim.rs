@@ -6,7 +6,7 @@ use ipc::bounded::{Blob, List, Text};
 use ipc::channel::SlotIndex;
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::clock::Instant;
-use ipc::control::{Answer, Control, HandshakeError, HandshakeRequest, Request};
+use ipc::control::{Answer, Control, HandshakeError, HandshakeRequest, Request, Standing};
 use ipc::handshake::{Completion, CompletionQueue, Directive};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
@@ -179,6 +179,7 @@ fn start(shim: &mut Shim<'_>, role: Role, choice: u8) {
         tcp_sequence: None,
         deadline: Instant::NEVER,
         group: 0,
+        standing: Standing::New,
     };
     let started = call(shim, &Request::StartHandshake(request));
     assert!(matches!(started, Ok(Answer::Started(_))), "a free slot");

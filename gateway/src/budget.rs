@@ -20,6 +20,7 @@ use crate::page::MAX_BODY;
 use crate::pages::MAX_PAGES;
 use crate::relay::{Relay, RelayId};
 use crate::server::Use;
+use crate::standing::Standings;
 use crate::table::Table;
 use crate::turned_away::TurnedAway;
 use crate::waiting::Waiting;
@@ -37,11 +38,15 @@ const EVENT: usize = size_of::<u32>();
 /// address.
 const RELAY: usize = Table::<Relay>::PLACE + size_of::<RelayId>() + Waiting::PLACE + Guests::PLACE;
 
-/// What exists once: the buffer, clients that wait and their addresses, the view of other
-/// domains, and temporaries: a ClientHello that is peeked at with its contents, requests,
+/// What exists once: the buffer, clients that wait and their addresses, addresses and
+/// what is known of them, the view of other domains, and temporaries: a ClientHello that is peeked at with its contents, requests,
 /// headers.
-pub const FIXED: usize =
-    CHUNK + Waiting::FIXED + Waiting::MOST * Guests::PLACE + 2 * CHUNK + 16 * 1024;
+pub const FIXED: usize = CHUNK
+    + Waiting::FIXED
+    + Waiting::MOST * Guests::PLACE
+    + Standings::TABLES
+    + 2 * CHUNK
+    + 16 * 1024;
 /// For each slot of the channel to the record layer.
 pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT;
 /// For each slot of the channel to the network stack.

@@ -3,8 +3,11 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use ipc::clock::Instant;
+use ipc::control::Standing;
 use ipc::provision::Limits;
 
+use crate::standing::Standings;
 use crate::turned_away::Reason;
 
 /// Whom a peer is counted to: an IPv4 address, or the prefix of an IPv6 address.
@@ -58,6 +61,8 @@ pub(crate) struct Guests {
     free: Vec<u16>,
     /// Places with one, by prefix.
     order: Vec<u16>,
+    /// By prefix, those without a connection, too.
+    standings: Standings,
 }
 
 impl Guests {
@@ -80,6 +85,7 @@ impl Guests {
             places: (0..count).map(|_| nobody).collect(),
             free: (0..count).rev().collect(),
             order: Vec::with_capacity(usize::from(count)),
+            standings: Standings::new(),
         }
     }
 
@@ -168,11 +174,27 @@ impl Guests {
         }
     }
 
+    /// Its handshake came to nothing.
+    pub(crate) fn note_failure(&mut self, id: GuestId, now: Instant) {
+        if let Some(guest) = self.places.get(usize::from(id.0)) {
+            self.standings.note_failure(guest.prefix.address, now);
+        }
+    }
+
+    /// What is known of its address.
+    pub(crate) fn standing(&self, id: GuestId, now: Instant) -> Standing {
+        let guest = self.places.get(usize::from(id.0));
+        guest.map_or(Standing::New, |guest| {
+            self.standings.of(guest.prefix.address, now)
+        })
+    }
+
     /// One more session; false when there must not be one more.
-    pub(crate) fn open(&mut self, id: GuestId, limits: Limits) -> bool {
+    pub(crate) fn open(&mut self, id: GuestId, limits: Limits, now: Instant) -> bool {
         match self.places.get_mut(usize::from(id.0)) {
             Some(guest) if guest.sessions < limits.sessions => {
                 guest.sessions += 1;
+                self.standings.note_session(guest.prefix.address, now);
                 true
             }
             _ => false,
@@ -233,7 +255,8 @@ mod tests {
         guests.begin(id);
         assert!(!guests.may_begin(id, LIMITS));
         guests.finish(id);
-        assert!(guests.open(id, LIMITS) && !guests.open(id, LIMITS));
+        let now = Instant::default();
+        assert!(guests.open(id, LIMITS, now) && !guests.open(id, LIMITS, now));
         let refused = guests.enter(address("10.0.0.1"), LIMITS);
         assert_eq!(refused, Err(Reason::Sessions));
         guests.close(id);

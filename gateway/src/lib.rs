@@ -32,6 +32,7 @@ mod relay;
 mod report;
 mod rules;
 mod server;
+mod standing;
 mod table;
 mod turned_away;
 mod waiting;

@@ -5,11 +5,12 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use ipc::clock::Instant;
+use ipc::control::Standing;
 
 use crate::server::{Arrived, Secure};
 
-/// Clients that wait in one line at most; then one is evicted: of the address that has
-/// the most there, the one that has waited longest.
+/// Clients that wait in one line at most; then one is evicted: of those with the worst
+/// standing, and of the address that has the most there, the one that has waited longest.
 const MAX_CLIENTS: usize = 64;
 /// Handshakes in progress at once that begin with a ClientHello longer than the network
 /// stack holds. About one in four: clients that send only the beginning of such hellos
@@ -110,7 +111,11 @@ impl Waiting {
     }
 
     /// Adds a client; returns the one that is evicted, if any.
-    pub(crate) fn add(&mut self, arrived: Arrived) -> Option<Arrived> {
+    pub(crate) fn add(
+        &mut self,
+        arrived: Arrived,
+        standing: impl Fn(&Arrived) -> Standing,
+    ) -> Option<Arrived> {
         let line = self.line_mut(arrived.line);
         line.push_back(arrived);
         if line.len() <= MAX_CLIENTS {
@@ -122,20 +127,20 @@ impl Waiting {
         };
         // The last of the greatest in reverse is the first of them.
         let places = line.iter().enumerate().rev();
-        let (place, _) = places.max_by_key(|(_, one)| of_its_address(one))?;
+        let (place, _) = places.max_by_key(|(_, one)| (standing(one), of_its_address(one)))?;
         line.remove(place)
     }
 
-    /// Whose turn it is among those of a line that may begin: the one whose address has
-    /// the fewest handshakes in progress, and of those the one that has waited longest.
-    pub(crate) fn next(
+    /// Whose turn it is among those of a line that may begin, and so have a rank: the one
+    /// with the lowest, and of those the one that has waited longest.
+    pub(crate) fn next<R: Ord>(
         &self,
         line: Line,
-        in_progress: impl Fn(&Arrived) -> Option<u16>,
+        rank: impl Fn(&Arrived) -> Option<R>,
     ) -> Option<(usize, Arrived)> {
         let places = self.line(line).iter().enumerate();
-        let able = places.filter_map(|(place, one)| Some((in_progress(one)?, place, *one)));
-        let (_, place, arrived) = able.min_by_key(|(count, ..)| *count)?;
+        let able = places.filter_map(|(place, one)| Some((rank(one)?, place, *one)));
+        let (_, place, arrived) = able.min_by(|(a, ..), (b, ..)| a.cmp(b))?;
         Some((place, arrived))
     }
 

@@ -37,6 +37,20 @@ pub struct HandshakeRequest {
     /// Whom the caller counts the peer to, such as the prefix of its address:
     /// [`Request::Displace`] picks among those of one group.
     pub group: u32,
+    /// What the caller knows of the peer.
+    pub standing: Standing,
+}
+
+/// What a caller knows of a peer: handshakes with those that come first here are worked on
+/// before others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, MaxSize)]
+pub enum Standing {
+    /// It had a session lately.
+    Known,
+    /// Nothing.
+    New,
+    /// Its last handshakes came to nothing.
+    Penalized,
 }
 
 /// The part of a request that many connections share.

@@ -18,7 +18,7 @@ use tls::Role;
 
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
-use crate::control::{Established, HandshakeError, Parameters};
+use crate::control::{Established, HandshakeError, Parameters, Standing};
 use crate::mailbox::{Letter, Mailbox, framed};
 use crate::net::TcpPosition;
 use crate::segment::{Segment, Verdict};
@@ -32,6 +32,8 @@ pub struct Origin {
     pub group: u32,
     /// [`HandshakeRequest::deadline`](crate::control::HandshakeRequest::deadline).
     pub deadline: Instant,
+    /// [`HandshakeRequest::standing`](crate::control::HandshakeRequest::standing).
+    pub standing: Standing,
 }
 
 /// From the shim to the offload component.

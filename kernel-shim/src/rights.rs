@@ -98,7 +98,7 @@ mod tests {
 
     use ipc::bounded::{List, Text};
     use ipc::clock::Instant;
-    use ipc::control::Parameters;
+    use ipc::control::{Parameters, Standing};
     use ipc::net::ConnectionId;
     use ipc::provision::RefusedSteps;
     use ipc::tls::PeerAuthentication;
@@ -129,6 +129,7 @@ mod tests {
             tcp_sequence: None,
             deadline: Instant::NEVER,
             group: 0,
+            standing: Standing::New,
         };
         for static_rsa in [true, false] {
             let rights = Rights::new(ShimRights(vec![ClientRights {

@@ -327,6 +327,7 @@ where
             client,
             group: request.group,
             deadline: request.deadline,
+            standing: request.standing,
         };
         let (role, parameters) = (request.role, request.parameters);
         let (directive, directed) = match request.mode {

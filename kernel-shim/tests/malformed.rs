@@ -15,7 +15,7 @@ use ipc::channel::SlotIndex;
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
-    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request,
+    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request, Standing,
 };
 use ipc::handshake::{Completion, CompletionQueue, Directive};
 use ipc::mailbox::Mailbox;
@@ -172,6 +172,7 @@ fn request() -> HandshakeRequest {
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),
         group: 0,
+        standing: Standing::New,
     }
 }
 

@@ -6,6 +6,7 @@ use ipc::budget::{Line, block};
 use ipc::control::Parameters;
 use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
+use ipc::segment::Segment;
 use tls::record::MAX_RECORD;
 
 use crate::directed::{Directed, Kept};
@@ -15,6 +16,7 @@ use crate::profile::KEPT;
 use crate::session::{self, TAKER, TAKERS};
 use crate::session_cache::PLACES;
 use crate::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
+use crate::work::WorkQueue;
 
 /// Copies of each byte that a peer makes a handshake hold: as received, until its message
 /// is whole; then as a part of the transcript (TLS 1.2 with a client's certificate), and
@@ -26,6 +28,8 @@ const COPIES: usize = 2;
 const HANDSHAKE: usize = block(size_of::<Handshake>())
     + block(size_of::<Directed>())
     + 4 * 1024
+    + WorkQueue::PLACES
+    + block(size_of::<Segment>())
     + COPIES * block(GUARANTEED);
 
 /// A session of TLS 1.3: its traffic secrets.

@@ -272,6 +272,11 @@ impl Directed {
         self.message.is_some() || self.suite.is_some()
     }
 
+    /// Whether the segment under way waits for the connection.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
     /// it has not taken from us.
     pub(crate) fn held(&self) -> usize {

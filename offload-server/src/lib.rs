@@ -42,6 +42,7 @@ mod ticket_keys;
 mod tickets;
 mod time;
 mod verifier;
+mod work;
 
 pub use budget::budget;
 pub use keyring::StartError;

@@ -32,6 +32,7 @@ use crate::profile::Profiles;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
+use crate::work::{Class, Work, WorkQueue};
 use directed::Beginning;
 
 /// The capabilities of the offload component.
@@ -76,6 +77,8 @@ pub struct Server<'a, N, S, R, W, C> {
     stats: &'a stats::Page,
     /// What handshakes hold on behalf of their peers.
     loans: Loans,
+    /// What is to be done on them.
+    work: WorkQueue,
     /// Handshakes begun so far: tells which is the oldest.
     begun: u64,
     /// No handshake's deadline is before this.
@@ -90,6 +93,22 @@ pub(crate) struct Entry {
     pub(crate) began: Instant,
     /// Bytes in its ring that the last look left there: of a record that is not whole.
     pub(crate) left: usize,
+    /// Its peer has reacted to what was sent to it.
+    pub(crate) has_answered: bool,
+    /// News of its connection wait to be looked at.
+    pub(crate) has_news: bool,
+    /// A segment of it waits to be performed.
+    pub(crate) has_segment: bool,
+}
+
+impl Entry {
+    const fn class(&self) -> Class {
+        Class::of(self.origin.standing, self.has_answered)
+    }
+
+    const fn is_queued(&self) -> bool {
+        self.has_news || self.has_segment
+    }
 }
 
 /// The result of one turn.
@@ -101,10 +120,12 @@ pub struct Turn {
     pub is_busy: bool,
 }
 
-/// Messages of the shim, connections and questions of sessions that are dealt with in
-/// one turn: each kind gets its turn, however much there is of another.
-const DIRECTIVES_A_TURN: usize = 16;
-const CONNECTIONS_A_TURN: usize = 8;
+/// Messages of the shim and events of connections that are taken in before each piece of
+/// work; pieces of work, and questions of sessions, that are dealt with in one turn: each
+/// kind gets its turn, however much there is of another.
+const DIRECTIVES_AT_ONCE: usize = 16;
+const EVENTS_AT_ONCE: usize = 64;
+const WORK_A_TURN: usize = 16;
 const QUESTIONS_A_TURN: usize = 8;
 
 /// How long after its deadline a handshake is cancelled here, if the network stack did
@@ -154,6 +175,7 @@ where
             heap_used: ports.heap_used,
             stats: ports.stats,
             loans: Loans::new(slots),
+            work: WorkQueue::new(),
             begun: 0,
             earliest: Instant::NEVER,
         })
@@ -183,25 +205,20 @@ where
                     .forget(forgotten.session, forgotten.generation);
             }
         }
-        let mut left = DIRECTIVES_A_TURN;
-        while left > 0
-            && let Some(directive) = self.shim.receive()
-        {
+        let mut left = WORK_A_TURN;
+        loop {
+            self.take_in();
+            let Some((class, work)) = self.work.next() else {
+                break;
+            };
+            turn.touched_secrets |= self.work_on(work);
             left -= 1;
-            turn.touched_secrets |= self.take_directive(directive);
-        }
-        turn.is_busy |= left == 0;
-        let mut left = CONNECTIONS_A_TURN;
-        while left > 0
-            && let Some(event) = self.net.next_event()
-        {
-            left -= 1;
-            if let Event::Slot(slot) = event {
-                turn.touched_secrets |= self.step(slot);
-                turn.touched_secrets |= self.step_directed(slot);
+            // What others wait for leaves before more is done for those behind them.
+            if left == 0 || (class > Class::First && !self.work.is_empty()) {
+                turn.is_busy = true;
+                break;
             }
         }
-        turn.is_busy |= left == 0;
         let mut left = QUESTIONS_A_TURN;
         while left > 0
             && let Some(asked) = self.record.receive()
@@ -231,11 +248,84 @@ where
         self.earliest
     }
 
-    /// True if a segment was performed.
-    fn take_directive(&mut self, directive: Result<Directive, Malformed>) -> bool {
+    /// Takes in what has come: what is to be done for it is queued.
+    fn take_in(&mut self) {
+        for _ in 0..DIRECTIVES_AT_ONCE {
+            let Some(directive) = self.shim.receive() else {
+                break;
+            };
+            self.take_directive(directive);
+        }
+        for _ in 0..EVENTS_AT_ONCE {
+            match self.net.next_event() {
+                Some(Event::Slot(slot)) => self.note_news(slot),
+                Some(Event::Control) => {}
+                None => break,
+            }
+        }
+    }
+
+    /// The connection of the handshake in `slot` has news.
+    fn note_news(&mut self, slot: SlotIndex) {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
+        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
+        let (entry, has_answered) = match (autonomous, directed) {
+            (Some(handshake), _) => {
+                let has_answered = handshake.has_heard();
+                (&mut handshake.entry, has_answered)
+            }
+            // Before our flight is complete, what comes is no answer to it.
+            (_, Some(directed)) => {
+                let has_answered = directed.has_heard() && directed.is_waiting();
+                (&mut directed.entry, has_answered)
+            }
+            _ => return,
+        };
+        entry.has_answered |= has_answered;
+        if !core::mem::replace(&mut entry.has_news, true) {
+            self.work.push(entry.class(), Work::Look(slot));
+        }
+    }
+
+    /// True if it touched secrets.
+    fn work_on(&mut self, work: Work) -> bool {
+        match work {
+            Work::Look(slot) => {
+                if let Some(entry) = self.entry_mut(slot) {
+                    entry.has_news = false;
+                }
+                self.step(slot) | self.step_directed(slot)
+            }
+            Work::Perform {
+                slot,
+                generation,
+                segment,
+            } => {
+                if let Some(entry) = self.entry_mut(slot) {
+                    entry.has_segment = false;
+                }
+                self.perform(slot, generation, *segment);
+                // The shim runs at once and queues the next.
+                self.shim.flush();
+                true
+            }
+        }
+    }
+
+    fn entry_mut(&mut self, slot: SlotIndex) -> Option<&mut Entry> {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get_mut(place)?.as_mut();
+        let directed = self.directed.get_mut(place)?.as_mut();
+        autonomous
+            .map(|handshake| &mut handshake.entry)
+            .or(directed.map(|directed| &mut directed.entry))
+    }
+
+    fn take_directive(&mut self, directive: Result<Directive, Malformed>) {
         // What is none costs its slot; the shim is the one that asks.
         let Ok(directive) = directive else {
-            return false;
+            return;
         };
         match directive {
             Directive::Start {
@@ -262,7 +352,7 @@ where
                         }
                         self.count_in_progress();
                         // The peer may have spoken already.
-                        self.step(slot);
+                        self.note_news(slot);
                     }
                     Err(error) => self.fail(slot, generation, error),
                 }
@@ -305,13 +395,14 @@ where
                 generation,
                 segment,
             } => {
-                self.perform(slot, generation, segment);
-                // The shim runs at once and queues the next.
-                self.shim.flush();
-                return true;
+                let work = Work::Perform {
+                    slot,
+                    generation,
+                    segment: Box::new(segment),
+                };
+                self.queue_segment(slot, generation, work);
             }
         }
-        false
     }
 
     fn enter(&mut self, origin: Origin) -> Entry {
@@ -322,6 +413,9 @@ where
             number: self.begun,
             began: self.clock.now(),
             left: 0,
+            has_answered: false,
+            has_news: false,
+            has_segment: false,
         }
     }
 
@@ -389,19 +483,16 @@ where
     /// What there was to read in `slot` was read.
     fn note_left(&mut self, slot: SlotIndex) {
         let left = self.net.readable(slot).unwrap_or(0);
-        let place = usize::from(slot);
-        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
-        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
-        if let Some(entry) = autonomous
-            .map(|h| &mut h.entry)
-            .or(directed.map(|d| &mut d.entry))
-        {
+        if let Some(entry) = self.entry_mut(slot) {
             entry.left = left;
         }
     }
 
     fn forget(&mut self, slot: SlotIndex) -> Option<Box<Handshake>> {
         let handshake = self.handshakes.get_mut(usize::from(slot))?.take();
+        if handshake.as_ref().is_some_and(|h| h.entry.is_queued()) {
+            self.work.forget(slot);
+        }
         self.loans.give_back(slot);
         self.count_in_progress();
         handshake

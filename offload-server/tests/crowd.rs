@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use ipc::bounded::{Blob, Text};
 use ipc::clock::Instant;
-use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::control::{HandshakeError, PeerError, Resource, Standing};
 use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::KeyKind;
 use ipc::record::PostHandshake;
@@ -76,6 +76,7 @@ fn origin(group: u32) -> Origin {
         client: 1,
         group,
         deadline: Instant::NEVER,
+        standing: Standing::New,
     }
 }
 

@@ -473,6 +473,7 @@ fn r06_a_client_that_expects_nobody_is_refused() {
             client: 1,
             group: 0,
             deadline: Instant::NEVER,
+            standing: ipc::control::Standing::New,
         },
         parameters: Box::new(parameters(&["web"])),
         position: POSITION,

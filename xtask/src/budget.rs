@@ -29,6 +29,7 @@ pub(crate) fn budgets(description: &Description) -> Vec<Budget> {
     };
     let (handshakes, sessions) = (slots("handshake"), slots("protected"));
     let connections = slots("backend");
+    let clients = u16::try_from(description.applications.len()).unwrap_or(u16::MAX);
     let tables: [(&str, Vec<Line>); 6] = [
         (
             "netstack-server",
@@ -42,7 +43,7 @@ pub(crate) fn budgets(description: &Description) -> Vec<Budget> {
         ),
         (
             "offload-server",
-            offload_server::budget(handshakes, sessions).into(),
+            offload_server::budget(handshakes, sessions, clients).into(),
         ),
         (
             "gateway",

@@ -16,7 +16,7 @@ use core::time::Duration;
 use ipc::bounded::{List, Text};
 use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{self, Control, HandshakeRequest, Parameters};
+use ipc::control::{self, Control, HandshakeRequest, Parameters, Standing};
 use ipc::net::{self, ConnectionId, Net};
 use ipc::ring::Misbehaved;
 use ipc::tls::{Mode, PeerAuthentication};
@@ -194,6 +194,7 @@ where
             tcp_sequence: None,
             deadline: self.clock.now() + HANDSHAKE,
             group: 0,
+            standing: Standing::New,
         })
     }
 

@@ -93,12 +93,14 @@ where
         true
     }
 
-    /// A client waits for its turn; when too many do, one is evicted: of the address that
-    /// has the most there, the one that has waited longest.
+    /// A client waits for its turn; when too many do, one is evicted
+    /// ([`Waiting::add`](crate::waiting::Waiting::add)).
     fn wait(&mut self, arrived: Arrived) {
         self.watch(self.handshake_ends(Purpose::Client(arrived)));
         self.watch(self.now + ASK_AGAIN);
-        if let Some(oldest) = self.waiting.add(arrived) {
+        let (guests, now) = (&self.guests, self.now);
+        let standing = |one: &Arrived| guests.standing(one.guest, now);
+        if let Some(oldest) = self.waiting.add(arrived, standing) {
             self.dismiss_for(oldest, Reason::Waiting);
         }
     }
@@ -131,8 +133,9 @@ where
     }
 
     /// Starts some of those that wait, as many as there is room for: backends first, then
-    /// clients, those with a long ClientHello last. The address with the fewest handshakes
-    /// in progress is next: many clients of one address wait for each other.
+    /// clients, those with a long ClientHello last. Of the addresses with the best standing,
+    /// the one with the fewest handshakes in progress is next: many clients of one address
+    /// wait for each other.
     pub(super) fn start_waiting(&mut self) {
         let mut left = QUANTUM;
         self.is_starting = false;
@@ -157,11 +160,15 @@ where
         }
         for line in Line::ALL {
             loop {
-                let in_progress = |arrived: &Arrived| {
+                let rank = |arrived: &Arrived| {
+                    let guest = arrived.guest;
                     let may_begin = self.may_begin(*arrived);
-                    may_begin.then(|| self.guests.handshakes(arrived.guest))
+                    may_begin.then(|| {
+                        let standing = self.guests.standing(guest, self.now);
+                        (standing, self.guests.handshakes(guest))
+                    })
                 };
-                let Some((place, arrived)) = self.waiting.next(line, in_progress) else {
+                let Some((place, arrived)) = self.waiting.next(line, rank) else {
                     break;
                 };
                 if line == Line::Long && self.long >= MAX_LONG {
@@ -182,9 +189,17 @@ where
     /// What the configuration says of this handshake; `None` when its relay is
     /// over.
     fn request(&self, purpose: Purpose) -> Option<HandshakeRequest> {
-        let (connection, group) = match purpose {
-            Purpose::Client(arrived) => (arrived.connection, arrived.guest.group()),
-            Purpose::Backend(Secure { connection, .. }) => (connection, NO_GROUP),
+        let (connection, group, standing) = match purpose {
+            Purpose::Client(Arrived {
+                connection, guest, ..
+            }) => {
+                let standing = self.guests.standing(guest, self.now);
+                (connection, guest.group(), standing)
+            }
+            // A client was admitted for it.
+            Purpose::Backend(Secure { connection, .. }) => {
+                (connection, NO_GROUP, control::Standing::Known)
+            }
         };
         let tls = self.tls(purpose)?;
         Some(HandshakeRequest {
@@ -195,6 +210,7 @@ where
             tcp_sequence: None,
             deadline: self.handshake_ends(purpose),
             group,
+            standing,
         })
     }
 
@@ -285,7 +301,12 @@ where
         }
         // The shim has let the connection go.
         match purpose {
-            Purpose::Client(arrived) => self.guests.leave(arrived.guest),
+            Purpose::Client(arrived) => {
+                if is_the_peers_fault(&error) {
+                    self.guests.note_failure(arrived.guest, self.now);
+                }
+                self.guests.leave(arrived.guest);
+            }
             Purpose::Backend(secure) => self.backend_failed(secure.relay),
         }
     }
@@ -308,6 +329,7 @@ where
     /// of them cost one line a second.
     pub(super) fn report_unheard(&mut self, arrived: Arrived, reason: Reason) {
         self.ports.stats.add(stats::gateway::FAILED, 1);
+        self.guests.note_failure(arrived.guest, self.now);
         self.turn_away(arrived.listener, reason, arrived.remote);
     }
 
@@ -338,7 +360,7 @@ where
         let slot = result.slot;
         self.ports.plain.follow(slot);
         let limits = self.limits(arrived.listener);
-        if !self.guests.open(arrived.guest, limits) {
+        if !self.guests.open(arrived.guest, limits, self.now) {
             // It began while there was room for it.
             self.turn_away(arrived.listener, Reason::Sessions, arrived.remote);
             self.guests.leave(arrived.guest);
@@ -442,4 +464,13 @@ where
         let _ = capability.call(&control::Request::CloseSession);
         self.ports.plain.close(slot);
     }
+}
+
+/// Whether the client has to answer for it that there is no session.
+const fn is_the_peers_fault(error: &HandshakeError) -> bool {
+    use HandshakeError::{Peer, Resource as Limit};
+    matches!(
+        error,
+        Peer(_) | Limit(Resource::Displaced | Resource::Memory)
+    )
 }

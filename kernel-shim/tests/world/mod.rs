@@ -17,7 +17,7 @@ use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
     Answer, Control, Established, HandshakeError, HandshakeId, HandshakeRequest, Parameters,
-    PeerError, PeerIdentity, Request,
+    PeerError, PeerIdentity, Request, Standing,
 };
 use ipc::handshake::{Completion, CompletionQueue, Directive, Forget, ForgetInbox};
 use ipc::mailbox::Mailbox;
@@ -413,6 +413,7 @@ pub fn request(mode: Mode) -> HandshakeRequest {
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),
         group: 0,
+        standing: Standing::New,
     }
 }
 

@@ -339,6 +339,7 @@ impl System {
             tcp_sequence: None,
             deadline: Now.now() + Duration::from_secs(60),
             group: 0,
+            standing: ipc::control::Standing::New,
         });
         if let Err(error) = self.call(&request) {
             bail!("not started: {error:?}");

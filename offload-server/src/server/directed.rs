@@ -24,6 +24,7 @@ use crate::identity::Peer;
 use crate::keyring::Keyring;
 use crate::session::Tickets;
 use crate::time::SystemTime;
+use crate::work::Work;
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
@@ -101,6 +102,20 @@ where
                 .named(parameters)
                 .ok_or(HandshakeError::Request(RequestError::NoKeyring)),
         }
+    }
+
+    /// A segment waits for its turn; one for a handshake that is over is dropped.
+    pub(super) fn queue_segment(&mut self, slot: SlotIndex, generation: u16, work: Work) {
+        let place = usize::from(slot);
+        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
+        let Some(directed) = directed.filter(|directed| directed.generation == generation) else {
+            return;
+        };
+        // One at a time is the rule of the queue.
+        if core::mem::replace(&mut directed.entry.has_segment, true) {
+            return self.give_up(slot, Some(generation), INTERNAL);
+        }
+        self.work.push(directed.entry.class(), work);
     }
 
     /// Does one segment; one for a handshake that is over is dropped.
@@ -196,8 +211,12 @@ where
     }
 
     pub(super) fn forget_directed(&mut self, slot: SlotIndex) -> Option<Box<Directed>> {
+        let directed = self.directed.get_mut(usize::from(slot))?.take();
+        if directed.as_ref().is_some_and(|d| d.entry.is_queued()) {
+            self.work.forget(slot);
+        }
         self.loans.give_back(slot);
-        self.directed.get_mut(usize::from(slot))?.take()
+        directed
     }
 
     /// Installs the keys and reports what was negotiated (R30, R31).

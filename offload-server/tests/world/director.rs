@@ -10,7 +10,7 @@ use ipc::channel::SlotIndex;
 use ipc::channel::local::Silent;
 use ipc::clock::Instant;
 use ipc::control::{
-    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request,
+    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request, Standing,
 };
 use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
@@ -153,6 +153,7 @@ impl Director {
             tcp_sequence: None,
             deadline: Instant::NEVER,
             group: 0,
+            standing: Standing::New,
         };
         match self.call(&Request::StartHandshake(request)) {
             Ok(Answer::Started(id)) => {

@@ -16,7 +16,7 @@ use ipc::bounded::{Bytes, List, Text};
 use ipc::channel::SlotIndex;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
-use ipc::control::Parameters;
+use ipc::control::{Parameters, Standing};
 use ipc::handshake::{Completion, Directive, DirectiveQueue, ForgetQueue, Origin};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
@@ -106,6 +106,7 @@ pub struct World {
     director: Option<director::Director>,
     /// Who asks, where the test is the shim.
     pub client: u16,
+    pub standing: Standing,
     sent: HashMap<SlotIndex, u32>,
     written: HashMap<SlotIndex, u32>,
     /// Lengths of the segments seen, by slot.
@@ -229,6 +230,7 @@ impl World {
             offload: Server::new(ports, Now).unwrap(),
             director: None,
             client: 1,
+            standing: Standing::New,
             sent: HashMap::new(),
             written: HashMap::new(),
             segments: HashMap::new(),
@@ -335,6 +337,7 @@ impl World {
                 client: self.client,
                 group: 0,
                 deadline: Instant::NEVER,
+                standing: self.standing,
             },
             parameters: Box::new(parameters),
             position: POSITION,
@@ -358,6 +361,7 @@ impl World {
                 client: self.client,
                 group: 0,
                 deadline: Instant::NEVER,
+                standing: self.standing,
             },
             parameters: Box::new(parameters),
             position: POSITION,

@@ -1,0 +1,153 @@
+//! What there is to do, the most important first.
+//!
+//! A hello costs the peer nothing and this domain a signature, so work waits in order of
+//! what the caller knows of the peer ([`Standing`]). A peer that has answered our flight is
+//! one better. Nothing waits for ever: every fourth piece of work is taken from those
+//! behind.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use ipc::channel::SlotIndex;
+use ipc::control::Standing;
+use ipc::segment::Segment;
+
+/// One piece of work.
+pub(crate) enum Work {
+    /// The connection of the handshake in this slot has news.
+    Look(SlotIndex),
+    /// A step of the directed handshake in `slot`, if it is of this generation.
+    Perform {
+        slot: SlotIndex,
+        generation: u16,
+        segment: Box<Segment>,
+    },
+}
+
+impl Work {
+    const fn slot(&self) -> SlotIndex {
+        match self {
+            Self::Look(slot) | Self::Perform { slot, .. } => *slot,
+        }
+    }
+}
+
+/// How important the work of one handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    First,
+    Second,
+    Third,
+}
+
+impl Class {
+    const ALL: [Self; 3] = [Self::First, Self::Second, Self::Third];
+
+    pub(crate) const fn of(standing: Standing, has_answered: bool) -> Self {
+        match (standing, has_answered) {
+            (Standing::Known, _) | (Standing::New, true) => Self::First,
+            (Standing::New, false) | (Standing::Penalized, true) => Self::Second,
+            (Standing::Penalized, false) => Self::Third,
+        }
+    }
+}
+
+/// After so many, one of those behind is taken.
+const FIRST_IN_A_ROW: u32 = 3;
+
+/// All work: of each handshake one of each kind at most.
+pub(crate) struct WorkQueue {
+    queues: [VecDeque<Work>; Class::ALL.len()],
+    in_a_row: u32,
+}
+
+impl WorkQueue {
+    /// Bytes of the places that one handshake can need: a queue grows by doubling.
+    pub(crate) const PLACES: usize = 2 * 2 * Class::ALL.len() * size_of::<Work>();
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            queues: [const { VecDeque::new() }; Class::ALL.len()],
+            in_a_row: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, class: Class, work: Work) {
+        let [first, second, third] = &mut self.queues;
+        match class {
+            Class::First => first.push_back(work),
+            Class::Second => second.push_back(work),
+            Class::Third => third.push_back(work),
+        }
+    }
+
+    /// The next piece of work, taken out.
+    pub(crate) fn next(&mut self) -> Option<(Class, Work)> {
+        let mut waiting = Class::ALL
+            .into_iter()
+            .zip(&mut self.queues)
+            .filter(|(_, queue)| !queue.is_empty());
+        let (mut class, mut queue) = waiting.next()?;
+        self.in_a_row += 1;
+        if self.in_a_row > FIRST_IN_A_ROW {
+            self.in_a_row = 0;
+            if let Some(behind) = waiting.next() {
+                (class, queue) = behind;
+            }
+        }
+        queue.pop_front().map(|work| (class, work))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+
+    /// Drops the work of a handshake that is over.
+    pub(crate) fn forget(&mut self, slot: SlotIndex) {
+        for queue in &mut self.queues {
+            queue.retain(|work| work.slot() != slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn next(work: &mut WorkQueue) -> Option<SlotIndex> {
+        work.next().map(|(_, work)| work.slot())
+    }
+
+    #[test]
+    fn the_important_goes_first_and_what_is_behind_it_has_a_part() {
+        let mut work = WorkQueue::new();
+        (0..4).for_each(|slot| work.push(Class::Third, Work::Look(20 + slot)));
+        (0..4).for_each(|slot| work.push(Class::Second, Work::Look(10 + slot)));
+        (0..8).for_each(|slot| work.push(Class::First, Work::Look(slot)));
+        let order: Vec<_> = core::iter::from_fn(|| next(&mut work)).collect();
+        let expected = [0, 1, 2, 10, 3, 4, 5, 11, 6, 7, 12, 20, 13, 21, 22, 23];
+        assert_eq!(order, expected);
+        assert!(work.is_empty());
+    }
+
+    #[test]
+    fn what_is_over_is_not_worked_on() {
+        let mut work = WorkQueue::new();
+        work.push(Class::First, Work::Look(1));
+        work.push(Class::Third, Work::Look(1));
+        work.push(Class::First, Work::Look(2));
+        work.forget(1);
+        assert_eq!((next(&mut work), next(&mut work)), (Some(2), None));
+    }
+
+    #[test]
+    fn a_peer_that_has_answered_is_one_better() {
+        use Standing::{Known, New, Penalized};
+        let of = |standing| [false, true].map(|answered| Class::of(standing, answered));
+        assert_eq!(of(Known), [Class::First, Class::First]);
+        assert_eq!(of(New), [Class::Second, Class::First]);
+        assert_eq!(of(Penalized), [Class::Third, Class::Second]);
+    }
+}
