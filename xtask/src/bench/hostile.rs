@@ -22,9 +22,9 @@ use crate::run::Refused;
 use crate::screen::Screen;
 use crate::setup::{self, Need};
 
-use attack::{ATTACKS, Attack};
+use attack::{ATTACKS, Attack, BEYOND};
 use ground::Ground;
-use honest::Outcome;
+use honest::{Origin, Outcome};
 use stage::Stage;
 
 /// Honest clients beside each attack, and as many before it.
@@ -147,24 +147,28 @@ pub(super) fn run(
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Attack>> {
-    let known = |name: &String| ATTACKS.iter().any(|attack| attack.name == name);
+    let all = || ATTACKS.iter().chain(&BEYOND);
+    let known = |name: &String| all().any(|attack| attack.name == name);
     if let Some(name) = names.iter().find(|name| !known(name)) {
-        let all: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
+        let all: Vec<_> = all().map(|attack| attack.name).collect();
         let text = format!("--attack {name}: there are {}", all.join(", "));
         return Err(Refused(text).into());
     }
-    let is_chosen = |attack: &&Attack| names.is_empty() || names.iter().any(|n| n == attack.name);
-    Ok(ATTACKS.iter().filter(is_chosen).collect())
+    if names.is_empty() {
+        return Ok(ATTACKS.iter().collect());
+    }
+    let is_chosen = |attack: &&Attack| names.iter().any(|name| name == attack.name);
+    Ok(all().filter(is_chosen).collect())
 }
 
 /// Boots a machine, measures it quiet, then beside the attack. Each attack has a boot of
 /// its own: the traces of one are not counted for the next.
 fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Row> {
     let booted = screen.during(&format!("{what}: booting"), || stage.boot(attack.name))?;
-    let clients = || honest::clients(&booted, &stage.material, CLIENTS);
+    let clients = |count, origin| honest::clients(&booted, &stage.material, count, origin);
     let quiet = screen.during(&format!("{what}: the quiet machine"), || {
-        honest::clients(&booted, &stage.material, FIRST)?;
-        clients()
+        clients(FIRST, Origin::Known)?;
+        clients(CLIENTS, Origin::Known)
     })?;
     let ground = Ground::new(&booted, &stage.material, attack.source);
     let (is_whole, beside) = thread::scope(|scope| {
@@ -180,7 +184,8 @@ fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Ro
         let is_whole = screen.during(&gathering, || ground.wait_for(attack.attackers, GATHER));
         let gathered = ground.tally();
         let (started, spent) = (Instant::now(), booted.spent());
-        let beside = screen.during(&format!("{what}: honest clients beside it"), clients);
+        let honest = || clients(CLIENTS, attack.honest);
+        let beside = screen.during(&format!("{what}: honest clients beside it"), honest);
         screen.note(&format!("the attack at first: {gathered}"));
         screen.note(&format!("the attack at last: {}", ground.tally()));
         if let (Some(before), Some(after)) = (spent, booted.spent()) {

@@ -1,7 +1,8 @@
 //! Addresses for attackers: the suite runs in a network of its own (Linux, packages
 //! util-linux and iproute2), where a whole range is this machine's. QEMU's user network
 //! tells the guest where a connection comes from, unless it comes from loopback: honest
-//! clients have the address of QEMU's gateway there, and attackers have their own.
+//! clients have the address of QEMU's gateway there, or are newcomers, and attackers have
+//! their own.
 
 use std::env;
 use std::io;
@@ -17,8 +18,9 @@ const ENCLOSED: &str = "HANDOFF_ENCLOSED";
 /// The range for measurements of networks (RFC 2544), as the word of ip(8).
 const RANGE: &str = "198.18.0.1/16";
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// How many of them are used.
+/// How many of them attackers use, and honest clients.
 const COUNT: u32 = 60_000;
+const NEWCOMERS: u32 = 5000;
 
 /// Whether there are addresses for attackers.
 pub(super) fn are_there() -> bool {
@@ -28,6 +30,11 @@ pub(super) fn are_there() -> bool {
 /// The address of that number.
 pub(super) fn nth(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(FIRST.to_bits() + number % COUNT)
+}
+
+/// The address of an honest client that was never here before.
+pub(super) fn newcomer(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(FIRST.to_bits() + COUNT + number % NEWCOMERS)
 }
 
 /// Runs this program again with the same arguments, in a network that ends with it.

@@ -11,11 +11,13 @@ use rustls::{ClientConnection, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use super::ground::{Ground, Wish, drain, reset};
+use super::honest::Origin;
 use super::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Sealer, endless_hello};
 use super::stage::Port;
 
-/// Quiet connections.
-const SILENT: usize = 1000;
+/// Connections of a flood, and the addresses that they come from.
+pub(super) const FLOOD: u32 = 1000;
+const HELD: usize = FLOOD as usize;
 /// ClientHellos that do not end, and what is sent of each.
 const ENDLESS: usize = 100;
 const ENDLESS_SENT: usize = 33_000;
@@ -70,8 +72,10 @@ impl Kind {
 pub(super) enum Source {
     /// One address, which is no honest client's.
     One,
-    /// Each connection from an address of its own.
+    /// As many as a flood has connections.
     Many,
+    /// Each connection from an address that was not there before.
+    Fresh,
 }
 
 /// One attack.
@@ -80,6 +84,7 @@ pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) source: Source,
+    pub(super) honest: Origin,
     pub(super) attackers: usize,
     /// What each attacker does, by its number.
     run: fn(&Ground<'_>, usize),
@@ -105,6 +110,7 @@ impl Attack {
             name,
             kind,
             source,
+            honest: Origin::Known,
             attackers,
             run,
         }
@@ -113,14 +119,30 @@ impl Attack {
     const fn from(self, source: Source) -> Self {
         Self { source, ..self }
     }
+
+    const fn beside(self, honest: Origin) -> Self {
+        Self { honest, ..self }
+    }
 }
 
-/// All of them.
-pub(super) const ATTACKS: [Attack; 16] = [
+/// What can't be told from honest clients by anything: measured where it is named alone
+/// (ADR 0140).
+pub(super) const BEYOND: [Attack; 1] =
+    [
+        Attack::new("half-handshakes-alike", Kind::Flood, 4, half_handshakes)
+            .from(Source::Fresh)
+            .beside(Origin::New),
+    ];
+
+/// All that the limits hold for.
+pub(super) const ATTACKS: [Attack; 19] = [
     Attack::new("silent", Kind::Flood, 4, silent),
     Attack::new("silent-one", Kind::Flood, 4, silent).from(Source::One),
     Attack::new("half-handshakes", Kind::Flood, 4, half_handshakes),
     Attack::new("half-handshakes-one", Kind::Flood, 4, half_handshakes).from(Source::One),
+    Attack::new("half-handshakes-directed", Kind::Flood, 4, half_directed),
+    Attack::new("half-handshakes-newcomers", Kind::Flood, 4, half_handshakes).beside(Origin::New),
+    Attack::new("half-handshakes-fresh", Kind::Flood, 4, half_handshakes).from(Source::Fresh),
     Attack::new("endless-hello", Kind::Single, 2, endless_autonomous),
     Attack::new("endless-hello-directed", Kind::Single, 2, endless_directed),
     Attack::new("hellos-together", Kind::Single, 1, together),
@@ -136,18 +158,26 @@ pub(super) const ATTACKS: [Attack; 16] = [
 ];
 
 fn silent(ground: &Ground<'_>, attacker: usize) {
-    ground.hold(attacker, SILENT / 4, || {
+    ground.hold(attacker, HELD / 4, || {
         ground.tcp(attacker, Port::Autonomous)
     });
 }
 
-/// A good ClientHello each, and no answer to what comes back.
 fn half_handshakes(ground: &Ground<'_>, attacker: usize) {
+    half(ground, attacker, Port::Autonomous);
+}
+
+fn half_directed(ground: &Ground<'_>, attacker: usize) {
+    half(ground, attacker, Port::Directed);
+}
+
+/// A good ClientHello each, and no answer to what comes back.
+fn half(ground: &Ground<'_>, attacker: usize, port: Port) {
     let Ok(hello) = hello(ground, &[]) else {
         return;
     };
-    ground.hold(attacker, SILENT / 4, || {
-        let mut stream = ground.tcp(attacker, Port::Autonomous)?;
+    ground.hold(attacker, HELD / 4, || {
+        let mut stream = ground.tcp(attacker, port)?;
         ground.pour(&mut stream, &hello)?;
         Ok(stream)
     });

@@ -10,7 +10,7 @@ use rustls::SupportedProtocolVersion;
 use socket2::SockRef;
 
 use super::addresses;
-use super::attack::Source;
+use super::attack::{FLOOD, Source};
 use super::honest::{self, Session};
 use super::material::Material;
 use super::stage::{Booted, Port};
@@ -142,7 +142,8 @@ impl<'a> Ground<'a> {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         addresses::nth(match self.source {
             Source::One => 0,
-            Source::Many => number,
+            Source::Many => number % FLOOD,
+            Source::Fresh => number,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Clients that want to be served: a handshake, then 64 KiB there and back.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use anyhow::Result;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 
+use super::addresses;
 use super::material::Material;
 use super::stage::{Booted, Port};
 
@@ -64,18 +65,36 @@ impl Outcome {
     }
 }
 
+/// Where honest clients come from, while they are measured beside an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The address that those before them had.
+    Known,
+    /// Each from an address that was never here before.
+    New,
+}
+
 /// Sends `count` clients, one after another, in turn to the autonomous and to the
 /// directed listener.
-pub(super) fn clients(booted: &Booted, material: &Material, count: usize) -> Result<Outcome> {
+pub(super) fn clients(
+    booted: &Booted,
+    material: &Material,
+    count: usize,
+    origin: Origin,
+) -> Result<Outcome> {
     let config = material.client(&rustls::version::TLS13, false, false)?;
     let mut outcome = Outcome::default();
     let mut missed = 0;
     let ports = [Port::Autonomous, Port::Directed].into_iter().cycle();
-    for port in ports.take(count) {
+    for (number, port) in (0..).zip(ports.take(count)) {
+        let from = match origin {
+            Origin::Known => None,
+            Origin::New => Some(addresses::newcomer(number)),
+        };
         thread::sleep(BETWEEN);
         let started = Instant::now();
         outcome.asked += 1;
-        let seconds = if client(booted.honest(port), &config, started + PATIENCE).is_ok() {
+        let seconds = if client((from, booted.honest(port)), &config, started + PATIENCE).is_ok() {
             outcome.served += 1;
             missed = 0;
             started.elapsed().as_secs_f64()
@@ -92,8 +111,11 @@ pub(super) fn clients(booted: &Booted, material: &Material, count: usize) -> Res
     Ok(outcome)
 }
 
-fn client(address: SocketAddr, config: &Arc<ClientConfig>, deadline: Instant) -> io::Result<()> {
-    let mut session = connect(address, config, deadline)?;
+/// Addresses: where it comes from, if that is said, and where it goes.
+type Way = (Option<Ipv4Addr>, SocketAddr);
+
+fn client(way: Way, config: &Arc<ClientConfig>, deadline: Instant) -> io::Result<()> {
+    let mut session = connect(way, config, deadline)?;
     let chunk: Vec<u8> = (0..CHUNK).map(|at| (at % 251) as u8).collect();
     for _ in 0..BYTES / CHUNK {
         wait_until(&session.sock, deadline)?;
@@ -113,17 +135,9 @@ fn client(address: SocketAddr, config: &Arc<ClientConfig>, deadline: Instant) ->
 }
 
 /// Connects and finishes the handshake.
-fn connect(
-    address: SocketAddr,
-    config: &Arc<ClientConfig>,
-    deadline: Instant,
-) -> io::Result<Session> {
+fn connect((from, to): Way, config: &Arc<ClientConfig>, deadline: Instant) -> io::Result<Session> {
     let left = deadline.saturating_duration_since(Instant::now());
-    over(
-        TcpStream::connect_timeout(&address, left)?,
-        config,
-        deadline,
-    )
+    over(addresses::connect(from, to, left)?, config, deadline)
 }
 
 /// Finishes the handshake.
