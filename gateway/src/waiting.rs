@@ -16,7 +16,8 @@ const MAX_CLIENTS: usize = 64;
 /// stack holds. About one in four: clients that send only the beginning of such hellos
 /// keep out only others with long hellos.
 pub(crate) const MAX_LONG: usize = 48;
-/// When the requested room does not become free, it is requested again.
+/// When the requested room does not become free in this time, nobody could be evicted
+/// then: it is requested again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(125);
 
 /// A line of clients.
@@ -36,27 +37,25 @@ impl Line {
 pub(crate) struct Waiting {
     clients: [VecDeque<Arrived>; Line::ALL.len()],
     pub(crate) backends: VecDeque<Secure>,
-    /// Handshakes that the shim was asked to evict, without a result yet.
-    displacing: usize,
-    /// When it was asked last.
-    asked: Instant,
+    /// When the shim was asked to evict a handshake, for each that has no result yet.
+    asked: VecDeque<Instant>,
 }
 
 impl Waiting {
     /// Clients that wait at once.
     pub(crate) const MOST: usize = Line::ALL.len() * MAX_CLIENTS;
     /// Bytes for one relay.
-    pub(crate) const PLACE: usize = size_of::<Secure>();
+    pub(crate) const PLACE: usize = size_of::<Secure>() + size_of::<Instant>();
     /// Bytes for clients.
-    pub(crate) const FIXED: usize = (Self::MOST + Line::ALL.len()) * size_of::<Arrived>();
+    pub(crate) const FIXED: usize =
+        (Self::MOST + Line::ALL.len()) * size_of::<Arrived>() + MAX_CLIENTS * size_of::<Instant>();
 
     /// Room for so many relays.
     pub(crate) fn new(relays: usize) -> Self {
         Self {
             clients: Line::ALL.map(|_| VecDeque::with_capacity(MAX_CLIENTS + 1)),
             backends: VecDeque::with_capacity(relays),
-            displacing: 0,
-            asked: Instant::default(),
+            asked: VecDeque::with_capacity(relays + MAX_CLIENTS),
         }
     }
 
@@ -72,28 +71,18 @@ impl Waiting {
 
     /// Whether the shim may be asked to make room: once for each that waits.
     pub(crate) fn may_ask(&mut self, now: Instant) -> bool {
-        let asking = self.asking();
-        self.displacing = self.displacing.min(asking);
-        if self.displacing >= asking {
+        let is_in_vain = |at: &mut Instant| now >= *at + ASK_AGAIN;
+        while self.asked.pop_front_if(is_in_vain).is_some() {}
+        if self.asked.len() >= self.asking() {
             return false;
         }
-        self.displacing += 1;
-        self.asked = now;
+        self.asked.push_back(now);
         true
     }
 
     /// One place became free.
     pub(crate) fn note_displaced(&mut self) {
-        self.displacing = self.displacing.saturating_sub(1);
-    }
-
-    /// Whether the request is so old that it is repeated.
-    pub(crate) fn is_stuck(&mut self, now: Instant) -> bool {
-        let is_stuck = self.asking() > 0 && now >= self.asked + ASK_AGAIN;
-        if is_stuck {
-            self.displacing = 0;
-        }
-        is_stuck
+        self.asked.pop_front();
     }
 
     /// Those of one line, in the order of arrival.

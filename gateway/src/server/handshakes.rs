@@ -115,11 +115,8 @@ where
         }
     }
 
-    /// The requested room did not become free: it is requested again.
+    /// Room is requested for each that waits and has no request under way.
     pub(super) fn make_way_again(&mut self) {
-        if !self.waiting.is_stuck(self.now) {
-            return;
-        }
         for _ in 0..self.waiting.backends.len() {
             self.make_way(None);
         }
