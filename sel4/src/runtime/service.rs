@@ -135,9 +135,11 @@ pub fn wait_signals() -> u64 {
     syscall::recv(slot::cptr(slot::NOTIFICATION)).0
 }
 
-/// The signals that are there already.
+/// The signals that are there already, for a domain that has more to do: others of its
+/// priority have a turn first.
 pub fn poll_signals() -> u64 {
     note_progress();
+    syscall::r#yield();
     syscall::nb_recv(slot::cptr(slot::NOTIFICATION)).0
 }
 
