@@ -435,6 +435,11 @@ impl<D: Doorbell> Channel<D> {
         }
     }
 
+    /// Whether [`Channel::next_event`] would find something.
+    pub fn has_events(&self) -> bool {
+        self.events_in().is_due()
+    }
+
     /// Takes the oldest event; `None` when there is none. Entries that name no slot are
     /// skipped.
     pub fn next_event(&mut self) -> Option<Event> {

@@ -158,6 +158,11 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         }
     }
 
+    /// Whether slots wait whose messages were not begun with.
+    pub fn has_others(&self) -> bool {
+        self.channel.has_events()
+    }
+
     /// [`Channel::peer_is_new`]. What it sent before can still be received.
     pub fn peer_is_new(&mut self) -> bool {
         self.channel.peer_is_new()

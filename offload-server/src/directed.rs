@@ -5,9 +5,11 @@
 //! and checks on request, and refuses what can't be done with what it has (a signature
 //! without a transcript, a Finished without keys).
 
+mod act;
 mod check;
 mod earlier;
 mod fill;
+mod finish;
 mod inbound;
 mod keys;
 mod outbound;
@@ -33,15 +35,13 @@ use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
 use ipc::tls::PeerAuthentication;
-use rustls::SupportedCipherSuite;
 use rustls::crypto::ActiveKeyExchange;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::UnixTime;
 use tls::codec::{DecodeError, MESSAGE_HEADER};
 use tls::protection::Key;
-use tls::schedule13::{Schedule, TrafficSecrets};
+use tls::schedule13::Schedule;
 use tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 
-use crate::convert;
 use crate::full_handshake::FullHandshake;
 use crate::handshake::{SessionSlot, cut_off};
 use crate::keyring::Keyring;
@@ -177,21 +177,6 @@ pub(crate) struct Directed {
     waiting: Option<Segment>,
 }
 
-/// What the record layer and the completion need of a finished handshake.
-pub(crate) struct Product {
-    pub(crate) suite: CipherSuite,
-    pub(crate) tx: TrafficKey,
-    pub(crate) rx: TrafficKey,
-    pub(crate) peer: Option<Vec<CertificateDer<'static>>>,
-    pub(crate) rings: Vec<Arc<Keyring>>,
-    /// TLS 1.3: for key updates.
-    pub(crate) secrets: Option<TrafficSecrets>,
-    pub(crate) role: Role,
-    /// TLS 1.3, client: takes the tickets to come.
-    pub(crate) tickets: Option<Tickets>,
-    pub(crate) is_resumed: bool,
-}
-
 impl Directed {
     #[expect(clippy::too_many_arguments, reason = "what a directive says")]
     pub(crate) fn new(
@@ -252,14 +237,6 @@ impl Directed {
         Verdict::Begun {
             rings: List::from_items(kinds).unwrap_or_default(),
             authorities: List::from_items(authorities).unwrap_or_default(),
-        }
-    }
-
-    /// Where the TCP connection stands.
-    pub(crate) fn position(&self) -> TcpPosition {
-        TcpPosition {
-            tx_next: self.outbound.next(),
-            rx_next: self.rx_start.wrapping_add(self.inbound.taken()),
         }
     }
 
@@ -370,8 +347,6 @@ impl Directed {
         }
     }
 
-    // ---- segments that wait ----
-
     fn begin_waiting(&mut self, segment: &Segment) -> Result<(), Fault> {
         match segment {
             Segment::Receive { .. } | Segment::ReceiveChangeCipherSpec => {
@@ -461,167 +436,6 @@ impl Directed {
             part: Blob::from_slice(part).map_err(|_| Fault::INTERNAL)?,
         })
     }
-
-    // ---- segments that don't ----
-
-    fn act(&mut self, segment: &Segment, context: &Context<'_>) -> Result<Verdict, Fault> {
-        match segment {
-            Segment::Show { offset } => return self.show(usize::from(*offset), MAX_PART),
-            Segment::FindIdentity { server_name } => {
-                let name = ServerName::try_from(&***server_name).ok();
-                let names =
-                    |ring: &Arc<Keyring>| name.as_ref().is_some_and(|name| ring.is_valid_for(name));
-                let named = List::from_items(self.rings.iter().map(names));
-                return Ok(Verdict::Named(named.unwrap_or_default()));
-            }
-            Segment::Negotiate { suite, peer_random } => {
-                self.negotiate(*suite, peer_random)?;
-                // For a peer without a certificate, if none is inherited.
-                let now = context.moment();
-                self.full
-                    .get_or_insert_with(|| FullHandshake::new(now, &[]));
-            }
-            Segment::Restart => {
-                if self.role == Role::Server {
-                    self.absorb();
-                }
-                self.transcript.restart().ok_or(Fault::INTERNAL)?;
-            }
-            Segment::Write(template) => {
-                self.absorb();
-                let message = self.complete(template, context)?;
-                self.transcript.add(&message);
-                self.outbound.message(&message);
-            }
-            Segment::WriteChangeCipherSpec => {
-                self.outbound.change_cipher_spec()?;
-                if self.version() == Some(Version::Tls12) {
-                    let protection = self.pending.0.take().ok_or(Fault::INTERNAL)?;
-                    self.outbound.protect(protection)?;
-                }
-            }
-            Segment::Agree { share } => {
-                let exchange = self.exchange.take().ok_or(Fault::INTERNAL)?;
-                let shared = exchange
-                    .complete(share)
-                    .map_err(|_| Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
-                self.keys = Keys::Agreed(shared);
-            }
-            Segment::Derive(stage) => self.derive(*stage)?,
-            Segment::DecodeCertificate => {
-                let version = self.version().ok_or(Fault::INTERNAL)?;
-                let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
-                let chain = Peer::decode(version, message.body())?;
-                let count = u8::try_from(chain.len()).map_err(|_| Fault::INTERNAL)?;
-                self.peer = match count {
-                    0 => Peer::Unknown,
-                    _ => Peer::Shown(chain),
-                };
-                return Ok(Verdict::Certificates { count });
-            }
-            Segment::ValidateChain { server_name } => {
-                let peer = core::mem::take(&mut self.peer);
-                let name = name(server_name);
-                let rings = self.judges()?;
-                self.peer = peer.validate(self.peer_role(), name, rings, context.unix_time)?;
-                self.full = Some(FullHandshake::new(context.moment(), self.peer.chain()));
-            }
-            Segment::VerifySignature { offset } => self.verify_signature(usize::from(*offset))?,
-            Segment::ValidateMac => self.validate_mac()?,
-            Segment::Decrypt {
-                ring,
-                client_version,
-                offset,
-            } => self.decrypt(*ring, *client_version, usize::from(*offset), context)?,
-            Segment::TakeTicket => return self.take_ticket(context),
-            Segment::OpenTicket {
-                ring,
-                version,
-                server_name,
-                ticket,
-            } => {
-                self.settle(*ring)?;
-                return self.open_ticket(*version, name(server_name), *ticket, context);
-            }
-            Segment::Resume { binder } => self.resume(binder.as_ref())?,
-            Segment::PrepareTicket { server_name } => {
-                return self.prepare_ticket(name(server_name), context);
-            }
-            Segment::KeepTicket => self.keep_ticket(context)?,
-            Segment::Receive { .. }
-            | Segment::ReceiveChangeCipherSpec
-            | Segment::Finish(_)
-            | Segment::Abort { .. } => return Err(Fault::INTERNAL),
-        }
-        Ok(Verdict::Done)
-    }
-
-    fn negotiate(&mut self, suite: CipherSuite, peer_random: &[u8; 32]) -> Result<(), Fault> {
-        let supported = convert::primitives(suite).ok_or(Fault::INTERNAL)?;
-        if self.suite.is_some_and(|earlier| earlier != suite) {
-            return Err(Fault::INTERNAL);
-        }
-        let hash = match supported {
-            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
-            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
-        };
-        // RFC 5246 §7.4.8: a client signs the messages, not their hash.
-        self.transcript
-            .start(hash, suite.version() == Version::Tls12);
-        self.inbound.version = Some(suite.version());
-        self.suite = Some(suite);
-        self.peer_random = *peer_random;
-        Ok(())
-    }
-
-    /// Adds the message received last to the transcript, once.
-    fn absorb(&mut self) {
-        if let Some(message) = self.message.as_mut().filter(|m| !m.is_in_transcript) {
-            self.transcript.add(&message.bytes);
-            message.is_in_transcript = true;
-        }
-    }
-
-    // ---- the end ----
-
-    /// Keys and proofs of a handshake that is finished.
-    pub(crate) fn into_product(mut self) -> Option<Product> {
-        let suite = self.suite()?;
-        let tickets = self.remember();
-        let (tx, rx, secrets) = match self.keys {
-            Keys::Application { application, .. } => {
-                let mut tx = application.key(self.role)?;
-                // A server has sent its tickets under it.
-                if self.role == Role::Server {
-                    tx.sequence = self.outbound.sequence();
-                }
-                let rx = application.key(self.role.other())?;
-                (tx, rx, Some(application))
-            }
-            Keys::Master(_) => {
-                let (mut tx, mut rx) = self.traffic.take()?;
-                tx.sequence = self.outbound.sequence();
-                rx.sequence = self.inbound.sequence();
-                (tx, rx, None)
-            }
-            Keys::None | Keys::Agreed(_) | Keys::PreMaster(_) | Keys::Handshake { .. } => {
-                return None;
-            }
-        };
-        Some(Product {
-            suite,
-            tx,
-            rx,
-            peer: self.peer.into_proved(),
-            rings: self.rings,
-            secrets,
-            role: self.role,
-            tickets,
-            is_resumed: self.is_resumed,
-        })
-    }
-
-    // ---- facts ----
 
     const fn suite(&self) -> Option<CipherSuite> {
         self.suite

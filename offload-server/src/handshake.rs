@@ -10,24 +10,26 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
+use ipc::bounded::Bytes;
 use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
-use rustls::CommonState;
+use rustls::HandshakeKind;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
-use tls::{Alert, ContentType, Role};
+use tls::{Alert, CipherSuite, ContentType, Role, Version};
 
 use crate::announced::Announced;
 use crate::caught::{Catch, Caught};
 use crate::convert;
 use crate::engine::{Engine, Outcome};
+use crate::finished::Finished;
+use crate::identity::Peer;
 use crate::keyring::Choice;
 use crate::loans::TooMuch;
 use crate::output::Output;
 use crate::server::Entry;
-use crate::session::Tickets;
 
 /// The most records of one handshake: 32 KiB in the smallest that any stack makes (RFC
 /// 8449: 64 bytes). More is work for nothing.
@@ -192,22 +194,54 @@ impl Handshake {
         }
     }
 
-    /// The TCP sequence numbers after the handshake.
-    pub(crate) fn position(&self) -> TcpPosition {
-        TcpPosition {
-            tx_next: self.output.next(),
-            rx_next: self.rx_next,
-        }
-    }
-
-    /// The connection, to ask what was agreed on.
-    pub(crate) fn connection(&self) -> &CommonState {
-        self.engine.state()
-    }
-
-    /// What a client needs for the tickets that may come.
-    pub(crate) fn into_tickets(self) -> Option<Tickets> {
-        self.engine.into_tickets()
+    /// What was agreed on, once a step has finished it.
+    ///
+    /// # Errors
+    /// The peer's certificate can't be kept; else what can't be.
+    pub(crate) fn finish(mut self: Box<Self>) -> Result<Finished, HandshakeError> {
+        const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
+        let choice = self.choice.take().ok_or(INTERNAL)?;
+        let agreed = self.engine.state();
+        let suite = agreed
+            .negotiated_cipher_suite()
+            .and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())))
+            .ok_or(INTERNAL)?;
+        let group = agreed
+            .negotiated_key_exchange_group()
+            .and_then(convert::group);
+        let alpn = agreed
+            .alpn_protocol()
+            .and_then(|name| Bytes::from_slice(name).ok());
+        let peer = Peer::of(agreed.peer_certificates())?;
+        let is_resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
+        let keys = self.caught.keys().ok_or(INTERNAL)?;
+        let secrets = match suite.version() {
+            Version::Tls13 => Some(self.caught.secrets(suite).ok_or(INTERNAL)?),
+            Version::Tls12 => None,
+        };
+        Ok(Finished {
+            session: self.session,
+            role: self.role(),
+            suite,
+            group,
+            keys,
+            secrets,
+            peer,
+            alpn,
+            server_name: choice.server_name,
+            keyring: choice.keyring,
+            is_resumed,
+            expose_keys: self.expose_keys,
+            tcp: TcpPosition {
+                tx_next: self.output.next(),
+                rx_next: self.rx_next,
+            },
+            first_byte: self.first_byte,
+            tickets: match suite.version() {
+                Version::Tls13 => self.engine.into_tickets(),
+                Version::Tls12 => None,
+            },
+        })
     }
 
     /// Whether the peer's first message was whole.
@@ -246,7 +280,7 @@ impl Handshake {
     }
 
     fn is_handshaking(&self) -> bool {
-        self.connection().is_handshaking()
+        self.engine.state().is_handshaking()
     }
 
     /// Moves one whole record from the ring after `incoming`; so many bytes were moved.
@@ -324,7 +358,7 @@ impl Handshake {
     fn advance_engine(&mut self) {
         loop {
             // After an error there may be an alert to encode, and nothing else.
-            if self.failure.is_some() && !self.connection().wants_write() {
+            if self.failure.is_some() && !self.engine.state().wants_write() {
                 break;
             }
             let turn = self

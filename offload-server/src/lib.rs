@@ -27,6 +27,7 @@ mod convert;
 mod current;
 mod directed;
 mod engine;
+mod finished;
 mod full_handshake;
 mod handshake;
 mod identity;

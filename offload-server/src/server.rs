@@ -1,38 +1,38 @@
 //! Takes directives and events, runs handshakes, reports completions.
 
 mod directed;
+mod establish;
 mod give_up;
+mod turn;
+
+pub use turn::Turn;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ipc::bounded::{Blob, Bytes};
-use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
+use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
+use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Origin};
 use ipc::mailbox::Malformed;
 use ipc::net::TcpPosition;
-use ipc::record::{Answer, MAX_CERTIFICATE_PART, PostHandshakeInbox, Record, Request};
+use ipc::record::{PostHandshakeInbox, Record};
 use ipc::stats;
 use ipc::transport::{Client, Transport};
-use rustls::HandshakeKind;
-use tls::{CipherSuite, Role, TrafficKey};
+use tls::Role;
 
 use crate::by_request::Asked;
-use crate::convert;
 use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
-use crate::identity::Peer;
 use crate::keyring::{self, Keyring, StartError};
 use crate::loans::Loans;
 use crate::profile::Profiles;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
-use crate::work::{Class, Work, WorkQueue};
+use crate::work::{Class, WorkQueue};
 use directed::Beginning;
 
 /// The capabilities of the offload component.
@@ -111,23 +111,6 @@ impl Entry {
     }
 }
 
-/// The result of one turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// A secret may have been on the stack.
-    pub touched_secrets: bool,
-    /// There is more to do: have another turn.
-    pub is_busy: bool,
-}
-
-/// Messages of the shim and events of connections that are taken in before each piece of
-/// work; pieces of work, and questions of sessions, that are dealt with in one turn: each
-/// kind gets its turn, however much there is of another.
-const DIRECTIVES_AT_ONCE: usize = 16;
-const EVENTS_AT_ONCE: usize = 64;
-const WORK_A_TURN: usize = 16;
-const QUESTIONS_A_TURN: usize = 8;
-
 /// How long after its deadline a handshake is cancelled here, if the network stack did
 /// not end it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -189,143 +172,16 @@ where
         }
     }
 
-    /// Does one turn of what there is to do; call it at each wake-up.
-    // Its frames are below the caller's, where they can be scrubbed.
-    #[inline(never)]
-    pub fn run(&mut self) -> Turn {
-        self.stats.add(stats::offload::WAKEUPS, 1);
-        let mut turn = Turn {
-            touched_secrets: false,
-            is_busy: false,
-        };
-        // All of them: the next established session may use such a slot again.
-        while let Some(forgotten) = self.forget.receive() {
-            if let Ok(forgotten) = forgotten {
-                self.sessions
-                    .forget(forgotten.session, forgotten.generation);
-            }
-        }
-        let mut left = WORK_A_TURN;
-        loop {
-            self.take_in();
-            let Some((class, work)) = self.work.next() else {
-                break;
-            };
-            turn.touched_secrets |= self.work_on(work);
-            left -= 1;
-            // What others wait for leaves before more is done for those behind them.
-            if left == 0 || (class > Class::First && !self.work.is_empty()) {
-                turn.is_busy = true;
-                break;
-            }
-        }
-        let mut left = QUESTIONS_A_TURN;
-        while left > 0
-            && let Some(asked) = self.record.receive()
-        {
-            let Ok(asked) = asked else { break };
-            left -= 1;
-            turn.touched_secrets = true;
-            self.post_handshake(&asked);
-        }
-        turn.is_busy |= left == 0;
-        let now = self.clock.now();
-        if self.earliest <= now {
-            self.give_up_overdue(now);
-        }
-        // Before anybody is told that a handshake is over: whoever asks for the counters
-        // then may run before this turn ends.
-        let heap = (self.heap_used)() as u64;
-        self.stats.set(stats::offload::HEAP, heap);
-        self.net.flush();
-        self.shim.flush();
-        self.record.flush();
-        turn
-    }
-
     /// When to call [`Server::run`] again at the latest.
     pub fn next_deadline(&self) -> Instant {
         self.earliest
     }
 
-    /// Takes in what has come: what is to be done for it is queued.
-    fn take_in(&mut self) {
-        for _ in 0..DIRECTIVES_AT_ONCE {
-            let Some(directive) = self.shim.receive() else {
-                break;
-            };
-            self.take_directive(directive);
-        }
-        for _ in 0..EVENTS_AT_ONCE {
-            match self.net.next_event() {
-                Some(Event::Slot(slot)) => self.note_news(slot),
-                Some(Event::Control) => {}
-                None => break,
-            }
-        }
-    }
-
-    /// The connection of the handshake in `slot` has news.
-    fn note_news(&mut self, slot: SlotIndex) {
-        let place = usize::from(slot);
-        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
-        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
-        let (entry, has_answered) = match (autonomous, directed) {
-            (Some(handshake), _) => {
-                let has_answered = handshake.has_heard();
-                (&mut handshake.entry, has_answered)
-            }
-            // Before our flight is complete, what comes is no answer to it.
-            (_, Some(directed)) => {
-                let has_answered = directed.has_heard() && directed.is_waiting();
-                (&mut directed.entry, has_answered)
-            }
-            _ => return,
-        };
-        entry.has_answered |= has_answered;
-        if !core::mem::replace(&mut entry.has_news, true) {
-            self.work.push(entry.class(), Work::Look(slot));
-        }
-    }
-
     /// True if it touched secrets.
-    fn work_on(&mut self, work: Work) -> bool {
-        match work {
-            Work::Look(slot) => {
-                if let Some(entry) = self.entry_mut(slot) {
-                    entry.has_news = false;
-                }
-                self.step(slot) | self.step_directed(slot)
-            }
-            Work::Perform {
-                slot,
-                generation,
-                segment,
-            } => {
-                if let Some(entry) = self.entry_mut(slot) {
-                    entry.has_segment = false;
-                }
-                self.perform(slot, generation, *segment);
-                // The shim runs at once and queues the next.
-                self.shim.flush();
-                true
-            }
-        }
-    }
-
-    fn entry_mut(&mut self, slot: SlotIndex) -> Option<&mut Entry> {
-        let place = usize::from(slot);
-        let autonomous = self.handshakes.get_mut(place)?.as_mut();
-        let directed = self.directed.get_mut(place)?.as_mut();
-        autonomous
-            .map(|handshake| &mut handshake.entry)
-            .or(directed.map(|directed| &mut directed.entry))
-    }
-
-    fn take_directive(&mut self, directive: Result<Directive, Malformed>) {
+    fn take_directive(&mut self, directive: Result<Directive, Malformed>) -> bool {
         // What is none costs its slot; the shim is the one that asks.
         let Ok(directive) = directive else {
-            return;
+            return false;
         };
         match directive {
             Directive::Start {
@@ -395,14 +251,10 @@ where
                 generation,
                 segment,
             } => {
-                let work = Work::Perform {
-                    slot,
-                    generation,
-                    segment: Box::new(segment),
-                };
-                self.queue_segment(slot, generation, work);
+                return self.take_segment(slot, generation, segment);
             }
         }
+        false
     }
 
     fn enter(&mut self, origin: Origin) -> Entry {
@@ -470,10 +322,7 @@ where
             }
             Step::Finished => {
                 if let Some(handshake) = self.forget(slot) {
-                    match self.establish(handshake) {
-                        Ok(established) => self.established(slot, generation, established),
-                        Err(error) => self.fail(slot, generation, error),
-                    }
+                    self.establish(slot, generation, handshake.finish());
                 }
                 true
             }
@@ -498,22 +347,6 @@ where
         handshake
     }
 
-    pub(super) fn established(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        established: Box<Established>,
-    ) {
-        self.stats.add(stats::offload::FINISHED, 1);
-        self.count_in_progress();
-        self.net.close(slot);
-        self.complete(&Completion::Established {
-            slot,
-            generation,
-            established,
-        });
-    }
-
     fn in_progress(&self) -> u64 {
         in_progress(self.stats)
     }
@@ -521,71 +354,6 @@ where
     fn count_in_progress(&self) {
         let count = self.in_progress();
         self.stats.set(stats::offload::IN_PROGRESS, count);
-    }
-
-    /// Installs the keys and reports what was negotiated.
-    fn establish(
-        &mut self,
-        mut handshake: Box<Handshake>,
-    ) -> Result<Box<Established>, HandshakeError> {
-        const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
-        let choice = handshake.choice.take().ok_or(INTERNAL)?;
-        let connection = handshake.connection();
-        let suite = connection
-            .negotiated_cipher_suite()
-            .and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())))
-            .ok_or(INTERNAL)?;
-        let version = connection
-            .protocol_version()
-            .and_then(convert::version)
-            .ok_or(INTERNAL)?;
-        let group = connection
-            .negotiated_key_exchange_group()
-            .and_then(convert::group);
-        let alpn = connection
-            .alpn_protocol()
-            .and_then(|name| Bytes::from_slice(name).ok());
-        let peer = Peer::of(connection.peer_certificates())?;
-        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let tcp = handshake.position();
-        let first_byte = handshake.first_byte.unwrap_or(self.clock.now());
-        let session = handshake.session;
-        let expose_keys = handshake.expose_keys;
-
-        let (tx, rx) = handshake.caught.keys().ok_or(INTERNAL)?;
-        let sequence = (tx.sequence, rx.sequence);
-        let key_check = expose_keys.then(|| {
-            let check = |key| convert::key_check(suite, key);
-            (check(&tx), check(&rx))
-        });
-        let keys = match expose_keys {
-            true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
-            false => None,
-        };
-        let role = handshake.role();
-        self.install(session, role, suite, (tx, rx), &peer.certificate)?;
-        if version == tls::Version::Tls13 {
-            let secrets = handshake.caught.secrets(suite).ok_or(INTERNAL)?;
-            let tickets = handshake.into_tickets();
-            self.sessions.keep(session, role, secrets, tickets);
-        }
-        let established = Box::new(Established {
-            version,
-            suite,
-            group,
-            sequence,
-            key_check,
-            keys,
-            peer: peer.identity,
-            alpn,
-            server_name: choice.server_name,
-            keyring: choice.keyring,
-            resumed,
-            tcp,
-            first_byte,
-            installed: self.clock.now(),
-        });
-        Ok(established)
     }
 
     /// Ends what was said to the peer, and reports.
@@ -599,36 +367,6 @@ where
             generation,
             error,
         });
-    }
-
-    /// Installs the keys of a session at the record layer, and has it keep the peer's
-    /// certificate.
-    pub(super) fn install(
-        &self,
-        session: SessionSlot,
-        role: Role,
-        suite: CipherSuite,
-        (tx, rx): (TrafficKey, TrafficKey),
-        certificate: &[u8],
-    ) -> Result<(), HandshakeError> {
-        const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
-        let record = (self.install)(session.slot);
-        let done = |answer| match answer {
-            Ok(Ok(Answer::Done)) => Ok(()),
-            _ => Err(INTERNAL),
-        };
-        done(record.call(&Request::Install {
-            generation: session.generation,
-            role,
-            suite,
-            tx,
-            rx,
-        }))?;
-        for part in certificate.chunks(MAX_CERTIFICATE_PART) {
-            let part = Blob::from_slice(part).map_err(|_| INTERNAL)?;
-            done(record.call(&Request::KeepCertificate { part }))?;
-        }
-        Ok(())
     }
 
     fn complete(&mut self, completion: &Completion) {
@@ -651,13 +389,4 @@ fn in_progress(stats: &stats::Page) -> u64 {
     let started = stats.read(stats::offload::STARTED);
     let over = stats.read(stats::offload::FINISHED) + stats.read(stats::offload::FAILED);
     started.saturating_sub(over)
-}
-
-fn copy(key: &TrafficKey) -> Option<TrafficKey> {
-    use tls::Secret;
-    Some(TrafficKey {
-        key: Secret::from_slice(key.key.expose()).ok()?,
-        iv: Secret::from_slice(key.iv.expose()).ok()?,
-        sequence: key.sequence,
-    })
 }

@@ -95,6 +95,12 @@ impl Events<'_> {
         Some(entry)
     }
 
+    /// Whether there is one to take.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        load_acquire(self.head) != self.tail.load(Ordering::Relaxed)
+    }
+
     /// The events that were posted and not taken, with their positions.
     pub(crate) fn outstanding(&self) -> impl Iterator<Item = (u32, u16)> {
         let head = self.head.load(Ordering::Relaxed);

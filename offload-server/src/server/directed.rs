@@ -6,23 +6,20 @@ use alloc::vec::Vec;
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
-use ipc::control::{Established, HandshakeError, Parameters, RequestError, Resource};
+use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
 use ipc::handshake::Completion;
 use ipc::net::TcpPosition;
-use ipc::segment::{Agreed, Segment};
+use ipc::segment::Segment;
 use ipc::stats;
 use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
 use tls::Role;
 
-use super::{Entry, Server, copy};
+use super::{Entry, Server};
 use crate::by_request::Asked;
-use crate::convert;
 use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
-use crate::identity::Peer;
 use crate::keyring::Keyring;
-use crate::session::Tickets;
 use crate::time::SystemTime;
 use crate::work::Work;
 
@@ -104,18 +101,37 @@ where
         }
     }
 
-    /// A segment waits for its turn; one for a handshake that is over is dropped.
-    pub(super) fn queue_segment(&mut self, slot: SlotIndex, generation: u16, work: Work) {
+    /// A segment waits for its turn, or is done if nothing else waits for one; one for a
+    /// handshake that is over is dropped. True if it was done.
+    pub(super) fn take_segment(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        segment: Segment,
+    ) -> bool {
         let place = usize::from(slot);
         let directed = self.directed.get_mut(place).and_then(Option::as_mut);
         let Some(directed) = directed.filter(|directed| directed.generation == generation) else {
-            return;
+            return false;
         };
+        let class = directed.entry.class();
+        if self.work.is_empty() && !self.shim.has_others() {
+            self.perform(slot, generation, segment);
+            return true;
+        }
         // One at a time is the rule of the queue.
         if core::mem::replace(&mut directed.entry.has_segment, true) {
-            return self.give_up(slot, Some(generation), INTERNAL);
+            self.give_up(slot, Some(generation), INTERNAL);
+            return false;
         }
-        self.work.push(directed.entry.class(), work);
+        let segment = Box::new(segment);
+        let work = Work::Perform {
+            slot,
+            generation,
+            segment,
+        };
+        self.work.push(class, work);
+        false
     }
 
     /// Does one segment; one for a handshake that is over is dropped.
@@ -138,6 +154,8 @@ where
             self.directed_step(slot, generation, step);
             self.note_left(slot);
         }
+        // The shim runs at once and queues the next.
+        self.shim.flush();
     }
 
     /// Goes on with a directed handshake whose connection has news.
@@ -198,14 +216,9 @@ where
                 self.fail(slot, generation, error);
             }
             Step::Finished(agreed) => {
-                let finished = self
-                    .forget_directed(slot)
-                    .ok_or(INTERNAL)
-                    .and_then(|directed| self.establish_directed(*directed, *agreed));
-                match finished {
-                    Ok(established) => self.established(slot, generation, established),
-                    Err(error) => self.fail(slot, generation, error),
-                }
+                let directed = self.forget_directed(slot).ok_or(INTERNAL);
+                let finished = directed.and_then(|directed| directed.finish(*agreed));
+                self.establish(slot, generation, finished);
             }
         }
     }
@@ -217,56 +230,6 @@ where
         }
         self.loans.give_back(slot);
         directed
-    }
-
-    /// Installs the keys and reports what was negotiated (R30, R31).
-    fn establish_directed(
-        &mut self,
-        directed: Directed,
-        agreed: Agreed,
-    ) -> Result<Box<Established>, HandshakeError> {
-        let tcp = directed.position();
-        let session = directed.session;
-        let expose_keys = directed.expose_keys;
-        let first_byte = directed.first_byte.unwrap_or(self.clock.now());
-        let product = directed.into_product().ok_or(INTERNAL)?;
-        let (suite, tx, rx) = (product.suite, product.tx, product.rx);
-        let peer = Peer::of(product.peer.as_deref())?;
-        let ring = product
-            .rings
-            .get(usize::from(agreed.ring))
-            .ok_or(INTERNAL)?;
-        let sequence = (tx.sequence, rx.sequence);
-        let key_check = expose_keys.then(|| {
-            let check = |key| convert::key_check(suite, key);
-            (check(&tx), check(&rx))
-        });
-        let keys = match expose_keys {
-            true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
-            false => None,
-        };
-        self.install(session, product.role, suite, (tx, rx), &peer.certificate)?;
-        if let Some(secrets) = product.secrets {
-            let tickets = product.tickets.map(Box::new).map(Tickets::Directed);
-            self.sessions.keep(session, product.role, secrets, tickets);
-        }
-        let established = Box::new(Established {
-            version: suite.version(),
-            suite,
-            group: agreed.group,
-            sequence,
-            key_check,
-            keys,
-            peer: peer.identity,
-            alpn: agreed.alpn,
-            server_name: agreed.server_name,
-            keyring: ring.label.clone(),
-            resumed: product.is_resumed,
-            tcp,
-            first_byte,
-            installed: self.clock.now(),
-        });
-        Ok(established)
     }
 }
 

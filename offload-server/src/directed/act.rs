@@ -1,0 +1,140 @@
+//! Segments that are done at once.
+
+use alloc::sync::Arc;
+
+use ipc::bounded::List;
+use ipc::segment::{MAX_PART, Segment, Verdict};
+use rustls::SupportedCipherSuite;
+use rustls::pki_types::ServerName;
+use tls::{Alert, CipherSuite, Role, Version};
+
+use super::keys::Keys;
+use super::peer::Peer;
+use super::{Context, Directed, Fault, name};
+use crate::convert;
+use crate::full_handshake::FullHandshake;
+use crate::keyring::Keyring;
+
+impl Directed {
+    pub(super) fn act(
+        &mut self,
+        segment: &Segment,
+        context: &Context<'_>,
+    ) -> Result<Verdict, Fault> {
+        match segment {
+            Segment::Show { offset } => return self.show(usize::from(*offset), MAX_PART),
+            Segment::FindIdentity { server_name } => {
+                let name = ServerName::try_from(&***server_name).ok();
+                let names =
+                    |ring: &Arc<Keyring>| name.as_ref().is_some_and(|name| ring.is_valid_for(name));
+                let named = List::from_items(self.rings.iter().map(names));
+                return Ok(Verdict::Named(named.unwrap_or_default()));
+            }
+            Segment::Negotiate { suite, peer_random } => {
+                self.negotiate(*suite, peer_random)?;
+                // For a peer without a certificate, if none is inherited.
+                let now = context.moment();
+                self.full
+                    .get_or_insert_with(|| FullHandshake::new(now, &[]));
+            }
+            Segment::Restart => {
+                if self.role == Role::Server {
+                    self.absorb();
+                }
+                self.transcript.restart().ok_or(Fault::INTERNAL)?;
+            }
+            Segment::Write(template) => {
+                self.absorb();
+                let message = self.complete(template, context)?;
+                self.transcript.add(&message);
+                self.outbound.message(&message);
+            }
+            Segment::WriteChangeCipherSpec => {
+                self.outbound.change_cipher_spec()?;
+                if self.version() == Some(Version::Tls12) {
+                    let protection = self.pending.0.take().ok_or(Fault::INTERNAL)?;
+                    self.outbound.protect(protection)?;
+                }
+            }
+            Segment::Agree { share } => {
+                let exchange = self.exchange.take().ok_or(Fault::INTERNAL)?;
+                let shared = exchange
+                    .complete(share)
+                    .map_err(|_| Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
+                self.keys = Keys::Agreed(shared);
+            }
+            Segment::Derive(stage) => self.derive(*stage)?,
+            Segment::DecodeCertificate => {
+                let version = self.version().ok_or(Fault::INTERNAL)?;
+                let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+                let chain = Peer::decode(version, message.body())?;
+                let count = u8::try_from(chain.len()).map_err(|_| Fault::INTERNAL)?;
+                self.peer = match count {
+                    0 => Peer::Unknown,
+                    _ => Peer::Shown(chain),
+                };
+                return Ok(Verdict::Certificates { count });
+            }
+            Segment::ValidateChain { server_name } => {
+                let peer = core::mem::take(&mut self.peer);
+                let name = name(server_name);
+                let rings = self.judges()?;
+                self.peer = peer.validate(self.peer_role(), name, rings, context.unix_time)?;
+                self.full = Some(FullHandshake::new(context.moment(), self.peer.chain()));
+            }
+            Segment::VerifySignature { offset } => self.verify_signature(usize::from(*offset))?,
+            Segment::ValidateMac => self.validate_mac()?,
+            Segment::Decrypt {
+                ring,
+                client_version,
+                offset,
+            } => self.decrypt(*ring, *client_version, usize::from(*offset), context)?,
+            Segment::TakeTicket => return self.take_ticket(context),
+            Segment::OpenTicket {
+                ring,
+                version,
+                server_name,
+                ticket,
+            } => {
+                self.settle(*ring)?;
+                return self.open_ticket(*version, name(server_name), *ticket, context);
+            }
+            Segment::Resume { binder } => self.resume(binder.as_ref())?,
+            Segment::PrepareTicket { server_name } => {
+                return self.prepare_ticket(name(server_name), context);
+            }
+            Segment::KeepTicket => self.keep_ticket(context)?,
+            Segment::Receive { .. }
+            | Segment::ReceiveChangeCipherSpec
+            | Segment::Finish(_)
+            | Segment::Abort { .. } => return Err(Fault::INTERNAL),
+        }
+        Ok(Verdict::Done)
+    }
+
+    fn negotiate(&mut self, suite: CipherSuite, peer_random: &[u8; 32]) -> Result<(), Fault> {
+        let supported = convert::primitives(suite).ok_or(Fault::INTERNAL)?;
+        if self.suite.is_some_and(|earlier| earlier != suite) {
+            return Err(Fault::INTERNAL);
+        }
+        let hash = match supported {
+            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        };
+        // RFC 5246 §7.4.8: a client signs the messages, not their hash.
+        self.transcript
+            .start(hash, suite.version() == Version::Tls12);
+        self.inbound.version = Some(suite.version());
+        self.suite = Some(suite);
+        self.peer_random = *peer_random;
+        Ok(())
+    }
+
+    /// Adds the message received last to the transcript, once.
+    pub(super) fn absorb(&mut self) {
+        if let Some(message) = self.message.as_mut().filter(|m| !m.is_in_transcript) {
+            self.transcript.add(&message.bytes);
+            message.is_in_transcript = true;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From a finished handshake to a session: keys to the record layer, facts to the shim.
+
+use alloc::boxed::Box;
+
+use ipc::bounded::Blob;
+use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::Clock;
+use ipc::control::{Established, HandshakeError, Resource};
+use ipc::handshake::Completion;
+use ipc::record::{Answer, MAX_CERTIFICATE_PART, Request};
+use ipc::stats;
+use ipc::transport::Transport;
+use tls::TrafficKey;
+
+use super::Server;
+use crate::convert;
+use crate::finished::Finished;
+use crate::handshake::SessionSlot;
+
+const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
+
+impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
+where
+    N: Doorbell,
+    S: Doorbell,
+    R: Doorbell,
+    W: Transport,
+    C: Clock + Clone + Send + Sync + 'static,
+{
+    /// Installs the keys and reports what was agreed on, or why there is no session (R30,
+    /// R31).
+    pub(super) fn establish(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        finished: Result<Finished, HandshakeError>,
+    ) {
+        match finished.and_then(|finished| self.install(finished)) {
+            Ok(established) => {
+                self.stats.add(stats::offload::FINISHED, 1);
+                self.count_in_progress();
+                self.net.close(slot);
+                self.complete(&Completion::Established {
+                    slot,
+                    generation,
+                    established,
+                });
+            }
+            Err(error) => self.fail(slot, generation, error),
+        }
+    }
+
+    fn install(&mut self, finished: Finished) -> Result<Box<Established>, HandshakeError> {
+        let Finished {
+            session,
+            role,
+            suite,
+            keys: (tx, rx),
+            ..
+        } = finished;
+        let sequence = (tx.sequence, rx.sequence);
+        let key_check = finished.expose_keys.then(|| {
+            let check = |key| convert::key_check(suite, key);
+            (check(&tx), check(&rx))
+        });
+        let keys = match finished.expose_keys {
+            true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
+            false => None,
+        };
+        let install = Request::Install {
+            generation: session.generation,
+            role,
+            suite,
+            tx,
+            rx,
+        };
+        self.hand_over(session, &install, &finished.peer.certificate)?;
+        if let Some(secrets) = finished.secrets {
+            self.sessions.keep(session, role, secrets, finished.tickets);
+        }
+        Ok(Box::new(Established {
+            version: suite.version(),
+            suite,
+            group: finished.group,
+            sequence,
+            key_check,
+            keys,
+            peer: finished.peer.identity,
+            alpn: finished.alpn,
+            server_name: finished.server_name,
+            keyring: finished.keyring,
+            resumed: finished.is_resumed,
+            tcp: finished.tcp,
+            first_byte: finished.first_byte.unwrap_or(self.clock.now()),
+            installed: self.clock.now(),
+        }))
+    }
+
+    /// Installs the keys of a session at the record layer, and has it keep the peer's
+    /// certificate.
+    fn hand_over(
+        &self,
+        session: SessionSlot,
+        install: &Request,
+        certificate: &[u8],
+    ) -> Result<(), HandshakeError> {
+        let record = (self.install)(session.slot);
+        let done = |answer| match answer {
+            Ok(Ok(Answer::Done)) => Ok(()),
+            _ => Err(INTERNAL),
+        };
+        done(record.call(install))?;
+        for part in certificate.chunks(MAX_CERTIFICATE_PART) {
+            let part = Blob::from_slice(part).map_err(|_| INTERNAL)?;
+            done(record.call(&Request::KeepCertificate { part }))?;
+        }
+        Ok(())
+    }
+}
+
+fn copy(key: &TrafficKey) -> Option<TrafficKey> {
+    use tls::Secret;
+    Some(TrafficKey {
+        key: Secret::from_slice(key.key.expose()).ok()?,
+        iv: Secret::from_slice(key.iv.expose()).ok()?,
+        sequence: key.sequence,
+    })
+}

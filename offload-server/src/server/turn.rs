@@ -1,0 +1,167 @@
+//! One turn: what is taken in, and in what order it is worked on.
+
+use ipc::channel::{Doorbell, Event, SlotIndex};
+use ipc::clock::Clock;
+use ipc::stats;
+use ipc::transport::Transport;
+
+use super::{Entry, Server};
+use crate::work::{Class, Work};
+
+/// The result of one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// A secret may have been on the stack.
+    pub touched_secrets: bool,
+    /// There is more to do: have another turn.
+    pub is_busy: bool,
+}
+
+/// Messages of the shim and events of connections that are taken in before each piece of
+/// work; pieces of work, and questions of sessions, that are dealt with in one turn: each
+/// kind gets its turn, however much there is of another.
+const DIRECTIVES_AT_ONCE: usize = 16;
+const EVENTS_AT_ONCE: usize = 64;
+const WORK_A_TURN: usize = 16;
+const QUESTIONS_A_TURN: usize = 8;
+
+impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
+where
+    N: Doorbell,
+    S: Doorbell,
+    R: Doorbell,
+    W: Transport,
+    C: Clock + Clone + Send + Sync + 'static,
+{
+    /// Does one turn of what there is to do; call it at each wake-up.
+    // Its frames are below the caller's, where they can be scrubbed.
+    #[inline(never)]
+    pub fn run(&mut self) -> Turn {
+        self.stats.add(stats::offload::WAKEUPS, 1);
+        let mut turn = Turn {
+            touched_secrets: false,
+            is_busy: false,
+        };
+        // All of them: the next established session may use such a slot again.
+        while let Some(forgotten) = self.forget.receive() {
+            if let Ok(forgotten) = forgotten {
+                self.sessions
+                    .forget(forgotten.session, forgotten.generation);
+            }
+        }
+        let mut left = WORK_A_TURN;
+        loop {
+            let is_more = self.take_in(&mut turn);
+            let Some((class, work)) = self.work.next() else {
+                turn.is_busy = is_more;
+                break;
+            };
+            turn.touched_secrets |= self.work_on(work);
+            left -= 1;
+            // What others wait for leaves before more is done for those behind them.
+            if left == 0 || (class > Class::First && !self.work.is_empty()) {
+                turn.is_busy = true;
+                break;
+            }
+        }
+        let mut left = QUESTIONS_A_TURN;
+        while left > 0
+            && let Some(asked) = self.record.receive()
+        {
+            let Ok(asked) = asked else { break };
+            left -= 1;
+            turn.touched_secrets = true;
+            self.post_handshake(&asked);
+        }
+        turn.is_busy |= left == 0;
+        let now = self.clock.now();
+        if self.earliest <= now {
+            self.give_up_overdue(now);
+        }
+        // Before anybody is told that a handshake is over: whoever asks for the counters
+        // then may run before this turn ends.
+        let heap = (self.heap_used)() as u64;
+        self.stats.set(stats::offload::HEAP, heap);
+        self.net.flush();
+        self.shim.flush();
+        self.record.flush();
+        turn
+    }
+
+    /// Takes in what has come: what is to be done for it is queued, if it is not the only
+    /// thing there. True if there may be more.
+    fn take_in(&mut self, turn: &mut Turn) -> bool {
+        let mut directives = 0;
+        while directives < DIRECTIVES_AT_ONCE
+            && let Some(directive) = self.shim.receive()
+        {
+            directives += 1;
+            turn.touched_secrets |= self.take_directive(directive);
+        }
+        let mut events = 0;
+        while events < EVENTS_AT_ONCE
+            && let Some(event) = self.net.next_event()
+        {
+            events += 1;
+            if let Event::Slot(slot) = event {
+                self.note_news(slot);
+            }
+        }
+        directives == DIRECTIVES_AT_ONCE || events == EVENTS_AT_ONCE
+    }
+
+    /// The connection of the handshake in `slot` has news.
+    pub(super) fn note_news(&mut self, slot: SlotIndex) {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
+        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
+        let (entry, has_answered) = match (autonomous, directed) {
+            (Some(handshake), _) => {
+                let has_answered = handshake.has_heard();
+                (&mut handshake.entry, has_answered)
+            }
+            // Before our flight is complete, what comes is no answer to it.
+            (_, Some(directed)) => {
+                let has_answered = directed.has_heard() && directed.is_waiting();
+                (&mut directed.entry, has_answered)
+            }
+            _ => return,
+        };
+        entry.has_answered |= has_answered;
+        if !core::mem::replace(&mut entry.has_news, true) {
+            self.work.push(entry.class(), Work::Look(slot));
+        }
+    }
+
+    /// True if it touched secrets.
+    fn work_on(&mut self, work: Work) -> bool {
+        match work {
+            Work::Look(slot) => {
+                if let Some(entry) = self.entry_mut(slot) {
+                    entry.has_news = false;
+                }
+                self.step(slot) | self.step_directed(slot)
+            }
+            Work::Perform {
+                slot,
+                generation,
+                segment,
+            } => {
+                if let Some(entry) = self.entry_mut(slot) {
+                    entry.has_segment = false;
+                }
+                self.perform(slot, generation, *segment);
+                true
+            }
+        }
+    }
+
+    pub(super) fn entry_mut(&mut self, slot: SlotIndex) -> Option<&mut Entry> {
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get_mut(place)?.as_mut();
+        let directed = self.directed.get_mut(place)?.as_mut();
+        autonomous
+            .map(|handshake| &mut handshake.entry)
+            .or(directed.map(|directed| &mut directed.entry))
+    }
+}
