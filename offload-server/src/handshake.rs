@@ -13,7 +13,7 @@ use core::mem;
 use ipc::bounded::Bytes;
 use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex, Status};
 use ipc::clock::Instant;
-use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
+use ipc::control::{Established, HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use rustls::HandshakeKind;
@@ -206,41 +206,48 @@ impl Handshake {
             .negotiated_cipher_suite()
             .and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())))
             .ok_or(INTERNAL)?;
-        let group = agreed
-            .negotiated_key_exchange_group()
-            .and_then(convert::group);
-        let alpn = agreed
-            .alpn_protocol()
-            .and_then(|name| Bytes::from_slice(name).ok());
-        let peer = Peer::of(agreed.peer_certificates())?;
-        let is_resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
         let keys = self.caught.keys().ok_or(INTERNAL)?;
-        let secrets = match suite.version() {
-            Version::Tls13 => Some(self.caught.secrets(suite).ok_or(INTERNAL)?),
-            Version::Tls12 => None,
-        };
-        Ok(Finished {
-            session: self.session,
-            role: self.role(),
+        let peer = Peer::of(agreed.peer_certificates())?;
+        let established = Box::new(Established {
+            version: suite.version(),
             suite,
-            group,
-            keys,
-            secrets,
-            peer,
-            alpn,
+            group: agreed
+                .negotiated_key_exchange_group()
+                .and_then(convert::group),
+            sequence: (keys.0.sequence, keys.1.sequence),
+            key_check: None,
+            keys: None,
+            peer: peer.identity,
+            alpn: agreed
+                .alpn_protocol()
+                .and_then(|name| Bytes::from_slice(name).ok()),
             server_name: choice.server_name,
             keyring: choice.keyring,
-            is_resumed,
-            expose_keys: self.expose_keys,
+            resumed: agreed.handshake_kind() == Some(HandshakeKind::Resumed),
             tcp: TcpPosition {
                 tx_next: self.output.next(),
                 rx_next: self.rx_next,
             },
-            first_byte: self.first_byte,
-            tickets: match suite.version() {
-                Version::Tls13 => self.engine.into_tickets(),
-                Version::Tls12 => None,
-            },
+            first_byte: self.first_byte.unwrap_or(self.entry.began),
+            installed: Instant::NEVER,
+        });
+        let role = self.role();
+        let (secrets, tickets) = match suite.version() {
+            Version::Tls13 => {
+                let secrets = self.caught.secrets(suite).ok_or(INTERNAL)?;
+                (Some(secrets), self.engine.into_tickets())
+            }
+            Version::Tls12 => (None, None),
+        };
+        Ok(Finished {
+            session: self.session,
+            role,
+            keys,
+            secrets,
+            tickets,
+            certificate: peer.certificate,
+            expose_keys: self.expose_keys,
+            established,
         })
     }
 

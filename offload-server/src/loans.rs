@@ -109,7 +109,10 @@ impl Loans {
 
     /// The handshake in `slot` is over.
     pub(crate) fn give_back(&mut self, slot: SlotIndex) {
-        self.set(slot, Loan::default());
+        let own = self.lent.get(usize::from(slot));
+        if own.is_some_and(|loan| loan.bytes > 0) {
+            self.set(slot, Loan::default());
+        }
     }
 
     /// A handshake to abort, because its loan was called in.

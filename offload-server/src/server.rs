@@ -343,7 +343,6 @@ where
             self.work.forget(slot);
         }
         self.loans.give_back(slot);
-        self.count_in_progress();
         handshake
     }
 

@@ -83,6 +83,9 @@ impl WorkQueue {
 
     /// The next piece of work, taken out.
     pub(crate) fn next(&mut self) -> Option<(Class, Work)> {
+        if self.is_empty() {
+            return None;
+        }
         let mut waiting = Class::ALL
             .into_iter()
             .zip(&mut self.queues)

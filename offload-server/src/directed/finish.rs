@@ -2,7 +2,8 @@
 
 use alloc::boxed::Box;
 
-use ipc::control::{HandshakeError, Resource};
+use ipc::clock::Instant;
+use ipc::control::{Established, HandshakeError, Resource};
 use ipc::net::TcpPosition;
 use ipc::segment::Agreed;
 use tls::schedule13::TrafficSecrets;
@@ -20,42 +21,48 @@ impl Directed {
     ///
     /// # Errors
     /// The peer's certificate can't be kept; else the director has left out a step.
-    pub(crate) fn finish(mut self, agreed: Agreed) -> Result<Finished, HandshakeError> {
+    pub(crate) fn finish(mut self: Box<Self>, agreed: Agreed) -> Result<Finished, HandshakeError> {
         let suite = self.suite.ok_or(INTERNAL)?;
-        let tickets = self.remember().map(Box::new).map(Tickets::Directed);
-        let tcp = TcpPosition {
-            tx_next: self.outbound.next(),
-            rx_next: self.rx_start.wrapping_add(self.inbound.taken()),
-        };
         let ring = self.rings.get(usize::from(agreed.ring)).ok_or(INTERNAL)?;
         let keyring = ring.label.clone();
-        let (session, role) = (self.session, self.role);
-        let (expose_keys, first_byte) = (self.expose_keys, self.first_byte);
-        let is_resumed = self.is_resumed;
+        let tickets = self.remember().map(Box::new).map(Tickets::Directed);
+        let (keys, secrets) = self.take_keys().ok_or(INTERNAL)?;
         let peer = core::mem::take(&mut self.peer).into_proved();
-        let (keys, secrets) = self.into_keys().ok_or(INTERNAL)?;
-        Ok(Finished {
-            session,
-            role,
+        let peer = identity::Peer::of(peer.as_deref())?;
+        let established = Box::new(Established {
+            version: suite.version(),
             suite,
             group: agreed.group,
-            keys,
-            secrets,
-            tickets,
-            peer: identity::Peer::of(peer.as_deref())?,
+            sequence: (keys.0.sequence, keys.1.sequence),
+            key_check: None,
+            keys: None,
+            peer: peer.identity,
             alpn: agreed.alpn,
             server_name: agreed.server_name,
             keyring,
-            is_resumed,
-            expose_keys,
-            tcp,
-            first_byte,
+            resumed: self.is_resumed,
+            tcp: TcpPosition {
+                tx_next: self.outbound.next(),
+                rx_next: self.rx_start.wrapping_add(self.inbound.taken()),
+            },
+            first_byte: self.first_byte.unwrap_or(self.entry.began),
+            installed: Instant::NEVER,
+        });
+        Ok(Finished {
+            session: self.session,
+            role: self.role,
+            keys,
+            secrets,
+            tickets,
+            certificate: peer.certificate,
+            expose_keys: self.expose_keys,
+            established,
         })
     }
 
     /// Keys for the record layer, out and in; TLS 1.3: what key updates go on from.
-    fn into_keys(mut self) -> Option<((TrafficKey, TrafficKey), Option<TrafficSecrets>)> {
-        match self.keys {
+    fn take_keys(&mut self) -> Option<((TrafficKey, TrafficKey), Option<TrafficSecrets>)> {
+        match core::mem::replace(&mut self.keys, Keys::None) {
             Keys::Application { application, .. } => {
                 let mut tx = application.key(self.role)?;
                 // A server has sent its tickets under it.

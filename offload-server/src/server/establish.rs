@@ -54,19 +54,16 @@ where
         let Finished {
             session,
             role,
-            suite,
             keys: (tx, rx),
+            mut established,
             ..
         } = finished;
-        let sequence = (tx.sequence, rx.sequence);
-        let key_check = finished.expose_keys.then(|| {
+        let suite = established.suite;
+        if finished.expose_keys {
             let check = |key| convert::key_check(suite, key);
-            (check(&tx), check(&rx))
-        });
-        let keys = match finished.expose_keys {
-            true => Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?)),
-            false => None,
-        };
+            established.key_check = Some((check(&tx), check(&rx)));
+            established.keys = Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?));
+        }
         let install = Request::Install {
             generation: session.generation,
             role,
@@ -74,26 +71,12 @@ where
             tx,
             rx,
         };
-        self.hand_over(session, &install, &finished.peer.certificate)?;
+        self.hand_over(session, &install, &finished.certificate)?;
         if let Some(secrets) = finished.secrets {
             self.sessions.keep(session, role, secrets, finished.tickets);
         }
-        Ok(Box::new(Established {
-            version: suite.version(),
-            suite,
-            group: finished.group,
-            sequence,
-            key_check,
-            keys,
-            peer: finished.peer.identity,
-            alpn: finished.alpn,
-            server_name: finished.server_name,
-            keyring: finished.keyring,
-            resumed: finished.is_resumed,
-            tcp: finished.tcp,
-            first_byte: finished.first_byte.unwrap_or(self.clock.now()),
-            installed: self.clock.now(),
-        }))
+        established.installed = self.clock.now();
+        Ok(established)
     }
 
     /// Installs the keys of a session at the record layer, and has it keep the peer's

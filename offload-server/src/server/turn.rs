@@ -58,8 +58,12 @@ where
             };
             turn.touched_secrets |= self.work_on(work);
             left -= 1;
+            let is_more = !self.work.is_empty();
+            if !is_more && !self.shim.has_others() && !self.net.has_events() {
+                break;
+            }
             // What others wait for leaves before more is done for those behind them.
-            if left == 0 || (class > Class::First && !self.work.is_empty()) {
+            if left == 0 || (is_more && class > Class::First) {
                 turn.is_busy = true;
                 break;
             }
