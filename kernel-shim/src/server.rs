@@ -4,6 +4,8 @@ mod begin;
 mod collect;
 mod completion;
 mod directed;
+mod sessions;
+mod start;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -14,14 +16,12 @@ use ipc::badge::Badge;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
-    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, PolicyError,
-    Request, RequestError, Resource, SessionResult,
+    Answer, Control, HandshakeError, HandshakeId, PolicyError, Request, Resource, SessionResult,
 };
-use ipc::handshake::{Directive, DirectiveQueue, Forget, ForgetQueue, Origin};
+use ipc::handshake::{DirectiveQueue, ForgetQueue};
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
-use ipc::record::{self, Record};
+use ipc::record::Record;
 use ipc::stats;
-use ipc::tls::Mode;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 
 use crate::audit::Audit;
@@ -62,9 +62,6 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub stats: &'a stats::Page,
 }
 
-/// How long after its deadline a handshake is cancelled here, if the network stack and
-/// the offload component did not end it. Both see the deadline first.
-const GRACE: Duration = Duration::from_secs(2);
 /// How long a result is kept for a client that does not collect it.
 const RESULT_LIFETIME: Duration = Duration::from_secs(30);
 
@@ -294,109 +291,6 @@ where
         }
     }
 
-    // ---- start ----
-
-    fn start(
-        &mut self,
-        client: u16,
-        request: HandshakeRequest,
-    ) -> Result<HandshakeId, HandshakeError> {
-        let started = self.clock.now();
-        check_request(&request, started)?;
-        let full = HandshakeError::Resource;
-        // No client takes a place of the tables from another.
-        let part = self.part(client)?;
-        let handshake = self.handshakes.next(part);
-        let (slot, generation) = handshake.ok_or(full(Resource::Handshakes))?;
-        let session = self.sessions.next(part);
-        let (session, session_generation) = session.ok_or(full(Resource::Sessions))?;
-        let moved = self.move_connection(
-            request.connection,
-            client,
-            Owner::Offload(slot),
-            request.deadline,
-            request.tcp_sequence,
-        );
-        let position = moved.map_err(blame)?;
-        let badge = Badge::Session {
-            slot: session,
-            generation: session_generation,
-        };
-        self.windows.grant_install(session, badge);
-        let origin = Origin {
-            client,
-            group: request.group,
-            deadline: request.deadline,
-            standing: request.standing,
-        };
-        let (role, parameters) = (request.role, request.parameters);
-        let (directive, directed) = match request.mode {
-            Mode::Autonomous => {
-                let start = Directive::Start {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    role,
-                    origin,
-                    parameters,
-                    position,
-                };
-                (start, None)
-            }
-            Mode::Directed => {
-                let steps = self.rights.steps(client, &parameters.keyrings);
-                let directed = Box::new(Directed::new(role, parameters.clone(), steps));
-                let begin = Directive::Direct {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    role,
-                    origin,
-                    parameters,
-                    position,
-                };
-                (begin, Some(directed))
-            }
-        };
-        if self.offload.send(&directive).is_err() {
-            // The slot's mailbox is empty when its last completion was taken: this
-            // offload component does not take its directives.
-            self.windows.revoke_install(session);
-            self.release(request.connection);
-            return Err(full(Resource::Queue));
-        }
-        let until = request.deadline + GRACE;
-        self.earliest = self.earliest.min(until);
-        // Both tables had room above.
-        let handshake = Handshake {
-            client,
-            group: request.group,
-            connection: request.connection,
-            session,
-            session_generation,
-            started,
-            until,
-            wakeups: self.wakeups,
-            directed,
-            outcome: None,
-            is_owed: true,
-            is_collected: false,
-            is_collecting: false,
-            is_cancelled: false,
-        };
-        self.handshakes.insert(part, handshake);
-        let session = Session {
-            client,
-            connection: request.connection,
-        };
-        self.sessions.insert(part, session);
-        self.stats.add(stats::shim::STARTED, 1);
-        self.count_tables();
-        Ok(id(slot, generation))
-    }
-
     /// Which part of the tables is this client's.
     fn part(&self, client: u16) -> Result<usize, HandshakeError> {
         let mut subscribers = self.subscribers.iter();
@@ -409,69 +303,6 @@ where
         let part = self.part(client);
         part.map_or(session, |part| self.sessions.within(part, session))
     }
-
-    // ---- sessions ----
-
-    fn answer_session(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        request: &Request,
-    ) -> Result<Answer, HandshakeError> {
-        let unknown = HandshakeError::Request(RequestError::Unknown);
-        self.sessions.find(slot, generation).ok_or(unknown)?;
-        match request {
-            Request::PeerCertificate { offset } => {
-                let offset = *offset;
-                let request = record::Request::Certificate {
-                    slot,
-                    generation,
-                    offset,
-                };
-                match self.record.call(&request) {
-                    Ok(Ok(record::Answer::Certificate(part))) => Ok(Answer::Certificate(part)),
-                    // The peer has closed the session; the application will.
-                    _ => Err(unknown),
-                }
-            }
-            Request::CloseSession => {
-                self.close_session(slot, generation);
-                Ok(Answer::Done)
-            }
-            _ => Err(HandshakeError::Policy(PolicyError::Client)),
-        }
-    }
-
-    fn close_session(&mut self, slot: SlotIndex, generation: u16) {
-        let Some(session) = self.sessions.find(slot, generation) else {
-            return;
-        };
-        let (connection, client) = (session.connection, session.client);
-        self.close_session_slot(slot, generation);
-        let own = self.own_number(client, slot);
-        self.windows.revoke_session(client, own);
-        self.release(connection);
-        self.sessions.remove(slot, generation);
-        self.count_tables();
-    }
-
-    /// Ends the session at the record layer, and the right to install keys.
-    fn close_session_slot(&mut self, slot: SlotIndex, generation: u16) {
-        self.windows.revoke_install(slot);
-        // A record layer that does not answer holds no session either.
-        let close = record::Request::Close { slot, generation };
-        let _ = self.record.call(&close);
-        // Without room there are two for this slot that the offload component has
-        // not taken; the later of them is of the session before, and this one's
-        // secrets are overwritten at the slot's next use.
-        let forget = Forget {
-            session: slot,
-            generation,
-        };
-        self.forget.send(&forget).ok();
-    }
-
-    // ---- connections ----
 
     fn move_connection(
         &mut self,
@@ -509,37 +340,6 @@ where
 }
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
-
-fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), HandshakeError> {
-    let wrong = |what| Err(HandshakeError::Request(what));
-    if request.parameters.versions.is_empty() {
-        return wrong(RequestError::NoVersion);
-    }
-    if request.parameters.keyrings.is_empty() {
-        return wrong(RequestError::NoKeyring);
-    }
-    if !Parameters::SEGMENT_SIZES.contains(&request.parameters.segment_size) {
-        return wrong(RequestError::SegmentSize);
-    }
-    if request.deadline <= now {
-        return wrong(RequestError::Deadline);
-    }
-    if request.parameters.allow_static_rsa && request.mode != Mode::Directed {
-        return wrong(RequestError::Unsupported);
-    }
-    Ok(())
-}
-
-/// Whose fault it is that a connection could not be taken.
-fn blame(error: NetError) -> HandshakeError {
-    HandshakeError::Request(match error {
-        NetError::WrongSequence => RequestError::TcpSequence,
-        NetError::NoConnection | NetError::Closed | NetError::Denied | NetError::SlotInUse => {
-            RequestError::Connection
-        }
-        _ => return INTERNAL,
-    })
-}
 
 fn id(slot: SlotIndex, generation: u16) -> HandshakeId {
     HandshakeId(u32::from(generation) << 16 | u32::from(slot))

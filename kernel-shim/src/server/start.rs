@@ -1,0 +1,166 @@
+//! How a handshake starts.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use ipc::badge::Badge;
+use ipc::channel::Doorbell;
+use ipc::clock::{Clock, Instant};
+use ipc::control::{
+    HandshakeError, HandshakeId, HandshakeRequest, Parameters, RequestError, Resource,
+};
+use ipc::handshake::{Directive, Origin};
+use ipc::net::{NetError, Owner};
+use ipc::stats;
+use ipc::tls::Mode;
+use ipc::transport::Transport;
+
+use super::{Handshake, INTERNAL, Server, Session, Windows, id};
+use crate::directed::Directed;
+
+/// How long after its deadline a handshake is cancelled here, if the network stack and
+/// the offload component did not end it. Both see the deadline first.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
+where
+    T: Transport,
+    R: Transport,
+    O: Doorbell,
+    A: Doorbell,
+    W: Windows,
+    C: Clock,
+{
+    /// Starts a handshake that the client has the right to.
+    pub(super) fn start(
+        &mut self,
+        client: u16,
+        request: HandshakeRequest,
+    ) -> Result<HandshakeId, HandshakeError> {
+        let started = self.clock.now();
+        check_request(&request, started)?;
+        let full = HandshakeError::Resource;
+        // No client takes a place of the tables from another.
+        let part = self.part(client)?;
+        let handshake = self.handshakes.next(part);
+        let (slot, generation) = handshake.ok_or(full(Resource::Handshakes))?;
+        let session = self.sessions.next(part);
+        let (session, session_generation) = session.ok_or(full(Resource::Sessions))?;
+        let moved = self.move_connection(
+            request.connection,
+            client,
+            Owner::Offload(slot),
+            request.deadline,
+            request.tcp_sequence,
+        );
+        let position = moved.map_err(blame)?;
+        let badge = Badge::Session {
+            slot: session,
+            generation: session_generation,
+        };
+        self.windows.grant_install(session, badge);
+        let origin = Origin {
+            client,
+            group: request.group,
+            deadline: request.deadline,
+            standing: request.standing,
+        };
+        let (role, parameters) = (request.role, request.parameters);
+        let (directive, directed) = match request.mode {
+            Mode::Autonomous => {
+                let start = Directive::Start {
+                    slot,
+                    generation,
+                    session,
+                    session_generation,
+                    role,
+                    origin,
+                    parameters,
+                    position,
+                };
+                (start, None)
+            }
+            Mode::Directed => {
+                let steps = self.rights.steps(client, &parameters.keyrings);
+                let directed = Box::new(Directed::new(role, parameters.clone(), steps));
+                let begin = Directive::Direct {
+                    slot,
+                    generation,
+                    session,
+                    session_generation,
+                    role,
+                    origin,
+                    parameters,
+                    position,
+                };
+                (begin, Some(directed))
+            }
+        };
+        if self.offload.send(&directive).is_err() {
+            // The slot's mailbox is empty when its last completion was taken: this
+            // offload component does not take its directives.
+            self.windows.revoke_install(session);
+            self.release(request.connection);
+            return Err(full(Resource::Queue));
+        }
+        let until = request.deadline + GRACE;
+        self.earliest = self.earliest.min(until);
+        // Both tables had room above.
+        let handshake = Handshake {
+            client,
+            group: request.group,
+            connection: request.connection,
+            session,
+            session_generation,
+            started,
+            until,
+            wakeups: self.wakeups,
+            directed,
+            outcome: None,
+            is_owed: true,
+            is_collected: false,
+            is_collecting: false,
+            is_cancelled: false,
+        };
+        self.handshakes.insert(part, handshake);
+        let session = Session {
+            client,
+            connection: request.connection,
+        };
+        self.sessions.insert(part, session);
+        self.stats.add(stats::shim::STARTED, 1);
+        self.count_tables();
+        Ok(id(slot, generation))
+    }
+}
+
+fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), HandshakeError> {
+    let wrong = |what| Err(HandshakeError::Request(what));
+    if request.parameters.versions.is_empty() {
+        return wrong(RequestError::NoVersion);
+    }
+    if request.parameters.keyrings.is_empty() {
+        return wrong(RequestError::NoKeyring);
+    }
+    if !Parameters::SEGMENT_SIZES.contains(&request.parameters.segment_size) {
+        return wrong(RequestError::SegmentSize);
+    }
+    if request.deadline <= now {
+        return wrong(RequestError::Deadline);
+    }
+    if request.parameters.allow_static_rsa && request.mode != Mode::Directed {
+        return wrong(RequestError::Unsupported);
+    }
+    Ok(())
+}
+
+/// Whose fault it is that a connection could not be taken.
+fn blame(error: NetError) -> HandshakeError {
+    HandshakeError::Request(match error {
+        NetError::WrongSequence => RequestError::TcpSequence,
+        NetError::NoConnection | NetError::Closed | NetError::Denied | NetError::SlotInUse => {
+            RequestError::Connection
+        }
+        _ => return INTERNAL,
+    })
+}
