@@ -3,12 +3,11 @@
 
 use core::fmt;
 
+use director::Summary;
 use ipc::clock::Instant;
 use ipc::control::HandshakeId;
 use ipc::segment::Verdict;
-use ipc::step;
-
-use crate::directed::Step;
+use ipc::step::Step;
 
 /// Takes lines of the audit log.
 pub type Audit = fn(&Line<'_>);
@@ -17,7 +16,7 @@ pub type Audit = fn(&Line<'_>);
 pub struct Line<'a> {
     pub(crate) at: Instant,
     pub(crate) handshake: HandshakeId,
-    pub(crate) segment: Step,
+    pub(crate) segment: Summary,
     pub(crate) outcome: Outcome<'a>,
 }
 
@@ -26,12 +25,12 @@ pub(crate) enum Outcome<'a> {
     /// The offload component's answer.
     Verdict(&'a Verdict),
     /// The policy refused it: it was not sent.
-    Policy(step::Step),
+    Policy(Step),
 }
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Step { name, size } = self.segment;
+        let Summary { name, size } = self.segment;
         let HandshakeId(id) = self.handshake;
         let at = self.at.as_micros();
         write!(f, "{at} {id:08x} {name} {size} ")?;

@@ -8,8 +8,6 @@ use ipc::segment::RingPlace;
 use ipc::step::Step;
 use ipc::tls::{Label, Mode};
 
-use crate::directed::StepPolicy;
-
 /// The rights of every client.
 pub struct Rights(Vec<ClientRights>);
 
@@ -62,10 +60,11 @@ impl Rights {
         check_steps(rights, request.mode, &asked.keyrings)
     }
 
-    /// The steps that are refused in a handshake of `client` with these rings.
-    pub(crate) fn steps(&self, client: u16, keyrings: &[Label]) -> StepPolicy {
+    /// The steps that are refused in a handshake of `client` with these rings, with the
+    /// places of the rings.
+    pub(crate) fn steps(&self, client: u16, keyrings: &[Label]) -> Vec<(RingPlace, Step)> {
         let of_client = self.0.iter().filter(|rights| rights.client == client);
-        StepPolicy::new(of_client.flat_map(|r| refused(r, keyrings)).collect())
+        of_client.flat_map(|r| refused(r, keyrings)).collect()
     }
 }
 

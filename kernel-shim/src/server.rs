@@ -12,6 +12,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use director::Director;
 use ipc::badge::Badge;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
@@ -25,7 +26,6 @@ use ipc::stats;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 
 use crate::audit::Audit;
-use crate::directed::Directed;
 use crate::rights::Rights;
 use crate::table::{Table, place_size};
 
@@ -65,9 +65,6 @@ pub struct Ports<'a, T, R, O, A, W> {
 /// How long a result is kept for a client that does not collect it.
 const RESULT_LIFETIME: Duration = Duration::from_secs(30);
 
-/// Directed handshakes that collect a message of several parts at the same time.
-pub(crate) const MAX_COLLECTING: usize = 8;
-
 /// A handshake in progress, or over and not collected.
 ///
 /// Its slot, and that of its session, are used again when the offload component has
@@ -84,15 +81,11 @@ struct Handshake {
     until: Instant,
     /// The shim's wake-ups when it started.
     wakeups: u64,
-    /// The state machine, in directed mode.
-    directed: Option<Box<Directed>>,
     outcome: Option<Result<SessionResult, HandshakeError>>,
     /// The offload component has not sent its completion.
     is_owed: bool,
     /// The client has its result, or is gone.
     is_collected: bool,
-    /// It collects a long message part by part.
-    is_collecting: bool,
     /// What one handshake's mailbox has room for once.
     is_cancelled: bool,
 }
@@ -144,9 +137,8 @@ pub struct Server<'a, T, R, O, A, W, C> {
     sessions: Table<Session>,
     /// Handshakes that are over, in the order of completion.
     over: VecDeque<(SlotIndex, u16)>,
-    /// Directed handshakes that collect a long message, and those that wait to.
-    collecting: usize,
-    to_collect: VecDeque<(SlotIndex, u16)>,
+    /// Says the steps of directed handshakes.
+    director: Director,
     next_session: u64,
     wakeups: u64,
     /// No handshake's `until` is before this.
@@ -171,11 +163,11 @@ where
             .iter()
             .map(|application| application.handshakes);
         let sessions = applications.iter().map(|application| application.sessions);
-        let slots = handshakes.clone().map(usize::from).sum();
+        let slots = handshakes.clone().sum();
         Self {
             handshakes: Table::new(handshakes),
             sessions: Table::new(sessions),
-            over: VecDeque::with_capacity(slots),
+            over: VecDeque::with_capacity(usize::from(slots)),
             subscribers: ports
                 .applications
                 .into_iter()
@@ -194,8 +186,7 @@ where
             stats: ports.stats,
             rights,
             clock,
-            collecting: 0,
-            to_collect: VecDeque::with_capacity(slots),
+            director: Director::new(slots),
             next_session: 1,
             wakeups: 0,
             earliest: Instant::NEVER,

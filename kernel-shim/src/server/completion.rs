@@ -142,13 +142,10 @@ where
         generation: u16,
         outcome: Result<SessionResult, HandshakeError>,
     ) {
-        self.stop_collecting(slot, generation);
-        self.to_collect
-            .retain(|waiting| *waiting != (slot, generation));
+        self.end_directed(slot, generation);
         let until = self.clock.now() + RESULT_LIFETIME;
         if let Some(handshake) = self.handshakes.find(slot, generation) {
             handshake.outcome = Some(outcome);
-            handshake.directed = None;
             handshake.until = until;
             let client = handshake.client;
             self.over.push_back((slot, generation));

@@ -1,13 +1,14 @@
-//! Directed handshakes: verdicts in, segments out.
+//! Directed handshakes: verdicts to the director, its segments to the offload component.
 
+use director::{Advance, Outgoing};
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
 use ipc::handshake::Directive;
-use ipc::segment::{Segment, Verdict};
+use ipc::segment::Verdict;
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{INTERNAL, MAX_COLLECTING, Server, Windows, id};
+use super::{INTERNAL, Server, Windows, id};
 use crate::audit::{Line, Outcome};
 
 impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
@@ -21,76 +22,69 @@ where
 {
     /// The next step of a directed handshake.
     pub(super) fn direct(&mut self, slot: SlotIndex, generation: u16, verdict: &Verdict) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
+        let Some(advance) = self.director.advance(slot, generation, verdict) else {
             return;
         };
-        let Some(directed) = handshake.directed.as_mut() else {
-            return;
-        };
-        let audits = self.rights.audits(handshake.client);
-        if audits {
-            (self.audit)(&Line {
-                at: self.clock.now(),
-                handshake: id(slot, generation),
-                segment: directed.under_way(),
-                outcome: Outcome::Verdict(verdict),
+        if advance.refused.is_some() {
+            self.stats.add(stats::shim::REFUSED, 1);
+        }
+        self.write_audit(slot, generation, verdict, &advance);
+        if let Some(turn) = advance.turn {
+            self.send_segment(turn);
+        }
+        if let Some(segment) = advance.segment {
+            self.send_segment(Outgoing {
+                slot,
+                generation,
+                segment,
             });
         }
-        let (segment, refused) = directed.advance(verdict);
-        if let Some((segment, rule)) = refused {
-            self.stats.add(stats::shim::REFUSED, 1);
-            if audits {
-                (self.audit)(&Line {
-                    at: self.clock.now(),
-                    handshake: id(slot, generation),
-                    segment,
-                    outcome: Outcome::Policy(rule),
-                });
-            }
-        }
-        if matches!(segment, Segment::Show { .. }) {
-            return self.collect_part(slot, generation, segment);
-        }
-        self.stop_collecting(slot, generation);
-        self.send_segment(slot, generation, segment);
     }
 
-    /// A handshake wants the next part of a long message. A few collect at the same
-    /// time; the others wait for their turn with the first part.
-    fn collect_part(&mut self, slot: SlotIndex, generation: u16, segment: Segment) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
-            return;
+    /// A handshake is over; the director forgets it, if it was a directed one.
+    pub(super) fn end_directed(&mut self, slot: SlotIndex, generation: u16) {
+        if let Some(turn) = self.director.end(slot, generation) {
+            self.send_segment(turn);
+        }
+    }
+
+    fn write_audit(
+        &mut self,
+        slot: SlotIndex,
+        generation: u16,
+        verdict: &Verdict,
+        advance: &Advance,
+    ) {
+        let client = match self.handshakes.find(slot, generation) {
+            Some(handshake) => handshake.client,
+            None => return,
         };
-        if !handshake.is_collecting {
-            if self.collecting == MAX_COLLECTING {
-                self.to_collect.push_back((slot, generation));
-                return;
-            }
-            handshake.is_collecting = true;
-            self.collecting += 1;
-        }
-        self.send_segment(slot, generation, segment);
-    }
-
-    /// The message is whole, or no longer wanted: the next may collect.
-    pub(super) fn stop_collecting(&mut self, slot: SlotIndex, generation: u16) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
-            return;
-        };
-        if !core::mem::replace(&mut handshake.is_collecting, false) {
+        if !self.rights.audits(client) {
             return;
         }
-        self.collecting -= 1;
-        while let Some((slot, generation)) = self.to_collect.pop_front() {
-            let waiting = self.handshakes.find(slot, generation);
-            let next = waiting.and_then(|h| Some(h.directed.as_ref()?.next_part()));
-            if let Some(segment) = next {
-                return self.collect_part(slot, generation, segment);
-            }
+        let (at, handshake) = (self.clock.now(), id(slot, generation));
+        (self.audit)(&Line {
+            at,
+            handshake,
+            segment: advance.answered,
+            outcome: Outcome::Verdict(verdict),
+        });
+        if let Some((segment, rule)) = advance.refused {
+            (self.audit)(&Line {
+                at,
+                handshake,
+                segment,
+                outcome: Outcome::Policy(rule),
+            });
         }
     }
 
-    fn send_segment(&mut self, slot: SlotIndex, generation: u16, segment: Segment) {
+    fn send_segment(&mut self, outgoing: Outgoing) {
+        let Outgoing {
+            slot,
+            generation,
+            segment,
+        } = outgoing;
         let directive = Directive::Segment {
             slot,
             generation,

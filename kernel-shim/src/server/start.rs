@@ -1,6 +1,5 @@
 //! How a handshake starts.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use ipc::badge::Badge;
@@ -16,7 +15,6 @@ use ipc::tls::Mode;
 use ipc::transport::Transport;
 
 use super::{Handshake, INTERNAL, Server, Session, Windows, id};
-use crate::directed::Directed;
 
 /// How long after its deadline a handshake is cancelled here, if the network stack and
 /// the offload component did not end it. Both see the deadline first.
@@ -66,24 +64,22 @@ where
             standing: request.standing,
         };
         let (role, parameters) = (request.role, request.parameters);
-        let (directive, directed) = match request.mode {
-            Mode::Autonomous => {
-                let start = Directive::Start {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    role,
-                    origin,
-                    parameters,
-                    position,
-                };
-                (start, None)
-            }
+        let directive = match request.mode {
+            Mode::Autonomous => Directive::Start {
+                slot,
+                generation,
+                session,
+                session_generation,
+                role,
+                origin,
+                parameters,
+                position,
+            },
             Mode::Directed => {
                 let steps = self.rights.steps(client, &parameters.keyrings);
-                let directed = Box::new(Directed::new(role, parameters.clone(), steps));
-                let begin = Directive::Direct {
+                self.director
+                    .begin(slot, generation, role, parameters.clone(), steps);
+                Directive::Direct {
                     slot,
                     generation,
                     session,
@@ -92,13 +88,13 @@ where
                     origin,
                     parameters,
                     position,
-                };
-                (begin, Some(directed))
+                }
             }
         };
         if self.offload.send(&directive).is_err() {
             // The slot's mailbox is empty when its last completion was taken: this
             // offload component does not take its directives.
+            self.director.end(slot, generation);
             self.windows.revoke_install(session);
             self.release(request.connection);
             return Err(full(Resource::Queue));
@@ -115,11 +111,9 @@ where
             started,
             until,
             wakeups: self.wakeups,
-            directed,
             outcome: None,
             is_owed: true,
             is_collected: false,
-            is_collecting: false,
             is_cancelled: false,
         };
         self.handshakes.insert(part, handshake);

@@ -7,7 +7,7 @@ use tls::HandshakeType;
 use tls::codec::{DecodeError, Reader, Writer};
 
 /// The offset of the rest of a message.
-pub(super) fn place(part: &Reader<'_>) -> Result<Place, DecodeError> {
+pub(crate) fn place(part: &Reader<'_>) -> Result<Place, DecodeError> {
     Ok(Place {
         offset: u16::try_from(part.offset()).map_err(|_| DecodeError)?,
         length: u16::try_from(part.rest().len()).map_err(|_| DecodeError)?,
@@ -15,7 +15,7 @@ pub(super) fn place(part: &Reader<'_>) -> Result<Place, DecodeError> {
 }
 
 /// A message template in the making.
-pub(super) struct TemplateWriter {
+pub(crate) struct TemplateWriter {
     bytes: [u8; MAX_TEMPLATE],
     length: usize,
     holes: List<Hole, MAX_HOLES>,
@@ -24,7 +24,7 @@ pub(super) struct TemplateWriter {
 
 impl TemplateWriter {
     /// A message of this type.
-    pub(super) fn new(kind: HandshakeType) -> Self {
+    pub(crate) fn new(kind: HandshakeType) -> Self {
         let mut writer = Self {
             bytes: [0; MAX_TEMPLATE],
             length: 0,
@@ -37,7 +37,7 @@ impl TemplateWriter {
 
     /// Something for the offload component to fill in, after a length of `prefix` bytes.
     /// The vectors around it have to count it in.
-    pub(super) fn hole(&mut self, prefix: u8, fill: Fill) -> &mut Self {
+    pub(crate) fn hole(&mut self, prefix: u8, fill: Fill) -> &mut Self {
         let hole = u16::try_from(self.length).map(|offset| Hole {
             offset,
             prefix,
@@ -50,7 +50,7 @@ impl TemplateWriter {
     }
 
     /// The template; `None` when it did not fit.
-    pub(super) fn finish(&mut self) -> Option<Template> {
+    pub(crate) fn finish(&mut self) -> Option<Template> {
         if self.is_overflowed {
             return None;
         }

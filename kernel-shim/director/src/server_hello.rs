@@ -9,40 +9,36 @@ use tls::names::UNCOMPRESSED;
 use tls::server_hello::RETRY;
 use tls::{Alert, CipherSuite, ExtensionType, Group, LEGACY_VERSION, Version};
 
-use super::Refusal;
-use super::negotiation::Asked;
+use crate::negotiation::Config;
+use crate::script::{DECODE, ILLEGAL, Refusal, UNSUPPORTED};
 
 /// The longest cookie that is sent back.
-pub(super) const MAX_COOKIE: usize = 256;
-
-const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
-const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
-const UNSUPPORTED: Refusal = Refusal(Alert::UNSUPPORTED_EXTENSION);
+pub(crate) const MAX_COOKIE: usize = 256;
 
 /// What a server chose.
-pub(super) struct ServerHello {
-    pub(super) version: Version,
-    pub(super) random: [u8; 32],
-    pub(super) suite: CipherSuite,
-    pub(super) is_retry: bool,
+pub(crate) struct ServerHello {
+    pub(crate) version: Version,
+    pub(crate) random: [u8; 32],
+    pub(crate) suite: CipherSuite,
+    pub(crate) is_retry: bool,
     /// TLS 1.3: its group, and its public key unless it asks to retry.
-    pub(super) share: Option<(Group, Bytes<MAX_SHARE>)>,
-    pub(super) cookie: Bytes<MAX_COOKIE>,
-    pub(super) has_extended_master_secret: bool,
+    pub(crate) share: Option<(Group, Bytes<MAX_SHARE>)>,
+    pub(crate) cookie: Bytes<MAX_COOKIE>,
+    pub(crate) has_extended_master_secret: bool,
     /// TLS 1.2.
-    pub(super) alpn: Option<Protocol>,
+    pub(crate) alpn: Option<Protocol>,
     /// The session of the ticket that was offered is resumed.
-    pub(super) is_resumed: bool,
+    pub(crate) is_resumed: bool,
     /// TLS 1.2: a ticket will come.
-    pub(super) gives_ticket: bool,
+    pub(crate) gives_ticket: bool,
 }
 
 impl ServerHello {
     /// Parses the body, and insists that it answers what was asked, with the
     /// ticket that was offered.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         body: &[u8],
-        asked: &Asked,
+        config: &Config,
         ticket: Option<&Ticket>,
     ) -> Result<Self, Refusal> {
         let mut body = Reader::new(body);
@@ -52,7 +48,7 @@ impl ServerHello {
         let random = body.array()?;
         let session_id = body.vec8()?.rest();
         let suite = CipherSuite::from_number(body.u16()?);
-        let suite = suite.filter(|suite| asked.offers(*suite)).ok_or(ILLEGAL)?;
+        let suite = suite.filter(|suite| config.offers(*suite)).ok_or(ILLEGAL)?;
         if body.u8()? != 0 {
             return Err(ILLEGAL);
         }
@@ -71,7 +67,7 @@ impl ServerHello {
         if !body.is_empty() {
             let mut extensions = body.vec16()?;
             body.end()?;
-            hello.read_extensions(&mut extensions, asked, ticket)?;
+            hello.read_extensions(&mut extensions, config, ticket)?;
         }
         let is_13 = hello.version == Version::Tls13;
         // RFC 8446 §4.1.3: it is echoed. RFC 5077 §3.4: where it need not be,
@@ -85,7 +81,7 @@ impl ServerHello {
         if let Some(ticket) = ticket.filter(|_| hello.is_resumed) {
             hello.must_fit(ticket)?;
         }
-        if !asked.accepts(hello.version) {
+        if !config.accepts(hello.version) {
             return Err(Refusal(Alert::PROTOCOL_VERSION));
         }
         if hello.suite.version() != hello.version || (hello.is_retry && !is_13) {
@@ -110,7 +106,7 @@ impl ServerHello {
     fn read_extensions(
         &mut self,
         extensions: &mut Reader<'_>,
-        asked: &Asked,
+        config: &Config,
         ticket: Option<&Ticket>,
     ) -> Result<(), Refusal> {
         let offers_13 = ticket.is_some_and(|ticket| ticket.suite.version() == Version::Tls13);
@@ -133,12 +129,12 @@ impl ServerHello {
                 (Version::Tls13, ExtensionType::KEY_SHARE) => 2,
                 (Version::Tls13, ExtensionType::COOKIE) if self.is_retry => 4,
                 (Version::Tls13, ExtensionType::PRE_SHARED_KEY) if offers_13 && !self.is_retry => 8,
-                (Version::Tls12, ExtensionType::SERVER_NAME) if asked.dns_name().is_some() => 1,
+                (Version::Tls12, ExtensionType::SERVER_NAME) if config.dns_name().is_some() => 1,
                 (Version::Tls12, ExtensionType::EXTENDED_MASTER_SECRET) => 2,
                 (Version::Tls12, ExtensionType::RENEGOTIATION_INFO) => 4,
                 (Version::Tls12, ExtensionType::EC_POINT_FORMATS) => 8,
-                (Version::Tls12, ExtensionType::ALPN) if !asked.parameters.alpn.is_empty() => 16,
-                (Version::Tls12, ExtensionType::SESSION_TICKET) if asked.parameters.resumption => {
+                (Version::Tls12, ExtensionType::ALPN) if !config.parameters.alpn.is_empty() => 16,
+                (Version::Tls12, ExtensionType::SESSION_TICKET) if config.parameters.resumption => {
                     32
                 }
                 _ => return Err(UNSUPPORTED),
@@ -147,7 +143,7 @@ impl ServerHello {
                 return Err(ILLEGAL);
             }
             seen |= bit;
-            self.read_extension(kind, content, asked)?;
+            self.read_extension(kind, content, config)?;
         }
         Ok(())
     }
@@ -156,13 +152,13 @@ impl ServerHello {
         &mut self,
         kind: ExtensionType,
         mut content: Reader<'_>,
-        asked: &Asked,
+        config: &Config,
     ) -> Result<(), Refusal> {
         match kind {
             ExtensionType::KEY_SHARE => {
                 let group = Group::from_number(content.u16()?);
                 let group = group
-                    .filter(|group| asked.groups().contains(group))
+                    .filter(|group| config.groups().contains(group))
                     .ok_or(ILLEGAL)?;
                 let key = match self.is_retry {
                     true => Bytes::new(),
@@ -192,7 +188,7 @@ impl ServerHello {
             }
             ExtensionType::SESSION_TICKET => self.gives_ticket = true,
             ExtensionType::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
-            ExtensionType::ALPN => self.alpn = Some(protocol(&mut content, asked)?),
+            ExtensionType::ALPN => self.alpn = Some(protocol(&mut content, config)?),
             // RFC 5746 §3.4: empty in a first handshake.
             ExtensionType::RENEGOTIATION_INFO => {
                 let first = content.vec8()?;
@@ -215,7 +211,7 @@ impl ServerHello {
 }
 
 /// The session identifier of a hello that offers this ticket.
-pub(super) fn session_id_of(ticket: &Ticket) -> &[u8] {
+pub(crate) fn session_id_of(ticket: &Ticket) -> &[u8] {
     match ticket.suite.version() {
         Version::Tls12 => &ticket.session_id,
         Version::Tls13 => &[],
@@ -223,10 +219,10 @@ pub(super) fn session_id_of(ticket: &Ticket) -> &[u8] {
 }
 
 /// The one application protocol that a server chose (RFC 7301 §3.1).
-pub(super) fn protocol(content: &mut Reader<'_>, asked: &Asked) -> Result<Protocol, Refusal> {
+pub(crate) fn protocol(content: &mut Reader<'_>, config: &Config) -> Result<Protocol, Refusal> {
     let mut list = content.vec16()?;
     let name = list.vec8()?.rest();
     list.end()?;
-    let ours = asked.parameters.alpn.iter().find(|own| ***own == *name);
+    let ours = config.parameters.alpn.iter().find(|own| ***own == *name);
     ours.cloned().ok_or(ILLEGAL)
 }

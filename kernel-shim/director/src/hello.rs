@@ -1,120 +1,31 @@
-//! The client before the version is known: ClientHello and the server's
-//! answer.
+//! ClientHello, as this side writes it (RFC 8446 §4.1.2).
 
-use ipc::keystore::KeyKind;
-use ipc::segment::{Fill, Segment, Template, Ticket};
+use ipc::segment::{Fill, Template, Ticket};
 use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
 use tls::codec::Writer;
 use tls::names::UNCOMPRESSED;
-use tls::server_hello::DOWNGRADED;
 use tls::server_name::HOST_NAME;
-use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Scheme, Version};
+use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, Scheme, Version};
 
-use super::negotiation::Asked;
-use super::server_hello::{ServerHello, session_id_of};
-use super::template::TemplateWriter;
-use super::{
-    INTERNAL, Input, MAX_SERVER_HELLO, Refusal, Transition, receive_all, tls12_client, tls13_client,
-};
+use crate::negotiation::Config;
+use crate::server_hello::session_id_of;
+use crate::template::TemplateWriter;
 
 /// RFC 8446 §4.2.11: what a list of one binder begins with, and an age.
 const BINDERS_HEADER: usize = 3;
 const AGE: usize = 4;
 
-/// Before the version is known.
-pub(super) enum State {
-    TicketTaken(TicketTaken),
-    HelloWritten(HelloWritten),
-    ServerHello(ExpectServerHello),
-}
-
-/// A ticket of a previous session was looked up.
-pub(super) struct TicketTaken(());
-
-/// ClientHello is on its way to the transcript.
-pub(super) struct HelloWritten(Option<Ticket>);
-
-/// Waits for the first ServerHello.
-pub(super) struct ExpectServerHello(Option<Ticket>);
-
-/// The first step of a client.
-pub(super) fn begin(asked: &Asked) -> Option<(State, Segment)> {
-    match asked.parameters.resumption {
-        true => Some((State::TicketTaken(TicketTaken(())), Segment::TakeTicket)),
-        false => write(asked, None),
-    }
-}
-
-fn write(asked: &Asked, ticket: Option<Ticket>) -> Option<(State, Segment)> {
-    let share = asked.groups().first().copied()?;
-    let random = Fill::Random { downgraded: false };
-    let template = hello(asked, random, share, &[], ticket.as_ref())?;
-    let state = State::HelloWritten(HelloWritten(ticket));
-    Some((state, Segment::Write(template)))
-}
-
-impl State {
-    pub(super) fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
-        match self {
-            Self::TicketTaken(state) => state.next(input, asked),
-            Self::HelloWritten(state) => state.next(input),
-            Self::ServerHello(state) => state.next(input, asked),
-        }
-    }
-}
-
-impl TicketTaken {
-    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
-        let Input::Ticket(ticket) = input else {
-            return Err(INTERNAL);
-        };
-        let ticket = ticket.filter(|ticket| asked.offers(ticket.suite));
-        let (state, segment) = write(asked, ticket.cloned()).ok_or(INTERNAL)?;
-        Ok((super::State::Client(state), segment))
-    }
-}
-
-impl HelloWritten {
-    fn next(self, input: Input<'_>) -> Transition<super::State> {
-        input.done()?;
-        let state = State::ServerHello(ExpectServerHello(self.0));
-        let segment = receive_all(MAX_SERVER_HELLO);
-        Ok((super::State::Client(state), segment))
-    }
-}
-
-impl ExpectServerHello {
-    fn next(self, input: Input<'_>, asked: &Asked) -> Transition<super::State> {
-        let body = input.message(HandshakeType::SERVER_HELLO)?;
-        let hello = ServerHello::parse(body, asked, self.0.as_ref())?;
-        match hello.version {
-            Version::Tls13 => {
-                let (state, segment) = tls13_client::begin(hello, self.0, asked)?;
-                Ok((super::State::Client13(state), segment))
-            }
-            Version::Tls12 => {
-                let is_downgraded = hello.random.ends_with(&DOWNGRADED);
-                if is_downgraded && asked.accepts(Version::Tls13) {
-                    return Err(Refusal(Alert::ILLEGAL_PARAMETER));
-                }
-                let (state, segment) = tls12_client::begin(hello)?;
-                Ok((super::State::Client12(state), segment))
-            }
-        }
-    }
-}
-
 /// ClientHello with a share of one group (RFC 8446 §4.1.2), the cookie of a
 /// HelloRetryRequest, and a ticket of a previous session.
-pub(super) fn hello(
-    asked: &Asked,
+pub(crate) fn hello(
+    config: &Config,
     random: Fill,
-    share: tls::Group,
+    share: Group,
     cookie: &[u8],
     ticket: Option<&Ticket>,
 ) -> Option<Template> {
-    let has_13 = asked.accepts(Version::Tls13);
-    let has_12 = asked.accepts(Version::Tls12);
+    let has_13 = config.accepts(Version::Tls13);
+    let has_12 = config.accepts(Version::Tls12);
     // What the placeholders of the share and the ticket will take.
     let for_share = if has_13 { 2 + share.share_len() } else { 0 };
     let version = ticket.map(|ticket| ticket.suite.version());
@@ -131,12 +42,12 @@ pub(super) fn hello(
     let mut writer = TemplateWriter::new(HandshakeType::CLIENT_HELLO);
     writer.u16(LEGACY_VERSION).hole(0, random).vec8(session_id);
     writer.nested(0, |w| {
-        for suite in asked.offered() {
+        for suite in config.offered() {
             w.u16(suite.number());
         }
     });
     writer.vec8(&[NULL_COMPRESSION]).nested(missing, |w| {
-        if let Some(name) = asked.dns_name() {
+        if let Some(name) = config.dns_name() {
             w.extension(ExtensionType::SERVER_NAME).nested(0, |w| {
                 w.nested(0, |w| {
                     w.u8(HOST_NAME).len16(name.len()).bytes(name.as_bytes());
@@ -145,7 +56,7 @@ pub(super) fn hello(
         }
         w.extension(ExtensionType::SUPPORTED_GROUPS).nested(0, |w| {
             w.nested(0, |w| {
-                for group in asked.groups() {
+                for group in config.groups() {
                     w.u16(group.number());
                 }
             });
@@ -159,10 +70,10 @@ pub(super) fn hello(
                     }
                 });
             });
-        if !asked.parameters.alpn.is_empty() {
+        if !config.parameters.alpn.is_empty() {
             w.extension(ExtensionType::ALPN).nested(0, |w| {
                 w.nested(0, |w| {
-                    for name in asked.parameters.alpn.iter() {
+                    for name in config.parameters.alpn.iter() {
                         w.vec8(name);
                     }
                 });
@@ -178,7 +89,7 @@ pub(super) fn hello(
                 .vec8(&[]);
         }
         // RFC 5077 §3.2: empty asks for one.
-        if has_12 && asked.parameters.resumption {
+        if has_12 && config.parameters.resumption {
             w.extension(ExtensionType::SESSION_TICKET);
             match version {
                 Some(Version::Tls12) => w.hole(2, Fill::Ticket),
@@ -206,7 +117,7 @@ pub(super) fn hello(
                     });
                 });
         }
-        if has_13 && asked.parameters.resumption {
+        if has_13 && config.parameters.resumption {
             w.extension(ExtensionType::PSK_KEY_EXCHANGE_MODES)
                 .nested(0, |w| {
                     w.vec8(&[PSK_DHE_KE]);
@@ -225,14 +136,4 @@ pub(super) fn hello(
         }
     });
     writer.finish()
-}
-
-/// The certificate that this side shows when it is asked: the first ring's.
-pub(super) fn scheme_for(asked: &Asked, offered: &[Scheme], version: Version) -> Option<Scheme> {
-    let kind = (*asked.rings.first()?)?;
-    Scheme::ALL.into_iter().find(|scheme| {
-        KeyKind::of(*scheme) == kind
-            && offered.contains(scheme)
-            && (version == Version::Tls12 || scheme.in_tls13())
-    })
 }

@@ -27,18 +27,18 @@ impl StepPolicy {
     }
 
     /// Whether it matters which server the client names.
-    pub(super) fn asks_for_name(&self) -> bool {
+    pub(crate) fn asks_for_name(&self) -> bool {
         let mut steps = self.refused.iter();
         steps.any(|(_, step)| *step == Step::SignWithoutServerName)
     }
 
     /// The client named no server.
-    pub(super) const fn set_unnamed(&mut self) {
+    pub(crate) const fn set_unnamed(&mut self) {
         self.is_unnamed = true;
     }
 
     /// The rule against this segment, if there is one.
-    pub(super) fn refuses(&self, segment: &Segment) -> Option<Step> {
+    pub(crate) fn refuses(&self, segment: &Segment) -> Option<Step> {
         let mut rules = self.refused.iter();
         rules
             .find(|(ring, step)| self.applies(*ring, *step, segment))
@@ -114,7 +114,7 @@ const fn is_pkcs1(scheme: Scheme) -> bool {
 
 /// The alert for the peer (RFC 8446 §6.2, RFC 5246 §7.2.2): access_denied when its proof
 /// of identity is refused, handshake_failure otherwise.
-pub(super) const fn alert(step: Step) -> Alert {
+pub(crate) const fn alert(step: Step) -> Alert {
     match step {
         Step::DecodeCertificate | Step::AcceptCertificate | Step::VerifySignature => {
             Alert::ACCESS_DENIED

@@ -1,5 +1,4 @@
-//! Directed mode (R3, R11): the shim's state machines say each step of a
-//! handshake, and the offload component does it.
+//! One directed handshake.
 //!
 //! One segment is under way at a time; its verdict is the input of the next transition. A
 //! state is a type that the transition consumes, so a message can't be accepted in a
@@ -8,137 +7,74 @@
 //!
 //! Nothing secret passes here: segments have placeholders where secrets go.
 
-mod client;
-mod client_hello;
-mod negotiation;
-mod policy;
-mod server;
-mod server_hello;
-mod server_name;
-mod template;
-mod tls12_client;
-mod tls12_server;
-mod tls13_client;
-mod tls13_server;
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError, Resource};
-use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
-use ipc::step;
-use tls::codec::DecodeError;
+use ipc::segment::{MAX_PART, Segment, Verdict};
+use ipc::step::Step;
 use tls::{Alert, HandshakeType, Role};
 
-use client_hello::ClientHello;
-use negotiation::Asked;
+use crate::client_hello::ClientHello;
+use crate::negotiation::Config;
+use crate::policy::{self, StepPolicy};
+use crate::script::{INTERNAL, Input, Refusal};
+use crate::{client, server};
 
-pub(crate) use policy::StepPolicy;
-
-/// The longest ClientHello that is read.
-const MAX_HELLO: u16 = 16 * 1024;
-/// The longest ServerHello and EncryptedExtensions.
-const MAX_SERVER_HELLO: u16 = 2048;
-const MAX_EXTENSIONS: u16 = 4096;
-/// The longest chain, and signature.
-pub(crate) const MAX_CERTIFICATE: u16 = 32 * 1024;
-const MAX_SIGNATURE: u16 = 1024;
-/// TLS 1.3: the longest hash.
-const MAX_FINISHED: u16 = 48;
-
-/// Why the shim gives a handshake up: the alert for the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Refusal(Alert);
-
-impl From<DecodeError> for Refusal {
-    fn from(error: DecodeError) -> Self {
-        Self(error.into())
-    }
-}
-
-/// What a state has to go on with.
-enum Input<'a> {
-    /// The peer's message, as much of its body as was asked for.
-    Message {
-        kind: HandshakeType,
-        body: &'a [u8],
-    },
-    Named(&'a [bool]),
-    Certificates(u8),
-    Ticket(Option<&'a Ticket>),
-    Done,
-}
-
-impl<'a> Input<'a> {
-    /// The body of a message of this type.
-    fn message(self, expected: HandshakeType) -> Result<&'a [u8], Refusal> {
-        match self {
-            Self::Message { kind, body } if kind == expected => Ok(body),
-            Self::Message { .. } => Err(Refusal(Alert::UNEXPECTED_MESSAGE)),
-            _ => Err(INTERNAL),
-        }
-    }
-
-    /// The step before was done, and nothing else.
-    fn done(self) -> Result<(), Refusal> {
-        match self {
-            Self::Done => Ok(()),
-            _ => Err(INTERNAL),
-        }
-    }
-}
-
-/// Not the peer's fault: the offload component answered what was not asked.
-const INTERNAL: Refusal = Refusal(Alert::INTERNAL_ERROR);
-
-/// Where the handshake goes next.
-type Transition<S> = Result<(S, Segment), Refusal>;
-
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the handshake around it is in a box; a second one is an allocation a segment"
+)]
 enum State {
     /// The offload component looks at the key rings.
     Beginning,
     Server(server::State),
-    Server13(tls13_server::State),
-    Server12(tls12_server::State),
     Client(client::State),
-    Client13(tls13_client::State),
-    Client12(tls12_client::State),
     /// The last segment is on its way; a completion answers it.
     Ending,
 }
 
 /// One directed handshake.
-pub(crate) struct Directed {
+pub(crate) struct Handshake {
     role: Role,
-    asked: Asked,
+    config: Config,
     policy: StepPolicy,
     state: State,
     /// A message of which parts are still to come.
     collected: Vec<u8>,
     /// Whether the message under way is wanted in full.
     wants_all: bool,
-    under_way: Step,
+    under_way: Summary,
 }
 
 /// A segment, as far as the audit log shows it.
 #[derive(Clone, Copy)]
-pub(crate) struct Step {
+pub struct Summary {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Bytes of its template or key.
-    pub(crate) size: usize,
+    pub size: usize,
 }
 
-impl Directed {
+impl Summary {
+    fn of(segment: &Segment) -> Self {
+        Self {
+            name: segment.name(),
+            size: segment.size(),
+        }
+    }
+}
+
+impl Handshake {
     pub(crate) fn new(role: Role, parameters: Box<Parameters>, policy: StepPolicy) -> Self {
         Self {
             role,
-            asked: Asked::new(parameters),
+            config: Config::new(parameters),
             policy,
             state: State::Beginning,
             collected: Vec::new(),
             wants_all: false,
-            under_way: Step {
+            under_way: Summary {
                 name: "begin",
                 size: 0,
             },
@@ -146,41 +82,41 @@ impl Directed {
     }
 
     /// The segment whose verdict is due.
-    pub(crate) const fn under_way(&self) -> Step {
+    pub(crate) const fn under_way(&self) -> Summary {
         self.under_way
     }
 
     /// The segment that follows a verdict; and when the policy refused the one
     /// that would have followed, which it was and by which rule.
-    pub(crate) fn advance(&mut self, verdict: &Verdict) -> (Segment, Option<(Step, step::Step)>) {
+    pub(crate) fn advance(&mut self, verdict: &Verdict) -> (Segment, Option<(Summary, Step)>) {
         let mut segment = self.decide(verdict);
         let mut refused = None;
         if let Some(rule) = self.policy.refuses(&segment) {
-            let step = Step {
-                name: segment.name(),
-                size: segment.size(),
-            };
-            refused = Some((step, rule));
+            refused = Some((Summary::of(&segment), rule));
             self.state = State::Ending;
-            // Before a client's first word there is nothing to answer.
+            // Before a client's first message there is nothing to answer.
             let is_first = matches!(verdict, Verdict::Begun { .. });
             segment = Segment::Abort {
                 alert: (!is_first).then_some(policy::alert(rule)),
                 error: HandshakeError::Policy(PolicyError::Step),
             };
         }
-        self.under_way = Step {
-            name: segment.name(),
-            size: segment.size(),
-        };
+        self.under_way = Summary::of(&segment);
         (segment, refused)
+    }
+
+    /// Asks for the next part of the message that is being collected.
+    pub(crate) fn next_part(&self) -> Segment {
+        // No limit of a message is longer than an offset can tell.
+        let offset = u16::try_from(self.collected.len()).unwrap_or(u16::MAX);
+        Segment::Show { offset }
     }
 
     fn decide(&mut self, verdict: &Verdict) -> Segment {
         let next = match verdict {
             Verdict::Begun { rings, authorities } => {
-                self.asked.rings = rings.clone();
-                self.asked.authorities = authorities.clone();
+                self.config.rings = rings.clone();
+                self.config.authorities = authorities.clone();
                 return self.begin();
             }
             Verdict::Refused(alert) => Err(Refusal(*alert)),
@@ -213,7 +149,7 @@ impl Directed {
     }
 
     fn begin(&mut self) -> Segment {
-        if let Err(error) = self.asked.check(self.role) {
+        if let Err(error) = self.config.check(self.role) {
             return reject(error);
         }
         match self.role {
@@ -223,7 +159,7 @@ impl Directed {
                 self.wants_all = true;
                 segment
             }
-            Role::Client => match client::begin(&self.asked) {
+            Role::Client => match client::begin(&self.config) {
                 Some((state, segment)) => {
                     self.state = State::Client(state);
                     segment
@@ -260,64 +196,42 @@ impl Directed {
         self.transition(Input::Message { kind, body: &body })
     }
 
-    /// Asks for the next part of the message that is being collected.
-    pub(crate) fn next_part(&self) -> Segment {
-        // No limit of a message is longer than an offset can tell.
-        let offset = u16::try_from(self.collected.len()).unwrap_or(u16::MAX);
-        Segment::Show { offset }
+    fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {
+        self.note_name(&input)?;
+        match core::mem::replace(&mut self.state, State::Ending) {
+            State::Server(state) => {
+                let (state, segment) = state.next(input, &self.config)?;
+                self.state = State::Server(state);
+                Ok(segment)
+            }
+            State::Client(state) => {
+                let (state, segment) = state.next(input, &self.config)?;
+                self.state = State::Client(state);
+                Ok(segment)
+            }
+            State::Beginning | State::Ending => Err(INTERNAL),
+        }
     }
 
-    fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {
-        if let (State::Server(_), Input::Message { kind, body }) = (&self.state, &input)
+    /// Tells the policy of a first ClientHello without a server name, if that matters.
+    fn note_name(&mut self, input: &Input<'_>) -> Result<(), Refusal> {
+        let (State::Server(state), Input::Message { kind, body }) = (&self.state, input) else {
+            return Ok(());
+        };
+        if !state.has_version()
             && *kind == HandshakeType::CLIENT_HELLO
             && self.policy.asks_for_name()
-            && ClientHello::parse(body, &self.asked.parameters.alpn)?
+            && ClientHello::parse(body, &self.config.parameters.alpn)?
                 .server_name
                 .is_none()
         {
             self.policy.set_unnamed();
         }
-        let asked = &self.asked;
-        let (state, segment) = match core::mem::replace(&mut self.state, State::Ending) {
-            State::Server(state) => state.next(input, asked)?,
-            State::Server13(state) => {
-                let (state, segment) = state.next(input, asked)?;
-                (State::Server13(state), segment)
-            }
-            State::Server12(state) => {
-                let (state, segment) = state.next(input, asked)?;
-                (State::Server12(state), segment)
-            }
-            State::Client(state) => state.next(input, asked)?,
-            State::Client13(state) => {
-                let (state, segment) = state.next(input, asked)?;
-                (State::Client13(state), segment)
-            }
-            State::Client12(state) => {
-                let (state, segment) = state.next(input, asked)?;
-                (State::Client12(state), segment)
-            }
-            State::Beginning | State::Ending => return Err(INTERNAL),
-        };
-        self.state = state;
-        Ok(segment)
+        Ok(())
     }
 }
 
 /// The request can't be met; nothing was sent (R6).
 const fn reject(error: HandshakeError) -> Segment {
     Segment::Abort { alert: None, error }
-}
-
-/// Waits for a message that the shim need not see.
-const fn receive(limit: u16) -> Segment {
-    Segment::Receive { limit, show: 0 }
-}
-
-/// Waits for a message that the shim parses.
-const fn receive_all(limit: u16) -> Segment {
-    Segment::Receive {
-        limit,
-        show: MAX_PART as u16,
-    }
 }

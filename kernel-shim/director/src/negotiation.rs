@@ -9,50 +9,50 @@ use ipc::segment::{MAX_RINGS, RingPlace};
 use ipc::tls::{PeerAuthentication, Protocol, ServerName};
 use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
 
-use super::Refusal;
-use super::client_hello::{Alpn, ClientHello, Share};
+use crate::client_hello::{Alpn, ClientHello, Share};
+use crate::script::{ILLEGAL, MISSING, Refusal};
 
 /// Nothing in common.
-pub(super) const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
+pub(crate) const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
 
 /// What was asked for, and what the key rings are good for.
-pub(crate) struct Asked {
-    pub(super) parameters: Box<Parameters>,
-    pub(super) rings: List<Option<KeyKind>, MAX_RINGS>,
+pub(crate) struct Config {
+    pub(crate) parameters: Box<Parameters>,
+    pub(crate) rings: List<Option<KeyKind>, MAX_RINGS>,
     /// Bytes of the list of names that a CertificateRequest carries, by ring.
-    pub(super) authorities: List<u16, MAX_RINGS>,
+    pub(crate) authorities: List<u16, MAX_RINGS>,
 }
 
 /// What a handshake with static RSA agrees on.
-pub(super) struct StaticPlan {
-    pub(super) suite: CipherSuite,
-    pub(super) ring: RingPlace,
-    pub(super) alpn: Option<Protocol>,
-    pub(super) server_name: Option<ServerName>,
-    pub(super) client_version: u16,
+pub(crate) struct StaticPlan {
+    pub(crate) suite: CipherSuite,
+    pub(crate) ring: RingPlace,
+    pub(crate) alpn: Option<Protocol>,
+    pub(crate) server_name: Option<ServerName>,
+    pub(crate) client_version: u16,
 }
 
 /// What the handshake agrees on.
 #[derive(Clone)]
-pub(super) struct Plan {
-    pub(super) suite: CipherSuite,
-    pub(super) group: Group,
-    pub(super) ring: RingPlace,
-    pub(super) scheme: Scheme,
-    pub(super) alpn: Option<Protocol>,
-    pub(super) server_name: Option<ServerName>,
-    pub(super) client_random: [u8; 32],
-    pub(super) session_id: Bytes<32>,
+pub(crate) struct Plan {
+    pub(crate) suite: CipherSuite,
+    pub(crate) group: Group,
+    pub(crate) ring: RingPlace,
+    pub(crate) scheme: Scheme,
+    pub(crate) alpn: Option<Protocol>,
+    pub(crate) server_name: Option<ServerName>,
+    pub(crate) client_random: [u8; 32],
+    pub(crate) session_id: Bytes<32>,
     /// TLS 1.3: ChangeCipherSpec went out with a HelloRetryRequest.
-    pub(super) compatibility_sent: bool,
+    pub(crate) compatibility_sent: bool,
     /// TLS 1.3: the place of the ticket whose session is resumed.
-    pub(super) resumed: Option<u16>,
+    pub(crate) resumed: Option<u16>,
     /// The client takes tickets, and is to have some.
-    pub(super) gives_tickets: bool,
+    pub(crate) gives_tickets: bool,
 }
 
-impl Asked {
-    pub(super) fn new(parameters: Box<Parameters>) -> Self {
+impl Config {
+    pub(crate) fn new(parameters: Box<Parameters>) -> Self {
         Self {
             parameters,
             rings: List::new(),
@@ -61,7 +61,7 @@ impl Asked {
     }
 
     /// Whether the request can be met at all (R6).
-    pub(super) fn check(&self, role: Role) -> Result<(), HandshakeError> {
+    pub(crate) fn check(&self, role: Role) -> Result<(), HandshakeError> {
         let wrong = |what| Err(HandshakeError::Request(what));
         let has_suite = |version: &Version| {
             let fits = |suite: &CipherSuite| {
@@ -90,12 +90,12 @@ impl Asked {
     }
 
     /// Client: whether the suite was offered.
-    pub(super) fn offers(&self, suite: CipherSuite) -> bool {
+    pub(crate) fn offers(&self, suite: CipherSuite) -> bool {
         self.offered().any(|offered| offered == suite)
     }
 
     /// Client: the suites to offer, those of static RSA at the end.
-    pub(super) fn offered(&self) -> impl Iterator<Item = CipherSuite> {
+    pub(crate) fn offered(&self) -> impl Iterator<Item = CipherSuite> {
         let others = self.suites().iter().copied();
         others
             .filter(|suite| !suite.is_static_rsa())
@@ -104,17 +104,17 @@ impl Asked {
     }
 
     /// Client: the name to ask for (RFC 6066 §3: no address).
-    pub(super) fn dns_name(&self) -> Option<&str> {
+    pub(crate) fn dns_name(&self) -> Option<&str> {
         let name = self.parameters.server_name.as_deref()?;
         name.parse::<core::net::IpAddr>().is_err().then_some(name)
     }
 
-    pub(super) fn accepts(&self, version: Version) -> bool {
+    pub(crate) fn accepts(&self, version: Version) -> bool {
         self.parameters.versions.contains(&version)
     }
 
     /// Suites in the order of preference.
-    pub(super) fn suites(&self) -> &[CipherSuite] {
+    pub(crate) fn suites(&self) -> &[CipherSuite] {
         match &self.parameters.suites[..] {
             [] => &CipherSuite::ALL,
             suites => suites,
@@ -133,7 +133,7 @@ impl Asked {
     }
 
     /// Groups in the order of preference.
-    pub(super) fn groups(&self) -> &[Group] {
+    pub(crate) fn groups(&self) -> &[Group] {
         match &self.parameters.groups[..] {
             [] => &Group::ALL,
             groups => groups,
@@ -141,12 +141,12 @@ impl Asked {
     }
 
     /// Whether the client is asked for a certificate.
-    pub(super) fn asks_client(&self) -> bool {
+    pub(crate) fn asks_client(&self) -> bool {
         self.parameters.peer_authentication != PeerAuthentication::None
     }
 
     /// The highest version in common (RFC 8446 §4.2.1).
-    pub(super) fn version(&self, hello: &ClientHello) -> Result<Version, Refusal> {
+    pub(crate) fn version(&self, hello: &ClientHello) -> Result<Version, Refusal> {
         let has_13 = self.accepts(Version::Tls13);
         if has_13 && hello.offers_tls13 {
             return Ok(Version::Tls13);
@@ -163,14 +163,14 @@ impl Asked {
 
     /// Chooses everything but the group. `named` tells which rings are good for
     /// the name that the client asks for.
-    pub(super) fn plan(
+    pub(crate) fn plan(
         &self,
         version: Version,
         hello: &ClientHello,
         named: &[bool],
     ) -> Result<Plan, Refusal> {
         let missing = match version {
-            Version::Tls13 => Refusal(Alert::MISSING_EXTENSION),
+            Version::Tls13 => MISSING,
             Version::Tls12 => NO_COMMON,
         };
         let schemes = hello.schemes.as_ref().ok_or(missing)?;
@@ -217,7 +217,7 @@ impl Asked {
     }
 
     /// Chooses for a client with which nothing better is in common.
-    pub(super) fn static_plan(
+    pub(crate) fn static_plan(
         &self,
         hello: &ClientHello,
         named: &[bool],
@@ -242,16 +242,26 @@ impl Asked {
 
     /// The share to agree with: of the first group that the client sent one
     /// for.
-    pub(super) fn share(&self, hello: &ClientHello) -> Result<Option<Share>, Refusal> {
-        let missing = Refusal(Alert::MISSING_EXTENSION);
-        let shares = hello.shares.as_ref().ok_or(missing)?;
-        let offered = hello.groups.as_ref().ok_or(missing)?;
+    pub(crate) fn share(&self, hello: &ClientHello) -> Result<Option<Share>, Refusal> {
+        let shares = hello.shares.as_ref().ok_or(MISSING)?;
+        let offered = hello.groups.as_ref().ok_or(MISSING)?;
         // RFC 8446 §4.2.8: only for groups that are offered.
         if !shares.iter().all(|share| offered.contains(&share.group)) {
-            return Err(Refusal(Alert::ILLEGAL_PARAMETER));
+            return Err(ILLEGAL);
         }
         let of = |group: &Group| shares.iter().find(|share| share.group == *group);
         Ok(self.groups().iter().find_map(of).cloned())
+    }
+
+    /// Client: how the first ring's key signs, if the server accepts it: its certificate
+    /// is the one that is shown.
+    pub(crate) fn own_scheme(&self, accepted: &[Scheme], version: Version) -> Option<Scheme> {
+        let kind = (*self.rings.first()?)?;
+        Scheme::ALL.into_iter().find(|scheme| {
+            KeyKind::of(*scheme) == kind
+                && accepted.contains(scheme)
+                && (version == Version::Tls12 || scheme.in_tls13())
+        })
     }
 
     /// RFC 7301 §3.2.

@@ -5,17 +5,14 @@ use core::net::IpAddr;
 use ipc::bounded::Text;
 use ipc::tls::ServerName;
 use tls::codec::Reader;
+use tls::is_dns_name;
 use tls::server_name::{HOST_NAME, next_name};
-use tls::{Alert, is_dns_name};
 
-use super::Refusal;
-
-const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
-const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
+use crate::script::{DECODE, ILLEGAL, Refusal};
 
 /// RFC 6066 §3: one DNS name, or nothing. As in autonomous mode: an address
 /// is as good as not there, and anything else is refused.
-pub(super) fn server_name(content: &mut Reader<'_>) -> Result<Option<ServerName>, Refusal> {
+pub(crate) fn server_name(content: &mut Reader<'_>) -> Result<Option<ServerName>, Refusal> {
     let mut list = content.vec16()?;
     if list.is_empty() {
         return Err(DECODE);

@@ -1,0 +1,126 @@
+//! CertificateRequest, as a client reads it.
+
+use ipc::bounded::List;
+use ipc::keystore::KeyKind;
+use tls::codec::Reader;
+use tls::names::{ECDSA_SIGN, RSA_SIGN};
+use tls::{ExtensionType, Scheme, Version};
+
+use crate::negotiation::Config;
+use crate::numbers::known;
+use crate::script::{ILLEGAL, MISSING, Refusal};
+
+/// How this side can authenticate in TLS 1.3, of what the request accepts (RFC 8446
+/// §4.3.2).
+pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refusal> {
+    let mut body = Reader::new(body);
+    if !body.vec8()?.is_empty() {
+        return Err(ILLEGAL);
+    }
+    let mut extensions = body.vec16()?;
+    body.end()?;
+    let mut schemes: Option<List<Scheme, 9>> = None;
+    while let Some((kind, mut content)) = extensions.next_extension()? {
+        if kind == ExtensionType::SIGNATURE_ALGORITHMS {
+            let mut list = content.vec16()?;
+            content.end()?;
+            schemes = Some(known(&mut list, Scheme::from_number)?);
+        }
+    }
+    Ok(config.own_scheme(&schemes.ok_or(MISSING)?, Version::Tls13))
+}
+
+/// The same in TLS 1.2 (RFC 5246 §7.4.4): types, schemes, authorities. The chain goes out
+/// for any authorities: the server decides.
+pub(crate) fn tls12(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refusal> {
+    let mut body = Reader::new(body);
+    let types = body.vec8()?.rest();
+    let mut list = body.vec16()?;
+    body.vec16()?;
+    body.end()?;
+    let schemes: List<Scheme, 9> = known(&mut list, Scheme::from_number)?;
+    let scheme = config.own_scheme(&schemes, Version::Tls12);
+    Ok(scheme.filter(|scheme| types.contains(&certificate_type(KeyKind::of(*scheme)))))
+}
+
+const fn certificate_type(kind: KeyKind) -> u8 {
+    match kind {
+        KeyKind::Rsa => RSA_SIGN,
+        // RFC 8422 §5.5: EdDSA keys too.
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => ECDSA_SIGN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use ipc::control::Parameters;
+    use ipc::tls::PeerAuthentication;
+
+    use super::*;
+
+    /// What a client with a key of `kind` answers to a CertificateRequest of
+    /// `types` and `schemes`, without authorities.
+    fn answer(kind: Option<KeyKind>, types: &[u8], schemes: &[u16]) -> Option<Scheme> {
+        let mut body = vec![u8::try_from(types.len()).unwrap()];
+        body.extend(types);
+        body.extend(u16::try_from(2 * schemes.len()).unwrap().to_be_bytes());
+        body.extend(schemes.iter().flat_map(|scheme| scheme.to_be_bytes()));
+        body.extend([0, 0]);
+        tls12(&body, &config(kind)).ok().unwrap()
+    }
+
+    fn config(kind: Option<KeyKind>) -> Config {
+        let parameters = Parameters {
+            versions: List::from_items([Version::Tls12]).unwrap(),
+            suites: List::new(),
+            allow_static_rsa: false,
+            groups: List::new(),
+            keyrings: List::new(),
+            peer_authentication: PeerAuthentication::None,
+            server_name: None,
+            alpn: List::new(),
+            segment_size: 1400,
+            resumption: false,
+            expose_keys: false,
+        };
+        Config {
+            parameters: Box::new(parameters),
+            rings: List::from_items([kind]).unwrap(),
+            authorities: List::new(),
+        }
+    }
+
+    #[test]
+    fn r24_a_key_is_shown_whose_type_and_scheme_are_both_accepted() {
+        let p256 = Some(KeyKind::EcdsaP256);
+        let ecdsa = Some(Scheme::EcdsaSecp256r1Sha256);
+        assert_eq!(
+            answer(p256, &[RSA_SIGN, ECDSA_SIGN], &[0x0401, 0x0403]),
+            ecdsa
+        );
+        assert_eq!(answer(p256, &[RSA_SIGN], &[0x0401, 0x0403]), None);
+        assert_eq!(answer(p256, &[ECDSA_SIGN], &[0x0401]), None);
+        assert_eq!(answer(p256, &[], &[]), None);
+        assert_eq!(answer(None, &[ECDSA_SIGN], &[0x0403]), None);
+        let ed25519 = answer(Some(KeyKind::Ed25519), &[ECDSA_SIGN], &[0x0807]);
+        assert_eq!(ed25519, Some(Scheme::Ed25519));
+        let rsa = answer(Some(KeyKind::Rsa), &[RSA_SIGN], &[0x0401, 0x0401]);
+        assert_eq!(rsa, Some(Scheme::RsaPkcs1Sha256));
+    }
+
+    #[test]
+    fn a_certificate_request_that_can_not_be_parsed_is_refused() {
+        for body in [
+            &[][..],
+            &[2, 1],
+            &[1, 64, 0, 2, 4],
+            &[1, 64, 0, 1, 4, 0, 0],
+            &[1, 64, 0, 2, 4, 3],
+            &[1, 64, 0, 2, 4, 3, 0, 0, 0],
+        ] {
+            assert!(tls12(body, &config(None)).is_err(), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The director: the state machines of directed mode (R3, R11).
+//!
+//! **Owns** what a directed handshake has agreed on so far, and the part of a message
+//! that it waits to have whole. **Called by** the kernel shim: [`Director::begin`] with
+//! the request's parameters and the steps that the policy refuses, then
+//! [`Director::advance`] with each verdict of the offload component, which returns the
+//! next segment. **Calls** nobody. **Must never** hold a secret, or a right to anything:
+//! it reads what strangers send.
+//!
+//! From the top down: [`Director`] has one [`handshake`] for each slot; that one passes
+//! each segment by the step [`policy`]. A [`server`] or a [`client`] begins it, and one
+//! of `tls13_server`, `tls12_server`, `tls13_client` and `tls12_client` goes on. What
+//! these have in common are sub-scripts: authenticate the [`peer`], prove [`own`]
+//! identity, [`key_agreement`]. Messages are read by [`client_hello`], [`server_hello`]
+//! and [`certificate_request`], and written as a [`template`].
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the tour is for those who read the source"
+)]
+
+extern crate alloc;
+
+mod budget;
+mod certificate_request;
+mod client;
+mod client_hello;
+mod director;
+mod handshake;
+mod hello;
+mod key_agreement;
+mod negotiation;
+mod numbers;
+mod own;
+mod peer;
+mod policy;
+mod script;
+mod server;
+mod server_hello;
+mod server_name;
+mod template;
+mod tls12_client;
+mod tls12_server;
+mod tls13_client;
+mod tls13_server;
+
+pub use budget::budget;
+pub use director::{Advance, Director, Outgoing};
+pub use handshake::Summary;
