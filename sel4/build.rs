@@ -268,12 +268,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn prefix() -> Result<PathBuf, Box<dyn Error>> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let prefix = env::var_os("SEL4_PREFIX").map_or_else(
-        || {
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .with_file_name("target")
-                .join("sel4-prefix/release")
-        },
+        || here.with_file_name("target").join("sel4-prefix/release"),
         PathBuf::from,
     );
     if !prefix.join("libsel4/include/sel4/sel4.h").exists() {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use image::{description as system, policy};
+use image::{description as system, policy, workspace};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -19,7 +19,8 @@ fn test_day() -> OffsetDateTime {
 /// A folder beside one with keys and chains.
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder for the input");
-    let material = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway-config/tests/material");
+    let workspace = workspace::root().expect("the workspace");
+    let material = workspace.join("gateway-config/tests/material");
     symlink(material, folder.path().join("material")).expect("a link to the material");
     let inner = folder.path().join("good");
     fs::create_dir(&inner).expect("a folder for the input");
@@ -87,7 +88,7 @@ pub fn description(data: &[u8]) {
         return;
     }
     if let Ok(policy) = policy::parse(text) {
-        let shipped = system::load(&system::default_path()).expect("the shipped description");
+        let shipped = workspace::description().and_then(|path| system::load(&path)).expect("the shipped description");
         let mut report = policy::Report::default();
         policy::judge_by(&policy, &shipped, &mut report);
     }

@@ -1,7 +1,6 @@
 //! Where the fuzzer starts from: made of the tests' own handshakes and files.
 
 use std::fs;
-use std::path::Path;
 
 use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::clock::Instant;
@@ -321,7 +320,7 @@ impl Seeds {
     }
 
     fn files(&mut self) {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let workspace = image::workspace::root().expect("the workspace");
         let read = |path: &str| fs::read(workspace.join(path)).expect(path);
         for name in ["client", "everything", "issue", "rules"] {
             let text = read(&format!("gateway-config/tests/good/{name}.toml"));

@@ -7,14 +7,16 @@
 )]
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    image::workspace::root().unwrap().join("fuzz")
+}
 
 #[test]
 fn each_target_has_seeds_and_finds_nothing_in_them() {
     for (name, target) in fuzz::TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("corpus")
-            .join(name);
+        let folder = folder().join("corpus").join(name);
         let mut seeds = 0;
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{name}: {e}")) {
             target(&fs::read(entry.unwrap().path()).unwrap());
@@ -27,7 +29,7 @@ fn each_target_has_seeds_and_finds_nothing_in_them() {
 #[test]
 fn each_target_is_a_program_that_runs_it() {
     for (name, _) in fuzz::TARGETS {
-        let path = format!("{}/fuzz_targets/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+        let path = folder().join(format!("fuzz_targets/{name}.rs"));
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains(&format!("fuzz::{name}(data)")), "{name}");
     }

@@ -1,7 +1,7 @@
 //! Whole files, good and bad.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gateway_config::{Config, Problem, demo, load};
 use ipc::control::Parameters;
@@ -21,6 +21,14 @@ fn test_day() -> OffsetDateTime {
 
 fn load_test(file: &str) -> Result<Config, Problem> {
     load(Path::new(file), test_day())
+}
+
+/// Cargo starts a test in its package's folder; no place is built in.
+#[expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+fn scratch() -> PathBuf {
+    let folder = Path::new("../target/tmp");
+    fs::create_dir_all(folder).unwrap();
+    folder.canonicalize().unwrap()
 }
 
 /// Loads a file that must be good.
@@ -274,7 +282,7 @@ fn every_kind_and_wrapping_of_key_becomes_pkcs8_that_ring_reads() {
              tls = {{ role = \"server\", keyring = \"x\" }}\nbackend = {{ status = true }}\n",
             material.display()
         );
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{key}.toml"));
+        let file = scratch().join(format!("{key}.toml"));
         fs::write(&file, text).unwrap();
         let config = load(&file, test_day()).map_err(|p| p.to_string());
         let config = config.unwrap_or_else(|problem| panic!("{problem}"));
@@ -328,7 +336,7 @@ fn what_the_domains_read_is_what_was_configured() {
 
 #[test]
 fn the_demo_is_kept_while_it_is_valid_and_made_anew_after() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo");
+    let folder = scratch().join("demo");
     let _ = fs::remove_dir_all(&folder);
     let read = |name: &str| fs::read(folder.join(name)).unwrap();
     let made = demo::make(&folder, test_day()).unwrap();
@@ -347,7 +355,7 @@ fn the_demo_is_kept_while_it_is_valid_and_made_anew_after() {
 #[test]
 fn the_demo_key_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-mode");
+    let folder = scratch().join("demo-mode");
     demo::make(&folder, test_day()).unwrap();
     let metadata = fs::metadata(folder.join("localhost-key.pem")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);

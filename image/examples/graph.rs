@@ -1,9 +1,10 @@
 //! Writes the picture of the system to standard output.
 
-use image::description::{default_path, load};
+use image::description::load;
 use image::graph::svg;
+use image::workspace;
 
 fn main() -> anyhow::Result<()> {
-    print!("{}", svg(&load(&default_path())?));
+    print!("{}", svg(&load(&workspace::description()?)?));
     Ok(())
 }

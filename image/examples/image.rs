@@ -3,18 +3,16 @@
 //! `name=file` for boot-time data.
 
 use std::fs;
-use std::path::Path;
 
 use image::kernel::Configuration;
 use image::pack::{Options, build};
 use image::plan::Provisions;
+use image::workspace;
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().collect();
     let has = |word: &str| words.iter().any(|given| given == word);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()?;
+    let workspace = workspace::root()?;
     let mut provisions = Provisions::new();
     for (name, file) in words.iter().filter_map(|word| word.split_once('=')) {
         provisions.insert(name.to_string(), fs::read(file)?);

@@ -4,19 +4,15 @@
 use std::env;
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use image::description;
-use image::generate::SYSTEM_VARIABLE;
-use image::layout::{self, DomainLayout, Layout, Source};
+use image::generate;
+use image::layout::{DomainLayout, Layout, Source};
 use init::Capability;
 use ipc::boot::slot;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-env-changed={SYSTEM_VARIABLE}");
-    let path = env::var_os(SYSTEM_VARIABLE).map_or_else(description::default_path, PathBuf::from);
-    println!("cargo::rerun-if-changed={}", path.display());
-    let layout = layout::layout(&description::load(&path)?);
+    let (_, layout) = generate::system()?;
     let all: Vec<String> = layout
         .domains
         .iter()

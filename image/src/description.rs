@@ -1,7 +1,7 @@
 //! The system description: what `system.toml` may say.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 pub use init::supervisor::Restart;
@@ -232,11 +232,6 @@ pub struct Port {
     pub last: u16,
     /// The pin of the I/O APIC, edge-triggered, if it has one.
     pub interrupt: Option<u8>,
-}
-
-/// Where the description of this system is.
-pub fn default_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("system.toml")
 }
 
 /// Reads and checks a description.

@@ -385,11 +385,16 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::{default_path, load};
+    use crate::description::load;
+    use crate::workspace;
+
+    fn shipped() -> Description {
+        load(&workspace::description().unwrap()).unwrap()
+    }
 
     #[test]
     fn the_picture_names_every_domain_every_call_and_every_ring() {
-        let description = load(&default_path()).unwrap();
+        let description = shipped();
         let picture = svg(&description);
         for domain in &description.domains {
             assert!(picture.contains(&format!(">{} ·", domain.name)));
@@ -413,7 +418,7 @@ mod tests {
 
     #[test]
     fn no_two_lines_end_at_the_same_place() {
-        let picture = svg(&load(&default_path()).unwrap());
+        let picture = svg(&shipped());
         let mut ends = std::collections::BTreeSet::new();
         for path in picture.split(" d=\"M").skip(1).filter(|p| p.contains('H')) {
             let numbers = path.split('"').next().unwrap_or_default();
@@ -429,7 +434,7 @@ mod tests {
 
     #[test]
     fn the_picture_fits_the_region_that_carries_it() {
-        let description = load(&default_path()).unwrap();
+        let description = shipped();
         let region = description
             .regions
             .iter()

@@ -1,6 +1,7 @@
 //! The system description, its checks, and the builder of kernel, domains and
 //! image.
 //!
+//! - [`workspace`] finds the checkout that a program was started in;
 //! - [`kernel`] builds seL4 from the source that the lock file pins;
 //! - [`description`] reads `system.toml`, [`check`] keeps its rules,
 //!   [`policy`] says who must never reach what, [`layout`] gives everything its
@@ -27,3 +28,4 @@ pub mod layout;
 pub mod pack;
 pub mod plan;
 pub mod policy;
+pub mod workspace;

@@ -21,6 +21,7 @@ use crate::kernel::{self, Configuration};
 use crate::layout::layout;
 use crate::plan::{self, Provisions};
 use crate::policy;
+use crate::workspace;
 
 /// The moment that the disc's files carry: bytes must not depend on the time.
 const DISC_DATE: &str = "2026010100000000";
@@ -77,8 +78,8 @@ pub struct Image {
 /// The step that failed, and why.
 pub fn build(options: &Options) -> Result<Image> {
     let prefix = kernel::prefix(&options.workspace, options.configuration)?;
-    let default = description::default_path();
-    let system = options.system.as_ref().unwrap_or(&default);
+    let shipped = options.workspace.join(workspace::DESCRIPTION);
+    let system = options.system.as_ref().unwrap_or(&shipped);
     let mut description = description::load(system)?;
     if let Some(records) = options.rekey_after {
         description.rekey_after = records;

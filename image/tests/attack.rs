@@ -9,12 +9,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use gateway_config::demo;
-use image::description::{self, Restart, default_path};
+use image::description::{self, Restart};
 use image::guest::{self, Request};
 use image::kernel::{self, Configuration};
 use image::layout::layout;
 use image::pack;
 use image::plan::{self, Provisions};
+use image::workspace;
 use qemu::{Boot, Guest, Machine};
 use time::OffsetDateTime;
 
@@ -38,10 +39,7 @@ struct Expected {
 }
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_path_buf()
+    workspace::root().unwrap()
 }
 
 /// The shipped kernel, and the programs of all domains with the hostile one.
@@ -62,12 +60,12 @@ fn parts() -> &'static Parts {
         let prefix = kernel::prefix(&workspace(), Configuration::Release).unwrap();
         let kernel = out.join("kernel.elf");
         pack::write_kernel(&prefix, &kernel).unwrap();
-        let description = description::load(&default_path()).unwrap();
+        let description = description::load(&workspace::description().unwrap()).unwrap();
         let packages = description.domains.into_iter().map(|domain| domain.name);
         let programs = guest::build(&Request {
             workspace: &workspace(),
             prefix: &prefix,
-            system: &default_path(),
+            system: &workspace::description().unwrap(),
             packages: &packages.chain(["hostile".to_string()]).collect(),
             features: &[],
         });
@@ -104,7 +102,7 @@ fn boot(domain: &str, restart: Restart, iommu: bool, out: &Path) -> Guest {
         programs,
         provisions,
     } = parts();
-    let mut description = description::load(&default_path()).unwrap();
+    let mut description = description::load(&workspace::description().unwrap()).unwrap();
     let taken = description.domains.iter_mut().find(|d| d.name == domain);
     taken.unwrap().package = Some("hostile".to_string());
     description.restart = restart;

@@ -3,20 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gateway_config::demo;
 use image::bill;
 use image::kernel::Configuration;
 use image::pack::{self, Options};
+use image::workspace;
 use serde_json::Value;
 use time::OffsetDateTime;
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_path_buf()
+    workspace::root().unwrap()
 }
 
 fn made() -> Value {

@@ -2,6 +2,7 @@
 
 use image::description::parse;
 use image::layout::layout;
+use image::workspace;
 
 /// A small system that keeps every rule.
 const GOOD: &str = r#"
@@ -96,7 +97,7 @@ fn the_good_system_is_accepted() {
 #[test]
 fn the_shipped_systems_are_accepted() {
     for path in ["system.toml", "probe/system.toml"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let path = workspace::root().unwrap().join("image").join(path);
         let loaded = image::description::load(&path);
         assert!(loaded.is_ok(), "{loaded:?}");
     }
@@ -104,7 +105,7 @@ fn the_shipped_systems_are_accepted() {
 
 #[test]
 fn an_application_that_is_not_whole_is_refused() {
-    let shipped = std::fs::read_to_string(image::description::default_path()).unwrap();
+    let shipped = std::fs::read_to_string(workspace::description().unwrap()).unwrap();
     let table = [
         (
             "connections = \"backend\"",
@@ -445,7 +446,7 @@ fn both_sides_of_a_channel_see_it_mirrored() {
 
 #[test]
 fn no_two_regions_of_a_domain_touch() {
-    let path = image::description::default_path();
+    let path = workspace::description().unwrap();
     let layout = layout(&image::description::load(&path).unwrap());
     for domain in &layout.domains {
         let mut ranges: Vec<_> = domain
@@ -470,7 +471,7 @@ fn no_two_regions_of_a_domain_touch() {
 
 #[test]
 fn every_region_has_at_most_one_writer_after_layout() {
-    let path = image::description::default_path();
+    let path = workspace::description().unwrap();
     let layout = layout(&image::description::load(&path).unwrap());
     for number in 0..layout.regions.len() {
         let writers = layout.domains.iter().flat_map(|domain| &domain.maps);

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use image::description::{self, default_path, parse_unjudged};
+use image::description::{self, parse_unjudged};
 use image::policy::{self, Report, Verdict};
+use image::workspace;
 
 /// Assertions that no description can break: there is no key for it.
 const BY_CONSTRUCTION: [&str; 3] = [
@@ -17,12 +18,12 @@ const BY_CONSTRUCTION: [&str; 3] = [
 
 fn judge(text: &str) -> Report {
     let description = parse_unjudged(text).unwrap_or_else(|error| panic!("{error:#}"));
-    let own = policy::path_of(&default_path());
+    let own = policy::path_of(&workspace::description().unwrap());
     policy::judge(&description, own.as_deref()).unwrap()
 }
 
 fn shipped() -> String {
-    fs::read_to_string(default_path()).unwrap()
+    fs::read_to_string(workspace::description().unwrap()).unwrap()
 }
 
 /// One fault injected into the shipped system's description.
@@ -490,7 +491,8 @@ fn c06_a_domain_that_grows_beyond_its_bound_is_refused() {
         let grown = description.domains.iter_mut().find(|d| d.name == domain);
         grown.unwrap().heap += 64 << 20;
         let mut report = Report::default();
-        let text = fs::read_to_string(policy::path_of(&default_path()).unwrap()).unwrap();
+        let text = fs::read_to_string(policy::path_of(&workspace::description().unwrap()).unwrap())
+            .unwrap();
         policy::judge_by(&policy::parse(&text).unwrap(), &description, &mut report);
         let broken: Vec<_> = report.broken().map(|(name, _)| name.to_string()).collect();
         let bound = format!("{domain} has at most ");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use image::kernel::Configuration;
 use image::pack::{self, Options};
 use image::plan::Provisions;
+use image::workspace;
 use qemu::{Boot, Machine};
 
 /// Emulation on a busy machine is slow; silence is failure.
@@ -19,8 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const LIMITED: &str = "talks-without-end: logs too much";
 
 fn workspace() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap().to_path_buf()
+    workspace::root().unwrap()
 }
 
 /// One build at a time: they share cargo's target folder for guests.

@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use image::description::{self, Description};
+use image::workspace;
 
 fn shipped() -> Description {
-    description::load(&description::default_path()).unwrap()
+    description::load(&workspace::description().unwrap()).unwrap()
 }
 
 type Pairs = BTreeSet<(String, String)>;
@@ -135,7 +135,7 @@ fn c05_keys_card_and_memory_of_the_card_are_in_one_domain_each() {
 
 #[test]
 fn c08_the_top_level_has_the_folders_that_were_asked_for() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let top = workspace::root().unwrap();
     for name in [
         "Cargo.toml",
         "kernel-shim/Cargo.toml",
@@ -154,7 +154,7 @@ fn c08_the_top_level_has_the_folders_that_were_asked_for() {
 /// `HANDOFF_WRITE_PICTURE=1` redraws it.
 #[test]
 fn the_picture_in_docs_is_that_of_the_shipped_description() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let top = workspace::root().unwrap();
     let path = top.join("docs/architecture.svg");
     let drawn = image::graph::svg(&shipped());
     if std::env::var_os("HANDOFF_WRITE_PICTURE").is_some() {

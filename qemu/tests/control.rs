@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use image::workspace;
 use qemu::qmp::Qmp;
 use serde_json::json;
 
@@ -49,7 +50,7 @@ fn qemu(socket: &Path) -> Running {
 
 #[test]
 fn memory_is_dumped_and_the_machine_ended() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = workspace::scratch("").unwrap();
     let mut running = qemu(&folder.join("control"));
     let mut qmp = Qmp::connect(&folder.join("control")).unwrap();
     assert_eq!(qmp.status().unwrap(), "prelaunch");
@@ -66,7 +67,7 @@ fn memory_is_dumped_and_the_machine_ended() {
 
 #[test]
 fn events_between_a_command_and_its_answer_are_passed_over() {
-    let socket = Path::new(env!("CARGO_TARGET_TMPDIR")).join("events");
+    let socket = workspace::scratch("").unwrap().join("events");
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).unwrap();
     let server = std::thread::spawn(move || {

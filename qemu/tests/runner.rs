@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use image::workspace;
 use qemu::log::{Cursor, Next};
 use qemu::{Boot, Forward, Machine, Network};
 
@@ -14,8 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A machine whose QEMU is a shell script.
 fn machine(name: &str, script: &str) -> Machine {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&folder).unwrap();
+    let folder = workspace::scratch(name).unwrap();
     let program = folder.join("pretended-qemu");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

@@ -17,6 +17,7 @@ use image::description::Restart;
 use image::kernel::Configuration;
 use image::pack::{self, Image, Options};
 use image::plan::Provisions;
+use image::workspace::DESCRIPTION;
 use qemu::log::{self, Cursor, Next};
 use qemu::{Boot, Machine};
 use time::OffsetDateTime;
@@ -85,7 +86,7 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
     if arguments.static_rsa {
         return timing::judge(&figures);
     }
-    memory(&mut figures)?;
+    memory(workspace, &mut figures)?;
     if !arguments.guest_only {
         shipped(workspace, screen, &folder, &mut figures)?;
     }
@@ -101,7 +102,7 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
 /// Makes the description of measurements: the shipped system with the measuring
 /// program in the gateway's place, and two small domains more.
 pub(crate) fn system(workspace: &Path) -> Result<PathBuf> {
-    let shipped = fs::read_to_string(description::default_path())?;
+    let shipped = fs::read_to_string(workspace.join(DESCRIPTION))?;
     ensure!(
         shipped.matches(GATEWAY).count() == 1,
         "image/system.toml: the gateway's domain does not begin with name and priority"
@@ -196,8 +197,8 @@ fn figure(text: &str) -> Option<(&str, f64)> {
 }
 
 /// Memory that the description assigns: all of it is there from the start.
-fn memory(figures: &mut Figures) -> Result<()> {
-    let description = description::load(&description::default_path())?;
+fn memory(workspace: &Path, figures: &mut Figures) -> Result<()> {
+    let description = description::load(&workspace.join(DESCRIPTION))?;
     let mut add = |name: &str, bytes: u64| {
         figures.insert(name.to_string(), bytes as f64);
     };
@@ -248,6 +249,8 @@ fn rounded(figures: &Figures) -> Figures {
 
 #[cfg(test)]
 mod tests {
+    use image::workspace;
+
     use super::*;
 
     #[test]
@@ -263,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_description_of_measurements_keeps_every_rule() {
-        let shipped = fs::read_to_string(description::default_path()).unwrap();
+        let shipped = fs::read_to_string(workspace::description().unwrap()).unwrap();
         let more = include_str!("../../bench/system.toml");
         let text = shipped.replace(GATEWAY, MEASURING) + "\n" + more;
         let parsed = description::parse(&text).unwrap();

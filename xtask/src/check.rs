@@ -8,6 +8,7 @@ use image::command::Step;
 use image::figures::{code_lines, count, unsafe_uses};
 use image::guest;
 use image::kernel::{self, Configuration};
+use image::workspace::DESCRIPTION;
 use image::{description, layout};
 
 use crate::bench;
@@ -42,7 +43,7 @@ const FOLDERS: [&str; 12] = [
 pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
     setup::ensure(screen, &[Need::Build])?;
     screen.step("capability policy");
-    policy::policy(&policy::PolicyArguments::default())?;
+    policy::policy(workspace, &policy::PolicyArguments::default())?;
     screen.step("format");
     cargo(workspace).args(["fmt", "--all", "--check"]).show()?;
     screen.step("lints of host programs and libraries");
@@ -57,7 +58,7 @@ pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
         ])
         .show()?;
     let prefix = kernel::prefix(workspace, Configuration::Release)?;
-    let system = description::default_path();
+    let system = workspace.join(DESCRIPTION);
     let packages = packages(&system)?;
     screen.step("lints of guest programs");
     let step = guest_step(workspace, &prefix, "clippy", &system, &packages);

@@ -16,11 +16,10 @@ mod screen;
 mod setup;
 mod test;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use image::workspace;
 
 use screen::Screen;
 
@@ -68,7 +67,7 @@ enum Task {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let screen = Screen::new();
-    let done = workspace().and_then(|workspace| match arguments.command {
+    let done = workspace::root().and_then(|workspace| match arguments.command {
         Task::Run(arguments) => run::run(&workspace, &screen, &arguments),
         Task::Test(arguments) => test::test(&workspace, &screen, &arguments),
         Task::Bench(arguments) => bench::bench(&workspace, &screen, &arguments),
@@ -76,8 +75,8 @@ fn main() -> ExitCode {
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
         Task::Rotate(arguments) => rotate::rotate(&workspace, &screen, &arguments),
-        Task::Policy(arguments) => policy::policy(&arguments),
-        Task::Graph(arguments) => policy::graph(&arguments),
+        Task::Policy(arguments) => policy::policy(&workspace, &arguments),
+        Task::Graph(arguments) => policy::graph(&workspace, &arguments),
         Task::Check => check::check(&workspace, &screen),
         Task::Setup => setup::ensure(&screen, &setup::EVERYTHING),
     });
@@ -99,12 +98,4 @@ fn code(error: &anyhow::Error) -> u8 {
     } else {
         1
     }
-}
-
-/// The workspace's folder.
-fn workspace() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    folder
-        .canonicalize()
-        .with_context(|| format!("{}: the checkout has moved; build anew", folder.display()))
 }

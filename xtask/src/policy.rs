@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use image::description;
 use image::graph;
 use image::policy::{self, Report, Verdict};
+use image::workspace::DESCRIPTION;
 
 use crate::{budget, screen};
 
@@ -43,9 +44,9 @@ pub(crate) struct GraphArguments {
 ///
 /// # Errors
 /// When one is broken, or nothing can be judged.
-pub(crate) fn policy(arguments: &PolicyArguments) -> Result<()> {
+pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()> {
     let path = arguments.system.clone();
-    let path = path.unwrap_or_else(description::default_path);
+    let path = path.unwrap_or_else(|| workspace.join(DESCRIPTION));
     let own = arguments.policy.clone().or_else(|| policy::path_of(&path));
     let description = description::load_unjudged(&path)?;
     let report = policy::judge(&description, own.as_deref())?;
@@ -64,9 +65,9 @@ pub(crate) fn policy(arguments: &PolicyArguments) -> Result<()> {
 ///
 /// # Errors
 /// The description is refused, or the file can't be written.
-pub(crate) fn graph(arguments: &GraphArguments) -> Result<()> {
+pub(crate) fn graph(workspace: &Path, arguments: &GraphArguments) -> Result<()> {
     let path = arguments.system.clone();
-    let path = path.unwrap_or_else(description::default_path);
+    let path = path.unwrap_or_else(|| workspace.join(DESCRIPTION));
     let picture = graph::svg(&description::load(&path)?);
     match &arguments.out {
         Some(out) => fs::write(out, picture).with_context(|| format!("writing {}", out.display())),

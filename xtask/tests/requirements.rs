@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+
+use image::workspace;
 
 /// R1 to R35 and C1 to C9.
 const ROWS: [(char, usize); 2] = [('R', 35), ('C', 9)];
@@ -31,7 +32,7 @@ fn tests(cell: &str) -> impl Iterator<Item = (&str, &str)> {
 
 #[test]
 fn every_row_names_tests_that_exist_or_says_that_there_is_none() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = workspace::root().unwrap();
     let page = fs::read_to_string(root.join("docs/requirements.md")).unwrap();
     let matrix = matrix(&page);
     for (kind, count) in ROWS {

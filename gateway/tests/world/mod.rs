@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use gateway::{Ports, Server, View};
 use image::description::{self, Description};
+use image::workspace;
 use ipc::channel::Status;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
@@ -90,7 +91,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) fn shipped() -> (Self, Description) {
-        let description = description::load(&description::default_path()).unwrap();
+        let description = description::load(&workspace::description().unwrap()).unwrap();
         let slots = |name| {
             description
                 .channels

@@ -4,10 +4,10 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use image::workspace;
 use rustls::crypto::ring;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -58,7 +58,7 @@ fn relay(config: Arc<ServerConfig>, mut stream: TcpStream, backend: u16) -> io::
 }
 
 fn material(name: &str) -> Material {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let folder = workspace::scratch(name).unwrap();
     Material::make(&folder).unwrap()
 }
 
@@ -171,7 +171,7 @@ fn bulk_data_is_the_same_however_it_is_read() {
 #[test]
 fn a_server_that_listens_everywhere_has_a_network_of_loopback_alone() {
     let material = material("selftest-enclosed");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("selftest-enclosed");
+    let folder = workspace::scratch("selftest-enclosed").unwrap();
     let server = Upstream::start(Program::GnuTls, "p256", &material, &folder).unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
     openssl(address, &material, &["-tls1_3"]).expect(&["Verify return code: 0 (ok)"]);

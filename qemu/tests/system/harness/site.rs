@@ -13,6 +13,7 @@ use gateway_config::Kek;
 use image::description::Restart;
 use image::kernel::Configuration;
 use image::pack::{self, Options};
+use image::workspace;
 use qemu::{Boot, Forward, Guest, Machine, Network};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -141,10 +142,8 @@ impl Prepared {
     /// Builds an image with the example `examples/{name}` in it; `more` is its part of the
     /// configuration.
     pub(crate) fn build_example(name: &str, more: &str) -> Result<Self> {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .canonicalize()?;
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-description"));
+        let workspace = workspace::root()?;
+        let folder = workspace::scratch(&format!("{name}-description"))?;
         let folder = folder.strip_prefix(&workspace)?;
         fs::create_dir_all(workspace.join(folder).join("image"))?;
         for file in ["image/system.toml", "image/policy.toml"] {
@@ -199,8 +198,7 @@ impl Prepared {
             system,
             more,
         } = wanted;
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder)?;
+        let folder = workspace::scratch(name)?;
         let material = Material::make(&folder.join("material"))?;
         let kinds = [Kind::Echo, Kind::Http, Kind::Bulk, Kind::Proxied];
         let backends = kinds
@@ -231,9 +229,7 @@ impl Prepared {
             }
             None => None,
         };
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .canonicalize()?;
+        let workspace = workspace::root()?;
         let is_shipped = system.is_none();
         let image = pack::build(&Options {
             workspace: workspace.clone(),
@@ -336,8 +332,8 @@ impl Site {
 /// The path of a socket in `folder`. It must be short: it is told from here,
 /// where QEMU starts too.
 fn socket(folder: &Path, name: &str) -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let inside = workspace.and_then(|workspace| folder.strip_prefix(workspace).ok());
+    let inside = workspace::root().ok();
+    let inside = inside.and_then(|root| Some(folder.strip_prefix(root).ok()?.to_path_buf()));
     match inside {
         Some(inside) => Path::new("..").join(inside).join(name),
         None => folder.join(name),
