@@ -1,9 +1,16 @@
 //! Counting source: lines of code, and uses of `unsafe`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+/// The source of a package of this workspace.
+pub fn source_of(workspace: &Path, package: &str) -> Option<PathBuf> {
+    let folders = [workspace.to_path_buf(), workspace.join("image")];
+    let sources = folders.map(|folder| folder.join(package).join("src"));
+    sources.into_iter().find(|source| source.is_dir())
+}
 
 /// Adds up `of` over the Rust files below `folder`.
 ///

@@ -198,9 +198,10 @@ fn describe(
     for (name, bytes) in programs {
         fs::write(&scratch, bytes)?;
         let mut entry = entry(&scratch)?;
-        if let (Some(fields), Some(source)) =
-            (entry.as_object_mut(), source_of(&options.workspace, name))
-        {
+        if let (Some(fields), Some(source)) = (
+            entry.as_object_mut(),
+            figures::source_of(&options.workspace, name),
+        ) {
             let lines = figures::count(&source, figures::code_lines)?;
             let uses = figures::count(&source, figures::unsafe_uses)?;
             let crates = linked.get(name).map_or(0, BTreeSet::len);
@@ -213,13 +214,6 @@ fn describe(
     fs::remove_file(scratch)?;
     let list = json!({ "parts": listed, "programs": inside });
     Ok(serde_json::to_string_pretty(&list)? + "\n")
-}
-
-/// The source of a package of this workspace.
-fn source_of(workspace: &Path, package: &str) -> Option<PathBuf> {
-    let folders = [workspace.to_path_buf(), workspace.join("image")];
-    let sources = folders.map(|folder| folder.join(package).join("src"));
-    sources.into_iter().find(|source| source.is_dir())
 }
 
 fn entry(path: &Path) -> Result<serde_json::Value> {

@@ -1,11 +1,12 @@
 //! `cargo xtask check`: everything that is not a test.
 
-use std::fs;
+mod baseline;
+mod figures;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use image::command::Step;
-use image::figures::{code_lines, count, unsafe_uses};
 use image::guest;
 use image::kernel::{self, Configuration};
 use image::workspace::DESCRIPTION;
@@ -23,24 +24,16 @@ const DENY_VERSION: &str = "0.20.2";
 /// The package of the kernel binding: a library without the feature "guest".
 const SEL4: &str = "sel4";
 
-/// Folders that are looked through for unsafe code; the others forbid it.
-const FOLDERS: [&str; 12] = [
-    "bench",
-    "examples",
-    "gateway",
-    "image/init/src",
-    "image/src",
-    "ipc",
-    "kernel-shim",
-    "keystore-server",
-    "netstack-server",
-    "offload-server",
-    "record-server",
-    "sel4",
-];
+/// Arguments of `check`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Write figures that fell into the baseline, xtask/baseline.toml.
+    #[arg(long)]
+    lower_baseline: bool,
+}
 
 /// Checks; stops at the first that fails.
-pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
+pub(crate) fn check(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
     setup::ensure(screen, &[Need::Build])?;
     screen.step("capability policy");
     policy::policy(workspace, &policy::PolicyArguments::default())?;
@@ -77,7 +70,14 @@ pub(crate) fn check(workspace: &Path, screen: &Screen) -> Result<()> {
         .args(["--no-deps", "--lib", "--quiet"])
         .show()?;
     deny(workspace, screen)?;
-    figures(workspace)
+    screen.step("figures that may only fall");
+    let figures = figures::collect(workspace, &description::load(&system)?)?;
+    print!("{}", figures::page(&figures));
+    let told = baseline::check(workspace, &figures, arguments.lower_baseline)?;
+    if let Some(told) = told {
+        screen.note(&told);
+    }
+    Ok(())
 }
 
 /// The domains and the root task.
@@ -153,48 +153,4 @@ fn deny_program(workspace: &Path, screen: &Screen) -> Result<PathBuf> {
         .arg(&tools)
         .show()?;
     Ok(program)
-}
-
-/// Prints what may only fall: unsafe blocks, and the size of the shim.
-fn figures(workspace: &Path) -> Result<()> {
-    println!("unsafe blocks, functions and implementations:");
-    for folder in FOLDERS {
-        let count = count(&workspace.join(folder), unsafe_uses)?;
-        if count > 0 {
-            println!("  {folder:16} {count:4}");
-        }
-    }
-    let shim = workspace.join("kernel-shim/src");
-    let program = program_source(&shim)?;
-    let lines = count(&shim, code_lines)?;
-    let own = code_lines(&program);
-    let library = count(&shim, unsafe_uses)? - unsafe_uses(&program);
-    let dependencies = cargo(workspace)
-        .args(["tree", "--locked", "--package", "kernel-shim"])
-        .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
-        .output()?;
-    let mut names: Vec<&str> = dependencies.lines().collect();
-    names.sort_unstable();
-    names.dedup_by_key(|line| line.trim_end_matches(" (*)"));
-    println!(
-        "kernel-shim: {} lines of code and {library} unsafe in the library, \
-         {own} lines and {} unsafe in the program, {} dependencies",
-        lines - own,
-        unsafe_uses(&program),
-        names.len().saturating_sub(1)
-    );
-    Ok(())
-}
-
-/// `main.rs` and the modules that it alone has.
-fn program_source(folder: &Path) -> Result<String> {
-    let main = fs::read_to_string(folder.join("main.rs"))?;
-    let mut source = main.clone();
-    for line in main.lines() {
-        let module = line.strip_prefix("mod ").and_then(|l| l.strip_suffix(';'));
-        if let Some(module) = module {
-            source += &fs::read_to_string(folder.join(module).with_extension("rs"))?;
-        }
-    }
-    Ok(source)
 }

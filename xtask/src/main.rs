@@ -58,8 +58,9 @@ enum Task {
     Policy(policy::PolicyArguments),
     /// Draw domains, calls, rings, devices and secrets as SVG.
     Graph(policy::GraphArguments),
-    /// Check policy, format, lints, documentation, licences, and print the figures.
-    Check,
+    /// Check policy, format, lints, documentation, licences, and compare the figures that
+    /// may only fall with their baseline.
+    Check(check::Arguments),
     /// Install the system packages that are missing, or show the command.
     Setup,
 }
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
         Task::Rotate(arguments) => rotate::rotate(&workspace, &screen, &arguments),
         Task::Policy(arguments) => policy::policy(&workspace, &arguments),
         Task::Graph(arguments) => policy::graph(&workspace, &arguments),
-        Task::Check => check::check(&workspace, &screen),
+        Task::Check(arguments) => check::check(&workspace, &screen, &arguments),
         Task::Setup => setup::ensure(&screen, &setup::EVERYTHING),
     });
     match done {

@@ -1,0 +1,79 @@
+//! What may only fall: lines of each domain, uses of `unsafe`, dependencies, memory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::bill;
+use image::description::Description;
+use image::figures::{code_lines, count, source_of, unsafe_uses};
+use image::guest;
+
+use super::baseline::Figures;
+
+/// Folders that are looked through for unsafe code; the others forbid it.
+const FOLDERS: [&str; 12] = [
+    "bench",
+    "examples",
+    "gateway",
+    "image/init/src",
+    "image/src",
+    "ipc",
+    "kernel-shim",
+    "keystore-server",
+    "netstack-server",
+    "offload-server",
+    "record-server",
+    "sel4",
+];
+
+/// The part of the baseline with the uses of `unsafe` by folder, tests counted.
+const UNSAFE: &str = "unsafe";
+
+/// All figures: of each domain of the description, of the root task, of the folders.
+///
+/// # Errors
+/// Source can't be read, or cargo can't tell dependencies.
+pub(super) fn collect(workspace: &Path, description: &Description) -> Result<Figures> {
+    let mut figures = Figures::new();
+    for domain in &description.domains {
+        let mut list = program(workspace, &domain.name)?;
+        list.insert("stack".into(), domain.stack);
+        list.insert("heap".into(), domain.heap);
+        figures.insert(domain.name.clone(), list);
+    }
+    figures.insert(guest::ROOT.into(), program(workspace, guest::ROOT)?);
+    let mut folders = BTreeMap::new();
+    for folder in FOLDERS {
+        let uses = count(&workspace.join(folder), unsafe_uses)?;
+        if uses > 0 {
+            folders.insert(folder.to_string(), uses as u64);
+        }
+    }
+    figures.insert(UNSAFE.into(), folders);
+    Ok(figures)
+}
+
+/// Of one program and its library: lines of code without unit tests, uses of `unsafe`,
+/// packages linked.
+fn program(workspace: &Path, package: &str) -> Result<BTreeMap<String, u64>> {
+    let source = source_of(workspace, package);
+    let source = source.with_context(|| format!("{package} has no source"))?;
+    let numbers = [
+        ("lines", count(&source, code_lines)?),
+        ("unsafe", count(&source, unsafe_uses)?),
+        ("dependencies", bill::linked(workspace, package)?.len()),
+    ];
+    let numbers = numbers.map(|(name, number)| (name.to_string(), number as u64));
+    Ok(numbers.into())
+}
+
+/// The figures, for a person.
+pub(super) fn page(figures: &Figures) -> String {
+    let mut page = String::new();
+    for (of, list) in figures {
+        let list: Vec<String> = list.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        page += &format!("{of}: {}\n", list.join(", "));
+    }
+    page
+}
