@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use image::{description as system, policy, workspace};
+use image::{load, policy, workspace};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -31,7 +31,7 @@ thread_local! {
     static FOLDER: OnceCell<(TempDir, PathBuf)> = const { OnceCell::new() };
 }
 
-fn load(files: &[(&str, &[u8])], main: &str) {
+fn configure(files: &[(&str, &[u8])], main: &str) {
     FOLDER.with(|both| {
         let (_, folder) = both.get_or_init(folder);
         for (name, bytes) in files {
@@ -45,7 +45,7 @@ fn load(files: &[(&str, &[u8])], main: &str) {
 
 /// `gateway.toml`.
 pub fn configuration(data: &[u8]) {
-    load(&[("gateway.toml", data)], "gateway.toml");
+    configure(&[("gateway.toml", data)], "gateway.toml");
 }
 
 const NAMING_FILES: &str = r#"
@@ -72,7 +72,7 @@ pub fn key_files(data: &[u8]) {
         ("key.pem", key),
         ("trust.pem", rest.0),
     ];
-    load(&files, "files.toml");
+    configure(&files, "files.toml");
 }
 
 /// A system description, and a policy.
@@ -84,11 +84,12 @@ pub fn description(data: &[u8]) {
         return;
     };
     if which % 2 == 0 {
-        let _ = system::parse(text).map(|description| policy::judge_base(&description));
+        let _ = load::text(text).map(|description| policy::judge_base(&description));
         return;
     }
     if let Ok(policy) = policy::parse(text) {
-        let shipped = workspace::description().and_then(|path| system::load(&path)).expect("the shipped description");
+        let shipped = workspace::description().and_then(|path| load::file(&path));
+        let shipped = shipped.expect("the shipped description");
         let mut report = policy::Report::default();
         policy::judge_by(&policy, &shipped, &mut report);
     }

@@ -1,10 +1,10 @@
 //! Writes the picture of the system to standard output.
 
-use image::description::load;
 use image::graph::svg;
+use image::load;
 use image::workspace;
 
 fn main() -> anyhow::Result<()> {
-    print!("{}", svg(&load(&workspace::description()?)?));
+    print!("{}", svg(&load::file(&workspace::description()?)?));
     Ok(())
 }

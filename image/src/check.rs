@@ -1,13 +1,20 @@
 //! The structure that every description has: names that exist, sizes that fit.
 //! Who may hold and reach what is the matter of [`crate::policy`].
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) mod application;
+mod hardware;
+mod names;
 
-use anyhow::{Result, bail, ensure};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Deref;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
 use ipc::boot::PAGE;
 
-use crate::application;
 use crate::description::{Description, Domain, LEAST_RECORDS, MOST_RECORDS};
+use names::{Domains, find, unique};
 
 /// Memory of the smallest machine that the image must fit, in bytes.
 const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
@@ -29,11 +36,54 @@ const PROVISIONS: [&str; 6] = [
     "capability-graph",
 ];
 
+/// A description that keeps every rule of this module. What is placed, judged and drawn
+/// is such a one: there every name is somebody's, and every size fits.
+#[derive(Clone, Debug)]
+pub struct Checked(Description);
+
+impl Deref for Checked {
+    type Target = Description;
+
+    fn deref(&self) -> &Description {
+        &self.0
+    }
+}
+
+impl Checked {
+    /// The description, to be changed and checked again.
+    pub fn into_inner(self) -> Description {
+        self.0
+    }
+}
+
+/// Reads a description and checks its structure, not the policy: for those who want to
+/// show every broken assertion.
+///
+/// # Errors
+/// What is wrong, with the line for unknown keys, and the broken rule otherwise.
+pub fn load(path: &Path) -> Result<Checked> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    parse(&text).with_context(|| format!("{}", path.display()))
+}
+
+/// The same of a text.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str) -> Result<Checked> {
+    check(Description::parse(text)?)
+}
+
 /// Checks every rule.
 ///
 /// # Errors
 /// The first rule that is broken, and by what.
-pub fn check(description: &Description) -> Result<()> {
+pub fn check(description: Description) -> Result<Checked> {
+    rules(&description)?;
+    Ok(Checked(description))
+}
+
+fn rules(description: &Description) -> Result<()> {
     let domains = domains(description)?;
     calls(description, &domains)?;
     signals(description, &domains)?;
@@ -41,33 +91,11 @@ pub fn check(description: &Description) -> Result<()> {
     regions(description, &domains)?;
     windows(description, &domains)?;
     application::check(description)?;
-    devices(description, &domains)?;
-    ports(description, &domains)?;
+    hardware::devices(description, &domains)?;
+    hardware::ports(description, &domains)?;
     restarts(description, &domains)?;
     records(description)?;
     memory(description)
-}
-
-type Domains<'a> = BTreeMap<&'a str, &'a Domain>;
-
-fn find<'a>(domains: &Domains<'a>, name: &str, whose: &str) -> Result<&'a Domain> {
-    match domains.get(name) {
-        Some(domain) => Ok(domain),
-        None => bail!("{whose}: there is no domain \"{name}\""),
-    }
-}
-
-fn unique<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        ensure!(seen.insert(name), "two {what} are called \"{name}\"");
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        ensure!(
-            !name.is_empty() && name.len() <= 31 && name.chars().all(plain),
-            "\"{name}\": a name has 1 to 31 letters a–z, digits and hyphens"
-        );
-    }
-    Ok(())
 }
 
 fn domains(description: &Description) -> Result<Domains<'_>> {
@@ -146,7 +174,7 @@ fn signals(description: &Description, domains: &Domains<'_>) -> Result<()> {
         ensure!(signal.from != signal.to, "{whose}: nobody signals itself");
     }
     for name in domains.keys() {
-        let peers = crate::layout::peers_signalling(description, name).len();
+        let peers = description.peers_signalling(name).len();
         ensure!(
             peers <= SIGNAL_BITS,
             "domain {name}: {peers} others signal it, there are {SIGNAL_BITS} bits"
@@ -238,83 +266,6 @@ fn windows(description: &Description, domains: &Domains<'_>) -> Result<()> {
     Ok(())
 }
 
-fn devices(description: &Description, domains: &Domains<'_>) -> Result<()> {
-    for device in &description.devices {
-        let whose = format!("device {}", device.name);
-        find(domains, &device.domain, &whose)?;
-        ensure!(device.name == "nic", "{whose}: only \"nic\" is known");
-        for name in &device.reaches {
-            let region = description.regions.iter().find(|r| r.name == *name);
-            ensure!(
-                region.is_some_and(|region| region.dma),
-                "{whose}: it reaches \"{name}\", which is no region with dma = true"
-            );
-        }
-    }
-    for region in description.regions.iter().filter(|region| region.dma) {
-        let mut devices = description.devices.iter();
-        ensure!(
-            devices.any(|device| device.reaches.contains(&region.name)),
-            "region {}: it has dma = true, and no device reaches it",
-            region.name
-        );
-    }
-    let dma = description
-        .regions
-        .iter()
-        .filter(|region| region.dma)
-        .count();
-    ensure!(dma <= 1, "there are two regions with dma = true");
-    ensure!(
-        description.devices.len() <= 1,
-        "there are two devices; one is supported"
-    );
-    Ok(())
-}
-
-/// What the root task and the monitor drive themselves: interval timer, clock,
-/// serial line, configuration of PCI.
-const OWN_PORTS: [(u16, u16); 4] = [(0x40, 0x43), (0x70, 0x71), (0x3f8, 0x3ff), (0xcf8, 0xcff)];
-/// Pins of the I/O APIC that no other device uses.
-const FREE_PINS: [u8; 4] = [3, 5, 6, 7];
-
-fn ports(description: &Description, domains: &Domains<'_>) -> Result<()> {
-    let ports = &description.ports;
-    unique(ports.iter().map(|port| port.name.as_str()), "ports")?;
-    let pins = ports.iter().filter_map(|port| port.interrupt);
-    let mut taken: Vec<(u16, u16, &str)> = OWN_PORTS
-        .iter()
-        .map(|(first, last)| (*first, *last, "the monitor"))
-        .collect();
-    for port in ports {
-        let whose = format!("port {}", port.name);
-        find(domains, &port.domain, &whose)?;
-        let (first, last) = (port.first, port.last);
-        ensure!(
-            first <= last && first > 0 && last < u16::MAX,
-            "{whose}: {first:#x} to {last:#x} is no range"
-        );
-        for (from, to, other) in &taken {
-            ensure!(
-                last < *from || *to < first,
-                "{whose}: {first:#x} to {last:#x} is {other}'s in part"
-            );
-        }
-        taken.push((first, last, &port.name));
-    }
-    for pin in pins.clone() {
-        ensure!(
-            FREE_PINS.contains(&pin),
-            "interrupt {pin} is not to be had; write one of {FREE_PINS:?}"
-        );
-    }
-    ensure!(
-        pins.count() <= 1,
-        "there are two ports with an interrupt; one is supported"
-    );
-    Ok(())
-}
-
 fn restarts(description: &Description, domains: &Domains<'_>) -> Result<()> {
     for domain in &description.domains {
         let whose = format!("domain {}: restarts", domain.name);
@@ -349,7 +300,7 @@ fn records(description: &Description) -> Result<()> {
 fn memory(description: &Description) -> Result<()> {
     let domains = description.domains.iter().map(|d| d.stack + d.heap);
     let channels = description.channels.iter().map(|channel| {
-        let [a, b] = crate::layout::channel_sizes(channel);
+        let [a, b] = channel.region_sizes();
         a + b
     });
     let regions = description.regions.iter().map(|region| region.size);

@@ -1,15 +1,12 @@
 //! The system description: what `system.toml` may say.
 
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 pub use init::supervisor::Restart;
-use ipc::badge::Badge;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 
-use crate::application::Application;
+use crate::quantity::{badge, size};
 
 /// The whole description.
 #[derive(Clone, Debug, Deserialize)]
@@ -234,75 +231,66 @@ pub struct Port {
     pub interrupt: Option<u8>,
 }
 
-/// Reads and checks a description.
+/// A domain that has TLS sessions.
 ///
-/// # Errors
-/// What is wrong, with the line for unknown keys, and the broken rule otherwise.
-pub fn load(path: &Path) -> Result<Description> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    parse(&text).with_context(|| format!("{}", path.display()))
+/// What is named here is described like any call, signal, channel or window; this groups
+/// it into one application for its servers. Three domains serve an application: the
+/// *network stack* at the other side of `connections`, the *record layer* at the other
+/// side of `plaintext`, and the *shim*, which manages `sessions`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// Which.
+    pub domain: String,
+    /// TCP connections at once: those that wait to be accepted, those that it has, and
+    /// those that others work on for it.
+    pub tcp_connections: u16,
+    /// Handshakes at once.
+    pub handshakes: u16,
+    /// The channel to the network stack: connections without TLS, and events for new
+    /// ones.
+    pub connections: String,
+    /// The channel to the record layer. Its slots are the sessions at once.
+    pub plaintext: String,
+    /// The window for the capabilities of its sessions.
+    pub sessions: String,
 }
 
-/// Reads and checks the text of a description.
-///
-/// # Errors
-/// As [`load`].
-pub fn parse(text: &str) -> Result<Description> {
-    let description = parse_unjudged(text)?;
-    crate::policy::judge_base(&description)?.refuse_broken()?;
-    Ok(description)
-}
+impl Description {
+    /// Reads the text of a description, and checks nothing but its form.
+    ///
+    /// # Errors
+    /// An unknown key, or a value that is none, with its line.
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(toml::from_str(text)?)
+    }
 
-/// Reads a description and checks its structure, not the policy: for those who
-/// want to show every broken assertion.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_unjudged(path: &Path) -> Result<Description> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    parse_unjudged(&text).with_context(|| format!("{}", path.display()))
-}
-
-/// The same of a text.
-///
-/// # Errors
-/// As [`parse`], a broken policy aside.
-pub fn parse_unjudged(text: &str) -> Result<Description> {
-    let description: Description = toml::from_str(text)?;
-    crate::check::check(&description)?;
-    Ok(description)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NumberOrText {
-    Number(u64),
-    Text(String),
-}
-
-pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match NumberOrText::deserialize(deserializer)? {
-        NumberOrText::Number(bytes) => Ok(bytes),
-        NumberOrText::Text(text) => parse_size(&text)
-            .ok_or_else(|| D::Error::custom(format!("\"{text}\" is no size; write 64K or 2M"))),
+    /// Who signals `domain`: the bit of each is its place here.
+    pub(crate) fn peers_signalling(&self, domain: &str) -> Vec<&str> {
+        let mut peers = BTreeSet::new();
+        for signal in &self.signals {
+            if signal.to == domain {
+                peers.insert(signal.from.as_str());
+            }
+        }
+        for channel in &self.channels {
+            let [a, b] = &channel.between;
+            if b == domain {
+                peers.insert(a.as_str());
+            } else if a == domain {
+                peers.insert(b.as_str());
+            }
+        }
+        peers.into_iter().collect()
     }
 }
 
-fn parse_size(text: &str) -> Option<u64> {
-    let (digits, unit) = if let Some(digits) = text.strip_suffix('K') {
-        (digits, 1024)
-    } else {
-        (text.strip_suffix('M')?, 1024 * 1024)
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-pub(crate) fn badge<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match NumberOrText::deserialize(deserializer)? {
-        NumberOrText::Number(number @ 1..=4095) => Ok(Badge::Client(number as u16).to_word()),
-        NumberOrText::Text(text) if text == "control" => Ok(Badge::Control.to_word()),
-        _ => Err(D::Error::custom(
-            "a badge is a client number, 1 to 4095, or \"control\"",
-        )),
+impl Channel {
+    /// Bytes of the regions that side a and side b write.
+    pub(crate) fn region_sizes(&self) -> [u64; 2] {
+        [self.a_to_b_ring, self.b_to_a_ring].map(|ring| {
+            let ring = u32::try_from(ring).unwrap_or(u32::MAX);
+            ipc::channel::region_size(self.slots, ring) as u64
+        })
     }
 }

@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::description;
 use crate::layout::{self, DomainLayout, Layout};
+use crate::load;
 use crate::workspace;
 
 /// Names another description than `image/system.toml`, for tests.
@@ -63,7 +63,7 @@ pub fn system() -> Result<(PathBuf, Layout)> {
     let named = env::var_os(SYSTEM_VARIABLE);
     let path = named.map_or_else(workspace::description, |path| Ok(path.into()))?;
     println!("cargo::rerun-if-changed={}", watched(&path)?.display());
-    let layout = layout::layout(&description::load(&path)?);
+    let layout = layout::layout(&load::file(&path)?);
     Ok((path, layout))
 }
 

@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use crate::check::Checked;
 use crate::description::Description;
 use crate::policy::assertion::Kind;
 use crate::policy::system::System;
@@ -98,7 +99,7 @@ struct Link {
 }
 
 /// The picture.
-pub fn svg(description: &Description) -> String {
+pub fn svg(description: &Checked) -> String {
     let system = System::new(description);
     let mut places = places(&system);
     let rings = lanes(rings(description, &places));
@@ -385,11 +386,11 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::load;
+    use crate::load;
     use crate::workspace;
 
-    fn shipped() -> Description {
-        load(&workspace::description().unwrap()).unwrap()
+    fn shipped() -> Checked {
+        load::file(&workspace::description().unwrap()).unwrap()
     }
 
     #[test]

@@ -3,17 +3,16 @@
 //!
 //! - [`workspace`] finds the checkout that a program was started in;
 //! - [`kernel`] builds seL4 from the source that the lock file pins;
-//! - [`description`] reads `system.toml`, [`check`] keeps its rules,
-//!   [`policy`] says who must never reach what, [`layout`] gives everything its
-//!   address and slot;
-//! - [`application`] is what belongs to a domain with TLS sessions;
+//! - [`description`] is what `system.toml` may say, [`check`] keeps its rules,
+//!   [`layout`] gives everything its address and slot, [`policy`] says who must never
+//!   reach what, and [`load`] does the first two and asks the last for everybody who
+//!   builds something. Each of them knows those before it and no other;
 //! - [`generate`] writes the constants of the servers' programs;
 //! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
 //! - [`plan`] makes the root task's plan, [`pack`] the finished image with its
 //!   [`bill`] of materials and the [`figures`] of its programs.
 
-pub mod application;
 pub mod bill;
 pub mod check;
 pub mod command;
@@ -25,7 +24,9 @@ pub mod graph;
 pub mod guest;
 pub mod kernel;
 pub mod layout;
+pub mod load;
 pub mod pack;
 pub mod plan;
 pub mod policy;
+mod quantity;
 pub mod workspace;

@@ -12,13 +12,14 @@ use serde_json::json;
 use crate::bill::{self, Crate};
 use crate::check::check;
 use crate::command::Step;
-use crate::description::{self, Restart};
+use crate::description::Restart;
 use crate::elf::{Program, write_with_segment};
 use crate::figures;
 use crate::graph;
 use crate::guest::{self, ROOT, Request};
 use crate::kernel::{self, Configuration};
 use crate::layout::layout;
+use crate::load;
 use crate::plan::{self, Provisions};
 use crate::policy;
 use crate::workspace;
@@ -80,10 +81,11 @@ pub fn build(options: &Options) -> Result<Image> {
     let prefix = kernel::prefix(&options.workspace, options.configuration)?;
     let shipped = options.workspace.join(workspace::DESCRIPTION);
     let system = options.system.as_ref().unwrap_or(&shipped);
-    let mut description = description::load(system)?;
+    let mut description = load::file(system)?;
     if let Some(records) = options.rekey_after {
-        description.rekey_after = records;
-        check(&description)?;
+        let mut changed = description.into_inner();
+        changed.rekey_after = records;
+        description = check(changed)?;
     }
     policy::judge(&description, policy::path_of(system).as_deref())?.refuse_broken()?;
     let mut layout = layout(&description);

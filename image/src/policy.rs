@@ -1,25 +1,27 @@
 //! The policy: assertions over the system description, and their verdicts.
 //!
-//! `policy/base.toml` holds for every system and is part of [`description::parse`]:
-//! a description that breaks it does not exist for the rest of this crate.
+//! `policy/base.toml` holds for every system and is part of reading a description
+//! (`load`): who builds something never sees one that breaks it.
 //! `policy.toml` beside a description says more of that system; the builder and
 //! `cargo xtask policy` ask for it. Each assertion has a name that is a
 //! sentence, and [`Verdict::Broken`] says what breaks it: for a forbidden reach
 //! the shortest path.
-//!
-//! [`description::parse`]: crate::description::parse
 
 pub mod assertion;
+mod everywhere;
+mod named;
+mod report;
 mod rules;
 pub mod system;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::description::Description;
+use crate::check::Checked;
 use assertion::Policy;
+pub use report::{Judged, Report, Verdict};
 use system::System;
 
 /// What holds for every system.
@@ -27,56 +29,6 @@ const BASE: &str = include_str!("policy/base.toml");
 
 /// The name of a system's policy, in the folder of its description.
 const FILE: &str = "policy.toml";
-
-/// An assertion with its verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// The assertion's name.
-    pub name: String,
-    /// Whether the description keeps it.
-    pub verdict: Verdict,
-}
-
-/// Whether a description keeps an assertion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does.
-    Holds,
-    /// It does not; what breaks it, a line each.
-    Broken(Vec<String>),
-}
-
-/// Everything that a policy says of a system.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The assertions, those for every system first.
-    pub judged: Vec<Judged>,
-    /// What no description can enforce here, and why.
-    pub gaps: Vec<(String, String)>,
-}
-
-impl Report {
-    /// The assertions that are broken.
-    pub fn broken(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.judged
-            .iter()
-            .filter_map(|judged| match &judged.verdict {
-                Verdict::Broken(why) => Some((judged.name.as_str(), why.as_slice())),
-                Verdict::Holds => None,
-            })
-    }
-
-    /// Refuses a system with a broken assertion.
-    ///
-    /// # Errors
-    /// The first broken assertion, and what breaks it.
-    pub fn refuse_broken(&self) -> Result<()> {
-        match self.broken().next() {
-            Some((name, why)) => bail!("policy: {name}: {}", why.join("; ")),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Reads the text of a policy.
 ///
@@ -97,7 +49,7 @@ pub fn path_of(description: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// A policy can't be read.
-pub fn judge(description: &Description, own: Option<&Path>) -> Result<Report> {
+pub fn judge(description: &Checked, own: Option<&Path>) -> Result<Report> {
     let mut report = judge_base(description)?;
     if let Some(path) = own {
         let text =
@@ -112,7 +64,7 @@ pub fn judge(description: &Description, own: Option<&Path>) -> Result<Report> {
 ///
 /// # Errors
 /// Never, as long as that policy can be read, which a test asserts.
-pub fn judge_base(description: &Description) -> Result<Report> {
+pub fn judge_base(description: &Checked) -> Result<Report> {
     let mut report = Report::default();
     judge_by(
         &parse(BASE).context("the policy for every system")?,
@@ -123,7 +75,7 @@ pub fn judge_base(description: &Description) -> Result<Report> {
 }
 
 /// Adds what `policy` says of a description.
-pub fn judge_by(policy: &Policy, description: &Description, report: &mut Report) {
+pub fn judge_by(policy: &Policy, description: &Checked, report: &mut Report) {
     let system = System::new(description);
     report.judged.extend(rules::judge(policy, &system));
     let gaps = policy.gaps.iter();

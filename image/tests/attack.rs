@@ -9,10 +9,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use gateway_config::demo;
-use image::description::{self, Restart};
+use image::check::check as checked;
+use image::description::Restart;
 use image::guest::{self, Request};
 use image::kernel::{self, Configuration};
 use image::layout::layout;
+use image::load;
 use image::pack;
 use image::plan::{self, Provisions};
 use image::workspace;
@@ -60,8 +62,9 @@ fn parts() -> &'static Parts {
         let prefix = kernel::prefix(&workspace(), Configuration::Release).unwrap();
         let kernel = out.join("kernel.elf");
         pack::write_kernel(&prefix, &kernel).unwrap();
-        let description = description::load(&workspace::description().unwrap()).unwrap();
-        let packages = description.domains.into_iter().map(|domain| domain.name);
+        let description = load::file(&workspace::description().unwrap()).unwrap();
+        let packages = description.into_inner().domains.into_iter();
+        let packages = packages.map(|domain| domain.name);
         let programs = guest::build(&Request {
             workspace: &workspace(),
             prefix: &prefix,
@@ -102,11 +105,17 @@ fn boot(domain: &str, restart: Restart, iommu: bool, out: &Path) -> Guest {
         programs,
         provisions,
     } = parts();
-    let mut description = description::load(&workspace::description().unwrap()).unwrap();
+    let shipped = load::file(&workspace::description().unwrap()).unwrap();
+    let mut description = shipped.into_inner();
     let taken = description.domains.iter_mut().find(|d| d.name == domain);
     taken.unwrap().package = Some("hostile".to_string());
     description.restart = restart;
-    let behind = plan::make(&layout(&description), programs, provisions).unwrap();
+    let behind = plan::make(
+        &layout(&checked(description).unwrap()),
+        programs,
+        provisions,
+    )
+    .unwrap();
     let root = out.join("root.elf");
     fs::write(&root, pack::root_image(programs, &behind).unwrap()).unwrap();
     let boot = Boot::Files {

@@ -1,7 +1,8 @@
 //! One bad description per rule, each with the error that it must give.
 
-use image::description::parse;
+use image::check;
 use image::layout::layout;
+use image::load;
 use image::workspace;
 
 /// A small system that keeps every rule.
@@ -69,7 +70,7 @@ endpoints = ["netstack-server"]
 "#;
 
 fn error_of(text: &str) -> String {
-    match parse(text) {
+    match load::text(text) {
         Ok(_) => "accepted".to_string(),
         Err(error) => format!("{error:#}"),
     }
@@ -98,7 +99,7 @@ fn the_good_system_is_accepted() {
 fn the_shipped_systems_are_accepted() {
     for path in ["system.toml", "probe/system.toml"] {
         let path = workspace::root().unwrap().join("image").join(path);
-        let loaded = image::description::load(&path);
+        let loaded = load::file(&path);
         assert!(loaded.is_ok(), "{loaded:?}");
     }
 }
@@ -150,7 +151,7 @@ fn an_application_that_is_not_whole_is_refused() {
     ];
     for (from, to, reason) in table {
         assert!(shipped.contains(from), "{from}");
-        let error = match image::description::parse_unjudged(&shipped.replacen(from, to, 1)) {
+        let error = match check::parse(&shipped.replacen(from, to, 1)) {
             Ok(_) => "accepted".to_string(),
             Err(error) => format!("{error:#}"),
         };
@@ -182,7 +183,7 @@ fn an_application_that_is_not_whole_is_refused() {
          connections = \"backend\"\nplaintext = \"plaintext\"\nsessions = \"sessions\"\n";
     let beside = beside.replace("\"gateway\"]\n\n", "\"gateway\", \"second\"]\n\n");
     let both = format!("{beside}\n{}", second(parts));
-    let error = image::description::parse_unjudged(&both).unwrap_err();
+    let error = check::parse(&both).unwrap_err();
     assert_eq!(
         error.to_string(),
         "applications gateway and second have one priority: one could starve the other"
@@ -192,12 +193,12 @@ fn an_application_that_is_not_whole_is_refused() {
         "name = \"second\"\npriority = 150",
         1,
     );
-    assert!(image::description::parse_unjudged(&below).is_ok());
+    assert!(check::parse(&below).is_ok());
     let twice = format!(
         "{shipped}\n[[application]]\ndomain = \"gateway\"\ntcp_connections = 1\nhandshakes = 1\n\
          connections = \"backend\"\nplaintext = \"plaintext\"\nsessions = \"sessions\""
     );
-    let error = image::description::parse_unjudged(&twice).unwrap_err();
+    let error = check::parse(&twice).unwrap_err();
     assert_eq!(
         error.to_string(),
         "application gateway: it is described twice"
@@ -434,7 +435,7 @@ fn a_client_number_that_is_none_is_refused() {
 
 #[test]
 fn both_sides_of_a_channel_see_it_mirrored() {
-    let layout = layout(&parse(GOOD).unwrap());
+    let layout = layout(&load::text(GOOD).unwrap());
     let value = |domain: usize| {
         let constants = &layout.domains[domain].constants;
         let found = constants.iter().find(|c| c.name == "CHANNEL_BYTES");
@@ -447,7 +448,7 @@ fn both_sides_of_a_channel_see_it_mirrored() {
 #[test]
 fn no_two_regions_of_a_domain_touch() {
     let path = workspace::description().unwrap();
-    let layout = layout(&image::description::load(&path).unwrap());
+    let layout = layout(&load::file(&path).unwrap());
     for domain in &layout.domains {
         let mut ranges: Vec<_> = domain
             .maps
@@ -472,7 +473,7 @@ fn no_two_regions_of_a_domain_touch() {
 #[test]
 fn every_region_has_at_most_one_writer_after_layout() {
     let path = workspace::description().unwrap();
-    let layout = layout(&image::description::load(&path).unwrap());
+    let layout = layout(&load::file(&path).unwrap());
     for number in 0..layout.regions.len() {
         let writers = layout.domains.iter().flat_map(|domain| &domain.maps);
         let writers = writers.filter(|map| usize::from(map.region) == number && map.writable);

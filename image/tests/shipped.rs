@@ -4,11 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use image::description::{self, Description};
+use image::check::Checked;
+use image::description::{Description, Domain};
+use image::load;
 use image::workspace;
 
+fn checked() -> Checked {
+    load::file(&workspace::description().unwrap()).unwrap()
+}
+
 fn shipped() -> Description {
-    description::load(&workspace::description().unwrap()).unwrap()
+    checked().into_inner()
 }
 
 type Pairs = BTreeSet<(String, String)>;
@@ -38,7 +44,7 @@ fn c01_every_service_is_a_domain_of_its_own() {
             .is_sorted_by(|higher, lower| higher.priority >= lower.priority)
     );
     // Each server has a priority of its own; the last two take turns.
-    let alone = |d: &&description::Domain| {
+    let alone = |d: &&Domain| {
         let same = description
             .domains
             .iter()
@@ -156,7 +162,7 @@ fn c08_the_top_level_has_the_folders_that_were_asked_for() {
 fn the_picture_in_docs_is_that_of_the_shipped_description() {
     let top = workspace::root().unwrap();
     let path = top.join("docs/architecture.svg");
-    let drawn = image::graph::svg(&shipped());
+    let drawn = image::graph::svg(&checked());
     if std::env::var_os("HANDOFF_WRITE_PICTURE").is_some() {
         std::fs::write(&path, &drawn).unwrap();
     }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use gateway_config::Config;
-use image::description;
 use image::description::Restart;
 use image::kernel::Configuration;
+use image::load;
 use image::pack::{self, Image, Options};
 use image::plan::Provisions;
 use image::workspace::DESCRIPTION;
@@ -198,7 +198,7 @@ fn figure(text: &str) -> Option<(&str, f64)> {
 
 /// Memory that the description assigns: all of it is there from the start.
 fn memory(workspace: &Path, figures: &mut Figures) -> Result<()> {
-    let description = description::load(&workspace.join(DESCRIPTION))?;
+    let description = load::file(&workspace.join(DESCRIPTION))?;
     let mut add = |name: &str, bytes: u64| {
         figures.insert(name.to_string(), bytes as f64);
     };
@@ -269,7 +269,7 @@ mod tests {
         let shipped = fs::read_to_string(workspace::description().unwrap()).unwrap();
         let more = include_str!("../../bench/system.toml");
         let text = shipped.replace(GATEWAY, MEASURING) + "\n" + more;
-        let parsed = description::parse(&text).unwrap();
+        let parsed = load::text(&text).unwrap();
         let gateway = parsed.domains.iter().find(|d| d.name == "gateway").unwrap();
         assert_eq!(gateway.package.as_deref(), Some("bench"));
     }

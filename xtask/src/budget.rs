@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn the_shipped_description_fits_and_one_with_a_heap_too_small_is_refused() {
         let path = image::workspace::description().unwrap();
-        let description = image::description::load_unjudged(&path).unwrap();
+        let description = image::check::load(&path).unwrap();
         let mut budgets = budgets(&description);
         assert_eq!(budgets.len(), 6);
         check(&budgets).unwrap();

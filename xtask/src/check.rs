@@ -10,7 +10,7 @@ use image::command::Step;
 use image::guest;
 use image::kernel::{self, Configuration};
 use image::workspace::DESCRIPTION;
-use image::{description, layout};
+use image::{layout, load};
 
 use crate::bench;
 use crate::policy;
@@ -71,7 +71,8 @@ pub(crate) fn check(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
         .show()?;
     deny(workspace, screen)?;
     screen.step("figures that may only fall");
-    let figures = figures::collect(workspace, &description::load(&system)?)?;
+    let description = load::file(&system)?;
+    let figures = figures::collect(workspace, &description)?;
     print!("{}", figures::page(&figures));
     let told = baseline::check(workspace, &figures, arguments.lower_baseline)?;
     if let Some(told) = told {
@@ -82,7 +83,7 @@ pub(crate) fn check(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
 
 /// The domains and the root task.
 fn packages(system: &Path) -> Result<Vec<String>> {
-    let layout = layout::layout(&description::load(system)?);
+    let layout = layout::layout(&load::file(system)?);
     let mut packages: Vec<String> = layout.domains.into_iter().map(|d| d.name).collect();
     packages.push(guest::ROOT.to_string());
     Ok(packages)

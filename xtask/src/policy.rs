@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use image::description;
+use image::check;
 use image::graph;
+use image::load;
 use image::policy::{self, Report, Verdict};
 use image::workspace::DESCRIPTION;
 
@@ -48,7 +49,7 @@ pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()
     let path = arguments.system.clone();
     let path = path.unwrap_or_else(|| workspace.join(DESCRIPTION));
     let own = arguments.policy.clone().or_else(|| policy::path_of(&path));
-    let description = description::load_unjudged(&path)?;
+    let description = check::load(&path)?;
     let report = policy::judge(&description, own.as_deref())?;
     let colour = io::stdout().is_terminal() && screen::colour_is_wanted();
     print!("{}", page(&report, colour));
@@ -68,7 +69,7 @@ pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()
 pub(crate) fn graph(workspace: &Path, arguments: &GraphArguments) -> Result<()> {
     let path = arguments.system.clone();
     let path = path.unwrap_or_else(|| workspace.join(DESCRIPTION));
-    let picture = graph::svg(&description::load(&path)?);
+    let picture = graph::svg(&load::file(&path)?);
     match &arguments.out {
         Some(out) => fs::write(out, picture).with_context(|| format!("writing {}", out.display())),
         None => {

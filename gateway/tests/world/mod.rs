@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use gateway::{Ports, Server, View};
-use image::description::{self, Description};
+use image::check::Checked;
+use image::load;
 use image::workspace;
 use ipc::channel::Status;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
@@ -90,8 +91,8 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) fn shipped() -> (Self, Description) {
-        let description = description::load(&workspace::description().unwrap()).unwrap();
+    pub(crate) fn shipped() -> (Self, Checked) {
+        let description = load::file(&workspace::description().unwrap()).unwrap();
         let slots = |name| {
             description
                 .channels

@@ -4,10 +4,12 @@ mod confine;
 mod cspace;
 mod devices;
 mod entropy;
+mod give_up;
 mod machine;
 mod mapping;
 mod pages;
 mod proof;
+mod regions;
 mod spoil;
 mod time;
 mod watch;
@@ -15,11 +17,11 @@ mod watch;
 use alloc::vec::Vec;
 
 use init::timekeeper::Timekeeper;
-use init::{Content, Domain, Plan};
-use ipc::boot::{Extent, FACTS_MAGIC, Facts, MAX_EXTENTS, PAGE, place, slot, start};
+use init::{Domain, Plan};
+use ipc::boot::{Extent, FACTS_MAGIC, Facts, MAX_EXTENTS, place, slot, start};
 use ipc::clock::ClockPage;
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
-use sel4::{BootInfo, Cap, Error, Rights, generation, init_slot};
+use sel4::{BootInfo, Cap, Error, generation, init_slot};
 
 use crate::hardware::{INTERVAL_TIMER_PORTS, NetworkCard, Place, stop_interval_timer};
 use crate::machine::Generation;
@@ -280,88 +282,6 @@ impl Work<'_> {
         Ok(unsafe { IOPort::from_bits(slot) })
     }
 
-    fn make_tables(&mut self) -> Result<(), Error> {
-        for table in &self.plan.tables {
-            let slot = self.resources.make(ObjectKind::CNode(table.radix))?;
-            // SAFETY: made just now.
-            let cnode = unsafe { CNode::from_bits(slot) };
-            for (index, domain) in table.endpoints.iter().enumerate() {
-                let endpoint = *lookup(&self.endpoints, *domain)?;
-                let source = self.resources.slot(endpoint);
-                let target = cnode.slot(index as u64, table.radix);
-                target.copy(&source, Rights::CALL)?;
-                self.capabilities += 1;
-            }
-            self.tables.push(slot);
-        }
-        Ok(())
-    }
-
-    fn make_regions(&mut self) -> Result<(), Error> {
-        for (number, region) in self.plan.regions.iter().enumerate() {
-            let address = self.region_address(number);
-            let pages = match region.content {
-                Content::Zero | Content::Snapshot => {
-                    self.resources.make_pages(address, region.bytes)?
-                }
-                Content::Dma => self.resources.make_contiguous(region.bytes)?,
-                Content::Pages(first) => {
-                    let count = region.bytes / PAGE;
-                    (0..count)
-                        .map(|index| self.image_page(u64::from(first) + index))
-                        .collect::<Result<_, _>>()?
-                }
-            };
-            self.regions.push(pages);
-        }
-        Ok(())
-    }
-
-    /// Where the region is mapped first; all places agree modulo 2 MiB.
-    fn region_address(&self, number: usize) -> u64 {
-        let maps = self.plan.domains.iter().flat_map(|domain| &domain.maps);
-        maps.filter(|map| usize::from(map.region) == number)
-            .map(|map| map.address)
-            .next()
-            .unwrap_or(0)
-    }
-
-    /// Takes one page of the image out of this address space.
-    fn image_page(&mut self, page: u64) -> Result<Page, Error> {
-        if page >= self.image.pages {
-            return Err(Error::RangeError);
-        }
-        let slot = self.image.first_slot + page;
-        // SAFETY: the kernel put the frames of the root task's image there.
-        unsafe { granule(slot) }.frame_unmap()?;
-        self.resources.keep(slot);
-        Ok(Page::Small(slot))
-    }
-
-    /// Writes `value` at the start of `page`.
-    ///
-    /// # Safety
-    /// `T` is plain numbers without padding and fits a page.
-    unsafe fn fill_page<T: Copy>(&mut self, page: Page, value: &T) -> Result<(), Error> {
-        let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
-        let resources = &mut self.resources;
-        self.own.map(
-            resources,
-            Page::Small(copy),
-            SCRATCH,
-            true,
-            Cache::WriteBack,
-        )?;
-        // SAFETY: the page was mapped there just now, and nothing else is
-        // there; it is larger than `T`.
-        unsafe { (SCRATCH as *mut T).write(*value) };
-        // This kernel leaves the mapping when a copy is only deleted.
-        // SAFETY: copied above.
-        unsafe { granule(copy) }.frame_unmap()?;
-        self.resources.unmapped_last();
-        self.resources.slot(copy).delete()
-    }
-
     fn make_domain(
         &mut self,
         number: usize,
@@ -445,55 +365,6 @@ impl Work<'_> {
             // SAFETY: no capability.
             waker: unsafe { Notification::from_bits(0) },
         })
-    }
-
-    /// Clears what is left and deletes every capability that the monitor does not need.
-    fn give_up(mut self, boot: &BootInfo, stays: &[u64]) -> Result<(), Refusal> {
-        // Read now: the page with the boot information goes.
-        let serial = boot.empty().end - 1;
-        let resources = &mut self.resources;
-        for cspace in &self.cspaces {
-            resources.slot(cspace.bits()).delete()?;
-        }
-        let slots = self
-            .endpoints
-            .iter()
-            .chain(&self.notifications)
-            .chain(&self.tables);
-        for slot in slots.filter(|slot| **slot != 0) {
-            resources.slot(*slot).delete()?;
-        }
-        // Without its pool no address space would work.
-        resources.keep(init_slot::ASID_POOL);
-        // This task's own pages; those of the plan went to the domains or are
-        // read no more.
-        resources.keep(init_slot::IPC_BUFFER);
-        let own = boot.user_image_frames().start..self.image.first_slot;
-        let own = own.chain(boot.user_image_paging());
-        for slot in own.chain(boot.extra_pages()) {
-            resources.keep(slot);
-        }
-        resources.seal()?;
-        let left = resources.scrub()?;
-        for slot in [
-            init_slot::IRQ_CONTROL,
-            init_slot::ASID_CONTROL,
-            init_slot::IO_PORT,
-            init_slot::IO_SPACE,
-            init_slot::DOMAIN,
-            init_slot::BOOT_INFO,
-            init_slot::VSPACE,
-        ] {
-            resources.slot(slot).delete()?;
-        }
-        let total = resources.total_memory() / 1024;
-        sel4::log!("init: memory {total} KiB, left {} KiB", left / 1024);
-        proof::sweep(resources, |slot| {
-            slot == serial || slot == init_slot::TCB || stays.contains(&slot)
-        })?;
-        // Last: without it no slot of this task can change any more.
-        resources.slot(init_slot::CNODE).delete()?;
-        Ok(())
     }
 }
 

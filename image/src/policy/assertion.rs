@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::description;
+use crate::quantity;
 
 /// All assertions of one policy.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -188,7 +188,7 @@ pub struct BadgeRights {
     /// The server.
     pub server: String,
     /// The badge, as in the description.
-    #[serde(deserialize_with = "description::badge")]
+    #[serde(deserialize_with = "quantity::badge")]
     pub badge: u64,
     /// The one holder.
     pub holder: String,
@@ -217,7 +217,7 @@ pub struct Bound {
     /// Who.
     pub domain: String,
     /// Bytes of stack, heap and all memory that it sees.
-    #[serde(deserialize_with = "description::size")]
+    #[serde(deserialize_with = "quantity::size")]
     pub memory: u64,
     /// Capabilities, those that it may be handed counted.
     pub slots: u64,

@@ -6,8 +6,9 @@ use init::Capability;
 use ipc::boot::{LOG_BYTES, PAGE};
 
 use super::assertion::Kind;
+use crate::check::Checked;
 use crate::description::Description;
-use crate::layout::{self, Layout, Source};
+use crate::layout::{self, DomainLayout, Layout, Source};
 
 /// The root task after boot. It holds the domains' threads, gets their faults,
 /// reads their logs, writes the clock page and wakes domains by a signal.
@@ -71,8 +72,8 @@ impl Edge {
 }
 
 impl<'a> System<'a> {
-    /// The graph of a description whose structure has been checked.
-    pub fn new(description: &'a Description) -> Self {
+    /// The graph of a description.
+    pub fn new(description: &'a Checked) -> Self {
         let layout = layout::layout(description);
         let memory = memory(&layout);
         let mut edges = capability_edges(description, &layout);
@@ -186,6 +187,22 @@ fn capability_edges(description: &Description, layout: &Layout) -> Vec<Edge> {
         }
     }
     edges
+}
+
+/// Each capability that a domain has from the start, with the domain.
+pub(super) fn capabilities<'a>(
+    system: &'a System<'_>,
+) -> impl Iterator<Item = (&'a DomainLayout, Capability)> {
+    let domains = system.layout.domains.iter();
+    domains.flat_map(|domain| domain.slots.iter().map(move |(_, held)| (domain, *held)))
+}
+
+/// Whether it is an interrupt.
+pub(super) const fn is_interrupt(held: &Capability) -> bool {
+    matches!(
+        held,
+        Capability::NicInterrupt | Capability::TimerInterrupt | Capability::PortInterrupt { .. }
+    )
 }
 
 /// The domains whose endpoints `manager` may hand out.
