@@ -4,7 +4,10 @@
 //!
 //! ```ignore
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     image::generate::constants("keystore-server")
+//!     println!("cargo::rerun-if-changed=build.rs");
+//!     #[cfg(feature = "guest")]
+//!     image::generate::constants("keystore-server")?;
+//!     Ok(())
 //! }
 //! ```
 //!
@@ -30,21 +33,14 @@ use crate::workspace;
 
 /// Names another description than `image/system.toml`, for tests.
 pub const SYSTEM_VARIABLE: &str = "HANDOFF_SYSTEM";
-/// Cargo sets it where the domain's program is built.
-const GUEST_FEATURE: &str = "CARGO_FEATURE_GUEST";
 
-/// Writes `OUT_DIR/system.rs` for the domain of that name, for its program: without
-/// the feature `guest` there is none, and the description is not looked at. To be called
-/// from its `build.rs`.
+/// Writes `OUT_DIR/system.rs` for the program of the domain of that name. To be called
+/// from its `build.rs` with the feature `guest`, which brings this crate: the library and
+/// its tests are built without the description.
 ///
 /// # Errors
 /// When the description is refused, or has no such domain.
 pub fn constants(domain: &str) -> Result<(), Box<dyn Error>> {
-    if env::var_os(GUEST_FEATURE).is_none() {
-        // Nothing to run again for: cargo does when a feature changes.
-        println!("cargo::rerun-if-changed=build.rs");
-        return Ok(());
-    }
     let (path, layout) = system()?;
     let found = layout.domains.iter().find(|found| found.name == domain);
     let found = found.ok_or_else(|| format!("{}: no domain \"{domain}\"", path.display()))?;
