@@ -1,5 +1,6 @@
 //! Certificate files: chains and trust anchors.
 
+use der::asn1::ObjectIdentifier;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{Error, PemObject};
 use time::OffsetDateTime;
@@ -86,12 +87,13 @@ pub(crate) fn with_public_key<T>(
     let certificate = Place { name, index: 0 }.parse(der)?;
     let info = certificate.public_key();
     let curve = info.algorithm.parameters.as_ref();
+    let algorithm = info.algorithm.algorithm.as_bytes();
     Ok(with(PublicKey {
-        algorithm: info.algorithm.algorithm.as_bytes(),
+        algorithm: ObjectIdentifier::from_bytes(algorithm).ok(),
         // Not every algorithm's parameters are an object identifier.
         curve: curve
             .filter(|any| any.header.tag() == x509_parser::asn1_rs::Tag::Oid)
-            .map(|any| any.data),
+            .and_then(|any| ObjectIdentifier::from_bytes(any.data).ok()),
         bits: info.subject_public_key.data.as_ref(),
     }))
 }

@@ -1,6 +1,8 @@
 //! Private keys: PKCS#8 (RFC 5958), SEC1 (RFC 5915) and PKCS#1 (RFC 8017), all
 //! turned into the PKCS#8 that the key store reads.
 
+use der::asn1::{AnyRef, BitStringRef, Null, ObjectIdentifier, OctetStringRef, UintRef};
+use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use ipc::keystore::KeyKind;
 use ipc::provision::PrivateKey;
 use ring::rand::SystemRandom;
@@ -8,26 +10,18 @@ use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
-use crate::der::{
-    BIT_STRING, INTEGER, NULL, OBJECT, OCTET_STRING, Reader, SEQUENCE, context, value,
-};
+use crate::asn1::{Algorithm, EC, ED25519, EcPrivateKey, P256, P384, PrivateKeyInfo, RSA, secret};
 use crate::problem::{Complaint, pem_fault};
-
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
-const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
-const P384: &[u8] = &[0x2b, 0x81, 4, 0, 34];
 
 const KINDS: &str = "use ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
 
 /// The end-entity certificate's public key (RFC 5280 §4.1.2.7).
 #[derive(Clone, Copy)]
 pub(crate) struct PublicKey<'a> {
-    /// DER of the algorithm's object identifier, without tag and length.
-    pub(crate) algorithm: &'a [u8],
-    /// The same of the named curve, where there is one.
-    pub(crate) curve: Option<&'a [u8]>,
+    /// The algorithm; none, where its name is longer than any that is known here.
+    pub(crate) algorithm: Option<ObjectIdentifier>,
+    /// The named curve, where there is one.
+    pub(crate) curve: Option<ObjectIdentifier>,
     /// The key's bits.
     pub(crate) bits: &'a [u8],
 }
@@ -35,11 +29,9 @@ pub(crate) struct PublicKey<'a> {
 impl PublicKey<'_> {
     /// Which kind of key it is.
     pub(crate) fn kind(&self) -> Result<KeyKind, Complaint> {
-        match (self.algorithm, self.curve) {
-            (EC, Some(P256)) => Ok(KeyKind::EcdsaP256),
-            (EC, Some(P384)) => Ok(KeyKind::EcdsaP384),
-            (ED25519, None) => Ok(KeyKind::Ed25519),
-            (RSA, _) => match modulus_bits(self.bits) {
+        let is = |algorithm| self.algorithm == Some(algorithm);
+        if is(RSA) {
+            return match modulus_bits(self.bits) {
                 Some(2048..=4096) => Ok(KeyKind::Rsa),
                 Some(bits) => Err(Complaint::new(
                     format!("the certificate's RSA key has {bits} bits"),
@@ -49,23 +41,36 @@ impl PublicKey<'_> {
                     "the certificate's RSA key can't be read",
                     KINDS,
                 )),
-            },
-            _ => Err(Complaint::new(
+            };
+        }
+        let kinds = [
+            (EC, Some(P256), KeyKind::EcdsaP256),
+            (EC, Some(P384), KeyKind::EcdsaP384),
+            (ED25519, None, KeyKind::Ed25519),
+        ];
+        let mut kinds = kinds.into_iter();
+        let found = kinds.find(|(algorithm, curve, _)| is(*algorithm) && self.curve == *curve);
+        found.map(|(_, _, kind)| kind).ok_or_else(|| {
+            Complaint::new(
                 "the certificate's key is of a kind that is not supported",
                 KINDS,
-            )),
-        }
+            )
+        })
     }
 }
 
 /// Bits of the modulus of an RSAPublicKey (RFC 8017 §A.1.1).
 fn modulus_bits(bits: &[u8]) -> Option<usize> {
-    let mut fields = Reader(Reader(bits).expect(SEQUENCE)?);
-    let modulus = fields.expect(INTEGER)?;
-    let significant = modulus.iter().position(|byte| *byte != 0)?;
-    let first = modulus.get(significant)?;
-    let bytes = modulus.len() - significant;
-    Some(bytes * 8 - usize::try_from(first.leading_zeros()).ok()?)
+    let mut reader = SliceReader::new(bits).ok()?;
+    let modulus = reader.sequence(|key| {
+        let modulus: UintRef<'_> = key.decode()?;
+        key.drain(key.remaining_len())?;
+        Ok::<_, der::Error>(modulus)
+    });
+    // Without leading zeros.
+    let modulus = modulus.ok()?.as_bytes();
+    let first = modulus.first().filter(|first| **first != 0)?;
+    Some(modulus.len() * 8 - usize::try_from(first.leading_zeros()).ok()?)
 }
 
 /// Reads the private key of `pem` and proves that it belongs to `public`.
@@ -124,7 +129,7 @@ fn find(name: &str, pem: &[u8]) -> Result<(SectionKind, Zeroizing<Vec<u8>>), Com
 /// A private key without its wrapping.
 enum Secret<'a> {
     /// The scalar, and the curve if the wrapping names it.
-    Ec(&'a [u8], Option<&'a [u8]>),
+    Ec(&'a [u8], Option<ObjectIdentifier>),
     /// The seed.
     Ed25519(&'a [u8]),
     /// RSAPrivateKey of PKCS#1.
@@ -140,26 +145,52 @@ impl<'a> Secret<'a> {
         }
     }
 
+    /// PrivateKeyInfo; what may come after the key is of no use here.
     fn pkcs8(der: &'a [u8]) -> Option<Self> {
-        let mut fields = Reader(Reader(der).expect(SEQUENCE)?);
-        fields.expect(INTEGER)?;
-        let mut algorithm = Reader(fields.expect(SEQUENCE)?);
-        let inner = fields.expect(OCTET_STRING)?;
-        match algorithm.expect(OBJECT)? {
-            RSA => Some(Self::Rsa(inner)),
-            ED25519 => Some(Self::Ed25519(Reader(inner).expect(OCTET_STRING)?)),
-            EC => Self::sec1(inner, algorithm.expect(OBJECT)),
-            _ => None,
+        let mut reader = SliceReader::new(der).ok()?;
+        let fields = reader.sequence(|info| {
+            let _version: UintRef<'_> = info.decode()?;
+            let algorithm: Algorithm<'_> = info.decode()?;
+            let key: &OctetStringRef = info.decode()?;
+            info.drain(info.remaining_len())?;
+            Ok::<_, der::Error>((algorithm, key.as_bytes()))
+        });
+        let (algorithm, inner) = fields.ok()?;
+        if algorithm.oid == RSA {
+            return Some(Self::Rsa(inner));
         }
+        if algorithm.oid == ED25519 {
+            // CurvePrivateKey (RFC 8410 §7).
+            let mut reader = SliceReader::new(inner).ok()?;
+            let seed: &OctetStringRef = reader.decode().ok()?;
+            return Some(Self::Ed25519(seed.as_bytes()));
+        }
+        if algorithm.oid == EC {
+            return Self::sec1(inner, algorithm.curve());
+        }
+        None
     }
 
-    fn sec1(der: &'a [u8], curve: Option<&'a [u8]>) -> Option<Self> {
-        let mut fields = Reader(Reader(der).expect(SEQUENCE)?);
-        fields.expect(INTEGER)?;
-        let scalar = fields.expect(OCTET_STRING)?;
-        let named = fields
-            .expect(context(0))
-            .and_then(|named| Reader(named).expect(OBJECT));
+    /// ECPrivateKey; the curve may be named in it, or outside.
+    fn sec1(der: &'a [u8], curve: Option<ObjectIdentifier>) -> Option<Self> {
+        const CURVE: Tag = Tag::ContextSpecific {
+            constructed: true,
+            number: TagNumber(0),
+        };
+        let mut reader = SliceReader::new(der).ok()?;
+        let fields = reader.sequence(|key| {
+            let _version: UintRef<'_> = key.decode()?;
+            let scalar: &OctetStringRef = key.decode()?;
+            let mut named = None;
+            while !key.is_finished() {
+                let more: AnyRef<'_> = key.decode()?;
+                if more.tag() == CURVE {
+                    named = ObjectIdentifier::from_der(more.value()).ok();
+                }
+            }
+            Ok::<_, der::Error>((scalar.as_bytes(), named))
+        });
+        let (scalar, named) = fields.ok()?;
         Some(Self::Ec(scalar, curve.or(named)))
     }
 
@@ -184,42 +215,39 @@ impl<'a> Secret<'a> {
                     &random,
                 )
                 .ok()?;
-                let bits = value(BIT_STRING, &[&[0], public.bits]);
-                let inner = value(
-                    SEQUENCE,
-                    &[
-                        &value(INTEGER, &[&[1]]),
-                        &value(OCTET_STRING, &[scalar]),
-                        &value(context(1), &[&bits]),
-                    ],
-                );
-                Some(wrap(EC, &value(OBJECT, &[public.curve?]), &inner))
+                let inner = secret(&EcPrivateKey {
+                    version: 1,
+                    scalar: OctetStringRef::new(scalar).ok()?,
+                    public: BitStringRef::from_bytes(public.bits).ok()?,
+                })?;
+                wrap(EC, Some(AnyRef::from(&public.curve?)), &inner)
             }
             (Self::Ed25519(seed), KeyKind::Ed25519) => {
                 Ed25519KeyPair::from_seed_and_public_key(seed, public.bits).ok()?;
-                Some(wrap(ED25519, &[], &value(OCTET_STRING, &[seed])))
+                let inner = secret(&OctetStringRef::new(seed).ok()?)?;
+                wrap(ED25519, None, &inner)
             }
             (Self::Rsa(inner), KeyKind::Rsa) => {
                 let pair = RsaKeyPair::from_der(inner).ok()?;
                 if signature::KeyPair::public_key(&pair).as_ref() != public.bits {
                     return None;
                 }
-                Some(wrap(RSA, &value(NULL, &[]), inner))
+                wrap(RSA, Some(Null.into()), inner)
             }
             _ => None,
         }
     }
 }
 
-/// A PrivateKeyInfo (RFC 5958 §2, version 1).
-fn wrap(algorithm: &[u8], parameters: &[u8], inner: &[u8]) -> Zeroizing<Vec<u8>> {
-    let identifier = value(SEQUENCE, &[&value(OBJECT, &[algorithm]), parameters]);
-    value(
-        SEQUENCE,
-        &[
-            &value(INTEGER, &[&[0]]),
-            &identifier,
-            &value(OCTET_STRING, &[inner]),
-        ],
-    )
+/// What the key store reads.
+fn wrap(
+    oid: ObjectIdentifier,
+    parameters: Option<AnyRef<'_>>,
+    inner: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    secret(&PrivateKeyInfo {
+        version: 0,
+        algorithm: Algorithm { oid, parameters },
+        key: OctetStringRef::new(inner).ok()?,
+    })
 }

@@ -11,8 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod asn1;
 mod chain;
-mod der;
 mod key;
 mod keyring;
 mod limits;

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
+use der::asn1::BitStringRef;
+use der::{Reader, SliceReader};
 use ipc::provision::update::{CONTEXT, MAGIC, MAX};
 use ipc::provision::{Keyrings, Update};
 use ring::signature::Ed25519KeyPair;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
+use crate::asn1::{Algorithm, ED25519};
 use crate::keyring;
 use crate::problem::Problem;
 use crate::seal::{self, Kek, SealError};
 use crate::words::Word;
-
-/// DER of a SubjectPublicKeyInfo with an Ed25519 key (RFC 8410 §4), up to the
-/// key.
-const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
 /// Why there is no update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ pub(crate) fn read(word: Word<'_>, folder: &Path) -> Result<[u8; 32], Problem> {
     let pem = keyring::contents(signer, folder)?;
     SubjectPublicKeyInfoDer::from_pem_slice(&pem)
         .ok()
-        .and_then(|der| der.strip_prefix(&ED25519)?.try_into().ok())
+        .and_then(|der| ed25519(&der))
         .ok_or_else(|| {
             signer.problem(
                 format!(
@@ -63,6 +62,22 @@ pub(crate) fn read(word: Word<'_>, folder: &Path) -> Result<[u8; 32], Problem> {
                 "write it with: openssl pkey -in signer.pem -pubout -out signer-public.pem",
             )
         })
+}
+
+/// The key of a SubjectPublicKeyInfo, if it is an Ed25519 key (RFC 8410 §4).
+fn ed25519(der: &[u8]) -> Option<[u8; 32]> {
+    let mut reader = SliceReader::new(der).ok()?;
+    let fields = reader.sequence(|info| {
+        let algorithm: Algorithm<'_> = info.decode()?;
+        let bits: BitStringRef<'_> = info.decode()?;
+        Ok::<_, der::Error>((algorithm, bits))
+    });
+    let (algorithm, bits) = fields.ok()?;
+    reader.finish().ok()?;
+    if algorithm.oid != ED25519 || algorithm.parameters.is_some() {
+        return None;
+    }
+    bits.as_bytes()?.try_into().ok()
 }
 
 /// An update with these rings as it goes over the line to the key store.

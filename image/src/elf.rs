@@ -1,8 +1,12 @@
-//! Just enough of ELF (System V ABI, x86-64) to take linked programs apart and
-//! to write the root task's image.
+//! Linked programs (ELF, System V ABI, x86-64) taken apart, and the root task's image
+//! written.
 
 use anyhow::{Context, Result, bail, ensure};
 use ipc::boot::PAGE;
+use object::LittleEndian;
+use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::pod::bytes_of;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
 
 /// A linked, static program.
 #[derive(Debug)]
@@ -29,32 +33,9 @@ pub struct Segment<'a> {
     pub executable: bool,
 }
 
-const HEADER: usize = 64;
-const PROGRAM_HEADER: usize = 56;
-const SYMBOL: usize = 24;
-const LOAD: u32 = 1;
-const DYNAMIC: u32 = 2;
-const INTERPRETER: u32 = 3;
-const THREAD_LOCAL: u32 = 7;
-const SYMBOL_TABLE: u32 = 2;
-const EXECUTE: u32 = 1;
-const WRITE: u32 = 2;
-const READ: u32 = 4;
-
-fn number(bytes: &[u8], at: usize, width: usize) -> Result<u64> {
-    let field = bytes
-        .get(at..at + width)
-        .context("the ELF file is cut off")?;
-    let low_first = field.iter().rev();
-    Ok(low_first.fold(0, |value, byte| value << 8 | u64::from(*byte)))
-}
-
-fn slice(bytes: &[u8], at: u64, length: u64) -> Result<&[u8]> {
-    let start = usize::try_from(at)?;
-    let end = start.checked_add(usize::try_from(length)?);
-    end.and_then(|end| bytes.get(start..end))
-        .context("the ELF file is cut off")
-}
+type FileHeader = FileHeader64<LittleEndian>;
+type ProgramHeader = ProgramHeader64<LittleEndian>;
+type SectionHeader = SectionHeader64<LittleEndian>;
 
 impl<'a> Program<'a> {
     /// Reads a program.
@@ -63,28 +44,29 @@ impl<'a> Program<'a> {
     /// When it is no static 64-bit x86 program, or a segment is both writable
     /// and executable.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let header = FileHeader::parse(bytes);
+        let header = header.and_then(|header| header.endian().map(|_| header));
+        let header = header.context("not a 64-bit x86 ELF file")?;
         ensure!(
-            bytes.starts_with(b"\x7fELF\x02\x01") && number(bytes, 18, 2)? == 62,
+            header.e_machine(LittleEndian) == elf::EM_X86_64,
             "not a 64-bit x86 ELF file"
         );
-        let first = number(bytes, 32, 8)?;
-        let count = number(bytes, 56, 2)?;
         let mut segments = Vec::new();
-        for index in 0..count {
-            let at = usize::try_from(first)? + index as usize * PROGRAM_HEADER;
-            let flags = number(bytes, at + 4, 4)? as u32;
-            match number(bytes, at, 4)? as u32 {
-                LOAD => {}
-                DYNAMIC | INTERPRETER => bail!("the program is not static"),
-                THREAD_LOCAL => bail!("the program has thread-local data; domains have none"),
+        for part in header.program_headers(LittleEndian, bytes)? {
+            match part.p_type(LittleEndian) {
+                elf::PT_LOAD => {}
+                elf::PT_DYNAMIC | elf::PT_INTERP => bail!("the program is not static"),
+                elf::PT_TLS => bail!("the program has thread-local data; domains have none"),
                 _ => continue,
             }
+            let flags = part.p_flags(LittleEndian).0;
+            let content = part.data(LittleEndian, bytes);
             let segment = Segment {
-                address: number(bytes, at + 16, 8)?,
-                bytes: slice(bytes, number(bytes, at + 8, 8)?, number(bytes, at + 32, 8)?)?,
-                memory: number(bytes, at + 40, 8)?,
-                writable: flags & WRITE != 0,
-                executable: flags & EXECUTE != 0,
+                address: part.p_vaddr(LittleEndian),
+                bytes: content.ok().context("the ELF file is cut off")?,
+                memory: part.p_memsz(LittleEndian),
+                writable: flags & elf::PF_W.0 != 0,
+                executable: flags & elf::PF_X.0 != 0,
             };
             ensure!(
                 !(segment.writable && segment.executable),
@@ -109,41 +91,22 @@ impl<'a> Program<'a> {
         }
         Ok(Self {
             bytes,
-            entry: number(bytes, 24, 8)?,
+            entry: header.e_entry(LittleEndian),
             segments,
         })
     }
 
     /// Visits every symbol: its name, address, and whether it is defined.
     fn symbols(&self, mut visit: impl FnMut(&str, u64, bool)) -> Result<()> {
-        let first = usize::try_from(number(self.bytes, 40, 8)?)?;
-        let count = number(self.bytes, 60, 2)? as usize;
-        let section = |index: usize| first + index * HEADER;
-        for index in 0..count {
-            let at = section(index);
-            if number(self.bytes, at + 4, 4)? as u32 != SYMBOL_TABLE {
-                continue;
-            }
-            let names_at = section(number(self.bytes, at + 40, 4)? as usize);
-            let content = |at: usize| -> Result<&[u8]> {
-                slice(
-                    self.bytes,
-                    number(self.bytes, at + 24, 8)?,
-                    number(self.bytes, at + 32, 8)?,
-                )
-            };
-            let (symbols, names) = (content(at)?, content(names_at)?);
-            for symbol in symbols.chunks_exact(SYMBOL).skip(1) {
-                let start = number(symbol, 0, 4)? as usize;
-                let name = names.get(start..).unwrap_or_default();
-                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-                let defined = number(symbol, 6, 2)? != 0;
-                visit(
-                    &String::from_utf8_lossy(name),
-                    number(symbol, 8, 8)?,
-                    defined,
-                );
-            }
+        let sections = FileHeader::parse(self.bytes)?.sections(LittleEndian, self.bytes)?;
+        let table = sections.symbols(LittleEndian, self.bytes, elf::SHT_SYMTAB)?;
+        for symbol in table.symbols() {
+            let name = table.symbol_name(LittleEndian, symbol)?;
+            visit(
+                &String::from_utf8_lossy(name),
+                symbol.st_value(LittleEndian),
+                !symbol.is_undefined(LittleEndian),
+            );
         }
         Ok(())
     }
@@ -188,59 +151,61 @@ pub fn write_with_segment(program: &Program<'_>, extra: &[u8], extra_address: u6
         writable: false,
         executable: false,
     });
-    let mut file = vec![0; HEADER];
-    file.splice(..16, *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    // Type "executable", machine x86-64, version 1; header sizes and counts.
-    for (at, value, width) in [
-        (16, 2, 2),
-        (18, 62, 2),
-        (20, 1, 4),
-        (24, program.entry, 8),
-        (32, HEADER as u64, 8),
-        (52, HEADER as u64, 2),
-        (54, PROGRAM_HEADER as u64, 2),
-        (56, parts.len() as u64, 2),
-        (58, 64, 2),
-    ] {
-        put(&mut file, at, value, width);
-    }
-    let mut at = (HEADER + parts.len() * PROGRAM_HEADER) as u64;
+    let header = FileHeader {
+        e_ident: elf::Ident {
+            magic: elf::ELFMAG,
+            class: elf::ELFCLASS64,
+            data: elf::ELFDATA2LSB,
+            version: elf::EV_CURRENT,
+            os_abi: elf::ELFOSABI_NONE,
+            abi_version: 0,
+            padding: [0; 7],
+        },
+        e_type: elf::ET_EXEC.into(),
+        e_machine: elf::EM_X86_64.into(),
+        e_version: u32::from(elf::EV_CURRENT.0).into(),
+        e_entry: program.entry.into(),
+        e_phoff: (size_of::<FileHeader>() as u64).into(),
+        e_shoff: 0.into(),
+        e_flags: elf::FileFlags(0).into(),
+        e_ehsize: (size_of::<FileHeader>() as u16).into(),
+        e_phentsize: (size_of::<ProgramHeader>() as u16).into(),
+        e_phnum: (parts.len() as u16).into(),
+        e_shentsize: (size_of::<SectionHeader>() as u16).into(),
+        e_shnum: 0.into(),
+        e_shstrndx: elf::SHN_UNDEF.into(),
+    };
+    let mut file = bytes_of(&header).to_vec();
+    let mut at = (file.len() + parts.len() * size_of::<ProgramHeader>()) as u64;
     for part in &parts {
-        let in_page = part.address % PAGE;
-        // File offset and address agree modulo the page size.
-        at = (at + PAGE - 1 - in_page) / PAGE * PAGE + in_page;
-        let header = file.len();
-        file.resize(header + PROGRAM_HEADER, 0);
-        let flags = READ
-            | if part.writable { WRITE } else { 0 }
-            | if part.executable { EXECUTE } else { 0 };
-        for (offset, value, width) in [
-            (0, u64::from(LOAD), 4),
-            (4, u64::from(flags), 4),
-            (8, at, 8),
-            (16, part.address, 8),
-            (24, part.address, 8),
-            (32, part.bytes.len() as u64, 8),
-            (40, part.memory, 8),
-            (48, PAGE, 8),
-        ] {
-            put(&mut file, header + offset, value, width);
-        }
+        at = place(at, part.address);
+        let write = if part.writable { elf::PF_W.0 } else { 0 };
+        let execute = if part.executable { elf::PF_X.0 } else { 0 };
+        file.extend_from_slice(bytes_of(&ProgramHeader {
+            p_type: elf::PT_LOAD.into(),
+            p_flags: elf::ProgramFlags(elf::PF_R.0 | write | execute).into(),
+            p_offset: at.into(),
+            p_vaddr: part.address.into(),
+            p_paddr: part.address.into(),
+            p_filesz: (part.bytes.len() as u64).into(),
+            p_memsz: part.memory.into(),
+            p_align: PAGE.into(),
+        }));
         at += part.bytes.len() as u64;
     }
     for part in &parts {
-        let in_page = part.address % PAGE;
-        let start = (file.len() as u64 + PAGE - 1 - in_page) / PAGE * PAGE + in_page;
+        let start = place(file.len() as u64, part.address);
         file.resize(start as usize, 0);
         file.extend_from_slice(part.bytes);
     }
     file
 }
 
-fn put(file: &mut [u8], at: usize, value: u64, width: usize) {
-    if let Some(field) = file.get_mut(at..at + width) {
-        field.copy_from_slice(value.to_le_bytes().get(..width).unwrap_or_default());
-    }
+/// The next place in the file for what goes to that address: both agree modulo the page
+/// size.
+const fn place(at: u64, address: u64) -> u64 {
+    let in_page = address % PAGE;
+    (at + PAGE - 1 - in_page) / PAGE * PAGE + in_page
 }
 
 #[cfg(test)]
@@ -292,7 +257,8 @@ mod tests {
     #[test]
     fn a_segment_that_is_writable_and_executable_is_refused() {
         let mut file = sample();
-        file[HEADER + 4] = (READ | WRITE | EXECUTE) as u8;
+        let flags = size_of::<FileHeader>() + std::mem::offset_of!(ProgramHeader, p_flags);
+        file[flags] = (elf::PF_R.0 | elf::PF_W.0 | elf::PF_X.0) as u8;
         let error = Program::parse(&file).unwrap_err().to_string();
         assert_eq!(
             error,
