@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use image::{load, policy, workspace};
 use tempfile::TempDir;

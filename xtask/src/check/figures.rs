@@ -27,10 +27,18 @@ const FOLDERS: [&str; 12] = [
     "sel4",
 ];
 
+/// Libraries that domains share, or that a domain is mostly made of.
+const LIBRARIES: [(&str, &str); 3] = [
+    ("director", "kernel-shim/director/src"),
+    ("ipc", "ipc/src"),
+    ("tls", "tls/src"),
+];
+
 /// The part of the baseline with the uses of `unsafe` by folder, tests counted.
 const UNSAFE: &str = "unsafe";
 
-/// All figures: of each domain of the description, of the root task, of the folders.
+/// All figures: of each domain of the description, of the root task, of libraries, of
+/// folders.
 ///
 /// # Errors
 /// Source can't be read, or cargo can't tell dependencies.
@@ -43,6 +51,10 @@ pub(super) fn collect(workspace: &Path, description: &Description) -> Result<Fig
         figures.insert(domain.name.clone(), list);
     }
     figures.insert(guest::ROOT.into(), program(workspace, guest::ROOT)?);
+    for (library, source) in LIBRARIES {
+        let lines = count(&workspace.join(source), code_lines)? as u64;
+        figures.insert(library.into(), BTreeMap::from([("lines".into(), lines)]));
+    }
     let mut folders = BTreeMap::new();
     for folder in FOLDERS {
         let uses = count(&workspace.join(folder), unsafe_uses)?;
