@@ -18,6 +18,14 @@ struct Prefix {
 }
 
 impl Prefix {
+    /// One number for both: the length stands where a prefix of IPv6 has zeros.
+    fn key(self) -> u128 {
+        match self.bits {
+            128.. => self.address,
+            bits => self.address | u128::from(bits),
+        }
+    }
+
     fn of(remote: IpAddr, limits: Limits) -> Self {
         let (address, bits) = match remote.to_canonical() {
             IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 128),
@@ -177,7 +185,7 @@ impl Guests {
     /// Its handshake came to nothing.
     pub(crate) fn note_failure(&mut self, id: GuestId, now: Instant) {
         if let Some(guest) = self.places.get(usize::from(id.0)) {
-            self.standings.note_failure(guest.prefix.address, now);
+            self.standings.note_failure(guest.prefix.key(), now);
         }
     }
 
@@ -185,7 +193,7 @@ impl Guests {
     pub(crate) fn standing(&self, id: GuestId, now: Instant) -> Standing {
         let guest = self.places.get(usize::from(id.0));
         guest.map_or(Standing::New, |guest| {
-            self.standings.of(guest.prefix.address, now)
+            self.standings.of(guest.prefix.key(), now)
         })
     }
 
@@ -194,7 +202,7 @@ impl Guests {
         match self.places.get_mut(usize::from(id.0)) {
             Some(guest) if guest.sessions < limits.sessions => {
                 guest.sessions += 1;
-                self.standings.note_session(guest.prefix.address, now);
+                self.standings.note_session(guest.prefix.key(), now);
                 true
             }
             _ => false,

@@ -52,9 +52,13 @@ impl Standings {
         self.penalized.set(address, until.min(now + MOST));
     }
 
-    /// A handshake of this address led to a session.
+    /// A handshake of this address led to a session, which makes up for one that failed.
     pub(crate) fn note_session(&mut self, address: u128, now: Instant) {
-        self.penalized.remove(address);
+        let until = self.penalized.until(address) - PENALTY;
+        match until > now {
+            true => self.penalized.set(address, until),
+            false => self.penalized.remove(address),
+        }
         self.known.set(address, now + KNOWN);
     }
 }
@@ -157,6 +161,14 @@ mod tests {
         standings.note_session(1, at(1));
         assert_eq!(standings.of(1, at(2)), Standing::Known);
         assert_eq!(standings.of(1, at(3601)), Standing::New);
+        // One session makes up for one failure.
+        (0..3).for_each(|_| standings.note_failure(2, at(10)));
+        standings.note_session(2, at(11));
+        assert_eq!(standings.of(2, at(39)), Standing::Penalized);
+        standings.note_session(2, at(12));
+        assert_eq!(standings.of(2, at(24)), Standing::Penalized);
+        standings.note_session(2, at(13));
+        assert_eq!(standings.of(2, at(14)), Standing::Known);
         standings.note_session(1, at(10));
         standings.note_failure(1, at(20));
         assert_eq!(standings.of(1, at(34)), Standing::Penalized);

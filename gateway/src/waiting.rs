@@ -9,9 +9,15 @@ use ipc::control::Standing;
 
 use crate::server::{Arrived, Secure};
 
-/// Clients that wait in one line at most; then one is evicted: of those with the worst
-/// standing, and of the address that has the most there, the one that has waited longest.
+/// Clients that wait in one line at most; then one is evicted: of an address that has more
+/// than [`MANY`] there, else of those with the worst standing; then of the address that has
+/// the most, and of these the one that has waited longest.
 const MAX_CLIENTS: usize = 64;
+/// So many of one address leave room for others, whatever its standing.
+const MANY: usize = 8;
+/// Of those that wait, so many are taken in the order of their standing, then one in the
+/// order of arrival: nobody waits for ever.
+const BY_STANDING: u32 = 3;
 /// Handshakes in progress at once that begin with a ClientHello longer than the network
 /// stack holds. About one in four: clients that send only the beginning of such hellos
 /// keep out only others with long hellos.
@@ -39,6 +45,8 @@ pub(crate) struct Waiting {
     pub(crate) backends: VecDeque<Secure>,
     /// When the shim was asked to evict a handshake, for each that has no result yet.
     asked: VecDeque<Instant>,
+    /// So many were taken in the order of their standing.
+    by_standing: u32,
 }
 
 impl Waiting {
@@ -56,6 +64,7 @@ impl Waiting {
             clients: Line::ALL.map(|_| VecDeque::with_capacity(MAX_CLIENTS + 1)),
             backends: VecDeque::with_capacity(relays),
             asked: VecDeque::with_capacity(relays + MAX_CLIENTS),
+            by_standing: 0,
         }
     }
 
@@ -94,6 +103,21 @@ impl Waiting {
         }
     }
 
+    /// Whether the next is the one with the best standing, or the next in order of
+    /// arrival.
+    pub(crate) const fn is_by_standing(&self) -> bool {
+        self.by_standing < BY_STANDING
+    }
+
+    /// Takes a client out whose handshake has begun.
+    pub(crate) fn take(&mut self, line: Line, place: usize) {
+        self.by_standing = match self.is_by_standing() {
+            true => self.by_standing + 1,
+            false => 0,
+        };
+        self.remove(line, place);
+    }
+
     /// Takes a client out.
     pub(crate) fn remove(&mut self, line: Line, place: usize) {
         self.line_mut(line).remove(place);
@@ -116,7 +140,10 @@ impl Waiting {
         };
         // The last of the greatest in reverse is the first of them.
         let places = line.iter().enumerate().rev();
-        let (place, _) = places.max_by_key(|(_, one)| (standing(one), of_its_address(one)))?;
+        let (place, _) = places.max_by_key(|(_, one)| {
+            let count = of_its_address(one);
+            (count > MANY, standing(one), count)
+        })?;
         line.remove(place)
     }
 

@@ -58,6 +58,11 @@ impl Caught {
         replace(&mut self.server, &mut later.server);
     }
 
+    /// Whether any are in use.
+    pub(crate) const fn has_keys(&self) -> bool {
+        self.tx.is_some()
+    }
+
     /// The keys in use, out and in.
     pub(crate) fn keys(&mut self) -> Option<(TrafficKey, TrafficKey)> {
         Some((

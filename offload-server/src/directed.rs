@@ -254,6 +254,15 @@ impl Directed {
         self.waiting.is_some()
     }
 
+    /// Whether it waits for a reaction to the flight that costs a server its signature, and
+    /// not to a HelloRetryRequest.
+    pub(crate) fn has_sent_flight(&self) -> bool {
+        let has_keys = !matches!(self.keys, Keys::None);
+        self.has_heard()
+            && self.is_waiting()
+            && (has_keys || self.version() == Some(Version::Tls12))
+    }
+
     /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
     /// it has not taken from us.
     pub(crate) fn held(&self) -> usize {

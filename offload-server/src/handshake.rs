@@ -17,6 +17,7 @@ use ipc::control::{Established, HandshakeError, Parameters, PeerError, Resource}
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use rustls::HandshakeKind;
+use rustls::ProtocolVersion::TLSv1_2;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
 use tls::{Alert, CipherSuite, ContentType, Role, Version};
 
@@ -254,6 +255,13 @@ impl Handshake {
     /// Whether the peer's first message was whole.
     pub(crate) const fn has_heard(&self) -> bool {
         self.has_heard
+    }
+
+    /// Whether the flight has left that costs a server its signature: a peer that reacts
+    /// to it has done so to more than a HelloRetryRequest.
+    pub(crate) fn has_sent_flight(&self) -> bool {
+        let is_tls12 = || self.engine.state().protocol_version() == Some(TLSv1_2);
+        self.has_heard && (self.caught.has_keys() || is_tls12())
     }
 
     /// Bytes held on behalf of the peer, at most: all that was taken from it, and what

@@ -102,11 +102,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    const fn class(&self) -> Class {
+    pub(crate) const fn class(&self) -> Class {
         Class::of(self.origin.standing, self.has_answered)
     }
 
-    const fn is_queued(&self) -> bool {
+    pub(crate) const fn is_queued(&self) -> bool {
         self.has_news || self.has_segment
     }
 }

@@ -3,7 +3,7 @@
 //! A hello costs the peer nothing and this domain a signature, so work waits in order of
 //! what the caller knows of the peer ([`Standing`]). A peer that has answered our flight is
 //! one better. Nothing waits for ever: every fourth piece of work is taken from those
-//! behind.
+//! behind, and every second of these from the last.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -58,7 +58,10 @@ const FIRST_IN_A_ROW: u32 = 3;
 /// All work: of each handshake one of each kind at most.
 pub(crate) struct WorkQueue {
     queues: [VecDeque<Work>; Class::ALL.len()],
+    /// So many were taken while others waited behind them.
     in_a_row: u32,
+    /// Of those behind, the last in every second turn of theirs.
+    takes_last: bool,
 }
 
 impl WorkQueue {
@@ -69,6 +72,7 @@ impl WorkQueue {
         Self {
             queues: [const { VecDeque::new() }; Class::ALL.len()],
             in_a_row: 0,
+            takes_last: false,
         }
     }
 
@@ -91,11 +95,16 @@ impl WorkQueue {
             .zip(&mut self.queues)
             .filter(|(_, queue)| !queue.is_empty());
         let (mut class, mut queue) = waiting.next()?;
-        self.in_a_row += 1;
-        if self.in_a_row > FIRST_IN_A_ROW {
-            self.in_a_row = 0;
-            if let Some(behind) = waiting.next() {
-                (class, queue) = behind;
+        match waiting.next() {
+            None => self.in_a_row = 0,
+            Some(_) if self.in_a_row < FIRST_IN_A_ROW => self.in_a_row += 1,
+            Some(behind) => {
+                self.in_a_row = 0;
+                self.takes_last = !self.takes_last;
+                (class, queue) = match waiting.next() {
+                    Some(last) if self.takes_last => last,
+                    _ => behind,
+                };
             }
         }
         queue.pop_front().map(|work| (class, work))
@@ -130,7 +139,7 @@ mod tests {
         (0..4).for_each(|slot| work.push(Class::Second, Work::Look(10 + slot)));
         (0..8).for_each(|slot| work.push(Class::First, Work::Look(slot)));
         let order: Vec<_> = core::iter::from_fn(|| next(&mut work)).collect();
-        let expected = [0, 1, 2, 10, 3, 4, 5, 11, 6, 7, 12, 20, 13, 21, 22, 23];
+        let expected = [0, 1, 2, 20, 3, 4, 5, 10, 6, 7, 11, 21, 12, 13, 22, 23];
         assert_eq!(order, expected);
         assert!(work.is_empty());
     }

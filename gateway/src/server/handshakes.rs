@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 
 use ipc::channel::{Doorbell, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{self, HandshakeError, HandshakeId, HandshakeRequest, Resource, SessionResult};
+use ipc::control::{
+    self, HandshakeError, HandshakeId, HandshakeRequest, PeerError, Resource, SessionResult,
+};
 use ipc::net::Address;
 use ipc::provision::{Backend, Tls, Upstream};
 use ipc::stats;
@@ -161,7 +163,10 @@ where
                     let guest = arrived.guest;
                     let may_begin = self.may_begin(*arrived);
                     may_begin.then(|| {
-                        let standing = self.guests.standing(guest, self.now);
+                        let standing = match self.waiting.is_by_standing() {
+                            true => Some(self.guests.standing(guest, self.now)),
+                            false => None,
+                        };
                         (standing, self.guests.handshakes(guest))
                     })
                 };
@@ -174,7 +179,7 @@ where
                     self.is_starting = true;
                     return;
                 } else if self.try_start(Purpose::Client(arrived)) {
-                    self.waiting.remove(line, place);
+                    self.waiting.take(line, place);
                     left -= 1;
                 } else {
                     return;
@@ -326,7 +331,10 @@ where
     /// of them cost one line a second.
     pub(super) fn report_unheard(&mut self, arrived: Arrived, reason: Reason) {
         self.ports.stats.add(stats::gateway::FAILED, 1);
-        self.guests.note_failure(arrived.guest, self.now);
+        // Who leaves in order costs nothing: a check of health, a connection in advance.
+        if reason == Reason::Late {
+            self.guests.note_failure(arrived.guest, self.now);
+        }
         self.turn_away(arrived.listener, reason, arrived.remote);
     }
 
@@ -464,10 +472,12 @@ where
 }
 
 /// Whether the client has to answer for it that there is no session.
-const fn is_the_peers_fault(error: &HandshakeError) -> bool {
-    use HandshakeError::{Peer, Resource as Limit};
-    matches!(
-        error,
-        Peer(_) | Limit(Resource::Displaced | Resource::Memory)
-    )
+fn is_the_peers_fault(error: &HandshakeError) -> bool {
+    match error {
+        // It may be that it waited for us.
+        HandshakeError::Peer(cause) => *cause != PeerError::Deadline,
+        // It owed the next message, and others waited.
+        HandshakeError::Resource(resource) => *resource == Resource::Displaced,
+        _ => false,
+    }
 }

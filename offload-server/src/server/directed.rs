@@ -21,7 +21,7 @@ use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
 use crate::keyring::Keyring;
 use crate::time::SystemTime;
-use crate::work::Work;
+use crate::work::{Class, Work};
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
@@ -114,8 +114,12 @@ where
         let Some(directed) = directed.filter(|directed| directed.generation == generation) else {
             return false;
         };
-        let class = directed.entry.class();
-        if self.work.is_empty() && !self.shim.has_others() {
+        let class = match segment {
+            // It costs a copy, and others wait until the message is collected.
+            Segment::Show { .. } => Class::First,
+            _ => directed.entry.class(),
+        };
+        if self.work.is_empty() && !self.shim.has_others() && !self.net.has_events() {
             self.perform(slot, generation, segment);
             return true;
         }

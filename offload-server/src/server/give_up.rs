@@ -115,7 +115,9 @@ where
         let autonomous = self.handshakes.get(place).and_then(Option::as_ref);
         let directed = self.directed.get(place).and_then(Option::as_ref);
         let role = autonomous.map(|h| h.role()).or(directed.map(|d| d.role()));
-        role == Some(Role::Server) && self.net.readable(slot) == Ok(entry.left)
+        // Its segments come from the director one by one: it may be this side's turn.
+        let is_ours = entry.is_queued() || directed.is_some_and(|d| !d.is_waiting());
+        role == Some(Role::Server) && !is_ours && self.net.readable(slot) == Ok(entry.left)
     }
 
     /// Whether the peer has shown a whole ClientHello.

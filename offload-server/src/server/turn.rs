@@ -21,7 +21,7 @@ pub struct Turn {
 /// work; pieces of work, and questions of sessions, that are dealt with in one turn: each
 /// kind gets its turn, however much there is of another.
 const DIRECTIVES_AT_ONCE: usize = 16;
-const EVENTS_AT_ONCE: usize = 64;
+const EVENTS_AT_ONCE: usize = 256;
 const WORK_A_TURN: usize = 16;
 const QUESTIONS_A_TURN: usize = 8;
 
@@ -58,12 +58,12 @@ where
             };
             turn.touched_secrets |= self.work_on(work);
             left -= 1;
-            let is_more = !self.work.is_empty();
-            if !is_more && !self.shim.has_others() && !self.net.has_events() {
+            let has_work = !self.work.is_empty();
+            if !is_more && !has_work && !self.shim.has_others() && !self.net.has_events() {
                 break;
             }
             // What others wait for leaves before more is done for those behind them.
-            if left == 0 || (is_more && class > Class::First) {
+            if left == 0 || (has_work && class > Class::First) {
                 turn.is_busy = true;
                 break;
             }
@@ -121,12 +121,11 @@ where
         let directed = self.directed.get_mut(place).and_then(Option::as_mut);
         let (entry, has_answered) = match (autonomous, directed) {
             (Some(handshake), _) => {
-                let has_answered = handshake.has_heard();
+                let has_answered = handshake.has_sent_flight();
                 (&mut handshake.entry, has_answered)
             }
-            // Before our flight is complete, what comes is no answer to it.
             (_, Some(directed)) => {
-                let has_answered = directed.has_heard() && directed.is_waiting();
+                let has_answered = directed.has_sent_flight();
                 (&mut directed.entry, has_answered)
             }
             _ => return,

@@ -1,0 +1,171 @@
+//! Who was here before is worked on before others, and nobody waits for ever (ADR 0152),
+//! with the shipped number of handshakes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod client;
+mod world;
+
+use client::{Client, ClientOptions, complete, established};
+use ipc::clock::Instant;
+use ipc::control::Standing;
+use ipc::handshake::{Directive, Origin};
+use ipc::keystore::KeyKind;
+use tls::Role;
+use world::{POSITION, World, parameters};
+
+const HANDSHAKES: u16 = 224;
+const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::EcdsaP256)];
+
+/// Its hello is there, and nothing was done yet.
+fn come(world: &mut World, slot: u16, standing: Standing, is_directed: bool) -> Client {
+    let client = Client::new(world, &ClientOptions::default());
+    world.net.open(slot);
+    assert_eq!(
+        world.net.write(slot, &client.outgoing),
+        Ok(client.outgoing.len())
+    );
+    let origin = Origin {
+        client: 1,
+        group: slot.into(),
+        deadline: Instant::NEVER,
+        standing,
+    };
+    let (generation, session, session_generation) = (1, slot, 9);
+    let (role, position) = (Role::Server, POSITION);
+    let parameters = Box::new(parameters(&["web"]));
+    world
+        .shim
+        .send(&match is_directed {
+            false => Directive::Start {
+                slot,
+                generation,
+                session,
+                session_generation,
+                role,
+                origin,
+                parameters,
+                position,
+            },
+            true => Directive::Direct {
+                slot,
+                generation,
+                session,
+                session_generation,
+                role,
+                origin,
+                parameters,
+                position,
+            },
+        })
+        .unwrap();
+    client
+}
+
+/// Slots that have an answer.
+fn answered(world: &World) -> Vec<u16> {
+    let slots = 0..HANDSHAKES;
+    slots
+        .filter(|slot| world.net.readable(*slot) != Ok(0))
+        .collect()
+}
+
+#[test]
+fn a_known_peer_is_answered_before_a_crowd_that_came_before_it() {
+    for crowd in [Standing::New, Standing::Penalized] {
+        let mut world = World::sized(&RINGS, HANDSHAKES, HANDSHAKES);
+        for slot in 0..HANDSHAKES - 1 {
+            come(&mut world, slot, crowd, false);
+        }
+        // All are taken in, and a few were worked on.
+        let mut turns = 0;
+        while turns < 32 {
+            assert!(world.turn().is_busy);
+            turns += 1;
+        }
+        let before = answered(&world).len();
+        assert!((16..=64).contains(&before), "{before}");
+        let last = HANDSHAKES - 1;
+        come(&mut world, last, Standing::Known, false);
+        world.turn();
+        // Not more than one of the others is before it.
+        let after = answered(&world);
+        assert!(after.contains(&last), "{after:?}");
+        assert!(after.len() <= before + 2, "{before} {after:?}");
+        while world.turn().is_busy {}
+        assert_eq!(answered(&world).len(), usize::from(HANDSHAKES));
+    }
+}
+
+#[test]
+fn new_peers_are_answered_beside_any_number_of_known_ones() {
+    let mut world = World::sized(&RINGS, HANDSHAKES, HANDSHAKES);
+    for slot in 0..HANDSHAKES {
+        // The new ones are the last.
+        let standing = match slot < 150 {
+            true => Standing::Known,
+            false => Standing::New,
+        };
+        come(&mut world, slot, standing, false);
+    }
+    while answered(&world).len() < 100 {
+        assert!(world.turn().is_busy);
+    }
+    let new = answered(&world).iter().filter(|slot| **slot >= 150).count();
+    assert!((15..40).contains(&new), "{new}");
+}
+
+#[test]
+fn a_peer_that_answers_goes_on_before_others_begin() {
+    let mut world = World::sized(&RINGS, HANDSHAKES, HANDSHAKES);
+    world.standing = Standing::New;
+    world.start(0, parameters(&["web"]));
+    let mut first = Client::new(&world, &ClientOptions::default());
+    let flight = world.exchange(0, &core::mem::take(&mut first.outgoing));
+    first.receive(&flight);
+    for slot in 1..HANDSHAKES {
+        come(&mut world, slot, Standing::New, false);
+    }
+    assert!(world.turn().is_busy);
+    // Its Finished: the handshake is over in the next turn.
+    world.net.write(0, &first.outgoing).unwrap();
+    world.turn();
+    let completion = world.completion();
+    established(completion.unwrap());
+    assert!(answered(&world).len() < 8);
+}
+
+#[test]
+fn a_slot_that_is_used_again_has_no_work_of_the_handshake_before() {
+    let mut world = World::sized(&RINGS, HANDSHAKES, HANDSHAKES);
+    for slot in 0..HANDSHAKES {
+        come(&mut world, slot, Standing::Penalized, slot % 2 == 0);
+    }
+    assert!(world.turn().is_busy);
+    for slot in 0..HANDSHAKES {
+        let generation = 1;
+        let cancel = Directive::Cancel { slot, generation };
+        world.shim.send(&cancel).unwrap();
+    }
+    while world.turn().is_busy {}
+    let mut over = 0;
+    while world.completion().is_some() {
+        over += 1;
+    }
+    assert!(!world.turn().is_busy);
+    // A directed one has said that it began, before.
+    assert_eq!(over, HANDSHAKES + HANDSHAKES / 2);
+    for slot in [0, 1, HANDSHAKES - 1] {
+        world.start(slot, parameters(&["web"]));
+        let mut client = Client::new(&world, &ClientOptions::default());
+        established(complete(&mut world, slot, &mut client));
+    }
+}
