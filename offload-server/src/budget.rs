@@ -38,14 +38,18 @@ const SESSION: usize = session::SESSION + block(256);
 /// What a request asks for, as a configuration of rustls, and as one of directed mode,
 /// and a client's lists of sessions for both.
 const PROFILE: usize =
-    2 * block(size_of::<Parameters>()) + block(Remembered::LIST) + block(Kept::LIST) + 8 * 1024;
+    2 * block(size_of::<Parameters>()) + block(Remembered::LIST) + block(Kept::LIST) + IN_USE;
+
+/// A configuration that is not kept any more, and that a handshake in progress still
+/// uses. The verifiers in it are the rings'.
+const IN_USE: usize = 2048;
 
 /// What is remembered of one session: its ticket, its chain, its secret.
 const REMEMBERED: usize = block(MAX_TICKET) + block(MAX_CHAIN) + 256;
 
-/// Key rings as the key store has them (its region is 128 KiB), twice while they are
-/// replaced.
-const KEYRINGS: usize = 2 * 128 * 1024;
+/// Key rings: their certificates as the key store has them (its region is 128 KiB), and
+/// what verifiers make of the trust anchors; twice while they are replaced.
+const KEYRINGS: usize = 2 * 2 * 128 * 1024;
 
 /// Two keys for the tickets of a client's sessions, with a bit for each ticket.
 const TICKET_KEYS: usize = 2 * block(8 * 1024) + 256;
@@ -57,7 +61,7 @@ const FIXED: usize = block(MAX_QUEUED)
     + 64 * 1024;
 
 /// For so many slots, and clients of the shim.
-pub const fn budget(handshakes: u16, sessions: u16, clients: u16) -> [Line; 9] {
+pub const fn budget(handshakes: u16, sessions: u16, clients: u16) -> [Line; 10] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
@@ -67,6 +71,7 @@ pub const fn budget(handshakes: u16, sessions: u16, clients: u16) -> [Line; 9] {
         line("sessions", sessions as usize, SESSION),
         line("sessions that take tickets", TAKERS, TAKER),
         line("configurations", KEPT, PROFILE),
+        line("configurations in use", handshakes as usize, IN_USE),
         line("sessions to be resumed", PLACES, REMEMBERED),
         line("keys of tickets", clients as usize, TICKET_KEYS),
         line("key rings", 1, KEYRINGS),

@@ -14,12 +14,14 @@ use ipc::tls::{Label, ServerName as Name};
 use ipc::transport::Transport;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
+use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use spin::Mutex;
 
 use crate::current::Current;
+use crate::judge::Judge;
 use crate::signer::{KeystoreClient, RemoteKey, can_sign};
 
 /// A key ring without its key.
@@ -29,7 +31,8 @@ pub(crate) struct Keyring {
     pub(crate) index: KeyringIndex,
     pub(crate) label: Label,
     pub(crate) kind: Option<KeyKind>,
-    pub(crate) trust: Vec<CertificateDer<'static>>,
+    /// `None` without trust anchors.
+    pub(crate) judge: Option<Judge>,
     /// Chain and key, for rings that can be shown.
     pub(crate) identity: Option<Arc<CertifiedKey>>,
 }
@@ -51,6 +54,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
     keystore: &Arc<KeystoreClient<T>>,
 ) -> Result<Vec<Arc<Keyring>>, StartError> {
     let mut keyrings = Vec::new();
+    let provider = Arc::new(provider::default_provider());
     for index in 0..KeyringIndex::REPLACED {
         let request = Request::Keyring(KeyringIndex(index));
         let answer = keystore.call(&request).map_err(|_| StartError::NoAnswer)?;
@@ -88,7 +92,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             index: keyring,
             label,
             kind: key,
-            trust,
+            judge: Judge::new(&trust, &provider),
             identity,
         }));
     }

@@ -31,6 +31,7 @@ mod finished;
 mod full_handshake;
 mod handshake;
 mod identity;
+mod judge;
 mod keyring;
 mod loans;
 mod output;

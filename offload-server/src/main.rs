@@ -44,8 +44,10 @@ fn main() -> ! {
     loop {
         let turn = server.run();
         if turn.touched_secrets {
-            runtime::scrub_stack(STACK_USED);
-            runtime::scrub_registers();
+            scrub();
+        }
+        if server.flush() {
+            scrub();
         }
         let signals = match turn.is_busy {
             true => runtime::poll_signals(),
@@ -58,6 +60,11 @@ fn main() -> ! {
             server.refetch();
         }
     }
+}
+
+fn scrub() {
+    runtime::scrub_stack(STACK_USED);
+    runtime::scrub_registers();
 }
 
 /// Without key rings no handshake can be served, and the key store has logged why.

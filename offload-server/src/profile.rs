@@ -12,7 +12,7 @@ use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use tls::{CipherSuite, Group, Role, Version};
 
 use crate::by_request::{Asked, ByRequest};
@@ -356,18 +356,4 @@ fn fits(suite: CipherSuite, kind: Option<KeyKind>) -> bool {
         | CipherSuite::EcdheEcdsaChaCha20Poly1305Sha256 => kind != KeyKind::Rsa,
         _ => true,
     }
-}
-
-/// The trust anchors of `rings`.
-pub(crate) fn roots(rings: &[Arc<Keyring>]) -> Result<RootCertStore, HandshakeError> {
-    let mut roots = RootCertStore::empty();
-    for anchor in rings.iter().flat_map(|ring| &ring.trust) {
-        roots
-            .add(anchor.clone())
-            .map_err(|_| HandshakeError::Request(RequestError::NoTrustAnchor))?;
-    }
-    if roots.is_empty() {
-        return Err(HandshakeError::Request(RequestError::NoTrustAnchor));
-    }
-    Ok(roots)
 }

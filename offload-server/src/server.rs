@@ -77,6 +77,8 @@ pub struct Server<'a, N, S, R, W, C> {
     stats: &'a stats::Page,
     /// What handshakes hold on behalf of their peers.
     loans: Loans,
+    /// Sessions of this turn, which the shim is told of at its end.
+    established: Vec<Completion>,
     /// What is to be done on them.
     work: WorkQueue,
     /// Handshakes begun so far: tells which is the oldest.
@@ -158,6 +160,7 @@ where
             heap_used: ports.heap_used,
             stats: ports.stats,
             loans: Loans::new(slots),
+            established: Vec::new(),
             work: WorkQueue::new(),
             begun: 0,
             earliest: Instant::NEVER,

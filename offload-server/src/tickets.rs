@@ -226,7 +226,7 @@ mod tests {
                 index: KeyringIndex(0),
                 label: Text::from_text(label).unwrap(),
                 kind: None,
-                trust: Vec::new(),
+                judge: None,
                 identity: None,
             })
         };

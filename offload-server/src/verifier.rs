@@ -5,22 +5,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ipc::control::{HandshakeError, RequestError};
+use ipc::control::HandshakeError;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::current::Current;
 use crate::full_handshake::FullHandshake;
+use crate::judge::{self, NO_TRUST_ANCHOR};
 use crate::keyring::Keyring;
-use crate::profile::roots;
 use crate::time::Time;
-
-const NO_TRUST_ANCHOR: HandshakeError = HandshakeError::Request(RequestError::NoTrustAnchor);
 
 /// What a verifier reports of the handshake in progress.
 pub(crate) struct Notes {
@@ -53,22 +50,18 @@ impl ClientVerifier {
     /// A ring that can be chosen has no trust anchors.
     pub(crate) fn new(
         rings: &[Arc<Keyring>],
-        provider: &Arc<CryptoProvider>,
+        provider: &CryptoProvider,
         is_mandatory: bool,
         notes: Notes,
     ) -> Result<Self, HandshakeError> {
-        let of_ring = |ring: &Arc<Keyring>| {
-            let roots = Arc::new(roots(core::slice::from_ref(ring))?);
-            WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-                .build()
-                .map_err(|_| NO_TRUST_ANCHOR)
+        let of_ring = |ring: &Arc<Keyring>| match (ring.kind, &ring.judge) {
+            // It can't be chosen.
+            (None, _) => Ok(None),
+            (Some(_), None) => Err(NO_TRUST_ANCHOR),
+            (Some(_), Some(judge)) => Ok(Some(judge.of_clients.clone())),
         };
-        let can_be_chosen = |ring: &&Arc<Keyring>| ring.kind.is_some();
-        let of_rings = rings
-            .iter()
-            .map(|ring| Some(ring).filter(can_be_chosen).map(of_ring).transpose());
         Ok(Self {
-            of_rings: of_rings.collect::<Result<_, _>>()?,
+            of_rings: rings.iter().map(of_ring).collect::<Result<_, _>>()?,
             schemes: provider
                 .signature_verification_algorithms
                 .supported_schemes(),
@@ -144,7 +137,8 @@ impl ClientCertVerifier for ClientVerifier {
 
 /// Judges servers, and notes when.
 pub(crate) struct ServerVerifier {
-    verifier: Arc<WebPkiServerVerifier>,
+    judges: Vec<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
     notes: Notes,
 }
 
@@ -156,11 +150,11 @@ impl ServerVerifier {
         provider: Arc<CryptoProvider>,
         notes: Notes,
     ) -> Result<Self, HandshakeError> {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(rings)?), provider)
-                .build()
-                .map_err(|_| NO_TRUST_ANCHOR)?;
-        Ok(Self { verifier, notes })
+        Ok(Self {
+            judges: judge::of_servers(rings)?,
+            provider,
+            notes,
+        })
     }
 }
 
@@ -176,18 +170,12 @@ impl ServerCertVerifier for ServerVerifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.verifier.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        )?;
+        judge::judge_server(&self.judges, end_entity, intermediates, server_name, now)?;
         self.notes.authenticated(end_entity, intermediates);
-        Ok(verified)
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -196,7 +184,8 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -205,10 +194,12 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }

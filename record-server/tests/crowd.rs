@@ -395,3 +395,17 @@ fn the_budget_of_the_shipped_size_is_told() {
             .all(|line| line.count > 0 && line.bytes > 0)
     );
 }
+
+#[test]
+fn an_application_has_its_turn_while_the_network_has_events_of_every_session() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = World::new(CipherSuite::Aes128GcmSha256, Role::Server);
+    let last = SLOTS - 1;
+    (0..SLOTS).for_each(|slot| world.net.notify(slot));
+    assert_eq!(world.app.write(last, b"hello"), Ok(5));
+    world.server.run(world.now);
+    assert!(world.server.is_busy(), "events of the network are left");
+    assert!(world.net.readable(last).unwrap() > 0);
+}

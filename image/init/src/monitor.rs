@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use init::Plan;
+use init::log_quota::Quota;
 use init::supervisor::{Supervisor, Verdict};
 use init::timekeeper::Event;
 use init::watchdog::{self, Found, Heartbeat, Patience, Place, Watchdog};
@@ -25,11 +26,6 @@ const FAULT_BADGE: u64 = 1 << 27;
 /// Longest line that is printed; longer ones are broken.
 const LINE: usize = 512;
 
-/// Bytes that a domain may log at once, and in each second after that: the monitor runs
-/// before all domains, so a domain that logs without end would stop the system.
-const BURST: u64 = 256 * 1024;
-const RATE: u64 = 32 * 1024;
-
 /// What a slice of the kernel's schedule is counted as. The embedded kernel's is one tick
 /// of 10 ms (ADR 0011); a host that gives this machine less than that at a time makes it
 /// as short. So no domain is restarted that got less than `silence_ms`, and on a host
@@ -42,8 +38,7 @@ const AT_ONCE: u64 = 10_000;
 struct Reader {
     read: u64,
     line: Vec<u8>,
-    allowance: u64,
-    refilled: u64,
+    quota: Quota,
     limited: bool,
 }
 
@@ -52,25 +47,9 @@ impl Reader {
         Self {
             read: 0,
             line: Vec::with_capacity(LINE),
-            allowance: BURST,
-            refilled: SystemClock::ticks(),
+            quota: Quota::new(SystemClock::ticks()),
             limited: false,
         }
-    }
-
-    /// Takes `bytes` out of what the domain may log; `false` when it is too
-    /// much.
-    fn allows(&mut self, bytes: u64, tsc_hz: u64) -> bool {
-        let now = SystemClock::ticks();
-        let earned = u128::from(now.wrapping_sub(self.refilled)) * u128::from(RATE);
-        let earned = (earned / u128::from(tsc_hz.max(1))) as u64;
-        if earned > 0 {
-            self.allowance = self.allowance.saturating_add(earned).min(BURST);
-            self.refilled = now;
-        }
-        let left = self.allowance.checked_sub(bytes);
-        self.allowance = left.unwrap_or(self.allowance);
-        left.is_some()
     }
 }
 
@@ -357,16 +336,15 @@ fn drain(domain: &Watched, reader: &mut Reader, tsc_hz: u64) {
         })
     };
     let is_whole = fresh <= capacity;
-    // What is printed is allowed: each line with the name before it.
     let positions = (0..fresh.min(capacity)).map(|offset| reader.read.wrapping_add(offset));
     let lines = positions.filter(|at| byte_at(*at) == b'\n').count() as u64;
-    let printed = fresh.saturating_add(lines * (domain.name.len() as u64 + 2));
-    let allowed = is_whole && reader.allows(printed, tsc_hz);
+    let (name, now) = (domain.name.len(), SystemClock::ticks());
+    let allowed = is_whole && reader.quota.allows(fresh, lines, name, now, tsc_hz);
     if !allowed && !reader.limited {
         log!("{}: logs too much, lines are dropped", domain.name);
     }
     // Told again when the domain has been quiet, not for each byte in between.
-    reader.limited = !allowed || reader.limited && reader.allowance < BURST / 2;
+    reader.limited = !allowed || reader.limited && reader.quota.is_low();
     if !allowed {
         reader.read = written;
         reader.line.clear();

@@ -418,8 +418,10 @@ impl System {
         for _ in 0..100 {
             let moved = self.wire.borrow_mut().pump();
             self.offload.run();
+            let _ = self.offload.flush();
             self.shim.run();
             self.offload.run();
+            let _ = self.offload.flush();
             self.records();
             self.flush()?;
             if !moved {
@@ -430,6 +432,7 @@ impl System {
         for _ in 0..40 {
             self.shim.run();
             self.offload.run();
+            let _ = self.offload.flush();
         }
         self.records();
         self.wire.borrow_mut().pump();

@@ -5,14 +5,13 @@ use alloc::vec::Vec;
 
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use tls::codec::Reader;
 use tls::{Alert, Role, Scheme, Version};
 
 use super::Fault;
 use crate::convert;
+use crate::judge::{self, NO_TRUST_ANCHOR};
 use crate::keyring::Keyring;
-use crate::profile;
 
 const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
 /// Longer lists of names are not sent.
@@ -82,24 +81,21 @@ impl Peer {
             return Err(Fault::INTERNAL);
         };
         let (first, intermediates) = chain.split_first().ok_or(Fault::INTERNAL)?;
-        let roots = Arc::new(profile::roots(rings).map_err(Fault::Over)?);
-        let provider = Arc::new(provider::default_provider());
         let checked = match peer {
-            Role::Client => WebPkiClientVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|_| Fault::INTERNAL)?
-                .verify_client_cert(first, intermediates, now)
-                .map(|_| ()),
+            Role::Client => {
+                // Its handshake is one ring's (`ring_of`).
+                let judge = rings.first().and_then(|ring| ring.judge.as_ref());
+                let judge = judge.ok_or(Fault::Over(NO_TRUST_ANCHOR))?;
+                let verified = judge
+                    .of_clients
+                    .verify_client_cert(first, intermediates, now);
+                verified.map(|_| ())
+            }
             Role::Server => {
-                use rustls::client::WebPkiServerVerifier;
-                use rustls::client::danger::ServerCertVerifier;
                 let name = server_name.and_then(|name| ServerName::try_from(name).ok());
                 let name = name.ok_or(Fault::INTERNAL)?;
-                WebPkiServerVerifier::builder_with_provider(roots, provider)
-                    .build()
-                    .map_err(|_| Fault::INTERNAL)?
-                    .verify_server_cert(first, intermediates, &name, &[], now)
-                    .map(|_| ())
+                let judges = judge::of_servers(rings).map_err(Fault::Over)?;
+                judge::judge_server(&judges, first, intermediates, &name, now)
             }
         };
         match checked {
@@ -195,10 +191,10 @@ impl Peer {
 /// The subjects of the trust anchors of `ring`, each after its length of two
 /// bytes (RFC 8446 §4.2.4); none if a CertificateRequest would not hold them.
 pub(super) fn authorities(ring: &Arc<Keyring>) -> Vec<u8> {
-    let rings = core::slice::from_ref(ring);
-    let subjects = profile::roots(rings).map_or_else(|_| Vec::new(), |roots| roots.subjects());
+    let judge = ring.judge.as_ref();
+    let subjects = judge.map_or(&[][..], |judge| judge.of_clients.root_hint_subjects());
     let mut list = Vec::new();
-    for subject in &subjects {
+    for subject in subjects {
         let Ok(length) = u16::try_from(subject.as_ref().len()) else {
             return Vec::new();
         };

@@ -40,7 +40,7 @@ where
                 self.stats.add(stats::offload::FINISHED, 1);
                 self.count_in_progress();
                 self.net.close(slot);
-                self.complete(&Completion::Established {
+                self.established.push(Completion::Established {
                     slot,
                     generation,
                     established,

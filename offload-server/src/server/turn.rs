@@ -2,6 +2,7 @@
 
 use ipc::channel::{Doorbell, Event, SlotIndex};
 use ipc::clock::Clock;
+use ipc::handshake::Completion;
 use ipc::stats;
 use ipc::transport::Transport;
 
@@ -33,7 +34,8 @@ where
     W: Transport,
     C: Clock + Clone + Send + Sync + 'static,
 {
-    /// Does one turn of what there is to do; call it at each wake-up.
+    /// Does one turn of what there is to do; call it at each wake-up, and
+    /// [`Server::flush`] after it.
     // Its frames are below the caller's, where they can be scrubbed.
     #[inline(never)]
     pub fn run(&mut self) -> Turn {
@@ -83,13 +85,30 @@ where
             self.give_up_overdue(now);
         }
         // Before anybody is told that a handshake is over: whoever asks for the counters
-        // then may run before this turn ends.
+        // then may run before the next turn.
         let heap = (self.heap_used)() as u64;
         self.stats.set(stats::offload::HEAP, heap);
+        turn
+    }
+
+    /// Tells others what the turn did. Call it when the stack is scrubbed: nobody is told
+    /// of a session of which there are traces here. True if keys were told (policy key
+    /// `expose_keys`): scrub it again.
+    // Its frames are below the caller's, where they can be scrubbed.
+    #[inline(never)]
+    #[must_use]
+    pub fn flush(&mut self) -> bool {
+        let mut told_keys = false;
+        for completion in core::mem::take(&mut self.established) {
+            if let Completion::Established { established, .. } = &completion {
+                told_keys |= established.keys.is_some();
+            }
+            self.complete(&completion);
+        }
         self.net.flush();
         self.shim.flush();
         self.record.flush();
-        turn
+        told_keys
     }
 
     /// Takes in what has come: what is to be done for it is queued, if it is not the only

@@ -291,12 +291,14 @@ impl World {
 
     /// One turn of the offload component.
     pub fn turn(&mut self) -> offload_server::Turn {
-        self.offload.run()
+        let turn = self.offload.run();
+        let _ = self.offload.flush();
+        turn
     }
 
     /// As the domain does it: turns until there is no more to do.
     fn run_offload(&mut self) {
-        while self.offload.run().is_busy {}
+        while self.turn().is_busy {}
     }
 
     /// Starts a handshake in `slot`, for the session slot of the same number.
