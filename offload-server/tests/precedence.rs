@@ -15,11 +15,12 @@ mod client;
 mod world;
 
 use client::{Client, ClientOptions, complete, established};
+use ipc::bounded::List;
 use ipc::clock::Instant;
 use ipc::control::Standing;
 use ipc::handshake::{Directive, Origin};
 use ipc::keystore::KeyKind;
-use tls::Role;
+use tls::{Group, Role};
 use world::{POSITION, World, parameters};
 
 const HANDSHAKES: u16 = 224;
@@ -141,6 +142,27 @@ fn a_peer_that_answers_goes_on_before_others_begin() {
     let completion = world.completion();
     established(completion.unwrap());
     assert!(answered(&world).len() < 8);
+}
+
+#[test]
+fn a_peer_that_was_asked_to_retry_is_as_new_as_others() {
+    let mut world = World::sized(&RINGS, HANDSHAKES, HANDSHAKES);
+    world.standing = Standing::New;
+    let mut asked = parameters(&["web"]);
+    asked.groups = List::from_items([Group::Secp384r1]).unwrap();
+    world.start(0, asked);
+    let mut first = Client::new(&world, &ClientOptions::default());
+    let retry = world.exchange(0, &core::mem::take(&mut first.outgoing));
+    first.receive(&retry);
+    assert!(!first.outgoing.is_empty() && !first.is_done());
+    for slot in 1..HANDSHAKES {
+        come(&mut world, slot, Standing::New, false);
+    }
+    // All are taken in.
+    (0..16).for_each(|_| assert!(world.turn().is_busy));
+    world.net.write(0, &first.outgoing).unwrap();
+    (0..4).for_each(|_| assert!(world.turn().is_busy));
+    assert_eq!(world.net.readable(0), Ok(0));
 }
 
 #[test]
