@@ -9,7 +9,7 @@ use ipc::bounded::Text;
 use ipc::clock::Instant;
 use ipc::control::{
     Answer, Control, Established, HandshakeError, HandshakeId, HandshakeRequest, Request,
-    RequestError, Resource, SessionId, SessionResult,
+    RequestError, Resource, SessionId, SessionResult, Standing,
 };
 use ipc::net::{ConnectionId, TcpPosition};
 use ipc::transport::{MAX_MESSAGE, dispatch};
@@ -95,6 +95,12 @@ impl Shim {
     /// Whether the handshake of a connection is in progress.
     pub(crate) fn has(&mut self, connection: ConnectionId) -> bool {
         self.of(connection).is_some()
+    }
+
+    /// How the gateway asked for the handshake of a connection.
+    pub(crate) fn standing(&mut self, connection: ConnectionId) -> Option<Standing> {
+        let found = self.of(connection);
+        found.map(|(_, handshake)| handshake.request.standing)
     }
 
     /// The peer shows a whole ClientHello.
