@@ -61,7 +61,8 @@ impl Script {
         ));
     }
 
-    fn send(&mut self, segment: Segment) {
+    /// Sends a segment; its verdict may come later.
+    pub fn send(&mut self, segment: Segment) {
         let directive = Directive::Segment {
             slot: SLOT,
             generation: 1,
