@@ -111,6 +111,8 @@ counters! {
         NARROWED_REFUSED = 18 "netstack_paths_refused_total";
         /// Neighbours that moved to another Ethernet address.
         MOVED = 19 "netstack_neighbours_moved_total";
+        /// Connections that their peer reset before it had sent what they wait for.
+        RESET_EARLY = 20 "netstack_reset_early_total";
         /// Times that it was restarted.
         RESTARTS = 63 "netstack_restarts_total";
     }

@@ -203,6 +203,13 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
                 let hello = connection.hello();
                 self.hello_in(index, hello, now);
             }
+            (Phase::Quiet(_), State::Closed) => {
+                let listener = self.clients.listener(connection.tuple.local_port);
+                // One that was evicted is not in line any more.
+                if listener.is_some_and(|listener| listener.quiet.contains(&index)) {
+                    self.stats.add(counters::RESET_EARLY, 1);
+                }
+            }
             (Phase::Opening, State::Established | State::CloseWait) => {
                 connection.phase = Phase::Open;
                 connection.deadline = Instant::NEVER;

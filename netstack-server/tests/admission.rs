@@ -378,6 +378,7 @@ fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_su
     world.run(8);
     world.peer.socket(leaving).abort();
     world.run(4);
+    assert_eq!(world.count(counters::RESET_EARLY), 1);
     world.sleep(Duration::from_millis(9_900));
     assert_eq!(readiness(&mut world), None);
     world.sleep(Duration::from_millis(200));
@@ -405,6 +406,7 @@ fn of_a_thousand_quiet_clients_the_oldest_give_way_and_who_speaks_is_offered() {
         }
     }
     assert_eq!(gave_way, 1000 - u32::from(BACKLOG));
+    assert_eq!(world.count(counters::RESET_EARLY), 0);
     assert_eq!(world.count(counters::CONNECTIONS), u64::from(BACKLOG));
     // An honest one is half open, then quiet, while others come.
     let honest = ([192, 0, 2, 9], 4000);
