@@ -54,7 +54,8 @@ pub const CONNECTION: usize = RELAY + size_of::<Use>() + EVENT;
 /// For each handshake at once.
 pub const HANDSHAKE: usize = Handshakes::PLACE + Guests::PLACE;
 /// For each listener.
-pub const LISTENER: usize = size_of::<Listener>() + TurnedAway::PLACE + MAX_NAME + BLOCK;
+pub const LISTENER: usize =
+    size_of::<Listener>() + TurnedAway::PLACE + Handshakes::LISTENER + MAX_NAME + BLOCK;
 /// For each rule of a listener.
 pub const RULE: usize = size_of::<Rule>()
     + MAX_VALUES * (size_of::<Prefix>() + size_of::<String>() + MAX_NAME + BLOCK)
@@ -65,7 +66,7 @@ pub const PAGE: usize = MAX_BODY + BLOCK;
 /// How many are.
 pub const PAGES: usize = MAX_PAGES;
 
-pub use crate::handshakes::MAX_HANDSHAKES;
+pub use crate::handshakes::{MAX_HANDSHAKES, MAX_WITH_BACKENDS, MAX_WITH_ONE};
 
 /// Listeners and rules that a configuration may have: more do not fit into what the
 /// builder hands over.

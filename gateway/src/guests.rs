@@ -54,12 +54,39 @@ impl GuestId {
 /// What backends' handshakes are counted to: no guest has this number.
 pub(crate) const NO_GROUP: u32 = u32::MAX;
 
+/// What the two ends of a guest's relay take up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the table of sessions.
+    Session,
+    /// In the channel to the network stack.
+    Connection,
+}
+
+/// How many places a relay takes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) sessions: u16,
+    pub(crate) connections: u16,
+}
+
+impl Places {
+    pub(crate) fn of(&mut self, place: Place) -> &mut u16 {
+        match place {
+            Place::Session => &mut self.sessions,
+            Place::Connection => &mut self.connections,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Guest {
     prefix: Prefix,
+    /// From it: those that wait, too.
     connections: u16,
     handshakes: u16,
-    sessions: u16,
+    /// Of both ends of its relays.
+    places: Places,
 }
 
 /// Every address that has a connection.
@@ -87,7 +114,7 @@ impl Guests {
             },
             connections: 0,
             handshakes: 0,
-            sessions: 0,
+            places: Places::default(),
         };
         Self {
             places: (0..count).map(|_| nobody).collect(),
@@ -120,7 +147,7 @@ impl Guests {
                         prefix,
                         connections: 0,
                         handshakes: 0,
-                        sessions: 0,
+                        places: Places::default(),
                     };
                 }
                 place
@@ -130,7 +157,7 @@ impl Guests {
         if guest.connections >= limits.connections {
             return Err(Reason::Connections);
         }
-        if guest.sessions >= limits.sessions {
+        if guest.places.sessions >= limits.sessions {
             return Err(Reason::Sessions);
         }
         guest.connections += 1;
@@ -197,22 +224,36 @@ impl Guests {
         })
     }
 
-    /// One more session; false when there must not be one more.
-    pub(crate) fn open(&mut self, id: GuestId, limits: Limits, now: Instant) -> bool {
-        match self.places.get_mut(usize::from(id.0)) {
-            Some(guest) if guest.sessions < limits.sessions => {
-                guest.sessions += 1;
-                self.standings.note_session(guest.prefix.key(), now);
-                true
-            }
-            _ => false,
+    /// It has a session: its address is known from now on.
+    pub(crate) fn note_session(&mut self, id: GuestId, now: Instant) {
+        if let Some(guest) = self.places.get(usize::from(id.0)) {
+            self.standings.note_session(guest.prefix.key(), now);
         }
     }
 
-    /// A session is over.
-    pub(crate) fn close(&mut self, id: GuestId) {
+    /// One more place for an end of its relays; false when it must not have one more.
+    pub(crate) fn take(&mut self, id: GuestId, place: Place, limits: Limits) -> bool {
+        let limit = match place {
+            Place::Session => limits.sessions,
+            Place::Connection => limits.connections,
+        };
+        let guest = self.places.get_mut(usize::from(id.0));
+        let held = guest.map(|guest| guest.places.of(place));
+        match held.filter(|held| **held < limit) {
+            Some(held) => {
+                *held += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives places back.
+    pub(crate) fn give(&mut self, id: GuestId, back: Places) {
         if let Some(guest) = self.places.get_mut(usize::from(id.0)) {
-            guest.sessions = guest.sessions.saturating_sub(1);
+            let held = &mut guest.places;
+            held.sessions = held.sessions.saturating_sub(back.sessions);
+            held.connections = held.connections.saturating_sub(back.connections);
         }
     }
 
@@ -263,11 +304,15 @@ mod tests {
         guests.begin(id);
         assert!(!guests.may_begin(id, LIMITS));
         guests.finish(id);
-        let now = Instant::default();
-        assert!(guests.open(id, LIMITS, now) && !guests.open(id, LIMITS, now));
+        assert!(guests.take(id, Place::Session, LIMITS));
+        assert!(!guests.take(id, Place::Session, LIMITS));
         let refused = guests.enter(address("10.0.0.1"), LIMITS);
         assert_eq!(refused, Err(Reason::Sessions));
-        guests.close(id);
+        let one = Places {
+            sessions: 1,
+            ..Places::default()
+        };
+        guests.give(id, one);
         assert_eq!(guests.enter(address("10.0.0.1"), LIMITS), Ok(id));
     }
 

@@ -1,5 +1,6 @@
 //! What handshakes in progress are for: a table of fixed size.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::clock::Instant;
@@ -8,6 +9,13 @@ use crate::server::Purpose;
 
 /// Handshakes at once; as many as the shim has room for, or more.
 pub const MAX_HANDSHAKES: usize = 256;
+
+/// Handshakes with backends at once: half of the shim's table. One that says nothing
+/// leaves the other half to clients.
+pub const MAX_WITH_BACKENDS: u16 = 112;
+/// Of these with the backend of one listener: one that says nothing leaves the other
+/// half to others.
+pub const MAX_WITH_ONE: u16 = 56;
 
 /// A handshake in progress.
 #[derive(Clone, Copy)]
@@ -22,14 +30,23 @@ pub(crate) struct Handshakes {
     /// Apart from the rest: looked through for each result.
     numbers: Vec<u32>,
     rest: Vec<Progress>,
+    /// How many of them are with backends, and with the backend of each listener.
+    with_backends: u16,
+    with_one: Vec<u16>,
 }
 
 impl Handshakes {
     /// Bytes for one handshake.
     pub(crate) const PLACE: usize = size_of::<u32>() + size_of::<Progress>();
 
-    pub(crate) fn new() -> Self {
+    /// Bytes for one listener.
+    pub(crate) const LISTENER: usize = size_of::<u16>();
+
+    /// For so many listeners.
+    pub(crate) fn new(listeners: usize) -> Self {
         Self {
+            with_backends: 0,
+            with_one: vec![0; listeners],
             numbers: Vec::with_capacity(MAX_HANDSHAKES),
             rest: Vec::with_capacity(MAX_HANDSHAKES),
         }
@@ -43,19 +60,41 @@ impl Handshakes {
         self.numbers.len() >= MAX_HANDSHAKES
     }
 
+    /// Whether there may be one more with the backend of this listener.
+    pub(crate) fn may_secure(&self, listener: usize) -> bool {
+        let with_one = self.with_one.get(listener).copied();
+        self.with_backends < MAX_WITH_BACKENDS && with_one.is_some_and(|one| one < MAX_WITH_ONE)
+    }
+
     /// Notes one; there must be room.
     pub(crate) fn insert(&mut self, number: u32, progress: Progress) {
         if !self.is_full() {
+            if let Some((all, one)) = self.with(&progress.purpose) {
+                (*all, *one) = (*all + 1, *one + 1);
+            }
             self.numbers.push(number);
             self.rest.push(progress);
         }
+    }
+
+    /// The counts that are concerned.
+    fn with(&mut self, purpose: &Purpose) -> Option<(&mut u16, &mut u16)> {
+        let Purpose::Backend(secure) = purpose else {
+            return None;
+        };
+        let one = self.with_one.get_mut(secure.listener)?;
+        Some((&mut self.with_backends, one))
     }
 
     /// It is over.
     pub(crate) fn remove(&mut self, number: u32) -> Option<Purpose> {
         let place = self.numbers.iter().position(|found| *found == number)?;
         self.numbers.swap_remove(place);
-        Some(self.rest.swap_remove(place).purpose)
+        let purpose = self.rest.swap_remove(place).purpose;
+        if let Some((all, one)) = self.with(&purpose) {
+            (*all, *one) = (*all - 1, *one - 1);
+        }
+        Some(purpose)
     }
 
     /// The one at a place, below [`Handshakes::len`].

@@ -9,7 +9,7 @@ use ipc::ring::Misbehaved;
 use ipc::tls::Mode;
 use tls::{CipherSuite, Version};
 
-use crate::guests::GuestId;
+use crate::guests::{GuestId, Places};
 use crate::head::Head;
 use crate::page::Kind;
 use crate::pages::PageId;
@@ -37,6 +37,8 @@ pub(crate) struct Relay {
     pub(crate) listener: usize,
     /// Whom the client is counted to.
     pub(crate) guest: GuestId,
+    /// What of it is counted to the client.
+    pub(crate) places: Places,
     /// `None` for a client that speaks no TLS.
     pub(crate) facts: Option<Facts>,
     pub(crate) remote: Address,

@@ -127,7 +127,9 @@ pub(crate) struct Arrived {
 /// A connection to a backend that TLS is for.
 #[derive(Clone, Copy)]
 pub(crate) struct Secure {
-    relay: RelayId,
+    pub(crate) relay: RelayId,
+    /// Whose backend it is.
+    pub(crate) listener: usize,
     connection: ConnectionId,
     /// When it was open.
     at: Instant,
@@ -201,7 +203,7 @@ where
         Self {
             now: clock.now(),
             guests: Guests::new(relays + MAX_HANDSHAKES + Waiting::MOST),
-            handshakes: Handshakes::new(),
+            handshakes: Handshakes::new(config.listeners.len()),
             waiting: Waiting::new(relays),
             long: 0,
             relays: Table::new(relays),

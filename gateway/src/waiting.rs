@@ -7,6 +7,7 @@ use core::time::Duration;
 use ipc::clock::Instant;
 use ipc::control::Standing;
 
+use crate::relay::RelayId;
 use crate::server::{Arrived, Secure};
 
 /// Clients that wait in one line at most; then one is evicted: of an address that has more
@@ -68,21 +69,24 @@ impl Waiting {
         }
     }
 
-    /// How many wait for whom room is asked.
-    fn asking(&self) -> usize {
-        self.line(Line::Ready).len() + self.backends.len()
+    /// A backend does not wait any more: its connection, if it did.
+    pub(crate) fn forget_backend(&mut self, relay: RelayId) -> Option<Secure> {
+        let mut waiting = self.backends.iter();
+        let place = waiting.position(|secure| secure.relay == relay)?;
+        self.backends.remove(place)
     }
 
-    /// Whether no client waits.
+    /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.asking() == 0 && self.line(Line::Long).is_empty()
+        self.backends.is_empty() && self.clients.iter().all(VecDeque::is_empty)
     }
 
-    /// Whether the shim may be asked to make room: once for each that waits.
-    pub(crate) fn may_ask(&mut self, now: Instant) -> bool {
+    /// Whether the shim may be asked to make room: once for each client that waits, and
+    /// for each of so many backends.
+    pub(crate) fn may_ask(&mut self, now: Instant, backends: usize) -> bool {
         let is_in_vain = |at: &mut Instant| now >= *at + ASK_AGAIN;
         while self.asked.pop_front_if(is_in_vain).is_some() {}
-        if self.asked.len() >= self.asking() {
+        if self.asked.len() >= self.line(Line::Ready).len() + backends {
             return false;
         }
         self.asked.push_back(now);

@@ -264,11 +264,12 @@ pub struct Listener {
 /// its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Connections of every kind and state.
+    /// Connections of every kind and state; and places in the channel to the network
+    /// stack, where a client without TLS has one, and its backend's connection another.
     pub connections: u16,
     /// Handshakes in progress.
     pub handshakes: u16,
-    /// Sessions.
+    /// Sessions: its own, and those with backends that it is the reason for.
     pub sessions: u16,
     /// Bits of an IPv6 address that count, 1 to 128.
     pub ipv6_prefix: u8,

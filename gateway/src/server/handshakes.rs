@@ -13,7 +13,7 @@ use ipc::stats;
 use ipc::transport::Transport;
 
 use super::{Arrived, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
-use crate::guests::NO_GROUP;
+use crate::guests::{NO_GROUP, Place, Places};
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
 use crate::report::{Failure, Success};
@@ -44,7 +44,9 @@ where
                 }
             }
             Purpose::Backend(secure) => {
-                if !self.try_start(purpose) {
+                if !self.may_secure(secure) {
+                    self.waiting.backends.push_back(secure);
+                } else if !self.try_start(purpose) {
                     self.waiting.backends.push_back(secure);
                     self.make_way(None);
                 }
@@ -56,6 +58,11 @@ where
     fn may_begin(&self, arrived: Arrived) -> bool {
         let limits = self.limits(arrived.listener);
         self.guests.may_begin(arrived.guest, limits)
+    }
+
+    /// Whether there may be one more handshake with this backend.
+    fn may_secure(&self, secure: Secure) -> bool {
+        self.handshakes.may_secure(secure.listener)
     }
 
     /// False when there is no room for one more handshake now.
@@ -80,7 +87,10 @@ where
                         self.guests.begin(arrived.guest);
                         self.long += usize::from(arrived.line == Line::Long);
                     }
-                    Purpose::Backend(secure) => self.set_far(secure.relay, Far::Securing(id)),
+                    Purpose::Backend(secure) => {
+                        self.set_far(secure.relay, Far::Securing(id));
+                        self.give_connection(secure.relay);
+                    }
                 }
             }
             Ok(Err(HandshakeError::Resource(
@@ -93,6 +103,18 @@ where
             _ => self.give_up(purpose),
         }
         true
+    }
+
+    /// A connection to a backend has left the channel to the network stack.
+    fn give_connection(&mut self, relay: RelayId) {
+        if let Some(relay) = self.relays.get_mut(relay) {
+            let back = Places {
+                connections: 1,
+                sessions: 0,
+            };
+            relay.places.connections -= 1;
+            self.guests.give(relay.guest, back);
+        }
     }
 
     /// A client waits for its turn; when too many do, one is evicted
@@ -111,15 +133,22 @@ where
     /// each that waits.
     fn make_way(&mut self, group: Option<u32>) {
         self.watch(self.now + ASK_AGAIN);
-        if self.waiting.may_ask(self.now) {
+        let backends = self.backends_able();
+        if self.waiting.may_ask(self.now, backends) {
             // It returns as a result; without room there it is requested again.
             let _ = self.ports.shim.call(&control::Request::Displace { group });
         }
     }
 
+    /// Backends that wait for nothing but room.
+    fn backends_able(&self) -> usize {
+        let waiting = self.waiting.backends.iter();
+        waiting.filter(|one| self.may_secure(**one)).count()
+    }
+
     /// Room is requested for each that waits and has no request under way.
     pub(super) fn make_way_again(&mut self) {
-        for _ in 0..self.waiting.backends.len() {
+        for _ in 0..self.backends_able() {
             self.make_way(None);
         }
         for place in 0..self.waiting.line(Line::Ready).len() {
@@ -131,14 +160,18 @@ where
         }
     }
 
-    /// Starts some of those that wait, as many as there is room for: backends first, then
-    /// clients, those with a long ClientHello last. Of the addresses with the best standing,
+    /// Starts some of those that wait, as many as there is room for: backends that may have
+    /// one more first, then clients, those with a long ClientHello last. Of the addresses with the best standing,
     /// the one with the fewest handshakes in progress is next: many clients of one address
     /// wait for each other.
     pub(super) fn start_waiting(&mut self) {
         let mut left = QUANTUM;
         self.is_starting = false;
-        while let Some(secure) = self.waiting.backends.front().copied() {
+        loop {
+            let mut waiting = self.waiting.backends.iter();
+            let Some(secure) = waiting.find(|one| self.may_secure(**one)).copied() else {
+                break;
+            };
             if left == 0 {
                 self.is_starting = true;
                 return;
@@ -147,15 +180,8 @@ where
                 return;
             }
             left -= 1;
-            // Unless its relay ended meanwhile, it is still the first.
-            if self
-                .waiting
-                .backends
-                .front()
-                .is_some_and(|first| first.relay == secure.relay)
-            {
-                self.waiting.backends.pop_front();
-            }
+            // Unless its relay ended meanwhile, it is still there.
+            self.waiting.forget_backend(secure.relay);
         }
         for line in Line::ALL {
             loop {
@@ -365,15 +391,20 @@ where
         let slot = result.slot;
         self.ports.plain.follow(slot);
         let limits = self.limits(arrived.listener);
-        if !self.guests.open(arrived.guest, limits, self.now) {
+        if !self.guests.take(arrived.guest, Place::Session, limits) {
             // It began while there was room for it.
             self.turn_away(arrived.listener, Reason::Sessions, arrived.remote);
             self.guests.leave(arrived.guest);
             return self.drop_session(slot);
         }
+        self.guests.note_session(arrived.guest, self.now);
+        let places = Places {
+            sessions: 1,
+            connections: 0,
+        };
         let Some(tls) = self.tls(Purpose::Client(arrived)) else {
             // Known when the handshake began.
-            self.guests.close(arrived.guest);
+            self.guests.give(arrived.guest, places);
             self.guests.leave(arrived.guest);
             return self.drop_session(slot);
         };
@@ -389,7 +420,7 @@ where
             completed: result.completed,
         };
         let near = End::Session(slot);
-        self.begin(arrived, near, Some((facts, &result.established)));
+        self.begin(arrived, (near, places), Some((facts, &result.established)));
     }
 
     /// A backend's connection is open: on to TLS.
@@ -405,8 +436,12 @@ where
         self.ports.backend.close(slot);
         self.set_far(relay, Far::Waiting);
         let at = self.now;
+        let Some(listener) = self.relays.get(relay).map(|relay| relay.listener) else {
+            return;
+        };
         self.start(Purpose::Backend(Secure {
             relay,
+            listener,
             connection,
             at,
         }));

@@ -11,6 +11,7 @@ use ipc::stats;
 use ipc::transport::Transport;
 
 use super::{Arrived, GRACE, Server, milliseconds};
+use crate::guests::{Place, Places};
 use crate::head::Head;
 use crate::proxy;
 use crate::relay::{Answer, End, Facts, Far, Flow, Page, Relay, RelayId};
@@ -35,23 +36,34 @@ where
         };
         match self.ask_for_slot(&attach, None) {
             Ok((connection, slot)) => {
-                self.begin(arrived, End::Connection { connection, slot }, None);
+                let near = End::Connection { connection, slot };
+                let limits = self.limits(arrived.listener);
+                if !self.guests.take(arrived.guest, Place::Connection, limits) {
+                    self.turn_away(arrived.listener, Reason::Connections, arrived.remote);
+                    return self.forget_unheard(arrived, slot);
+                }
+                let places = Places {
+                    connections: 1,
+                    sessions: 0,
+                };
+                self.begin(arrived, (near, places), None);
             }
             Err(_) => self.dismiss_for(arrived, Reason::Room),
         }
     }
 
-    /// A client is there: on to its backend.
+    /// A client is there, and its places are counted: on to its backend.
     pub(super) fn begin(
         &mut self,
         arrived: Arrived,
-        near: End,
+        (near, places): (End, Places),
         session: Option<(Facts, &Established)>,
     ) {
         let (facts, agreed) = session.unzip();
         let relay = Relay {
             listener: arrived.listener,
             guest: arrived.guest,
+            places,
             facts,
             remote: arrived.remote,
             near,
@@ -108,6 +120,15 @@ where
             Some(IdentityForm::ProxyV2) => proxy::header(arrived.remote.0, arrived.local.0, agreed),
             None => Vec::new(),
         };
+        for (place, reason) in [
+            (has_tls.then_some(Place::Session), Reason::Sessions),
+            (Some(Place::Connection), Reason::Connections),
+        ] {
+            if place.is_some_and(|place| !self.take_place(relay, place)) {
+                self.turn_away(arrived.listener, reason, arrived.remote);
+                return None;
+            }
+        }
         let deadline = self.now + milliseconds(timeouts.connect_ms);
         let request = net::Request::Connect { to, deadline };
         let (connection, slot) = match self.ask_for_slot(&request, Some(relay)) {
@@ -136,6 +157,20 @@ where
             },
         };
         Some((far, deadline + GRACE))
+    }
+
+    /// One more place for a relay, if its client may have it.
+    fn take_place(&mut self, relay: RelayId, place: Place) -> bool {
+        let Some(listener) = self.relays.get(relay).map(|relay| relay.listener) else {
+            return false;
+        };
+        let limits = self.limits(listener);
+        let Some(relay) = self.relays.get_mut(relay) else {
+            return false;
+        };
+        let is_there = self.guests.take(relay.guest, place, limits);
+        *relay.places.of(place) += u16::from(is_there);
+        is_there
     }
 
     pub(super) fn timeouts(&self, listener: usize) -> Timeouts {
@@ -189,9 +224,7 @@ where
                 self.close(End::Connection { connection, slot }, false);
             }
             Far::Waiting => {
-                let waiting = &mut self.waiting.backends;
-                let place = waiting.iter().position(|secure| Some(secure.relay) == id);
-                if let Some(secure) = place.and_then(|place| waiting.remove(place)) {
+                if let Some(secure) = id.and_then(|id| self.waiting.forget_backend(id)) {
                     self.abort(secure.connection);
                 }
             }
@@ -203,9 +236,7 @@ where
             Far::Open { end, .. } => self.close(end, is_clean),
         }
         self.close(relay.near, is_clean);
-        if relay.facts.is_some() {
-            self.guests.close(relay.guest);
-        }
+        self.guests.give(relay.guest, relay.places);
         self.guests.leave(relay.guest);
     }
 
