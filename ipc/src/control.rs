@@ -43,11 +43,14 @@ pub struct HandshakeRequest {
 
 /// What a caller knows of a peer: handshakes with those that come first here are worked on
 /// before others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, MaxSize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, MaxSize,
+)]
 pub enum Standing {
     /// It had a session lately.
     Known,
     /// Nothing.
+    #[default]
     New,
     /// Its last handshakes came to nothing.
     Penalized,

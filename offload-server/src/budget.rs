@@ -15,6 +15,7 @@ use crate::loans::{GUARANTEED, POOL};
 use crate::profile::KEPT;
 use crate::session::{self, TAKER, TAKERS};
 use crate::session_cache::PLACES;
+use crate::ticket_keys::{KEY, KEYS};
 use crate::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
 use crate::work::WorkQueue;
 
@@ -51,8 +52,8 @@ const REMEMBERED: usize = block(MAX_TICKET) + block(MAX_CHAIN) + 256;
 /// what verifiers make of the trust anchors; twice while they are replaced.
 const KEYRINGS: usize = 2 * 2 * 128 * 1024;
 
-/// Two keys for the tickets of a client's sessions, with a bit for each ticket.
-const TICKET_KEYS: usize = 2 * block(8 * 1024) + 256;
+/// The keys for the tickets of a client's sessions, with a bit for each ticket.
+const TICKET_KEYS: usize = KEYS * (block(KEY) + 128) + 256;
 
 /// Queues' buffers; the record in work of each mode, and what it leads to; suites.
 const FIXED: usize = block(MAX_QUEUED)

@@ -170,6 +170,8 @@ impl Handshake {
             let taken = match self.take_record(channel, slot)? {
                 Taken::Nothing => {
                     self.drop_buffers();
+                    // What it holds is less now: the flight has left.
+                    let _ = charge(self.held());
                     return Ok(cut_off(status).map_or(Step::Waiting, Step::Failed));
                 }
                 Taken::Refused => continue,

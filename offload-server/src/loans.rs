@@ -4,15 +4,18 @@
 //! from it and of those that the peer has not taken from us. Each handshake may hold
 //! [`GUARANTEED`] of them. More is lent out of a pool of [`POOL`] bytes, up to [`MOST`]
 //! for one handshake. When the pool is empty, a loan of the client with the most of it
-//! (whoever asks counted with what is asked for) is called in, the oldest: an honest
-//! peer with a long hello or chain needs one for some round trips, a hostile one keeps it
-//! as long as it can.
+//! (whoever asks counted with what is asked for) is called in: of a peer with the worst
+//! standing (ADR 0152), and of those the oldest. An honest peer with a long hello or chain
+//! needs one for some round trips, a hostile one keeps it as long as it can.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use ipc::channel::SlotIndex;
+use ipc::control::Standing;
+use ipc::handshake::Origin;
 
 /// Bytes that each handshake may hold: a hello with a post-quantum share, and a chain
 /// of two certificates.
@@ -32,8 +35,25 @@ struct Loan {
     bytes: usize,
     /// When it began: loans are counted.
     since: u64,
-    /// The client of the shim whose handshake it is.
-    client: u16,
+    whose: Whose,
+}
+
+/// Whose handshake it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Whose {
+    /// The client of the shim.
+    pub(crate) client: u16,
+    /// Its peer's.
+    pub(crate) standing: Standing,
+}
+
+impl Whose {
+    pub(crate) const fn of(origin: &Origin) -> Self {
+        Self {
+            client: origin.client,
+            standing: origin.standing,
+        }
+    }
 }
 
 /// How much each handshake has borrowed.
@@ -60,7 +80,7 @@ impl Loans {
         }
     }
 
-    /// Notes that the handshake of `client` in `slot` holds so many bytes. Loans of
+    /// Notes that the handshake in `slot`, of `whose`, holds so many bytes. Loans of
     /// others may be called in for it: see [`Loans::next_called_in`].
     ///
     /// # Errors
@@ -68,7 +88,7 @@ impl Loans {
     pub(crate) fn charge(
         &mut self,
         slot: SlotIndex,
-        client: u16,
+        whose: Whose,
         held: usize,
     ) -> Result<(), TooMuch> {
         let bytes = held.saturating_sub(GUARANTEED);
@@ -91,11 +111,11 @@ impl Loans {
             Loan {
                 bytes,
                 since,
-                client,
+                whose,
             },
         );
         while self.total > POOL {
-            let Some(oldest) = self.oldest_of_the_greatest() else {
+            let Some(oldest) = self.next_to_call_in() else {
                 return Err(TooMuch);
             };
             self.give_back(oldest);
@@ -120,12 +140,14 @@ impl Loans {
         self.called_in.pop_front()
     }
 
-    /// Of the client that has borrowed most, the slot with the oldest loan.
-    fn oldest_of_the_greatest(&self) -> Option<SlotIndex> {
+    /// Of the client that has borrowed most, and of those with the worst standing, the
+    /// slot with the oldest loan.
+    fn next_to_call_in(&self) -> Option<SlotIndex> {
         let (greatest, _) = self.by_client.iter().max_by_key(|(_, bytes)| *bytes)?;
         let own = (0..).zip(&self.lent);
-        let own = own.filter(|(_, loan)| loan.client == *greatest && loan.bytes > 0);
-        own.min_by_key(|(_, loan)| loan.since).map(|(slot, _)| slot)
+        let own = own.filter(|(_, loan)| loan.whose.client == *greatest && loan.bytes > 0);
+        let next = own.min_by_key(|(_, loan)| (Reverse(loan.whose.standing), loan.since));
+        next.map(|(slot, _)| slot)
     }
 
     fn set(&mut self, slot: SlotIndex, loan: Loan) {
@@ -135,12 +157,20 @@ impl Loans {
         let before = core::mem::replace(place, loan);
         self.total -= before.bytes;
         self.total += loan.bytes;
-        if let Some((_, bytes)) = self.by_client.iter_mut().find(|of| of.0 == before.client) {
+        if let Some((_, bytes)) = self
+            .by_client
+            .iter_mut()
+            .find(|of| of.0 == before.whose.client)
+        {
             *bytes -= before.bytes;
         }
-        match self.by_client.iter_mut().find(|of| of.0 == loan.client) {
+        match self
+            .by_client
+            .iter_mut()
+            .find(|of| of.0 == loan.whose.client)
+        {
             Some((_, bytes)) => *bytes += loan.bytes,
-            None => self.by_client.push((loan.client, loan.bytes)),
+            None => self.by_client.push((loan.whose.client, loan.bytes)),
         }
         self.by_client.retain(|(_, bytes)| *bytes > 0);
     }
@@ -151,8 +181,35 @@ mod tests {
     use super::*;
 
     const SLOTS: u16 = 256;
-    const CLIENT: u16 = 1;
-    const OTHER: u16 = 2;
+    const CLIENT: Whose = whose(1, Standing::New);
+    const OTHER: Whose = whose(2, Standing::New);
+
+    const fn whose(client: u16, standing: Standing) -> Whose {
+        Whose { client, standing }
+    }
+
+    #[test]
+    fn a_known_peer_s_loan_outlives_those_of_any_number_of_others() {
+        let mut loans = Loans::new(SLOTS);
+        let known = whose(1, Standing::Known);
+        assert_eq!(loans.charge(0, known, 3 * GUARANTEED), Ok(()));
+        for slot in 1..SLOTS {
+            let standing = match slot % 2 {
+                0 => Standing::New,
+                _ => Standing::Penalized,
+            };
+            // One that is worse than all others may have none itself.
+            let _ = loans.charge(slot, whose(1, standing), 4 * GUARANTEED);
+            assert!(loans.total <= POOL);
+        }
+        let ended: Vec<_> = core::iter::from_fn(|| loans.next_called_in()).collect();
+        assert!(ended.len() > 60 && !ended.contains(&0), "{ended:?}");
+        // As long as there are any, those go whose handshakes failed before.
+        let is_penalized = |slot: &&u16| **slot % 2 == 1;
+        let there = |slot: &u16| loans.lent[usize::from(*slot)].bytes > 0;
+        let left: Vec<_> = (1..SLOTS).filter(|slot| there(slot)).collect();
+        assert!(left.iter().filter(is_penalized).count() <= 1, "{left:?}");
+    }
 
     #[test]
     fn what_is_guaranteed_is_there_for_all_at_once() {

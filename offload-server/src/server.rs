@@ -27,7 +27,7 @@ use crate::by_request::Asked;
 use crate::directed::Directed;
 use crate::handshake::{Handshake, SessionSlot, Step};
 use crate::keyring::{self, Keyring, StartError};
-use crate::loans::Loans;
+use crate::loans::{Loans, Whose};
 use crate::profile::Profiles;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
@@ -304,12 +304,12 @@ where
             return false;
         };
         let (clock, loans) = (&self.clock, &mut self.loans);
-        let client = handshake.entry.origin.client;
+        let whose = Whose::of(&handshake.entry.origin);
         let step = handshake.step(
             &mut self.net,
             slot,
             || clock.now(),
-            |held| loans.charge(slot, client, held),
+            |held| loans.charge(slot, whose, held),
         );
         let generation = handshake.generation;
         self.end_displaced();

@@ -1,5 +1,7 @@
-//! The keys that seal tickets: each for an hour, and opening for one more; a bit for each
-//! ticket tells whether it was used (RFC 8446 §8.1).
+//! The keys that seal tickets: each for an hour at most, and opening until two hours after
+//! it was made; a bit for each ticket tells whether it was used (RFC 8446 §8.1). Whoever
+//! takes many tickets ends nobody's: when a key has sealed as many as it has bits for
+//! before its quarter of an hour is over, no more are given until then.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,6 +20,15 @@ use crate::time::{Moment, Time};
 pub(crate) const ROTATION: u32 = ipc::segment::TICKET_LIFETIME;
 /// Tickets that one key seals at most: so many bits are kept for it.
 const MOST: u32 = 1 << 16;
+/// The last of them are for handshakes that were told that they will give tickets: two of
+/// each of 256.
+const RESERVE: u32 = 512;
+/// Seconds between two keys at least.
+const PAUSE: u32 = ROTATION / 4;
+/// Keys whose tickets are not too old, at most.
+pub(crate) const KEYS: usize = (2 * ROTATION).div_ceil(PAUSE) as usize;
+/// Bytes of one: a bit for each ticket.
+pub(crate) const KEY: usize = MOST as usize / 8;
 /// Tells keys apart on the wire.
 const KEY_NAME: usize = 8;
 /// Prefix of the sealed state: the ticket's number under its key.
@@ -30,11 +41,8 @@ pub(crate) struct TicketKeys {
     keys: Mutex<Keys>,
 }
 
-#[derive(Default)]
-struct Keys {
-    current: Option<Key>,
-    previous: Option<Key>,
-}
+/// The newest is the last.
+struct Keys(Vec<Key>);
 
 struct Key {
     name: [u8; KEY_NAME],
@@ -51,7 +59,7 @@ impl TicketKeys {
         Arc::new(Self {
             random: SystemRandom::new(),
             time,
-            keys: Mutex::default(),
+            keys: Mutex::new(Keys(Vec::with_capacity(KEYS))),
         })
     }
 
@@ -74,15 +82,38 @@ impl TicketKeys {
         })
     }
 
-    /// A ticket that carries `plain`, and opens for `context` alone.
+    /// Whether a handshake may say that it will give tickets: [`TicketKeys::seal_promised`]
+    /// has them.
+    pub(crate) fn may_promise(&self) -> bool {
+        let now = self.now().uptime;
+        let keys = self.keys.lock();
+        let newest = keys.0.last();
+        newest.is_none_or(|key| key.may_seal(now, MOST - RESERVE) || key.may_be_replaced(now))
+    }
+
+    /// A ticket that carries `plain`, and opens for `context` alone; `None` when there were
+    /// too many.
     pub(crate) fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        self.seal_one_of(MOST - RESERVE, context, plain)
+    }
+
+    /// The same for a handshake that has said that it gives one.
+    pub(crate) fn seal_promised(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        self.seal_one_of(MOST, context, plain)
+    }
+
+    fn seal_one_of(&self, most: u32, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let now = self.now().uptime;
         let mut keys = self.keys.lock();
         keys.expire(now);
-        if keys.current.as_ref().is_none_or(|key| !key.may_seal(now)) {
-            keys.previous = keys.current.replace(self.make(now)?);
+        let newest = keys.0.last();
+        if newest.is_none_or(|key| !key.may_seal(now, most)) {
+            if newest.is_some_and(|key| !key.may_be_replaced(now)) {
+                return None;
+            }
+            keys.0.push(self.make(now)?);
         }
-        let key = keys.current.as_mut()?;
+        let key = keys.0.last_mut()?;
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).ok()?;
         let mut ticket = Vec::with_capacity(KEY_NAME + NONCE_LEN + NUMBER + plain.len() + 16);
@@ -109,11 +140,7 @@ impl TicketKeys {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
         let mut keys = self.keys.lock();
         keys.expire(now);
-        let Keys { current, previous } = &mut *keys;
-        let key = current
-            .iter_mut()
-            .chain(previous)
-            .find(|key| key.name == *name)?;
+        let key = keys.0.iter_mut().find(|key| key.name == *name)?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = key
@@ -135,18 +162,20 @@ impl fmt::Debug for TicketKeys {
 impl Keys {
     /// Forgets keys whose tickets are all too old.
     fn expire(&mut self, now: u64) {
-        let is_over = |key: &mut Key| {
+        self.0.retain(|key| {
             let end = key.made + 2 * u64::from(ROTATION);
-            !(key.made..end).contains(&now)
-        };
-        self.current.take_if(is_over);
-        self.previous.take_if(is_over);
+            (key.made..end).contains(&now)
+        });
     }
 }
 
 impl Key {
-    fn may_seal(&self, now: u64) -> bool {
-        now < self.made + u64::from(ROTATION) && self.issued < MOST
+    fn may_seal(&self, now: u64, most: u32) -> bool {
+        now < self.made + u64::from(ROTATION) && self.issued < most
+    }
+
+    fn may_be_replaced(&self, now: u64) -> bool {
+        now >= self.made + u64::from(PAUSE)
     }
 
     /// `None` when the ticket was used before.
@@ -237,12 +266,59 @@ pub(crate) mod tests {
 
     #[test]
     fn a_key_that_has_sealed_as_many_as_can_be_told_apart_is_replaced() {
-        let (keys, _) = keys();
+        let (keys, time) = keys();
         let first = keys.seal(b"web", b"1").unwrap();
-        keys.keys.lock().current.as_mut().unwrap().issued = MOST;
+        time.0.fetch_add(u64::from(PAUSE), Ordering::Relaxed);
+        keys.keys.lock().0.last_mut().unwrap().issued = MOST;
         let second = keys.seal(b"web", b"2").unwrap();
         assert_ne!(first[..KEY_NAME], second[..KEY_NAME]);
         assert!(keys.open(b"web", &first).is_some());
         assert!(keys.open(b"web", &second).is_some());
+    }
+
+    #[test]
+    fn a_ticket_that_was_promised_is_there_when_others_have_taken_all() {
+        let (keys, time) = keys();
+        assert!(keys.may_promise());
+        keys.seal(b"web", b"1").unwrap();
+        keys.keys.lock().0.last_mut().unwrap().issued = MOST - RESERVE - 1;
+        assert!(keys.may_promise());
+        keys.seal(b"web", b"2").unwrap();
+        // Others take the rest.
+        assert_eq!(keys.seal(b"web", b"3"), None);
+        assert!(!keys.may_promise());
+        for _ in 0..RESERVE {
+            assert!(keys.seal_promised(b"web", b"4").is_some());
+        }
+        assert_eq!(keys.seal_promised(b"web", b"5"), None);
+        time.0.fetch_add(u64::from(PAUSE), Ordering::Relaxed);
+        assert!(keys.may_promise());
+        assert!(keys.seal_promised(b"web", b"6").is_some());
+    }
+
+    #[test]
+    fn who_takes_all_tickets_ends_nobody_s() {
+        let (keys, time) = keys();
+        // One in each minute of somebody who comes back just in time, beside a flood.
+        let mut kept = Vec::new();
+        let minutes = 4 * u64::from(ROTATION) / 60;
+        for minute in 0..minutes {
+            kept.extend(keys.seal(b"web", b"honest").map(|ticket| (minute, ticket)));
+            if let Some(key) = keys.keys.lock().0.last_mut() {
+                key.issued = MOST;
+            }
+            assert_eq!(keys.seal(b"web", b"flood"), None);
+            assert!(keys.keys.lock().0.len() <= KEYS);
+            time.0.fetch_add(60, Ordering::Relaxed);
+            let (due, rest): (Vec<_>, Vec<_>) = kept
+                .into_iter()
+                .partition(|(made, _)| minute + 1 - made == u64::from(ROTATION) / 60);
+            for (made, ticket) in due {
+                assert!(keys.open(b"web", &ticket).is_some(), "{made}");
+            }
+            kept = rest;
+        }
+        // And tickets are given again each quarter of an hour.
+        assert!(kept.len() >= 3, "{}", kept.len());
     }
 }

@@ -20,6 +20,7 @@ use crate::by_request::Asked;
 use crate::directed::{Context, Directed, Step};
 use crate::handshake::SessionSlot;
 use crate::keyring::Keyring;
+use crate::loans::Whose;
 use crate::time::SystemTime;
 use crate::work::{Class, Work};
 
@@ -198,8 +199,8 @@ where
             self.loans.give_back(slot);
             return true;
         };
-        let client = directed.entry.origin.client;
-        let charged = self.loans.charge(slot, client, directed.held());
+        let whose = Whose::of(&directed.entry.origin);
+        let charged = self.loans.charge(slot, whose, directed.held());
         self.end_displaced();
         if charged.is_err() {
             self.give_up(slot, None, HandshakeError::Resource(Resource::Memory));
