@@ -16,6 +16,7 @@ use ipc::tls::Protocol;
 use crate::forward::CHUNK;
 use crate::guests::Guests;
 use crate::handshakes::Handshakes;
+use crate::log_rate::LogRate;
 use crate::page::MAX_BODY;
 use crate::pages::MAX_PAGES;
 use crate::relay::{Relay, RelayId};
@@ -54,8 +55,12 @@ pub const CONNECTION: usize = RELAY + size_of::<Use>() + EVENT;
 /// For each handshake at once.
 pub const HANDSHAKE: usize = Handshakes::PLACE + Guests::PLACE;
 /// For each listener.
-pub const LISTENER: usize =
-    size_of::<Listener>() + TurnedAway::PLACE + Handshakes::LISTENER + MAX_NAME + BLOCK;
+pub const LISTENER: usize = size_of::<Listener>()
+    + TurnedAway::PLACE
+    + LogRate::PLACE
+    + Handshakes::LISTENER
+    + MAX_NAME
+    + BLOCK;
 /// For each rule of a listener.
 pub const RULE: usize = size_of::<Rule>()
     + MAX_VALUES * (size_of::<Prefix>() + size_of::<String>() + MAX_NAME + BLOCK)

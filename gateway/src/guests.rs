@@ -104,8 +104,8 @@ impl Guests {
     /// Bytes for one connection that can be held.
     pub(crate) const PLACE: usize = size_of::<Guest>() + 2 * size_of::<u16>();
 
-    /// Room for so many connections, each from an address of its own.
-    pub(crate) fn new(connections: usize) -> Self {
+    /// Room for so many connections, each from an address of its own; `key` is secret.
+    pub(crate) fn new(connections: usize, key: [u8; 16]) -> Self {
         let count = u16::try_from(connections).unwrap_or(u16::MAX);
         let nobody = Guest {
             prefix: Prefix {
@@ -120,7 +120,7 @@ impl Guests {
             places: (0..count).map(|_| nobody).collect(),
             free: (0..count).rev().collect(),
             order: Vec::with_capacity(usize::from(count)),
-            standings: Standings::new(),
+            standings: Standings::new(key),
         }
     }
 
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_limits_and_ipv6_those_of_its_prefix() {
-        let mut guests = Guests::new(9);
+        let mut guests = Guests::new(9, [0; 16]);
         let enter = |guests: &mut Guests, text| guests.enter(address(text), LIMITS);
         let a = enter(&mut guests, "10.0.0.1").unwrap();
         // The same written as IPv6.
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn handshakes_and_sessions_are_counted_apart() {
-        let mut guests = Guests::new(3);
+        let mut guests = Guests::new(3, [0; 16]);
         let id = guests.enter(address("10.0.0.1"), LIMITS).unwrap();
         assert!(guests.may_begin(id, LIMITS));
         guests.begin(id);
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_table_is_as_long_as_connections_are_held_and_no_longer() {
-        let mut guests = Guests::new(3);
+        let mut guests = Guests::new(3, [0; 16]);
         let enter = |guests: &mut Guests, last: u8| guests.enter([10, 0, 0, last].into(), LIMITS);
         let held: Vec<_> = (0..3)
             .map(|last| enter(&mut guests, last).unwrap())

@@ -25,6 +25,7 @@ mod guests;
 mod handshakes;
 mod head;
 mod hello;
+mod log_rate;
 mod page;
 mod pages;
 mod proxy;

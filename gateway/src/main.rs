@@ -67,7 +67,12 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell> {
     let [netstack, keystore, record_stats, shim, offload] = others;
     // SAFETY: the constant of this domain.
     let graph = unsafe { runtime::provision(system::PROVISION_CAPABILITY_GRAPH) };
+    let mut key = [0; 16];
+    if let Err(error) = getrandom::getrandom(&mut key) {
+        panic!("{error}");
+    }
     Ports {
+        key,
         // SAFETY: as above.
         net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),
         // SAFETY: as above.

@@ -7,6 +7,7 @@ mod handshakes;
 mod hearing;
 mod pump;
 mod relays;
+mod reports;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -26,6 +27,7 @@ use ipc::transport::{Client, Transport};
 use crate::forward::CHUNK;
 use crate::guests::{GuestId, Guests};
 use crate::handshakes::{Handshakes, MAX_HANDSHAKES};
+use crate::log_rate::LogRate;
 use crate::page::View;
 use crate::pages::Pages;
 use crate::relay::{End, Relay, RelayId, Wires};
@@ -61,6 +63,8 @@ pub struct Ports<'a, T, S, P, B> {
     pub log: Box<dyn Fn(fmt::Arguments<'_>) + 'a>,
     /// Counters.
     pub stats: &'a stats::Page,
+    /// Random bytes: addresses are hashed with them.
+    pub key: [u8; 16],
 }
 
 /// The gateway.
@@ -82,6 +86,7 @@ pub struct Server<'a, T, S, P, B, C> {
     due: VecDeque<RelayId>,
     pages: Pages,
     turned_away: TurnedAway,
+    log_rate: LogRate,
     /// Relay by session slot.
     sessions: Vec<Option<RelayId>>,
     /// By slot of the channel to the network stack.
@@ -202,7 +207,7 @@ where
         let relays = sessions + connections;
         Self {
             now: clock.now(),
-            guests: Guests::new(relays + MAX_HANDSHAKES + Waiting::MOST),
+            guests: Guests::new(relays + MAX_HANDSHAKES + Waiting::MOST, ports.key),
             handshakes: Handshakes::new(config.listeners.len()),
             waiting: Waiting::new(relays),
             long: 0,
@@ -211,6 +216,7 @@ where
             due: VecDeque::with_capacity(relays),
             pages: Pages::default(),
             turned_away: TurnedAway::new(config.listeners.len()),
+            log_rate: LogRate::new(config.listeners.len()),
             sessions: vec![None; sessions],
             connections: vec![Use::Free; connections],
             is_collecting: false,

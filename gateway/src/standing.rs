@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use ipc::clock::Instant;
 use ipc::control::Standing;
+use siphasher::sip::SipHasher24;
 
 /// How long an address is known after its last session began.
 const KNOWN: Duration = Duration::from_secs(3600);
@@ -23,20 +24,32 @@ const MOST: Duration = Duration::from_secs(60);
 pub(crate) struct Standings {
     known: Addresses,
     penalized: Addresses,
+    /// Nobody can choose addresses that have one hash.
+    hasher: SipHasher24,
 }
 
 impl Standings {
     /// Bytes of the tables.
     pub(crate) const TABLES: usize = 2 * Addresses::TABLE;
 
-    pub(crate) fn new() -> Self {
+    /// With a key that nobody knows.
+    pub(crate) fn new(key: [u8; 16]) -> Self {
         Self {
             known: Addresses::new(),
             penalized: Addresses::new(),
+            hasher: SipHasher24::new_with_key(&key),
         }
     }
 
+    /// Where in both tables this address is.
+    fn place(&self, address: u128) -> Place {
+        let hash = self.hasher.hash(&address.to_be_bytes());
+        let set = usize::try_from(hash % SETS as u64).unwrap_or(0);
+        Place { set, address }
+    }
+
     pub(crate) fn of(&self, address: u128, now: Instant) -> Standing {
+        let address = self.place(address);
         if self.penalized.until(address) > now {
             Standing::Penalized
         } else if self.known.until(address) > now {
@@ -48,12 +61,14 @@ impl Standings {
 
     /// A handshake of this address came to nothing.
     pub(crate) fn note_failure(&mut self, address: u128, now: Instant) {
+        let address = self.place(address);
         let until = self.penalized.until(address).max(now) + PENALTY;
         self.penalized.set(address, until.min(now + MOST));
     }
 
     /// A handshake of this address led to a session, which makes up for one that failed.
     pub(crate) fn note_session(&mut self, address: u128, now: Instant) {
+        let address = self.place(address);
         let until = self.penalized.until(address) - PENALTY;
         match until > now {
             true => self.penalized.set(address, until),
@@ -74,6 +89,13 @@ struct Entry {
     until: Instant,
 }
 
+/// An address, and the set that it is in.
+#[derive(Clone, Copy)]
+struct Place {
+    set: usize,
+    address: u128,
+}
+
 type Set = [Option<Entry>; WAYS];
 
 /// Some thousand addresses, each until a moment. One that there is no room for takes the
@@ -92,15 +114,16 @@ impl Addresses {
     }
 
     /// Zero for one that is not there.
-    fn until(&self, address: u128) -> Instant {
-        let set = self.sets.get(set_of(address));
+    fn until(&self, place: Place) -> Instant {
+        let set = self.sets.get(place.set);
         let mut entries = set.into_iter().flatten().flatten();
-        let found = entries.find(|entry| entry.address == address);
+        let found = entries.find(|entry| entry.address == place.address);
         found.map_or(Instant::default(), |entry| entry.until)
     }
 
-    fn set(&mut self, address: u128, until: Instant) {
-        let Some(set) = self.sets.get_mut(set_of(address)) else {
+    fn set(&mut self, place: Place, until: Instant) {
+        let address = place.address;
+        let Some(set) = self.sets.get_mut(place.set) else {
             return;
         };
         let is_it = |place: &Option<Entry>| place.is_some_and(|entry| entry.address == address);
@@ -115,25 +138,18 @@ impl Addresses {
         }
     }
 
-    fn remove(&mut self, address: u128) {
-        for place in self.sets.get_mut(set_of(address)).into_iter().flatten() {
-            place.take_if(|entry| entry.address == address);
+    fn remove(&mut self, place: Place) {
+        for entry in self.sets.get_mut(place.set).into_iter().flatten() {
+            entry.take_if(|entry| entry.address == place.address);
         }
     }
-}
-
-/// Neighbours, whether of IPv4 or of IPv6 prefixes, are in different sets.
-#[expect(clippy::cast_possible_truncation, reason = "folded")]
-const fn set_of(address: u128) -> usize {
-    // Fibonacci hashing of both halves (Knuth, The Art of Computer Programming, 6.4).
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let folded = ((address >> 64) as u64).wrapping_mul(FACTOR) ^ address as u64;
-    (folded.wrapping_mul(FACTOR) >> (64 - SETS.ilog2())) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KEY: [u8; 16] = *b"0123456789abcdef";
 
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1000)
@@ -141,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_address_is_penalized_for_a_while_and_longer_when_it_goes_on() {
-        let mut standings = Standings::new();
+        let mut standings = Standings::new(KEY);
         assert_eq!(standings.of(1, at(1)), Standing::New);
         standings.note_failure(1, at(1));
         assert_eq!(standings.of(1, at(15)), Standing::Penalized);
@@ -156,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_session_makes_an_address_known_until_a_handshake_fails() {
-        let mut standings = Standings::new();
+        let mut standings = Standings::new(KEY);
         standings.note_failure(1, at(0));
         standings.note_session(1, at(1));
         assert_eq!(standings.of(1, at(2)), Standing::Known);
@@ -180,18 +196,32 @@ mod tests {
         for first in [0xffff_0a00_0001_u128, 0x2001_0db8 << 96] {
             let step = if first < 1 << 64 { 1 } else { 1 << 64 };
             let all = |count: u128| (0..count).map(move |number| first + number * step);
-            let mut addresses = Addresses::new();
-            all(1000).for_each(|address| addresses.set(address, at(1)));
-            let there = all(1000).filter(|address| addresses.until(*address) == at(1));
-            assert!(there.count() > 950);
-            all(100_000).for_each(|address| addresses.set(address, at(1)));
-            assert_eq!(addresses.sets.len() * size_of::<Set>(), Addresses::TABLE);
+            let mut standings = Standings::new(KEY);
+            all(1000).for_each(|address| standings.note_session(address, at(1)));
+            let is_known = |address: &u128| standings.of(*address, at(2)) == Standing::Known;
+            assert!(all(1000).filter(is_known).count() > 950);
+            all(100_000).for_each(|address| standings.note_session(address, at(1)));
+            let size = standings.known.sets.len() * size_of::<Set>();
+            assert_eq!(size, Addresses::TABLE);
         }
     }
 
     #[test]
+    fn which_addresses_share_a_set_depends_on_the_key() {
+        let [one, other] = [KEY, [7; 16]].map(Standings::new);
+        let victim = 7;
+        let share = |standings: &Standings, address: &u128| {
+            standings.place(*address).set == standings.place(victim).set
+        };
+        let chosen: Vec<_> = (1000..50_000).filter(|one_| share(&one, one_)).collect();
+        assert!(chosen.len() > 2 * WAYS, "{}", chosen.len());
+        let still = chosen.iter().filter(|address| share(&other, address));
+        assert!(still.count() < WAYS);
+    }
+
+    #[test]
     fn failures_of_a_hundred_thousand_addresses_make_no_known_one_forgotten() {
-        let mut standings = Standings::new();
+        let mut standings = Standings::new(KEY);
         standings.note_session(7, at(0));
         (1000..101_000).for_each(|address| standings.note_failure(address, at(1)));
         assert_eq!(standings.of(7, at(2)), Standing::Known);

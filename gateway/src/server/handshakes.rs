@@ -7,16 +7,13 @@ use ipc::clock::{Clock, Instant};
 use ipc::control::{
     self, HandshakeError, HandshakeId, HandshakeRequest, PeerError, Resource, SessionResult,
 };
-use ipc::net::Address;
 use ipc::provision::{Backend, Tls, Upstream};
-use ipc::stats;
 use ipc::transport::Transport;
 
 use super::{Arrived, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
 use crate::guests::{NO_GROUP, Place, Places};
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
-use crate::report::{Failure, Success};
 use crate::turned_away::Reason;
 use crate::waiting::{ASK_AGAIN, Line, MAX_LONG};
 
@@ -249,7 +246,7 @@ where
         at + milliseconds(timeout)
     }
 
-    fn tls(&self, purpose: Purpose) -> Option<&Tls> {
+    pub(super) fn tls(&self, purpose: Purpose) -> Option<&Tls> {
         match purpose {
             Purpose::Client(arrived) => {
                 let listener = self.listeners.get(arrived.listener)?;
@@ -263,7 +260,7 @@ where
     }
 
     /// The backend of a relay.
-    fn upstream(&self, relay: RelayId) -> Option<&Upstream> {
+    pub(super) fn upstream(&self, relay: RelayId) -> Option<&Upstream> {
         let listener = self.relays.get(relay)?.listener;
         match &self.listeners.get(listener)?.backend {
             Backend::Connect(upstream) => Some(upstream),
@@ -291,7 +288,7 @@ where
             match self.ports.shim.call(&control::Request::CollectAny) {
                 Ok(Ok(control::Answer::Established(id, result))) => match self.finished(id) {
                     Some(Purpose::Client(arrived)) => self.establish(arrived, &result),
-                    Some(Purpose::Backend(secure)) => self.secured(secure.relay, &result),
+                    Some(Purpose::Backend(secure)) => self.secured(secure, &result),
                     None => self.drop_session(result.slot),
                 },
                 Ok(Ok(control::Answer::Failed(id, error))) => {
@@ -339,53 +336,6 @@ where
         }
     }
 
-    pub(super) fn report_failure(&self, purpose: Purpose, error: HandshakeError) {
-        self.ports.stats.add(stats::gateway::FAILED, 1);
-        let Some((listener, remote)) = self.parties(purpose) else {
-            return;
-        };
-        let listener = self.listeners.get(listener).map_or("", |l| &l.name);
-        let failure = Failure {
-            listener,
-            remote,
-            error,
-        };
-        (self.ports.log)(format_args!("{failure}"));
-    }
-
-    /// A client without a whole hello is a failure, without a request to the shim. Many
-    /// of them cost one line a second.
-    pub(super) fn report_unheard(&mut self, arrived: Arrived, reason: Reason) {
-        self.ports.stats.add(stats::gateway::FAILED, 1);
-        // Who leaves in order costs nothing: a check of health, a connection in advance.
-        if reason == Reason::Late {
-            self.guests.note_failure(arrived.guest, self.now);
-        }
-        self.turn_away(arrived.listener, reason, arrived.remote);
-    }
-
-    /// The listener and the peer of a handshake.
-    fn parties(&self, purpose: Purpose) -> Option<(usize, Address)> {
-        match purpose {
-            Purpose::Client(arrived) => Some((arrived.listener, arrived.remote)),
-            Purpose::Backend(Secure { relay, .. }) => {
-                let listener = self.relays.get(relay)?.listener;
-                Some((listener, self.upstream(relay)?.address))
-            }
-        }
-    }
-
-    fn report_success(&self, listener: usize, remote: Address, tls: &Tls, result: &SessionResult) {
-        let success = Success {
-            listener: self.listeners.get(listener).map_or("", |l| &l.name),
-            remote,
-            mode: tls.mode,
-            role: tls.role,
-            result,
-        };
-        (self.ports.log)(format_args!("{success}"));
-    }
-
     /// A client's session is there.
     fn establish(&mut self, arrived: Arrived, result: &SessionResult) {
         let slot = result.slot;
@@ -402,20 +352,21 @@ where
             sessions: 1,
             connections: 0,
         };
-        let Some(tls) = self.tls(Purpose::Client(arrived)) else {
+        let purpose = Purpose::Client(arrived);
+        let Some(mode) = self.tls(purpose).map(|tls| tls.mode) else {
             // Known when the handshake began.
             self.guests.give(arrived.guest, places);
             self.guests.leave(arrived.guest);
             return self.drop_session(slot);
         };
-        self.report_success(arrived.listener, arrived.remote, tls, result);
+        self.report_success(purpose, result);
         let facts = Facts {
             session: result.session,
             listener: arrived.listener,
             remote: arrived.remote,
             version: result.established.version,
             suite: result.established.suite,
-            mode: tls.mode,
+            mode,
             started: result.started,
             completed: result.completed,
         };
@@ -448,18 +399,14 @@ where
     }
 
     /// The session with a backend is there.
-    fn secured(&mut self, relay: RelayId, result: &SessionResult) {
+    fn secured(&mut self, secure: Secure, result: &SessionResult) {
         let slot = result.slot;
-        let Some(listener) = self.relays.get(relay).map(|relay| relay.listener) else {
+        if self.relays.get(secure.relay).is_none() {
             // The client has gone meanwhile.
             return self.drop_session(slot);
-        };
-        if let Some((tls, address)) = self
-            .upstream(relay)
-            .and_then(|upstream| Some((upstream.tls.as_ref()?, upstream.address)))
-        {
-            self.report_success(listener, address, tls, result);
         }
+        self.report_success(Purpose::Backend(secure), result);
+        let relay = secure.relay;
         self.ports.plain.follow(slot);
         let end = End::Session(slot);
         self.set_use(end, Some(relay));

@@ -138,7 +138,9 @@ where
                 return None;
             }
             Err(error) => {
-                (self.ports.log)(format_args!("backend {}: {error:?}", to.0));
+                if let Some(untold) = self.log_rate.failure(arrived.listener, self.now) {
+                    (self.ports.log)(format_args!("backend {}: {error:?}{untold}", to.0));
+                }
                 return None;
             }
         };

@@ -214,6 +214,7 @@ impl World {
                 outside(|| lines.borrow_mut().push(line.to_string()));
             }),
             stats,
+            key: [7; 16],
         };
         let time = Time::default();
         time.0.set(1000);

@@ -38,6 +38,8 @@ pub(crate) struct Net {
     next: u64,
     /// What connections to backends come to at once.
     pub(crate) answers: bool,
+    /// There are none to backends.
+    pub(crate) refuses: bool,
 }
 
 impl Net {
@@ -52,6 +54,7 @@ impl Net {
             gave_way: VecDeque::new(),
             next: 1,
             answers: true,
+            refuses: false,
         }
     }
 
@@ -152,6 +155,7 @@ impl Net {
                 }
                 None => Answer::NothingWaits,
             }),
+            Request::Connect { .. } if self.refuses => Err(NetError::Closed),
             Request::Connect { .. } => {
                 let connection = self.name(State::Waits);
                 let answer = self.attach(connection);
