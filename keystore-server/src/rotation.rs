@@ -158,20 +158,25 @@ pub struct Line<P> {
     receiver: Receiver,
     /// When something last arrived.
     last: Instant,
+    /// Since then, so many bytes were taken.
+    since: Instant,
+    taken: usize,
 }
 
 /// An update whose bytes stop coming for that long was broken off.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes taken in one turn: a heartbeat follows each turn.
-const AT_ONCE: usize = 4096;
+/// What a line of 115,200 baud brings in this time is taken in it, and no more: whoever
+/// writes faster (a socket of the host's) waits, and the callers of the key store don't.
+const PAUSE: Duration = Duration::from_millis(125);
+const IN_PAUSE: usize = 1440;
 
 /// What became of a look at the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ran {
     /// Rings were replaced.
     pub is_new: bool,
-    /// There may be more to take; no interrupt tells of it.
-    pub has_more: bool,
+    /// When there may be more to take; no interrupt tells of it.
+    pub more_at: Option<Instant>,
 }
 
 impl<P: Ports> Line<P> {
@@ -182,11 +187,13 @@ impl<P: Ports> Line<P> {
             serial: Serial::new(ports, first)?,
             receiver: Receiver::default(),
             last: Instant::default(),
+            since: Instant::default(),
+            taken: 0,
         })
     }
 
     /// Takes some of what has come, gives the updates in it to `server`, and
-    /// answers each with a line.
+    /// answers each with a line. Call it at each interrupt, and at the time that it says.
     #[inline(never)]
     pub fn run(
         &mut self,
@@ -199,12 +206,16 @@ impl<P: Ports> Line<P> {
             self.receiver.forget();
         }
         self.last = now;
+        if now >= self.since + PAUSE {
+            (self.since, self.taken) = (now, 0);
+        }
         let mut is_new = false;
-        for _ in 0..AT_ONCE {
+        while self.taken < IN_PAUSE {
             let Some(byte) = self.serial.receive() else {
-                let has_more = false;
-                return Ran { is_new, has_more };
+                let more_at = None;
+                return Ran { is_new, more_at };
             };
+            self.taken += 1;
             let outcome = match self.receiver.take(byte) {
                 Ok(None) => continue,
                 Ok(Some(frame)) => server.rotate(&frame, &key),
@@ -220,7 +231,7 @@ impl<P: Ports> Line<P> {
             line.push('\n');
             self.serial.send(line.as_bytes());
         }
-        let has_more = true;
-        Ran { is_new, has_more }
+        let more_at = Some(self.since + PAUSE);
+        Ran { is_new, more_at }
     }
 }

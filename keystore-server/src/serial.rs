@@ -1,5 +1,7 @@
 //! A serial line: National Semiconductor's 16550, 8 bits, no parity.
 
+use core::cell::Cell;
+
 use ipc::port::Ports;
 
 // Registers, from the first port on.
@@ -22,20 +24,27 @@ const EIGHT_BITS: u8 = 3;
 const READY: u8 = 0xb;
 const HAS_DATA: u8 = 1;
 const CAN_SEND: u8 = 0x20;
-/// How often a full line is polled before a byte is dropped.
-const PATIENCE: u32 = 100_000;
+/// How often a full line is polled before a byte is dropped: longer than its 16 bytes take
+/// at this rate.
+const PATIENCE: u32 = 10_000;
 
 /// The line.
 pub struct Serial<P> {
     ports: P,
     first: u16,
+    /// The other end took nothing when it was polled last: it is not waited for again.
+    is_stuck: Cell<bool>,
 }
 
 impl<P: Ports> Serial<P> {
     /// The line whose registers are `first` and the seven ports after it;
     /// `None` when there is none.
     pub fn new(ports: P, first: u16) -> Option<Self> {
-        let line = Self { ports, first };
+        let line = Self {
+            ports,
+            first,
+            is_stuck: Cell::new(false),
+        };
         for value in [0x5a, 0xa5] {
             line.write(SCRATCH, value);
             if line.read(SCRATCH) != value {
@@ -62,8 +71,13 @@ impl<P: Ports> Serial<P> {
     /// Sends all bytes, as far as the other end takes them.
     pub fn send(&self, bytes: &[u8]) {
         for byte in bytes {
-            let mut looks = 0..PATIENCE;
-            if looks.all(|_| self.read(STATUS) & CAN_SEND == 0) {
+            let mut looks = match self.is_stuck.get() {
+                true => 0..1,
+                false => 0..PATIENCE,
+            };
+            self.is_stuck
+                .set(looks.all(|_| self.read(STATUS) & CAN_SEND == 0));
+            if self.is_stuck.get() {
                 return;
             }
             self.write(DATA, *byte);

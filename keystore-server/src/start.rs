@@ -11,7 +11,7 @@ use keystore_server::Server;
 use keystore_server::firmware::{Kek, KeyError};
 use keystore_server::rotation::Line;
 use sel4::cap::IrqHandler;
-use sel4::runtime::{Bell, Ports, Service, SystemClock, Wake, note_progress};
+use sel4::runtime::{Bell, Ports, Service, SystemClock, Wake, wake_at};
 
 use crate::system;
 
@@ -61,18 +61,14 @@ impl Updates {
         let Some(line) = &mut self.line else {
             return false;
         };
-        loop {
-            let told = |outcome: &str| sel4::log!("key rings: {outcome}");
-            let ran = line.run(server, &key, SystemClock.now(), told);
-            if ran.is_new {
-                self.replaced = SystemClock.now();
-                self.offload.ring();
-            }
-            if !ran.has_more {
-                return true;
-            }
-            note_progress();
+        let told = |outcome: &str| sel4::log!("key rings: {outcome}");
+        let ran = line.run(server, &key, SystemClock.now(), told);
+        if ran.is_new {
+            self.replaced = SystemClock.now();
+            self.offload.ring();
         }
+        wake_at(ran.more_at.unwrap_or(Instant::NEVER));
+        true
     }
 
     /// Gives up the rings that were replaced when no handshake needs them any

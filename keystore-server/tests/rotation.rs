@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use gateway_config::{Kek, update};
 use ipc::badge::Badge;
@@ -281,13 +282,20 @@ struct Uart {
     scratch: Cell<u8>,
     format: Cell<u8>,
     interrupts: Cell<u8>,
+    /// It can send nothing.
+    is_full: Cell<bool>,
+    /// How often its state was read.
+    looks: Cell<u32>,
 }
 
 impl Ports for &Uart {
     fn read(&self, port: u16) -> u8 {
+        self.looks
+            .set(self.looks.get() + u32::from(port == 0x2f8 + 5));
+        let can_send = if self.is_full.get() { 0 } else { 0x20 };
         match port - 0x2f8 {
             0 => self.inbox.borrow_mut().pop_front().unwrap_or(0),
-            5 => 0x20 | u8::from(!self.inbox.borrow().is_empty()),
+            5 => can_send | u8::from(!self.inbox.borrow().is_empty()),
             7 => self.scratch.get(),
             _ => 0,
         }
@@ -346,8 +354,8 @@ fn c06_updates_on_the_line_are_answered_with_a_line_each() {
             NOW,
             |text| told.push(text.to_string()),
         );
-        let has_more = false;
-        assert_eq!(outcome, Ran { is_new, has_more });
+        let more_at = None;
+        assert_eq!(outcome, Ran { is_new, more_at });
         let outbox = uart.outbox.take();
         assert_eq!(String::from_utf8(outbox).unwrap(), said);
     }
@@ -391,11 +399,54 @@ fn a_long_update_comes_in_turns() {
     let pem = signer.serialize_pem();
     let bytes = update(&long, 1, pem.as_bytes(), None).unwrap();
     uart.inbox.borrow_mut().extend(&bytes);
-    let mut run = || line.run(&mut store, || given(None), NOW, |_| {});
-    let ran = |is_new, has_more| Ran { is_new, has_more };
-    assert_eq!(run(), ran(false, true));
-    assert_eq!(run(), ran(false, true));
-    assert_eq!(run(), ran(true, false));
+    // As fast as a line of 115,200 baud.
+    let eighth = Duration::from_millis(125);
+    let turns = bytes.len().div_ceil(1440);
+    assert!(turns > 5);
+    for turn in 1..=turns as u32 {
+        let now = NOW + eighth * turn;
+        let ran = line.run(&mut store, || given(None), now, |_| {});
+        let is_new = turn == turns as u32;
+        let more_at = (!is_new).then_some(now + eighth);
+        assert_eq!(ran, Ran { is_new, more_at });
+        // An interrupt before that changes nothing.
+        if !is_new {
+            let early = now + eighth / 2;
+            let ran = line.run(&mut store, || given(None), early, |_| {});
+            assert_eq!(ran, Ran { is_new, more_at });
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_never_ends_and_never_reads_costs_a_bounded_time() {
+    let (signer, first) = (key(), key());
+    let blob = image(&rings("web", &first), None, Some(&signer));
+    let mut store = store(&blob, None).unwrap();
+    let uart = Uart::default();
+    let mut line = Line::new(&uart, 0x2f8).unwrap();
+    uart.is_full.set(true);
+    // Each of these is refused, with an answer that nobody takes.
+    let refused = [&b"HKR1"[..], &[255; 4], &[0; 64]].concat();
+    for _ in 0..1000 {
+        uart.inbox.borrow_mut().extend(&refused);
+    }
+    let mut answered = 0;
+    let mut run = |millis| {
+        let before = uart.looks.get();
+        let now = NOW + Duration::from_millis(millis);
+        line.run(&mut store, || given(None), now, |_| answered += 1);
+        uart.looks.get() - before
+    };
+    assert!((10_000..20_000).contains(&run(0)));
+    // It is not waited for again.
+    assert!((1440..2000).contains(&run(125)));
+    assert!(run(200) < 10);
+    uart.is_full.set(false);
+    assert!(run(250) < 4000);
+    assert!(answered > 50, "{answered}");
+    let said = String::from_utf8(uart.outbox.take()).unwrap();
+    assert!(said.starts_with("refused: "), "{said}");
 }
 
 #[test]
