@@ -17,6 +17,7 @@
 extern crate alloc;
 
 pub mod calendar;
+pub mod console;
 pub mod log_quota;
 pub mod supervisor;
 pub mod timekeeper;

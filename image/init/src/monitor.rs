@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use init::Plan;
+use init::console;
 use init::log_quota::Quota;
 use init::supervisor::{Supervisor, Verdict};
 use init::timekeeper::Event;
@@ -134,6 +135,10 @@ impl Watch {
         let is_needed = self.watchdog.is_some()
             || self.built.generation.is_some()
             || self.supervisor.is_waiting();
+        if !is_needed {
+            // There is no next tick.
+            serial::be_patient(|_| u64::MAX);
+        }
         self.built.ticker.set(is_needed)
     }
 
@@ -268,6 +273,11 @@ impl Watch {
         }
         if !reasons.tick {
             return Ok(());
+        }
+        let tsc_hz = self.built.tsc_hz;
+        match serial::be_patient(|left| console::patience(left, tsc_hz, 1000 / TICK_MS)) {
+            0 => {}
+            lost => log!("init: the console is slow: {lost} bytes were dropped"),
         }
         let generation = self.built.generation.as_mut();
         if generation.is_some_and(Generation::is_new) {

@@ -1,7 +1,11 @@
 //! The first serial port, which only the root task has.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use init::console;
 use sel4::Error;
 use sel4::cap::{IOPort, PortWidth};
+use sel4::runtime::SystemClock;
 use spin::Once;
 
 /// First port of COM1.
@@ -16,7 +20,6 @@ const LINE_CONTROL: u16 = FIRST_PORT + 3;
 const LINE_STATUS: u16 = FIRST_PORT + 5;
 
 const TRANSMITTER_EMPTY: u32 = 1 << 5;
-const FIFO_BYTES: usize = 16;
 
 static PORT: Once<IOPort> = Once::new();
 
@@ -36,17 +39,33 @@ pub(crate) fn init(port: IOPort) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sends bytes; nothing happens before [`init`].
+/// How long the line is waited for until the next tick. While the system is built and no
+/// domain runs, as long as it takes.
+static PATIENCE: AtomicU64 = AtomicU64::new(u64::MAX);
+/// Bytes that were dropped.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Changes how long the line may be waited for. Returns how many bytes were dropped since
+/// the last time.
+pub(crate) fn be_patient(patience: impl Fn(u64) -> u64) -> u64 {
+    let left = PATIENCE.load(Ordering::Relaxed);
+    PATIENCE.store(patience(left), Ordering::Relaxed);
+    LOST.swap(0, Ordering::Relaxed)
+}
+
+/// Sends bytes, those that the line takes in time; nothing happens before [`init`].
 pub(crate) fn write(bytes: &[u8]) {
     let Some(port) = PORT.get() else { return };
-    for piece in bytes.chunks(FIFO_BYTES) {
-        while port
-            .read(LINE_STATUS, PortWidth::Byte)
-            .is_ok_and(|status| status & TRANSMITTER_EMPTY == 0)
-        {}
-        for byte in piece {
-            // The port was tried by `init`; a byte that is lost is lost.
-            let _ = port.write(DATA, PortWidth::Byte, u32::from(*byte));
-        }
-    }
+    let is_empty = || {
+        let status = port.read(LINE_STATUS, PortWidth::Byte);
+        status.map_or(true, |status| status & TRANSMITTER_EMPTY != 0)
+    };
+    let put = |byte| {
+        // The port was tried by `init`; a byte that is lost is lost.
+        let _ = port.write(DATA, PortWidth::Byte, u32::from(byte));
+    };
+    let mut patience = PATIENCE.load(Ordering::Relaxed);
+    let sent = console::send(bytes, &mut patience, is_empty, put, SystemClock::ticks);
+    PATIENCE.store(patience, Ordering::Relaxed);
+    LOST.fetch_add((bytes.len() - sent) as u64, Ordering::Relaxed);
 }
