@@ -11,9 +11,9 @@ use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
 use crate::admission::Peer;
-use crate::client::Listener;
 use crate::config::{Buffers, Limits, MAX_BACKLOG, PAIRS};
 use crate::connection::Connection;
+use crate::listener::Listener;
 use crate::path::{Narrow, PATHS};
 use crate::sequence::Tuple;
 use crate::table::Place;

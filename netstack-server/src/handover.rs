@@ -4,13 +4,11 @@
 use ipc::channel::Doorbell;
 use ipc::clock::Instant;
 use ipc::net::{NetError, Owner, TcpPosition};
-use ipc::stats::netstack as counters;
 
-use crate::admission::Rank;
 use crate::connection::{Phase, Refused};
 use crate::stack::Core;
 
-impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
+impl<B: Doorbell> Core<'_, B> {
     /// Gives the connection to `to`. What the old owner wrote goes first; what
     /// it did not consume is the first that the new one reads. The old owner
     /// must have stopped: its slot is closed.
@@ -22,41 +20,47 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         expected_tx_next: Option<u32>,
         now: Instant,
     ) -> Result<TcpPosition, NetError> {
-        if to != Owner::Client {
-            match self.ports.taken(to) {
-                Some(None) => {}
-                Some(Some(_)) | None => return Err(NetError::SlotInUse),
-            }
+        if !self.owners.is_free(to) {
+            return Err(NetError::SlotInUse);
         }
-        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        let connection = self
+            .connections
+            .get_mut(index)
+            .ok_or(NetError::NoConnection)?;
         if connection.wire.is_none() || connection.phase == Phase::Opening {
             return Err(NetError::Closed);
         }
         if let Err(refused) = self.collect(index) {
             self.refuse(index, refused);
-            self.touch(index);
+            self.connections.touch(index);
             return Err(NetError::Closed);
         }
-        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        let connection = self
+            .connections
+            .get_mut(index)
+            .ok_or(NetError::NoConnection)?;
         let position = connection.position();
         if expected_tx_next.is_some_and(|expected| expected != position.tx_next) {
             return Err(NetError::WrongSequence);
         }
         if let Err(refused) = self.take_back(index) {
             self.refuse(index, refused);
-            self.touch(index);
+            self.connections.touch(index);
             return Err(NetError::Closed);
         }
-        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        let connection = self
+            .connections
+            .get_mut(index)
+            .ok_or(NetError::NoConnection)?;
         let position = connection.position();
-        self.reckon(index);
+        self.connections.reckon(index);
         self.vacate(index);
-        if let Some(connection) = self.table.get_mut(index) {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.belongs_to(to, deadline);
             connection.last_progress = now;
         }
-        self.occupy(index, to);
-        self.touch(index);
+        self.owners.occupy(to, index);
+        self.connections.touch(index);
         Ok(position)
     }
 
@@ -64,15 +68,15 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// without an owner are evicted, the oldest first.
     pub(crate) fn collect(&mut self, index: u32) -> Result<(), Refused> {
         loop {
-            let Some(connection) = self.table.get_mut(index) else {
+            let room = self.connections.room_between_owners();
+            let Some(connection) = self.connections.get_mut(index) else {
                 return Ok(());
             };
-            let room = self.limits.overflow.saturating_sub(self.overflow);
-            let taken = match self.ports.of(connection.owner) {
-                Some((port, slot)) => connection.take_written(port, slot, room),
+            let taken = match self.owners.of(connection.owner) {
+                Some(mut port) => connection.take_written(&mut port, room),
                 None => Ok(()),
             };
-            self.charge(index);
+            self.connections.charge(index);
             if taken != Err(Refused::Memory) || !self.give_back_memory(index) {
                 return taken;
             }
@@ -82,12 +86,12 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// Takes back what the owner did not read, likewise.
     fn take_back(&mut self, index: u32) -> Result<(), Refused> {
         loop {
-            let Some(connection) = self.table.get_mut(index) else {
+            let room = self.connections.room_between_owners();
+            let Some(connection) = self.connections.get_mut(index) else {
                 return Ok(());
             };
-            let room = self.limits.overflow.saturating_sub(self.overflow);
-            let taken = match self.ports.of(connection.owner) {
-                Some((port, slot)) => connection.take_unread(port, slot, room),
+            let taken = match self.owners.of(connection.owner) {
+                Some(mut port) => connection.take_unread(&mut port, room),
                 None => Ok(()),
             };
             if taken != Err(Refused::Memory) || !self.give_back_memory(index) {
@@ -96,42 +100,12 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         }
     }
 
-    /// Evicts the oldest connection that has no owner and holds bytes between two owners,
-    /// in favour of `index`; false when there is none.
-    fn give_back_memory(&mut self, index: u32) -> bool {
-        let mut lingering = self.yielding.of(Rank::Lingering);
-        let found = lingering.find(|other| {
-            let charged = self.table.get_mut(*other).map_or(0, |c| c.charged);
-            *other != index && charged > 0
-        });
-        drop(lingering);
-        found.is_some_and(|found| {
-            self.stats.add(counters::EVICTED, 1);
-            self.forget(found)
-        })
-    }
-
-    /// Opens a slot that is free for the connection.
-    pub(crate) fn occupy(&mut self, index: u32, owner: Owner) {
-        if let Some(taken) = self.ports.taken(owner) {
-            *taken = Some(index);
-        }
-        if let Some((port, slot)) = self.ports.of(owner) {
-            port.open(slot);
-        }
-    }
-
     /// Closes the connection's slot, if it has one.
     pub(crate) fn vacate(&mut self, index: u32) {
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let owner = core::mem::replace(&mut connection.owner, Owner::Client);
-        if let Some((port, slot)) = self.ports.of(owner) {
-            port.close(slot);
-        }
-        if let Some(taken) = self.ports.taken(owner) {
-            *taken = None;
-        }
+        self.owners.vacate(owner);
     }
 }

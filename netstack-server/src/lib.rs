@@ -16,9 +16,15 @@
 //!   takes it (RFC 5961), `admission` and `room` whether a new one may be made;
 //! - [`tls::hello_scan`]: whether a TLS client has shown its ClientHello, before which no listener
 //!   is told of it;
-//! - `connection`: one TCP connection, from socket to ring and back;
-//! - `stack` ([`NetStack`]): the loop over frames, events and timers;
+//! - `connection`: one TCP connection, from socket to ring and back; `connections` finds
+//!   it, `timers` and `clock` wake it, `sockets` has the memory of its buffers;
+//! - `listener`, `client`: what waits for whom; `offer` leads from the one to the other;
+//!   `owners`: the channels, and whose connection is in which slot;
+//! - `stack` ([`NetStack`]): the loop over frames, events and timers; `deadlines`;
 //! - `server`, `handover`: the calls.
+//!
+//! What is between the parts is in `stack`'s `Core`, which has nothing but them: each
+//! keeps what it says at its head, and a function takes the parts that it needs.
 //!
 //! What a peer can make the network stack hold is bounded, and added up in [`budget`]:
 //! [`budget::ACCEPTED`] bytes for each connection from a client, [`budget::OPENED`] for
@@ -44,25 +50,31 @@ mod address;
 mod admission;
 mod checksum;
 mod client;
+mod clock;
 mod connection;
+mod connections;
+mod deadlines;
 mod device;
 mod discovery;
 mod guard;
 mod handover;
 mod ingress;
 mod link;
+mod listener;
 mod neighbour;
+mod offer;
+mod owners;
 mod parse;
 mod path;
-mod ports;
 mod room;
 mod sequence;
 mod server;
+mod sockets;
 mod split;
 mod stack;
 mod table;
-mod time;
+mod timers;
 
 pub use config::{Buffers, Config, Limits};
-pub use ports::{Application, Channels};
+pub use owners::{Application, Channels};
 pub use stack::NetStack;

@@ -1,213 +1,219 @@
-//! What frames say of the link and of the paths behind it.
+//! The link: smoltcp's interface, the system's addresses, and what is known of
+//! neighbours, routers and paths.
 
-use core::net::{IpAddr, Ipv6Addr};
-use core::time::Duration;
+use core::net::IpAddr;
 
-use ipc::channel::Doorbell;
 use ipc::clock::Instant;
-use ipc::stats::netstack as counters;
-use smoltcp::phy::TxToken;
-use smoltcp::wire::IpCidr;
+use ipc::provision::AddressConfig;
+use ipc::stats::{self, netstack as counters};
+use smoltcp::iface::{self, Interface, PollResult, SocketSet};
+use smoltcp::phy::{Device, TxToken};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use crate::discovery::{self, Advertisement, Discovery, RouterAdvertisement};
-use crate::neighbour::{Arp, Neighbours};
-use crate::path::{Narrow, Paths, REMEMBERED, TooBig};
-use crate::stack::Core;
+mod learn;
+mod routers;
 
-/// Routers whose advertisements are taken; RFC 4861 §6.3.4 asks for two.
-const ROUTERS: usize = 3;
+pub(crate) use learn::Learned;
 
-/// Advertisements that are taken in a row, and how soon each of them comes back:
-/// routers send them to all three seconds apart at the least (RFC 4861 §10). Each
-/// that changes an address or route costs smoltcp all its neighbours.
-const ADVERTISEMENTS: u32 = 6;
-const ADVERTISEMENT_TIME: Duration = Duration::from_secs(3);
+use crate::address::Addresses;
+use crate::clock::wire_time;
+use crate::device::{Capabilities, Inlet, Outlet, Scratch, Sent};
+use crate::neighbour::Neighbours;
+use crate::parse::Host;
+use crate::path::Paths;
+use crate::sequence::Tuple;
+use crate::sockets::Wire;
+use routers::Routers;
 
-/// What is known of the link.
-pub(crate) struct Link {
-    pub(crate) hardware: [u8; 6],
-    pub(crate) paths: Paths,
+/// Every frame to and from smoltcp passes here.
+pub(crate) struct Link<'a> {
+    interface: Interface,
+    capabilities: Capabilities,
+    scratch: Scratch,
+    hardware: [u8; 6],
+    addresses: Addresses,
     neighbours: Neighbours,
-    /// Whether routers are listened to.
-    advertisements: bool,
-    routers: [Option<(Ipv6Addr, Instant)>; ROUTERS],
-    /// Advertisements that are taken now, and when the next one came back.
-    quota: (u32, Instant),
+    routers: Routers,
+    pub(crate) paths: Paths,
+    stats: &'a stats::Page,
 }
 
-impl Link {
-    pub(crate) fn new(hardware: [u8; 6], advertisements: bool, now: Instant) -> Self {
+/// What an interface of smoltcp is made with.
+pub(crate) fn settings(hardware: [u8; 6], seed: u64) -> iface::Config {
+    let hardware = HardwareAddress::Ethernet(EthernetAddress(hardware));
+    let mut settings = iface::Config::new(hardware);
+    settings.random_seed = seed;
+    settings
+}
+
+impl<'a> Link<'a> {
+    /// Without neighbours and paths. `settings` are its interface's, `routers` whether
+    /// routers are listened to.
+    pub(crate) fn new<D: Device>(
+        (card, capabilities): (&mut D, Capabilities),
+        (hardware, mut settings): ([u8; 6], iface::Config),
+        address: &AddressConfig,
+        routers: bool,
+        stats: &'a stats::Page,
+        now: Instant,
+    ) -> Self {
+        settings.slaac = routers;
+        let mut outlet = Outlet::new(card, &capabilities);
+        let mut interface = Interface::new(settings, &mut outlet, wire_time(now));
         Self {
+            addresses: Addresses::new(address, hardware, &mut interface),
+            interface,
+            scratch: Scratch::new(&capabilities),
+            capabilities,
             hardware,
-            paths: Paths::new(),
             neighbours: Neighbours::new(),
-            advertisements,
-            routers: [None; ROUTERS],
-            quota: (ADVERTISEMENTS, now),
+            routers: Routers::new(routers, now),
+            paths: Paths::new(),
+            stats,
         }
     }
 
-    /// Whether an advertisement of this router is taken now.
-    fn admits(&mut self, message: &RouterAdvertisement, now: Instant) -> bool {
-        let (count, since) = &mut self.quota;
-        while *count < ADVERTISEMENTS && now >= *since + ADVERTISEMENT_TIME {
-            *count += 1;
-            *since = *since + ADVERTISEMENT_TIME;
-        }
-        if *count == 0 || !self.advertisements {
-            return false;
-        }
-        let mut routers = self.routers.iter();
-        let known = routers.position(|r| r.is_some_and(|(router, _)| router == message.from));
-        let mut routers = self.routers.iter();
-        let place = known.or_else(|| routers.position(|r| r.is_none_or(|(_, until)| until <= now)));
-        let Some(place) = place.and_then(|place| self.routers.get_mut(place)) else {
-            return false;
-        };
-        let lifetime = Duration::from_secs(u64::from(message.lifetime));
-        *place = (message.lifetime > 0).then_some((message.from, now + lifetime));
-        if *count == ADVERTISEMENTS {
-            *since = now;
-        }
-        *count -= 1;
-        true
-    }
-}
-
-impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
-    pub(crate) fn arp_in(&mut self, arp: &Arp, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        let ip = IpAddr::V4(arp.sender);
-        if arp.is_for_us {
-            self.link.neighbours.note(ip, arp.hardware);
-            self.pass_in(bytes, reply, now);
-            return self.resolved();
-        }
-        let own = self
-            .interface
-            .ip_addrs()
-            .iter()
-            .find_map(|cidr| match cidr {
-                IpCidr::Ipv4(cidr) if cidr.contains_addr(&arp.sender) => Some(cidr.address()),
-                _ => None,
-            });
-        if let Some(own) = own.filter(|_| self.has_moved(ip, arp.hardware)) {
-            let frame = arp.reply(&self.host(), own);
-            self.move_neighbour(ip, arp.hardware, &frame, reply, now);
+    /// Who this system is now.
+    pub(crate) fn host(&self) -> Host<'_> {
+        Host {
+            hardware: self.hardware,
+            addresses: self.interface.ip_addrs(),
+            mtu: self.capabilities.mtu(),
+            dhcp: self.addresses.has_dhcp(),
+            check: self.capabilities.check,
         }
     }
 
-    pub(crate) fn discovery_in(&mut self, message: &Discovery, reply: impl TxToken, now: Instant) {
-        match message {
-            Discovery::Solicitation {
-                from,
-                target,
-                hardware,
-            } => {
-                if let Some(hardware) = hardware {
-                    self.link.neighbours.note((*from).into(), *hardware);
-                }
-                let frame = discovery::solicitation(*from, *target, *hardware, &self.host());
-                self.pass_in(frame.as_slice(), reply, now);
-                self.resolved();
-            }
-            Discovery::Advertisement(message) => self.advertisement_in(message, reply, now),
-            Discovery::Router(message) => {
-                if !self.link.admits(message, now) {
-                    return self.stats.add(counters::DROPPED, 1);
-                }
-                let mut reply = Some(reply);
-                let host = self.host();
-                let frames = message.write(&host);
-                // As many as one advertisement has prefixes.
-                let mut written = [const { None }; discovery::PREFIXES];
-                written
-                    .iter_mut()
-                    .zip(frames)
-                    .for_each(|(to, frame)| *to = Some(frame));
-                for frame in written.iter().flatten() {
-                    // smoltcp answers none of them.
-                    self.show(frame.as_slice(), reply.take(), now);
-                }
-                self.housekeeping = now;
-            }
-        }
+    /// Bytes of the largest IP packet.
+    pub(crate) fn mtu(&self) -> usize {
+        self.capabilities.mtu()
     }
 
-    /// RFC 4861 §7.2.5.
-    fn advertisement_in(&mut self, message: &Advertisement, reply: impl TxToken, now: Instant) {
-        let ip = IpAddr::V6(message.target);
-        let known = self.link.neighbours.hardware(ip);
-        let is_taken = match known {
-            // A solicited answer may add a neighbour, an unsolicited one never does.
-            None => message.is_answer,
-            Some(known) => message.overrides || known == message.hardware,
-        };
-        if !is_taken {
-            return self.stats.add(counters::DROPPED, 1);
-        }
-        let frame = message.write(&self.host());
-        if known.is_some() && self.has_moved(ip, message.hardware) {
-            self.move_neighbour(ip, message.hardware, frame.as_slice(), reply, now);
-        } else if message.is_answer {
-            self.link.neighbours.note(ip, message.hardware);
-            self.pass_in(frame.as_slice(), reply, now);
-            self.resolved();
-        }
+    /// The system's addresses.
+    pub(crate) fn addresses(&self) -> &[IpCidr] {
+        self.interface.ip_addrs()
     }
 
-    /// Whether a neighbour that is known says that it is elsewhere now.
-    fn has_moved(&self, ip: IpAddr, hardware: [u8; 6]) -> bool {
-        let known = self.link.neighbours.hardware(ip);
-        known.is_some_and(|known| known != hardware)
+    /// The address to reach `to` from; `None` without one, or without a route.
+    pub(crate) fn source(&self, to: IpAddr) -> Option<IpAddr> {
+        self.addresses.source(&self.interface, to)
     }
 
-    fn move_neighbour(
+    // ---- frames ----
+
+    /// Shows smoltcp a segment of the connection that has these sockets.
+    pub(crate) fn segment_in(
         &mut self,
-        ip: IpAddr,
-        hardware: [u8; 6],
-        frame: &[u8],
+        bytes: &[u8],
         reply: impl TxToken,
+        sockets: &mut SocketSet<'static>,
         now: Instant,
     ) {
-        self.stats.add(counters::MOVED, 1);
-        self.link.neighbours.note(ip, hardware);
-        self.pass_in(frame, reply, now);
-        self.resolved();
+        let mut inlet = Inlet::new(bytes, Some(reply), &self.capabilities);
+        self.interface
+            .poll_ingress_single(wire_time(now), &mut inlet, sockets);
+        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
     }
 
-    /// Connections that waited for a neighbour's address may go on.
-    fn resolved(&mut self) {
-        while let Some(index) = self.unresolved.pop() {
-            if let Some(connection) = self.table.get_mut(index) {
-                connection.is_unresolved = false;
-            }
-            self.touch(index);
-        }
+    /// Shows a listening socket its SYN. The first sequence number is made of `seed`.
+    pub(crate) fn syn_in(
+        &mut self,
+        bytes: &[u8],
+        reply: impl TxToken,
+        wire: &mut Wire,
+        seed: u64,
+        now: Instant,
+    ) {
+        let mut inlet = Inlet::new(bytes, Some(reply), &self.capabilities);
+        let mut source = self.first_number_source(seed, &mut inlet, now);
+        source.poll_ingress_single(wire_time(now), &mut inlet, &mut wire.sockets);
     }
 
-    /// RFC 1191 §6.4, RFC 8201 §4, with the checks of RFC 5927 §7.
-    pub(crate) fn too_big_in(&mut self, word: &TooBig, now: Instant) {
-        let link = u16::try_from(self.capabilities.mtu()).unwrap_or(u16::MAX);
-        let found = self.tuples.get(&word.tuple).copied();
-        let limit = found
-            .and_then(|index| self.table.get_mut(index))
-            .and_then(|connection| connection.believe(word, link, now));
-        let Some(limit) = limit else {
-            return self.stats.add(counters::NARROWED_REFUSED, 1);
-        };
-        self.stats.add(counters::NARROWED, 1);
-        let to = word.tuple.remote;
-        let narrow = Narrow {
-            limit,
-            until: now + REMEMBERED,
-        };
-        self.link.paths.note(to, narrow);
-        for index in 0..self.table.places() {
-            if let Some(connection) = self.table.get_mut(index)
-                && connection.tuple.remote == to
-            {
-                connection.follow(narrow, now);
+    /// Makes a socket connect between these ends; false when it can't. The first sequence number is made of
+    /// `seed`.
+    pub(crate) fn connect(
+        &self,
+        card: &mut impl Device,
+        wire: &mut Wire,
+        ends: &Tuple,
+        seed: u64,
+        now: Instant,
+    ) -> bool {
+        let mut outlet = Outlet::new(card, &self.capabilities);
+        let mut source = self.first_number_source(seed, &mut outlet, now);
+        let (remote, local) = (
+            (ends.remote, ends.remote_port),
+            (ends.local, ends.local_port),
+        );
+        let socket = wire.prepare();
+        socket.connect(source.context(), remote, local).is_ok()
+    }
+
+    /// An interface whose generator of random numbers starts at a number for
+    /// this connection alone. smoltcp takes the initial sequence number from
+    /// it; its own generator's next number could be computed from a few that
+    /// were seen (ADR 0030).
+    fn first_number_source(&self, seed: u64, device: &mut impl Device, now: Instant) -> Interface {
+        let settings = settings(self.hardware, seed);
+        let mut source = Interface::new(settings, device, wire_time(now));
+        let addresses = self.interface.ip_addrs();
+        source.update_ip_addrs(|list| {
+            // Both lists have the same capacity.
+            let _ = list.extend_from_slice(addresses);
+        });
+        source
+    }
+
+    /// Shows smoltcp a frame of no connection.
+    pub(crate) fn pass_in(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
+        self.show(bytes, Some(reply), now);
+    }
+
+    /// The same; without `reply` an answer goes nowhere.
+    fn show(&mut self, bytes: &[u8], reply: Option<impl TxToken>, now: Instant) {
+        let mut inlet = Inlet::new(bytes, reply, &self.capabilities);
+        let sockets = &mut self.addresses.sockets;
+        self.interface
+            .poll_ingress_single(wire_time(now), &mut inlet, sockets);
+        self.stats.add(counters::FRAMES_OUT, inlet.sent.frames);
+    }
+
+    /// Lets smoltcp send what it has for a connection, in IP packets of at most `limit`
+    /// bytes.
+    pub(crate) fn send<D: Device>(
+        &mut self,
+        card: &mut D,
+        sockets: &mut SocketSet<'static>,
+        limit: Option<u16>,
+        now: Instant,
+    ) -> Sent {
+        let mut outlet = Outlet::new(card, &self.capabilities).narrow(limit, &mut self.scratch);
+        let time = wire_time(now);
+        while self.interface.poll_egress(time, &mut outlet, sockets)
+            == PollResult::SocketStateChanged
+        {}
+        self.stats.add(counters::FRAMES_OUT, outlet.sent.frames);
+        outlet.sent
+    }
+
+    /// DHCP, neighbour discovery, router solicitation; the DHCP client's sockets.
+    pub(crate) fn keep_house<D: Device>(
+        &mut self,
+        card: &mut D,
+        now: Instant,
+    ) -> &SocketSet<'static> {
+        let time = wire_time(now);
+        self.interface.poll_maintenance(time);
+        let mut outlet = Outlet::new(card, &self.capabilities);
+        loop {
+            self.addresses.update(&mut self.interface);
+            let sockets = &mut self.addresses.sockets;
+            let result = self.interface.poll_egress(time, &mut outlet, sockets);
+            if result == PollResult::None {
+                break;
             }
         }
+        self.stats.add(counters::FRAMES_OUT, outlet.sent.frames);
+        &self.addresses.sockets
     }
 }

@@ -8,10 +8,9 @@ use ipc::stats::netstack as counters;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use smoltcp::phy::Device;
 
-use crate::client::Listener;
 use crate::config::{LINGER, MAX_BACKLOG};
 use crate::connection::{Connection, Ending, Phase};
-use crate::device::Outlet;
+use crate::listener::Listener;
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
 
@@ -22,7 +21,7 @@ const PORT_TRIES: u32 = 4096;
 /// RFC 6335 §6: dynamic ports.
 const FIRST_DYNAMIC_PORT: u16 = 49152;
 
-impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> {
+impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
     /// Answers one call: `request` and `reply` are messages of [`ipc::net`],
     /// `badge` is the word that the kernel delivered with it; returns the
     /// reply's length. Call [`poll`](NetStack::poll) after it.
@@ -117,10 +116,10 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
     /// Closes what `client` has, or what was moved away from all clients.
     fn drop_all(&mut self, client: Option<u16>, now: Instant) {
         if let Some(client) = client {
-            self.core.clients.remove_listeners(client);
+            self.core.listeners.remove_all(client);
         }
-        for index in 0..self.core.table.places() {
-            let Some(connection) = self.core.table.get_mut(index) else {
+        for index in 0..self.core.connections.places() {
+            let Some(connection) = self.core.connections.get_mut(index) else {
                 continue;
             };
             let is_meant = match (connection.owner, connection.phase) {
@@ -136,7 +135,11 @@ impl<D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'_, D, G, O, R> 
 
     fn abort(&mut self, index: u32, now: Instant) {
         let (core, card) = (&mut self.core, &mut self.card);
-        if let Some(wire) = core.table.get_mut(index).and_then(|c| c.wire.as_mut()) {
+        if let Some(wire) = core
+            .connections
+            .get_mut(index)
+            .and_then(|c| c.wire.as_mut())
+        {
             wire.socket().abort();
         }
         core.send(card, index, now);
@@ -153,7 +156,7 @@ fn client_of(badge: Badge) -> Result<Option<u16>, NetError> {
     }
 }
 
-impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
+impl<B: Doorbell> Core<'_, B> {
     fn listen(
         &mut self,
         client: u16,
@@ -161,43 +164,45 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         backlog: u16,
         (ready, share): (Ready, Option<Share>),
     ) -> Result<Answer, NetError> {
-        let rights = self.clients.client(client).ok_or(NetError::Denied)?;
-        if !rights.may_listen(port) {
+        let number = client;
+        let client = self.clients.client(number).ok_or(NetError::Denied)?;
+        if !client.may_listen(port) {
             return Err(NetError::Denied);
         }
-        if self.clients.listener(port).is_some() {
+        if self.listeners.at(port).is_some() {
             return Err(NetError::PortInUse);
         }
         let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
-        let listener = Listener::new(port, client, backlog, ready, share);
-        self.clients.add_listener(listener);
+        let listener = Listener::new(port, number, backlog, ready, share);
+        let most = self.listeners.add(listener);
+        client.expect(most);
         Ok(Answer::Done)
     }
 
     fn accept(&mut self, client: u16, now: Instant) -> Result<Answer, NetError> {
         let number = client;
         let client = self.clients.client(number).ok_or(NetError::Denied)?;
-        while let Some(index) = client.waiting.pop_front() {
-            let Some(connection) = self.table.get_mut(index) else {
+        while let Some(index) = client.next_waiting() {
+            let Some(connection) = self.connections.get_mut(index) else {
                 continue;
             };
             connection.phase = Phase::Open;
             connection.last_progress = now;
             let (tuple, readiness) = (connection.tuple, connection.readiness);
             let waited = (now - connection.since).as_millis();
-            if let Some(listener) = self.clients.listener(tuple.local_port) {
-                listener.waiting = listener.waiting.saturating_sub(1);
+            if let Some(listener) = self.listeners.at(tuple.local_port) {
+                listener.accepted();
             }
             self.stats.add(counters::ACCEPTED, 1);
             return Ok(Answer::Accepted {
-                connection: self.table.name(index),
+                connection: self.connections.name(index),
                 local: Address((tuple.local, tuple.local_port).into()),
                 remote: Address((tuple.remote, tuple.remote_port).into()),
                 readiness,
                 waited: u32::try_from(waited).unwrap_or(u32::MAX),
             });
         }
-        Ok(match self.clients.take_gave_way(number) {
+        Ok(match self.listeners.take_gave_way(number) {
             Some((port, count, last)) => Answer::GaveWay { port, count, last },
             None => Answer::NothingWaits,
         })
@@ -220,9 +225,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         deadline: Instant,
         now: Instant,
     ) -> Result<Answer, NetError> {
-        let local = self.addresses.source(&self.interface, to.ip());
-        let local = local.ok_or(NetError::Unreachable)?;
-        let slot = self.ports.free_slot(client).ok_or(NetError::Full)?;
+        let local = self.link.source(to.ip()).ok_or(NetError::Unreachable)?;
+        let slot = self.owners.free_slot(client).ok_or(NetError::Full)?;
         if !self.clients.may_hold(client) {
             return Err(NetError::Full);
         }
@@ -236,24 +240,17 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         for _ in 0..PORT_TRIES {
             let draw = self.unpredictable.local_port(&tuple) % ports;
             tuple.local_port = FIRST_DYNAMIC_PORT | draw as u16;
-            if !self.tuples.contains_key(&tuple) {
+            if self.connections.between(&tuple).is_none() {
                 break;
             }
         }
-        if self.tuples.contains_key(&tuple) {
+        if self.connections.between(&tuple).is_some() {
             return Err(NetError::Full);
         }
-        let mut wire = self.wire(self.limits.opened).ok_or(NetError::Full)?;
+        let mut wire = self.wire(self.sockets.opened()).ok_or(NetError::Full)?;
         let seed = self.unpredictable.draw(&tuple, now);
-        let mut outlet = Outlet::new(card, &self.capabilities);
-        let mut source = self.first_number_source(seed, &mut outlet, now);
-        let (remote, here) = ((tuple.remote, tuple.remote_port), (local, tuple.local_port));
-        if wire
-            .prepare()
-            .connect(source.context(), remote, here)
-            .is_err()
-        {
-            self.recycle(wire);
+        if !self.link.connect(card, &mut wire, &tuple, seed, now) {
+            self.sockets.recycle(wire);
             return Err(NetError::Unreachable);
         }
         let mut connection = Connection::new(wire, tuple, client, Phase::Opening, now);
@@ -261,12 +258,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         connection.belongs_to(owner, deadline);
         connection.narrow = self.link.paths.find(tuple.remote, now);
         connection.is_held = self.clients.hold(client);
-        let index = self.table.insert(connection).ok_or(NetError::Full)?;
-        self.tuples.insert(tuple, index);
-        self.occupy(index, owner);
-        self.touch(index);
+        let index = self.connections.insert(connection).ok_or(NetError::Full)?;
+        self.owners.occupy(owner, index);
+        self.connections.touch(index);
         Ok(Answer::Connecting {
-            connection: self.table.name(index),
+            connection: self.connections.name(index),
             slot,
         })
     }
@@ -275,8 +271,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// client, another one's connections and those that were moved to another domain do
     /// not exist; for no client those that were not accepted.
     fn owned(&mut self, client: Option<u16>, name: ConnectionId) -> Result<u32, NetError> {
-        let index = self.table.find(name).ok_or(NetError::NoConnection)?;
-        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        let index = self.connections.find(name).ok_or(NetError::NoConnection)?;
+        let connection = self
+            .connections
+            .get_mut(index)
+            .ok_or(NetError::NoConnection)?;
         match connection.phase {
             Phase::Opening | Phase::Open => {}
             Phase::HalfOpen | Phase::Quiet(_) | Phase::Waiting | Phase::Lingering(_) => {
@@ -294,7 +293,10 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// client's, under any present owner; one that has a handshake or a session does not
     /// get a second one.
     fn check_move(&mut self, index: u32, client: u16, to: Owner) -> Result<(), NetError> {
-        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        let connection = self
+            .connections
+            .get_mut(index)
+            .ok_or(NetError::NoConnection)?;
         if connection.client != client {
             return Err(NetError::Denied);
         }
@@ -314,16 +316,19 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         name: ConnectionId,
         deadline: Instant,
     ) -> Result<Answer, NetError> {
-        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        let connection = self
+            .connections
+            .get_mut(index)
+            .ok_or(NetError::NoConnection)?;
         if connection.owner != Owner::Client {
             return Err(NetError::SlotInUse);
         }
         let client = connection.client;
-        let slot = self.ports.free_slot(client).ok_or(NetError::Full)?;
+        let slot = self.owners.free_slot(client).ok_or(NetError::Full)?;
         let owner = Owner::Application { client, slot };
         connection.belongs_to(owner, deadline);
-        self.occupy(index, owner);
-        self.touch(index);
+        self.owners.occupy(owner, index);
+        self.connections.touch(index);
         Ok(Answer::Connecting {
             connection: name,
             slot,
@@ -335,7 +340,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             self.refuse(index, refused);
         }
         self.vacate(index);
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if core::mem::take(&mut connection.is_held) {
@@ -346,13 +351,11 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         // Lingering connections are evicted in the order of their release, and don't
         // count for their address.
         connection.since = now;
-        if let Some(peer) = connection.peer.take() {
-            self.peers.remove(peer);
-        }
+        self.listeners.uncount(connection.peer.take());
         if connection.wire.is_none() || is_opening {
             self.forget(index);
         } else {
-            self.touch(index);
+            self.connections.touch(index);
         }
     }
 }

@@ -1,76 +1,51 @@
 //! The loop: frames in, events, bytes between sockets and rings, frames out,
 //! timers.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use ipc::channel::{Doorbell, Status};
 use ipc::clock::Instant;
-use ipc::net::{Address, Owner, Readiness};
+use ipc::net::Owner;
 use ipc::stats::{self, netstack as counters};
-use smoltcp::iface::{self, Interface, PollResult};
+use smoltcp::iface::Interface;
 use smoltcp::phy::{Device, RxToken};
 use smoltcp::socket::tcp::State;
-use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
-use crate::address::Addresses;
-use crate::admission::{Peer, Peers, Yielding};
 use crate::client::Clients;
-use crate::config::{Config, FRAMES_PER_POLL, Limits};
-use crate::connection::{Connection, Hello, Phase, Refused, Wire};
-use crate::device::{Capabilities, Outlet, Scratch};
-use crate::link::Link;
-use crate::ports::{Channels, Ports};
-use crate::sequence::{Tuple, Unpredictable};
-use crate::table::Table;
-use crate::time::wire_time;
+use crate::clock::{Clock, wire_time};
+use crate::config::{Config, FRAMES_PER_POLL};
+use crate::connection::{Phase, Refused};
+use crate::connections::Connections;
+use crate::device::{Capabilities, Outlet};
+use crate::link::{self, Link};
+use crate::listener::Listeners;
+use crate::owners::{Channels, Owners};
+use crate::sequence::Unpredictable;
+use crate::sockets::Sockets;
+use crate::timers::Timers;
 
-/// The network stack over a NIC `D` and the doorbells of its three channels.
-pub struct NetStack<'a, D, G, O, R> {
+/// The network stack over a NIC `D` and the doorbells `B` of its channels.
+pub struct NetStack<'a, D, B> {
     pub(crate) card: D,
-    pub(crate) core: Core<'a, G, O, R>,
+    pub(crate) core: Core<'a, B>,
 }
 
-/// All but the NIC, so that a frame can be lent from the NIC meanwhile.
-pub(crate) struct Core<'a, G, O, R> {
-    pub(crate) interface: Interface,
-    /// Computes when a socket needs to be served again. It has no address, sends
-    /// nothing and does not solicit routers: an interface that did so in vain
-    /// says "at once" for ever (smoltcp 0.14).
-    pub(crate) timekeeper: Interface,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) hardware: HardwareAddress,
-    pub(crate) addresses: Addresses,
+/// All but the NIC, so that a frame can be lent from the NIC meanwhile. Each part keeps
+/// its own order; what is written here is between parts.
+pub(crate) struct Core<'a, B> {
+    pub(crate) link: Link<'a>,
+    pub(crate) connections: Connections,
+    pub(crate) sockets: Sockets,
+    pub(crate) listeners: Listeners,
     pub(crate) clients: Clients,
-    pub(crate) table: Table,
-    pub(crate) tuples: BTreeMap<Tuple, u32>,
-    pub(crate) ports: Ports<G, O, R>,
+    pub(crate) owners: Owners<B>,
+    pub(crate) timers: Timers,
+    pub(crate) clock: Clock,
     pub(crate) unpredictable: Unpredictable,
-    pub(crate) limits: Limits,
     pub(crate) stats: &'a stats::Page,
-    /// Sockets without a connection.
-    pub(crate) spare: Vec<Wire>,
-    /// Bytes of the buffers of all sockets, spare ones too.
-    pub(crate) committed: usize,
-    /// Bytes between two owners, of all connections.
-    pub(crate) overflow: usize,
-    /// Connections with something to do, each once.
-    pub(crate) touched: Vec<u32>,
-    /// Connections that wait for a neighbour's address, each once.
-    pub(crate) unresolved: Vec<u32>,
-    /// Connections that may be evicted.
-    pub(crate) yielding: Yielding,
-    pub(crate) peers: Peers,
-    /// What is known of the link and of the paths behind it.
-    pub(crate) link: Link,
-    pub(crate) scratch: Scratch,
-    pub(crate) timers: BTreeSet<(Instant, u32)>,
-    /// When DHCP and neighbour discovery want to run.
-    pub(crate) housekeeping: Instant,
-    pub(crate) started: Instant,
 }
 
-impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O, R> {
+impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
     /// A network stack without connections.
     ///
     /// # Panics
@@ -78,52 +53,36 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
     pub fn new(
         config: Config,
         mut card: D,
-        channels: Channels<G, O, R>,
+        channels: Channels<B>,
         stats: &'a stats::Page,
         now: Instant,
     ) -> Self {
-        let hardware = HardwareAddress::Ethernet(EthernetAddress(config.hardware));
         let (key, seed) = split(config.entropy);
-        let mut settings = iface::Config::new(hardware);
-        settings.random_seed = seed;
-        let network = config.network;
-        let limits = config.limits;
+        let (network, limits) = (config.network, config.limits);
+        let settings = || link::settings(config.hardware, seed);
         let capabilities = Capabilities::new(card.capabilities(), network.mtu);
         let mut outlet = Outlet::new(&mut card, &capabilities);
-        let timekeeper = Interface::new(settings, &mut outlet, wire_time(now));
-        let mut settings = iface::Config::new(hardware);
-        settings.random_seed = seed;
-        settings.slaac = network.router_advertisements;
-        let mut interface = Interface::new(settings, &mut outlet, wire_time(now));
-        let addresses = Addresses::new(&network.address, config.hardware, &mut interface);
-        let list = || Vec::with_capacity(limits.connections);
+        let timekeeper = Interface::new(settings(), &mut outlet, wire_time(now));
         let applications = channels.applications.iter();
         let most: Vec<_> = applications.map(|a| (a.client, a.most)).collect();
         let core = Core {
-            scratch: Scratch::new(&capabilities),
-            link: Link::new(config.hardware, network.router_advertisements, now),
-            peers: Peers::new(),
-            yielding: Yielding::new(limits.connections),
-            capabilities,
-            interface,
-            timekeeper,
-            hardware,
-            addresses,
+            link: Link::new(
+                (&mut card, capabilities),
+                (config.hardware, settings()),
+                &network.address,
+                network.router_advertisements,
+                stats,
+                now,
+            ),
+            connections: Connections::new(&limits),
+            sockets: Sockets::new(limits),
+            listeners: Listeners::new(),
             clients: Clients::new(network.rights, &most),
-            table: Table::new(limits.connections),
-            tuples: BTreeMap::new(),
-            ports: Ports::new(channels),
+            owners: Owners::new(channels),
+            timers: Timers::new(),
+            clock: Clock::new(timekeeper, now),
             unpredictable: Unpredictable::new(key),
             stats,
-            spare: Vec::with_capacity(limits.spare),
-            limits,
-            committed: 0,
-            overflow: 0,
-            touched: list(),
-            unresolved: list(),
-            timers: BTreeSet::new(),
-            housekeeping: now,
-            started: now,
         };
         Self { card, core }
     }
@@ -142,25 +101,23 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
             frame.consume(|bytes| self.core.ingress(bytes, reply, now));
         }
         self.core.stats.add(counters::FRAMES_IN, frames as u64);
-        while let Some(index) = self.core.ports.next_event() {
-            self.core.touch(index);
+        while let Some(index) = self.core.owners.next_event() {
+            self.core.connections.touch(index);
         }
         self.core.expire(now);
-        if now >= self.core.housekeeping {
+        if now >= self.core.clock.housekeeping() {
             self.core.keep_house(&mut self.card, now);
         }
-        while let Some(index) = self.core.touched.pop() {
+        while let Some(index) = self.core.connections.next_touched() {
             self.core.service(&mut self.card, index, now);
         }
-        self.core.ports.flush();
-        let connections = self.core.table.len() as u64;
+        self.core.owners.flush();
+        let connections = self.core.connections.len() as u64;
         self.core.stats.set(counters::CONNECTIONS, connections);
         if frames == FRAMES_PER_POLL {
             return Some(now);
         }
-        let timer = self.core.timers.first().map(|(at, _)| *at);
-        let housekeeping = self.core.housekeeping;
-        let next = timer.map_or(housekeeping, |at| at.min(housekeeping));
+        let next = self.core.timers.next().min(self.core.clock.housekeeping());
         (next < Instant::NEVER).then_some(next)
     }
 
@@ -171,30 +128,17 @@ impl<'a, D: Device, G: Doorbell, O: Doorbell, R: Doorbell> NetStack<'a, D, G, O,
 
     /// The system's addresses with the bits of their networks.
     pub fn addresses(&self) -> impl Iterator<Item = (core::net::IpAddr, u8)> {
-        let cidrs = self.core.interface.ip_addrs().iter();
+        let cidrs = self.core.link.addresses().iter();
         cidrs.map(|cidr| (cidr.address().into(), cidr.prefix_len()))
     }
 }
 
-impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
-    // ---- one connection ----
-
-    /// Puts a connection on the list of those with something to do.
-    pub(crate) fn touch(&mut self, index: u32) {
-        if let Some(connection) = self.table.get_mut(index)
-            && !connection.is_touched
-        {
-            connection.is_touched = true;
-            self.touched.push(index);
-        }
-    }
-
+impl<B: Doorbell> Core<'_, B> {
     /// Moves bytes both ways, sends, looks at deadlines, and sets the timer.
     fn service<D: Device>(&mut self, card: &mut D, index: u32, now: Instant) {
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.begin(index) else {
             return;
         };
-        connection.is_touched = false;
         match (connection.phase, connection.state()) {
             (Phase::HalfOpen, State::Established | State::CloseWait) => {
                 self.established(index, now);
@@ -228,29 +172,8 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             self.send(card, index, now);
         }
         self.settle(index);
-        self.reckon(index);
+        self.connections.reckon(index);
         self.arm(index, now);
-    }
-
-    /// Charges a connection for what it holds.
-    pub(crate) fn charge(&mut self, index: u32) {
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let holds = connection.overflow();
-        self.overflow = self.overflow + holds - connection.charged;
-        connection.charged = holds;
-    }
-
-    /// The same, and updates its place among those that may be evicted.
-    pub(crate) fn reckon(&mut self, index: u32) {
-        self.charge(index);
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let rank = connection.rank();
-        self.yielding.change(index, connection.yields, rank);
-        connection.yields = rank;
     }
 
     fn move_bytes<D: Device>(
@@ -259,32 +182,32 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
         index: u32,
         now: Instant,
     ) -> Result<(), Refused> {
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return Ok(());
         };
         let before = connection.moved();
         if let Phase::Lingering(_) = connection.phase {
             connection.drain();
         }
-        if let Some((port, slot)) = self.ports.of(connection.owner) {
-            connection.pump_in(port, slot)?;
-            if port.peer_status(slot).has(Status::RESET)
+        if let Some(mut port) = self.owners.of(connection.owner) {
+            connection.pump_in(&mut port)?;
+            if port.peer_status().has(Status::RESET)
                 && let Some(wire) = &mut connection.wire
             {
                 wire.socket().abort();
             }
         }
         loop {
-            let Some(connection) = self.table.get_mut(index) else {
+            let Some(connection) = self.connections.get_mut(index) else {
                 return Ok(());
             };
-            let fed = connection.feed(self.ports.of(connection.owner))?;
+            let fed = connection.feed(self.owners.of(connection.owner))?;
             let sent = self.send(card, index, now);
             if !fed || !sent {
                 break;
             }
         }
-        if let Some(connection) = self.table.get_mut(index) {
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.note_progress(before, now);
         }
         Ok(())
@@ -292,167 +215,31 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
 
     /// Lets smoltcp send what it has for a connection; true if it did.
     pub(crate) fn send<D: Device>(&mut self, card: &mut D, index: u32, now: Instant) -> bool {
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return false;
         };
         let limit = connection.limit(now);
         let Some(wire) = &mut connection.wire else {
             return false;
         };
-        let mut outlet = Outlet::new(card, &self.capabilities).narrow(limit, &mut self.scratch);
-        let (time, sockets) = (wire_time(now), &mut wire.sockets);
-        while self.interface.poll_egress(time, &mut outlet, sockets)
-            == PollResult::SocketStateChanged
-        {}
-        let sent = outlet.sent;
+        let sent = self.link.send(card, &mut wire.sockets, limit, now);
         connection.note_sent(&sent);
-        self.stats.add(counters::FRAMES_OUT, sent.frames);
-        if sent.lacks_neighbour() && !connection.is_unresolved {
-            connection.is_unresolved = true;
-            self.unresolved.push(index);
+        if sent.lacks_neighbour() {
+            self.connections.wait_for_neighbour(index);
         }
         sent.frames > 0
     }
 
-    /// A connection is open now: it is offered to its client, or waits until it is
-    /// ready. Of too many that wait, the oldest is evicted.
-    fn established(&mut self, index: u32, now: Instant) {
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let tuple = connection.tuple;
-        let (hello, since) = (connection.hello(), connection.since);
-        let Some(listener) = self.clients.listener(tuple.local_port) else {
-            return;
-        };
-        let patience = listener.patience();
-        if let Some(share) = listener.share {
-            let peer = Peer::new(tuple.local_port, tuple.remote, share.ipv6_prefix);
-            connection.peer = Some(peer);
-            if self.peers.add(peer) > share.connections && !self.quiet_gives_way(peer) {
-                self.stats.add(counters::PEER_FULL, 1);
-                return self.offer(index, Readiness::OverShare, now);
-            }
-        }
-        let Some(patience) = patience else {
-            return self.offer(index, Readiness::Ready, now);
-        };
-        if hello != Hello::Comes {
-            return self.hello_in(index, hello, now);
-        }
-        if let Some(connection) = self.table.get_mut(index) {
-            connection.phase = Phase::Quiet(since + patience);
-        }
-        let Some(listener) = self.clients.listener(tuple.local_port) else {
-            return;
-        };
-        listener.half_open.retain(|half_open| *half_open != index);
-        let oldest = match listener.quiet.len() >= listener.backlog {
-            true => listener.quiet.pop_front(),
-            false => None,
-        };
-        listener.quiet.push_back(index);
-        let Some(oldest) = oldest else {
-            return;
-        };
-        // Segments for it in the same batch may not have been processed.
-        match self.table.get_mut(oldest).map(Connection::hello) {
-            Some(Hello::Is(readiness)) => self.offer(oldest, readiness, now),
-            _ => self.turn_away(oldest),
-        }
-    }
-
-    /// What there is of the ClientHello of a connection that waits for it.
-    fn hello_in(&mut self, index: u32, hello: Hello, now: Instant) {
-        match hello {
-            Hello::Comes => {}
-            Hello::Is(readiness) => self.offer(index, readiness, now),
-            Hello::Never => self.offer(index, Readiness::Ended, now),
-        }
-    }
-
-    /// Evicts the oldest quiet connection of a peer that has its share, in favour of
-    /// another of the peer's; false when there is none.
-    fn quiet_gives_way(&mut self, peer: Peer) -> bool {
-        let Some(listener) = self.clients.listener(peer.port()) else {
-            return false;
-        };
-        let table = &mut self.table;
-        let place = listener.quiet.iter().position(|quiet| {
-            let connection = table.get_mut(*quiet);
-            connection.is_some_and(|connection| connection.peer == Some(peer))
-        });
-        let oldest = place.and_then(|place| listener.quiet.remove(place));
-        oldest.is_some_and(|oldest| {
-            self.turn_away(oldest);
-            true
-        })
-    }
-
-    /// Evicts a connection that is not ready: its peer gets a reset, its client learns
-    /// how many there were.
-    fn turn_away(&mut self, index: u32) {
-        self.note_gave_way(index);
-        if let Some(connection) = self.table.get_mut(index) {
-            if let Some(peer) = connection.peer.take() {
-                self.peers.remove(peer);
-            }
-            if let Some(wire) = &mut connection.wire {
-                wire.socket().abort();
-            }
-        }
-        self.touch(index);
-    }
-
-    /// Counts an evicted connection, for its client.
-    pub(crate) fn note_gave_way(&mut self, index: u32) {
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        let (tuple, client) = (connection.tuple, connection.client);
-        if let Some(listener) = self.clients.listener(tuple.local_port) {
-            let count = listener.gave_way.map_or(0, |(count, _)| count);
-            let last = Address((tuple.remote, tuple.remote_port).into());
-            listener.gave_way = Some((count.saturating_add(1), last));
-        }
-        self.ports.call_for_accept(client);
-    }
-
-    /// Puts a connection into its client's queue.
-    pub(crate) fn offer(&mut self, index: u32, readiness: Readiness, now: Instant) {
-        let Some(connection) = self.table.get_mut(index) else {
-            return;
-        };
-        if !self.clients.hold(connection.client) {
-            self.stats.add(counters::TABLE_FULL, 1);
-            return self.turn_away(index);
-        }
-        connection.is_held = true;
-        connection.phase = Phase::Waiting;
-        connection.readiness = readiness;
-        connection.last_progress = now;
-        let (port, client) = (connection.tuple.local_port, connection.client);
-        if let Some(listener) = self.clients.listener(port) {
-            listener.half_open.retain(|half_open| *half_open != index);
-            listener.quiet.retain(|quiet| *quiet != index);
-            listener.waiting += 1;
-        }
-        if let Some(client) = self.clients.client(client) {
-            client.waiting.push_back(index);
-        }
-        self.ports.call_for_accept(client);
-    }
-
     /// Protocol violation by the owner: it gets an event, and the peer gets a reset.
     pub(crate) fn refuse(&mut self, index: u32, refused: Refused) {
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         if refused == Refused::Segment {
             self.stats.add(counters::SEGMENTS_REFUSED, 1);
         }
-        if let Some((port, slot)) = self.ports.of(connection.owner) {
-            port.tell(slot, Status::REFUSED | Status::RESET);
+        if let Some(mut port) = self.owners.of(connection.owner) {
+            port.tell(Status::REFUSED | Status::RESET);
         }
         if let Some(wire) = &mut connection.wire {
             wire.socket().abort();
@@ -462,7 +249,7 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
     /// Once TCP is done with a connection, its socket goes, and the connection
     /// too unless an owner still has to give up a slot.
     fn settle(&mut self, index: u32) {
-        let Some(connection) = self.table.get_mut(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         let state = connection.state();
@@ -474,15 +261,13 @@ impl<G: Doorbell, O: Doorbell, R: Doorbell> Core<'_, G, O, R> {
             self.forget(index);
             return;
         }
-        let (wire, tuple) = (connection.wire.take(), connection.tuple);
         if !connection.ended_cleanly()
-            && let Some((port, slot)) = self.ports.of(connection.owner)
+            && let Some(mut port) = self.owners.of(connection.owner)
         {
-            port.tell(slot, Status::RESET);
+            port.tell(Status::RESET);
         }
-        self.tuples.remove(&tuple);
-        if let Some(wire) = wire {
-            self.recycle(wire);
+        if let Some(wire) = self.connections.take_wire(index) {
+            self.sockets.recycle(wire);
         }
     }
 }

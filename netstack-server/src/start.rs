@@ -40,11 +40,7 @@ const _: () = {
 ///
 /// # Safety
 /// Called once.
-pub(crate) unsafe fn start() -> (
-    NetStack<'static, Card, Bell, Bell, Bell>,
-    Hpet,
-    &'static Page,
-) {
+pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell>, Hpet, &'static Page) {
     // SAFETY: the constant of this domain.
     let Some(device) = (unsafe { runtime::device_snapshot(system::DEVICE_SNAPSHOT) }) else {
         panic!("no network card");
@@ -93,7 +89,7 @@ pub(crate) unsafe fn start() -> (
 
 /// # Safety
 /// Called once.
-unsafe fn channels() -> Channels<Bell, Bell, Bell> {
+unsafe fn channels() -> Channels<Bell> {
     // SAFETY: the caller calls once, so each constant is used once.
     let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.

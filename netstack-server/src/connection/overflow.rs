@@ -5,14 +5,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::size_of;
 
-use ipc::channel::{SlotIndex, Status};
+use ipc::channel::{Doorbell, Status};
 use ipc::clock::Instant;
 use ipc::net::{Owner, SegmentHeader};
 
 use super::{Chunk, Connection, Ending, Phase, Refused};
 use crate::budget::ALLOCATION;
 use crate::config::MAX_OVERFLOW;
-use crate::ports::Port;
+use crate::owners::Port;
 
 /// What a run of bytes costs besides those bytes: its place in a list that
 /// doubles, and its allocation.
@@ -37,17 +37,16 @@ impl Connection {
     /// A segment that is not whole is nothing.
     pub(crate) fn take_written(
         &mut self,
-        port: &mut dyn Port,
-        slot: SlotIndex,
+        port: &mut Port<'_, impl Doorbell>,
         mut room: usize,
     ) -> Result<(), Refused> {
-        self.tx_ended |= port.peer_status(slot).has(Status::END);
+        self.tx_ended |= port.peer_status().has(Status::END);
         if !matches!(self.owner, Owner::Offload(_)) {
-            let length = port.readable(slot)?;
-            return self.append(port, slot, length, 0, &mut room);
+            let length = port.readable()?;
+            return self.append(port, length, 0, &mut room);
         }
-        while let Some(length) = self.next_segment(port, slot)? {
-            self.append(port, slot, length, SegmentHeader::SIZE, &mut room)?;
+        while let Some(length) = self.next_segment(port)? {
+            self.append(port, length, SegmentHeader::SIZE, &mut room)?;
         }
         Ok(())
     }
@@ -55,8 +54,7 @@ impl Connection {
     /// Takes `length` bytes after a header off the ring.
     fn append(
         &mut self,
-        port: &mut dyn Port,
-        slot: SlotIndex,
+        port: &mut Port<'_, impl Doorbell>,
         length: usize,
         header: usize,
         room: &mut usize,
@@ -70,9 +68,9 @@ impl Connection {
         }
         *room = room.checked_sub(CHUNK + length).ok_or(Refused::Memory)?;
         let mut bytes = vec![0; length];
-        let count = port.peek(slot, header, &mut bytes)?;
+        let count = port.peek(header, &mut bytes)?;
         bytes.truncate(count);
-        port.consume(slot, header + bytes.len())?;
+        port.consume(header + bytes.len())?;
         self.tx_next = self.tx_next.wrapping_add(bytes.len() as u32);
         let apart = header > 0;
         self.forward.push_back(Chunk { bytes, apart });
@@ -82,12 +80,11 @@ impl Connection {
     /// Takes back what the owner has not consumed.
     pub(crate) fn take_unread(
         &mut self,
-        port: &mut dyn Port,
-        slot: SlotIndex,
+        port: &mut Port<'_, impl Doorbell>,
         room: usize,
     ) -> Result<(), Refused> {
         let rest = self.back.get(self.back_at..).unwrap_or_default();
-        let unread = port.unread(slot)?;
+        let unread = port.unread()?;
         let most = unread + rest.len();
         if most > MAX_OVERFLOW {
             return Err(Refused::Index);
@@ -97,7 +94,7 @@ impl Connection {
         }
         let mut bytes = Vec::with_capacity(most);
         bytes.resize(unread, 0);
-        let count = port.take_back(slot, &mut bytes)?;
+        let count = port.take_back(&mut bytes)?;
         bytes.truncate(count);
         bytes.extend_from_slice(rest);
         self.back = bytes;

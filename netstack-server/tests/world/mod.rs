@@ -9,9 +9,11 @@
 )]
 
 pub(crate) mod frames;
+mod link;
+mod peer;
+mod segments;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,12 +29,14 @@ use ipc::stats::{Counter, Page};
 use ipc::transport::{MAX_MESSAGE, decode};
 use netstack_server::{Application, Channels, Config, Limits, NetStack};
 use smoltcp::iface::{self, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp;
-use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, HardwareAddress, IpCidr, Ipv4Packet,
-    TcpPacket,
-};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
+
+use link::{End, Queue};
+use segments::parse;
+
+pub(crate) use link::wire;
+pub(crate) use peer::Peer;
+pub(crate) use segments::{Forged, Sent};
 
 pub(crate) const STACK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 15];
 pub(crate) const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -61,155 +65,7 @@ pub(crate) fn as_stack<R>(is_stack: bool, act: impl FnOnce() -> R) -> R {
     result
 }
 
-// ---- the link ----
-
-#[derive(Default)]
-pub(crate) struct Queue {
-    pub(crate) frames: VecDeque<Vec<u8>>,
-    /// All that ever came in, for a look afterwards.
-    pub(crate) log: Vec<Vec<u8>>,
-    /// Out of 100.
-    pub(crate) loss: u32,
-    /// Out of 100.
-    pub(crate) reorder: u32,
-    /// Bytes of the longest frame that is carried.
-    pub(crate) longest: Option<usize>,
-    random: u32,
-}
-
-impl Queue {
-    fn chance(&mut self, of_hundred: u32) -> bool {
-        self.random = self
-            .random
-            .wrapping_mul(1_664_525)
-            .wrapping_add(1_013_904_223);
-        (self.random >> 16) % 100 < of_hundred
-    }
-
-    fn put(&mut self, frame: Vec<u8>) {
-        self.log.push(frame.clone());
-        let is_long = self.longest.is_some_and(|longest| frame.len() > longest);
-        if is_long || self.chance(self.loss) {
-            return;
-        }
-        self.frames.push_back(frame);
-        let count = self.frames.len();
-        if count >= 2 && self.chance(self.reorder) {
-            self.frames.swap(count - 1, count - 2);
-        }
-    }
-}
-
-pub(crate) struct End {
-    incoming: Rc<RefCell<Queue>>,
-    outgoing: Rc<RefCell<Queue>>,
-}
-
-pub(crate) struct Received(Vec<u8>);
-pub(crate) struct Sending(Rc<RefCell<Queue>>);
-
-impl RxToken for Received {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl TxToken for Sending {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = as_stack(false, || vec![0; len]);
-        let result = f(&mut frame);
-        as_stack(false, || self.0.borrow_mut().put(frame));
-        result
-    }
-}
-
-impl Device for End {
-    type RxToken<'a> = Received;
-    type TxToken<'a> = Sending;
-
-    fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Received, Sending)> {
-        let frame = self.incoming.borrow_mut().frames.pop_front()?;
-        Some((Received(frame), Sending(self.outgoing.clone())))
-    }
-
-    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Sending> {
-        Some(Sending(self.outgoing.clone()))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-}
-
-// ---- the peer ----
-
-pub(crate) struct Peer {
-    pub(crate) interface: Interface,
-    pub(crate) sockets: SocketSet<'static>,
-    device: End,
-    next_port: u16,
-}
-
-impl Peer {
-    pub(crate) fn connect(&mut self, port: u16) -> SocketHandle {
-        self.connect_with(port, 64 * 1024)
-    }
-
-    pub(crate) fn connect_with(&mut self, port: u16, buffer: usize) -> SocketHandle {
-        let handle = self.add(buffer);
-        self.next_port += 1;
-        let (socket, local) = (self.sockets.get_mut::<tcp::Socket>(handle), self.next_port);
-        let to = (
-            smoltcp::wire::IpAddress::from(std::net::Ipv4Addr::from(STACK_IP)),
-            port,
-        );
-        socket.connect(self.interface.context(), to, local).unwrap();
-        handle
-    }
-
-    pub(crate) fn listen(&mut self, port: u16) -> SocketHandle {
-        let handle = self.add(64 * 1024);
-        self.sockets
-            .get_mut::<tcp::Socket>(handle)
-            .listen(port)
-            .unwrap();
-        handle
-    }
-
-    /// The next connection is from this port.
-    pub(crate) fn take_port(&mut self, port: u16) {
-        self.next_port = port - 1;
-    }
-
-    fn add(&mut self, buffer: usize) -> SocketHandle {
-        let bytes = || tcp::SocketBuffer::new(vec![0; buffer]);
-        let mut socket = tcp::Socket::new(bytes(), bytes());
-        socket.set_nagle_enabled(false);
-        self.sockets.add(socket)
-    }
-
-    pub(crate) fn socket(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
-        self.sockets.get_mut(handle)
-    }
-
-    pub(crate) fn send(&mut self, handle: SocketHandle, bytes: &[u8]) -> usize {
-        self.socket(handle).send_slice(bytes).unwrap_or(0)
-    }
-
-    pub(crate) fn receive(&mut self, handle: SocketHandle) -> Vec<u8> {
-        let mut bytes = vec![0; 256 * 1024];
-        let count = self.socket(handle).recv_slice(&mut bytes).unwrap_or(0);
-        bytes.truncate(count);
-        bytes
-    }
-}
-
-// ---- the world ----
-
-pub(crate) type Stack = NetStack<'static, End, Bell, Bell, Bell>;
+pub(crate) type Stack = NetStack<'static, End, Bell>;
 pub(crate) type Bell = ipc::channel::local::LocalDoorbell<Silent>;
 
 pub(crate) struct World {
@@ -515,94 +371,6 @@ impl World {
     /// Puts a segment on the link that no peer of ours sent.
     pub(crate) fn inject(&mut self, segment: &Forged) {
         self.to_stack.borrow_mut().frames.push_back(segment.frame());
-    }
-}
-
-pub(crate) fn wire(now: Instant) -> smoltcp::time::Instant {
-    smoltcp::time::Instant::from_micros(now.as_micros() as i64)
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) to_port: u16,
-    pub(crate) sequence: u32,
-    pub(crate) acknowledged: u32,
-    pub(crate) window: u16,
-    pub(crate) syn: bool,
-    pub(crate) fin: bool,
-    pub(crate) rst: bool,
-    pub(crate) bytes: Vec<u8>,
-}
-
-fn parse(frame: &[u8]) -> Option<Sent> {
-    let frame = EthernetFrame::new_checked(frame).ok()?;
-    if frame.ethertype() != EthernetProtocol::Ipv4 {
-        return None;
-    }
-    let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
-    let tcp = TcpPacket::new_checked(ip.payload()).ok()?;
-    Some(Sent {
-        to_port: tcp.dst_port(),
-        sequence: tcp.seq_number().0 as u32,
-        acknowledged: tcp.ack_number().0 as u32,
-        window: tcp.window_len(),
-        syn: tcp.syn(),
-        fin: tcp.fin(),
-        rst: tcp.rst(),
-        bytes: tcp.payload().to_vec(),
-    })
-}
-
-/// A segment with any source.
-pub(crate) struct Forged {
-    pub(crate) from: [u8; 4],
-    pub(crate) from_port: u16,
-    pub(crate) to_port: u16,
-    pub(crate) sequence: u32,
-    pub(crate) syn: bool,
-    pub(crate) rst: bool,
-}
-
-impl Forged {
-    pub(crate) fn syn(from: [u8; 4], from_port: u16) -> Self {
-        Self {
-            from,
-            from_port,
-            to_port: PORT,
-            sequence: 1000,
-            syn: true,
-            rst: false,
-        }
-    }
-
-    fn frame(&self) -> Vec<u8> {
-        let mut bytes = vec![0; 14 + 20 + 20];
-        let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
-        frame.set_src_addr(EthernetAddress(PEER_MAC));
-        frame.set_dst_addr(EthernetAddress(STACK_MAC));
-        frame.set_ethertype(EthernetProtocol::Ipv4);
-        let mut ip = Ipv4Packet::new_unchecked(frame.payload_mut());
-        ip.set_version(4);
-        ip.set_header_len(20);
-        ip.set_total_len(40);
-        ip.set_hop_limit(64);
-        ip.set_next_header(smoltcp::wire::IpProtocol::Tcp);
-        ip.set_src_addr(self.from.into());
-        ip.set_dst_addr(STACK_IP.into());
-        ip.fill_checksum();
-        let mut tcp = TcpPacket::new_unchecked(ip.payload_mut());
-        tcp.set_header_len(20);
-        tcp.set_src_port(self.from_port);
-        tcp.set_dst_port(self.to_port);
-        tcp.set_seq_number(smoltcp::wire::TcpSeqNumber(self.sequence as i32));
-        tcp.set_syn(self.syn);
-        tcp.set_rst(self.rst);
-        tcp.set_window_len(1000);
-        let (from, to) = (self.from, STACK_IP);
-        let from = smoltcp::wire::IpAddress::from(std::net::Ipv4Addr::from(from));
-        let to = smoltcp::wire::IpAddress::from(std::net::Ipv4Addr::from(to));
-        tcp.fill_checksum(&from, &to);
-        bytes
     }
 }
 
