@@ -1,26 +1,27 @@
 //! Where the fuzzer starts from: made of the tests' own handshakes and files.
 
+mod messages;
+mod said;
+
 use std::fs;
 
-use ipc::bounded::{Blob, Bytes, List, Text};
+use ipc::bounded::{Blob, Bytes, Text};
 use ipc::clock::Instant;
-use ipc::control::{self, HandshakeError, HandshakeId, PeerError};
-use ipc::handshake::{Completion, Directive, Origin};
-use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex, ToBeSigned};
-use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
+use ipc::control::{self, HandshakeId};
+use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex};
+use tls::{CipherSuite, Role};
 use ipc::net;
 use ipc::provision::{
-    Keyring, Keyrings, KeystoreData, Network, NetworkRights, PrivateKey, Rings, Update,
+    KeystoreData, Network, NetworkRights, Rings, Update,
 };
-use ipc::record::{self, PostHandshake};
-use ipc::segment::{Agreed, Fill, Hole, Segment, Stage, Template, Verdict};
-use ipc::tls::PeerAuthentication;
-use rustls::SupportedProtocolVersion;
+use ipc::record::{self};
+use ipc::segment::{Agreed, Segment, Stage, Verdict};
 use rustls::version::{TLS12, TLS13};
-use serde::Serialize;
+
+use messages::{direct, encoded, failed, post_handshake, rings, segment, sign, vector, write};
+use said::{Said, message_of};
 
 use crate::frames;
-use crate::wire::client::{Client, ClientOptions};
 use crate::wire::world::{World, key_of, parameters};
 
 /// One input.
@@ -403,221 +404,6 @@ impl Seeds {
         let sent = ipv4(STACK_IP, PEER_IP, 6, &[1, 0xbb, 78, 33, 0, 0, 0, 0]);
         add("too-big", 0, &fragmentation_needed(PEER_IP, &sent, 1400));
     }
-}
-
-// ---- what they are made of ----
-
-fn encoded(message: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(message).expect("an encoding")
-}
-
-/// Behind its length in two bytes.
-fn vector(bytes: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(bytes.len()).expect("a short input");
-    [&length.to_be_bytes()[..], bytes].concat()
-}
-
-fn segment(segment: &Segment) -> Vec<u8> {
-    [vec![1], encoded(segment)].concat()
-}
-
-fn write() -> Segment {
-    let share = Fill::KeyShare(Group::X25519);
-    Segment::Write(Template {
-        message: Blob::from_slice(&[12, 0, 0, 0, 3, 0, 0x1d]).expect("a template"),
-        holes: List::from_items([Hole {
-            offset: 7,
-            prefix: 1,
-            fill: share,
-        }])
-        .expect("one hole"),
-    })
-}
-
-fn sign() -> keystore::Request {
-    keystore::Request::Sign {
-        keyring: KeyringIndex(0),
-        scheme: Scheme::EcdsaSecp256r1Sha256,
-        to_be_signed: ToBeSigned::Tls13CertificateVerify {
-            role: Role::Server,
-            transcript_hash: Bytes::from_slice(&[5; 32]).expect("a hash"),
-        },
-    }
-}
-
-fn direct() -> Directive {
-    Directive::Direct {
-        slot: 0,
-        generation: 1,
-        session: 0,
-        session_generation: 9,
-        role: Role::Server,
-        origin: Origin {
-            client: 1,
-            group: 0,
-            deadline: Instant::NEVER,
-            standing: control::Standing::New,
-        },
-        parameters: Box::new(parameters(&["web"])),
-        position: net::TcpPosition::default(),
-    }
-}
-
-fn failed() -> Completion {
-    Completion::Failed {
-        slot: 0,
-        generation: 1,
-        error: HandshakeError::Peer(PeerError::AlertSent(Alert::DECODE_ERROR)),
-    }
-}
-
-fn post_handshake() -> PostHandshake {
-    PostHandshake::Message {
-        slot: 0,
-        generation: 1,
-        message: Blob::from_slice(&[24, 0, 0, 1, 0]).expect("a message"),
-    }
-}
-
-fn rings() -> Keyrings {
-    let kind = KeyKind::EcdsaP256;
-    Keyrings(vec![Keyring {
-        label: Text::from_text("web").expect("a label"),
-        roles: vec![Role::Server],
-        decrypts: false,
-        key: Some(PrivateKey {
-            kind,
-            pkcs8: key_of(kind).serialize_der(),
-        }),
-        chain: vec![vec![7; 10]],
-        trust: vec![vec![9; 10]],
-    }])
-}
-
-/// A handshake between rustls and the engine of directed mode.
-struct Said {
-    client: Vec<Vec<u8>>,
-    server: Vec<Vec<u8>>,
-}
-
-impl Said {
-    fn of(version: &'static SupportedProtocolVersion, has_certificate: bool) -> Self {
-        let mut world = World::directed(&[("web", "localhost", KeyKind::EcdsaP256)]);
-        let mut asked = parameters(&["web"]);
-        asked.peer_authentication = PeerAuthentication::Request;
-        // A server that could do more would warn a client that could, too.
-        asked.versions = List::from_items([match version.version {
-            rustls::ProtocolVersion::TLSv1_3 => Version::Tls13,
-            _ => Version::Tls12,
-        }])
-        .expect("one version");
-        world.start(0, asked);
-        let options = ClientOptions {
-            versions: vec![version],
-            has_certificate,
-            ..ClientOptions::default()
-        };
-        let mut client = Client::new(&world, &options);
-        let mut said = Self {
-            client: Vec::new(),
-            server: Vec::new(),
-        };
-        while !client.outgoing.is_empty() {
-            let flight = std::mem::take(&mut client.outgoing);
-            let answer = world.exchange(0, &flight);
-            client.receive(&answer);
-            said.client.push(flight);
-            said.server.push(answer);
-        }
-        assert!(client.is_done());
-        said
-    }
-
-    /// Verdicts of a handshake as server; bytes behind the last message, so
-    /// that it is not given up there.
-    fn shim_server(&self, version: &SupportedProtocolVersion, has_certificate: bool) -> Vec<u8> {
-        let mut client = plain_messages(&self.client.concat()).into_iter();
-        let is_13 = version.version == rustls::ProtocolVersion::TLSv1_3;
-        // Request a certificate; the one ring is good for the name.
-        let mut bytes = vec![0];
-        bytes.extend(message(&client.next().expect("a hello")));
-        bytes.push(0);
-        bytes.extend(message(&[11, 0, 0, 0]));
-        bytes.push(u8::from(has_certificate));
-        if !is_13 {
-            let exchange = client.find(|m| m[0] == 16).expect("a key exchange");
-            bytes.extend(message(&exchange));
-        }
-        if has_certificate {
-            bytes.extend(message(&[15, 0, 0, 0]));
-        }
-        bytes.extend(message(&[20, 0, 0, 0]));
-        bytes.push(0);
-        bytes
-    }
-
-    fn shim_client(&self, version: &SupportedProtocolVersion, has_certificate: bool) -> Vec<u8> {
-        let server = plain_messages(&self.server.concat());
-        let mut bytes = vec![0];
-        let is_13 = version.version == rustls::ProtocolVersion::TLSv1_3;
-        let request = |body: &[u8]| {
-            let length = u8::try_from(body.len()).expect("a short body");
-            message(&[&[13, 0, 0, length][..], body].concat())
-        };
-        // The shim's client has no session to name (RFC 8446 §4.1.2).
-        let mut hello = server[0].clone();
-        let name = usize::from(hello[38]);
-        hello.drain(39..39 + name);
-        hello[38] = 0;
-        bytes.extend(message(&hello));
-        if is_13 {
-            // No extension; asked for a certificate by ECDSA.
-            bytes.extend(message(&[8, 0, 0, 2, 0, 0]));
-            if has_certificate {
-                bytes.extend(request(&[0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]));
-            }
-        }
-        bytes.extend(message(&[11, 0, 0, 0]));
-        bytes.push(1);
-        if is_13 {
-            bytes.extend(message(&[15, 0, 0, 0]));
-        } else {
-            for body in server.iter().filter(|m| [12, 13].contains(&m[0])) {
-                bytes.extend(message(body));
-            }
-            bytes.extend(message(&[14, 0, 0, 0]));
-        }
-        bytes.extend(message(&[20, 0, 0, 0]));
-        bytes.push(0);
-        bytes
-    }
-}
-
-/// A handshake message.
-fn message_of(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).expect("a short body");
-    [&[kind], &length.to_be_bytes()[1..], body].concat()
-}
-
-/// A handshake message as the shim's targets read it.
-fn message(bytes: &[u8]) -> Vec<u8> {
-    [vec![bytes[0]], vector(&bytes[4..])].concat()
-}
-
-/// The handshake messages in front of the first ChangeCipherSpec.
-fn plain_messages(mut records: &[u8]) -> Vec<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while let [22, _, _, high, low, rest @ ..] = records {
-        let (body, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-        bytes.extend_from_slice(body);
-        records = rest;
-    }
-    let mut messages = Vec::new();
-    while let [_, a, b, c, ..] = bytes[..] {
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        messages.push(bytes.drain(..4 + length).collect());
-    }
-    messages
 }
 
 #[cfg(test)]

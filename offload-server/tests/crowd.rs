@@ -12,96 +12,31 @@
 mod client;
 #[path = "../../ipc/tests/heap/mod.rs"]
 mod heap;
+mod shipped;
 mod tickets;
 mod world;
 
 use std::sync::{Arc, Mutex};
 
 use client::{Client, ClientOptions, complete, established};
-use std::time::Duration;
 
 use ipc::bounded::{Blob, Text};
-use ipc::clock::Instant;
-use ipc::control::{HandshakeError, PeerError, Resource, Standing};
-use ipc::handshake::{Completion, Directive, Origin};
+use ipc::control::{HandshakeError, PeerError, Resource};
 use ipc::keystore::KeyKind;
 use ipc::record::PostHandshake;
 use ipc::tls::{Mode, PeerAuthentication};
 use offload_server::budget;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use shipped::{HANDSHAKES, RINGS, SESSIONS, endless, failed, world};
 use tls::{Alert, Role, Version};
-use world::{POSITION, World, parameters};
+use world::{World, parameters};
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
 
-/// The channels of `image/system.toml`.
-const HANDSHAKES: u16 = 224;
-const SESSIONS: u16 = 544;
-
 /// One test at a time: the heap is counted for all.
 static ALONE: Mutex<()> = Mutex::new(());
-
-const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::EcdsaP256)];
-
-fn world(mode: Mode) -> World {
-    let world = World::sized(&RINGS, HANDSHAKES, SESSIONS);
-    match mode {
-        Mode::Autonomous => world,
-        Mode::Directed => world.with_director(&RINGS, HANDSHAKES, Vec::new()),
-    }
-}
-
-/// A ClientHello that claims to be `claimed` bytes long, as far as `given`, in records
-/// of `record` bytes.
-fn endless(claimed: u32, given: usize, record: usize) -> Vec<u8> {
-    let [_, a, b, c] = claimed.to_be_bytes();
-    let mut hello = vec![1, a, b, c, 3, 3];
-    hello.resize(6 + 32, 7);
-    // No session identifier, one suite, no compression, and extensions for ever.
-    hello.extend([0, 0, 2, 0x13, 1, 1, 0, 0xf0, 0, 0xfe, 0xfe, 0xef, 0xf0]);
-    hello.resize(given, 5);
-    let mut bytes = Vec::new();
-    for part in hello.chunks(record) {
-        let [high, low] = (part.len() as u16).to_be_bytes();
-        bytes.extend([22, 3, 1, high, low]);
-        bytes.extend_from_slice(part);
-    }
-    bytes
-}
-
-fn origin(group: u32) -> Origin {
-    Origin {
-        client: 1,
-        group,
-        deadline: Instant::NEVER,
-        standing: Standing::New,
-    }
-}
-
-fn start(world: &mut World, slot: u16, origin: Origin) {
-    world.net.open(slot);
-    let directive = Directive::Start {
-        slot,
-        generation: 1,
-        session: slot,
-        session_generation: 9,
-        role: Role::Server,
-        origin,
-        parameters: Box::new(parameters(&["web"])),
-        position: POSITION,
-    };
-    world.shim.send(&directive).unwrap();
-    world.run();
-}
-
-fn failed(world: &mut World) -> Option<(u16, HandshakeError)> {
-    match world.completion()? {
-        Completion::Failed { slot, error, .. } => Some((slot, error)),
-        _ => panic!("another completion"),
-    }
-}
 
 #[test]
 fn hellos_that_never_end_in_every_slot_stay_within_the_budget() {
@@ -379,99 +314,6 @@ fn one_byte_records_are_ended_when_there_were_too_many() {
         let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
         assert_eq!(failed(&mut world), Some((0, sent)));
     }
-}
-
-#[test]
-fn the_oldest_that_said_no_whole_hello_gives_way() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut world = world(Mode::Autonomous);
-    for slot in 0..HANDSHAKES {
-        start(&mut world, slot, origin(u32::from(slot % 2)));
-    }
-    // The two oldest: one has said half a hello, the other a whole one.
-    let hello = endless(4200, 4204, 16_000);
-    world_exchange(&mut world, 0, &hello[..2000]);
-    let client = Client::new(&world, &ClientOptions::default());
-    world_exchange(&mut world, 1, &client.outgoing);
-    let displace = |world: &mut World, slot, same_group| {
-        let directive = Directive::Displace {
-            slot,
-            generation: 1,
-            same_group,
-        };
-        world.shim.send(&directive).unwrap();
-        world.run();
-        failed(world)
-    };
-    let displaced = HandshakeError::Resource(Resource::Displaced);
-    assert_eq!(displace(&mut world, 200, false), Some((0, displaced)));
-    assert_eq!(displace(&mut world, 201, false), Some((2, displaced)));
-    assert_eq!(displace(&mut world, 203, true), Some((3, displaced)));
-    assert_eq!(displace(&mut world, 205, true), Some((5, displaced)));
-    let other = Directive::Displace {
-        slot: 100,
-        generation: 2,
-        same_group: false,
-    };
-    world.shim.send(&other).unwrap();
-    world.run();
-    assert_eq!(failed(&mut world), None);
-}
-
-#[test]
-fn who_owes_an_answer_for_half_a_second_gives_way_when_all_have_said_hello() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut world = world(Mode::Autonomous);
-    for slot in 0..3 {
-        start(&mut world, slot, origin(0));
-        let client = Client::new(&world, &ClientOptions::default());
-        world_exchange(&mut world, slot, &client.outgoing);
-    }
-    let displace = |world: &mut World, slot| {
-        let directive = Directive::Displace {
-            slot,
-            generation: 1,
-            same_group: false,
-        };
-        world.shim.send(&directive).unwrap();
-        world.run();
-        failed(world)
-    };
-    world::set_passed(Duration::from_millis(499));
-    assert_eq!(displace(&mut world, 2), None);
-    world::set_passed(Duration::from_millis(500));
-    let displaced = HandshakeError::Resource(Resource::Displaced);
-    assert_eq!(displace(&mut world, 2), Some((0, displaced)));
-    // What has come and was not looked at yet is no fault of the peer's: the directive
-    // is read before the connections are.
-    assert_eq!(world.net.write(1, &[22]), Ok(1));
-    assert_eq!(displace(&mut world, 1), Some((2, displaced)));
-}
-
-/// As [`World::exchange`], for slots that the test started itself.
-fn world_exchange(world: &mut World, slot: u16, bytes: &[u8]) {
-    assert_eq!(world.net.write(slot, bytes), Ok(bytes.len()));
-    world.run();
-}
-
-#[test]
-fn a_handshake_that_the_network_stack_forgets_is_ended_by_its_deadline() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut world = world(Mode::Autonomous);
-    let past = Origin {
-        deadline: Instant::default(),
-        ..origin(0)
-    };
-    start(&mut world, 3, past);
-    world.run();
-    let overdue = HandshakeError::Peer(PeerError::Deadline);
-    assert_eq!(failed(&mut world), Some((3, overdue)));
 }
 
 #[test]

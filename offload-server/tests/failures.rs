@@ -12,37 +12,29 @@
 )]
 
 mod client;
+mod failing;
 mod lying;
 mod world;
 
 use std::sync::Arc;
 
 use client::{established, failure};
-use ipc::bounded::{List, Text};
+use ipc::bounded::List;
 use ipc::channel::Status;
-use ipc::control::{HandshakeError, Parameters, PeerError};
+use ipc::control::PeerError;
 use ipc::keystore::KeyKind;
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication};
 use lying::{MACS, lying};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::client::ResolvesClientCert;
-use rustls::crypto::{CryptoProvider, ring as provider};
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::server::ResolvesServerCert;
-use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    AlertDescription, CipherSuite, ClientConfig, ClientConnection, ConnectionCommon, RootCertStore,
-    ServerConfig, ServerConnection, SignatureScheme,
-};
-use tls::{Alert, Group, Role, Version};
-use world::{World, key_of, parameters};
+use rustls::{AlertDescription, CipherSuite};
+use tls::{Group, Role, Version};
+use world::World;
 
-const ROUNDS: u64 = 1000;
-const SLOT: u16 = 0;
-/// handshake_failure, fatal, in the clear.
-const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+use failing::{
+    ALERT, Case, MODES, ROUNDS, SLOT, Shown, VERSIONS, all, answered, change_last, connect, ends,
+    flight, hear, peer, received, second_flight, sent,
+};
 
 const DECRYPT_ERROR: u8 = 51;
 const BAD_RECORD_MAC: u8 = 20;
@@ -51,207 +43,6 @@ const CERTIFICATE_REQUIRED: u8 = 116;
 const UNKNOWN_CA: u8 = 48;
 const PROTOCOL_VERSION: u8 = 70;
 const BAD_CERTIFICATE: u8 = 42;
-
-type V = &'static rustls::SupportedProtocolVersion;
-
-/// How the peer ends a handshake.
-type Fault<'a> = &'a dyn Fn(&mut World);
-
-/// Everything of one role and mode.
-struct Case {
-    mode: Mode,
-    role: Role,
-    asked: Parameters,
-    /// The issuer of the trusted certificates.
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Case {
-    fn new(mode: Mode, role: Role) -> Self {
-        let mut asked = parameters(&["me"]);
-        asked.alpn = List::new();
-        if role == Role::Client {
-            asked.server_name = Some(Text::from_text("server.test").unwrap());
-        }
-        Self {
-            mode,
-            role,
-            asked,
-            issuer: world::authority(),
-        }
-    }
-
-    fn asking(mode: Mode, role: Role, change: impl FnOnce(&mut Parameters)) -> Self {
-        let mut case = Self::new(mode, role);
-        change(&mut case.asked);
-        case
-    }
-
-    /// A thousand times; each ends in one of `errors`, once.
-    #[track_caller]
-    fn fails(&self, what: &str, errors: &[HandshakeError], fault: Fault<'_>) {
-        let what = format!("{what}, {:?} {:?}", self.mode, self.role);
-        let mut world = World::in_mode(self.mode, &[("me", "localhost", KeyKind::EcdsaP256)]);
-        for _ in 0..ROUNDS {
-            world.start_as(SLOT, self.role, self.asked.clone());
-            fault(&mut world);
-            let Some(completion) = world.completion() else {
-                panic!("{what}: it waits");
-            };
-            let error = failure(completion);
-            assert!(errors.contains(&error), "{what}: {error:?}");
-            assert!(world.completion().is_none(), "{what}: told twice");
-        }
-        world::director::audit();
-        assert_eq!(world.stats.read(stats::offload::FAILED), ROUNDS, "{what}");
-        assert_eq!(world.stats.read(stats::offload::IN_PROGRESS), 0, "{what}");
-        // All four slots are free still.
-        for slot in 0..4 {
-            world.start_as(slot, self.role, self.asked.clone());
-        }
-        assert_eq!(world.stats.read(stats::offload::IN_PROGRESS), 4, "{what}");
-    }
-
-    fn client(&self, version: V, provider: CryptoProvider, shown: Option<Shown>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider.into())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots);
-        match shown {
-            Some(shown) => builder.with_client_cert_resolver(Arc::new(shown)),
-            None => builder.with_no_client_auth(),
-        }
-    }
-
-    fn server(version: V, provider: CryptoProvider, shown: Shown) -> Arc<ServerConfig> {
-        let builder = ServerConfig::builder_with_provider(provider.into())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_no_client_auth();
-        Arc::new(builder.with_cert_resolver(Arc::new(shown)))
-    }
-}
-
-/// A certificate and a key, which need not be of each other.
-#[derive(Debug)]
-struct Shown(Arc<CertifiedKey>);
-
-impl Shown {
-    fn new(issuer: &CertifiedIssuer<'_, KeyPair>, name: &str, is_its_key: bool) -> Self {
-        let key = key_of(KeyKind::EcdsaP256);
-        let params = CertificateParams::new(vec![name.into()]).unwrap();
-        let certificate = params.signed_by(&key, issuer).unwrap();
-        let signs = if is_its_key {
-            key
-        } else {
-            key_of(KeyKind::EcdsaP256)
-        };
-        let signs = PrivateKeyDer::Pkcs8(signs.serialize_der().into());
-        let signs = provider::sign::any_supported_type(&signs).unwrap();
-        let chain = vec![certificate.der().clone()];
-        Self(Arc::new(CertifiedKey::new(chain, signs)))
-    }
-
-    fn of_stranger(name: &str) -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "stranger");
-        let issuer = CertifiedIssuer::self_signed(params, key_of(KeyKind::EcdsaP256)).unwrap();
-        Self::new(&issuer, name, true)
-    }
-}
-
-impl ResolvesClientCert for Shown {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-impl ResolvesServerCert for Shown {
-    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
-fn peer(errors: &[PeerError]) -> Vec<HandshakeError> {
-    errors.iter().copied().map(HandshakeError::Peer).collect()
-}
-
-fn sent(alerts: &[u8]) -> Vec<HandshakeError> {
-    let sent = |alert: &u8| HandshakeError::Peer(PeerError::AlertSent(Alert(*alert)));
-    alerts.iter().map(sent).collect()
-}
-
-fn received(alert: u8) -> Vec<HandshakeError> {
-    peer(&[PeerError::AlertReceived(Alert(alert))])
-}
-
-/// The network stack says something of the connection.
-fn ends(world: &mut World, status: u16) {
-    world.net.set_status(SLOT, status);
-    world.net.notify(SLOT);
-    world.run();
-}
-
-fn flight<D>(connection: &mut ConnectionCommon<D>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while connection.wants_write() {
-        connection.write_tls(&mut bytes).unwrap();
-    }
-    bytes
-}
-
-/// Takes what the component says; the error that comes of it.
-fn hear<D>(connection: &mut ConnectionCommon<D>, mut bytes: &[u8]) -> Option<rustls::Error> {
-    while !bytes.is_empty() {
-        connection.read_tls(&mut bytes).unwrap();
-        if let Err(error) = connection.process_new_packets() {
-            return Some(error);
-        }
-    }
-    None
-}
-
-fn connect(config: &Arc<ClientConfig>) -> ClientConnection {
-    let name = ServerName::try_from("localhost").unwrap();
-    ClientConnection::new(config.clone(), name).unwrap()
-}
-
-/// What a client says after the server's flight.
-fn second_flight(config: &Arc<ClientConfig>, world: &mut World) -> Vec<u8> {
-    let mut client = connect(config);
-    let answer = world.exchange(SLOT, &flight(&mut client));
-    hear(&mut client, &answer);
-    flight(&mut client)
-}
-
-/// A server that received the client's hello, and its flight.
-fn answered(config: &Arc<ServerConfig>, world: &mut World) -> (ServerConnection, Vec<u8>) {
-    let mut server = ServerConnection::new(config.clone()).unwrap();
-    let hello = world.exchange(SLOT, &[]);
-    hear(&mut server, &hello);
-    let answer = flight(&mut server);
-    (server, answer)
-}
-
-fn change_last(bytes: &mut [u8]) {
-    *bytes.last_mut().unwrap() ^= 1;
-}
-
-const MODES: [Mode; 2] = [Mode::Autonomous, Mode::Directed];
-const VERSIONS: [V; 2] = [&TLS13, &TLS12];
-
-fn all() -> CryptoProvider {
-    provider::default_provider()
-}
 
 // ---- the component as server ----
 

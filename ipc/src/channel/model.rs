@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::local::{LocalChannel, Silent, pair};
 use super::*;
+use crate::sync::AtomicU32;
 
 const SLOTS: u16 = 3;
 const A_RING: u32 = 16;

@@ -9,6 +9,7 @@ pub(crate) mod backend;
 pub(crate) mod breaker;
 pub(crate) mod capture;
 pub(crate) mod client;
+mod configuration;
 pub(crate) mod enclosure;
 pub(crate) mod evidence;
 pub(crate) mod material;

@@ -1,0 +1,102 @@
+//! Messages between domains that the seeds are made of.
+
+use ipc::bounded::{Blob, Bytes, List, Text};
+use ipc::clock::Instant;
+use ipc::control::{self, HandshakeError, PeerError};
+use ipc::handshake::{Completion, Directive, Origin};
+use ipc::keystore::{self, KeyKind, KeyringIndex, ToBeSigned};
+use ipc::net;
+use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::record::PostHandshake;
+use ipc::segment::{Fill, Hole, Segment, Template};
+use serde::Serialize;
+use tls::{Alert, Group, Role, Scheme};
+
+use crate::wire::world::{key_of, parameters};
+
+pub(super) fn encoded(message: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(message).expect("an encoding")
+}
+
+/// Behind its length in two bytes.
+pub(super) fn vector(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("a short input");
+    [&length.to_be_bytes()[..], bytes].concat()
+}
+
+pub(super) fn segment(segment: &Segment) -> Vec<u8> {
+    [vec![1], encoded(segment)].concat()
+}
+
+pub(super) fn write() -> Segment {
+    let share = Fill::KeyShare(Group::X25519);
+    Segment::Write(Template {
+        message: Blob::from_slice(&[12, 0, 0, 0, 3, 0, 0x1d]).expect("a template"),
+        holes: List::from_items([Hole {
+            offset: 7,
+            prefix: 1,
+            fill: share,
+        }])
+        .expect("one hole"),
+    })
+}
+
+pub(super) fn sign() -> keystore::Request {
+    keystore::Request::Sign {
+        keyring: KeyringIndex(0),
+        scheme: Scheme::EcdsaSecp256r1Sha256,
+        to_be_signed: ToBeSigned::Tls13CertificateVerify {
+            role: Role::Server,
+            transcript_hash: Bytes::from_slice(&[5; 32]).expect("a hash"),
+        },
+    }
+}
+
+pub(super) fn direct() -> Directive {
+    Directive::Direct {
+        slot: 0,
+        generation: 1,
+        session: 0,
+        session_generation: 9,
+        role: Role::Server,
+        origin: Origin {
+            client: 1,
+            group: 0,
+            deadline: Instant::NEVER,
+            standing: control::Standing::New,
+        },
+        parameters: Box::new(parameters(&["web"])),
+        position: net::TcpPosition::default(),
+    }
+}
+
+pub(super) fn failed() -> Completion {
+    Completion::Failed {
+        slot: 0,
+        generation: 1,
+        error: HandshakeError::Peer(PeerError::AlertSent(Alert::DECODE_ERROR)),
+    }
+}
+
+pub(super) fn post_handshake() -> PostHandshake {
+    PostHandshake::Message {
+        slot: 0,
+        generation: 1,
+        message: Blob::from_slice(&[24, 0, 0, 1, 0]).expect("a message"),
+    }
+}
+
+pub(super) fn rings() -> Keyrings {
+    let kind = KeyKind::EcdsaP256;
+    Keyrings(vec![Keyring {
+        label: Text::from_text("web").expect("a label"),
+        roles: vec![Role::Server],
+        decrypts: false,
+        key: Some(PrivateKey {
+            kind,
+            pkcs8: key_of(kind).serialize_der(),
+        }),
+        chain: vec![vec![7; 10]],
+        trust: vec![vec![9; 10]],
+    }])
+}
