@@ -54,8 +54,8 @@ fn main() -> ! {
         echo::idle();
     }
     // SAFETY: the constant of this domain.
-    let given = unsafe { runtime::provision(system::PROVISION_GATEWAY_CONFIG) };
-    let Some((gateway, keyrings)) = decode::<(Gateway, Keyrings)>(given) else {
+    let configured = unsafe { runtime::provision(system::PROVISION_GATEWAY_CONFIG) };
+    let Some((gateway, keyrings)) = decode::<(Gateway, Keyrings)>(configured) else {
         panic!("no configuration");
     };
     // SAFETY: called once, before anything else uses these constants.
@@ -106,10 +106,10 @@ fn handshakes(site: &mut Site, case: &Case) {
         let start = site.meter.start();
         let pair = site.connect_plain(case);
         site.play(&pair, &alone.flights);
-        let behind_flights = site.meter.since(&start);
+        let after_flights = site.meter.since(&start);
         site.close_plain(pair);
         if round > 0 {
-            opened.push(behind_flights);
+            opened.push(after_flights);
             closed.push(site.meter.since(&start));
         }
     }
@@ -124,10 +124,10 @@ fn handshakes(site: &mut Site, case: &Case) {
         for round in 0..=ROUNDS {
             let start = site.meter.start();
             let session = site.handshake(case, mode);
-            let behind_handshake = site.meter.since(&start);
+            let after_handshake = site.meter.since(&start);
             site.close_session(session);
             if round > 0 {
-                opened.push(behind_handshake);
+                opened.push(after_handshake);
                 closed.push(site.meter.since(&start));
             }
         }

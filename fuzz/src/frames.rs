@@ -1,4 +1,4 @@
-//! The network stack behind a card that delivers any frame.
+//! The network stack with a NIC that delivers any frame.
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -335,7 +335,7 @@ fn what_the_domains_read_is_what_was_configured() {
 }
 
 #[test]
-fn the_demo_is_kept_while_it_is_valid_and_made_anew_after() {
+fn the_demo_is_kept_while_it_is_valid_and_made_again_after() {
     let folder = scratch().join("demo");
     let _ = fs::remove_dir_all(&folder);
     let read = |name: &str| fs::read(folder.join(name)).unwrap();

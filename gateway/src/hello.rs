@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_behind_the_extensions_is_refused() {
+    fn a_byte_after_the_extensions_is_refused() {
         let mut message = full();
         message.push(0);
         let length = u32::try_from(message.len() - MESSAGE_HEADER).unwrap();

@@ -4,10 +4,10 @@ mod accept;
 mod answer;
 mod deadlines;
 mod handshakes;
-mod hearing;
 mod pump;
 mod relays;
 mod reports;
+mod sni_peek;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -110,7 +110,7 @@ pub(crate) enum Use {
     /// An end of a relay.
     Relay(RelayId),
     /// A client whose rule depends on what it says, until then.
-    Unheard(Arrived, Instant),
+    Peeking(Arrived, Instant),
 }
 
 /// A connection that was accepted.
@@ -294,7 +294,7 @@ where
                 Event::Control => self.is_accepting = true,
                 Event::Slot(slot) => match self.connections.get(usize::from(slot)).copied() {
                     Some(Use::Relay(relay)) => self.pump(relay),
-                    Some(Use::Unheard(arrived, _)) => self.hear(arrived, slot),
+                    Some(Use::Peeking(arrived, _)) => self.peek_client_hello(arrived, slot),
                     Some(Use::Free) | None => {}
                 },
             }

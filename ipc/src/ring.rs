@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn peek_behind_the_end_finds_nothing() {
+    fn peek_past_the_end_finds_nothing() {
         let mut memory = Memory::new(8, 0);
         let ring = memory.ring();
         ring.write(&[1, 2, 3]).unwrap();

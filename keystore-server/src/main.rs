@@ -43,7 +43,7 @@ fn main() -> ! {
     let mut wake = Wake::Signal(u64::MAX);
     loop {
         let mut answer = None;
-        if server.has_earlier() {
+        if server.has_replaced() {
             updates.expire(&mut server);
         }
         let mut has_secrets = server.has_told_secret();

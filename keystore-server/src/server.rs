@@ -37,7 +37,7 @@ pub struct Server<'a> {
     /// Of the rings in use; 0 are the image's.
     version: u64,
     /// Some entry has a previous ring.
-    has_earlier: bool,
+    has_replaced: bool,
     random: SystemRandom,
     transcript: Transcript,
     /// The last answer carries a secret.
@@ -48,7 +48,7 @@ pub struct Server<'a> {
 /// A ring, and the one that it replaced.
 struct Place {
     current: Keyring,
-    earlier: Option<Keyring>,
+    replaced: Option<Keyring>,
     /// [`KeyringIndex::REPLACED`], or 0.
     mark: u8,
 }
@@ -80,7 +80,7 @@ impl<'a> Server<'a> {
                 let current = Keyring::new(ring, &random);
                 Ok(Place {
                     current: current.map_err(|()| ProvisionError::BadKey(place))?,
-                    earlier: None,
+                    replaced: None,
                     mark: 0,
                 })
             })
@@ -90,7 +90,7 @@ impl<'a> Server<'a> {
             signer: data.signer,
             is_sealed,
             version: 0,
-            has_earlier: false,
+            has_replaced: false,
             random,
             transcript: Transcript::default(),
             has_told_secret: false,
@@ -157,27 +157,27 @@ impl<'a> Server<'a> {
         }
         for (place, ring) in new {
             if let Some(place) = self.places.get_mut(place) {
-                place.earlier = Some(core::mem::replace(&mut place.current, ring));
+                place.replaced = Some(core::mem::replace(&mut place.current, ring));
                 place.mark ^= KeyringIndex::REPLACED;
             }
         }
-        self.has_earlier = true;
+        self.has_replaced = true;
         self.version = update.version;
         self.stats.set(stats::keystore::VERSION, update.version);
         Ok(update.version)
     }
 
     /// Whether there are rings that were replaced.
-    pub const fn has_earlier(&self) -> bool {
-        self.has_earlier
+    pub const fn has_replaced(&self) -> bool {
+        self.has_replaced
     }
 
     /// Gives up the rings that were replaced.
-    pub fn forget_earlier(&mut self) {
+    pub fn forget_replaced(&mut self) {
         for place in &mut self.places {
-            place.earlier = None;
+            place.replaced = None;
         }
-        self.has_earlier = false;
+        self.has_replaced = false;
     }
 
     /// Whether the last answer carries a secret, whose traces are to be cleared.
@@ -298,7 +298,7 @@ impl<'a> Server<'a> {
         let place = self.places.get(place).ok_or(KeystoreError::Unknown)?;
         match number & KeyringIndex::REPLACED == place.mark {
             true => Ok(&place.current),
-            false => place.earlier.as_ref().ok_or(KeystoreError::Unknown),
+            false => place.replaced.as_ref().ok_or(KeystoreError::Unknown),
         }
     }
 }

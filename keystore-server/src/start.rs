@@ -28,7 +28,7 @@ pub(crate) struct Updates {
 }
 
 /// How long a handshake may go on with rings that were replaced.
-const EARLIER: Duration = Duration::from_secs(60);
+const KEPT_AFTER_ROTATION: Duration = Duration::from_secs(60);
 
 impl Updates {
     /// # Safety
@@ -74,8 +74,8 @@ impl Updates {
     /// Gives up the rings that were replaced when no handshake needs them any
     /// more.
     pub(crate) fn expire(&self, server: &mut Server<'_>) {
-        if SystemClock.now() - self.replaced > EARLIER {
-            server.forget_earlier();
+        if SystemClock.now() - self.replaced > KEPT_AFTER_ROTATION {
+            server.forget_replaced();
         }
     }
 }

@@ -59,10 +59,10 @@ fn image(rings: &Keyrings, kek: Option<&Kek>, signer: Option<&KeyPair>) -> Vec<u
 }
 
 fn store(blob: &[u8], kek: Option<&Kek>) -> Result<Server<'static>, ProvisionError> {
-    Server::new(blob, Box::leak(Box::default()), || given(kek))
+    Server::new(blob, Box::leak(Box::default()), || key_file(kek))
 }
 
-fn given(kek: Option<&Kek>) -> Result<firmware::Kek, KeyError> {
+fn key_file(kek: Option<&Kek>) -> Result<firmware::Kek, KeyError> {
     let kek = kek.ok_or(KeyError::NoFile)?;
     Ok(Zeroizing::new(*kek.expose()))
 }
@@ -190,13 +190,13 @@ fn c06_a_newer_ring_replaces_one_and_what_began_with_that_goes_on() {
             let bytes = update(&rings("web", key), version, pem.as_bytes(), kek).unwrap();
             frame(&bytes)
         };
-        assert_eq!(store.rotate(&made(&second, 5), || given(kek)), Ok(5));
+        assert_eq!(store.rotate(&made(&second, 5), || key_file(kek)), Ok(5));
         let then = current(&mut store);
         assert_ne!(before, then);
         assert!(is_of(&mut store, then, &second));
         assert!(is_of(&mut store, before, &first));
 
-        assert_eq!(store.rotate(&made(&third, 6), || given(kek)), Ok(6));
+        assert_eq!(store.rotate(&made(&third, 6), || key_file(kek)), Ok(6));
         let last = current(&mut store);
         assert!(is_of(&mut store, last, &third));
         assert!(is_of(&mut store, then, &second));
@@ -215,7 +215,7 @@ fn c06_an_update_that_is_old_altered_or_not_the_signers_changes_nothing() {
     };
     let good = sealed("web", 3, &pem, Some(&kek));
     let mut refused = |bytes: &[u8]| {
-        let outcome = store.rotate(&frame(bytes), || given(Some(&kek)));
+        let outcome = store.rotate(&frame(bytes), || key_file(Some(&kek)));
         let now = current(&mut store);
         assert!(is_of(&mut store, now, &first));
         outcome.unwrap_err()
@@ -235,7 +235,7 @@ fn c06_an_update_that_is_old_altered_or_not_the_signers_changes_nothing() {
     let unknown = sealed("mail", 3, &pem, Some(&kek));
     assert_eq!(refused(&unknown), RotationError::Label);
 
-    let mut take = |bytes: &[u8]| store.rotate(&frame(bytes), || given(Some(&kek)));
+    let mut take = |bytes: &[u8]| store.rotate(&frame(bytes), || key_file(Some(&kek)));
     assert_eq!(take(&good), Ok(3));
     assert_eq!(take(&good), Err(RotationError::Older(3)));
     let older = sealed("web", 2, &pem, Some(&kek));
@@ -249,7 +249,7 @@ fn c06_without_a_signer_nothing_is_replaced() {
     assert!(!store.is_rotatable());
     let pem = signer.serialize_pem();
     let bytes = update(&rings("web", &key()), 1, pem.as_bytes(), None).unwrap();
-    let outcome = store.rotate(&frame(&bytes), || given(None));
+    let outcome = store.rotate(&frame(&bytes), || key_file(None));
     assert_eq!(outcome, Err(RotationError::Off));
 }
 
@@ -350,7 +350,7 @@ fn c06_updates_on_the_line_are_answered_with_a_line_each() {
         uart.inbox.borrow_mut().extend(&bytes);
         let outcome = line.run(
             &mut store,
-            || given(None),
+            || key_file(None),
             NOW,
             |text| told.push(text.to_string()),
         );
@@ -366,7 +366,7 @@ fn c06_updates_on_the_line_are_answered_with_a_line_each() {
 }
 
 #[test]
-fn an_update_that_was_broken_off_does_not_spoil_the_next() {
+fn an_update_that_was_broken_off_does_no_harm_to_the_next() {
     let (signer, first, second) = (key(), key(), key());
     let blob = image(&rings("web", &first), None, Some(&signer));
     let mut store = store(&blob, None).unwrap();
@@ -377,7 +377,7 @@ fn an_update_that_was_broken_off_does_not_spoil_the_next() {
     let mut run = |bytes: &[u8], millis| {
         uart.inbox.borrow_mut().extend(bytes);
         let now = Instant::from_millis(millis);
-        line.run(&mut store, || given(None), now, |_| {}).is_new
+        line.run(&mut store, || key_file(None), now, |_| {}).is_new
     };
     // It may come in parts.
     let (start, rest) = bytes.split_at(bytes.len() / 2);
@@ -405,14 +405,14 @@ fn a_long_update_comes_in_turns() {
     assert!(turns > 5);
     for turn in 1..=turns as u32 {
         let now = NOW + eighth * turn;
-        let ran = line.run(&mut store, || given(None), now, |_| {});
+        let ran = line.run(&mut store, || key_file(None), now, |_| {});
         let is_new = turn == turns as u32;
         let more_at = (!is_new).then_some(now + eighth);
         assert_eq!(ran, Ran { is_new, more_at });
         // An interrupt before that changes nothing.
         if !is_new {
             let early = now + eighth / 2;
-            let ran = line.run(&mut store, || given(None), early, |_| {});
+            let ran = line.run(&mut store, || key_file(None), early, |_| {});
             assert_eq!(ran, Ran { is_new, more_at });
         }
     }
@@ -435,7 +435,7 @@ fn a_writer_that_never_ends_and_never_reads_costs_a_bounded_time() {
     let mut run = |millis| {
         let before = uart.looks.get();
         let now = NOW + Duration::from_millis(millis);
-        line.run(&mut store, || given(None), now, |_| answered += 1);
+        line.run(&mut store, || key_file(None), now, |_| answered += 1);
         uart.looks.get() - before
     };
     assert!((10_000..20_000).contains(&run(0)));
@@ -454,22 +454,22 @@ fn c06_rings_that_were_replaced_are_given_up() {
     let (signer, first, second) = (key(), key(), key());
     let blob = image(&rings("web", &first), None, Some(&signer));
     let mut store = store(&blob, None).unwrap();
-    assert!(!store.has_earlier());
+    assert!(!store.has_replaced());
     let before = current(&mut store);
     let pem = signer.serialize_pem();
     let bytes = update(&rings("web", &second), 1, pem.as_bytes(), None).unwrap();
     store.rotate(&frame(&bytes), firmware::absent).unwrap();
-    assert!(store.has_earlier());
+    assert!(store.has_replaced());
     assert!(is_of(&mut store, before, &first));
-    store.forget_earlier();
-    assert!(!store.has_earlier());
+    store.forget_replaced();
+    assert!(!store.has_replaced());
     assert!(!is_of(&mut store, before, &first));
     let now = current(&mut store);
     assert!(is_of(&mut store, now, &second));
 }
 
 #[test]
-fn c06_behind_a_restart_no_older_update_is_taken_and_the_last_may_come_again() {
+fn c06_after_a_restart_no_older_update_is_taken_and_the_last_may_come_again() {
     let (signer, first, second) = (key(), key(), key());
     let stats: &'static stats::Page = Box::leak(Box::default());
     let blob = image(&rings("web", &first), None, Some(&signer));

@@ -30,7 +30,7 @@ pub const UNANSWERED: Duration = Duration::from_secs(30);
 pub const FRAMES_PER_POLL: usize = 256;
 
 /// How soon to try again when the NIC took no more frames.
-pub const CARD_FULL: Duration = Duration::from_millis(1);
+pub const NIC_FULL: Duration = Duration::from_millis(1);
 
 /// How often DHCP and neighbour discovery run at the least: at first, later,
 /// and at the most.

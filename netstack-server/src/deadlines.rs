@@ -7,7 +7,7 @@ use ipc::stats::netstack as counters;
 use smoltcp::phy::Device;
 use smoltcp::socket::tcp::State;
 
-use crate::config::{CARD_FULL, GRACE, HALF_OPEN};
+use crate::config::{GRACE, HALF_OPEN, NIC_FULL};
 use crate::connection::Phase;
 use crate::stack::Core;
 
@@ -74,7 +74,7 @@ impl<B: Doorbell> Core<'_, B> {
         };
         let wanted = self.clock.wanted_by(&wire.sockets, now);
         // "Now" although nothing went: the NIC is full.
-        let wanted = wanted.max(now + CARD_FULL);
+        let wanted = wanted.max(now + NIC_FULL);
         let limit = match connection.phase {
             Phase::HalfOpen => connection.since + HALF_OPEN,
             Phase::Waiting => connection.gone_at(),
@@ -91,8 +91,8 @@ impl<B: Doorbell> Core<'_, B> {
     }
 
     /// DHCP, neighbour discovery, router solicitation.
-    pub(crate) fn keep_house<D: Device>(&mut self, card: &mut D, now: Instant) {
-        let dhcp = self.link.keep_house(card, now);
+    pub(crate) fn keep_house<D: Device>(&mut self, nic: &mut D, now: Instant) {
+        let dhcp = self.link.keep_house(nic, now);
         self.clock.house_is_kept(dhcp, now);
     }
 }

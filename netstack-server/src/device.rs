@@ -72,25 +72,25 @@ pub(crate) struct Capabilities {
 
 impl Capabilities {
     /// With IP packets of up to `mtu` bytes, or as many as the NIC can.
-    pub(crate) fn new(mut card: DeviceCapabilities, mtu: Option<u16>) -> Self {
+    pub(crate) fn new(mut nic: DeviceCapabilities, mtu: Option<u16>) -> Self {
         if let Some(mtu) = mtu {
             let most = ETHERNET + usize::from(mtu);
-            card.max_transmission_unit = card.max_transmission_unit.min(most);
+            nic.max_transmission_unit = nic.max_transmission_unit.min(most);
         }
-        let (check, fill) = match card.checksum.tcp {
+        let (check, fill) = match nic.checksum.tcp {
             Checksum::Both => (true, true),
             Checksum::Rx => (true, false),
             Checksum::Tx => (false, true),
             Checksum::None => (false, false),
         };
-        card.checksum.tcp = Checksum::None;
+        nic.checksum.tcp = Checksum::None;
         // `parse` has looked at those of what comes in.
-        card.checksum.ipv4 = match card.checksum.ipv4 {
+        nic.checksum.ipv4 = match nic.checksum.ipv4 {
             Checksum::Both | Checksum::Tx => Checksum::Tx,
             Checksum::Rx | Checksum::None => Checksum::None,
         };
         Self {
-            shown: card,
+            shown: nic,
             check,
             fill,
         }
@@ -136,7 +136,7 @@ impl<T: TxToken> Device for Inlet<'_, T> {
         let frame = self.frame.take()?;
         let fill = self.capabilities.fill;
         let sent = &mut self.sent;
-        let way = self.reply.take().map_or(Way::Nowhere, Way::Card);
+        let way = self.reply.take().map_or(Way::Nowhere, Way::Nic);
         Some((Borrowed(frame), Watched { way, sent, fill }))
     }
 
@@ -167,7 +167,7 @@ impl Scratch {
 
 /// Lets smoltcp send, and watches what.
 pub(crate) struct Outlet<'d, D> {
-    card: &'d mut D,
+    nic: &'d mut D,
     capabilities: &'d Capabilities,
     /// The path's limit, if it is narrower than the link.
     narrow: Option<(usize, &'d mut Scratch)>,
@@ -175,9 +175,9 @@ pub(crate) struct Outlet<'d, D> {
 }
 
 impl<'d, D> Outlet<'d, D> {
-    pub(crate) fn new(card: &'d mut D, capabilities: &'d Capabilities) -> Self {
+    pub(crate) fn new(nic: &'d mut D, capabilities: &'d Capabilities) -> Self {
         Self {
-            card,
+            nic,
             capabilities,
             narrow: None,
             sent: Sent::default(),
@@ -209,13 +209,13 @@ impl<D: Device> Device for Outlet<'_, D> {
         let fill = self.capabilities.fill;
         let sent = &mut self.sent;
         let way = match &mut self.narrow {
-            None => Way::Card(self.card.transmit(now)?),
+            None => Way::Nic(self.nic.transmit(now)?),
             Some((limit, scratch)) => {
                 // There is room for the first piece at least; what is lost of the
                 // rest is sent again as on any other link.
-                let _ = self.card.transmit(now)?;
+                let _ = self.nic.transmit(now)?;
                 Way::Pieces(Pieces {
-                    card: self.card,
+                    nic: self.nic,
                     now,
                     limit: *limit,
                     scratch,
@@ -248,7 +248,7 @@ pub(crate) struct Watched<'a, T> {
 }
 
 enum Way<'a, T> {
-    Card(T),
+    Nic(T),
     /// In pieces if it is too long for its path.
     Pieces(Pieces<'a>),
     /// smoltcp writes what it would have sent.
@@ -259,7 +259,7 @@ impl<T: TxToken> TxToken for Watched<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let Self { way, sent, fill } = self;
         match way {
-            Way::Card(token) => token.consume(len, |frame| {
+            Way::Nic(token) => token.consume(len, |frame| {
                 let result = f(frame);
                 sent.note(frame, fill);
                 result
@@ -277,7 +277,7 @@ impl<T: TxToken> TxToken for Watched<'_, T> {
 }
 
 struct Pieces<'a> {
-    card: &'a mut dyn Card,
+    nic: &'a mut dyn Nic,
     now: Instant,
     limit: usize,
     scratch: &'a mut Scratch,
@@ -290,7 +290,7 @@ impl Pieces<'_> {
         sent.note(whole, false);
         sent.frames -= 1;
         split(whole, self.limit, piece, |frame| {
-            let goes = self.card.send(frame, fill, self.now);
+            let goes = self.nic.send(frame, fill, self.now);
             sent.frames += u64::from(goes);
             goes
         });
@@ -298,13 +298,13 @@ impl Pieces<'_> {
 }
 
 /// A NIC of any kind.
-trait Card {
+trait Nic {
     /// Sends a copy of a frame, with the checksum of TCP if the NIC does not fill that
     /// in; false when there is no room.
     fn send(&mut self, frame: &[u8], fill: bool, now: Instant) -> bool;
 }
 
-impl<D: Device> Card for D {
+impl<D: Device> Nic for D {
     fn send(&mut self, frame: &[u8], fill: bool, now: Instant) -> bool {
         let Some(token) = self.transmit(now) else {
             return false;

@@ -50,7 +50,7 @@ impl<'a> Link<'a> {
     /// Without neighbours and paths. `settings` are its interface's, `routers` whether
     /// routers are listened to.
     pub(crate) fn new<D: Device>(
-        (card, capabilities): (&mut D, Capabilities),
+        (nic, capabilities): (&mut D, Capabilities),
         (hardware, mut settings): ([u8; 6], iface::Config),
         address: &AddressConfig,
         routers: bool,
@@ -58,7 +58,7 @@ impl<'a> Link<'a> {
         now: Instant,
     ) -> Self {
         settings.slaac = routers;
-        let mut outlet = Outlet::new(card, &capabilities);
+        let mut outlet = Outlet::new(nic, &capabilities);
         let mut interface = Interface::new(settings, &mut outlet, wire_time(now));
         Self {
             addresses: Addresses::new(address, hardware, &mut interface),
@@ -133,13 +133,13 @@ impl<'a> Link<'a> {
     /// `seed`.
     pub(crate) fn connect(
         &self,
-        card: &mut impl Device,
+        nic: &mut impl Device,
         wire: &mut Wire,
         ends: &Tuple,
         seed: u64,
         now: Instant,
     ) -> bool {
-        let mut outlet = Outlet::new(card, &self.capabilities);
+        let mut outlet = Outlet::new(nic, &self.capabilities);
         let mut source = self.first_number_source(seed, &mut outlet, now);
         let (remote, local) = (
             (ends.remote, ends.remote_port),
@@ -182,12 +182,12 @@ impl<'a> Link<'a> {
     /// bytes.
     pub(crate) fn send<D: Device>(
         &mut self,
-        card: &mut D,
+        nic: &mut D,
         sockets: &mut SocketSet<'static>,
         limit: Option<u16>,
         now: Instant,
     ) -> Sent {
-        let mut outlet = Outlet::new(card, &self.capabilities).narrow(limit, &mut self.scratch);
+        let mut outlet = Outlet::new(nic, &self.capabilities).narrow(limit, &mut self.scratch);
         let time = wire_time(now);
         while self.interface.poll_egress(time, &mut outlet, sockets)
             == PollResult::SocketStateChanged
@@ -199,12 +199,12 @@ impl<'a> Link<'a> {
     /// DHCP, neighbour discovery, router solicitation; the DHCP client's sockets.
     pub(crate) fn keep_house<D: Device>(
         &mut self,
-        card: &mut D,
+        nic: &mut D,
         now: Instant,
     ) -> &SocketSet<'static> {
         let time = wire_time(now);
         self.interface.poll_maintenance(time);
-        let mut outlet = Outlet::new(card, &self.capabilities);
+        let mut outlet = Outlet::new(nic, &self.capabilities);
         loop {
             self.addresses.update(&mut self.interface);
             let sockets = &mut self.addresses.sockets;

@@ -104,17 +104,17 @@ mod tests {
 
     #[test]
     fn frames_come_back_in_their_order() {
-        let mut card = Loopback::default();
-        assert!(!card.has_more());
+        let mut nic = Loopback::default();
+        assert!(!nic.has_more());
         for length in [3, 1500, 60] {
-            let token = card.transmit(Instant::ZERO).unwrap();
+            let token = nic.transmit(Instant::ZERO).unwrap();
             token.consume(length, |frame| frame.fill(length as u8));
         }
         for length in [3, 1500, 60] {
-            assert!(card.has_more());
-            let (frame, _) = card.receive(Instant::ZERO).unwrap();
+            assert!(nic.has_more());
+            let (frame, _) = nic.receive(Instant::ZERO).unwrap();
             frame.consume(|bytes| assert_eq!(bytes, vec![length as u8; length]));
         }
-        assert!(card.receive(Instant::ZERO).is_none());
+        assert!(nic.receive(Instant::ZERO).is_none());
     }
 }

@@ -19,7 +19,7 @@ fn main() -> ! {
     // SAFETY: this domain serves; the only `Service`.
     let service = unsafe { Service::new() };
     // SAFETY: the capability of this constant, used nowhere else.
-    let card_irq = unsafe { IrqHandler::from_bits(system::IRQ_NIC) };
+    let nic_irq = unsafe { IrqHandler::from_bits(system::IRQ_NIC) };
     // SAFETY: as above.
     let timer_irq = unsafe { IrqHandler::from_bits(system::IRQ_TIMER) };
     // SAFETY: called once.
@@ -32,8 +32,8 @@ fn main() -> ! {
         match wake {
             Wake::Signal(bits) => {
                 if bits & system::FROM_NIC != 0 {
-                    stack.card().acknowledge();
-                    let _ = card_irq.ack();
+                    stack.nic().acknowledge();
+                    let _ = nic_irq.ack();
                 }
                 if bits & system::FROM_TIMER != 0 {
                     timer.fired();
@@ -47,7 +47,7 @@ fn main() -> ! {
             }
         }
         let mut next = stack.poll(SystemClock.now());
-        while stack.card().has_more() {
+        while stack.nic().has_more() {
             // Frames may come without an end.
             runtime::note_progress();
             next = stack.poll(SystemClock.now());

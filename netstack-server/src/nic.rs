@@ -9,4 +9,4 @@ mod hpet;
 mod virtio;
 
 pub use hpet::Hpet;
-pub use virtio::{Card, CardError};
+pub use virtio::{Nic, NicError};

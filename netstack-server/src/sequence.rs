@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn local_ports_to_one_destination_come_again_only_behind_all_others() {
+    fn local_ports_to_one_destination_come_again_only_after_all_others() {
         let tuple = Tuple {
             remote_port: 443,
             local_port: 0,

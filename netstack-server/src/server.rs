@@ -67,7 +67,7 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
             (Some(Badge::Client(client)), Request::Accept) => core.accept(client, now),
             (Some(Badge::Client(client)), Request::Connect { to, deadline }) => {
                 core.check_connect(client, &to)?;
-                core.connect(&mut self.card, client, to, deadline, now)
+                core.connect(&mut self.nic, client, to, deadline, now)
             }
             (
                 Some(Badge::Client(client)),
@@ -134,7 +134,7 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
     }
 
     fn abort(&mut self, index: u32, now: Instant) {
-        let (core, card) = (&mut self.core, &mut self.card);
+        let (core, nic) = (&mut self.core, &mut self.nic);
         if let Some(wire) = core
             .connections
             .get_mut(index)
@@ -142,7 +142,7 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
         {
             wire.socket().abort();
         }
-        core.send(card, index, now);
+        core.send(nic, index, now);
         core.forget(index);
     }
 }
@@ -219,7 +219,7 @@ impl<B: Doorbell> Core<'_, B> {
 
     fn connect(
         &mut self,
-        card: &mut impl Device,
+        nic: &mut impl Device,
         client: u16,
         to: Address,
         deadline: Instant,
@@ -249,7 +249,7 @@ impl<B: Doorbell> Core<'_, B> {
         }
         let mut wire = self.wire(self.sockets.opened()).ok_or(NetError::Full)?;
         let seed = self.unpredictable.draw(&tuple, now);
-        if !self.link.connect(card, &mut wire, &tuple, seed, now) {
+        if !self.link.connect(nic, &mut wire, &tuple, seed, now) {
             self.sockets.recycle(wire);
             return Err(NetError::Unreachable);
         }

@@ -26,7 +26,7 @@ use crate::timers::Timers;
 
 /// The network stack over a NIC `D` and the doorbells `B` of its channels.
 pub struct NetStack<'a, D, B> {
-    pub(crate) card: D,
+    pub(crate) nic: D,
     pub(crate) core: Core<'a, B>,
 }
 
@@ -52,7 +52,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
     /// At start-up, if the hardware address is not unicast or the NIC is not Ethernet.
     pub fn new(
         config: Config,
-        mut card: D,
+        mut nic: D,
         channels: Channels<B>,
         stats: &'a stats::Page,
         now: Instant,
@@ -60,14 +60,14 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         let (key, seed) = split(config.entropy);
         let (network, limits) = (config.network, config.limits);
         let settings = || link::settings(config.hardware, seed);
-        let capabilities = Capabilities::new(card.capabilities(), network.mtu);
-        let mut outlet = Outlet::new(&mut card, &capabilities);
+        let capabilities = Capabilities::new(nic.capabilities(), network.mtu);
+        let mut outlet = Outlet::new(&mut nic, &capabilities);
         let timekeeper = Interface::new(settings(), &mut outlet, wire_time(now));
         let applications = channels.applications.iter();
         let most: Vec<_> = applications.map(|a| (a.client, a.most)).collect();
         let core = Core {
             link: Link::new(
-                (&mut card, capabilities),
+                (&mut nic, capabilities),
                 (config.hardware, settings()),
                 &network.address,
                 network.router_advertisements,
@@ -84,7 +84,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
             unpredictable: Unpredictable::new(key),
             stats,
         };
-        Self { card, core }
+        Self { nic, core }
     }
 
     /// Does all there is to do and returns the latest time of the next call; `None` if
@@ -94,7 +94,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         self.core.stats.add(counters::WAKEUPS, 1);
         let mut frames = 0;
         while frames < FRAMES_PER_POLL {
-            let Some((frame, reply)) = self.card.receive(wire_time(now)) else {
+            let Some((frame, reply)) = self.nic.receive(wire_time(now)) else {
                 break;
             };
             frames += 1;
@@ -106,10 +106,10 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         }
         self.core.expire(now);
         if now >= self.core.clock.housekeeping() {
-            self.core.keep_house(&mut self.card, now);
+            self.core.keep_house(&mut self.nic, now);
         }
         while let Some(index) = self.core.connections.next_touched() {
-            self.core.service(&mut self.card, index, now);
+            self.core.service(&mut self.nic, index, now);
         }
         self.core.owners.flush();
         let connections = self.core.connections.len() as u64;
@@ -122,8 +122,8 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
     }
 
     /// The NIC, for its interrupts.
-    pub fn card(&mut self) -> &mut D {
-        &mut self.card
+    pub fn nic(&mut self) -> &mut D {
+        &mut self.nic
     }
 
     /// The system's addresses with the bits of their networks.
@@ -135,7 +135,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
 
 impl<B: Doorbell> Core<'_, B> {
     /// Moves bytes both ways, sends, looks at deadlines, and sets the timer.
-    fn service<D: Device>(&mut self, card: &mut D, index: u32, now: Instant) {
+    fn service<D: Device>(&mut self, nic: &mut D, index: u32, now: Instant) {
         let Some(connection) = self.connections.begin(index) else {
             return;
         };
@@ -167,9 +167,9 @@ impl<B: Doorbell> Core<'_, B> {
             _ => {}
         }
         self.check_deadlines(index, now);
-        if let Err(refused) = self.move_bytes(card, index, now) {
+        if let Err(refused) = self.move_bytes(nic, index, now) {
             self.refuse(index, refused);
-            self.send(card, index, now);
+            self.send(nic, index, now);
         }
         self.settle(index);
         self.connections.reckon(index);
@@ -178,7 +178,7 @@ impl<B: Doorbell> Core<'_, B> {
 
     fn move_bytes<D: Device>(
         &mut self,
-        card: &mut D,
+        nic: &mut D,
         index: u32,
         now: Instant,
     ) -> Result<(), Refused> {
@@ -202,7 +202,7 @@ impl<B: Doorbell> Core<'_, B> {
                 return Ok(());
             };
             let fed = connection.feed(self.owners.of(connection.owner))?;
-            let sent = self.send(card, index, now);
+            let sent = self.send(nic, index, now);
             if !fed || !sent {
                 break;
             }
@@ -214,7 +214,7 @@ impl<B: Doorbell> Core<'_, B> {
     }
 
     /// Lets smoltcp send what it has for a connection; true if it did.
-    pub(crate) fn send<D: Device>(&mut self, card: &mut D, index: u32, now: Instant) -> bool {
+    pub(crate) fn send<D: Device>(&mut self, nic: &mut D, index: u32, now: Instant) -> bool {
         let Some(connection) = self.connections.get_mut(index) else {
             return false;
         };
@@ -222,7 +222,7 @@ impl<B: Doorbell> Core<'_, B> {
         let Some(wire) = &mut connection.wire else {
             return false;
         };
-        let sent = self.link.send(card, &mut wire.sockets, limit, now);
+        let sent = self.link.send(nic, &mut wire.sockets, limit, now);
         connection.note_sent(&sent);
         if sent.lacks_neighbour() {
             self.connections.wait_for_neighbour(index);

@@ -13,9 +13,9 @@ use sel4::runtime::{self, Bell, SystemClock};
 use crate::system;
 
 #[cfg(feature = "loopback")]
-pub(crate) use netstack_server::loopback::Loopback as Card;
+pub(crate) use netstack_server::loopback::Loopback as Nic;
 #[cfg(not(feature = "loopback"))]
-pub(crate) use netstack_server::nic::Card;
+pub(crate) use netstack_server::nic::Nic;
 
 // The limits are those of the description: a connection for each slot.
 const _: () = assert!(system::SLOTS_PROTECTED as usize <= PAIRS);
@@ -40,19 +40,19 @@ const _: () = {
 ///
 /// # Safety
 /// Called once.
-pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell>, Hpet, &'static Page) {
+pub(crate) unsafe fn start() -> (NetStack<'static, Nic, Bell>, Hpet, &'static Page) {
     // SAFETY: the constant of this domain.
     let Some(device) = (unsafe { runtime::device_snapshot(system::DEVICE_SNAPSHOT) }) else {
-        panic!("no network card");
+        panic!("no NIC");
     };
     #[cfg(feature = "loopback")]
-    let card = Card::default();
+    let nic = Nic::default();
     #[cfg(not(feature = "loopback"))]
     // SAFETY: the root task has mapped what the snapshot names for this domain
     // alone, and the caller calls once.
-    let card = match unsafe { Card::new(device) } {
-        Ok(card) => card,
-        Err(error) => panic!("network card: {error:?}"),
+    let nic = match unsafe { Nic::new(device) } {
+        Ok(nic) => nic,
+        Err(error) => panic!("NIC: {error:?}"),
     };
     // SAFETY: as above.
     let timer = unsafe { Hpet::new(device.timer_address, device.timer_pin) };
@@ -73,7 +73,7 @@ pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell>, Hpet, &'static P
         "a heap of {heap} bytes, {needed} are needed"
     );
     let config = Config {
-        hardware: card.hardware(),
+        hardware: nic.hardware(),
         network,
         entropy,
         limits,
@@ -82,8 +82,8 @@ pub(crate) unsafe fn start() -> (NetStack<'static, Card, Bell>, Hpet, &'static P
     let stats = unsafe { runtime::stats(system::STATS) };
     // SAFETY: the caller calls once.
     let channels = unsafe { channels() };
-    sel4::log!("card {:02x?}", config.hardware);
-    let stack = NetStack::new(config, card, channels, stats, SystemClock.now());
+    sel4::log!("NIC {:02x?}", config.hardware);
+    let stack = NetStack::new(config, nic, channels, stats, SystemClock.now());
     (stack, timer, stats)
 }
 

@@ -440,7 +440,7 @@ fn socket_memory_that_is_used_up_refuses_and_recovers() {
 }
 
 #[test]
-fn c05_a_client_that_begins_anew_has_no_port_and_no_connection() {
+fn c05_a_client_that_restarts_has_no_port_and_no_connection() {
     let mut world = World::new();
     let (attached, first) = world.connected();
     world.attach(first);

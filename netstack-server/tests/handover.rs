@@ -12,7 +12,7 @@ use smoltcp::socket::tcp::State;
 use world::{CLIENT, World, end, has, pattern, read_all, segment, take_events};
 
 #[test]
-fn a_handshake_is_handed_over_at_an_exact_byte_with_bytes_before_and_behind() {
+fn a_handshake_is_handed_over_at_an_exact_byte_with_bytes_before_and_after() {
     let mut world = World::new();
     let (handle, connection) = world.connected();
     let start = world.hand_over(connection, Owner::Offload(3));
@@ -234,7 +234,7 @@ fn the_deadline_is_told_and_then_ends_a_connection_whose_owner_does_nothing() {
 }
 
 #[test]
-fn an_owner_may_still_send_its_alert_behind_the_deadline() {
+fn an_owner_may_still_send_its_alert_after_the_deadline() {
     let mut world = World::new();
     let (handle, connection) = world.connected();
     let deadline = world.now + Duration::from_secs(1);
@@ -273,7 +273,7 @@ fn a_move_takes_the_deadline_away() {
 }
 
 #[test]
-fn an_end_of_the_peer_reaches_the_next_owner_behind_the_bytes() {
+fn an_end_of_the_peer_reaches_the_next_owner_after_the_bytes() {
     let mut world = World::new();
     let (handle, connection) = world.connected();
     world.hand_over(connection, Owner::Offload(0));

@@ -451,9 +451,9 @@ fn nothing_is_answered_that_a_host_did_not_send_to_this_host() {
         world.put(syn(ROUTER.into(), to.into()).frame());
     }
     // Another NIC's address, and the broadcast address.
-    for card in [[2, 0, 0, 0, 0, 99], [0xff; 6]] {
+    for nic in [[2, 0, 0, 0, 0, 99], [0xff; 6]] {
         let mut frame = syn(v4(PEER_IP), v4(STACK_IP)).frame();
-        frame[..6].copy_from_slice(&card);
+        frame[..6].copy_from_slice(&nic);
         world.put(frame);
     }
     let packet = syn(v4(PEER_IP), v4(STACK_IP)).frame();

@@ -133,7 +133,7 @@ fn r03_messages_may_come_in_any_pieces() {
 }
 
 #[test]
-fn r32_bytes_behind_finished_stay_with_the_network_stack() {
+fn r32_bytes_after_finished_stay_with_the_network_stack() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut world = World::directed(&[("web", "localhost", KeyKind::EcdsaP256)]);
         world.start(0, parameters(&["web"]));

@@ -72,7 +72,7 @@ const STAGES: [Stage; 9] = [
         15,
     ),
     (
-        "1.3 client's finished behind its signature",
+        "1.3 client's finished after its signature",
         REQUIRE,
         |script, server| {
             script.hello13(server);
@@ -167,7 +167,7 @@ const CLIENT_STAGES: [ClientStage; 11] = [
         &[11, 13],
     ),
     (
-        "1.3 certificate behind a request",
+        "1.3 certificate after a request",
         |script, client| {
             script.server_hello13(client);
             script.write(8, &[0, 0], &[]);

@@ -191,7 +191,7 @@ fn r08_segments_are_no_longer_than_the_request_says() {
 }
 
 #[test]
-fn r32_bytes_behind_finished_stay_in_the_ring() {
+fn r32_bytes_after_finished_stay_in_the_ring() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
         world.start(0, parameters(&["web"]));
@@ -434,7 +434,7 @@ fn r33_a_key_update_is_answered_with_new_keys() {
 }
 
 #[test]
-fn r33_a_message_that_does_not_belong_behind_the_handshake_is_refused() {
+fn r33_a_message_that_does_not_belong_after_the_handshake_is_refused() {
     let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
     world.start(3, parameters(&["web"]));
     let mut client = Client::new(&world, &ClientOptions::default());

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn old_lines_are_dropped_and_a_cursor_goes_on_behind_them() {
+    fn old_lines_are_dropped_and_a_cursor_goes_on_after_them() {
         let log = filled("x\n".repeat(KEPT_LINES + 7).as_bytes());
         let mut cursor = Cursor::default();
         assert_eq!(

@@ -281,14 +281,14 @@ impl Machine {
                 escaped(peer)
             ),
         };
-        let card = "virtio-net-pci,netdev=net,disable-legacy=on,romfile=";
+        let nic = "virtio-net-pci,netdev=net,disable-legacy=on,romfile=";
         if self.iommu {
             // Before the NIC, which asks for it.
             add(&["-device", "intel-iommu,intremap=off"]);
             add(&["-netdev", &netdev, "-device"]);
-            add(&[&format!("{card},iommu_platform=on")]);
+            add(&[&format!("{nic},iommu_platform=on")]);
         } else {
-            add(&["-netdev", &netdev, "-device", card]);
+            add(&["-netdev", &netdev, "-device", nic]);
         }
         let backend: &[&str] = match &self.entropy {
             Entropy::Absent => &[],

@@ -118,7 +118,7 @@ fn a_taken_port_that_was_named_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_taken_port_that_was_picked_is_picked_anew() {
+fn a_taken_port_that_was_picked_is_picked_again() {
     let script = "count=$(cat \"$(dirname \"$0\")/count\" 2>/dev/null || echo 0)\n\
         echo $((count + 1)) >\"$(dirname \"$0\")/count\"\n\
         if [ \"$count\" -lt 2 ]; then\n\

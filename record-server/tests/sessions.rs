@@ -139,7 +139,7 @@ fn r33_a_key_update_goes_to_the_offload_component_and_back() {
     world.client.refresh_traffic_keys().unwrap();
     world.client.writer().write_all(b"under new keys").unwrap();
     world.settle().unwrap();
-    assert_eq!(world.app_read(), b"", "reads on only behind the answer");
+    assert_eq!(world.app_read(), b"", "reads on only after the answer");
     let Some(Ok(PostHandshake::Message {
         slot,
         generation,
@@ -333,7 +333,7 @@ fn a_stalled_application_stops_the_peer() {
 }
 
 #[test]
-fn c05_behind_the_begin_of_a_shim_no_session_and_no_generation_is_left() {
+fn c05_after_the_begin_of_a_shim_no_session_and_no_generation_is_left() {
     let mut world = World::new(tls13(), None, Limits::default());
     world.app.write(SLOT, b"unsent").unwrap();
     assert_eq!(world.call(Badge::Control, &Request::Begin), Ok(()));
@@ -362,15 +362,15 @@ fn c05_sessions_outlive_the_offload_component_unless_they_wait_for_it() {
         }
         world.client.writer().write_all(b"before").unwrap();
         world.settle().unwrap();
-        let mut world = world.start_offload_anew();
+        let mut world = world.restart_offload();
         world.run();
         let is_cut = world.app.peer_status(SLOT).has(Status::RESET);
         assert_eq!(is_cut, waits);
         if !waits {
             assert_eq!(world.app_read(), b"before");
-            world.client.writer().write_all(b"behind").unwrap();
+            world.client.writer().write_all(b"after").unwrap();
             world.settle().unwrap();
-            assert_eq!(world.app_read(), b"behind");
+            assert_eq!(world.app_read(), b"after");
             continue;
         }
         let error = world.settle().unwrap_err();

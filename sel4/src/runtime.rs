@@ -14,7 +14,6 @@
 //! ```
 
 mod clock;
-mod given;
 mod heap;
 pub mod log;
 #[cfg(handoff_guest)]
@@ -22,6 +21,7 @@ mod memory;
 #[cfg(handoff_guest)]
 mod panic;
 mod ports;
+mod provided;
 #[doc(hidden)]
 pub mod reset;
 mod scrub;
@@ -35,10 +35,10 @@ use ipc::boot::{FACTS_MAGIC, Facts, place, start};
 use ipc::stats::Counter;
 
 pub use clock::{DEADLINE_SIGNAL, SystemClock, wake_at};
-pub use given::{device_snapshot, provision, stats};
 pub use heap::{heap_peak, heap_used};
 pub use log::note_progress;
 pub use ports::Ports;
+pub use provided::{device_snapshot, provision, stats};
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
 pub use window::{MintSource, Window};

@@ -98,17 +98,17 @@ where
             self.report_failure(Purpose::Client(arrived), refused);
             return self.dismiss(arrived);
         }
-        let unheard = match readiness {
+        let without_hello = match readiness {
             Readiness::Late => Some(Reason::Late),
             Readiness::Ended => Some(Reason::Ended),
             _ => None,
         };
-        if let Some(reason) = unheard {
-            self.report_unheard(arrived, reason);
+        if let Some(reason) = without_hello {
+            self.report_without_hello(arrived, reason);
             return self.dismiss(arrived);
         }
         match verdict {
-            Verdict::Listen if !has_tls => self.listen_to(arrived),
+            Verdict::Listen if !has_tls => self.begin_peek(arrived),
             _ if has_tls || has_rules => self.start(Purpose::Client(arrived)),
             _ => self.attach(arrived),
         }
@@ -161,7 +161,7 @@ where
         let silent = |slot: SlotIndex, found: Use| match found {
             Use::Free => None,
             Use::Relay(id) if Some(id) == asking => None,
-            Use::Unheard(arrived, _) => Some((arrived.at, slot, found)),
+            Use::Peeking(arrived, _) => Some((arrived.at, slot, found)),
             Use::Relay(id) => {
                 let relay = self.relays.get(id)?;
                 let End::Connection { slot: near, .. } = relay.near else {
@@ -177,9 +177,9 @@ where
             .filter_map(|(slot, found)| silent(slot, found))
             .min_by_key(|(at, ..): &(Instant, SlotIndex, Use)| *at);
         match oldest {
-            Some((_, slot, Use::Unheard(arrived, _))) => {
+            Some((_, slot, Use::Peeking(arrived, _))) => {
                 self.turn_away(arrived.listener, Reason::Silent, arrived.remote);
-                self.forget_unheard(arrived, slot);
+                self.end_peek(arrived, slot);
                 true
             }
             Some((_, _, Use::Relay(id))) => {

@@ -27,7 +27,7 @@ where
         self.look_at = Instant::NEVER;
         self.look_at_waiting();
         self.look_at_handshakes();
-        self.look_at_unheard();
+        self.look_at_peeks();
         self.look_at_relays();
         self.look_at = self.look_at.max(self.now + LOOK_PAUSE);
     }
@@ -83,19 +83,19 @@ where
         self.watch(next);
     }
 
-    fn look_at_unheard(&mut self) {
+    fn look_at_peeks(&mut self) {
         for slot in 0..self.connections.len() {
-            let Some(Use::Unheard(arrived, until)) = self.connections.get(slot).copied() else {
+            let Some(Use::Peeking(arrived, until)) = self.connections.get(slot).copied() else {
                 continue;
             };
             if self.now < until {
                 self.watch(until);
                 continue;
             }
-            self.report_unheard(arrived, Reason::Late);
+            self.report_without_hello(arrived, Reason::Late);
             // There are at most 4096 slots.
             let slot = SlotIndex::try_from(slot).unwrap_or(SlotIndex::MAX);
-            self.forget_unheard(arrived, slot);
+            self.end_peek(arrived, slot);
         }
     }
 

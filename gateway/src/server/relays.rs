@@ -40,7 +40,7 @@ where
                 let limits = self.limits(arrived.listener);
                 if !self.guests.take(arrived.guest, Place::Connection, limits) {
                     self.turn_away(arrived.listener, Reason::Connections, arrived.remote);
-                    return self.forget_unheard(arrived, slot);
+                    return self.(arrived, slot);
                 }
                 let places = Places {
                     connections: 1,

@@ -39,7 +39,7 @@ where
 
     /// A client without a whole hello is a failure, without a request to the shim. Many
     /// of them cost one line a second.
-    pub(super) fn report_unheard(&mut self, arrived: Arrived, reason: Reason) {
+    pub(super) fn report_without_hello(&mut self, arrived: Arrived, reason: Reason) {
         self.ports.stats.add(stats::gateway::FAILED, 1);
         // Who leaves in order costs nothing: a check of health, a connection in advance.
         if reason == Reason::Late {

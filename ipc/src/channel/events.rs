@@ -106,8 +106,8 @@ impl Events<'_> {
         let head = self.head.load(Ordering::Relaxed);
         let tail = load_acquire(self.tail);
         let count = head.wrapping_sub(tail).min(self.capacity);
-        (0..count).map(move |behind| {
-            let position = tail.wrapping_add(behind);
+        (0..count).map(move |further| {
+            let position = tail.wrapping_add(further);
             (position, self.entry(position).load(Ordering::Relaxed))
         })
     }

@@ -265,7 +265,7 @@ fn start_at<A: Doorbell, B: Doorbell>(a: &LocalChannel<A>, b: &LocalChannel<B>, 
 
 /// What the hostile peer writes.
 #[derive(Clone, Debug)]
-enum Allegation {
+enum Claim {
     /// Anything.
     Word(u32),
     /// The word of the honest side at the same place or at its neighbour's (an
@@ -273,14 +273,14 @@ enum Allegation {
     Near(i32),
 }
 
-fn allegation() -> impl Strategy<Value = (usize, Allegation)> {
+fn claim() -> impl Strategy<Value = (usize, Claim)> {
     let place = prop_oneof![
         1 => 0..region_size(SLOTS, B_RING) / 4,
         8 => 0..HEADERS / 4,
     ];
     let value = prop_oneof![
-        any::<u32>().prop_map(Allegation::Word),
-        (-20..20i32).prop_map(Allegation::Near),
+        any::<u32>().prop_map(Claim::Word),
+        (-20..20i32).prop_map(Claim::Near),
     ];
     (place.prop_map(|word| word * 4), value)
 }
@@ -289,11 +289,11 @@ fn allege(
     honest: &LocalChannel<Silent>,
     hostile: &LocalChannel<Silent>,
     offset: usize,
-    value: &Allegation,
+    value: &Claim,
 ) {
     let value = match value {
-        Allegation::Word(value) => *value,
-        Allegation::Near(distance) => {
+        Claim::Word(value) => *value,
+        Claim::Near(distance) => {
             let counterpart = honest.my_word(offset ^ 4).load(Ordering::Relaxed);
             counterpart.wrapping_add_signed(*distance)
         }
@@ -302,7 +302,7 @@ fn allege(
 }
 
 /// Bytes that two untrusted indices claim, or that they are invalid.
-fn alleged(head: &AtomicU32, tail: &AtomicU32, capacity: u32) -> Result<usize, Misbehaved> {
+fn claimed(head: &AtomicU32, tail: &AtomicU32, capacity: u32) -> Result<usize, Misbehaved> {
     let head = head.load(Ordering::Relaxed);
     let length = head.wrapping_sub(tail.load(Ordering::Relaxed));
     if length > capacity {
@@ -316,8 +316,8 @@ fn alleged(head: &AtomicU32, tail: &AtomicU32, capacity: u32) -> Result<usize, M
 fn withstand(honest: &mut LocalChannel<Silent>, slot: u16, call: &Call) {
     let words = honest.my_slot(slot).zip(honest.their_slot(slot));
     let (mine, theirs) = words.unwrap();
-    let incoming = alleged(theirs.head, mine.tail, B_RING);
-    let outgoing = alleged(mine.head, theirs.tail, A_RING);
+    let incoming = claimed(theirs.head, mine.tail, B_RING);
+    let outgoing = claimed(mine.head, theirs.tail, A_RING);
     assert_eq!(honest.readable(slot), incoming);
     assert_eq!(honest.unread(slot), outgoing);
     let room = outgoing.map(|length| A_RING as usize - length);
@@ -408,13 +408,13 @@ proptest! {
     #[test]
     fn a_hostile_peer_gets_misbehaved_and_never_a_panic(
         turns in prop::collection::vec(
-            (prop::collection::vec(allegation(), 0..3), 0..SLOTS, call()),
+            (prop::collection::vec(claim(), 0..3), 0..SLOTS, call()),
             0..200,
         ),
     ) {
         let (mut honest, hostile) = pair(SLOTS, A_RING, B_RING, Silent, Silent);
-        for (allegations, slot, call) in &turns {
-            for (offset, value) in allegations {
+        for (claims, slot, call) in &turns {
+            for (offset, value) in claims {
                 allege(&honest, &hostile, *offset, value);
             }
             withstand(&mut honest, *slot, call);

@@ -33,7 +33,7 @@ fn bytes_cross_both_ways_and_slots_are_apart() {
 }
 
 #[test]
-fn a_slot_opened_anew_is_empty_and_has_no_old_flags() {
+fn a_slot_opened_again_is_empty_and_has_no_old_flags() {
     let (mut a, mut b) = silent_pair(1);
     a.open(0);
     b.follow(0);
@@ -139,7 +139,7 @@ fn unread_bytes_can_be_taken_back() {
 }
 
 #[test]
-fn what_the_other_side_said_of_an_earlier_connection_counts_no_more() {
+fn what_the_other_side_said_of_a_previous_connection_counts_no_more() {
     let (mut a, mut b) = silent_pair(1);
     a.open(0);
     b.follow(0);
@@ -170,7 +170,7 @@ fn room_is_told_of_only_while_bytes_wait_for_it() {
 }
 
 #[test]
-fn a_side_that_starts_anew_has_left_its_slots_with_a_reset() {
+fn a_side_that_restarts_has_left_its_slots_with_a_reset() {
     // By the side that opens slots, and by the one that follows.
     for opener in [true, false] {
         let (mut a, mut b) = silent_pair(3);
@@ -201,7 +201,7 @@ fn a_side_that_starts_anew_has_left_its_slots_with_a_reset() {
 }
 
 #[test]
-fn a_slot_that_was_left_behind_is_opened_anew_by_either_life() {
+fn a_slot_that_was_left_is_opened_again_by_either_epoch() {
     for opener in [true, false] {
         let (mut a, mut b) = silent_pair(1);
         a.open(0);
@@ -227,7 +227,7 @@ fn a_slot_that_was_left_behind_is_opened_anew_by_either_life() {
 }
 
 #[test]
-fn events_of_an_earlier_life_are_taken_or_dropped_and_wake_for_new_ones() {
+fn events_of_a_previous_epoch_are_taken_or_dropped_and_wake_for_new_ones() {
     let (wake_a, wake_b) = (Count::default(), Count::default());
     let (mut a, mut b) = pair(3, 64, 64, wake_b.clone(), wake_a.clone());
     for slot in 0..3 {

@@ -31,7 +31,7 @@ type Driver = VirtIONetRaw<Memory, Confined<PciTransport>, QUEUE>;
 
 /// Why there is no NIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CardError {
+pub enum NicError {
     /// It can't be opened.
     Open(OpenError),
     /// It does not do what its kind does, or the memory is too small.
@@ -66,7 +66,7 @@ impl Buffers {
 }
 
 /// The NIC.
-pub struct Card {
+pub struct Nic {
     driver: Driver,
     incoming: Buffers,
     /// Which buffer the NIC fills, by the number of its descriptor.
@@ -84,22 +84,22 @@ pub struct Card {
     header: usize,
 }
 
-impl Card {
+impl Nic {
     /// Takes the NIC that `snapshot` describes into use.
     ///
     /// # Errors
-    /// [`CardError`], at start-up: there is no network.
+    /// [`NicError`], at start-up: there is no network.
     ///
     /// # Safety
     /// The memory and the registers that `snapshot` names are mapped where it
     /// says, for good, and nobody else uses them; the memory is zeroed.
-    pub unsafe fn new(snapshot: &'static DeviceSnapshot) -> Result<Self, CardError> {
+    pub unsafe fn new(snapshot: &'static DeviceSnapshot) -> Result<Self, NicError> {
         // SAFETY: passed on from the caller.
-        let transport = unsafe { device::open(snapshot) }.map_err(CardError::Open)?;
-        let driver = Driver::new(transport).map_err(|_| CardError::Unusable)?;
-        let buffers = |count| Buffers::new(count).ok_or(CardError::Unusable);
+        let transport = unsafe { device::open(snapshot) }.map_err(NicError::Open)?;
+        let driver = Driver::new(transport).map_err(|_| NicError::Unusable)?;
+        let buffers = |count| Buffers::new(count).ok_or(NicError::Unusable);
         let (incoming, outgoing) = (buffers(QUEUE)?, buffers(OUT)?);
-        let mut card = Self {
+        let mut nic = Self {
             driver,
             incoming,
             filling: [0; QUEUE],
@@ -112,14 +112,14 @@ impl Card {
         };
         for number in 0..OUT as u16 {
             // SAFETY: the buffer is new.
-            let buffer = unsafe { card.outgoing.lend(number) };
-            let header = card.driver.fill_buffer_header(buffer);
-            card.header = header.map_err(|_| CardError::Unusable)?;
+            let buffer = unsafe { nic.outgoing.lend(number) };
+            let header = nic.driver.fill_buffer_header(buffer);
+            nic.header = header.map_err(|_| NicError::Unusable)?;
         }
         for number in 0..QUEUE as u16 {
-            card.give(number);
+            nic.give(number);
         }
-        Ok(card)
+        Ok(nic)
     }
 
     /// Its Ethernet address.
@@ -195,7 +195,7 @@ impl Card {
     }
 }
 
-impl Device for Card {
+impl Device for Nic {
     type RxToken<'a> = Received<'a>;
     type TxToken<'a> = Sending<'a>;
 
@@ -244,28 +244,25 @@ impl RxToken for Received<'_> {
 }
 
 /// The right to send one frame: there is a free buffer.
-pub struct Sending<'a>(&'a mut Card);
+pub struct Sending<'a>(&'a mut Nic);
 
 impl TxToken for Sending<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let card = self.0;
-        let last = card.free_count.saturating_sub(1);
-        let number = card.free.get(last).copied().unwrap_or(0);
+        let nic = self.0;
+        let last = nic.free_count.saturating_sub(1);
+        let number = nic.free.get(last).copied().unwrap_or(0);
         // SAFETY: the buffer is free: the NIC does not own it, and nobody has
         // a reference to it.
-        let buffer = unsafe { card.outgoing.lend(number) };
-        let end = card.header + len;
-        let frame = buffer.get_mut(card.header..end).unwrap_or_default();
+        let buffer = unsafe { nic.outgoing.lend(number) };
+        let end = nic.header + len;
+        let frame = buffer.get_mut(nic.header..end).unwrap_or_default();
         let result = f(frame);
         let whole = buffer.get(..end).unwrap_or_default();
         // SAFETY: the buffer is not touched until `reclaim` has it back.
-        let token = unsafe { card.driver.transmit_begin(whole) };
-        if let Some(place) = token
-            .ok()
-            .and_then(|t| card.sending.get_mut(usize::from(t)))
-        {
+        let token = unsafe { nic.driver.transmit_begin(whole) };
+        if let Some(place) = token.ok().and_then(|t| nic.sending.get_mut(usize::from(t))) {
             *place = number;
-            card.free_count = last;
+            nic.free_count = last;
         }
         result
     }

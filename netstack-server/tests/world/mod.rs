@@ -148,7 +148,7 @@ impl World {
     fn sharing(limits: Limits, network: Network, most: usize) -> Self {
         let to_stack = Rc::new(RefCell::new(Queue::default()));
         let from_stack = Rc::new(RefCell::new(Queue::default()));
-        let card = End {
+        let nic = End {
             incoming: to_stack.clone(),
             outgoing: from_stack.clone(),
         };
@@ -176,7 +176,7 @@ impl World {
             limits,
         };
         let stats: &'static Page = Box::leak(Box::default());
-        let stack = as_stack(true, || NetStack::new(config, card, channels, stats, now));
+        let stack = as_stack(true, || NetStack::new(config, nic, channels, stats, now));
         let hardware = HardwareAddress::Ethernet(EthernetAddress(PEER_MAC));
         let mut settings = iface::Config::new(hardware);
         settings.random_seed = 77;

@@ -34,7 +34,7 @@ impl Drop for Busy {
     }
 }
 
-fn given<T: FromStr>(name: &str, default: T) -> T {
+fn from_environment<T: FromStr>(name: &str, default: T) -> T {
     let value = env::var(name).ok();
     value.and_then(|v| v.parse().ok()).unwrap_or(default)
 }
@@ -107,15 +107,15 @@ fn the_century_is_the_clock_s_own() {
 
 #[test]
 fn the_image_boots_every_time() {
-    let count = given("HANDOFF_BOOTS", BOOTS);
+    let count = from_environment("HANDOFF_BOOTS", BOOTS);
     let bad = boots("quiet", count);
     assert!(bad.is_empty(), "{} of {count}: {bad:#?}", bad.len());
 }
 
 #[test]
 fn the_image_boots_every_time_on_a_busy_host() {
-    let count = given("HANDOFF_BOOTS", BOOTS);
-    let _busy: Vec<_> = (0..given("HANDOFF_BUSY", BUSY))
+    let count = from_environment("HANDOFF_BOOTS", BOOTS);
+    let _busy: Vec<_> = (0..from_environment("HANDOFF_BUSY", BUSY))
         .map(|_| Busy::start())
         .collect();
     let bad = boots("busy", count);

@@ -134,8 +134,8 @@ fn r11_each_segment_is_a_line_of_the_audit_log() {
     );
     // After the client's Finished two tickets leave, each of them a segment that
     // is written; what they share is prepared once.
-    let behind = directives.iter().rposition(|name| name == "validate-mac");
-    let tickets = &directives[behind.expect("Finished is validated") + 1..];
+    let finished = directives.iter().rposition(|name| name == "validate-mac");
+    let tickets = &directives[finished.expect("Finished is validated") + 1..];
     assert!(directives.len() >= 12 + tickets.len(), "{segments:#?}");
     assert_eq!(
         tickets,

@@ -132,7 +132,7 @@ fn c06_sealed_key_rings_open_with_their_key_and_are_replaced_by_newer_ones() {
     for version in ["-tls1_3", "-tls1_2"] {
         assert_eq!(subject(&site, version), "CN=p384");
     }
-    assert_eq!(before.echo(b"behind").unwrap(), b"behind");
+    assert_eq!(before.echo(b"after").unwrap(), b"after");
     // Their peers were judged by the rings of before.
     for (port, file) in ports.into_iter().zip(files) {
         let resumed = session(&site, port, &["-tls1_3", "-sess_in", file]);
@@ -200,7 +200,7 @@ fn c06_sealed_key_rings_without_their_key_stop_the_start() {
 }
 
 #[test]
-fn c05_a_key_store_that_starts_anew_unseals_again_and_takes_no_older_update() {
+fn c05_a_key_store_that_restarts_unseals_again_and_takes_no_older_update() {
     let signer = signer();
     let prepared = Prepared::build_sealed("sealed-again", seal(&signer)).unwrap();
     let key = fs::read(prepared.machine.key.as_ref().unwrap()).unwrap();
@@ -230,7 +230,7 @@ fn c05_a_key_store_that_starts_anew_unseals_again_and_takes_no_older_update() {
     });
     // The image's rings, opened with the key from a second read.
     assert_eq!(subject(&site, "-tls1_3"), "CN=p256");
-    assert_eq!(session.echo(b"behind").unwrap(), b"behind");
+    assert_eq!(session.echo(b"after").unwrap(), b"after");
     assert_eq!(site.memory().places_of(&key), [""; 0]);
     let older = update_to(&site, "ed25519", 6, &signer, &kek);
     let answer = tell(&site, &older);

@@ -84,11 +84,11 @@ fn c06_a_source_of_entropy_that_fails_stops_the_boot() {
 #[test]
 fn c06_the_source_of_entropy_counts_and_leaves_nothing_behind() {
     // The processor's random numbers are the same in each of these boots.
-    let given = [1, 2].map(noise);
+    let samples = [1, 2].map(noise);
     let randoms = [0, 0, 1].map(|which: usize| {
         let mut prepared = Prepared::build("mixed", false).unwrap();
         let file = prepared.folder.join("noise");
-        fs::write(&file, &given[which]).unwrap();
+        fs::write(&file, &samples[which]).unwrap();
         prepared.machine.entropy = Entropy::File(file);
         prepared.machine.counted = true;
         let site = prepared.boot().unwrap();
@@ -97,7 +97,7 @@ fn c06_the_source_of_entropy_counts_and_leaves_nothing_behind() {
         assert!(said.iter().any(|line| line == told), "{said:#?}");
         let random = answer(site.address(port::ECHO), &client_hello(&site))[RANDOM].to_vec();
         let memory = site.memory();
-        for sample in given[which].chunks_exact(16).take(64).step_by(8) {
+        for sample in samples[which].chunks_exact(16).take(64).step_by(8) {
             assert_eq!(memory.places_of(sample), Vec::<String>::new());
         }
         random
@@ -158,8 +158,14 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     // unchanged.
     let guest = machine.resume(PATIENCE).unwrap();
     assert_eq!(offer(&guest, &ticket), "Reused");
-    let anew = |line: &str| line.ends_with(ANEW);
-    assert!(!guest.log().since(Cursor::default()).iter().any(|l| anew(l)));
+    let is_told = |line: &str| line.ends_with(OTHER_MACHINE);
+    assert!(
+        !guest
+            .log()
+            .since(Cursor::default())
+            .iter()
+            .any(|l| is_told(l))
+    );
     guest.stop();
 
     // If the generation changed, everything is redrawn.
@@ -167,7 +173,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     let mut guest = machine.resume(PATIENCE).unwrap();
     // Every secret of the machine is in it.
     fs::remove_file(state).unwrap();
-    guest.wait_line(PATIENCE, anew).unwrap();
+    guest.wait_line(PATIENCE, is_told).unwrap();
     for name in DOMAINS {
         let starts = format!("init: {name} starts anew");
         guest.wait_line(PATIENCE, |line| line == starts).unwrap();
@@ -176,7 +182,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     assert_eq!(offer(&guest, &other), "New");
     // Once, and no end of a domain.
     let said = guest.log().since(Cursor::default());
-    assert_eq!(said.iter().filter(|line| anew(line)).count(), 1);
+    assert_eq!(said.iter().filter(|line| is_told(line)).count(), 1);
     assert!(
         !said.iter().any(|line| qemu::log::is_fault(line)),
         "{said:#?}"
@@ -184,7 +190,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
 }
 
 /// The end of what the monitor says of a machine that is another one.
-const ANEW: &str = "goes on from a snapshot: every domain starts anew";
+const OTHER_MACHINE: &str = "goes on from a snapshot: every domain starts anew";
 
 /// A ticket of this system, in a file.
 fn take_ticket(site: &Site, name: &str) -> PathBuf {

@@ -254,7 +254,7 @@ fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
 }
 
 #[test]
-fn c05_a_domain_that_does_not_answer_is_started_anew() {
+fn c05_a_domain_that_does_not_answer_is_restarted() {
     let site = site("silence");
     for (domain, _) in DOMAINS {
         let breaker = Breaker::of(&site, domain).unwrap();

@@ -84,7 +84,7 @@ fn the_keys_of_a_session_that_was_closed_properly_are_nowhere() {
 }
 
 #[test]
-fn c06_behind_the_end_of_any_domain_no_secret_is_outside_its_owner() {
+fn c06_after_any_domain_terminates_no_secret_is_outside_its_owner() {
     let site = own("ends");
     for (domain, survives) in DOMAINS {
         let breaker = Breaker::of(&site, domain).unwrap();
@@ -155,9 +155,9 @@ fn the_shim_holds_no_secret_of_a_handshake_that_it_directs() {
         let found = holders(&site, &heard.secrets());
         if version.version == ProtocolVersion::TLSv1_3 {
             // For KeyUpdates.
-            assert_eq!(found, BTreeSet::from(["offload-server"]), "behind it");
+            assert_eq!(found, BTreeSet::from(["offload-server"]), "after it");
         } else {
-            assert!(found.is_empty(), "behind it: {found:?}");
+            assert!(found.is_empty(), "after it: {found:?}");
         }
     }
 }

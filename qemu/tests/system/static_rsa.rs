@@ -48,7 +48,7 @@ fn r20_openssl_and_gnutls_encrypt_for_the_key_store() {
 }
 
 #[test]
-fn r20_r25_a_client_with_a_certificate_signs_behind_an_encrypted_secret() {
+fn r20_r25_a_client_with_a_certificate_signs_after_an_encrypted_secret() {
     let site = system();
     let chain = site.material.chain_file("client");
     let key = site.material.key_file("client");

@@ -22,7 +22,7 @@ pub(crate) fn ask(site: &Site, port: u16) -> String {
 }
 
 #[test]
-fn r07_a_session_is_encrypted_anew_to_its_backend() {
+fn r07_a_session_is_encrypted_again_to_its_backend() {
     let site = system();
     let upstream = &site.upstreams[0];
     let start = site.guest.log().end();

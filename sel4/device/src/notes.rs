@@ -6,7 +6,7 @@ use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
 /// Base address registers (PCI Local Bus Specification 3.0 §6.1).
 const FIRST_BAR: u8 = 0x10;
-const BEHIND_BARS: u8 = 0x28;
+const AFTER_BARS: u8 = 0x28;
 
 /// Answers as the device would. Writes go nowhere, but for the question how
 /// large a window is: all ones, and the next read tells.
@@ -55,7 +55,7 @@ impl Notes {
 }
 
 fn bar(register: u8) -> Option<usize> {
-    (FIRST_BAR..BEHIND_BARS)
+    (FIRST_BAR..AFTER_BARS)
         .contains(&register)
         .then(|| usize::from(register - FIRST_BAR) / 4)
 }

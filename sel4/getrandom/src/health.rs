@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_window_counts_anew() {
+    fn each_window_counts_from_zero() {
         assert_eq!(Health::new().judge(&with_zero_each(8, 100 * 512)), Ok(()));
     }
 

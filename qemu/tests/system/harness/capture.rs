@@ -91,9 +91,9 @@ fn segments(bytes: &[u8]) -> Vec<Segment> {
     assert_eq!(bytes.get(..4), Some(MAGIC.as_slice()), "not a pcap file");
     let mut segments = Vec::new();
     let mut rest = &bytes[FILE_HEADER..];
-    while let Some((header, behind)) = rest.split_at_checked(PACKET_HEADER) {
+    while let Some((header, after)) = rest.split_at_checked(PACKET_HEADER) {
         let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
-        let Some((frame, next)) = behind.split_at_checked(length) else {
+        let Some((frame, next)) = after.split_at_checked(length) else {
             break;
         };
         segments.extend(segment(frame));

@@ -264,8 +264,8 @@ impl Memory {
 
 /// The topmost page table in use, out of QEMU's list of registers.
 fn page_table(registers: &str) -> Result<usize> {
-    let (_, behind) = registers.split_once("CR3=").context("no CR3")?;
-    let digits = behind.split_whitespace().next().unwrap_or_default();
+    let (_, after) = registers.split_once("CR3=").context("no CR3")?;
+    let digits = after.split_whitespace().next().unwrap_or_default();
     let value = u64::from_str_radix(digits, 16)?;
     Ok((value & FRAME) as usize)
 }

@@ -23,18 +23,18 @@ where
     C: Clock,
 {
     /// Has the connection's bytes come here, as long as its rules allow.
-    pub(super) fn listen_to(&mut self, arrived: Arrived) {
+    pub(super) fn begin_peek(&mut self, arrived: Arrived) {
         let attach = net::Request::Attach {
             connection: arrived.connection,
-            deadline: self.hearing_ends(arrived),
+            deadline: self.peek_ends(arrived),
         };
         match self.ask_for_slot(&attach, None) {
-            Ok((_, slot)) => self.hear(arrived, slot),
+            Ok((_, slot)) => self.peek_client_hello(arrived, slot),
             Err(_) => self.dismiss_for(arrived, Reason::Room),
         }
     }
 
-    fn hearing_ends(&self, arrived: Arrived) -> Instant {
+    fn peek_ends(&self, arrived: Arrived) -> Instant {
         let rules = self.listeners.get(arrived.listener).map(|l| &l.rules[..]);
         let timeouts = rules
             .into_iter()
@@ -44,11 +44,11 @@ where
     }
 
     /// Looks at what has come so far.
-    pub(super) fn hear(&mut self, arrived: Arrived, slot: SlotIndex) {
+    pub(super) fn peek_client_hello(&mut self, arrived: Arrived, slot: SlotIndex) {
         // Read before the bytes: with END set, none come after those found.
         let status = self.ports.backend.peer_status(slot);
         let Ok(count) = self.ports.backend.peek(slot, 0, &mut self.buffer[..]) else {
-            return self.forget_unheard(arrived, slot);
+            return self.end_peek(arrived, slot);
         };
         let is_over = |flag| status.has(flag);
         let room = self.ports.backend.rx_capacity().min(self.buffer.len());
@@ -57,9 +57,9 @@ where
             Seen::Incomplete if is_over(Status::DEADLINE) => Reason::Late,
             Seen::Incomplete if is_over(Status::END) || is_over(Status::RESET) => Reason::Ended,
             Seen::Incomplete => {
-                let until = self.hearing_ends(arrived) + GRACE;
+                let until = self.peek_ends(arrived) + GRACE;
                 if let Some(place) = self.connections.get_mut(usize::from(slot)) {
-                    *place = Use::Unheard(arrived, until);
+                    *place = Use::Peeking(arrived, until);
                 }
                 return self.watch(until);
             }
@@ -68,17 +68,17 @@ where
                 let rules = self.listeners.get(arrived.listener).map(|l| &l.rules[..]);
                 let rules = rules.unwrap_or_default();
                 match rules::by_hello(rules, arrived.remote.ip(), &hello) {
-                    Ok(rule) => return self.heard(arrived, rule, slot),
+                    Ok(rule) => return self.rule_found(arrived, rule, slot),
                     Err(alert) => return self.refuse(arrived, slot, alert),
                 }
             }
         };
-        self.report_unheard(arrived, reason);
-        self.forget_unheard(arrived, slot);
+        self.report_without_hello(arrived, reason);
+        self.end_peek(arrived, slot);
     }
 
     /// The client goes, with its slot.
-    pub(super) fn forget_unheard(&mut self, arrived: Arrived, slot: SlotIndex) {
+    pub(super) fn end_peek(&mut self, arrived: Arrived, slot: SlotIndex) {
         let connection = arrived.connection;
         self.close(End::Connection { connection, slot }, false);
         self.guests.leave(arrived.guest);
@@ -86,7 +86,7 @@ where
 
     /// The rule is found: the connection goes on to the handshake with all its
     /// bytes.
-    fn heard(&mut self, arrived: Arrived, rule: usize, slot: SlotIndex) {
+    fn rule_found(&mut self, arrived: Arrived, rule: usize, slot: SlotIndex) {
         self.ports.backend.flush();
         self.ports.backend.close(slot);
         let connection = arrived.connection;
