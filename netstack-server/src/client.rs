@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use ipc::net::Address;
+use ipc::net::{Address, NetError};
 use ipc::provision::NetworkRights;
 
 /// A client with what waits for it.
@@ -24,7 +24,7 @@ impl Client {
         self.rights.listen.contains(&port)
     }
 
-    pub(crate) fn may_connect(&self, to: &Address) -> bool {
+    fn may_connect(&self, to: &Address) -> bool {
         let same = |right: &Address| (right.ip(), right.port()) == (to.ip(), to.port());
         self.rights.connect.iter().any(same)
     }
@@ -72,6 +72,15 @@ impl Clients {
 
     pub(crate) fn client(&mut self, number: u16) -> Option<&mut Client> {
         self.0.iter_mut().find(|c| c.rights.client == number)
+    }
+
+    /// Whether a client may connect to this address.
+    pub(crate) fn check_connect(&mut self, client: u16, to: &Address) -> Result<(), NetError> {
+        let client = self.client(client).ok_or(NetError::Denied)?;
+        match client.may_connect(to) {
+            true => Ok(()),
+            false => Err(NetError::Denied),
+        }
     }
 
     /// Whether a client may have one more connection that can't be evicted.

@@ -11,7 +11,7 @@ mod stand;
 pub(crate) use stand::Hello;
 
 use ipc::clock::Instant;
-use ipc::net::{Owner, Readiness, TcpPosition};
+use ipc::net::{NetError, Owner, Readiness, TcpPosition};
 use ipc::ring::Misbehaved;
 use smoltcp::socket::tcp::State;
 use tls::hello_scan::HelloScan;
@@ -192,9 +192,20 @@ impl Connection {
         self.rx_next = sequence.wrapping_add(1);
     }
 
-    /// Sequence number of the next byte to take from the socket.
-    pub(crate) fn rx_next(&self) -> u32 {
-        self.rx_next
+    /// Whether it may go on to another owner for `client`: it must be that client's, under
+    /// any present owner; one that has a handshake or a session does not get a second one.
+    pub(crate) fn check_move(&self, client: u16, to: Owner) -> Result<(), NetError> {
+        if self.client != client {
+            return Err(NetError::Denied);
+        }
+        match (self.owner, to) {
+            (_, Owner::Application { client: other, .. }) if other != client => {
+                Err(NetError::Denied)
+            }
+            (Owner::Offload(_) | Owner::Record(_), Owner::Offload(_))
+            | (Owner::Record(_), Owner::Record(_)) => Err(NetError::SlotInUse),
+            _ => Ok(()),
+        }
     }
 
     /// Learns from what smoltcp sent.

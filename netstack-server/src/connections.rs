@@ -5,11 +5,11 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use ipc::clock::Instant;
-use ipc::net::ConnectionId;
+use ipc::net::{ConnectionId, NetError, Owner};
 
 use crate::admission::{Rank, Yielding};
 use crate::config::Limits;
-use crate::connection::Connection;
+use crate::connection::{Connection, Phase};
 use crate::sequence::Tuple;
 use crate::sockets::Wire;
 use crate::table::Table;
@@ -78,9 +78,27 @@ impl Connections {
         self.table.name(index)
     }
 
-    /// The index of a name, if its connection exists.
-    pub(crate) fn find(&self, name: ConnectionId) -> Option<u32> {
-        self.table.find(name)
+    /// The connection of that name, if there is one that `client` may ask for. For a
+    /// client, another one's connections and those that were moved to another domain do
+    /// not exist; for no client those that were not accepted.
+    pub(crate) fn owned(
+        &mut self,
+        client: Option<u16>,
+        name: ConnectionId,
+    ) -> Result<u32, NetError> {
+        let index = self.table.find(name).ok_or(NetError::NoConnection)?;
+        let connection = self.table.get_mut(index).ok_or(NetError::NoConnection)?;
+        match connection.phase {
+            Phase::Opening | Phase::Open => {}
+            Phase::HalfOpen | Phase::Quiet(_) | Phase::Waiting | Phase::Lingering(_) => {
+                return Err(NetError::NoConnection);
+            }
+        }
+        let is_clients = matches!(connection.owner, Owner::Client | Owner::Application { .. });
+        match client {
+            Some(client) if connection.client != client || !is_clients => Err(NetError::Denied),
+            _ => Ok(index),
+        }
     }
 
     /// The connection between these two ends.

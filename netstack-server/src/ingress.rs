@@ -38,7 +38,11 @@ impl<B: Doorbell> Core<'_, B> {
     fn segment_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let opens = segment.syn && !segment.ack && !segment.rst;
         let mut found = self.connections.between(&segment.tuple);
-        if opens && let Some(index) = found.filter(|index| self.is_outdated(*index, segment)) {
+        if opens
+            && let Some(index) = found
+            && let Some(connection) = self.connections.get_mut(index)
+            && connection.is_outdated(segment)
+        {
             // RFC 9293 §3.10.7.4: a newer SYN may end TIME-WAIT early.
             self.forget(index);
             found = None;

@@ -1,31 +1,14 @@
 //! Eviction, and what a connection leaves behind.
 
 use ipc::channel::Doorbell;
-use ipc::net::Owner;
 use ipc::stats::netstack as counters;
-use smoltcp::socket::tcp::State;
 
 use crate::config::Buffers;
 use crate::connection::Phase;
-use crate::parse::Segment;
-use crate::sequence::is_after;
 use crate::sockets::Wire;
 use crate::stack::Core;
 
 impl<B: Doorbell> Core<'_, B> {
-    /// Whether a connection only waits for stray segments (TIME-WAIT).
-    fn is_over(&mut self, index: u32) -> bool {
-        self.connections.get_mut(index).is_some_and(|connection| {
-            connection.owner == Owner::Client && connection.state() == State::TimeWait
-        })
-    }
-
-    /// Whether a SYN is newer than all of a connection that is over.
-    pub(crate) fn is_outdated(&mut self, index: u32, segment: &Segment) -> bool {
-        let last = self.connections.get_mut(index).map_or(0, |c| c.rx_next());
-        self.is_over(index) && is_after(segment.sequence, last)
-    }
-
     /// Evicts a connection in favour of another, if one may be evicted.
     pub(crate) fn evict(&mut self) -> bool {
         let (half_open, quiet) = self.listeners.unready();

@@ -3,14 +3,15 @@
 use ipc::badge::Badge;
 use ipc::channel::Doorbell;
 use ipc::clock::Instant;
-use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Ready, Request, Share};
+use ipc::net::{Address, Answer, ConnectionId, Net, NetError, Owner, Request};
 use ipc::stats::netstack as counters;
 use ipc::transport::{MAX_MESSAGE, dispatch};
 use smoltcp::phy::Device;
 
+use crate::client::Clients;
 use crate::config::{LINGER, MAX_BACKLOG};
 use crate::connection::{Connection, Ending, Phase};
-use crate::listener::Listener;
+use crate::listener::{Listener, Listeners};
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
 
@@ -63,10 +64,19 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
                     ready,
                     share,
                 },
-            ) => core.listen(client, port, backlog, (ready, share)),
+            ) => {
+                check_listen(&mut core.clients, &mut core.listeners, client, port)?;
+                let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
+                let listener = Listener::new(port, client, backlog, ready, share);
+                let most = core.listeners.add(listener);
+                if let Some(client) = core.clients.client(client) {
+                    client.expect(most);
+                }
+                Ok(Answer::Done)
+            }
             (Some(Badge::Client(client)), Request::Accept) => core.accept(client, now),
             (Some(Badge::Client(client)), Request::Connect { to, deadline }) => {
-                core.check_connect(client, &to)?;
+                core.clients.check_connect(client, &to)?;
                 core.connect(&mut self.nic, client, to, deadline, now)
             }
             (
@@ -76,21 +86,21 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
                     deadline,
                 },
             ) => {
-                let index = core.owned(Some(client), connection)?;
+                let index = core.connections.owned(Some(client), connection)?;
                 core.attach(index, connection, deadline)
             }
             (Some(badge), Request::Abort { connection }) => {
-                let index = core.owned(client_of(badge)?, connection)?;
+                let index = core.connections.owned(client_of(badge)?, connection)?;
                 self.abort(index, now);
                 Ok(Answer::Done)
             }
             (Some(badge), Request::Release { connection }) => {
-                let index = core.owned(client_of(badge)?, connection)?;
+                let index = core.connections.owned(client_of(badge)?, connection)?;
                 core.release(index, Ending::Fin, now);
                 Ok(Answer::Done)
             }
             (Some(Badge::Client(client)), Request::ReleaseWithReset { connection }) => {
-                let index = core.owned(Some(client), connection)?;
+                let index = core.connections.owned(Some(client), connection)?;
                 core.release(index, Ending::Reset, now);
                 Ok(Answer::Done)
             }
@@ -104,8 +114,10 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
                     expected_tx_next,
                 },
             ) => {
-                let index = core.owned(None, connection)?;
-                core.check_move(index, client, to)?;
+                let index = core.connections.owned(None, connection)?;
+                let connection = core.connections.get_mut(index);
+                let connection = connection.ok_or(NetError::NoConnection)?;
+                connection.check_move(client, to)?;
                 core.hand_over(index, to, deadline, expected_tx_next, now)
                     .map(|position| Answer::Moved { position })
             }
@@ -156,29 +168,24 @@ fn client_of(badge: Badge) -> Result<Option<u16>, NetError> {
     }
 }
 
-impl<B: Doorbell> Core<'_, B> {
-    fn listen(
-        &mut self,
-        client: u16,
-        port: u16,
-        backlog: u16,
-        (ready, share): (Ready, Option<Share>),
-    ) -> Result<Answer, NetError> {
-        let number = client;
-        let client = self.clients.client(number).ok_or(NetError::Denied)?;
-        if !client.may_listen(port) {
-            return Err(NetError::Denied);
-        }
-        if self.listeners.at(port).is_some() {
-            return Err(NetError::PortInUse);
-        }
-        let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
-        let listener = Listener::new(port, number, backlog, ready, share);
-        let most = self.listeners.add(listener);
-        client.expect(most);
-        Ok(Answer::Done)
+/// Whether a client has the right to listen on a port, and nobody does so yet.
+fn check_listen(
+    clients: &mut Clients,
+    listeners: &mut Listeners,
+    client: u16,
+    port: u16,
+) -> Result<(), NetError> {
+    let client = clients.client(client).ok_or(NetError::Denied)?;
+    if !client.may_listen(port) {
+        return Err(NetError::Denied);
     }
+    match listeners.at(port) {
+        Some(_) => Err(NetError::PortInUse),
+        None => Ok(()),
+    }
+}
 
+impl<B: Doorbell> Core<'_, B> {
     fn accept(&mut self, client: u16, now: Instant) -> Result<Answer, NetError> {
         let number = client;
         let client = self.clients.client(number).ok_or(NetError::Denied)?;
@@ -206,15 +213,6 @@ impl<B: Doorbell> Core<'_, B> {
             Some((port, count, last)) => Answer::GaveWay { port, count, last },
             None => Answer::NothingWaits,
         })
-    }
-
-    fn check_connect(&mut self, client: u16, to: &Address) -> Result<(), NetError> {
-        let client = self.clients.client(client).ok_or(NetError::Denied)?;
-        if client.may_connect(to) {
-            Ok(())
-        } else {
-            Err(NetError::Denied)
-        }
     }
 
     fn connect(
@@ -265,49 +263,6 @@ impl<B: Doorbell> Core<'_, B> {
             connection: self.connections.name(index),
             slot,
         })
-    }
-
-    /// The connection of that name, if there is one that `client` may ask for. For a
-    /// client, another one's connections and those that were moved to another domain do
-    /// not exist; for no client those that were not accepted.
-    fn owned(&mut self, client: Option<u16>, name: ConnectionId) -> Result<u32, NetError> {
-        let index = self.connections.find(name).ok_or(NetError::NoConnection)?;
-        let connection = self
-            .connections
-            .get_mut(index)
-            .ok_or(NetError::NoConnection)?;
-        match connection.phase {
-            Phase::Opening | Phase::Open => {}
-            Phase::HalfOpen | Phase::Quiet(_) | Phase::Waiting | Phase::Lingering(_) => {
-                return Err(NetError::NoConnection);
-            }
-        }
-        let is_clients = matches!(connection.owner, Owner::Client | Owner::Application { .. });
-        match client {
-            Some(client) if connection.client != client || !is_clients => Err(NetError::Denied),
-            _ => Ok(index),
-        }
-    }
-
-    /// Whether a connection may go on to another owner for `client`: it must be that
-    /// client's, under any present owner; one that has a handshake or a session does not
-    /// get a second one.
-    fn check_move(&mut self, index: u32, client: u16, to: Owner) -> Result<(), NetError> {
-        let connection = self
-            .connections
-            .get_mut(index)
-            .ok_or(NetError::NoConnection)?;
-        if connection.client != client {
-            return Err(NetError::Denied);
-        }
-        match (connection.owner, to) {
-            (_, Owner::Application { client: other, .. }) if other != client => {
-                Err(NetError::Denied)
-            }
-            (Owner::Offload(_) | Owner::Record(_), Owner::Offload(_))
-            | (Owner::Record(_), Owner::Record(_)) => Err(NetError::SlotInUse),
-            _ => Ok(()),
-        }
     }
 
     fn attach(

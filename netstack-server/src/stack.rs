@@ -16,6 +16,7 @@ use crate::clock::{Clock, wire_time};
 use crate::config::{Config, FRAMES_PER_POLL};
 use crate::connection::{Phase, Refused};
 use crate::connections::Connections;
+use crate::deadlines;
 use crate::device::{Capabilities, Outlet};
 use crate::link::{self, Link};
 use crate::listener::Listeners;
@@ -104,7 +105,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         while let Some(index) = self.core.owners.next_event() {
             self.core.connections.touch(index);
         }
-        self.core.expire(now);
+        deadlines::expire(&mut self.core.timers, &mut self.core.connections, now);
         if now >= self.core.clock.housekeeping() {
             self.core.keep_house(&mut self.nic, now);
         }
@@ -173,7 +174,10 @@ impl<B: Doorbell> Core<'_, B> {
         }
         self.settle(index);
         self.connections.reckon(index);
-        self.arm(index, now);
+        if let Some(connection) = self.connections.get_mut(index) {
+            let (clock, timers) = (&mut self.clock, &mut self.timers);
+            deadlines::arm(connection, index, clock, timers, now);
+        }
     }
 
     fn move_bytes<D: Device>(

@@ -8,7 +8,9 @@ use smoltcp::socket::tcp::State;
 use super::{Connection, Phase};
 use crate::admission::Rank;
 use crate::guard::{Stand, is_between};
+use crate::parse::Segment;
 use crate::path::{Narrow, TooBig};
+use crate::sequence::is_after;
 
 /// What there is of a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +97,20 @@ impl Connection {
         }
     }
 
+    /// Whether it only waits for stray segments.
+    fn is_over(&mut self) -> bool {
+        self.owner == Owner::Client && self.state() == State::TimeWait
+    }
+
+    /// Whether a SYN is newer than all of this connection, which is over.
+    pub(crate) fn is_outdated(&mut self, syn: &Segment) -> bool {
+        self.is_over() && is_after(syn.sequence, self.rx_next)
+    }
+
     /// Whether and when this connection may be evicted. One with an owner may not, nor
     /// one that waits for the gateway, which takes it soon.
     pub(crate) fn rank(&mut self) -> Option<(Rank, Instant)> {
-        let is_over = self.owner == Owner::Client && self.state() == State::TimeWait;
+        let is_over = self.is_over();
         match self.phase {
             _ if is_over => Some((Rank::Over, self.last_progress)),
             Phase::Lingering(_) => Some((Rank::Lingering, self.since)),
