@@ -12,6 +12,7 @@
 //!   `discovery` and `path` read what it says of the link and of paths;
 //! - `device`: shows smoltcp one frame, and sees what it sends; `split` cuts
 //!   segments that are too long for their path;
+//! - `link`: smoltcp's interface with the system's addresses; every frame passes there;
 //! - `ingress`: which connection a frame belongs to; `guard` says whether that
 //!   takes it (RFC 5961), `admission` and `room` whether a new one may be made;
 //! - [`tls::hello_scan`]: whether a TLS client has shown its ClientHello, before which no listener

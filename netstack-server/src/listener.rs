@@ -17,8 +17,8 @@ pub(crate) struct Listener {
     backlog: usize,
     ready: Ready,
     share: Option<Share>,
-    /// Half-open connections, oldest first. With those that wait never more than the
-    /// backlog.
+    /// Half-open connections, oldest first. One is added only while they and those that
+    /// wait are fewer than the backlog.
     half_open: VecDeque<u32>,
     /// Established and not ready, oldest first; never more than the backlog.
     quiet: VecDeque<u32>,
