@@ -1,12 +1,14 @@
 //! How many connections a peer has, and which one is evicted.
 //!
 //! A SYN is answered as long as something can be evicted: first a connection that is
-//! over, then one without an owner, then the oldest that is half open. Only the owner can
-//! give up a connection that has one. Where nothing can be evicted, and where one peer
-//! has its share, the answer is a reset.
+//! over, then one without an owner whose peer takes nothing, then the oldest that is half
+//! open or quiet, and last one without an owner that still sends. Only the owner can give
+//! up a connection that has one. Where nothing can be evicted, and where one peer has its
+//! share, the answer is a reset.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::IpAddr;
+use core::time::Duration;
 
 use ipc::clock::Instant;
 
@@ -66,9 +68,9 @@ impl Peers {
 /// Why a connection may be evicted, in the order of eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
-    /// It waits for stray segments alone.
+    /// It waits for stray segments, or for the peer's end alone.
     Over,
-    /// It has no owner; it sends what was written.
+    /// It has no owner; it sends what was written. By when it got on last.
     Lingering,
     /// Its peer has not shown that it is there.
     HalfOpen,
@@ -80,6 +82,10 @@ pub(crate) enum Rank {
 /// added and removed near an end, and there is room for all from the start: an ordered
 /// list costs less than a tree.
 pub(crate) struct Yielding(VecDeque<u128>);
+
+/// A peer that takes nothing for so long makes room for others: longer than the first
+/// retransmission (RFC 6298 §2).
+pub(crate) const STALLED: Duration = Duration::from_secs(2);
 
 fn place((rank, since): (Rank, Instant), index: u32) -> u128 {
     (rank as u128) << 96 | u128::from(since.as_nanos()) << 32 | u128::from(index)
@@ -117,27 +123,33 @@ impl Yielding {
         }
     }
 
-    /// Those of one rank, the oldest first.
-    pub(crate) fn of(&self, rank: Rank) -> impl Iterator<Item = u32> {
+    /// Those of one rank, the oldest first, and since when they have it.
+    pub(crate) fn of(&self, rank: Rank) -> impl Iterator<Item = (u32, Instant)> {
         let from = self
             .0
             .partition_point(|at| *at < place((rank, Instant::default()), 0));
         let places = self.0.range(from..);
         places
             .take_while(move |at| **at >> 96 == rank as u128)
-            .map(|at| *at as u32)
+            .map(|at| (*at as u32, Instant::from_nanos((*at >> 32) as u64)))
     }
 
     /// Which connection is evicted next. Of the half-open and the quiet the larger group:
-    /// neither forged SYNs nor quiet clients evict the others.
-    pub(crate) fn first(&self, half_open: usize, quiet: usize) -> Option<u32> {
+    /// neither forged SYNs nor quiet clients evict the others, nor the end of an answer
+    /// that is on its way.
+    pub(crate) fn first(&self, half_open: usize, quiet: usize, now: Instant) -> Option<u32> {
         let [then, last] = match quiet > half_open {
             true => [Rank::Quiet, Rank::HalfOpen],
             false => [Rank::HalfOpen, Rank::Quiet],
         };
-        [Rank::Over, Rank::Lingering, then, last]
-            .into_iter()
-            .find_map(|rank| self.of(rank).next())
+        let oldest = |rank| self.of(rank).next().map(|(index, _)| index);
+        let stalled = self.of(Rank::Lingering).next();
+        let stalled = stalled.filter(|(_, since)| now >= *since + STALLED);
+        oldest(Rank::Over)
+            .or(stalled.map(|(index, _)| index))
+            .or_else(|| oldest(then))
+            .or_else(|| oldest(last))
+            .or_else(|| oldest(Rank::Lingering))
     }
 }
 
@@ -175,32 +187,34 @@ mod tests {
     }
 
     #[test]
-    fn who_is_over_gives_way_before_who_lingers_and_both_before_who_is_half_open() {
+    fn who_is_over_gives_way_first_and_who_still_sends_last() {
         let mut yielding = Yielding::new(4);
         let at = Instant::from_millis;
+        let now = at(2009);
         yielding.change(1, None, Some((Rank::HalfOpen, at(1))));
         yielding.change(2, None, Some((Rank::Lingering, at(9))));
-        yielding.change(3, None, Some((Rank::Lingering, at(8))));
+        yielding.change(3, None, Some((Rank::Lingering, at(10))));
         yielding.change(4, None, Some((Rank::Over, at(7))));
         for (expected, rank, since) in [
             (4, Rank::Over, 7),
-            (3, Rank::Lingering, 8),
+            // For two seconds its peer has taken nothing.
             (2, Rank::Lingering, 9),
             (1, Rank::HalfOpen, 1),
+            (3, Rank::Lingering, 10),
         ] {
-            assert_eq!(yielding.first(1, 0), Some(expected));
+            assert_eq!(yielding.first(1, 0, now), Some(expected));
             yielding.change(expected, Some((rank, at(since))), None);
         }
-        assert_eq!(yielding.first(0, 0), None);
+        assert_eq!(yielding.first(0, 0, now), None);
         // Of the others, those that are more.
         yielding.change(5, None, Some((Rank::HalfOpen, at(2))));
         yielding.change(6, None, Some((Rank::Quiet, at(1))));
         yielding.change(7, None, Some((Rank::Quiet, at(3))));
-        assert_eq!(yielding.first(1, 2), Some(6));
-        assert_eq!(yielding.first(2, 2), Some(5));
-        assert!(yielding.of(Rank::Quiet).eq([6, 7]));
+        assert_eq!(yielding.first(1, 2, now), Some(6));
+        assert_eq!(yielding.first(2, 2, now), Some(5));
+        assert!(yielding.of(Rank::Quiet).eq([(6, at(1)), (7, at(3))]));
         assert_eq!(yielding.of(Rank::Lingering).next(), None);
         yielding.change(5, Some((Rank::HalfOpen, at(2))), None);
-        assert_eq!(yielding.first(9, 2), Some(6));
+        assert_eq!(yielding.first(9, 2, now), Some(6));
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Connections {
     /// Bytes between two owners: the sum of what they are charged for.
     overflow: usize,
     most_overflow: usize,
+    /// Counts those that began to hold some.
+    charges: u64,
 }
 
 /// The lists that a connection is on.
@@ -40,6 +42,8 @@ pub(crate) struct Listed {
     yields: Option<(Rank, Instant)>,
     /// Bytes of the memory between owners that it is charged for.
     charged: usize,
+    /// The number of that charge, since it held nothing.
+    charge: u64,
 }
 
 impl Connections {
@@ -53,6 +57,7 @@ impl Connections {
             yielding: Yielding::new(limits.connections),
             overflow: 0,
             most_overflow: limits.overflow,
+            charges: 0,
         }
     }
 
@@ -197,6 +202,10 @@ impl Connections {
             return;
         };
         let holds = connection.overflow();
+        if connection.listed.charged == 0 && holds > 0 {
+            self.charges += 1;
+            connection.listed.charge = self.charges;
+        }
         self.overflow = self.overflow + holds - connection.listed.charged;
         connection.listed.charged = holds;
     }
@@ -213,17 +222,32 @@ impl Connections {
     }
 
     /// The one that is evicted next, with so many half-open and quiet ones.
-    pub(crate) fn first_to_evict(&self, half_open: usize, quiet: usize) -> Option<u32> {
-        self.yielding.first(half_open, quiet)
+    pub(crate) fn first_to_evict(
+        &self,
+        half_open: usize,
+        quiet: usize,
+        now: Instant,
+    ) -> Option<u32> {
+        self.yielding.first(half_open, quiet, now)
     }
 
-    /// The oldest connection but `index` that has no owner and holds bytes between two
-    /// owners.
+    /// A connection but `index` that holds bytes between two owners and may lose them: the
+    /// oldest that has no owner, else the one that has held some for longest.
     pub(crate) fn first_that_holds(&mut self, index: u32) -> Option<u32> {
         let mut lingering = self.yielding.of(Rank::Lingering);
-        lingering.find(|other| {
+        let released = lingering.find(|(other, _)| {
             let found = self.table.get_mut(*other);
             *other != index && found.is_some_and(|found| found.listed.charged > 0)
-        })
+        });
+        if let Some((released, _)) = released {
+            return Some(released);
+        }
+        let others = (0..self.table.places()).filter(|other| *other != index);
+        let holding = others.filter_map(|other| {
+            let found = self.table.get_mut(other)?;
+            let holds = found.phase == Phase::Open && found.listed.charged > 0;
+            holds.then_some((found.listed.charge, other))
+        });
+        holding.min().map(|(_, other)| other)
     }
 }

@@ -121,7 +121,7 @@ impl<B: Doorbell> Core<'_, B> {
             self.stats.add(counters::BACKLOG_FULL, 1);
             return;
         };
-        let Some(mut wire) = self.wire(self.sockets.accepted()) else {
+        let Some(mut wire) = self.wire(self.sockets.accepted(), now) else {
             self.stats.add(counters::TABLE_FULL, 1);
             return self.link.pass_in(bytes, reply, now);
         };

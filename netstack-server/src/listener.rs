@@ -106,6 +106,11 @@ impl Listener {
         self.quiet.remove(place)
     }
 
+    /// Whether it is on the list of those that are established and not ready.
+    pub(crate) fn has_quiet(&self, index: u32) -> bool {
+        self.quiet.contains(&index)
+    }
+
     /// A connection waits for the client now.
     pub(crate) fn offered(&mut self, index: u32) {
         self.half_open.retain(|half_open| *half_open != index);

@@ -1,6 +1,7 @@
 //! Eviction, and what a connection leaves behind.
 
-use ipc::channel::Doorbell;
+use ipc::channel::{Doorbell, Status};
+use ipc::clock::Instant;
 use ipc::stats::netstack as counters;
 
 use crate::config::Buffers;
@@ -10,9 +11,9 @@ use crate::stack::Core;
 
 impl<B: Doorbell> Core<'_, B> {
     /// Evicts a connection in favour of another, if one may be evicted.
-    pub(crate) fn evict(&mut self) -> bool {
+    pub(crate) fn evict(&mut self, now: Instant) -> bool {
         let (half_open, quiet) = self.listeners.unready();
-        let Some(index) = self.connections.first_to_evict(half_open, quiet) else {
+        let Some(index) = self.connections.first_to_evict(half_open, quiet, now) else {
             return false;
         };
         match self.connections.get_mut(index).map(|c| c.phase) {
@@ -23,14 +24,28 @@ impl<B: Doorbell> Core<'_, B> {
         self.forget(index)
     }
 
-    /// Evicts the oldest connection that has no owner and holds bytes between two owners,
-    /// in favour of `index`; false when there is none.
+    /// Has another connection than `index` give up the bytes that it holds between two
+    /// owners; false when there is none.
     pub(crate) fn give_back_memory(&mut self, index: u32) -> bool {
-        let found = self.connections.first_that_holds(index);
-        found.is_some_and(|found| {
-            self.stats.add(counters::EVICTED, 1);
-            self.forget(found)
-        })
+        let Some(found) = self.connections.first_that_holds(index) else {
+            return false;
+        };
+        self.stats.add(counters::EVICTED, 1);
+        let Some(connection) = self.connections.get_mut(found) else {
+            return false;
+        };
+        if let Phase::Lingering(_) = connection.phase {
+            return self.forget(found);
+        }
+        // Its peer gets a reset, its owner has to give up the slot.
+        connection.cut_off();
+        if let Some(mut port) = self.owners.of(connection.owner) {
+            port.tell(Status::RESET);
+        }
+        let before = self.connections.room_between_owners();
+        self.connections.reckon(found);
+        self.connections.touch(found);
+        self.connections.room_between_owners() > before
     }
 
     /// Removes a connection from everywhere. Its peer gets no segment here.
@@ -62,13 +77,13 @@ impl<B: Doorbell> Core<'_, B> {
 
     /// A socket with these buffers. If there is no place or no memory for it,
     /// connections are evicted.
-    pub(crate) fn wire(&mut self, buffers: Buffers) -> Option<Wire> {
-        if self.connections.is_full() && !self.evict() {
+    pub(crate) fn wire(&mut self, buffers: Buffers, now: Instant) -> Option<Wire> {
+        if self.connections.is_full() && !self.evict(now) {
             return None;
         }
         loop {
             let wire = self.sockets.take(buffers);
-            if wire.is_some() || !self.evict() {
+            if wire.is_some() || !self.evict(now) {
                 return wire;
             }
         }

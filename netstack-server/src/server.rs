@@ -245,7 +245,8 @@ impl<B: Doorbell> Core<'_, B> {
         if self.connections.between(&tuple).is_some() {
             return Err(NetError::Full);
         }
-        let mut wire = self.wire(self.sockets.opened()).ok_or(NetError::Full)?;
+        let wire = self.wire(self.sockets.opened(), now);
+        let mut wire = wire.ok_or(NetError::Full)?;
         let seed = self.unpredictable.draw(&tuple, now);
         if !self.link.connect(nic, &mut wire, &tuple, seed, now) {
             self.sockets.recycle(wire);
@@ -303,9 +304,8 @@ impl<B: Doorbell> Core<'_, B> {
         }
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(ending, now + LINGER);
-        // Lingering connections are evicted in the order of their release, and don't
-        // count for their address.
-        connection.since = now;
+        // Its peer has time to take what there is; it does not count for its address.
+        connection.last_progress = now;
         self.listeners.uncount(connection.peer.take());
         if connection.wire.is_none() || is_opening {
             self.forget(index);

@@ -149,9 +149,9 @@ impl<B: Doorbell> Core<'_, B> {
                 self.hello_in(index, hello, now);
             }
             (Phase::Quiet(_), State::Closed) => {
-                let listener = self.clients.listener(connection.tuple.local_port);
-                // One that was evicted is not in line any more.
-                if listener.is_some_and(|listener| listener.quiet.contains(&index)) {
+                let listener = self.listeners.at(connection.tuple.local_port);
+                // One that was evicted is not on the list any more.
+                if listener.is_some_and(|listener| listener.has_quiet(index)) {
                     self.stats.add(counters::RESET_EARLY, 1);
                 }
             }

@@ -254,6 +254,64 @@ fn forged_syns_drive_out_nobody_who_has_shown_that_he_is_there() {
 }
 
 #[test]
+fn forged_syns_cut_off_no_answer_that_is_on_its_way() {
+    let mut world = near_router();
+    let handle = world.peer.connect_with(PORT, 512);
+    world.run(8);
+    let connection = accept_all(&mut world)[0];
+    let slot = world.attach(connection);
+    // All memory is taken but that of a few.
+    let others = full(&mut world);
+    for connection in others.iter().take(20).copied() {
+        world.ask(&Request::Abort { connection }).unwrap();
+    }
+    let bytes = world::pattern(8000);
+    assert_eq!(world.gateway.write(slot, &bytes), Ok(bytes.len()));
+    world.run(4);
+    let forge = |world: &mut World, number: u32| knock(world, somebody(20_000 + number), 7);
+    (0..20).for_each(|number| drop(forge(&mut world, number)));
+    world.ask(&Request::Release { connection }).unwrap();
+    // Ten for each segment that the peer takes.
+    let mut received = Vec::new();
+    for number in 20..2000 {
+        assert!(forge(&mut world, number).is_some_and(|answer| answer.syn));
+        if number % 10 == 0 {
+            received.extend(world.peer.receive(handle));
+            world.run(2);
+        }
+    }
+    assert_eq!(received, bytes);
+}
+
+#[test]
+fn one_that_takes_nothing_makes_room_after_two_seconds() {
+    let mut world = near_router();
+    let handle = world.peer.connect_with(PORT, 512);
+    world.run(8);
+    let connection = accept_all(&mut world)[0];
+    let slot = world.attach(connection);
+    let others = full(&mut world);
+    let bytes = world::pattern(8000);
+    assert_eq!(world.gateway.write(slot, &bytes), Ok(bytes.len()));
+    world.run(4);
+    world.ask(&Request::Release { connection }).unwrap();
+    world.run(4);
+    world.sleep(Duration::from_millis(2100));
+    // Somebody else is half open: that one keeps its place.
+    let connection = others[0];
+    world.ask(&Request::Abort { connection }).unwrap();
+    let answer = knock(&mut world, somebody(20_000), 7);
+    assert!(answer.is_some_and(|answer| answer.syn));
+    let dropped = world.count(counters::HALF_OPEN_DROPPED);
+    let evicted = world.count(counters::EVICTED);
+    let answer = knock(&mut world, somebody(20_001), 7);
+    assert!(answer.is_some_and(|answer| answer.syn));
+    assert_eq!(world.count(counters::EVICTED), evicted + 1);
+    assert_eq!(world.count(counters::HALF_OPEN_DROPPED), dropped);
+    assert!(world.peer.socket(handle).may_recv(), "it gets no segment");
+}
+
+#[test]
 fn a_hello_that_came_with_those_that_crowd_it_out_is_offered() {
     let mut world = near_router_for_hellos(8);
     let honest = ([192, 0, 2, 9], 4000);

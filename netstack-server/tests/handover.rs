@@ -363,3 +363,39 @@ fn segments_that_wait_for_the_window_are_not_joined() {
         assert_eq!(ends.iter().find(crossed), None, "{sent:?}");
     }
 }
+
+#[test]
+fn peers_that_take_nothing_of_their_flights_keep_no_handshake_from_its_end() {
+    // As many tickets with long chains as fit the ring, in two segments of 4 KB.
+    const SLOTS: u16 = 528;
+    let mut world = World::new();
+    world.listen(128);
+    let mut begun = 0;
+    let mut begin = |world: &mut World, window: usize| {
+        let handle = world.peer.connect_with(world::PORT, window);
+        world.run(8);
+        let connection = world.accept().unwrap();
+        let slot = begun % world.offload.slots();
+        let position = world.hand_over(connection, Owner::Offload(slot));
+        let mut start = position.tx_next;
+        for length in [4090, 4090] {
+            let bytes = segment(start, &pattern(length));
+            world.offload.write(slot, &bytes).unwrap();
+            start = start.wrapping_add(length as u32);
+        }
+        let to = Owner::Record(begun);
+        begun += 1;
+        let moved = world.try_move(connection, to, Instant::NEVER, None);
+        (handle, moved.is_ok())
+    };
+    let mut kept = 0;
+    for _ in 0..SLOTS {
+        // It takes no byte of it.
+        kept += usize::from(begin(&mut world, 1).1);
+    }
+    assert_eq!(kept, usize::from(SLOTS), "none is refused for another");
+    let (handle, is_moved) = begin(&mut world, 16 * 1024);
+    assert!(is_moved);
+    world.run(20);
+    assert_eq!(world.peer.receive(handle).len(), 2 * 4090);
+}

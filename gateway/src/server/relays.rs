@@ -40,7 +40,7 @@ where
                 let limits = self.limits(arrived.listener);
                 if !self.guests.take(arrived.guest, Place::Connection, limits) {
                     self.turn_away(arrived.listener, Reason::Connections, arrived.remote);
-                    return self.(arrived, slot);
+                    return self.end_peek(arrived, slot);
                 }
                 let places = Places {
                     connections: 1,

@@ -111,6 +111,16 @@ impl Connection {
         self.established_told = false;
     }
 
+    /// It is over at once: nothing of it is sent or read any more.
+    pub(crate) fn cut_off(&mut self) {
+        self.forward.clear();
+        self.back = Vec::new();
+        self.back_at = 0;
+        if let Some(wire) = &mut self.wire {
+            wire.socket().abort();
+        }
+    }
+
     /// No owner writes any more; bytes of the peer are dropped.
     pub(crate) fn let_go(&mut self, ending: Ending, until: Instant) {
         self.phase = Phase::Lingering(until);

@@ -107,13 +107,22 @@ impl Connection {
         self.is_over() && is_after(syn.sequence, self.rx_next)
     }
 
+    /// Whether the peer has not acknowledged all bytes.
+    fn has_to_send(&mut self) -> bool {
+        let queued = self.wire.as_mut().map(|wire| wire.socket().send_queue());
+        !self.forward.is_empty() || queued.is_some_and(|queued| queued > 0)
+    }
+
     /// Whether and when this connection may be evicted. One with an owner may not, nor
     /// one that waits for the gateway, which takes it soon.
     pub(crate) fn rank(&mut self) -> Option<(Rank, Instant)> {
         let is_over = self.is_over();
         match self.phase {
             _ if is_over => Some((Rank::Over, self.last_progress)),
-            Phase::Lingering(_) => Some((Rank::Lingering, self.since)),
+            Phase::Lingering(_) => match self.has_to_send() {
+                true => Some((Rank::Lingering, self.last_progress)),
+                false => Some((Rank::Over, self.last_progress)),
+            },
             Phase::HalfOpen => Some((Rank::HalfOpen, self.since)),
             Phase::Quiet(_) => Some((Rank::Quiet, self.since)),
             Phase::Waiting | Phase::Opening | Phase::Open => None,
