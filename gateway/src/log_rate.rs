@@ -118,6 +118,8 @@ impl fmt::Display for Untold {
 
 #[cfg(test)]
 mod tests {
+    use init::log_quota::{BURST, RATE};
+
     use super::*;
 
     /// One of them in each millisecond: how many are logged, and how many those say were
@@ -158,7 +160,8 @@ mod tests {
         assert!(lines <= 256 + 64, "{lines}");
         let (sessions, _) = flood(|now| rate.session(now), SECONDS);
         let bytes = (sessions - 640) / SECONDS * 230 + 64 * 100;
-        assert!(bytes < 32 * 1024, "{bytes} a second");
-        assert!(640 * 230 + 256 * 100 < 256 * 1024);
+        assert!(bytes < RATE, "{bytes} a second");
+        let burst = u64::from(OF_SESSIONS.0) * 230 + u64::from(OF_ALL.0) * 100;
+        assert!(burst < BURST, "{burst} at once");
     }
 }

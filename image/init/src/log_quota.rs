@@ -1,9 +1,10 @@
 //! How much a domain may log: the monitor prints before all domains run, so one that logs
 //! without end would stop the system.
 
-/// Bytes that a domain may log at once, and in each second after that.
+/// Bytes that a domain may log at once.
 pub const BURST: u64 = 256 * 1024;
-const RATE: u64 = 32 * 1024;
+/// Bytes that it may log in each second after that.
+pub const RATE: u64 = 32 * 1024;
 
 /// What a domain has left.
 #[derive(Clone, Copy, Debug)]
