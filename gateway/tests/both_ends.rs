@@ -14,7 +14,7 @@ use ipc::net::{Address, ConnectionId};
 use ipc::provision::{Backend, Limits, Listener};
 use ipc::stats::gateway as counters;
 use tls::Role;
-use world::{FORWARD, SENDING, World, address, listeners, same, tls};
+use world::{FORWARD, SENDING, World, address, assert_served, listeners, same, tls};
 
 /// TLS in, TLS out.
 const BOTH: u16 = 5;
@@ -83,26 +83,6 @@ fn leave(world: &mut World, count: usize) {
 
 fn to_backends(world: &World) -> Vec<ConnectionId> {
     world.shim.borrow().to_backends()
-}
-
-/// A client comes, and gets a session and a backend.
-#[track_caller]
-fn assert_served(world: &mut World, from: SocketAddr) {
-    let connection = world.arrive(FORWARD, from);
-    world.settle();
-    let has_begun = world.shim.borrow_mut().speak(connection);
-    assert!(has_begun, "no handshake has begun");
-    let slot = world.shim.borrow_mut().establish(connection).unwrap();
-    world.settle();
-    assert!(world.has_session(slot), "no session");
-    let backend = *world.net.borrow().opened.last().unwrap();
-    let far = world.net.borrow().slot(backend).unwrap();
-    world.send(slot, b"hello");
-    let mut buffer = [0; 16];
-    let count = world.net.borrow_mut().side.read(far, &mut buffer).unwrap();
-    assert_eq!(&buffer[..count], b"hello");
-    world.reset(slot);
-    world.pass(2000);
 }
 
 #[test]

@@ -12,34 +12,13 @@ use ipc::provision::Limits;
 use ipc::stats::gateway as counters;
 
 use world::net::State;
-use world::{FORWARD, RULES, SENDING, STATUS, World, address, listeners, same};
+use world::{FORWARD, RULES, SENDING, STATUS, World, address, assert_served, listeners, same};
 
 /// Quiet connections, more than any table holds.
 const FLOOD: u16 = 1000;
 
 fn shipped() -> World {
     World::new(listeners())
-}
-
-/// An honest client comes, speaks at once and is served; of which address, the test says.
-#[track_caller]
-fn assert_served(world: &mut World, from: std::net::SocketAddr) {
-    let connection = world.arrive(FORWARD, from);
-    world.settle();
-    assert!(
-        world.shim.borrow_mut().speak(connection),
-        "no handshake has begun"
-    );
-    let slot = world.shim.borrow_mut().establish(connection).unwrap();
-    world.settle();
-    let backend = *world.net.borrow().opened.last().unwrap();
-    let far = world.net.borrow().slot(backend).unwrap();
-    world.send(slot, b"hello");
-    let mut buffer = [0; 16];
-    let count = world.net.borrow_mut().side.read(far, &mut buffer).unwrap();
-    assert_eq!(&buffer[..count], b"hello");
-    world.reset(slot);
-    world.pass(2000);
 }
 
 #[test]

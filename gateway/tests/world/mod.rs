@@ -318,6 +318,27 @@ impl World {
     }
 }
 
+/// An honest client comes, speaks at once and is served, with a session and a backend; of
+/// which address, the test says.
+#[track_caller]
+pub(crate) fn assert_served(world: &mut World, from: SocketAddr) {
+    let connection = world.arrive(FORWARD, from);
+    world.settle();
+    let has_begun = world.shim.borrow_mut().speak(connection);
+    assert!(has_begun, "no handshake has begun");
+    let slot = world.shim.borrow_mut().establish(connection).unwrap();
+    world.settle();
+    assert!(world.has_session(slot), "no session");
+    let backend = *world.net.borrow().opened.last().unwrap();
+    let far = world.net.borrow().slot(backend).unwrap();
+    world.send(slot, b"hello");
+    let mut buffer = [0; 16];
+    let count = world.net.borrow_mut().side.read(far, &mut buffer).unwrap();
+    assert_eq!(&buffer[..count], b"hello");
+    world.reset(slot);
+    world.pass(2000);
+}
+
 /// An address of its own for each number.
 pub(crate) fn address(number: u16) -> SocketAddr {
     let [high, low] = number.to_be_bytes();
