@@ -36,6 +36,11 @@ impl Sent {
         self.asked > self.segments
     }
 
+    /// Whether smoltcp asked for one itself.
+    pub(crate) fn has_question(&self) -> bool {
+        self.frames > self.segments
+    }
+
     /// Looks at a frame that goes out, and gives a TCP segment its checksum if
     /// the NIC does not.
     fn note(&mut self, frame: &mut [u8], fill: bool) {
@@ -295,6 +300,11 @@ impl Pieces<'_> {
             goes
         });
     }
+}
+
+/// Sends a frame of our own; false when there is no room.
+pub(crate) fn send_frame(nic: &mut impl Device, frame: &[u8], now: Instant) -> bool {
+    nic.send(frame, false, now)
 }
 
 /// A NIC of any kind.

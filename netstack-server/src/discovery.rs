@@ -271,12 +271,35 @@ impl RouterAdvertisement {
     }
 }
 
+/// This system's question where `target` is (RFC 4861 §7.2.2), from an address of its own.
+pub(crate) fn question(target: Ipv6Addr, from: Ipv6Addr, host: &Host<'_>) -> Written {
+    let message = NdiscRepr::NeighborSolicit {
+        target_addr: target,
+        lladdr: Some(EthernetAddress(host.hardware).into()),
+    };
+    // Its group (RFC 4291 §2.7.1), and that on Ethernet (RFC 2464 §7).
+    let [.., b, c, d] = target.octets();
+    let [high, low] = [[0xff, b], [c, d]].map(u16::from_be_bytes);
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low);
+    let to = (group, [0x33, 0x33, 0xff, b, c, d]);
+    emit(message, (from, host.hardware), to)
+}
+
+/// A message to this system.
 fn write(
     message: NdiscRepr<'_>,
     from: Ipv6Addr,
     to: Ipv6Addr,
     hardware: [u8; 6],
     host: &Host<'_>,
+) -> Written {
+    emit(message, (from, hardware), (to, host.hardware))
+}
+
+fn emit(
+    message: NdiscRepr<'_>,
+    (from, hardware): (Ipv6Addr, [u8; 6]),
+    (to, receiver): (Ipv6Addr, [u8; 6]),
 ) -> Written {
     let message = Icmpv6Repr::Ndisc(message);
     let ip = Ipv6Repr {
@@ -293,7 +316,7 @@ fn write(
     };
     let mut frame = EthernetFrame::new_unchecked(bytes);
     frame.set_src_addr(EthernetAddress(hardware));
-    frame.set_dst_addr(EthernetAddress(host.hardware));
+    frame.set_dst_addr(EthernetAddress(receiver));
     frame.set_ethertype(EthernetProtocol::Ipv6);
     ip.emit(&mut Ipv6Packet::new_unchecked(frame.payload_mut()));
     let mut packet = Ipv6Packet::new_unchecked(frame.payload_mut());

@@ -10,6 +10,7 @@ use smoltcp::iface::{self, Interface, PollResult, SocketSet};
 use smoltcp::phy::{Device, TxToken};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
+mod ask;
 mod learn;
 mod routers;
 
@@ -18,7 +19,7 @@ pub(crate) use learn::Learned;
 use crate::address::Addresses;
 use crate::clock::wire_time;
 use crate::device::{Capabilities, Inlet, Outlet, Scratch, Sent};
-use crate::neighbour::Neighbours;
+use crate::neighbour::{Neighbours, Questions};
 use crate::parse::Host;
 use crate::path::Paths;
 use crate::sequence::Tuple;
@@ -33,6 +34,7 @@ pub(crate) struct Link<'a> {
     hardware: [u8; 6],
     addresses: Addresses,
     neighbours: Neighbours,
+    questions: Questions,
     routers: Routers,
     pub(crate) paths: Paths,
     stats: &'a stats::Page,
@@ -67,6 +69,7 @@ impl<'a> Link<'a> {
             capabilities,
             hardware,
             neighbours: Neighbours::new(),
+            questions: Questions::new(),
             routers: Routers::new(routers, now),
             paths: Paths::new(),
             stats,

@@ -6,7 +6,11 @@
 //! announcement is rewritten as an answer to this system, so that a fail-over costs no
 //! session.
 
+use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use ipc::clock::Instant;
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 use smoltcp::wire::{EthernetFrame, EthernetProtocol};
@@ -71,6 +75,63 @@ impl Arp {
     }
 }
 
+/// This system's question where `target` is (RFC 826), from an address of its own.
+pub(crate) fn question(target: Ipv4Addr, from: Ipv4Addr, host: &Host<'_>) -> [u8; ETHERNET + ARP] {
+    let mut bytes = [0; ETHERNET + ARP];
+    let own = EthernetAddress(host.hardware);
+    let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
+    frame.set_src_addr(own);
+    frame.set_dst_addr(EthernetAddress::BROADCAST);
+    frame.set_ethertype(EthernetProtocol::Arp);
+    let request = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Request,
+        source_hardware_addr: own,
+        source_protocol_addr: from,
+        target_hardware_addr: EthernetAddress::BROADCAST,
+        target_protocol_addr: target,
+    };
+    request.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    bytes
+}
+
+/// How soon one address is asked for again (RFC 4861 §10, RETRANS_TIMER).
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Of addresses that never answered, so many are asked for at once, and in a second: who
+/// sends SYNs from unused addresses of the link makes no storm of questions.
+const STRANGERS: u32 = 64;
+
+/// When which neighbour was asked for.
+pub(crate) struct Questions {
+    asked: VecDeque<(IpAddr, Instant)>,
+}
+
+impl Questions {
+    pub(crate) fn new() -> Self {
+        Self {
+            asked: VecDeque::with_capacity(NEIGHBOURS + STRANGERS as usize),
+        }
+    }
+
+    /// Whether `ip` is asked for now; then that is noted. A neighbour that is `known`, since
+    /// it answered before, does not wait for those that never did.
+    pub(crate) fn may_ask(&mut self, ip: IpAddr, is_known: bool, now: Instant) -> bool {
+        while self
+            .asked
+            .pop_front_if(|(_, at)| now >= *at + ASK_AGAIN)
+            .is_some()
+        {}
+        let room = match is_known {
+            true => NEIGHBOURS + STRANGERS as usize,
+            false => STRANGERS as usize,
+        };
+        let may_ask = self.asked.len() < room && !self.asked.iter().any(|(asked, _)| *asked == ip);
+        if may_ask {
+            self.asked.push_back((ip, now));
+        }
+        may_ask
+    }
+}
+
 pub(crate) fn is_unicast(hardware: [u8; 6]) -> bool {
     hardware[0] & 1 == 0 && hardware != [0; 6]
 }
@@ -113,6 +174,25 @@ impl Neighbours {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_neighbour_is_asked_for_once_a_second_and_known_ones_beside_any_number_of_others() {
+        let at = Instant::from_millis;
+        let mut questions = Questions::new();
+        let stranger = |number: u32| IpAddr::from((0x0a00_0200 + number).to_be_bytes());
+        let known = IpAddr::from([10, 0, 2, 2]);
+        let asked = (1000..1200).filter(|n| questions.may_ask(stranger(*n), false, at(0)));
+        assert_eq!(asked.count(), 64);
+        assert!(questions.may_ask(known, true, at(10)));
+        assert!(!questions.may_ask(known, true, at(1009)));
+        assert!(questions.may_ask(known, true, at(1010)));
+        assert!(questions.may_ask(stranger(1000), false, at(1010)));
+        // Its list never grows beyond what it has room for.
+        for number in 0..10_000 {
+            questions.may_ask(stranger(number), number % 2 == 0, at(1020));
+        }
+        assert_eq!(questions.asked.len(), NEIGHBOURS + 64);
+    }
 
     #[test]
     fn as_many_are_remembered_as_smoltcp_caches_and_the_first_give_way() {

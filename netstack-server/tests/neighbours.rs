@@ -8,6 +8,7 @@
 mod world;
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use ipc::channel::SlotIndex;
 use ipc::net::{Answer, Request};
@@ -82,6 +83,42 @@ fn who_was_never_heard_is_not_listed_for_what_he_tells_everybody() {
     let asks = |frame: &&Vec<u8>| frame[12..14] == [8, 6] && frame[38..42] == stranger;
     assert_eq!(log.iter().filter(asks).count(), 1);
     assert!(!log.iter().any(|frame| frame[..6] == MOVED));
+}
+
+#[test]
+fn a_neighbour_that_does_not_answer_keeps_no_other_from_being_asked_for() {
+    let mut world = World::new();
+    let (handle, connection) = world.connected();
+    let slot = world.attach(connection);
+    assert!(is_carried(&mut world, handle, slot));
+    // What is known of the peer is too old.
+    world.sleep(Duration::from_secs(61));
+    // SYNs of 128 addresses where nobody is, and they come again.
+    let mut forged = |world: &mut World| {
+        for last in 100..228 {
+            world.inject(&world::Forged::syn([10, 0, 2, last], 3000));
+        }
+    };
+    forged(&mut world);
+    world.run(1);
+    world.sleep(Duration::from_millis(500));
+    world.from_stack.borrow_mut().log.clear();
+    world.gateway.write(slot, b"after").unwrap();
+    // Within two seconds, at any phase of the others.
+    for _ in 0..20 {
+        forged(&mut world);
+        world.run(1);
+        world.sleep(Duration::from_millis(100));
+        world.run(1);
+    }
+    assert_eq!(world.peer.receive(handle), b"after");
+    // And none is asked for more than once a second.
+    let log = &world.from_stack.borrow().log;
+    let mut asked = std::collections::BTreeMap::new();
+    for frame in log.iter().filter(|frame| frame[12..14] == [8, 6]) {
+        *asked.entry(frame[38..42].to_vec()).or_insert(0) += 1;
+    }
+    assert!(asked.values().all(|count| *count <= 3), "{asked:?}");
 }
 
 #[test]
