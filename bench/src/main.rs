@@ -148,6 +148,7 @@ unsafe fn site() -> Site {
         system::STATS_KEYSTORE_SERVER,
         system::STATS_RECORD_SERVER,
         system::STATS_KERNEL_SHIM,
+        system::STATS_DIRECTOR,
         system::STATS_OFFLOAD_SERVER,
     ]
     // SAFETY: pages that other domains write and this one reads.

@@ -13,12 +13,13 @@ use crate::tls::ClientEnd;
 /// Handshakes, or sessions, at once.
 const COUNT: u64 = 192;
 
-/// Network stack, key store, record layer, shim, offload component.
-const GAUGES: [(&str, Counter); 5] = [
+/// Network stack, key store, record layer, shim, director, offload component.
+const GAUGES: [(&str, Counter); 6] = [
     ("netstack_server", stats::netstack::HEAP),
     ("keystore_server", stats::keystore::HEAP),
     ("record_server", stats::record::HEAP),
     ("kernel_shim", stats::shim::HEAP),
+    ("director", stats::director::HEAP),
     ("offload_server", stats::offload::HEAP),
 ];
 
@@ -52,15 +53,15 @@ pub(crate) fn measure(site: &mut Site, case: &Case) {
     }
 }
 
-fn heaps(site: &Site) -> [u64; 5] {
-    let mut used = [0; 5];
+fn heaps(site: &Site) -> [u64; 6] {
+    let mut used = [0; 6];
     for ((to, page), (_, gauge)) in used.iter_mut().zip(site.pages).zip(GAUGES) {
         *to = page.read(gauge);
     }
     used
 }
 
-fn report(site: &Site, what: &str, before: [u64; 5]) {
+fn report(site: &Site, what: &str, before: [u64; 6]) {
     for ((now, before), (name, _)) in heaps(site).into_iter().zip(before).zip(GAUGES) {
         let each = now.saturating_sub(before) / COUNT;
         log!("figure heap_per_{what}_{name} {each}");

@@ -34,9 +34,9 @@ pub(crate) struct Site {
     pub(crate) session: Box<dyn Fn(SlotIndex) -> Client<Control, Caller>>,
     pub(crate) plain: Channel<Bell>,
     pub(crate) backend: Channel<Bell>,
-    /// Counters of network stack, key store, record layer, shim and offload
+    /// Counters of network stack, key store, record layer, shim, director and offload
     /// component.
-    pub(crate) pages: [&'static Page; 5],
+    pub(crate) pages: [&'static Page; 6],
     pub(crate) meter: Meter,
     pub(crate) buffer: Vec<u8>,
 }

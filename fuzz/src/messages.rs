@@ -1,7 +1,8 @@
 //! Messages between domains.
 
 use ipc::channel::local::{Silent, pair};
-use ipc::handshake::{Completion, Directive};
+use ipc::director::{DirectedSegment, DirectedVerdict, Order};
+use ipc::handshake::{self, Completion, Directive};
 use ipc::mailbox::{Letter, Mailbox};
 use ipc::queue::{Queue, ReceiveError};
 use ipc::record::{Never, PostHandshake};
@@ -39,7 +40,7 @@ pub fn messages(data: &[u8]) {
     let Some((which, bytes)) = data.split_first() else {
         return;
     };
-    match which % 11 {
+    match which % 14 {
         0 => protocol::<control::Control>(bytes),
         1 => protocol::<keystore::Keystore>(bytes),
         2 => protocol::<net::Net>(bytes),
@@ -53,10 +54,13 @@ pub fn messages(data: &[u8]) {
             round::<provision::Network>(bytes, usize::MAX);
             round::<provision::ShimRights>(bytes, usize::MAX);
         }
-        _ => {
+        10 => {
             round::<provision::Gateway>(bytes, usize::MAX);
             round::<provision::Keyrings>(bytes, usize::MAX);
         }
+        11 => bounded::<Order>(bytes),
+        12 => bounded::<DirectedSegment>(bytes),
+        _ => bounded::<DirectedVerdict>(bytes),
     }
 }
 
@@ -80,12 +84,12 @@ pub fn queues(data: &[u8]) {
     }
     /// The same into mailboxes: the slot is the first byte of a part.
     fn boxes<S: Letter, R: Letter>(bytes: &[u8]) {
-        let (mut hostile, side) = pair(4, 2048, 2048, Silent, Silent);
+        let (mut hostile, side) = pair(4, 4096, 4096, Silent, Silent);
         let mut mailbox = Mailbox::<S, R, _>::new(side);
         for part in bytes.chunks(500) {
             let slot = u16::from(part.first().copied().unwrap_or_default() % 4);
             let _ = hostile.write(slot, part);
-            let mut most = 8 * 1024;
+            let mut most = 16 * 1024;
             while mailbox.receive().is_some() {
                 most -= 1;
             }
@@ -95,9 +99,12 @@ pub fn queues(data: &[u8]) {
     let Some((which, bytes)) = data.split_first() else {
         return;
     };
-    match which % 3 {
+    match which % 6 {
         0 => boxes::<Completion, Directive>(bytes),
         1 => boxes::<Directive, Completion>(bytes),
+        3 => boxes::<handshake::Never, Order>(bytes),
+        4 => boxes::<DirectedSegment, DirectedVerdict>(bytes),
+        5 => boxes::<DirectedVerdict, DirectedSegment>(bytes),
         _ => drain::<Never, PostHandshake>(bytes),
     }
 }

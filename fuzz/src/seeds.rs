@@ -18,7 +18,10 @@ use ipc::record::{self};
 use ipc::segment::{Agreed, Segment, Stage, Verdict};
 use rustls::version::{TLS12, TLS13};
 
-use messages::{direct, encoded, failed, post_handshake, rings, segment, sign, vector, write};
+use messages::{
+    direct, directed_segment, directed_verdict, encoded, failed, order, post_handshake, rings,
+    segment, sign, vector, write,
+};
 use said::{Said, message_of};
 
 use crate::frames;
@@ -192,10 +195,16 @@ impl Seeds {
         };
         add(9, "network", encoded(&network));
         add(10, "keyrings", encoded(&rings()));
+        add(11, "order", encoded(&order()));
+        add(12, "directed-segment", encoded(&directed_segment()));
+        add(13, "directed-verdict", encoded(&directed_verdict()));
         for (which, name, message) in [
             (0, "direct", encoded(&direct())),
             (1, "failed", encoded(&failed())),
             (2, "message", encoded(&post_handshake())),
+            (3, "order", encoded(&order())),
+            (4, "directed-verdict", encoded(&directed_verdict())),
+            (5, "directed-segment", encoded(&directed_segment())),
         ] {
             let length = u16::try_from(message.len()).expect("a short message");
             let framed = [&[which][..], &length.to_le_bytes(), &message].concat();

@@ -45,17 +45,12 @@ pub fn segments(data: &[u8]) {
                         break;
                     };
                     bytes.0 = rest;
-                    let directive = Directive::Segment {
-                        slot: SLOT,
-                        generation: 1,
-                        segment,
-                    };
-                    world.shim.send(&directive).expect("room in the queue");
-                    world.run();
+                    world.perform(SLOT, segment);
                     // What it has to say goes to the peer.
                     world.exchange(SLOT, &[]);
                 }
             }
+            while world.verdict().is_some() {}
             while world.completion().is_some() {}
         }
         world.net.set_status(SLOT, Status::RESET);
@@ -65,6 +60,7 @@ pub fn segments(data: &[u8]) {
         };
         world.shim.send(&cancel).expect("room in the queue");
         world.run();
+        while world.verdict().is_some() {}
         while world.completion().is_some() {}
         assert_eq!(world.stats.read(stats::offload::IN_PROGRESS), 0);
         world.segments.clear();

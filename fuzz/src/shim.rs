@@ -1,66 +1,27 @@
-//! The shim's state machines of directed mode: the input is what the offload
-//! component says of the peer.
+//! The director's state machines: the input is what the offload component says of the
+//! peer.
 
-use ipc::badge::Badge;
+use director::{Ports, Server};
 use ipc::bounded::{Blob, List, Text};
-use ipc::channel::SlotIndex;
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
-use ipc::clock::Instant;
-use ipc::control::{Answer, Control, HandshakeError, HandshakeRequest, Request, Standing};
-use ipc::handshake::{Completion, CompletionQueue, Directive};
+use ipc::director::{
+    DirectedVerdict, Order, OrderQueue, RefusedSteps, VerdictQueue,
+};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
-use ipc::net::{self, ConnectionId, Net, TcpPosition};
-use ipc::provision::{ClientRights, ShimRights};
-use ipc::record::Record;
 use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
 use ipc::stats;
-use ipc::tls::{Mode, PeerAuthentication};
+use ipc::tls::PeerAuthentication;
 use tls::{Alert, CipherSuite, Role};
-use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
-use kernel_shim::{Application, Ports, Rights, Server, Windows};
 
 use crate::bytes::Bytes;
 use crate::wire::world::{Now, parameters};
 
 const RINGS: [&str; 2] = ["web", "other"];
+const SLOT: u16 = 0;
+const GENERATION: u16 = 1;
 
 type Bell = LocalDoorbell<Silent>;
-type Shim<'a> = Server<'a, Stack, Slots, Bell, Silent, Nowhere, Now>;
-
-/// A network stack that does what it is asked.
-struct Stack;
-
-impl Transport for Stack {
-    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        Ok(dispatch::<Net>(request, reply, |request| match request {
-            net::Request::Move { .. } => Ok(net::Answer::Moved {
-                position: TcpPosition::default(),
-            }),
-            _ => Ok(net::Answer::Done),
-        }))
-    }
-}
-
-/// A record layer that does.
-struct Slots;
-
-impl Transport for Slots {
-    fn call(&self, request: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> Result<usize, TransportError> {
-        Ok(dispatch::<Record>(request, reply, |_| {
-            Ok(ipc::record::Answer::Done)
-        }))
-    }
-}
-
-struct Nowhere;
-
-impl Windows for Nowhere {
-    fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
-    fn revoke_install(&mut self, _: SlotIndex) {}
-    fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
-    fn revoke_session(&mut self, _: u16, _: SlotIndex) {}
-}
 
 /// The server's states.
 pub fn shim_server(data: &[u8]) {
@@ -75,44 +36,23 @@ pub fn shim_client(data: &[u8]) {
 /// Runs a handshake to its end; returns the name of its last segment.
 pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let stats = stats::Page::default();
-    let (ours, theirs) = pair(1, 2048, 2048, Silent, Silent);
-    let (forget, _forgotten) = pair(1, 64, 64, Silent, Silent);
-    let mut offload: CompletionQueue<Bell> = Mailbox::new(theirs);
-    let rights = ClientRights {
-        client: 1,
-        keyrings: RINGS
-            .map(|ring| Text::from_text(ring).expect("a short label"))
-            .into(),
-        roles: vec![role],
-        modes: vec![Mode::Directed],
-        expose_keys: false,
-        static_rsa: true,
-        audit: false,
-        refused_steps: Vec::new(),
-    };
+    let (orders, inbox) = pair(1, 1024, 64, Silent, Silent);
+    let (segments, verdicts) = pair(1, 2048, 2048, Silent, Silent);
+    let mut shim: OrderQueue<Bell> = Mailbox::new(orders);
+    let mut offload: VerdictQueue<Bell> = Mailbox::new(verdicts);
     let ports = Ports {
-        net: Client::new(Stack),
-        record: Client::new(Slots),
-        offload: Mailbox::new(ours),
-        forget: Mailbox::new(forget),
-        applications: vec![Application {
-            client: 1,
-            bell: Silent,
-            handshakes: 1,
-            sessions: 1,
-        }],
-        windows: Nowhere,
+        shim: Mailbox::new(inbox),
+        offload: Mailbox::new(segments),
+        slots: 1,
         audit: |_| {},
+        heap_used: || 0,
         stats: &stats,
     };
-    let mut shim = Server::new(ports, Rights::new(ShimRights(vec![rights])), Now);
+    let mut director = Server::new(ports, Now);
     let mut bytes = Bytes(data);
-    start(&mut shim, role, bytes.byte());
+    begin(&mut shim, role, bytes.byte());
     // Every segment is answered, so that a handshake is bounded by its input:
     // when there is no more of it, its end comes.
-    let Some(Ok(Directive::Direct { generation, .. })) = offload.receive() else {
-        panic!("no handshake was begun");
-    };
     let kinds = [Some(KeyKind::EcdsaP256), Some(KeyKind::Rsa)];
     let rings = List::from_items(kinds).expect("two rings");
     let mut verdict = Verdict::Begun {
@@ -120,46 +60,37 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
         authorities: List::from_items([40, 40]).expect("two rings"),
     };
     let last = loop {
-        let completion = Completion::Segment {
-            slot: 0,
-            generation,
+        let answer_of = DirectedVerdict {
+            slot: SLOT,
+            generation: GENERATION,
             verdict,
         };
-        offload.send(&completion).expect("room in the queue");
-        shim.run();
+        offload.send(&answer_of).expect("room in the queue");
+        director.run();
         let segment = match offload.receive() {
-            Some(Ok(Directive::Segment { segment, .. })) => segment,
+            Some(Ok(step)) => step.segment,
             None => panic!("a verdict without a next segment"),
-            Some(_) => panic!("something else than a segment"),
+            Some(Err(_)) => panic!("something else than a segment"),
         };
         let name = segment.name();
-        let error = match segment {
-            Segment::Abort { error, .. } => Some(error),
-            Segment::Finish(_) => Some(HandshakeError::Cancelled),
-            _ if bytes.is_empty() => Some(HandshakeError::Cancelled),
-            _ => None,
-        };
-        if let Some(error) = error {
-            let failed = Completion::Failed {
-                slot: 0,
-                generation,
-                error,
-            };
-            offload.send(&failed).expect("room in the queue");
-            shim.run();
+        let is_last = matches!(segment, Segment::Abort { .. } | Segment::Finish(_));
+        if is_last || bytes.is_empty() {
             break name;
         }
         verdict = answer(&segment, &mut bytes);
     };
-    assert!(matches!(
-        call(&mut shim, &Request::CollectAny),
-        Ok(Answer::Failed(..))
-    ));
-    start(&mut shim, role, 0);
+    let end = Order::End {
+        slot: SLOT,
+        generation: GENERATION,
+    };
+    shim.send(&end).expect("room in the queue");
+    director.run();
+    begin(&mut shim, role, 0);
+    director.run();
     last
 }
 
-fn start(shim: &mut Shim<'_>, role: Role, choice: u8) {
+fn begin(shim: &mut OrderQueue<Bell>, role: Role, choice: u8) {
     let mut asked = parameters(&RINGS);
     asked.allow_static_rsa = choice & 4 != 0;
     asked.peer_authentication = match choice & 3 {
@@ -171,25 +102,15 @@ fn start(shim: &mut Shim<'_>, role: Role, choice: u8) {
         asked.peer_authentication = PeerAuthentication::None;
         asked.server_name = Text::from_text("localhost").ok();
     }
-    let request = HandshakeRequest {
-        connection: ConnectionId(1),
+    let begin = Order::Begin {
+        slot: SLOT,
+        generation: GENERATION,
         role,
-        mode: Mode::Directed,
         parameters: Box::new(asked),
-        tcp_sequence: None,
-        deadline: Instant::NEVER,
-        group: 0,
-        standing: Standing::New,
+        refused: RefusedSteps::new(),
+        is_audited: false,
     };
-    let started = call(shim, &Request::StartHandshake(request));
-    assert!(matches!(started, Ok(Answer::Started(_))), "a free slot");
-}
-
-fn call(shim: &mut Shim<'_>, request: &Request) -> <Control as Protocol>::Reply {
-    let request = postcard::to_allocvec(request).expect("a request");
-    let mut reply = [0; MAX_MESSAGE];
-    let length = shim.serve(Badge::Client(1).to_word(), &request, &mut reply);
-    decode::<<Control as Protocol>::Reply>(&reply[..length]).expect("an answer")
+    shim.send(&begin).expect("room in the queue");
 }
 
 /// What fits the segment, where the input does not say otherwise.

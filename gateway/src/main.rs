@@ -60,11 +60,12 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell> {
         system::STATS_KEYSTORE_SERVER,
         system::STATS_RECORD_SERVER,
         system::STATS_KERNEL_SHIM,
+        system::STATS_DIRECTOR,
         system::STATS_OFFLOAD_SERVER,
     ]
     // SAFETY: pages that other domains write and this one reads.
     .map(|page| unsafe { runtime::stats(page) });
-    let [netstack, keystore, record_stats, shim, offload] = others;
+    let [netstack, keystore, record_stats, shim, director, offload] = others;
     // SAFETY: the constant of this domain.
     let graph = unsafe { runtime::provision(system::PROVISION_CAPABILITY_GRAPH) };
     let mut key = [0; 16];
@@ -88,7 +89,15 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell> {
         backend: unsafe { Channel::new(system::CHANNEL_BACKEND, net) },
         view: View::new(
             graph,
-            [netstack, keystore, record_stats, shim, offload, stats],
+            [
+                netstack,
+                keystore,
+                record_stats,
+                shim,
+                director,
+                offload,
+                stats,
+            ],
         ),
         log: Box::new(runtime::log::write),
         stats,

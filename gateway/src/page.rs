@@ -30,10 +30,10 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A view of the six domains, each with its page of counters.
+    /// A view of the seven domains, each with its page of counters.
     pub fn new(
         graph: &'a [u8],
-        [netstack, keystore, record, shim, offload, gateway]: [&'a Page; 6],
+        [netstack, keystore, record, shim, director, offload, gateway]: [&'a Page; 7],
     ) -> Self {
         Self {
             graph,
@@ -42,6 +42,7 @@ impl<'a> View<'a> {
                 ("keystore-server", keystore, stats::keystore::ALL),
                 ("record-server", record, stats::record::ALL),
                 ("kernel-shim", shim, stats::shim::ALL),
+                ("director", director, stats::director::ALL),
                 ("offload-server", offload, stats::offload::ALL),
                 ("gateway", gateway, stats::gateway::ALL),
             ]

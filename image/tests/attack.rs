@@ -215,11 +215,11 @@ fn c06_a_hostile_gateway_gets_nothing_and_harms_nobody() {
 fn c06_a_hostile_offload_component_gets_nothing_and_harms_nobody() {
     check(&Expected {
         domain: "offload-server",
-        held: 8,
+        held: 9,
         windows: 1024,
         tools: 0,
         calls: &[8],
-        regions: 5,
+        regions: 6,
         others: &["keystore-server: 1 key rings", "gateway: ready"],
     });
 }
@@ -228,10 +228,23 @@ fn c06_a_hostile_offload_component_gets_nothing_and_harms_nobody() {
 fn c06_a_hostile_shim_gets_nothing_and_harms_nobody() {
     check(&Expected {
         domain: "kernel-shim",
-        held: 9,
+        held: 10,
         windows: 0,
         tools: 12,
         calls: &[8, 9],
+        regions: 4,
+        others: &["keystore-server: 1 key rings", "offload-server: ready"],
+    });
+}
+
+#[test]
+fn c06_a_hostile_director_gets_nothing_and_harms_nobody() {
+    check(&Expected {
+        domain: "director",
+        held: 5,
+        windows: 0,
+        tools: 0,
+        calls: &[],
         regions: 3,
         others: &["keystore-server: 1 key rings", "offload-server: ready"],
     });

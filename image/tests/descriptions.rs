@@ -144,8 +144,8 @@ fn an_application_that_is_not_whole_is_refused() {
             "kernel-shim does not signal it: it is not told of a handshake that is over",
         ),
         (
-            "restarts = [\"kernel-shim\", \"offload-server\", \"gateway\"]",
-            "restarts = [\"kernel-shim\", \"offload-server\"]",
+            "restarts = [\"kernel-shim\", \"director\", \"offload-server\", \"gateway\"]",
+            "restarts = [\"kernel-shim\", \"director\", \"offload-server\"]",
             "it is not started anew with record-server, which holds its sessions",
         ),
     ];

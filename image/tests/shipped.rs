@@ -34,6 +34,7 @@ fn c01_every_service_is_a_domain_of_its_own() {
         "keystore-server",
         "record-server",
         "kernel-shim",
+        "director",
         "offload-server",
         "gateway",
     ];
@@ -57,7 +58,7 @@ fn c01_every_service_is_a_domain_of_its_own() {
         .filter(alone)
         .map(|d| &*d.name)
         .collect();
-    assert_eq!(alone, expected[..4]);
+    assert_eq!(alone, expected[..5]);
 }
 
 #[test]
@@ -94,6 +95,8 @@ fn c02_channels_are_those_of_the_architecture_and_no_others() {
         ("netstack-server", "gateway"),
         ("record-server", "offload-server"),
         ("kernel-shim", "offload-server"),
+        ("kernel-shim", "director"),
+        ("director", "offload-server"),
     ]);
     assert_eq!(channels, expected);
 }

@@ -96,6 +96,18 @@ impl Parameters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, MaxSize)]
 pub struct HandshakeId(pub u32);
 
+impl HandshakeId {
+    /// The name of the handshake of that generation in `slot`.
+    pub const fn new(slot: SlotIndex, generation: u16) -> Self {
+        Self((generation as u32) << 16 | slot as u32)
+    }
+
+    /// Slot and generation.
+    pub const fn place(self) -> (SlotIndex, u16) {
+        ((self.0 & 0xffff) as u16, (self.0 >> 16) as u16)
+    }
+}
+
 /// Names one session of this boot; it is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, MaxSize)]
 pub struct SessionId(pub u64);

@@ -5,10 +5,10 @@
 //! with room for all that one handshake can have outstanding:
 //!
 //! - down: the `Cancel` of the slot's last handshake, if its completion crossed it;
-//!   then a `Start`, a `Direct` or one `Segment`; one `Displace` at a time, and a
-//!   `Cancel` once in a handshake;
-//! - up: one `Segment`, then one `Established` or `Failed`. A slot is used again
-//!   only after the shim has taken that.
+//!   then a `Start` or a `Direct`; one `Displace` at a time, and a `Cancel` once in a
+//!   handshake;
+//! - up: one `Established` or `Failed`. A slot is used again only after the shim has
+//!   taken that.
 
 use alloc::boxed::Box;
 
@@ -21,7 +21,6 @@ use crate::clock::Instant;
 use crate::control::{Established, HandshakeError, Parameters, Standing};
 use crate::mailbox::{Letter, Mailbox, framed};
 use crate::net::TcpPosition;
-use crate::segment::{Segment, Verdict};
 
 /// Whose handshake it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -60,8 +59,9 @@ pub enum Directive {
         /// Where the TCP connection stands.
         position: TcpPosition,
     },
-    /// Begin a directed handshake: nothing happens on the connection but what
-    /// segments say. Answered by [`Verdict::Begun`].
+    /// Begin a directed handshake: nothing happens on the connection but what segments of
+    /// the director say ([`crate::director`]). Answered to it by
+    /// [`Verdict::Begun`](crate::segment::Verdict::Begun).
     Direct {
         /// Handshake slot: also the slot of the connection.
         slot: SlotIndex,
@@ -75,19 +75,10 @@ pub enum Directive {
         role: Role,
         /// Whose handshake it is.
         origin: Origin,
-        /// Key rings, segment size and rights; the rest is the shim's affair.
+        /// Key rings, segment size and rights; the rest is the director's affair.
         parameters: Box<Parameters>,
         /// Where the TCP connection stands.
         position: TcpPosition,
-    },
-    /// One step of the directed handshake in `slot`.
-    Segment {
-        /// Handshake slot.
-        slot: SlotIndex,
-        /// The generation meant.
-        generation: u16,
-        /// The step.
-        segment: Segment,
     },
     /// Give the handshake in `slot` up, if it is still of this generation.
     Cancel {
@@ -138,15 +129,6 @@ pub enum Completion {
         /// What was agreed on.
         established: Box<Established>,
     },
-    /// What became of one segment of a directed handshake.
-    Segment {
-        /// Handshake slot.
-        slot: SlotIndex,
-        /// As in the start.
-        generation: u16,
-        /// What became of it.
-        verdict: Verdict,
-    },
     /// There is no session.
     Failed {
         /// Handshake slot.
@@ -168,7 +150,6 @@ impl Letter for Directive {
     fn slot(&self) -> SlotIndex {
         let (Self::Start { slot, .. }
         | Self::Direct { slot, .. }
-        | Self::Segment { slot, .. }
         | Self::Cancel { slot, .. }
         | Self::Displace { slot, .. }) = self;
         *slot
@@ -179,9 +160,7 @@ impl Letter for Completion {
     const ROOM: usize = framed(Self::POSTCARD_MAX_SIZE) + framed(SHORT);
 
     fn slot(&self) -> SlotIndex {
-        let (Self::Established { slot, .. }
-        | Self::Segment { slot, .. }
-        | Self::Failed { slot, .. }) = self;
+        let (Self::Established { slot, .. } | Self::Failed { slot, .. }) = self;
         *slot
     }
 }
@@ -215,4 +194,4 @@ pub type ForgetQueue<D> = Mailbox<Forget, Never, D>;
 pub type ForgetInbox<D> = Mailbox<Never, Forget, D>;
 
 /// The rings of `image/system.toml` hold what a slot can say.
-const _: () = assert!(Directive::ROOM <= 2048 && Completion::ROOM <= 2048 && Forget::ROOM <= 64);
+const _: () = assert!(Directive::ROOM <= 1024 && Completion::ROOM <= 1024 && Forget::ROOM <= 64);

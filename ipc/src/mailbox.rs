@@ -73,23 +73,23 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
     ///
     /// # Panics
     /// At start-up, when the rings are smaller than [`Letter::ROOM`].
-    pub fn new(mut channel: Channel<D>) -> Self {
+    pub fn new(channel: Channel<D>) -> Self {
         const { Self::FITS };
         assert!(channel.tx_capacity() >= S::ROOM && channel.rx_capacity() >= R::ROOM);
         let old = match channel.is_restarted() {
             true => channel.slots(),
             false => 0,
         };
-        for slot in 0..old {
-            // An index that can't be is found by the first `receive`.
-            let _ = channel.consume_quietly(slot, usize::MAX);
-        }
-        Self {
+        let mut mailbox = Self {
             channel,
             buffer: Box::new([0; PREFIX + MAX_LETTER]),
             current: None,
             messages: PhantomData,
+        };
+        for slot in 0..old {
+            mailbox.discard(slot);
         }
+        mailbox
     }
 
     /// The channel, for another mailbox.
@@ -122,6 +122,12 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         };
         framed.fill(0);
         written.map(|_| ())
+    }
+
+    /// Drops what waits in a slot: it was meant for the slot's last use.
+    pub fn discard(&mut self, slot: SlotIndex) {
+        // An index that can't be is found by the next `receive`.
+        let _ = self.channel.consume_quietly(slot, usize::MAX);
     }
 
     /// Whether the other side has taken all that was sent in a slot, as it says itself.
@@ -242,6 +248,21 @@ mod tests {
         assert_eq!(b.receive(), None);
         a.send(&(3, 3)).unwrap();
         assert_eq!(b.receive(), Some(Ok((3, 3))));
+    }
+
+    #[test]
+    fn what_was_meant_for_the_last_use_of_a_slot_is_discarded_and_nothing_else() {
+        let (mut a, mut b) = boxes();
+        for slot in [4, 5] {
+            a.send(&(slot, 1)).unwrap();
+            a.send(&(slot, 2)).unwrap();
+        }
+        b.discard(4);
+        assert_eq!(b.receive(), Some(Ok((5, 1))));
+        b.discard(5);
+        assert_eq!(b.receive(), None);
+        a.send(&(4, 3)).unwrap();
+        assert_eq!(b.receive(), Some(Ok((4, 3))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Message segments: how the shim drives a handshake in directed mode (R3,
+//! Message segments: how the director drives a handshake in directed mode (R3,
 //! R11).
 //!
 //! A segment is a directive, and where it makes the peer something to read, a message
@@ -272,7 +272,7 @@ pub enum Stage {
     Master,
 }
 
-/// What the shim agreed on with the peer.
+/// What the director agreed on with the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub struct Agreed {
     /// The group of the key exchange.

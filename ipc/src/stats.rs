@@ -200,6 +200,19 @@ counters! {
         /// Times that it was restarted.
         RESTARTS = 63 "shim_restarts_total";
     }
+    /// The director's counters.
+    director {
+        /// Times that it was woken.
+        WAKEUPS = 0 "director_wakeups_total";
+        /// Segments sent.
+        SEGMENTS = 1 "director_segments_total";
+        /// Segments that the policy refused.
+        REFUSED = 2 "director_refused_total";
+        /// Bytes in use on the heap.
+        HEAP = 15 "director_heap_bytes";
+        /// Times that it was restarted.
+        RESTARTS = 63 "director_restarts_total";
+    }
     /// The gateway's counters.
     gateway {
         /// Times that it was woken.

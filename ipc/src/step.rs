@@ -1,9 +1,10 @@
 //! The steps of a directed handshake that a policy can refuse.
 
+use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
 /// A step: a directive (R12 to R29), or one under a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Step {
     /// The random of a hello (R12 to R15).
     Random = 1,

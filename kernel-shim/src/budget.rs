@@ -13,15 +13,14 @@ use crate::server::{HANDSHAKE_PLACE, SESSION_PLACE};
 const HANDSHAKE: usize = HANDSHAKE_PLACE + block(size_of::<Established>());
 
 /// Mailboxes' buffers, a message being decoded, and the names of a table's places.
-const FIXED: usize = 4 * block(MAX_LETTER) + 2 * block(4 * 1024) + 32 * 1024;
+const FIXED: usize = 5 * block(MAX_LETTER) + 2 * block(4 * 1024) + 32 * 1024;
 
 /// For so many slots.
-pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 5] {
+pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 3] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
     let order = size_of::<(SlotIndex, u16)>() + 2 * size_of::<SlotIndex>() + 8;
-    let [directed, collected] = director::budget(handshakes);
     [
         line("handshakes", handshakes as usize, HANDSHAKE + order),
         line(
@@ -29,8 +28,6 @@ pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 5] {
             sessions as usize,
             SESSION_PLACE + 2 * size_of::<SlotIndex>() + 8,
         ),
-        directed,
-        collected,
         line("fixed", 1, FIXED),
     ]
 }

@@ -3,8 +3,8 @@
 //! **Owns** the tables of handshakes and sessions, and who may use which key
 //! ring. **Called by** applications ([`ipc::control`]). **Calls** the network stack (who
 //! owns a connection) and the record layer (session slots); queues directives for the
-//! offload component and takes its completions. **Uses** the director, which says each
-//! step of a directed handshake: nothing here parses what a peer sends. **Must never** hold a private key, a
+//! offload component and takes its completions, and begins directed handshakes at the
+//! director: nothing here reads what a peer sends. **Must never** hold a private key, a
 //! session key (unless the policy key `expose_keys` says so for the client that asks), or
 //! application data.
 //!
@@ -15,13 +15,11 @@
 
 extern crate alloc;
 
-mod audit;
 mod budget;
 mod rights;
 mod server;
 mod table;
 
-pub use audit::{Audit, Line};
 pub use budget::budget;
 pub use rights::Rights;
 pub use server::{Application, Ports, Server, Windows};

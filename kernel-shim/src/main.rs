@@ -5,6 +5,7 @@
 extern crate alloc;
 
 use ipc::channel::Channel;
+use ipc::director::OrderQueue;
 use ipc::handshake::{DirectiveQueue, ForgetQueue};
 use ipc::stats::shim::HEAP;
 use ipc::transport::{Client, MAX_MESSAGE};
@@ -79,6 +80,10 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
     let forget = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
     // SAFETY: as above.
     let forget = unsafe { Channel::new(system::CHANNEL_SESSION_ENDS, forget) };
+    // SAFETY: as above.
+    let director = unsafe { Bell::new(system::SIGNAL_DIRECTOR) };
+    // SAFETY: as above.
+    let director = unsafe { Channel::new(system::CHANNEL_ORDERS, director) };
     Ports {
         // SAFETY: as above.
         net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),
@@ -86,6 +91,7 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
         record: Client::new(unsafe { Caller::new(system::CALL_RECORD_SERVER) }),
         offload: DirectiveQueue::new(offload),
         forget: ForgetQueue::new(forget),
+        director: OrderQueue::new(director),
         applications: system::APPLICATIONS
             .map(|of| Application {
                 client: of.client,
@@ -97,7 +103,6 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell, windows::SystemW
             .into(),
         // SAFETY: as above.
         windows: unsafe { windows::SystemWindows::new() },
-        audit: |line| sel4::log!("audit {line}"),
         // SAFETY: as above.
         stats: unsafe { runtime::stats(system::STATS) },
     }

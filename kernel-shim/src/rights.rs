@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use ipc::control::{HandshakeError, HandshakeRequest, PolicyError};
+use ipc::control::{HandshakeError, HandshakeRequest, PolicyError, Resource};
+use ipc::director::RefusedSteps;
 use ipc::provision::{ClientRights, ShimRights};
 use ipc::segment::RingPlace;
 use ipc::step::Step;
@@ -62,9 +63,17 @@ impl Rights {
 
     /// The steps that are refused in a handshake of `client` with these rings, with the
     /// places of the rings.
-    pub(crate) fn steps(&self, client: u16, keyrings: &[Label]) -> Vec<(RingPlace, Step)> {
+    ///
+    /// # Errors
+    /// More than each step for each ring: no builder hands that over.
+    pub(crate) fn steps(
+        &self,
+        client: u16,
+        keyrings: &[Label],
+    ) -> Result<RefusedSteps, HandshakeError> {
         let of_client = self.0.iter().filter(|rights| rights.client == client);
-        of_client.flat_map(|r| refused(r, keyrings)).collect()
+        RefusedSteps::from_items(of_client.flat_map(|r| refused(r, keyrings)))
+            .map_err(|_| HandshakeError::Resource(Resource::Internal))
     }
 }
 

@@ -3,7 +3,6 @@
 mod begin;
 mod collect;
 mod completion;
-mod directed;
 mod sessions;
 mod start;
 
@@ -12,20 +11,19 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use director::Director;
 use ipc::badge::Badge;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
-    Answer, Control, HandshakeError, HandshakeId, PolicyError, Request, Resource, SessionResult,
+    Answer, Control, HandshakeError, PolicyError, Request, Resource, SessionResult,
 };
+use ipc::director::OrderQueue;
 use ipc::handshake::{DirectiveQueue, ForgetQueue};
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
 use ipc::record::Record;
 use ipc::stats;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 
-use crate::audit::Audit;
 use crate::rights::Rights;
 use crate::table::{Table, place_size};
 
@@ -51,13 +49,12 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub offload: DirectiveQueue<O>,
     /// Tells the offload component of sessions that are over.
     pub forget: ForgetQueue<O>,
+    /// Has the director begin and end directed handshakes.
+    pub director: OrderQueue<O>,
     /// Who may have handshakes and sessions.
     pub applications: Vec<Application<A>>,
     /// Where capabilities for sessions are put.
     pub windows: W,
-    /// Takes a line for each segment of the directed handshakes that are
-    /// audited.
-    pub audit: Audit,
     /// Counters.
     pub stats: &'a stats::Page,
 }
@@ -81,6 +78,8 @@ struct Handshake {
     until: Instant,
     /// The shim's wake-ups when it started.
     wakeups: u64,
+    /// The director drives it.
+    is_directed: bool,
     outcome: Option<Result<SessionResult, HandshakeError>>,
     /// The offload component has not sent its completion.
     is_owed: bool,
@@ -127,8 +126,8 @@ pub struct Server<'a, T, R, O, A, W, C> {
     record: Client<Record, R>,
     offload: DirectiveQueue<O>,
     forget: ForgetQueue<O>,
+    director: OrderQueue<O>,
     windows: W,
-    audit: Audit,
     stats: &'a stats::Page,
     subscribers: Box<[Subscriber<A>]>,
     rights: Rights,
@@ -137,8 +136,6 @@ pub struct Server<'a, T, R, O, A, W, C> {
     sessions: Table<Session>,
     /// Handshakes that are over, in the order of completion.
     over: VecDeque<(SlotIndex, u16)>,
-    /// Says the steps of directed handshakes.
-    director: Director,
     next_session: u64,
     wakeups: u64,
     /// No handshake's `until` is before this.
@@ -163,11 +160,11 @@ where
             .iter()
             .map(|application| application.handshakes);
         let sessions = applications.iter().map(|application| application.sessions);
-        let slots = handshakes.clone().sum();
+        let slots = handshakes.clone().map(usize::from).sum();
         Self {
             handshakes: Table::new(handshakes),
             sessions: Table::new(sessions),
-            over: VecDeque::with_capacity(usize::from(slots)),
+            over: VecDeque::with_capacity(slots),
             subscribers: ports
                 .applications
                 .into_iter()
@@ -181,12 +178,11 @@ where
             record: ports.record,
             offload: ports.offload,
             forget: ports.forget,
+            director: ports.director,
             windows: ports.windows,
-            audit: ports.audit,
             stats: ports.stats,
             rights,
             clock,
-            director: Director::new(slots),
             next_session: 1,
             wakeups: 0,
             earliest: Instant::NEVER,
@@ -197,6 +193,7 @@ where
     pub fn run(&mut self) {
         self.count_wakeup();
         let is_new = self.offload.peer_is_new();
+        let is_director_new = self.director.peer_is_new();
         while let Some(completion) = self.offload.receive() {
             // What is none costs its own handshake; the deadline ends that.
             if let Ok(completion) = completion {
@@ -205,6 +202,8 @@ where
         }
         if is_new {
             self.fail_all(HandshakeError::ServerRestarted);
+        } else if is_director_new {
+            self.fail_directed();
         }
         let now = self.clock.now();
         if self.earliest <= now {
@@ -219,6 +218,8 @@ where
     }
 
     fn flush(&mut self) {
+        // First: it has to know a handshake before the offload component begins it.
+        self.director.flush();
         self.offload.flush();
         self.forget.flush();
     }
@@ -331,11 +332,3 @@ where
 }
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
-
-fn id(slot: SlotIndex, generation: u16) -> HandshakeId {
-    HandshakeId(u32::from(generation) << 16 | u32::from(slot))
-}
-
-fn place(HandshakeId(id): HandshakeId) -> (SlotIndex, u16) {
-    ((id & 0xffff) as u16, (id >> 16) as u16)
-}

@@ -16,9 +16,8 @@ use ipc::channel::SlotIndex;
 use ipc::control::{
     Answer, HandshakeError, HandshakeId, PeerError, PolicyError, Request, RequestError, Resource,
 };
-use ipc::handshake::{Completion, Directive, Forget};
+use ipc::handshake::{Directive, Forget};
 use ipc::net::{NetError, Owner};
-use ipc::segment::Verdict;
 use ipc::tls::Mode;
 use world::{HANDSHAKES, Held, SESSIONS, World, error, request, session_badge};
 
@@ -86,20 +85,8 @@ fn all_handshakes_complete_at_once_in_both_modes_and_none_is_lost() {
         for _ in 0..HANDSHAKES {
             starts.push(world.next_start());
         }
-        // As large as a verdict can be, all before the shim looks; then the end.
+        // All before the shim looks.
         for start in &starts {
-            if mode == Mode::Directed {
-                let verdict = Completion::Segment {
-                    slot: start.slot,
-                    generation: start.generation,
-                    verdict: Verdict::Message {
-                        kind: 1,
-                        length: u16::MAX,
-                        part: ipc::bounded::Blob::from_slice(&[0xff; 1024]).unwrap(),
-                    },
-                };
-                world.offload.send(&verdict).unwrap();
-            }
             world.send_failed(start.slot, start.generation);
         }
         world.shim.run();
@@ -109,8 +96,7 @@ fn all_handshakes_complete_at_once_in_both_modes_and_none_is_lost() {
         }
         assert_eq!(failed, HANDSHAKES, "{mode:?}");
         assert_eq!(world.held(), []);
-        // What the machines said in between reached the mailboxes too.
-        while world.offload.receive().is_some() {}
+        world.orders();
         for _ in 0..HANDSHAKES {
             world.start_in(FIRST, mode).unwrap();
         }
@@ -347,70 +333,71 @@ fn a_connection_that_is_in_use_is_refused_with_nothing_changed() {
     assert!(matches!(world.owners()[..], [.., Owner::Offload(0)]));
 }
 
+/// What the shim holds at its worst: a result in every place.
 #[test]
-fn long_hellos_in_every_slot_are_collected_a_few_at_a_time_within_the_budget() {
-    const LENGTH: u16 = 16_000;
+fn a_full_table_is_within_the_budget() {
     let mut world = World::new(1);
     let idle = heap::used();
+    heap::peak();
     for _ in 0..HANDSHAKES {
         world.start_in(FIRST, Mode::Directed).unwrap();
     }
-    let starts: Vec<_> = (0..HANDSHAKES).map(|_| world.next_start()).collect();
-    let verdict = |start: &world::Start, verdict| Completion::Segment {
-        slot: start.slot,
-        generation: start.generation,
-        verdict,
-    };
-    for start in &starts {
-        let rings = ipc::bounded::List::from_items([None]).unwrap();
-        let begun = Verdict::Begun {
-            rings,
-            authorities: ipc::bounded::List::new(),
-        };
-        world.offload.send(&verdict(start, begun)).unwrap();
+    for _ in 0..HANDSHAKES {
+        let start = world.next_start();
+        world.establish(start.slot, start.generation);
     }
-    world.shim.run();
-    heap::peak();
-    let part = |length: usize| Verdict::Message {
-        kind: 1,
-        length: LENGTH,
-        part: ipc::bounded::Blob::from_slice(&vec![3; length]).unwrap(),
-    };
-    let mut asked = 0;
-    while let Some(directive) = world.offload.receive() {
-        let Directive::Segment {
-            slot,
-            generation,
-            segment,
-        } = directive.unwrap()
-        else {
-            panic!("another directive");
-        };
-        let offset = match segment {
-            ipc::segment::Segment::Receive { .. } => 0,
-            ipc::segment::Segment::Show { offset } => offset,
-            ipc::segment::Segment::Abort { .. } => {
-                asked += 1;
-                world.send_failed(slot, generation);
-                world.shim.run();
-                continue;
-            }
-            _ => panic!("another segment"),
-        };
-        let length = usize::from(LENGTH - offset).min(1024);
-        let completion = Completion::Segment {
-            slot,
-            generation,
-            verdict: part(length),
-        };
-        world.offload.send(&completion).unwrap();
-        world.shim.run();
-    }
-    // None of them is a hello; each was read to its end and refused.
-    assert_eq!(asked, HANDSHAKES);
     let peak = heap::peak() - idle;
     let most = ipc::budget::total(&kernel_shim::budget(HANDSHAKES, SESSIONS));
-    println!("peak {peak} of {most}, needed {}", most + most / 8);
     assert!(peak <= most, "{peak} of {most}");
-    assert!(peak < usize::from(HANDSHAKES) * usize::from(LENGTH) / 2);
+}
+
+#[test]
+fn the_director_is_told_of_each_directed_handshake_and_of_its_end() {
+    let mut world = World::new(1);
+    world.start(FIRST).unwrap();
+    assert_eq!(world.next_start().slot, 0);
+    world.start_in(FIRST, Mode::Directed).unwrap();
+    let name = |start: world::Start| (start.slot, start.generation);
+    let start = world.next_start();
+    assert_eq!(world.orders(), (vec![name(start)], vec![]));
+    world.fail(start.slot, start.generation);
+    assert_eq!(world.orders(), (vec![], vec![name(start)]));
+    world.start_in(FIRST, Mode::Directed).unwrap();
+    let start = world.next_start();
+    world.establish(start.slot, start.generation);
+    assert_eq!(world.orders(), (vec![name(start)], vec![name(start)]));
+    // Cancelled by its client, who restarts.
+    world.start_in(FIRST, Mode::Directed).unwrap();
+    let start = world.next_start();
+    assert!(world.call(FIRST, &Request::Begin).is_ok());
+    assert_eq!(world.orders(), (vec![name(start)], vec![name(start)]));
+}
+
+#[test]
+fn c05_a_director_that_restarts_loses_its_handshakes_and_no_other() {
+    let mut world = World::new(1);
+    let autonomous = world.start(FIRST).unwrap();
+    let other = world.next_start();
+    let directed = world.start_in(FIRST, Mode::Directed).unwrap();
+    let start = world.next_start();
+    let mut world = world.restart_director();
+    world.shim.run();
+    let lost = world.call(FIRST, &Request::CollectResult(directed));
+    assert_eq!(error(lost), HandshakeError::ServerRestarted);
+    // The offload component is told, too, and answers.
+    let cancel = world.offload.receive().unwrap().unwrap();
+    let Directive::Cancel { slot, generation } = cancel else {
+        panic!("another directive");
+    };
+    assert_eq!((slot, generation), (start.slot, start.generation));
+    world.fail(slot, generation);
+    assert!(world.offload.receive().is_none());
+    world.establish(other.slot, other.generation);
+    let kept = world.call(FIRST, &Request::CollectResult(autonomous));
+    assert!(matches!(kept, Ok(Answer::Established(..))));
+    // And it begins new ones.
+    world.orders();
+    world.start_in(FIRST, Mode::Directed).unwrap();
+    let start = world.next_start();
+    assert_eq!(world.orders().0, [(start.slot, start.generation)]);
 }

@@ -178,8 +178,9 @@ fn request() -> HandshakeRequest {
 
 #[test]
 fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
-    let (shim_side, offload) = pair(4, 2048, 2048, Silent, Silent);
+    let (shim_side, offload) = pair(4, 1024, 1024, Silent, Silent);
     let (forget, _forgotten) = pair(4, 64, 64, Silent, Silent);
+    let (orders, _director) = pair(4, 1024, 64, Silent, Silent);
     let stats: &'static stats::Page = Box::leak(Box::default());
     let rights = ClientRights {
         client: 1,
@@ -196,6 +197,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         record: Client::new(Willing),
         offload: Mailbox::new(shim_side),
         forget: Mailbox::new(forget),
+        director: Mailbox::new(orders),
         applications: vec![Application {
             client: 1,
             bell: Silent,
@@ -203,7 +205,6 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             sessions: 4,
         }],
         windows: Willing,
-        audit: |_| {},
         stats,
     };
     let mut world = World {

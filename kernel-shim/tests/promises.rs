@@ -59,11 +59,11 @@ fn dependencies(folder: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_shim_depends_on_the_director_the_protocols_and_the_kernel_alone() {
-    assert_eq!(dependencies("."), ["director", "ipc", "sel4"]);
+fn the_shim_depends_on_the_protocols_and_the_kernel_alone() {
+    assert_eq!(dependencies("."), ["ipc", "sel4"]);
 }
 
 #[test]
-fn the_director_depends_on_the_protocols_and_tls_alone() {
-    assert_eq!(dependencies("director"), ["ipc", "tls"]);
+fn the_director_depends_on_the_protocols_tls_and_the_kernel_alone() {
+    assert_eq!(dependencies("director"), ["ipc", "sel4", "tls"]);
 }

@@ -57,7 +57,7 @@ const TICKET_KEYS: usize = KEYS * (block(KEY) + 128) + 256;
 
 /// Queues' buffers; the record in work of each mode, and what it leads to; suites.
 const FIXED: usize = block(MAX_QUEUED)
-    + 2 * block(MAX_LETTER)
+    + 3 * block(MAX_LETTER)
     + 2 * (COPIES + 1) * block(2 * MAX_RECORD)
     + 64 * 1024;
 

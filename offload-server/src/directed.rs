@@ -1,4 +1,4 @@
-//! One handshake, directed: the shim says each step, this does it (R3, R11).
+//! One handshake, directed: the director says each step, this does it (R3, R11).
 //!
 //! Everything secret of the handshake is here, and leaves only as keys for the record
 //! layer. The executor knows no order of messages: it receives, fills, hashes, derives
@@ -92,7 +92,7 @@ pub(crate) enum Step {
 
 /// Why a segment can't be done.
 enum Fault {
-    /// The peer's part was wrong; the shim decides what to tell it.
+    /// The peer's part was wrong; the director decides what to tell it.
     Refused(Alert),
     /// Not even TLS.
     NotTls,
@@ -282,7 +282,7 @@ impl Directed {
         }
     }
 
-    /// Does one step that the shim asks for.
+    /// Does one step that the director asks for.
     pub(crate) fn perform<D: Doorbell>(
         &mut self,
         segment: Segment,

@@ -84,6 +84,10 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
     let shim = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
     // SAFETY: as above.
     let shim = unsafe { Channel::new(system::CHANNEL_DIRECTIVES, shim) };
+    // SAFETY: as above.
+    let director = unsafe { Bell::new(system::SIGNAL_DIRECTOR) };
+    // SAFETY: as above.
+    let director = unsafe { Channel::new(system::CHANNEL_SEGMENTS, director) };
     // SAFETY: a second handle of the same notification does no harm.
     let forget = unsafe { Bell::new(system::SIGNAL_KERNEL_SHIM) };
     // SAFETY: as above.
@@ -96,6 +100,7 @@ unsafe fn ports() -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
         // SAFETY: as above.
         net: unsafe { Channel::new(system::CHANNEL_HANDSHAKE, net) },
         shim: Mailbox::new(shim),
+        director: Mailbox::new(director),
         forget: Mailbox::new(forget),
         record: Queue::new(record),
         // SAFETY: as above.

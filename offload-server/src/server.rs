@@ -15,6 +15,7 @@ use core::time::Duration;
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, Parameters, RequestError};
+use ipc::director::VerdictQueue;
 use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Origin};
 use ipc::mailbox::Malformed;
 use ipc::net::TcpPosition;
@@ -41,6 +42,8 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub net: Channel<N>,
     /// Directives in, completions out.
     pub shim: CompletionQueue<S>,
+    /// Segments of directed handshakes in, verdicts out.
+    pub director: VerdictQueue<S>,
     /// Sessions that are over.
     pub forget: ForgetInbox<S>,
     /// What sessions need after their handshake.
@@ -63,6 +66,7 @@ pub struct Ports<'a, N, S, R, K, W> {
 pub struct Server<'a, N, S, R, W, C> {
     net: Channel<N>,
     shim: CompletionQueue<S>,
+    director: VerdictQueue<S>,
     forget: ForgetInbox<S>,
     record: PostHandshakeInbox<R>,
     install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
@@ -144,6 +148,7 @@ where
         Ok(Self {
             net: ports.net,
             shim: ports.shim,
+            director: ports.director,
             forget: ports.forget,
             record: ports.record,
             install: ports.install,
@@ -180,11 +185,10 @@ where
         self.earliest
     }
 
-    /// True if it touched secrets.
-    fn take_directive(&mut self, directive: Result<Directive, Malformed>) -> bool {
+    fn take_directive(&mut self, directive: Result<Directive, Malformed>) {
         // What is none costs its slot; the shim is the one that asks.
         let Ok(directive) = directive else {
-            return false;
+            return;
         };
         match directive {
             Directive::Start {
@@ -246,18 +250,12 @@ where
                     position,
                     entry: self.enter(origin),
                 };
+                // A segment that the end of the slot's last handshake overtook.
+                self.director.discard(slot);
                 self.begin_directed(slot, beginning);
-                self.shim.flush();
-            }
-            Directive::Segment {
-                slot,
-                generation,
-                segment,
-            } => {
-                return self.take_segment(slot, generation, segment);
+                self.director.flush();
             }
         }
-        false
     }
 
     fn enter(&mut self, origin: Origin) -> Entry {
@@ -372,8 +370,8 @@ where
     }
 
     fn complete(&mut self, completion: &Completion) {
-        // Its mailbox has room for a verdict and the completion of one handshake. A shim
-        // that has not taken those of the slot's last handshake gets no more of this one.
+        // Its mailbox has room for the completion of one handshake. A shim that has not
+        // taken that of the slot's last handshake gets none of this one.
         self.shim.send(completion).ok();
     }
 

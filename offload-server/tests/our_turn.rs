@@ -71,14 +71,8 @@ fn a_directed_handshake_is_kept_while_the_director_has_its_turn() {
     });
     script.world.net.write(SLOT, &hello).unwrap();
     script.world.run();
-    let shown = script.world.completion();
-    assert!(matches!(
-        shown,
-        Some(Completion::Segment {
-            verdict: Verdict::Message { kind: 1, .. },
-            ..
-        })
-    ));
+    let shown = script.world.verdict();
+    assert!(matches!(shown, Some(Verdict::Message { kind: 1, .. })));
     // It has the hello, and takes its time.
     set_passed(Duration::from_secs(10));
     assert_eq!(displace(&mut script.world, other), None);

@@ -8,7 +8,7 @@
 //! | `ready…` | the gateway listens on all its ports |
 //! | `handshake ok …`, `handshake failed …` | one handshake is over; the rest tells how |
 //!
-//! With `audit …` the shim begins the line of one segment of a directed
+//! With `audit …` the director begins the line of one segment of a directed
 //! handshake: microseconds, handshake, directive, bytes, what became of it.
 //!
 //! A line `fault: …` comes from the root task: a domain was stopped.
@@ -46,9 +46,9 @@ pub fn handshake(line: &str) -> Option<&str> {
     of_gateway(line)?.strip_prefix("handshake ")
 }
 
-/// What the shim says of one segment of a directed handshake, if a line does.
+/// What the director says of one segment of a directed handshake, if a line does.
 pub fn audit(line: &str) -> Option<&str> {
-    line.strip_prefix("kernel-shim: ")?.strip_prefix("audit ")
+    line.strip_prefix("director: ")?.strip_prefix("audit ")
 }
 
 /// Whether the line tells that a domain was stopped.

@@ -30,7 +30,7 @@ pub(crate) fn budgets(description: &Description) -> Vec<Budget> {
     let (handshakes, sessions) = (slots("handshake"), slots("protected"));
     let connections = slots("backend");
     let clients = u16::try_from(description.applications.len()).unwrap_or(u16::MAX);
-    let tables: [(&str, Vec<Line>); 6] = [
+    let tables: [(&str, Vec<Line>); 7] = [
         (
             "netstack-server",
             netstack_server::budget::budget(gateway::budget::LISTENERS).into(),
@@ -41,6 +41,7 @@ pub(crate) fn budgets(description: &Description) -> Vec<Budget> {
             "kernel-shim",
             kernel_shim::budget(handshakes, sessions).into(),
         ),
+        ("director", director::budget(handshakes).into()),
         (
             "offload-server",
             offload_server::budget(handshakes, sessions, clients).into(),
@@ -121,7 +122,7 @@ mod tests {
         let path = image::workspace::description().unwrap();
         let description = image::check::load(&path).unwrap();
         let mut budgets = budgets(&description);
-        assert_eq!(budgets.len(), 6);
+        assert_eq!(budgets.len(), 7);
         check(&budgets).unwrap();
         assert!(page(&budgets).contains("offload-server: bytes of heap at most"));
         budgets[2].heap = 3 << 20;

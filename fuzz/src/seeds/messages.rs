@@ -3,12 +3,14 @@
 use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::clock::Instant;
 use ipc::control::{self, HandshakeError, PeerError};
+use ipc::director::{DirectedSegment, DirectedVerdict, Order};
 use ipc::handshake::{Completion, Directive, Origin};
 use ipc::keystore::{self, KeyKind, KeyringIndex, ToBeSigned};
 use ipc::net;
 use ipc::provision::{Keyring, Keyrings, PrivateKey};
 use ipc::record::PostHandshake;
-use ipc::segment::{Fill, Hole, Segment, Template};
+use ipc::segment::{Fill, Hole, Segment, Template, Verdict};
+use ipc::step::Step;
 use serde::Serialize;
 use tls::{Alert, Group, Role, Scheme};
 
@@ -75,6 +77,34 @@ pub(super) fn failed() -> Completion {
         slot: 0,
         generation: 1,
         error: HandshakeError::Peer(PeerError::AlertSent(Alert::DECODE_ERROR)),
+    }
+}
+
+pub(super) fn order() -> Order {
+    let refused = [(0, Step::Sign), (1, Step::Random)];
+    Order::Begin {
+        slot: 0,
+        generation: 1,
+        role: Role::Server,
+        parameters: Box::new(parameters(&["web"])),
+        refused: List::from_items(refused).expect("two steps"),
+        is_audited: true,
+    }
+}
+
+pub(super) fn directed_segment() -> DirectedSegment {
+    DirectedSegment {
+        slot: 0,
+        generation: 1,
+        segment: write(),
+    }
+}
+
+pub(super) fn directed_verdict() -> DirectedVerdict {
+    DirectedVerdict {
+        slot: 0,
+        generation: 1,
+        verdict: Verdict::Refused(Alert::ILLEGAL_PARAMETER),
     }
 }
 

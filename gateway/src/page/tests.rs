@@ -10,9 +10,9 @@ use tls::{CipherSuite, Version};
 use super::*;
 use crate::turned_away::Reason;
 
-fn view(pages: &[Page; 6]) -> View<'_> {
-    let [a, b, c, d, e, f] = pages;
-    View::new(b"<svg/>", [a, b, c, d, e, f])
+fn view(pages: &[Page; 7]) -> View<'_> {
+    let [a, b, c, d, e, f, g] = pages;
+    View::new(b"<svg/>", [a, b, c, d, e, f, g])
 }
 
 fn listener(name: &str) -> Listener {
@@ -37,7 +37,7 @@ fn remote() -> Address {
 
 #[test]
 fn metrics_end_as_openmetrics_must() {
-    let pages: [Page; 6] = Default::default();
+    let pages: [Page; 7] = Default::default();
     pages[1].add(stats::keystore::SIGNED, 3);
     let listeners = [listener("a\"\n")];
     let mut turned_away = TurnedAway::new(1);
@@ -72,7 +72,7 @@ fn a_refusal_says_what_to_do() {
 
 #[test]
 fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
-    let pages: [Page; 6] = Default::default();
+    let pages: [Page; 7] = Default::default();
     for (page, counters) in pages.iter().zip(view(&pages).domains.iter().map(|d| d.2)) {
         for counter in counters {
             page.set(*counter, u64::MAX);

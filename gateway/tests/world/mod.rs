@@ -190,8 +190,8 @@ impl World {
         let shim = Rc::new(RefCell::new(Shim::new(sizes, net.clone(), plain.clone())));
         let log = Rc::new(RefCell::new(Vec::new()));
         let stats: &'static stats::Page = Box::leak(Box::default());
-        let others: [&'static stats::Page; 5] = [(); 5].map(|()| &*Box::leak(Box::default()));
-        let [a, b, c, d, e] = others;
+        let others: [&'static stats::Page; 6] = [(); 6].map(|()| &*Box::leak(Box::default()));
+        let [a, b, c, d, e, f] = others;
         let (to_net, to_shim, to_session) = (net.clone(), shim.clone(), shim.clone());
         let lines = log.clone();
         let ports = Ports {
@@ -209,7 +209,7 @@ impl World {
             }),
             plain: near,
             backend,
-            view: View::new(b"<svg/>", [a, b, c, d, e, stats]),
+            view: View::new(b"<svg/>", [a, b, c, d, e, f, stats]),
             log: Box::new(move |line| {
                 outside(|| lines.borrow_mut().push(line.to_string()));
             }),

@@ -205,6 +205,54 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Add(
+            "[[channel]]\nname = \"spy\"\nbetween = [\"record-server\", \"kernel-shim\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
+        ),
+        "kernel-shim reads no byte of a peer, the offload component's completions aside",
+        "record-server writes \"spy: record-server\" that is read by kernel-shim",
+    ),
+    (
+        Change(
+            "name = \"orders\"\nbetween = [\"kernel-shim\", \"director\"]",
+            "name = \"orders\"\nbetween = [\"gateway\", \"director\"]",
+        ),
+        "directed handshakes are begun and ended between kernel-shim and director alone",
+        "gateway may write \"orders: gateway\"",
+    ),
+    (
+        Change(
+            "name = \"segments\"\nbetween = [\"director\", \"offload-server\"]",
+            "name = \"segments\"\nbetween = [\"director\", \"gateway\"]",
+        ),
+        "segments of directed handshakes are between director and offload-server alone",
+        "gateway may read \"segments: director\"",
+    ),
+    (
+        Add("[[call]]\nfrom = \"director\"\nto = \"kernel-shim\"\nbadge = 9"),
+        "the director calls nobody",
+        "director calls kernel-shim",
+    ),
+    (
+        Change(
+            "name = \"director\"\npriority = 168\nstack = \"64K\"\nheap = \"1184K\"\nserves = false",
+            "name = \"director\"\npriority = 168\nstack = \"64K\"\nheap = \"1184K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"director\"\nbadge = 9",
+        ),
+        "nobody calls the director",
+        "gateway calls director",
+    ),
+    (
+        Add("[[signal]]\nfrom = \"director\"\nto = \"record-server\""),
+        "the director acts on nobody but offload-server and kernel-shim, its counters aside",
+        "director signals record-server",
+    ),
+    (
+        Add(
+            "[[channel]]\nname = \"news\"\nbetween = [\"director\", \"kernel-shim\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
+        ),
+        "and on kernel-shim by a signal and the ends of an empty ring alone",
+        "director writes \"news: director\" that is read by kernel-shim",
+    ),
+    (
+        Add(
             "[[channel]]\nname = \"plaintext-spy\"\nbetween = [\"record-server\", \"netstack-server\"]\nslots = 1\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
         ),
         "plaintext of sessions is between record-server and gateway alone",
@@ -291,16 +339,16 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = \"5M\"\nserves = false",
-            "priority = 165\nstack = \"256K\"\nheap = \"5M\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = \"4608K\"\nserves = false",
+            "priority = 165\nstack = \"256K\"\nheap = \"4608K\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
         ),
         "nobody calls the gateway",
         "offload-server calls gateway",
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = \"7680K\"\nserves = false",
-            "priority = 161\nstack = \"256K\"\nheap = \"7680K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = \"7552K\"\nserves = false",
+            "priority = 161\nstack = \"256K\"\nheap = \"7552K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",

@@ -5,26 +5,31 @@ use core::mem::size_of;
 use ipc::budget::{Line, block};
 use ipc::channel::SlotIndex;
 use ipc::control::Parameters;
+use ipc::mailbox::MAX_LETTER;
 use ipc::segment::MAX_PART;
 
+use crate::client_hello::ClientHello;
 use crate::director::{MAX_COLLECTING, PLACE};
 use crate::handshake::Handshake;
 use crate::script::MAX_CERTIFICATE;
 
-/// A state machine, its request, and the first part of a message that it waits to
-/// collect; a template on its way.
+/// A state machine with the hello that it is about, its request, and the first part of a
+/// message that it waits to collect.
 const HANDSHAKE: usize = PLACE
     + block(size_of::<Handshake>())
     + block(size_of::<Parameters>())
     + block(MAX_PART)
-    + 1024
+    + block(size_of::<ClientHello>())
     + size_of::<(SlotIndex, u16)>();
 
 /// A message that is being collected: no state's limit is longer.
 const COLLECTED: usize = block(MAX_CERTIFICATE as usize);
 
+/// Mailboxes' buffers, a message being decoded and one that is made, places of events.
+const FIXED: usize = 2 * block(MAX_LETTER) + 2 * block(4 * 1024) + 16 * 1024;
+
 /// For so many slots.
-pub const fn budget(handshakes: u16) -> [Line; 2] {
+pub const fn budget(handshakes: u16) -> [Line; 3] {
     [
         Line {
             what: "directed handshakes",
@@ -35,6 +40,11 @@ pub const fn budget(handshakes: u16) -> [Line; 2] {
             what: "messages being collected",
             count: MAX_COLLECTING,
             bytes: COLLECTED,
+        },
+        Line {
+            what: "fixed",
+            count: 1,
+            bytes: FIXED,
         },
     ]
 }

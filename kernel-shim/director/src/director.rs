@@ -2,12 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::mem::size_of;
 
 use ipc::channel::SlotIndex;
 use ipc::control::Parameters;
-use ipc::segment::{RingPlace, Segment, Verdict};
+use ipc::director::{DirectedSegment, RefusedSteps};
+use ipc::segment::{Segment, Verdict};
 use ipc::step::Step;
 use tls::Role;
 
@@ -24,37 +24,31 @@ pub(crate) const PLACE: usize = size_of::<Option<Place>>();
 pub(crate) struct Place {
     generation: u16,
     handshake: Box<Handshake>,
+    /// Each of its segments is a line of the audit log.
+    is_audited: bool,
     /// It collects a long message part by part.
     is_collecting: bool,
 }
 
-/// A segment of one handshake, for the offload component.
-pub struct Outgoing {
-    /// Handshake slot.
-    pub slot: SlotIndex,
-    /// Counts the uses of the slot.
-    pub generation: u16,
-    /// The step.
-    pub segment: Segment,
-}
-
 /// What follows a verdict.
-pub struct Advance {
+pub(crate) struct Advance {
     /// The segment that the verdict answered.
-    pub answered: Summary,
+    pub(crate) answered: Summary,
+    /// Whether it is a line of the audit log.
+    pub(crate) is_audited: bool,
     /// The segment that the policy refused, and by which rule: it is not sent, and
     /// [`Segment::Abort`] takes its place.
-    pub refused: Option<(Summary, Step)>,
+    pub(crate) refused: Option<(Summary, Step)>,
     /// The next segment of this handshake; `None` while it waits for its turn to collect
     /// a long message.
-    pub segment: Option<Segment>,
+    pub(crate) segment: Option<Segment>,
     /// Of another handshake, whose turn to collect has come.
-    pub turn: Option<Outgoing>,
+    pub(crate) turn: Option<DirectedSegment>,
 }
 
 /// The directed handshakes of all slots. Nothing is allocated after the start but what a
 /// handshake in progress needs ([`budget`](crate::budget)).
-pub struct Director {
+pub(crate) struct Director {
     places: Box<[Option<Place>]>,
     /// How many collect a long message, and those that wait to.
     collecting: usize,
@@ -63,7 +57,7 @@ pub struct Director {
 
 impl Director {
     /// For so many slots, without handshakes.
-    pub fn new(slots: u16) -> Self {
+    pub(crate) fn new(slots: u16) -> Self {
         Self {
             places: (0..slots).map(|_| None).collect(),
             collecting: 0,
@@ -72,21 +66,22 @@ impl Director {
     }
 
     /// Begins the handshake in `slot`, which has none; its first verdict is
-    /// [`Verdict::Begun`]. `refused` are the steps that the policy refuses, each with the
-    /// place of its key ring among those of the request.
-    pub fn begin(
+    /// [`Verdict::Begun`].
+    pub(crate) fn begin(
         &mut self,
         slot: SlotIndex,
         generation: u16,
         role: Role,
         parameters: Box<Parameters>,
-        refused: Vec<(RingPlace, Step)>,
+        refused: RefusedSteps,
+        is_audited: bool,
     ) {
         if let Some(place) = self.places.get_mut(usize::from(slot)) {
             let policy = StepPolicy::new(refused);
             *place = Some(Place {
                 generation,
                 handshake: Box::new(Handshake::new(role, parameters, policy)),
+                is_audited,
                 is_collecting: false,
             });
         }
@@ -94,7 +89,7 @@ impl Director {
 
     /// Takes the verdict on the segment that is under way; `None` when there is no such
     /// handshake.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         slot: SlotIndex,
         generation: u16,
@@ -102,6 +97,7 @@ impl Director {
     ) -> Option<Advance> {
         let place = self.find(slot, generation)?;
         let answered = place.handshake.under_way();
+        let is_audited = place.is_audited;
         let (segment, refused) = place.handshake.advance(verdict);
         let (segment, turn) = match segment {
             Segment::Show { .. } => (self.collect(slot, generation).then_some(segment), None),
@@ -109,6 +105,7 @@ impl Director {
         };
         Some(Advance {
             answered,
+            is_audited,
             refused,
             segment,
             turn,
@@ -117,7 +114,7 @@ impl Director {
 
     /// The handshake in `slot` is over, if it is still of this generation. Returns a
     /// segment of another one, whose turn to collect has come.
-    pub fn end(&mut self, slot: SlotIndex, generation: u16) -> Option<Outgoing> {
+    pub(crate) fn end(&mut self, slot: SlotIndex, generation: u16) -> Option<DirectedSegment> {
         self.find(slot, generation)?;
         let turn = self.stop_collecting(slot, generation);
         self.waiting.retain(|name| *name != (slot, generation));
@@ -152,7 +149,7 @@ impl Director {
     }
 
     /// The message is whole, or no longer wanted: the next may collect.
-    fn stop_collecting(&mut self, slot: SlotIndex, generation: u16) -> Option<Outgoing> {
+    fn stop_collecting(&mut self, slot: SlotIndex, generation: u16) -> Option<DirectedSegment> {
         let place = self.find(slot, generation)?;
         if !core::mem::replace(&mut place.is_collecting, false) {
             return None;
@@ -161,7 +158,7 @@ impl Director {
         while let Some((slot, generation)) = self.waiting.pop_front() {
             if self.collect(slot, generation) {
                 let segment = self.find(slot, generation)?.handshake.next_part();
-                return Some(Outgoing {
+                return Some(DirectedSegment {
                     slot,
                     generation,
                     segment,
@@ -214,7 +211,14 @@ mod tests {
     }
 
     fn begin(director: &mut Director, slot: SlotIndex) {
-        director.begin(slot, 7, Role::Server, parameters(), Vec::new());
+        director.begin(
+            slot,
+            7,
+            Role::Server,
+            parameters(),
+            RefusedSteps::new(),
+            false,
+        );
         let first = director.advance(slot, 7, &begun()).unwrap();
         assert_eq!(first.answered.name, "begin");
         assert!(matches!(first.segment, Some(Segment::Receive { .. })));

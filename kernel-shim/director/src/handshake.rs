@@ -49,11 +49,11 @@ pub(crate) struct Handshake {
 
 /// A segment, as far as the audit log shows it.
 #[derive(Clone, Copy)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Its name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Bytes of its template or key.
-    pub size: usize,
+    pub(crate) size: usize,
 }
 
 impl Summary {

@@ -1,13 +1,12 @@
 //! The director: the state machines of directed mode (R3, R11).
 //!
 //! **Owns** what a directed handshake has agreed on so far, and the part of a message
-//! that it waits to have whole. **Called by** the kernel shim: [`Director::begin`] with
-//! the request's parameters and the steps that the policy refuses, then
-//! [`Director::advance`] with each verdict of the offload component, which returns the
-//! next segment. **Calls** nobody. **Must never** hold a secret, or a right to anything:
-//! it reads what strangers send.
+//! that it waits to have whole. **Takes** orders of the kernel shim, to begin a handshake
+//! and that it is over, and verdicts of the offload component; sends the latter segments
+//! ([`ipc::director`]). **Calls** nobody. **Must never** hold a secret, or a right to
+//! anything: it reads what strangers send.
 //!
-//! From the top down: [`Director`] has one [`handshake`] for each slot; that one passes
+//! From the top down: [`Server`] takes and sends, `Director` has one [`handshake`] for each slot; that one passes
 //! each segment by the step [`policy`]. A [`server`] or a [`client`] begins it, and one
 //! of `tls13_server`, `tls12_server`, `tls13_client` and `tls12_client` goes on. What
 //! these have in common are sub-scripts: authenticate the [`peer`], prove [`own`]
@@ -22,6 +21,7 @@
 
 extern crate alloc;
 
+mod audit;
 mod budget;
 mod certificate_request;
 mod client;
@@ -39,12 +39,13 @@ mod script;
 mod server;
 mod server_hello;
 mod server_name;
+mod service;
 mod template;
 mod tls12_client;
 mod tls12_server;
 mod tls13_client;
 mod tls13_server;
 
+pub use audit::{Audit, Line};
 pub use budget::budget;
-pub use director::{Advance, Director, Outgoing};
-pub use handshake::Summary;
+pub use service::{Ports, Server};

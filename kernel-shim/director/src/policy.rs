@@ -3,23 +3,21 @@
 //! The one place that is asked: each segment of every state passes
 //! [`StepPolicy::refuses`] before it goes out.
 
-use alloc::vec::Vec;
-
+use ipc::director::RefusedSteps;
 use ipc::segment::{Fill, RingPlace, Segment};
 use ipc::step::Step;
 use tls::{Alert, Scheme};
 
 /// What is refused in one handshake.
-#[derive(Default)]
 pub(crate) struct StepPolicy {
-    refused: Vec<(RingPlace, Step)>,
+    refused: RefusedSteps,
     /// A hello without a server name arrived.
     is_unnamed: bool,
 }
 
 impl StepPolicy {
     /// Steps, each with the place of its key ring among those of the request.
-    pub(crate) const fn new(refused: Vec<(RingPlace, Step)>) -> Self {
+    pub(crate) const fn new(refused: RefusedSteps) -> Self {
         Self {
             refused,
             is_unnamed: false,
@@ -144,7 +142,8 @@ mod tests {
 
     #[test]
     fn r24_signatures_are_refused_by_ring_and_scheme() {
-        let policy = StepPolicy::new(vec![(0, Step::SignRsaPkcs1), (1, Step::Sign)]);
+        let refused = [(0, Step::SignRsaPkcs1), (1, Step::Sign)];
+        let policy = StepPolicy::new(List::from_items(refused).unwrap());
         for (ring, scheme, rule) in [
             (0, Scheme::RsaPkcs1Sha256, Some(Step::SignRsaPkcs1)),
             (0, Scheme::RsaPkcs1Sha384, Some(Step::SignRsaPkcs1)),

@@ -1,4 +1,4 @@
-//! Message templates: what the shim writes, with placeholders for what only the offload
+//! Message templates: what the director writes, with placeholders for what only the offload
 //! component can fill.
 
 use ipc::bounded::{Blob, List};

@@ -1,5 +1,5 @@
-//! What becomes of handshakes and sessions when the shim, its client or the offload
-//! component restarts.
+//! What becomes of handshakes and sessions when the shim, its client, the director or the
+//! offload component restarts.
 
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
@@ -53,6 +53,18 @@ where
                 generation,
                 error,
             });
+        }
+    }
+
+    /// The director restarted: it knows nothing of the directed handshakes in progress, or
+    /// was told of them when it was down.
+    pub(super) fn fail_directed(&mut self) {
+        for (slot, generation) in self.handshakes.names() {
+            let handshake = self.handshakes.find(slot, generation);
+            if handshake.is_some_and(|h| h.is_directed && h.outcome.is_none()) {
+                self.send_cancel(slot, generation);
+                self.failed(slot, generation, HandshakeError::ServerRestarted);
+            }
         }
     }
 

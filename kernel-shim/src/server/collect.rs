@@ -7,7 +7,7 @@ use ipc::handshake::Directive;
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{Handshake, INTERNAL, Server, Windows, id, place};
+use super::{Handshake, INTERNAL, Server, Windows};
 
 impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
 where
@@ -23,7 +23,7 @@ where
         client: u16,
         id: HandshakeId,
     ) -> Result<Answer, HandshakeError> {
-        let (slot, generation) = place(id);
+        let (slot, generation) = id.place();
         let handshake = self.own(client, slot, generation)?;
         if handshake.outcome.is_none() {
             return Err(HandshakeError::Request(RequestError::Pending));
@@ -46,7 +46,7 @@ where
         let Some((slot, generation)) = found.and_then(|at| self.over.remove(at)) else {
             return Answer::NothingCompleted;
         };
-        let id = id(slot, generation);
+        let id = HandshakeId::new(slot, generation);
         match self.take_outcome(slot, generation) {
             Some(Ok(result)) => Answer::Established(id, result),
             Some(Err(error)) => Answer::Failed(id, error),
@@ -81,7 +81,7 @@ where
         client: u16,
         id: HandshakeId,
     ) -> Result<Answer, HandshakeError> {
-        let (slot, generation) = place(id);
+        let (slot, generation) = id.place();
         self.own(client, slot, generation)?;
         self.send_cancel(slot, generation);
         Ok(Answer::Done)

@@ -5,9 +5,11 @@ use alloc::boxed::Box;
 use ipc::badge::Badge;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{Established, HandshakeError, PeerError, SessionId, SessionResult};
+use ipc::control::{Established, HandshakeError, PeerError, PolicyError, SessionId, SessionResult};
+use ipc::director::Order;
 use ipc::handshake::Completion;
 use ipc::net::{NetError, Owner};
+use ipc::stats;
 use ipc::transport::Transport;
 
 use super::{INTERNAL, RESULT_LIFETIME, Server, Windows};
@@ -25,11 +27,6 @@ where
     /// ignored.
     pub(super) fn complete(&mut self, completion: Completion) {
         match completion {
-            Completion::Segment {
-                slot,
-                generation,
-                verdict,
-            } => self.direct(slot, generation, &verdict),
             Completion::Established {
                 slot,
                 generation,
@@ -142,9 +139,17 @@ where
         generation: u16,
         outcome: Result<SessionResult, HandshakeError>,
     ) {
-        self.end_directed(slot, generation);
         let until = self.clock.now() + RESULT_LIFETIME;
         if let Some(handshake) = self.handshakes.find(slot, generation) {
+            if matches!(outcome, Err(HandshakeError::Policy(PolicyError::Step))) {
+                self.stats.add(stats::shim::REFUSED, 1);
+            }
+            if handshake.is_directed {
+                let end = Order::End { slot, generation };
+                // Its mailbox has room for one; a director that does not take its orders
+                // drives nothing either.
+                self.director.send(&end).ok();
+            }
             handshake.outcome = Some(outcome);
             handshake.until = until;
             let client = handshake.client;

@@ -8,13 +8,14 @@ use ipc::clock::{Clock, Instant};
 use ipc::control::{
     HandshakeError, HandshakeId, HandshakeRequest, Parameters, RequestError, Resource,
 };
+use ipc::director::Order;
 use ipc::handshake::{Directive, Origin};
 use ipc::net::{NetError, Owner};
 use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::Transport;
 
-use super::{Handshake, INTERNAL, Server, Session, Windows, id};
+use super::{Handshake, INTERNAL, Server, Session, Windows};
 
 /// How long after its deadline a handshake is cancelled here, if the network stack and
 /// the offload component did not end it. Both see the deadline first.
@@ -37,6 +38,10 @@ where
     ) -> Result<HandshakeId, HandshakeError> {
         let started = self.clock.now();
         check_request(&request, started)?;
+        let refused = match request.mode {
+            Mode::Autonomous => None,
+            Mode::Directed => Some(self.rights.steps(client, &request.parameters.keyrings)?),
+        };
         let full = HandshakeError::Resource;
         // No client takes a place of the tables from another.
         let part = self.part(client)?;
@@ -56,6 +61,23 @@ where
             slot: session,
             generation: session_generation,
         };
+        let (role, parameters) = (request.role, request.parameters);
+        let is_directed = refused.is_some();
+        if let Some(refused) = refused {
+            let begin = Order::Begin {
+                slot,
+                generation,
+                role,
+                parameters: parameters.clone(),
+                refused,
+                is_audited: self.rights.audits(client),
+            };
+            if self.director.send(&begin).is_err() {
+                // It does not take its orders.
+                self.release(request.connection);
+                return Err(full(Resource::Queue));
+            }
+        }
         self.windows.grant_install(session, badge);
         let origin = Origin {
             client,
@@ -63,7 +85,6 @@ where
             deadline: request.deadline,
             standing: request.standing,
         };
-        let (role, parameters) = (request.role, request.parameters);
         let directive = match request.mode {
             Mode::Autonomous => Directive::Start {
                 slot,
@@ -75,26 +96,24 @@ where
                 parameters,
                 position,
             },
-            Mode::Directed => {
-                let steps = self.rights.steps(client, &parameters.keyrings);
-                self.director
-                    .begin(slot, generation, role, parameters.clone(), steps);
-                Directive::Direct {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    role,
-                    origin,
-                    parameters,
-                    position,
-                }
-            }
+            Mode::Directed => Directive::Direct {
+                slot,
+                generation,
+                session,
+                session_generation,
+                role,
+                origin,
+                parameters,
+                position,
+            },
         };
         if self.offload.send(&directive).is_err() {
             // The slot's mailbox is empty when its last completion was taken: this
             // offload component does not take its directives.
-            self.director.end(slot, generation);
+            if is_directed {
+                let end = Order::End { slot, generation };
+                self.director.send(&end).ok();
+            }
             self.windows.revoke_install(session);
             self.release(request.connection);
             return Err(full(Resource::Queue));
@@ -111,6 +130,7 @@ where
             started,
             until,
             wakeups: self.wakeups,
+            is_directed,
             outcome: None,
             is_owed: true,
             is_collected: false,
@@ -124,7 +144,7 @@ where
         self.sessions.insert(part, session);
         self.stats.add(stats::shim::STARTED, 1);
         self.count_tables();
-        Ok(id(slot, generation))
+        Ok(HandshakeId::new(slot, generation))
     }
 }
 

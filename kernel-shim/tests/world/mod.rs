@@ -19,6 +19,7 @@ use ipc::control::{
     Answer, Control, Established, HandshakeError, HandshakeId, HandshakeRequest, Parameters,
     PeerError, PeerIdentity, Request, Standing,
 };
+use ipc::director::{Order, OrderInbox};
 use ipc::handshake::{Completion, CompletionQueue, Directive, Forget, ForgetInbox};
 use ipc::mailbox::Mailbox;
 use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
@@ -154,6 +155,9 @@ pub type Bell = LocalDoorbell<Silent>;
 pub const HANDSHAKES: u16 = 224;
 pub const SESSIONS: u16 = 544;
 
+/// Slot and generation of a handshake.
+pub type Name = (SlotIndex, u16);
+
 pub struct World {
     pub shim: Server<'static, FakeNet, FakeRecord, Bell, Count, FakeWindows, At>,
     pub net: FakeNet,
@@ -162,6 +166,7 @@ pub struct World {
     /// The notifications of the clients.
     pub told: Vec<Count>,
     pub offload: CompletionQueue<Bell>,
+    pub director: OrderInbox<Bell>,
     pub forgotten: ForgetInbox<Bell>,
     time: Rc<Cell<u64>>,
 }
@@ -189,8 +194,9 @@ impl World {
     }
 
     pub fn sized(handshake_slots: u16, session_slots: u16, clients: u16, modes: &[Mode]) -> Self {
-        let (shim_side, offload) = pair(handshake_slots, 2048, 2048, Silent, Silent);
+        let (shim_side, offload) = pair(handshake_slots, 1024, 1024, Silent, Silent);
         let (forget, forgotten) = pair(session_slots, 64, 64, Silent, Silent);
+        let (orders, director) = pair(handshake_slots, 1024, 64, Silent, Silent);
         let (net, record) = (FakeNet::default(), FakeRecord::default());
         let mut windows = FakeWindows::default();
         let told: Vec<_> = (0..clients).map(|_| Count::default()).collect();
@@ -214,6 +220,7 @@ impl World {
             record: Client::new(record.clone()),
             offload: Mailbox::new(shim_side),
             forget: Mailbox::new(forget),
+            director: Mailbox::new(orders),
             applications: (1..)
                 .zip(told.clone())
                 .map(|(client, bell)| Application {
@@ -224,7 +231,6 @@ impl World {
                 })
                 .collect(),
             windows: windows.clone(),
-            audit: |_| {},
             stats,
         };
         let time = Rc::new(Cell::new(100));
@@ -240,6 +246,7 @@ impl World {
             windows,
             told,
             offload: Mailbox::new(offload),
+            director: Mailbox::new(director),
             forgotten: Mailbox::new(forgotten),
             time,
         }
@@ -359,6 +366,29 @@ impl World {
             offload: Mailbox::new(self.offload.into_channel().start_anew()),
             ..self
         }
+    }
+
+    /// The director ends and restarts, on the same memory.
+    pub fn restart_director(self) -> Self {
+        Self {
+            director: Mailbox::new(self.director.into_channel().start_anew()),
+            ..self
+        }
+    }
+
+    /// Slots and generations of the handshakes that the director was told to begin, and of
+    /// those whose end it was told.
+    pub fn orders(&mut self) -> (Vec<Name>, Vec<Name>) {
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        while let Some(order) = self.director.receive() {
+            match order.unwrap() {
+                Order::Begin {
+                    slot, generation, ..
+                } => begun.push((slot, generation)),
+                Order::End { slot, generation } => ended.push((slot, generation)),
+            }
+        }
+        (begun, ended)
     }
 
     pub fn complete(&mut self, slot: SlotIndex, generation: u16, tcp: TcpPosition) {

@@ -32,6 +32,7 @@ const TICK: Duration = Duration::from_millis(20);
 type Bell = LocalDoorbell<Silent>;
 type Record = record_server::Server<'static, Bell, Bell, Bell>;
 type Shim = kernel_shim::Server<'static, Stack, Slots, Bell, Silent, Windows, Now>;
+type Director = director::Server<'static, Bell, Bell, Now>;
 type Offload = offload_server::Server<'static, Bell, Bell, Bell, Install, Now>;
 
 /// Who reads and writes the connection.
@@ -228,6 +229,7 @@ pub(crate) struct System {
     record: Rc<RefCell<Record>>,
     offload: Offload,
     shim: Shim,
+    director: Director,
     ended: bool,
 }
 
@@ -248,8 +250,10 @@ impl System {
         let (handshake, offload_net) = pair(1, 32 * 1024, 8 * 1024, Silent, Silent);
         let (protected, record_net) = pair(1, 64 * 1024, 64 * 1024, Silent, Silent);
         let (record_app, app) = pair(1, 64 * 1024, 64 * 1024, Silent, Silent);
-        let (directives, completions) = pair(1, 2048, 2048, Silent, Silent);
+        let (directives, completions) = pair(1, 1024, 1024, Silent, Silent);
         let (forget, forgotten) = pair(1, 64, 64, Silent, Silent);
+        let (orders, order_inbox) = pair(1, 1024, 64, Silent, Silent);
+        let (segments, verdicts) = pair(1, 2048, 2048, Silent, Silent);
         let (asked, inbox) = pair(1, 65536, 65536, Silent, Silent);
         let wire = Rc::new(RefCell::new(Wire {
             phase: Phase::Waiting,
@@ -273,6 +277,7 @@ impl System {
         let ports = offload_server::Ports {
             net: offload_net,
             shim: Mailbox::new(completions),
+            director: Mailbox::new(verdicts),
             forget: Mailbox::new(forgotten),
             record: Queue::new(inbox),
             keystore: Client::new(Keys(Arc::new(Mutex::new(store)))),
@@ -309,7 +314,15 @@ impl System {
                 sessions: 1,
             }],
             windows: Windows(minted),
+            director: Mailbox::new(orders),
+            stats: page(),
+        };
+        let director = director::Ports {
+            shim: Mailbox::new(order_inbox),
+            offload: Mailbox::new(segments),
+            slots: 1,
             audit: |line| eprintln!("audit {line}"),
+            heap_used: || 0,
             stats: page(),
         };
         let rights = kernel_shim::Rights::new(ShimRights(vec![rights]));
@@ -320,6 +333,7 @@ impl System {
             record,
             offload,
             shim: Shim::new(ports, rights, Now),
+            director: Director::new(director, Now),
             ended: false,
         })
     }
@@ -420,6 +434,7 @@ impl System {
             self.offload.run();
             let _ = self.offload.flush();
             self.shim.run();
+            self.director.run();
             self.offload.run();
             let _ = self.offload.flush();
             self.records();
@@ -431,6 +446,7 @@ impl System {
         // A verdict and its segment move no byte.
         for _ in 0..40 {
             self.shim.run();
+            self.director.run();
             self.offload.run();
             let _ = self.offload.flush();
         }

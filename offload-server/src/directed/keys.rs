@@ -36,7 +36,7 @@ pub(super) enum Keys {
 }
 
 impl Directed {
-    /// Derives what the shim says, from what the step before it left.
+    /// Derives what the director says, from what the step before it left.
     pub(super) fn derive(&mut self, stage: Stage) -> Result<(), Fault> {
         self.absorb();
         let suite = self.suite().ok_or(Fault::INTERNAL)?;

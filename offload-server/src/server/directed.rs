@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
 use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
-use ipc::handshake::Completion;
+use ipc::director::{DirectedSegment, DirectedVerdict};
 use ipc::net::TcpPosition;
-use ipc::segment::Segment;
+use ipc::segment::{Segment, Verdict};
 use ipc::stats;
 use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
@@ -74,11 +74,7 @@ where
                     *place = Some(directed);
                 }
                 self.count_in_progress();
-                self.complete(&Completion::Segment {
-                    slot,
-                    generation,
-                    verdict,
-                });
+                self.answer(slot, generation, verdict);
             }
             Err(error) => self.fail(slot, generation, error),
         }
@@ -104,12 +100,13 @@ where
 
     /// A segment waits for its turn, or is done if nothing else waits for one; one for a
     /// handshake that is over is dropped. True if it was done.
-    pub(super) fn take_segment(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        segment: Segment,
-    ) -> bool {
+    pub(super) fn take_segment(&mut self, step: DirectedSegment) -> bool {
+        let DirectedSegment {
+            slot,
+            generation,
+            segment,
+        } = step;
+        let is_alone = self.work.is_empty() && !self.has_more_to_take_in();
         let place = usize::from(slot);
         let directed = self.directed.get_mut(place).and_then(Option::as_mut);
         let Some(directed) = directed.filter(|directed| directed.generation == generation) else {
@@ -120,7 +117,7 @@ where
             Segment::Show { .. } => Class::First,
             _ => directed.entry.class(),
         };
-        if self.work.is_empty() && !self.shim.has_others() && !self.net.has_events() {
+        if is_alone {
             self.perform(slot, generation, segment);
             return true;
         }
@@ -159,7 +156,8 @@ where
             self.directed_step(slot, generation, step);
             self.note_left(slot);
         }
-        // The shim runs at once and queues the next.
+        // The director runs at once and queues the next.
+        self.director.flush();
         self.shim.flush();
     }
 
@@ -211,11 +209,7 @@ where
     fn directed_step(&mut self, slot: SlotIndex, generation: u16, step: Step) {
         match step {
             Step::Waiting => {}
-            Step::Answer(verdict) => self.complete(&Completion::Segment {
-                slot,
-                generation,
-                verdict,
-            }),
+            Step::Answer(verdict) => self.answer(slot, generation, verdict),
             Step::Failed(error) => {
                 self.forget_directed(slot);
                 self.fail(slot, generation, error);
@@ -226,6 +220,17 @@ where
                 self.establish(slot, generation, finished);
             }
         }
+    }
+
+    fn answer(&mut self, slot: SlotIndex, generation: u16, verdict: Verdict) {
+        // Its mailbox has room for one, and for one of the slot's last handshake.
+        self.director
+            .send(&DirectedVerdict {
+                slot,
+                generation,
+                verdict,
+            })
+            .ok();
     }
 
     pub(super) fn forget_directed(&mut self, slot: SlotIndex) -> Option<Box<Directed>> {

@@ -18,10 +18,11 @@ pub struct Turn {
     pub is_busy: bool,
 }
 
-/// Messages of the shim and events of connections that are taken in before each piece of
-/// work; pieces of work, and questions of sessions, that are dealt with in one turn: each
-/// kind gets its turn, however much there is of another.
+/// Messages of the shim, segments and events of connections that are taken in before each
+/// piece of work; pieces of work, and questions of sessions, that are dealt with in one
+/// turn: each kind gets its turn, however much there is of another.
 const DIRECTIVES_AT_ONCE: usize = 16;
+const SEGMENTS_AT_ONCE: usize = 16;
 const EVENTS_AT_ONCE: usize = 256;
 const WORK_A_TURN: usize = 16;
 const QUESTIONS_A_TURN: usize = 8;
@@ -61,7 +62,7 @@ where
             turn.touched_secrets |= self.work_on(work);
             left -= 1;
             let has_work = !self.work.is_empty();
-            if !is_more && !has_work && !self.shim.has_others() && !self.net.has_events() {
+            if !is_more && !has_work && !self.has_more_to_take_in() {
                 break;
             }
             // What others wait for leaves before more is done for those behind them.
@@ -107,6 +108,7 @@ where
         }
         self.net.flush();
         self.shim.flush();
+        self.director.flush();
         self.record.flush();
         told_keys
     }
@@ -119,7 +121,17 @@ where
             && let Some(directive) = self.shim.receive()
         {
             directives += 1;
-            turn.touched_secrets |= self.take_directive(directive);
+            self.take_directive(directive);
+        }
+        let mut segments = 0;
+        while segments < SEGMENTS_AT_ONCE
+            && let Some(segment) = self.director.receive()
+        {
+            segments += 1;
+            // What is none costs its own handshake; the deadline ends that.
+            if let Ok(segment) = segment {
+                turn.touched_secrets |= self.take_segment(segment);
+            }
         }
         let mut events = 0;
         while events < EVENTS_AT_ONCE
@@ -130,7 +142,12 @@ where
                 self.note_news(slot);
             }
         }
-        directives == DIRECTIVES_AT_ONCE || events == EVENTS_AT_ONCE
+        directives == DIRECTIVES_AT_ONCE || segments == SEGMENTS_AT_ONCE || events == EVENTS_AT_ONCE
+    }
+
+    /// Whether something has come that was not taken in.
+    pub(super) fn has_more_to_take_in(&self) -> bool {
+        self.shim.has_others() || self.director.has_others() || self.net.has_events()
     }
 
     /// The connection of the handshake in `slot` has news.

@@ -4,7 +4,7 @@
 
 use ipc::bounded::{Bytes, List};
 use ipc::control::{HandshakeError, PeerError};
-use ipc::handshake::{Completion, Directive};
+use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Hole, MAX_PART, Segment, Stage, Template, Verdict};
 use tls::{Alert, CipherSuite, Group, Role};
@@ -51,35 +51,22 @@ impl Script {
         asked.resumption = true;
         self.inbox.clear();
         self.world.begin(SLOT, self.role, asked);
-        let begun = self.world.completion();
-        assert!(matches!(
-            begun,
-            Some(Completion::Segment {
-                verdict: Verdict::Begun { .. },
-                ..
-            })
-        ));
+        let begun = self.world.verdict();
+        assert!(matches!(begun, Some(Verdict::Begun { .. })));
     }
 
     /// Sends a segment; its verdict may come later.
     pub fn send(&mut self, segment: Segment) {
-        let directive = Directive::Segment {
-            slot: SLOT,
-            generation: 1,
-            segment,
-        };
-        self.world.shim.send(&directive).unwrap();
-        self.world.run();
+        self.world.perform(SLOT, segment);
     }
 
     /// A segment that is answered at once.
     pub fn tell(&mut self, segment: Segment) -> Verdict {
         self.send(segment);
-        match self.world.completion() {
-            Some(Completion::Segment { verdict, .. }) => verdict,
-            Some(Completion::Failed { error, .. }) => panic!("the script failed: {error:?}"),
-            _ => panic!("no verdict"),
+        if let Some(Completion::Failed { error, .. }) = self.world.completion() {
+            panic!("the script failed: {error:?}");
         }
+        self.world.verdict().unwrap_or_else(|| panic!("no verdict"))
     }
 
     pub fn done(&mut self, segment: Segment) {
@@ -117,8 +104,10 @@ impl Script {
     ) -> Result<Verdict, HandshakeError> {
         self.send(segment);
         for _ in 0..10 {
+            if let Some(verdict) = self.world.verdict() {
+                return Ok(verdict);
+            }
             match self.world.completion() {
-                Some(Completion::Segment { verdict, .. }) => return Ok(verdict),
                 Some(Completion::Failed { error, .. }) => return Err(error),
                 Some(Completion::Established { .. }) => panic!("established"),
                 None => {}

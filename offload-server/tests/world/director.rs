@@ -1,4 +1,4 @@
-//! A real shim between the test and the offload component.
+//! A real shim and a real director between the test and the offload component.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,11 +8,14 @@ use ipc::badge::Badge;
 use ipc::bounded::Text;
 use ipc::channel::SlotIndex;
 use ipc::channel::local::Silent;
+use ipc::channel::local::pair;
 use ipc::clock::Instant;
 use ipc::control::{
     Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request, Standing,
 };
+use ipc::director::SegmentQueue;
 use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
+use ipc::mailbox::Mailbox;
 use ipc::net::{self, ConnectionId, Net, TcpPosition};
 use ipc::provision::{ClientRights, RefusedSteps, ShimRights};
 use ipc::record::{self, Record};
@@ -75,6 +78,7 @@ type Shim = Server<'static, Stack, Slots, Bell, Silent, Nowhere, Now>;
 
 pub struct Director {
     shim: Shim,
+    director: director::Server<'static, Bell, Bell, Now>,
     taken: Taken,
     started: HashMap<HandshakeId, SlotIndex>,
 }
@@ -96,7 +100,7 @@ const CLIENT: Badge = Badge::Client(1);
 
 impl Director {
     pub fn new<'a>(
-        (offload, forget): (DirectiveQueue<Bell>, ForgetQueue<Bell>),
+        (offload, forget, segments): (DirectiveQueue<Bell>, ForgetQueue<Bell>, SegmentQueue<Bell>),
         labels: impl Iterator<Item = &'a str>,
         slots: u16,
         refused_steps: Vec<RefusedSteps>,
@@ -112,6 +116,15 @@ impl Director {
             audit: true,
             refused_steps,
         };
+        let (orders, inbox) = pair(slots, 1024, 64, Silent, Silent);
+        let director = director::Ports {
+            shim: Mailbox::new(inbox),
+            offload: segments,
+            slots,
+            audit: |line| AUDIT.with(|lines| lines.borrow_mut().push(line.to_string())),
+            heap_used: || 0,
+            stats: Box::leak(Box::default()),
+        };
         let ports = Ports {
             net: Client::new(Stack(taken.clone())),
             record: Client::new(Slots),
@@ -124,12 +137,13 @@ impl Director {
                 sessions: slots.max(8),
             }],
             windows: Nowhere,
-            audit: |line| AUDIT.with(|lines| lines.borrow_mut().push(line.to_string())),
+            director: Mailbox::new(orders),
             stats: Box::leak(Box::default()),
         };
         let rights = Rights::new(ShimRights(vec![rights]));
         Self {
             shim: Server::new(ports, rights, Now),
+            director: director::Server::new(director, Now),
             taken,
             started: HashMap::new(),
         }
@@ -139,6 +153,7 @@ impl Director {
     pub fn run(&mut self) -> bool {
         let before = audited();
         self.shim.run();
+        while self.director.run() {}
         audited() > before
     }
 

@@ -17,6 +17,7 @@ use ipc::channel::SlotIndex;
 use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{Parameters, Standing};
+use ipc::director::{DirectedSegment, SegmentQueue};
 use ipc::handshake::{Completion, Directive, DirectiveQueue, ForgetQueue, Origin};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
@@ -24,6 +25,7 @@ use ipc::net::{SegmentHeader, TcpPosition};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, RefusedSteps};
 use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshakeQueue, Record, Request};
+use ipc::segment::{Segment, Verdict};
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError, dispatch};
@@ -95,6 +97,8 @@ type Bell = LocalDoorbell<Silent>;
 pub struct World {
     pub net: LocalChannel<Silent>,
     pub shim: DirectiveQueue<Bell>,
+    /// The director's end.
+    pub segments_out: Option<SegmentQueue<Bell>>,
     pub forget: Option<ForgetQueue<Bell>>,
     pub record: PostHandshakeQueue<Bell>,
     pub installed: Installed,
@@ -102,7 +106,7 @@ pub struct World {
     pub issuer: CertifiedIssuer<'static, KeyPair>,
     pub stats: &'static stats::Page,
     offload: Server<'static, Bell, Bell, Bell, Install, Now>,
-    /// The shim, where it drives handshakes.
+    /// Shim and director, where they drive handshakes.
     director: Option<director::Director>,
     /// Who asks, where the test is the shim.
     pub client: u16,
@@ -196,7 +200,8 @@ impl World {
             keystore_server::Server::new(&blob, store_stats, keystore_server::firmware::absent)
                 .unwrap();
         let (net, net_side) = pair(handshakes, 32 * 1024, 8 * 1024, Silent, Silent);
-        let (shim, shim_side) = pair(handshakes, 2048, 2048, Silent, Silent);
+        let (shim, shim_side) = pair(handshakes, 1024, 1024, Silent, Silent);
+        let (segments, segments_side) = pair(handshakes, 2048, 2048, Silent, Silent);
         let (forget, forget_side) = pair(sessions, 64, 64, Silent, Silent);
         let (record, record_side) = pair(1, 65536, 65536, Silent, Silent);
         let installed = Installed::default();
@@ -204,6 +209,7 @@ impl World {
         let ports = Ports {
             net: net_side,
             shim: Mailbox::new(shim_side),
+            director: Mailbox::new(segments_side),
             forget: Mailbox::new(forget_side),
             record: Queue::new(record_side),
             keystore: Client::new(Direct(Arc::new(Mutex::new(store)))),
@@ -221,6 +227,7 @@ impl World {
         Self {
             net,
             shim: Mailbox::new(shim),
+            segments_out: Some(Mailbox::new(segments)),
             forget: Some(Mailbox::new(forget)),
             record: Queue::new(record),
             installed,
@@ -255,12 +262,13 @@ impl World {
         refused: Vec<RefusedSteps>,
     ) -> Self {
         let mut world = self;
-        let (unused, _) = pair(1, 2048, 2048, Silent, Silent);
+        let (unused, _) = pair(1, 1024, 1024, Silent, Silent);
         let queue = std::mem::replace(&mut world.shim, Mailbox::new(unused));
         let forget = world.forget.take().unwrap();
+        let segments = world.segments_out.take().unwrap();
         let labels = rings.iter().map(|(label, ..)| *label);
         world.director = Some(director::Director::new(
-            (queue, forget),
+            (queue, forget, segments),
             labels,
             handshakes,
             refused,
@@ -421,6 +429,23 @@ impl World {
             bytes.extend(segment);
         }
         bytes
+    }
+
+    /// Has one step of a handshake done, in the director's place.
+    pub fn perform(&mut self, slot: SlotIndex, segment: Segment) {
+        let step = DirectedSegment {
+            slot,
+            generation: 1,
+            segment,
+        };
+        self.segments_out.as_mut().unwrap().send(&step).unwrap();
+        self.run();
+    }
+
+    /// What became of it.
+    pub fn verdict(&mut self) -> Option<Verdict> {
+        let received = self.segments_out.as_mut()?.receive()?;
+        Some(received.unwrap().verdict)
     }
 
     pub fn completion(&mut self) -> Option<Completion> {

@@ -15,18 +15,20 @@ use crate::harness::backend::{Pattern, sha256};
 use crate::harness::breaker::{Breakage, Breaker};
 use crate::harness::client::{Session, Wish};
 use crate::harness::evidence::Counters;
-use crate::harness::site::{Prepared, Site, port};
+use crate::harness::site::port::{self, directed};
+use crate::harness::site::{Prepared, Site};
 
 /// Each domain, and whether sessions outlive it.
-pub(crate) const DOMAINS: [(&str, bool); 6] = [
+pub(crate) const DOMAINS: [(&str, bool); 7] = [
     ("keystore-server", true),
+    ("director", true),
     ("offload-server", true),
     ("gateway", false),
     ("kernel-shim", false),
     ("record-server", false),
     ("netstack-server", false),
 ];
-/// Clients at once, half of them sending and half receiving.
+/// Clients at once, half of them sending and half receiving; half of each in directed mode.
 const CLIENTS: usize = 8;
 const TRANSFER: u64 = 1 << 20;
 /// How often each domain is broken; `HANDOFF_BREAKS` overrides it.
@@ -73,8 +75,12 @@ impl Load {
                 scope.spawn(move || {
                     // The accept queue of QEMU's own network is short.
                     thread::sleep(Duration::from_millis(40 * number as u64));
+                    let port = match number / 2 % 2 == 0 {
+                        true => port::BULK,
+                        false => directed(port::BULK),
+                    };
                     while !load.over.load(Ordering::Relaxed) {
-                        load.transfer(site, number % 2 == 0, hash);
+                        load.transfer(site, port, number % 2 == 0, hash);
                     }
                 });
             }
@@ -97,11 +103,11 @@ impl Load {
         }
     }
 
-    fn transfer(&self, site: &Site, up: bool, hash: &str) {
+    fn transfer(&self, site: &Site, port: u16, up: bool, hash: &str) {
         let count = |counter: &AtomicU32| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        let Ok(mut session) = Wish::any(&site.material).connect(site.address(port::BULK)) else {
+        let Ok(mut session) = Wish::any(&site.material).connect(site.address(port)) else {
             count(&self.refused);
             // Not faster than the guest can refuse.
             thread::sleep(Duration::from_millis(40));
@@ -158,10 +164,14 @@ fn settled(site: &Site) -> Counters {
 
 /// Opens a session, as soon as that is possible again.
 pub(crate) fn open(site: &Site) -> Session {
+    open_at(site, port::ECHO)
+}
+
+fn open_at(site: &Site, port: u16) -> Session {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let begun = Wish::any(&site.material)
-            .connect(site.address(port::ECHO))
+            .connect(site.address(port))
             .and_then(|mut session| session.echo(b"hello").map(|_| session));
         match begun {
             Ok(session) => return session,
@@ -191,6 +201,7 @@ fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
                 let still = held.echo(b"held").is_ok();
                 assert_eq!(still, survives, "{domain}, round {round}");
                 let fresh = open(&site);
+                open_at(&site, directed(port::ECHO));
                 longest = longest.max(broken.elapsed());
                 if !survives {
                     held = fresh;
@@ -227,6 +238,7 @@ fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
         stats::keystore::RESTARTS,
         stats::record::RESTARTS,
         stats::shim::RESTARTS,
+        stats::director::RESTARTS,
         stats::offload::RESTARTS,
         stats::gateway::RESTARTS,
     ] {
@@ -245,6 +257,7 @@ fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
         stats::netstack::HEAP,
         stats::record::HEAP,
         stats::shim::HEAP,
+        stats::director::HEAP,
         stats::offload::HEAP,
         stats::gateway::HEAP,
     ] {

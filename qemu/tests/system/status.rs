@@ -24,6 +24,7 @@ fn the_status_page_shows_a_session_with_version_suite_and_mode() {
         "keystore-server",
         "record-server",
         "kernel-shim",
+        "director",
         "offload-server",
         "gateway",
     ]);

@@ -18,11 +18,12 @@ const DIRECTIONS: [(&str, &str); 2] = [
     ("up", "from client to application"),
     ("down", "from application to client"),
 ];
-const DOMAINS: [(&str, &str); 5] = [
+const DOMAINS: [(&str, &str); 6] = [
     ("netstack_server", "netstack-server (both TCP ends)"),
     ("offload_server", "offload-server"),
     ("record_server", "record-server"),
     ("kernel_shim", "kernel-shim"),
+    ("director", "director"),
     ("keystore_server", "keystore-server"),
 ];
 

@@ -27,12 +27,8 @@ const FOLDERS: [&str; 12] = [
     "sel4",
 ];
 
-/// Libraries that domains share, or that a domain is mostly made of.
-const LIBRARIES: [(&str, &str); 3] = [
-    ("director", "kernel-shim/director/src"),
-    ("ipc", "ipc/src"),
-    ("tls", "tls/src"),
-];
+/// Libraries that domains share.
+const LIBRARIES: [(&str, &str); 2] = [("ipc", "ipc/src"), ("tls", "tls/src")];
 
 /// The part of the baseline with the uses of `unsafe` by folder, tests counted.
 const UNSAFE: &str = "unsafe";

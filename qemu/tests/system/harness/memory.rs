@@ -11,11 +11,12 @@ use qemu::Guest;
 use serde_json::json;
 
 /// The domains, which are also the names of their programs.
-pub(crate) const DOMAINS: [&str; 6] = [
+pub(crate) const DOMAINS: [&str; 7] = [
     "netstack-server",
     "keystore-server",
     "record-server",
     "kernel-shim",
+    "director",
     "offload-server",
     "gateway",
 ];

@@ -3,11 +3,12 @@
 
 use core::fmt;
 
-use director::Summary;
 use ipc::clock::Instant;
 use ipc::control::HandshakeId;
 use ipc::segment::Verdict;
 use ipc::step::Step;
+
+use crate::handshake::Summary;
 
 /// Takes lines of the audit log.
 pub type Audit = fn(&Line<'_>);
