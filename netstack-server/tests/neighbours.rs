@@ -94,7 +94,7 @@ fn a_neighbour_that_does_not_answer_keeps_no_other_from_being_asked_for() {
     // What is known of the peer is too old.
     world.sleep(Duration::from_secs(61));
     // SYNs of 128 addresses where nobody is, and they come again.
-    let mut forged = |world: &mut World| {
+    let forged = |world: &mut World| {
         for last in 100..228 {
             world.inject(&world::Forged::syn([10, 0, 2, last], 3000));
         }
