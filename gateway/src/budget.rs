@@ -71,7 +71,7 @@ pub const PAGE: usize = MAX_BODY + BLOCK;
 /// How many are.
 pub const PAGES: usize = MAX_PAGES;
 
-pub use crate::handshakes::{MAX_HANDSHAKES, MAX_WITH_BACKENDS, MAX_WITH_ONE};
+pub use crate::handshakes::{most_with_backends, most_with_one};
 
 /// Listeners and rules that a configuration may have: more do not fit into what the
 /// builder hands over.
@@ -80,14 +80,14 @@ pub const LISTENERS: usize = 128;
 pub const RULES: usize = 320;
 
 /// As a table.
-pub const fn budget(sessions: u16, connections: u16) -> [Line; 7] {
+pub const fn budget(sessions: u16, connections: u16, handshakes: u16) -> [Line; 7] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
     [
         line("sessions", sessions as usize, SESSION),
         line("connections", connections as usize, CONNECTION),
-        line("handshakes", MAX_HANDSHAKES, HANDSHAKE),
+        line("handshakes", handshakes as usize, HANDSHAKE),
         line("listeners", LISTENERS, LISTENER),
         line("rules", RULES, RULE),
         line("pages", PAGES, PAGE),

@@ -7,15 +7,17 @@ use ipc::clock::Instant;
 
 use crate::server::Purpose;
 
-/// Handshakes at once; as many as the shim has room for, or more.
-pub const MAX_HANDSHAKES: usize = 256;
+/// Of so many handshakes at once, those with backends: backends that say nothing leave the
+/// other half to clients.
+pub const fn most_with_backends(handshakes: u16) -> u16 {
+    handshakes / 2
+}
 
-/// Handshakes with backends at once: half of the shim's table. One that says nothing
-/// leaves the other half to clients.
-pub const MAX_WITH_BACKENDS: u16 = 112;
-/// Of these with the backend of one listener: one that says nothing leaves the other
-/// half to others.
-pub const MAX_WITH_ONE: u16 = 56;
+/// Of so many handshakes at once, those with the backend of one listener: one that says
+/// nothing leaves the other half to others.
+pub const fn most_with_one(handshakes: u16) -> u16 {
+    most_with_backends(handshakes) / 2
+}
 
 /// A handshake in progress.
 #[derive(Clone, Copy)]
@@ -30,6 +32,8 @@ pub(crate) struct Handshakes {
     /// Apart from the rest: looked through for each result.
     numbers: Vec<u32>,
     rest: Vec<Progress>,
+    /// As many as the shim has room for.
+    most: u16,
     /// How many of them are with backends, and with the backend of each listener.
     with_backends: u16,
     with_one: Vec<u16>,
@@ -42,13 +46,14 @@ impl Handshakes {
     /// Bytes for one listener.
     pub(crate) const LISTENER: usize = size_of::<u16>();
 
-    /// For so many listeners.
-    pub(crate) fn new(listeners: usize) -> Self {
+    /// At most so many at once, for so many listeners.
+    pub(crate) fn new(most: u16, listeners: usize) -> Self {
         Self {
+            most,
             with_backends: 0,
             with_one: vec![0; listeners],
-            numbers: Vec::with_capacity(MAX_HANDSHAKES),
-            rest: Vec::with_capacity(MAX_HANDSHAKES),
+            numbers: Vec::with_capacity(usize::from(most)),
+            rest: Vec::with_capacity(usize::from(most)),
         }
     }
 
@@ -57,13 +62,14 @@ impl Handshakes {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.numbers.len() >= MAX_HANDSHAKES
+        self.numbers.len() >= usize::from(self.most)
     }
 
     /// Whether there may be one more with the backend of this listener.
     pub(crate) fn may_secure(&self, listener: usize) -> bool {
         let with_one = self.with_one.get(listener).copied();
-        self.with_backends < MAX_WITH_BACKENDS && with_one.is_some_and(|one| one < MAX_WITH_ONE)
+        self.with_backends < most_with_backends(self.most)
+            && with_one.is_some_and(|one| one < most_with_one(self.most))
     }
 
     /// Notes one; there must be room.

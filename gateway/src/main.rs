@@ -19,7 +19,11 @@ mod system {
 sel4::entry!(main);
 
 const _: () = ipc::budget::fits(
-    &gateway::budget::budget(system::SLOTS_PLAINTEXT, system::SLOTS_BACKEND),
+    &gateway::budget::budget(
+        system::SLOTS_PLAINTEXT,
+        system::SLOTS_BACKEND,
+        system::HANDSHAKES,
+    ),
     system::HEAP,
 );
 
@@ -73,6 +77,7 @@ unsafe fn ports() -> Ports<'static, Caller, Caller, Bell, Bell> {
         panic!("{error}");
     }
     Ports {
+        handshakes: system::HANDSHAKES,
         key,
         // SAFETY: as above.
         net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),

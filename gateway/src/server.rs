@@ -26,7 +26,7 @@ use ipc::transport::{Client, Transport};
 
 use crate::forward::CHUNK;
 use crate::guests::{GuestId, Guests};
-use crate::handshakes::{Handshakes, MAX_HANDSHAKES};
+use crate::handshakes::Handshakes;
 use crate::log_rate::LogRate;
 use crate::page::View;
 use crate::pages::Pages;
@@ -63,6 +63,8 @@ pub struct Ports<'a, T, S, P, B> {
     pub log: Box<dyn Fn(fmt::Arguments<'_>) + 'a>,
     /// Counters.
     pub stats: &'a stats::Page,
+    /// Handshakes that the shim has room for, of this application.
+    pub handshakes: u16,
     /// Random bytes: addresses are hashed with them.
     pub key: [u8; 16],
 }
@@ -207,8 +209,11 @@ where
         let relays = sessions + connections;
         Self {
             now: clock.now(),
-            guests: Guests::new(relays + MAX_HANDSHAKES + Waiting::MOST, ports.key),
-            handshakes: Handshakes::new(config.listeners.len()),
+            guests: Guests::new(
+                relays + usize::from(ports.handshakes) + Waiting::MOST,
+                ports.key,
+            ),
+            handshakes: Handshakes::new(ports.handshakes, config.listeners.len()),
             waiting: Waiting::new(relays),
             long: 0,
             relays: Table::new(relays),

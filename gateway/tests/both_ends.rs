@@ -8,13 +8,13 @@ mod world;
 
 use std::net::SocketAddr;
 
-use gateway::budget::{MAX_WITH_BACKENDS, MAX_WITH_ONE};
+use gateway::budget::{most_with_backends, most_with_one};
 use ipc::control::{HandshakeError, PeerError};
 use ipc::net::{Address, ConnectionId};
 use ipc::provision::{Backend, Limits, Listener};
 use ipc::stats::gateway as counters;
 use tls::Role;
-use world::{FORWARD, SENDING, World, address, assert_served, listeners, same, tls};
+use world::{FORWARD, SENDING, Sizes, World, address, assert_served, listeners, same, tls};
 
 /// TLS in, TLS out.
 const BOTH: u16 = 5;
@@ -143,7 +143,10 @@ fn a_backend_that_says_nothing_keeps_neither_clients_nor_other_backends_out() {
         world.settle();
     }
     let first = to_backends(&world);
-    assert_eq!(first.len(), usize::from(MAX_WITH_ONE));
+    assert_eq!(
+        first.len(),
+        usize::from(most_with_one(world.sizes.handshakes))
+    );
     assert_served(&mut world, address(2000));
     assert_eq!(world.shim.borrow().asked, 0, "nobody gives way");
     // Another backend is reached at once.
@@ -163,7 +166,10 @@ fn a_backend_that_says_nothing_keeps_neither_clients_nor_other_backends_out() {
     (3000..3060).for_each(|number| come(&mut world, OTHER, number));
     (4000..4010).for_each(|number| come(&mut world, THIRD, number));
     let before = to_backends(&world);
-    assert_eq!(before.len(), usize::from(MAX_WITH_BACKENDS));
+    assert_eq!(
+        before.len(),
+        usize::from(most_with_backends(world.sizes.handshakes))
+    );
     assert_served(&mut world, address(5000));
     // One ends: the next of its backend begins, whoever waits before that.
     let closed = HandshakeError::Peer(PeerError::Closed);
@@ -176,4 +182,19 @@ fn a_backend_that_says_nothing_keeps_neither_clients_nor_other_backends_out() {
         let new = after.iter().filter(|one| !before.contains(one));
         assert_eq!((after.len(), new.count()), (before.len(), 1));
     }
+}
+
+#[test]
+fn a_shorter_table_of_handshakes_lowers_what_backends_may_have_of_it() {
+    let (mut sizes, description) = Sizes::shipped();
+    sizes.handshakes /= 4;
+    let mut world = World::with(listeners(), (sizes, description));
+    for number in 0..250 {
+        world.arrive(SENDING, address(number));
+        world.settle();
+    }
+    let most = usize::from(sizes.handshakes / 4);
+    assert_eq!(to_backends(&world).len(), most);
+    assert_served(&mut world, address(2000));
+    assert_eq!(world.shim.borrow().asked, 0, "nobody gives way");
 }

@@ -446,6 +446,18 @@ fn both_sides_of_a_channel_see_it_mirrored() {
 }
 
 #[test]
+fn an_application_is_told_its_part_of_the_handshakes() {
+    let shipped = std::fs::read_to_string(workspace::description().unwrap()).unwrap();
+    for most in ["224", "100"] {
+        let text = shipped.replace("handshakes = 224", &format!("handshakes = {most}"));
+        let layout = layout(&load::text(&text).unwrap());
+        let gateway = layout.domains.iter().find(|d| d.name == "gateway").unwrap();
+        let found = gateway.constants.iter().find(|c| c.name == "HANDSHAKES");
+        assert_eq!(found.unwrap().value, most);
+    }
+}
+
+#[test]
 fn no_two_regions_of_a_domain_touch() {
     let path = workspace::description().unwrap();
     let layout = layout(&load::file(&path).unwrap());

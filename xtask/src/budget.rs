@@ -48,7 +48,7 @@ pub(crate) fn budgets(description: &Description) -> Vec<Budget> {
         ),
         (
             "gateway",
-            gateway::budget::budget(sessions, connections).into(),
+            gateway::budget::budget(sessions, connections, handshakes).into(),
         ),
     ];
     let heap = |name: &str| {

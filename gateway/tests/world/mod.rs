@@ -173,7 +173,11 @@ pub(crate) fn listeners() -> Vec<Listener> {
 
 impl World {
     pub(crate) fn new(listeners: Vec<Listener>) -> Self {
-        let (sizes, description) = Sizes::shipped();
+        Self::with(listeners, Sizes::shipped())
+    }
+
+    /// Of a description that has other sizes than the shipped one.
+    pub(crate) fn with(listeners: Vec<Listener>, (sizes, description): (Sizes, Checked)) -> Self {
         let ring = |name: &str| {
             let channel = description
                 .channels
@@ -214,6 +218,7 @@ impl World {
                 outside(|| lines.borrow_mut().push(line.to_string()));
             }),
             stats,
+            handshakes: sizes.handshakes,
             key: [7; 16],
         };
         let time = Time::default();

@@ -1,4 +1,4 @@
-//! What the servers of applications learn.
+//! What applications and their servers learn.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ impl Builder<'_> {
     }
 }
 
-/// A constant for a server: the name of the domain, of the constant, its type, its value.
-struct ServerConstant {
+/// A constant: the name of the domain, of the constant, its type, its value.
+struct Told {
     domain: String,
     doc: &'static str,
     name: &'static str,
@@ -26,8 +26,8 @@ struct ServerConstant {
 }
 
 /// What the servers of all applications learn, in terms of the constants that they
-/// have for each call, signal, channel and window.
-fn constants(description: &Description) -> Vec<ServerConstant> {
+/// have for each call, signal, channel and window; and what each application does.
+fn constants(description: &Description) -> Vec<Told> {
     let applications = description.applications.iter();
     // Checked: all is there.
     let all: Vec<_> = applications
@@ -46,7 +46,7 @@ fn constants(description: &Description) -> Vec<ServerConstant> {
                 .filter(|named| server(named) == domain)
                 .map(value)
                 .collect();
-            constants.push(ServerConstant {
+            constants.push(Told {
                 domain,
                 doc,
                 name,
@@ -101,5 +101,14 @@ fn constants(description: &Description) -> Vec<ServerConstant> {
             )
         },
     );
+    for named in &all {
+        constants.push(Told {
+            domain: named.application.domain.clone(),
+            doc: "Handshakes that this application may have at once.",
+            name: "HANDSHAKES",
+            kind: "u16".into(),
+            value: named.application.handshakes.to_string(),
+        });
+    }
     constants
 }
