@@ -113,6 +113,9 @@ counters! {
         MOVED = 19 "netstack_neighbours_moved_total";
         /// Connections that their peer reset before it had sent what they wait for.
         RESET_EARLY = 20 "netstack_reset_early_total";
+        /// SYNs left without an answer because what still sends to peers that it was
+        /// released for has the memory; their clients retry.
+        DEFERRED = 21 "netstack_syns_deferred_total";
         /// Times that it was restarted.
         RESTARTS = 63 "netstack_restarts_total";
     }

@@ -1,10 +1,10 @@
 //! How many connections a peer has, and which one is evicted.
 //!
 //! A SYN is answered as long as something can be evicted: first a connection that is
-//! over, then one without an owner whose peer takes nothing, then the oldest that is half
-//! open or quiet, and last one without an owner that still sends. Only the owner can give
-//! up a connection that has one. Where nothing can be evicted, and where one peer has its
-//! share, the answer is a reset.
+//! over, then one without an owner whose peer takes too little, then the oldest that is
+//! half open or quiet. One without an owner that still sends is evicted for no SYN: that
+//! one has no answer, and comes again. Only the owner can give up a connection that has
+//! one. Where all have, and where one peer has its share, the answer is a reset.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::IpAddr;
@@ -70,7 +70,8 @@ impl Peers {
 pub(crate) enum Rank {
     /// It waits for stray segments, or for the peer's end alone.
     Over,
-    /// It has no owner; it sends what was written. By when it got on last.
+    /// It has no owner; it sends what was written. By when its peer had taken
+    /// [`LEAST_TAKEN`] last.
     Lingering,
     /// Its peer has not shown that it is there.
     HalfOpen,
@@ -83,9 +84,13 @@ pub(crate) enum Rank {
 /// list costs less than a tree.
 pub(crate) struct Yielding(VecDeque<u128>);
 
-/// A peer that takes nothing for so long makes room for others: longer than the first
-/// retransmission (RFC 6298 §2).
+/// A peer that takes less than [`LEAST_TAKEN`] of a released connection for so long makes
+/// room for others: longer than the first retransmission (RFC 6298 §2).
 pub(crate) const STALLED: Duration = Duration::from_secs(2);
+
+/// Bytes within [`STALLED`]: 512 a second, as Apache's `RequestReadTimeout` asks of a
+/// client (`MinRate=500`).
+pub(crate) const LEAST_TAKEN: u32 = 1024;
 
 fn place((rank, since): (Rank, Instant), index: u32) -> u128 {
     (rank as u128) << 96 | u128::from(since.as_nanos()) << 32 | u128::from(index)
@@ -135,8 +140,8 @@ impl Yielding {
     }
 
     /// Which connection is evicted next. Of the half-open and the quiet the larger group:
-    /// neither forged SYNs nor quiet clients evict the others, nor the end of an answer
-    /// that is on its way.
+    /// neither forged SYNs nor quiet clients evict the others. The end of an answer that
+    /// is on its way is not among them.
     pub(crate) fn first(&self, half_open: usize, quiet: usize, now: Instant) -> Option<u32> {
         let [then, last] = match quiet > half_open {
             true => [Rank::Quiet, Rank::HalfOpen],
@@ -149,7 +154,11 @@ impl Yielding {
             .or(stalled.map(|(index, _)| index))
             .or_else(|| oldest(then))
             .or_else(|| oldest(last))
-            .or_else(|| oldest(Rank::Lingering))
+    }
+
+    /// The one without an owner that sends, and whose peer has got on least.
+    pub(crate) fn first_sending(&self) -> Option<u32> {
+        self.of(Rank::Lingering).next().map(|(index, _)| index)
     }
 }
 
@@ -187,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_over_gives_way_first_and_who_still_sends_last() {
+    fn who_is_over_gives_way_first_and_who_still_sends_to_no_syn() {
         let mut yielding = Yielding::new(4);
         let at = Instant::from_millis;
         let now = at(2009);
@@ -200,12 +209,14 @@ mod tests {
             // For two seconds its peer has taken nothing.
             (2, Rank::Lingering, 9),
             (1, Rank::HalfOpen, 1),
-            (3, Rank::Lingering, 10),
         ] {
             assert_eq!(yielding.first(1, 0, now), Some(expected));
             yielding.change(expected, Some((rank, at(since))), None);
         }
         assert_eq!(yielding.first(0, 0, now), None);
+        assert_eq!(yielding.first_sending(), Some(3));
+        yielding.change(3, Some((Rank::Lingering, at(10))), None);
+        assert_eq!(yielding.first_sending(), None);
         // Of the others, those that are more.
         yielding.change(5, None, Some((Rank::HalfOpen, at(2))));
         yielding.change(6, None, Some((Rank::Quiet, at(1))));

@@ -16,7 +16,7 @@ use ipc::ring::Misbehaved;
 use smoltcp::socket::tcp::State;
 use tls::hello_scan::HelloScan;
 
-use crate::admission::Peer;
+use crate::admission::{LEAST_TAKEN, Peer};
 use crate::config::{IDLE, UNANSWERED};
 use crate::connections::Listed;
 use crate::device::Sent;
@@ -130,6 +130,8 @@ pub(crate) struct Connection {
     /// there need not be woken for it.
     is_awaited: bool,
     unacknowledged: usize,
+    /// What the peer had acknowledged when it got on last.
+    taken: u32,
 }
 
 impl Connection {
@@ -169,6 +171,7 @@ impl Connection {
             established_told: false,
             is_awaited: phase == Phase::Opening,
             unacknowledged: 0,
+            taken: 0,
         }
     }
 
@@ -229,19 +232,39 @@ impl Connection {
         )
     }
 
-    /// Notes whether bytes moved or were acknowledged since the last look.
+    /// Notes whether bytes moved or were acknowledged since the last look. Of one that
+    /// lingers only what its peer takes counts, and only so much of it.
     pub(crate) fn note_progress(&mut self, before: (u32, u32), now: Instant) {
-        let queued = self
-            .wire
-            .as_mut()
-            .map_or(0, |wire| wire.socket().send_queue());
+        let queued = self.queued();
         if self.unacknowledged == 0 && queued > 0 {
             self.last_heard = now;
         }
-        if before != self.moved() || queued != self.unacknowledged {
-            self.unacknowledged = queued;
-            self.last_progress = now;
+        let has_moved = match self.phase {
+            Phase::Lingering(_) => self.acknowledged().wrapping_sub(self.taken) >= LEAST_TAKEN,
+            _ => before != self.moved() || queued != self.unacknowledged,
+        };
+        self.unacknowledged = queued;
+        if has_moved {
+            self.get_on(now);
         }
+    }
+
+    /// From now on its peer's time counts.
+    pub(crate) fn get_on(&mut self, now: Instant) {
+        self.taken = self.acknowledged();
+        self.last_progress = now;
+    }
+
+    /// Bytes with the socket that the peer has not acknowledged.
+    fn queued(&mut self) -> usize {
+        let wire = self.wire.as_mut();
+        wire.map_or(0, |wire| wire.socket().send_queue())
+    }
+
+    /// Sequence number after the last byte that the peer has acknowledged.
+    fn acknowledged(&mut self) -> u32 {
+        let queued = self.queued();
+        self.tx_fed.wrapping_sub(queued as u32)
     }
 
     /// How long the peer has to answer a SYN.

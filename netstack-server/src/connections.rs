@@ -231,6 +231,11 @@ impl Connections {
         self.yielding.first(half_open, quiet, now)
     }
 
+    /// The one that is on its way out and sends, if there is one.
+    pub(crate) fn first_sending(&self) -> Option<u32> {
+        self.yielding.first_sending()
+    }
+
     /// A connection but `index` that holds bytes between two owners and may lose them: the
     /// oldest that has no owner, else the one that has held some for longest.
     pub(crate) fn first_that_holds(&mut self, index: u32) -> Option<u32> {

@@ -11,6 +11,7 @@ use crate::guard::Verdict;
 use crate::link::Learned;
 use crate::parse::{self, Frame, Segment};
 use crate::path::{Narrow, REMEMBERED, TooBig};
+use crate::room::Newcomer;
 use crate::stack::Core;
 
 impl<B: Doorbell> Core<'_, B> {
@@ -121,7 +122,12 @@ impl<B: Doorbell> Core<'_, B> {
             self.stats.add(counters::BACKLOG_FULL, 1);
             return;
         };
-        let Some(mut wire) = self.wire(self.sockets.accepted(), now) else {
+        let Some(mut wire) = self.wire(self.sockets.accepted(), Newcomer::Syn, now) else {
+            if self.connections.first_sending().is_some() {
+                // It is over in seconds: the SYN is sent again.
+                self.stats.add(counters::DEFERRED, 1);
+                return;
+            }
             self.stats.add(counters::TABLE_FULL, 1);
             return self.link.pass_in(bytes, reply, now);
         };

@@ -9,11 +9,27 @@ use crate::connection::Phase;
 use crate::sockets::Wire;
 use crate::stack::Core;
 
+/// For whom a connection is evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Newcomer {
+    /// A SYN of anybody. Left without an answer it comes again, so that it cuts off no
+    /// answer that is on its way.
+    Syn,
+    /// A connection to a backend: a client was admitted for it, and it is not tried again.
+    Opened,
+}
+
 impl<B: Doorbell> Core<'_, B> {
     /// Evicts a connection in favour of another, if one may be evicted.
-    pub(crate) fn evict(&mut self, now: Instant) -> bool {
+    fn evict(&mut self, newcomer: Newcomer, now: Instant) -> bool {
         let (half_open, quiet) = self.listeners.unready();
-        let Some(index) = self.connections.first_to_evict(half_open, quiet, now) else {
+        let connections = &self.connections;
+        let found = connections.first_to_evict(half_open, quiet, now);
+        let found = match newcomer {
+            Newcomer::Syn => found,
+            Newcomer::Opened => found.or_else(|| connections.first_sending()),
+        };
+        let Some(index) = found else {
             return false;
         };
         match self.connections.get_mut(index).map(|c| c.phase) {
@@ -77,13 +93,18 @@ impl<B: Doorbell> Core<'_, B> {
 
     /// A socket with these buffers. If there is no place or no memory for it,
     /// connections are evicted.
-    pub(crate) fn wire(&mut self, buffers: Buffers, now: Instant) -> Option<Wire> {
-        if self.connections.is_full() && !self.evict(now) {
+    pub(crate) fn wire(
+        &mut self,
+        buffers: Buffers,
+        newcomer: Newcomer,
+        now: Instant,
+    ) -> Option<Wire> {
+        if self.connections.is_full() && !self.evict(newcomer, now) {
             return None;
         }
         loop {
             let wire = self.sockets.take(buffers);
-            if wire.is_some() || !self.evict(now) {
+            if wire.is_some() || !self.evict(newcomer, now) {
                 return wire;
             }
         }

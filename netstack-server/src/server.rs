@@ -12,6 +12,7 @@ use crate::client::Clients;
 use crate::config::{LINGER, MAX_BACKLOG};
 use crate::connection::{Connection, Ending, Phase};
 use crate::listener::{Listener, Listeners};
+use crate::room::Newcomer;
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
 
@@ -245,7 +246,7 @@ impl<B: Doorbell> Core<'_, B> {
         if self.connections.between(&tuple).is_some() {
             return Err(NetError::Full);
         }
-        let wire = self.wire(self.sockets.opened(), now);
+        let wire = self.wire(self.sockets.opened(), Newcomer::Opened, now);
         let mut wire = wire.ok_or(NetError::Full)?;
         let seed = self.unpredictable.draw(&tuple, now);
         if !self.link.connect(nic, &mut wire, &tuple, seed, now) {
@@ -305,7 +306,7 @@ impl<B: Doorbell> Core<'_, B> {
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(ending, now + LINGER);
         // Its peer has time to take what there is; it does not count for its address.
-        connection.last_progress = now;
+        connection.get_on(now);
         self.listeners.uncount(connection.peer.take());
         if connection.wire.is_none() || is_opening {
             self.forget(index);

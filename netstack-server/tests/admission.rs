@@ -9,84 +9,13 @@ mod world;
 
 use std::time::Duration;
 
-use ipc::net::{Answer, ConnectionId, Readiness, Ready, Request};
+use ipc::net::{Answer, Readiness, Ready, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::Limits;
 use smoltcp::socket::tcp::State;
-use world::frames::{ACK, SYN, Segment};
-use world::{PORT, STACK_IP, Sent, World};
-
-/// A peer behind the router that keeps no state: it is as many as one likes.
-fn segment(from: [u8; 4], port: u16, sequence: u32, acknowledged: u32, flags: u8) -> Segment {
-    Segment {
-        from: (from.into(), port),
-        to: (STACK_IP.into(), PORT),
-        sequence,
-        acknowledged,
-        flags,
-        window: 4096,
-        payload: vec![],
-    }
-}
-
-/// Sends a SYN; the answer, if there is one.
-fn knock(world: &mut World, from: [u8; 4], port: u16) -> Option<Sent> {
-    world.from_stack.borrow_mut().log.clear();
-    world.put(segment(from, port, 1000, 0, SYN).frame());
-    world.stack.poll(world.now);
-    world.from_stack.borrow_mut().frames.clear();
-    let sent = world.sent();
-    sent.into_iter().find(|sent| sent.to_port == port)
-}
-
-/// The rest of TCP's handshake.
-fn enter(world: &mut World, from: [u8; 4], port: u16) -> bool {
-    enter_at(world, from, port).is_some()
-}
-
-/// As [`enter`]; what the peer acknowledges.
-fn enter_at(world: &mut World, from: [u8; 4], port: u16) -> Option<u32> {
-    let answer = knock(world, from, port).filter(|answer| answer.syn)?;
-    let acknowledged = answer.sequence.wrapping_add(1);
-    world.put(segment(from, port, 1001, acknowledged, ACK).frame());
-    world.stack.poll(world.now);
-    Some(acknowledged)
-}
-
-/// The router's address is known.
-fn near_router() -> World {
-    let mut world = World::new();
-    let (handle, connection) = world.connected();
-    world.ask(&Request::Abort { connection }).unwrap();
-    world.run(3);
-    world.peer.sockets.remove(handle);
-    world
-}
-
-fn accept_all(world: &mut World) -> Vec<ConnectionId> {
-    let mut accepted = Vec::new();
-    while let Ok(Answer::Accepted { connection, .. }) = world.ask(&Request::Accept) {
-        accepted.push(connection);
-    }
-    accepted
-}
-
-/// One address of many.
-fn somebody(number: u32) -> [u8; 4] {
-    (0x0a00_0300 + number).to_be_bytes()
-}
-
-/// Fills the table with connections that the gateway has taken.
-fn full(world: &mut World) -> Vec<ConnectionId> {
-    let mut accepted = Vec::new();
-    for number in 0..Limits::SHIPPED.connections as u32 {
-        if !enter(world, somebody(number), 2000) {
-            break;
-        }
-        accepted.extend(accept_all(world));
-    }
-    accepted
-}
+use world::crowd::{accept_all, enter, enter_at, full, knock, near_router, segment, somebody};
+use world::frames::ACK;
+use world::{PORT, World};
 
 #[test]
 fn row_08_a_thousand_silent_connections_are_followed_by_an_answer() {
@@ -251,64 +180,6 @@ fn forged_syns_drive_out_nobody_who_has_shown_that_he_is_there() {
     assert!(enter(&mut world, [192, 0, 2, 3], 2000));
     let answer = world.ask(&Request::Accept);
     assert!(matches!(answer, Ok(Answer::GaveWay { .. })), "{answer:?}");
-}
-
-#[test]
-fn forged_syns_cut_off_no_answer_that_is_on_its_way() {
-    let mut world = near_router();
-    let handle = world.peer.connect_with(PORT, 512);
-    world.run(8);
-    let connection = accept_all(&mut world)[0];
-    let slot = world.attach(connection);
-    // All memory is taken but that of a few.
-    let others = full(&mut world);
-    for connection in others.iter().take(20).copied() {
-        world.ask(&Request::Abort { connection }).unwrap();
-    }
-    let bytes = world::pattern(8000);
-    assert_eq!(world.gateway.write(slot, &bytes), Ok(bytes.len()));
-    world.run(4);
-    let forge = |world: &mut World, number: u32| knock(world, somebody(20_000 + number), 7);
-    (0..20).for_each(|number| drop(forge(&mut world, number)));
-    world.ask(&Request::Release { connection }).unwrap();
-    // Ten for each segment that the peer takes.
-    let mut received = Vec::new();
-    for number in 20..2000 {
-        assert!(forge(&mut world, number).is_some_and(|answer| answer.syn));
-        if number % 10 == 0 {
-            received.extend(world.peer.receive(handle));
-            world.run(2);
-        }
-    }
-    assert_eq!(received, bytes);
-}
-
-#[test]
-fn one_that_takes_nothing_makes_room_after_two_seconds() {
-    let mut world = near_router();
-    let handle = world.peer.connect_with(PORT, 512);
-    world.run(8);
-    let connection = accept_all(&mut world)[0];
-    let slot = world.attach(connection);
-    let others = full(&mut world);
-    let bytes = world::pattern(8000);
-    assert_eq!(world.gateway.write(slot, &bytes), Ok(bytes.len()));
-    world.run(4);
-    world.ask(&Request::Release { connection }).unwrap();
-    world.run(4);
-    world.sleep(Duration::from_millis(2100));
-    // Somebody else is half open: that one keeps its place.
-    let connection = others[0];
-    world.ask(&Request::Abort { connection }).unwrap();
-    let answer = knock(&mut world, somebody(20_000), 7);
-    assert!(answer.is_some_and(|answer| answer.syn));
-    let dropped = world.count(counters::HALF_OPEN_DROPPED);
-    let evicted = world.count(counters::EVICTED);
-    let answer = knock(&mut world, somebody(20_001), 7);
-    assert!(answer.is_some_and(|answer| answer.syn));
-    assert_eq!(world.count(counters::EVICTED), evicted + 1);
-    assert_eq!(world.count(counters::HALF_OPEN_DROPPED), dropped);
-    assert!(world.peer.socket(handle).may_recv(), "it gets no segment");
 }
 
 #[test]

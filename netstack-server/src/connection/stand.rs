@@ -109,8 +109,7 @@ impl Connection {
 
     /// Whether the peer has not acknowledged all bytes.
     fn has_to_send(&mut self) -> bool {
-        let queued = self.wire.as_mut().map(|wire| wire.socket().send_queue());
-        !self.forward.is_empty() || queued.is_some_and(|queued| queued > 0)
+        !self.forward.is_empty() || self.queued() > 0
     }
 
     /// Whether and when this connection may be evicted. One with an owner may not, nor

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub(crate) mod crowd;
 pub(crate) mod frames;
 mod link;
 mod peer;
