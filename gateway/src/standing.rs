@@ -5,6 +5,11 @@
 //! that had a session is served before others for a while, and one from which a handshake
 //! failed after all others, as in OpenSSH (`PerSourcePenalties` of sshd_config(5)): here,
 //! and by the offload component. Nobody is refused for his standing.
+//!
+//! Which known address is forgotten for another is decided by its visits: sessions that
+//! began [`VISIT`] apart at least. Addresses that come for one session, in any number, so
+//! make those forgotten that came for one, and of each set of [`WAYS`] one other at most.
+//! Caches keep out scans likewise (2Q, segmented LRU).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,6 +25,10 @@ const KNOWN: Duration = Duration::from_secs(3600);
 const PENALTY: Duration = Duration::from_secs(15);
 /// How long an address is penalized at most after its last failure.
 const MOST: Duration = Duration::from_secs(60);
+/// Sessions that begin within this time are one visit. Longer than a page takes with all
+/// that belongs to it, shorter than a reader stays away.
+const VISIT: Duration = Duration::from_secs(60);
+
 /// The standing of addresses.
 pub(crate) struct Standings {
     known: Addresses,
@@ -63,18 +72,30 @@ impl Standings {
     pub(crate) fn note_failure(&mut self, address: u128, now: Instant) {
         let address = self.place(address);
         let until = self.penalized.until(address).max(now) + PENALTY;
-        self.penalized.set(address, until.min(now + MOST));
+        let failed = Entry {
+            until: until.min(now + MOST),
+            ..Entry::new(address.address)
+        };
+        self.penalized.set(address.set, failed, now);
     }
 
     /// A handshake of this address led to a session, which makes up for one that failed.
     pub(crate) fn note_session(&mut self, address: u128, now: Instant) {
         let address = self.place(address);
         let until = self.penalized.until(address) - PENALTY;
-        match until > now {
-            true => self.penalized.set(address, until),
-            false => self.penalized.remove(address),
+        match self.penalized.get_mut(address) {
+            Some(entry) if until > now => entry.until = until,
+            _ => self.penalized.remove(address),
         }
-        self.known.set(address, now + KNOWN);
+        let known = self.known.get_mut(address).copied();
+        let mut known = known.filter(|known| known.until > now);
+        let known = known.get_or_insert(Entry::new(address.address));
+        known.until = now + KNOWN;
+        if known.visits == 0 || now >= known.visited + VISIT {
+            known.visits = known.visits.saturating_add(1);
+            known.visited = now;
+        }
+        self.known.set(address.set, *known, now);
     }
 }
 
@@ -87,6 +108,21 @@ const SETS: usize = 1024;
 struct Entry {
     address: u128,
     until: Instant,
+    /// When the last visit began.
+    visited: Instant,
+    /// Of those that failed, none.
+    visits: u8,
+}
+
+impl Entry {
+    fn new(address: u128) -> Self {
+        Self {
+            address,
+            until: Instant::default(),
+            visited: Instant::default(),
+            visits: 0,
+        }
+    }
 }
 
 /// An address, and the set that it is in.
@@ -99,7 +135,8 @@ struct Place {
 type Set = [Option<Entry>; WAYS];
 
 /// Some thousand addresses, each until a moment. One that there is no room for takes the
-/// place of the one that would be over first.
+/// place of one that is over, else of the one with the fewest visits, and of those of the
+/// one that would be over first.
 struct Addresses {
     sets: Vec<Set>,
 }
@@ -121,20 +158,27 @@ impl Addresses {
         found.map_or(Instant::default(), |entry| entry.until)
     }
 
-    fn set(&mut self, place: Place, until: Instant) {
-        let address = place.address;
-        let Some(set) = self.sets.get_mut(place.set) else {
+    fn get_mut(&mut self, place: Place) -> Option<&mut Entry> {
+        let set = self.sets.get_mut(place.set);
+        let mut entries = set.into_iter().flatten().flatten();
+        entries.find(|entry| entry.address == place.address)
+    }
+
+    fn set(&mut self, set: usize, entry: Entry, now: Instant) {
+        let Some(set) = self.sets.get_mut(set) else {
             return;
         };
-        let is_it = |place: &Option<Entry>| place.is_some_and(|entry| entry.address == address);
+        let is_it =
+            |place: &Option<Entry>| place.is_some_and(|found| found.address == entry.address);
         let place = match set.iter().position(is_it) {
             Some(place) => set.get_mut(place),
-            None => set
-                .iter_mut()
-                .min_by_key(|place| place.map(|entry| entry.until)),
+            None => set.iter_mut().min_by_key(|place| {
+                let found = place.filter(|found| found.until > now);
+                found.map(|found| (found.visits, found.until))
+            }),
         };
         if let Some(place) = place {
-            *place = Some(Entry { address, until });
+            *place = Some(entry);
         }
     }
 
@@ -204,6 +248,65 @@ mod tests {
             let size = standings.known.sets.len() * size_of::<Set>();
             assert_eq!(size, Addresses::TABLE);
         }
+    }
+
+    /// Regular clients that come twice, some minutes before the hundredth second.
+    fn regulars(standings: &mut Standings, count: u128) {
+        for second in [10, 80] {
+            (0..count).for_each(|address| standings.note_session(address, at(second)));
+        }
+    }
+
+    fn known(standings: &Standings, addresses: core::ops::Range<u128>, second: u64) -> usize {
+        let is_known = |address: &u128| standings.of(*address, at(second)) == Standing::Known;
+        addresses.filter(is_known).count()
+    }
+
+    #[test]
+    fn a_hundred_thousand_that_come_once_make_no_regular_client_forgotten() {
+        let mut standings = Standings::new(KEY);
+        regulars(&mut standings, 100);
+        for address in 1000..101_000 {
+            standings.note_session(address, at(100));
+            // At once a second time: that is one visit.
+            standings.note_session(address, at(159));
+        }
+        assert_eq!(known(&standings, 0..100, 160), 100);
+        // Of sets that were full of regular ones, one each.
+        let mut standings = Standings::new(KEY);
+        regulars(&mut standings, 1000);
+        let before = known(&standings, 0..1000, 81);
+        assert!(before > 950, "{before}");
+        (1000..101_000).for_each(|address| standings.note_session(address, at(100)));
+        let after = known(&standings, 0..1000, 160);
+        assert!(after > before - 30, "{after} of {before}");
+    }
+
+    #[test]
+    fn regular_clients_keep_no_other_from_becoming_one() {
+        let mut standings = Standings::new(KEY);
+        // All places are theirs.
+        for second in [10, 80] {
+            (0..40_000).for_each(|address| standings.note_session(address, at(second)));
+        }
+        let most = SETS * WAYS;
+        assert_eq!(known(&standings, 0..40_000, 90), most);
+        standings.note_session(1 << 100, at(100));
+        assert_eq!(standings.of(1 << 100, at(101)), Standing::Known);
+        assert!(known(&standings, 0..40_000, 101) < most);
+        // It comes more often than they did: it stays beside any number of others.
+        for second in [160, 220] {
+            standings.note_session(1 << 100, at(second));
+        }
+        for second in [230, 300] {
+            (50_000..90_000).for_each(|address| standings.note_session(address, at(second)));
+        }
+        assert_eq!(standings.of(1 << 100, at(301)), Standing::Known);
+        // Who comes no more leaves room after an hour, however often he came.
+        (90_000..92_000).for_each(|address| standings.note_session(address, at(4000)));
+        assert_eq!(standings.of(1 << 100, at(4000)), Standing::New);
+        let new = known(&standings, 90_000..92_000, 4001);
+        assert!(new > 1800, "{new}");
     }
 
     #[test]

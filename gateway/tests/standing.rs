@@ -78,6 +78,29 @@ fn a_known_address_begins_before_new_ones_that_came_before_it() {
 }
 
 #[test]
+fn sessions_of_ten_thousand_addresses_do_not_make_a_regular_client_forgotten() {
+    let mut world = World::new(listeners());
+    let regular = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    make_known(&mut world, regular(1));
+    world.pass(61_000);
+    make_known(&mut world, regular(2));
+    for number in 0..10_000 {
+        make_known(&mut world, address(number));
+        if number % 100 == 0 {
+            world.pass(125);
+        }
+    }
+    let next = come(&mut world, regular(3));
+    assert_eq!(
+        world.shim.borrow_mut().standing(next),
+        Some(Standing::Known)
+    );
+    // Who came once is forgotten.
+    let first = come(&mut world, address(0));
+    assert_eq!(world.shim.borrow_mut().standing(first), Some(Standing::New));
+}
+
+#[test]
 fn a_new_address_begins_beside_any_number_of_known_ones() {
     let (mut world, mut busy) = full();
     end(&mut world, &mut busy);
