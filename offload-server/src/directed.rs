@@ -254,6 +254,11 @@ impl Directed {
         self.waiting.is_some()
     }
 
+    /// Whether a part of a message has come.
+    pub(crate) fn has_part(&self) -> bool {
+        self.inbound.must_be_empty().is_err()
+    }
+
     /// Whether it waits for a reaction to the flight that costs a server its signature, and
     /// not to a HelloRetryRequest.
     pub(crate) fn has_sent_flight(&self) -> bool {

@@ -65,6 +65,8 @@ pub(crate) struct Handshake {
     records: u16,
     /// We have spoken: the peer's hello was whole.
     has_heard: bool,
+    /// A message was whole since this was asked last.
+    has_moved: bool,
     failure: Option<HandshakeError>,
 }
 
@@ -115,6 +117,7 @@ impl Handshake {
             rx_start: position.rx_next,
             records: 0,
             has_heard: false,
+            has_moved: false,
             failure: None,
         });
         // A client speaks first.
@@ -257,6 +260,16 @@ impl Handshake {
     /// Whether the peer's first message was whole.
     pub(crate) const fn has_heard(&self) -> bool {
         self.has_heard
+    }
+
+    /// Whether a part of a message has come, and no more.
+    pub(crate) const fn has_part(&self) -> bool {
+        !self.incoming.is_empty()
+    }
+
+    /// Whether a message was whole since this was asked last.
+    pub(crate) const fn take_moved(&mut self) -> bool {
+        mem::replace(&mut self.has_moved, false)
     }
 
     /// Whether the flight has left that costs a server its signature: a peer that reacts
@@ -402,6 +415,7 @@ impl Handshake {
                     true
                 }
             };
+            self.has_moved |= turn.discard > 0;
             self.incoming.drain(..turn.discard.min(self.incoming.len()));
             if !goes_on {
                 break;

@@ -105,6 +105,10 @@ pub(crate) struct Entry {
     pub(crate) has_news: bool,
     /// A segment of it waits to be performed.
     pub(crate) has_segment: bool,
+    /// When a look first found a part of the message that is next, and no more.
+    part_since: Option<Instant>,
+    /// A look found no more than a part [`WHOLE_WITHIN`] after that.
+    is_late: bool,
 }
 
 impl Entry {
@@ -115,7 +119,25 @@ impl Entry {
     pub(crate) const fn is_queued(&self) -> bool {
         self.has_news || self.has_segment
     }
+
+    /// A look has found a part of a message, and no more.
+    fn note_part(&mut self, now: Instant) {
+        let since = *self.part_since.get_or_insert(now);
+        self.is_late = now >= since + WHOLE_WITHIN;
+    }
+
+    /// A message was whole, or none has begun.
+    const fn note_whole(&mut self) {
+        self.part_since = None;
+        self.is_late = false;
+    }
 }
+
+/// A message must be whole so long after its first part was there. Then its peer owes it,
+/// whatever else it sends now and then: Apache's `RequestReadTimeout` and nginx'
+/// `client_header_timeout` are for the whole handshake or head likewise, not for the pause
+/// between two parts. Before that it is kept, as others are that owe an answer.
+const WHOLE_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long after its deadline a handshake is cancelled here, if the network stack did
 /// not end it.
@@ -269,6 +291,8 @@ where
             has_answered: false,
             has_news: false,
             has_segment: false,
+            part_since: None,
+            is_late: false,
         }
     }
 
@@ -333,8 +357,29 @@ where
     /// What there was to read in `slot` was read.
     fn note_left(&mut self, slot: SlotIndex) {
         let left = self.net.readable(slot).unwrap_or(0);
-        if let Some(entry) = self.entry_mut(slot) {
-            entry.left = left;
+        let place = usize::from(slot);
+        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
+        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
+        let (entry, has_part, is_next) = match (autonomous, directed) {
+            (Some(handshake), _) => {
+                let has_part = left > 0 || handshake.has_part();
+                let is_next = handshake.take_moved();
+                (&mut handshake.entry, has_part, is_next)
+            }
+            (_, Some(directed)) => {
+                // Before the director wants one no message is late.
+                let is_wanted = directed.is_waiting();
+                let has_part = is_wanted && (left > 0 || directed.has_part());
+                (&mut directed.entry, has_part, !is_wanted)
+            }
+            _ => return,
+        };
+        entry.left = left;
+        if is_next || !has_part {
+            entry.note_whole();
+        }
+        if has_part {
+            entry.note_part(self.clock.now());
         }
     }
 

@@ -13,14 +13,14 @@ mod client;
 mod shipped;
 mod world;
 
-use client::{Client, ClientOptions};
+use client::{Client, ClientOptions, established};
 use std::time::Duration;
 
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PeerError, Resource};
 use ipc::handshake::{Directive, Origin};
 use ipc::tls::Mode;
-use world::World;
+use world::{World, parameters};
 
 use shipped::{HANDSHAKES, endless, failed, origin, start, world};
 
@@ -87,6 +87,94 @@ fn who_owes_an_answer_for_half_a_second_gives_way_when_all_have_said_hello() {
     // is read before the connections are.
     assert_eq!(world.net.write(1, &[22]), Ok(1));
     assert_eq!(displace(&mut world, 1), Some((2, displaced)));
+}
+
+fn ask_for_room(world: &mut World, slot: u16) {
+    let directive = Directive::Displace {
+        slot,
+        generation: 1,
+        same_group: false,
+    };
+    world.shim.send(&directive).unwrap();
+}
+
+/// Room is needed, as the handshake in `slot` says: that is taken in before anything is
+/// looked at.
+fn displaced_now(world: &mut World, slot: u16) -> Option<u16> {
+    ask_for_room(world, slot);
+    world.turn();
+    let (slot, error) = failed(world)?;
+    assert_eq!(error, HandshakeError::Resource(Resource::Displaced));
+    Some(slot)
+}
+
+#[test]
+fn hellos_of_which_a_byte_comes_now_and_then_in_every_slot_give_way() {
+    let mut world = world(Mode::Autonomous);
+    // Each byte in a record of its own: it is taken, and is no more of a hello than before.
+    let records = endless(4200, 100, 1);
+    let mut records = records.chunks(6);
+    for slot in 0..HANDSHAKES {
+        start(&mut world, slot, origin(u32::from(slot)));
+    }
+    let mut trickle = |world: &mut World, passed| {
+        world::set_passed(Duration::from_millis(passed));
+        let record = records.next().unwrap();
+        // The oldest are looked at last.
+        for slot in (0..HANDSHAKES).rev() {
+            assert_eq!(world.net.write(slot, record), Ok(6));
+            world.net.notify(slot);
+        }
+    };
+    for passed in [0, 100, 200, 300, 400, 499] {
+        trickle(&mut world, passed);
+        // More has come of each, and was not looked at yet.
+        assert_eq!(
+            displaced_now(&mut world, HANDSHAKES - 1),
+            None,
+            "after {passed} ms"
+        );
+        world.run();
+    }
+    trickle(&mut world, 500);
+    world.run();
+    for oldest in 0..3 {
+        trickle(&mut world, 600 + u64::from(oldest));
+        // Some were looked at; the others wait for that.
+        world.turn();
+        assert_eq!(displaced_now(&mut world, HANDSHAKES - 1), Some(oldest));
+    }
+}
+
+#[test]
+fn who_has_sent_the_rest_of_its_message_is_kept_until_that_was_looked_at() {
+    let mut world = world(Mode::Autonomous);
+    let other = HANDSHAKES - 1;
+    world.start(0, parameters(&["web"]));
+    // It has nothing to say, and is the younger one.
+    start(&mut world, other, origin(0));
+    let mut client = Client::new(&world, &ClientOptions::default());
+    let hello = core::mem::take(&mut client.outgoing);
+    world.exchange(0, &hello[..100]);
+    world::set_passed(Duration::from_millis(499));
+    world.exchange(0, &hello[100..110]);
+    // This side was busy for long: the rest is there, and it was not looked at. A part of
+    // what is next has come with it.
+    world::set_passed(Duration::from_secs(2));
+    let next = [20, 3, 3];
+    let rest = [&hello[110..], &next].concat();
+    assert_eq!(world.net.write(0, &rest), Ok(rest.len()));
+    world.net.notify(0);
+    assert_eq!(displaced_now(&mut world, other), Some(other));
+    // Its hello was whole: what it sends next has as much time.
+    let answer = world.exchange(0, &[]);
+    client.receive(&answer);
+    let rest = client.outgoing.strip_prefix(&next).unwrap();
+    assert_eq!(world.net.write(0, rest), Ok(rest.len()));
+    world.net.notify(0);
+    ask_for_room(&mut world, 0);
+    world.run();
+    established(world.completion().unwrap());
 }
 
 /// As [`World::exchange`], for slots that the test started itself.

@@ -85,6 +85,37 @@ fn a_directed_handshake_is_kept_while_the_director_has_its_turn() {
 }
 
 #[test]
+fn a_directed_handshake_whose_message_is_late_gives_way_although_bytes_come() {
+    let mut script = Script::server();
+    let other = other(&mut script.world);
+    let hello = Client::new(&script.world, &ClientOptions::default()).outgoing;
+    let mut bytes = hello.iter();
+    let mut trickle = |script: &mut Script, passed| {
+        set_passed(Duration::from_millis(passed));
+        let byte = [*bytes.next().unwrap()];
+        script.world.net.write(SLOT, &byte).unwrap();
+        script.world.net.notify(SLOT);
+    };
+    // Before the director asks for it, it is no fault of the peer's.
+    trickle(&mut script, 0);
+    script.world.run();
+    set_passed(Duration::from_secs(2));
+    script.send(Segment::Receive {
+        limit: 16_000,
+        show: 16,
+    });
+    for passed in [2100, 2499] {
+        trickle(&mut script, passed);
+        assert_eq!(displace(&mut script.world, other), None, "{passed}");
+        script.world.run();
+    }
+    trickle(&mut script, 2600);
+    script.world.run();
+    trickle(&mut script, 2601);
+    assert_eq!(displace(&mut script.world, other), Some(SLOT));
+}
+
+#[test]
 fn a_handshake_is_kept_while_it_waits_for_a_backend_s_answer() {
     let mut world = World::new(&[("me", "localhost", KeyKind::EcdsaP256)]);
     let other = other(&mut world);

@@ -109,15 +109,16 @@ where
     }
 
     /// Whether it is the peer's turn there, and the peer is a client: all that has come was
-    /// looked at.
+    /// looked at, or its message is late.
     fn owes(&self, slot: SlotIndex, entry: &Entry) -> bool {
         let place = usize::from(slot);
         let autonomous = self.handshakes.get(place).and_then(Option::as_ref);
         let directed = self.directed.get(place).and_then(Option::as_ref);
         let role = autonomous.map(|h| h.role()).or(directed.map(|d| d.role()));
         // Its segments come from the director one by one: it may be this side's turn.
-        let is_ours = entry.is_queued() || directed.is_some_and(|d| !d.is_waiting());
-        role == Some(Role::Server) && !is_ours && self.net.readable(slot) == Ok(entry.left)
+        let is_ours = directed.is_some_and(|d| !d.is_waiting());
+        let is_seen = || !entry.is_queued() && self.net.readable(slot) == Ok(entry.left);
+        role == Some(Role::Server) && !is_ours && (entry.is_late || is_seen())
     }
 
     /// Whether the peer has shown a whole ClientHello.
