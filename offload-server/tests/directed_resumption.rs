@@ -16,6 +16,7 @@ mod tickets;
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Client, ClientOptions, complete, established, failure};
 use ipc::bounded::{List, Text};
@@ -26,7 +27,7 @@ use rustls::{ClientConfig, HandshakeKind};
 use tickets::hand_over;
 use tls::{Alert, Group, Version};
 use world::director::audit;
-use world::{World, parameters};
+use world::{World, parameters, set_passed};
 
 const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::EcdsaP256)];
 const VERSIONS: [Version; 2] = [Version::Tls13, Version::Tls12];
@@ -187,6 +188,36 @@ fn r33_a_binder_that_is_wrong_is_refused_with_decrypt_error() {
     let error = failure(world.completion().unwrap());
     let sent = HandshakeError::Peer(PeerError::AlertSent(Alert::DECRYPT_ERROR));
     assert_eq!(error, sent);
+}
+
+#[test]
+fn r33_when_too_many_tickets_were_given_a_handshake_ends_well_without_one() {
+    /// So many are told apart under one key, for a quarter of an hour at least.
+    const MOST: usize = 1 << 16;
+    let mut world = World::directed(&RINGS);
+    set_passed(Duration::ZERO);
+    let resumes = |world: &mut World, version| {
+        let config = Client::config(world, &options(version, false));
+        let (first, _) = meet(world, &config, resumable());
+        assert!(!first.resumed);
+        let (second, client) = meet(world, &config, resumable());
+        world.close_sessions();
+        assert_eq!(second.resumed, is_resumed(&client));
+        second.resumed
+    };
+    assert!(VERSIONS.map(|version| resumes(&mut world, version)) == [true; 2]);
+    // One that comes back again and again takes a ticket each time, as long as there are.
+    let config = Client::config(&world, &options(Version::Tls12, false));
+    let mut without = 0;
+    for _ in 0..MOST + 100 {
+        let (established, _) = meet(&mut world, &config, resumable());
+        world.close_sessions();
+        without += usize::from(!established.resumed);
+    }
+    assert!((100..1000).contains(&without), "{without}");
+    assert!(VERSIONS.map(|version| resumes(&mut world, version)) == [false; 2]);
+    set_passed(Duration::from_secs(900));
+    assert!(VERSIONS.map(|version| resumes(&mut world, version)) == [true; 2]);
 }
 
 #[test]

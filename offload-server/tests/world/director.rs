@@ -65,12 +65,16 @@ impl Transport for Slots {
     }
 }
 
-struct Nowhere;
+/// Session capabilities go to the test.
+#[derive(Clone, Default)]
+struct Nowhere(Rc<RefCell<Vec<Badge>>>);
 
 impl Windows for Nowhere {
     fn grant_install(&mut self, _: SlotIndex, _: Badge) {}
     fn revoke_install(&mut self, _: SlotIndex) {}
-    fn grant_session(&mut self, _: u16, _: SlotIndex, _: Badge) {}
+    fn grant_session(&mut self, _: u16, _: SlotIndex, badge: Badge) {
+        self.0.borrow_mut().push(badge);
+    }
     fn revoke_session(&mut self, _: u16, _: SlotIndex) {}
 }
 
@@ -81,6 +85,7 @@ pub struct Director {
     director: director::Server<'static, Bell, Bell, Now>,
     taken: Taken,
     started: HashMap<HandshakeId, SlotIndex>,
+    sessions: Nowhere,
 }
 
 thread_local! {
@@ -116,6 +121,7 @@ impl Director {
             audit: true,
             refused_steps,
         };
+        let sessions = Nowhere::default();
         let (orders, inbox) = pair(slots, 1024, 64, Silent, Silent);
         let director = director::Ports {
             shim: Mailbox::new(inbox),
@@ -136,7 +142,7 @@ impl Director {
                 handshakes: slots,
                 sessions: slots.max(8),
             }],
-            windows: Nowhere,
+            windows: sessions.clone(),
             director: Mailbox::new(orders),
             stats: Box::leak(Box::default()),
         };
@@ -146,6 +152,16 @@ impl Director {
             director: director::Server::new(director, Now),
             taken,
             started: HashMap::new(),
+            sessions,
+        }
+    }
+
+    /// The application closes all its sessions.
+    pub fn close_sessions(&mut self) {
+        let sessions = core::mem::take(&mut *self.sessions.0.borrow_mut());
+        for session in sessions {
+            let closed = self.call_as(session, &Request::CloseSession);
+            assert!(matches!(closed, Ok(Answer::Done)));
         }
     }
 
@@ -209,9 +225,13 @@ impl Director {
     }
 
     fn call(&mut self, request: &Request) -> Reply {
+        self.call_as(CLIENT, request)
+    }
+
+    fn call_as(&mut self, badge: Badge, request: &Request) -> Reply {
         let request = postcard::to_allocvec(request).unwrap();
         let mut reply = [0; MAX_MESSAGE];
-        let length = self.shim.serve(CLIENT.to_word(), &request, &mut reply);
+        let length = self.shim.serve(badge.to_word(), &request, &mut reply);
         decode::<<Control as Protocol>::Reply>(&reply[..length]).unwrap()
     }
 }

@@ -448,6 +448,13 @@ impl World {
         Some(received.unwrap().verdict)
     }
 
+    /// The application closes all its sessions.
+    pub fn close_sessions(&mut self) {
+        if let Some(director) = &mut self.director {
+            director.close_sessions();
+        }
+    }
+
     pub fn completion(&mut self) -> Option<Completion> {
         if let Some(director) = &mut self.director {
             return director.completion();
