@@ -204,8 +204,8 @@ fn describe(
             entry.as_object_mut(),
             figures::source_of(&options.workspace, name),
         ) {
-            let lines = figures::count(&source, figures::code_lines)?;
-            let uses = figures::count(&source, figures::unsafe_uses)?;
+            let lines = figures::lines(&source)?;
+            let uses = figures::uses(&source)?;
             let crates = linked.get(name).map_or(0, BTreeSet::len);
             fields.insert("lines_of_code".to_string(), json!(lines));
             fields.insert("unsafe".to_string(), json!(uses));

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use image::bill;
 use image::description::Description;
-use image::figures::{code_lines, count, source_of, unsafe_uses};
+use image::figures::{lines, source_of, uses};
 use image::guest;
 
 use super::baseline::Figures;
@@ -48,12 +48,12 @@ pub(super) fn collect(workspace: &Path, description: &Description) -> Result<Fig
     }
     figures.insert(guest::ROOT.into(), program(workspace, guest::ROOT)?);
     for (library, source) in LIBRARIES {
-        let lines = count(&workspace.join(source), code_lines)? as u64;
+        let lines = lines(&workspace.join(source))? as u64;
         figures.insert(library.into(), BTreeMap::from([("lines".into(), lines)]));
     }
     let mut folders = BTreeMap::new();
     for folder in FOLDERS {
-        let uses = count(&workspace.join(folder), unsafe_uses)?;
+        let uses = uses(&workspace.join(folder))?;
         if uses > 0 {
             folders.insert(folder.to_string(), uses as u64);
         }
@@ -68,8 +68,8 @@ fn program(workspace: &Path, package: &str) -> Result<BTreeMap<String, u64>> {
     let source = source_of(workspace, package);
     let source = source.with_context(|| format!("{package} has no source"))?;
     let numbers = [
-        ("lines", count(&source, code_lines)?),
-        ("unsafe", count(&source, unsafe_uses)?),
+        ("lines", lines(&source)?),
+        ("unsafe", uses(&source)?),
         ("dependencies", bill::linked(workspace, package)?.len()),
     ];
     let numbers = numbers.map(|(name, number)| (name.to_string(), number as u64));
