@@ -14,9 +14,11 @@ mod inbound;
 mod keys;
 mod outbound;
 mod peer;
+mod received;
 mod resumption;
 mod ring_of;
 mod rsa;
+mod sealing;
 #[cfg(test)]
 mod trace;
 mod transcript;
@@ -49,13 +51,15 @@ use crate::output::Output;
 use crate::server::Entry;
 use crate::signer::Sign;
 use crate::time::Moment;
-use earlier::{Earlier, Given};
-pub(crate) use earlier::{Kept, Resumption, Tickets};
+use earlier::Earlier;
 use inbound::{Found, Inbound};
 use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
+use received::Given;
+pub(crate) use received::{Kept, Tickets};
 use resumption::Prepared;
+pub(crate) use sealing::Resumption;
 use transcript::Transcript;
 
 /// What a step needs from outside the handshake.

@@ -15,8 +15,9 @@ use tls::schedule12::Master;
 use tls::schedule13::{ResumptionSecret, Schedule};
 use tls::{Alert, CipherSuite, Role, Version};
 
-use super::earlier::{Earlier, Given, Kept, Tickets, fits};
+use super::earlier::{Earlier, fits};
 use super::peer::Peer;
+use super::received::{Given, Kept, Tickets};
 use super::{Context, Directed, Fault, Keys};
 use crate::convert;
 
