@@ -1,7 +1,6 @@
 //! The smallest server, the domain that is never asked for anything, and the
 //! price of calls.
 
-use ipc::boot::place;
 use ipc::control;
 use ipc::transport::{MAX_MESSAGE, Transport};
 use sel4::log;
@@ -38,8 +37,7 @@ pub(crate) fn answer() -> ! {
 
 /// The domain `idle`: counts what it spends while no other domain has work.
 pub(crate) fn idle() -> ! {
-    // SAFETY: the only reference of this domain to its own page.
-    let stats = unsafe { runtime::stats(place::STATS) };
+    let stats = runtime::counters();
     let mut before = SystemClock::ticks();
     loop {
         let now = SystemClock::ticks();

@@ -25,22 +25,21 @@ mod tls;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ipc::channel::Channel;
 use ipc::provision::{Gateway, Keyrings};
 use ipc::tls::Mode;
 use ipc::transport::{Client, decode};
 use sel4::log;
-use sel4::runtime::{self, Bell, Caller};
+use sel4::runtime::{self, Caller};
 
 use meter::{Meter, median};
 use settings::Case;
 use site::Site;
 
-mod system {
-    include!(concat!(env!("OUT_DIR"), "/system.rs"));
-}
-
+sel4::system!();
 sel4::entry!(main);
+
+// The figures are those of one application.
+const _: () = assert!(system::FACTS.applications.len() == 1);
 
 /// How often each handshake is made.
 const ROUNDS: usize = 20;
@@ -53,13 +52,12 @@ fn main() -> ! {
     if name.starts_with(b"idle\0") {
         echo::idle();
     }
-    // SAFETY: the constant of this domain.
-    let configured = unsafe { runtime::provision(system::PROVISION_GATEWAY_CONFIG) };
+    let held = system::Capabilities::take();
+    let configured = held.provision_gateway_config;
     let Some((gateway, keyrings)) = decode::<(Gateway, Keyrings)>(configured) else {
         panic!("no configuration");
     };
-    // SAFETY: called once, before anything else uses these constants.
-    let mut site = unsafe { site() };
+    let (mut site, echo) = site(held);
     #[cfg(feature = "static-rsa")]
     {
         timing::measure(&site.meter, &keyrings);
@@ -72,8 +70,6 @@ fn main() -> ! {
         .map(|listener| Case::new(listener, &keyrings))
         .collect();
     site.listen(&cases);
-    // SAFETY: the capability of this constant, used nowhere else.
-    let echo = unsafe { Caller::new(system::CALL_ECHO) };
     echo::measure(&echo, &site);
     memory::measure_rest(&site);
     for case in &cases {
@@ -136,40 +132,24 @@ fn handshakes(site: &mut Site, case: &Case) {
     }
 }
 
-/// # Safety
-/// Called once.
-unsafe fn site() -> Site {
-    // SAFETY: the caller calls once, so each constant is used once.
-    let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
-    // SAFETY: as above.
-    let net = unsafe { Bell::new(system::SIGNAL_NETSTACK_SERVER) };
-    let pages = [
-        system::STATS_NETSTACK_SERVER,
-        system::STATS_KEYSTORE_SERVER,
-        system::STATS_RECORD_SERVER,
-        system::STATS_KERNEL_SHIM,
-        system::STATS_DIRECTOR,
-        system::STATS_OFFLOAD_SERVER,
-    ]
-    // SAFETY: pages that other domains write and this one reads.
-    .map(|page| unsafe { runtime::stats(page) });
-    Site {
-        // SAFETY: as above.
-        net: Client::new(unsafe { Caller::new(system::CALL_NETSTACK_SERVER) }),
-        // SAFETY: as above.
-        shim: Client::new(unsafe { Caller::new(system::CALL_KERNEL_SHIM) }),
-        session: Box::new(|slot| {
-            let cptr = system::WINDOW_SESSIONS + u64::from(slot);
-            // SAFETY: a slot of this domain's own window; one call at a time.
-            Client::new(unsafe { Caller::new(cptr) })
-        }),
-        // SAFETY: as above.
-        plain: unsafe { Channel::new(system::CHANNEL_PLAINTEXT, record) },
-        // SAFETY: as above.
-        backend: unsafe { Channel::new(system::CHANNEL_BACKEND, net) },
-        pages,
-        // SAFETY: a page that another domain writes and this one reads.
-        meter: Meter::new(unsafe { runtime::stats(system::STATS_IDLE) }),
+fn site(held: system::Capabilities) -> (Site, Caller) {
+    // No status page is made.
+    let _ = held.provision_capability_graph;
+    let counters = |name: &str| {
+        let mut all = held.counters.iter();
+        let found = all.find(|(of, _)| *of == name);
+        found.map_or_else(|| panic!("no counters of {name}"), |(_, page)| *page)
+    };
+    let sessions = held.window_sessions;
+    let site = Site {
+        net: Client::new(held.call_netstack_server),
+        shim: Client::new(held.call_kernel_shim),
+        session: Box::new(move |slot| Client::new(sessions.caller(slot))),
+        plain: held.channel_plaintext,
+        backend: held.channel_backend,
+        pages: memory::DOMAINS.map(counters),
+        meter: Meter::new(counters("idle")),
         buffer: Vec::new(),
-    }
+    };
+    (site, held.call_echo)
 }

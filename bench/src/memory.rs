@@ -23,6 +23,16 @@ const GAUGES: [(&str, Counter); 6] = [
     ("offload_server", stats::offload::HEAP),
 ];
 
+/// The domains of [`GAUGES`].
+pub(crate) const DOMAINS: [&str; 6] = [
+    "netstack-server",
+    "keystore-server",
+    "record-server",
+    "kernel-shim",
+    "director",
+    "offload-server",
+];
+
 /// The heaps before the first connection.
 pub(crate) fn measure_rest(site: &Site) {
     for (used, (name, _)) in heaps(site).into_iter().zip(GAUGES) {

@@ -30,23 +30,17 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A view of the seven domains, each with its page of counters.
+    /// A view of domains, each with its page of counters.
     pub fn new(
         graph: &'a [u8],
-        [netstack, keystore, record, shim, director, offload, gateway]: [&'a Page; 7],
+        counters: impl IntoIterator<Item = (&'static str, &'a Page)>,
     ) -> Self {
+        let counters = counters.into_iter();
         Self {
             graph,
-            domains: [
-                ("netstack-server", netstack, stats::netstack::ALL),
-                ("keystore-server", keystore, stats::keystore::ALL),
-                ("record-server", record, stats::record::ALL),
-                ("kernel-shim", shim, stats::shim::ALL),
-                ("director", director, stats::director::ALL),
-                ("offload-server", offload, stats::offload::ALL),
-                ("gateway", gateway, stats::gateway::ALL),
-            ]
-            .into(),
+            domains: counters
+                .map(|(name, page)| (name, page, stats::of(name)))
+                .collect(),
         }
     }
 }

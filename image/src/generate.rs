@@ -1,4 +1,4 @@
-//! Constants for the servers' programs, made when they are built.
+//! What the domains' programs hold, as types and numbers, made when they are built.
 //!
 //! A server's `build.rs`:
 //!
@@ -6,7 +6,7 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     println!("cargo::rerun-if-changed=build.rs");
 //!     #[cfg(feature = "guest")]
-//!     image::generate::constants("keystore-server")?;
+//!     image::generate::capabilities("keystore-server")?;
 //!     Ok(())
 //! }
 //! ```
@@ -14,9 +14,9 @@
 //! and its `main.rs`:
 //!
 //! ```ignore
-//! mod system {
-//!     include!(concat!(env!("OUT_DIR"), "/system.rs"));
-//! }
+//! sel4::system!();
+//!
+//! let capabilities = system::Capabilities::take();
 //! ```
 
 use std::env;
@@ -40,12 +40,12 @@ pub const SYSTEM_VARIABLE: &str = "HANDOFF_SYSTEM";
 ///
 /// # Errors
 /// When the description is refused, or has no such domain.
-pub fn constants(domain: &str) -> Result<(), Box<dyn Error>> {
+pub fn capabilities(domain: &str) -> Result<(), Box<dyn Error>> {
     let (path, layout) = system()?;
     let found = layout.domains.iter().find(|found| found.name == domain);
     let found = found.ok_or_else(|| format!("{}: no domain \"{domain}\"", path.display()))?;
     let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: call this from a build.rs")?;
-    fs::write(Path::new(&out).join("system.rs"), source(found))?;
+    fs::write(Path::new(&out).join("system.rs"), source(&layout, found))?;
     Ok(())
 }
 
@@ -80,19 +80,38 @@ fn watched(path: &Path) -> Result<PathBuf> {
     )
 }
 
-/// The constants of one domain, as Rust source.
-pub fn source(domain: &DomainLayout) -> String {
-    let mut text = format!(
-        "// Constants of the domain `{}`, out of the system description.\n",
-        domain.name
-    );
-    for constant in &domain.constants {
+/// The numbers of the system and what the domain holds, as Rust source.
+pub fn source(layout: &Layout, domain: &DomainLayout) -> String {
+    let (mut fields, mut values) = (String::new(), String::new());
+    for field in &domain.fields {
         // A String takes what is written to it.
         let _ = writeln!(
-            text,
-            "#[doc = {:?}]\n#[allow(dead_code)]\npub(crate) const {}: {} = {};",
-            constant.doc, constant.name, constant.kind, constant.value
+            fields,
+            "#[doc = {:?}]\npub(crate) {}: {},",
+            field.doc, field.name, field.kind
         );
+        let _ = writeln!(values, "{}: {},", field.name, field.value);
     }
-    text
+    let applications: String = layout
+        .applications
+        .iter()
+        .map(|share| format!("ipc::description::{share:?}, "))
+        .collect();
+    format!(
+        "// What the system description says of the domain `{}`.\n\
+         /// Its numbers.\n\
+         pub(crate) const FACTS: ipc::description::Facts = ipc::description::Facts {{\n\
+         heap: {}, channels: &{:?}, signals: &{:?}, applications: &[{applications}],\n}};\n\
+         /// What it holds.\n\
+         pub(crate) struct Capabilities {{\n{fields}}}\n\
+         impl Capabilities {{\n\
+         /// All of it, once.\n\
+         ///\n\
+         /// # Panics\n\
+         /// The second time.\n\
+         pub(crate) fn take() -> Self {{\n\
+         sel4::runtime::take_once();\n\
+         Self {{\n{values}}}\n}}\n}}\n",
+        domain.name, domain.heap, layout.channels, domain.signals,
+    )
 }

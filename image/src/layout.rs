@@ -1,19 +1,19 @@
 //! Where everything in the description goes: addresses, slots, badges.
 //!
-//! Both the constants of the servers and the root task's plan are made from
+//! Both what the domains' programs take and the root task's plan are made from
 //! this, so they can't disagree.
 
 mod applications;
 mod builder;
 mod calls;
-mod constant;
+mod field;
 mod hardware;
 mod memory;
 mod placed;
 mod tables;
 
 use builder::Builder;
-pub use placed::{Constant, DomainLayout, Layout, RegionLayout, Source, TableLayout};
+pub use placed::{DomainLayout, Field, Layout, RegionLayout, Source, TableLayout};
 
 use crate::check::Checked;
 

@@ -437,8 +437,8 @@ fn a_client_number_that_is_none_is_refused() {
 fn both_sides_of_a_channel_see_it_mirrored() {
     let layout = layout(&load::text(GOOD).unwrap());
     let value = |domain: usize| {
-        let constants = &layout.domains[domain].constants;
-        let found = constants.iter().find(|c| c.name == "CHANNEL_BYTES");
+        let fields = &layout.domains[domain].fields;
+        let found = fields.iter().find(|field| field.name == "channel_bytes");
         found.unwrap().value.clone()
     };
     assert!(value(0).contains("tx_ring: 4096, rx_ring: 1024"));
@@ -452,7 +452,7 @@ fn an_application_is_told_its_part_of_the_handshakes() {
         let text = shipped.replace("handshakes = 224", &format!("handshakes = {most}"));
         let layout = layout(&load::text(&text).unwrap());
         let gateway = layout.domains.iter().find(|d| d.name == "gateway").unwrap();
-        let found = gateway.constants.iter().find(|c| c.name == "HANDSHAKES");
+        let found = gateway.fields.iter().find(|field| field.name == "handshakes");
         assert_eq!(found.unwrap().value, most);
     }
 }

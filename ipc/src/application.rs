@@ -1,42 +1,26 @@
-//! What the constants of a server say of each application that it serves
-//! (`[[application]]` of the system description). Addresses are those of the server's own
-//! capability space.
-
-use crate::channel::Layout;
+//! What a server holds for each application that it serves (`[[application]]` of the
+//! system description).
 
 /// For the network stack.
-#[derive(Clone, Copy)]
-pub struct Connections {
+pub struct Connections<C> {
     /// The application's client number.
     pub client: u16,
-    /// Signals it.
-    pub signal: u64,
     /// Connections without TLS.
-    pub channel: Layout,
+    pub channel: C,
     /// TCP connections at once, in any domain that works on them for it.
     pub most: u16,
 }
 
-/// For the record layer.
-#[derive(Clone, Copy)]
-pub struct Plaintext {
-    /// Signals the application.
-    pub signal: u64,
-    /// Plaintext of its sessions.
-    pub channel: Layout,
-}
-
 /// For the kernel shim.
-#[derive(Clone, Copy)]
-pub struct Share {
+pub struct Client<B, W> {
     /// The application's client number.
     pub client: u16,
     /// Signals it.
-    pub signal: u64,
+    pub bell: B,
     /// Handshakes at once.
     pub handshakes: u16,
     /// Sessions at once.
     pub sessions: u16,
-    /// The window with its session capabilities: address of the CNode, and radix.
-    pub window: (u64, u8),
+    /// The window with its session capabilities.
+    pub window: W,
 }

@@ -173,6 +173,51 @@ pub struct Bar {
     pub size: u64,
 }
 
+/// The right to drive the NIC that the root task found.
+pub struct NicDevice(&'static DeviceSnapshot);
+
+impl NicDevice {
+    /// # Safety
+    /// What the snapshot names is mapped for this domain for good and zeroed, and there is
+    /// no other such value.
+    pub const unsafe fn new(snapshot: &'static DeviceSnapshot) -> Self {
+        Self(snapshot)
+    }
+
+    /// What the root task found.
+    pub const fn snapshot(&self) -> &'static DeviceSnapshot {
+        self.0
+    }
+}
+
+/// The right to drive the timer.
+pub struct TimerDevice {
+    registers: *mut u64,
+    pin: u64,
+}
+
+impl TimerDevice {
+    /// # Safety
+    /// The timer that the snapshot names is mapped for this domain for good, and there is
+    /// no other such value.
+    pub const unsafe fn new(snapshot: &'static DeviceSnapshot) -> Self {
+        Self {
+            registers: snapshot.timer_address as *mut u64,
+            pin: snapshot.timer_pin,
+        }
+    }
+
+    /// Its registers.
+    pub const fn registers(&self) -> *mut u64 {
+        self.registers
+    }
+
+    /// The I/O APIC pin that it must be routed to.
+    pub const fn pin(&self) -> u64 {
+        self.pin
+    }
+}
+
 /// The NIC as the root task found it: its driver needs no I/O port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,7 @@ pub mod budget;
 pub mod channel;
 pub mod clock;
 pub mod control;
+pub mod description;
 pub mod director;
 pub mod firmware;
 pub mod handshake;

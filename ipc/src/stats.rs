@@ -55,6 +55,21 @@ impl Page {
 /// restarted.
 pub const RESTARTS_PLACE: usize = COUNTERS - 1;
 
+/// The counters of the domain of that name: one of another program has only those of
+/// every domain.
+pub fn of(domain: &str) -> &'static [Counter] {
+    match domain {
+        "netstack-server" => netstack::ALL,
+        "keystore-server" => keystore::ALL,
+        "record-server" => record::ALL,
+        "kernel-shim" => shim::ALL,
+        "director" => director::ALL,
+        "offload-server" => offload::ALL,
+        "gateway" => gateway::ALL,
+        _ => &[],
+    }
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $module:ident { $($(#[$item_doc:meta])* $constant:ident = $place:literal $name:literal;)* })*) => {
         $($(#[$doc])*

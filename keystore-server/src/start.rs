@@ -1,88 +1,90 @@
-//! What comes around the server: updates, and the end of a start.
+//! What the server gets of what the system description gives this domain, and the end of a
+//! start.
 
 use core::fmt;
-use core::time::Duration;
 
-use ipc::channel::Doorbell;
-use ipc::clock::{Clock, Instant};
-use ipc::stats::Page;
 use ipc::transport::MAX_MESSAGE;
-use keystore_server::Server;
-use keystore_server::firmware::{Kek, KeyError};
-use keystore_server::rotation::Line;
-use sel4::cap::IrqHandler;
-use sel4::runtime::{Bell, Ports, Service, SystemClock, Wake, wake_at};
+use keystore_server::{Server, firmware};
+use sel4::runtime::{self, Ports, Service, Wake};
+use zeroize::Zeroize;
 
-use crate::system;
+use crate::system::{Capabilities, FACTS};
+use crate::updates::Updates;
 
-/// The first port of the line, as in `image/system.toml`.
-const LINE: u16 = 0x2f8;
+const _: () = ipc::budget::fits(&keystore_server::budget(), FACTS.heap);
 
-/// Updates of key rings, and the notification of the offload component.
-pub(crate) struct Updates {
-    line: Option<Line<Ports>>,
-    interrupt: IrqHandler,
-    offload: Bell,
-    /// When rings were replaced.
-    replaced: Instant,
+/// More than a decryption uses of the stack.
+const STACK_USED: usize = 48 * 1024;
+
+/// The key rings, and what replaces them.
+pub(crate) struct Store {
+    server: Server<'static>,
+    updates: Updates,
+    firmware: Ports,
 }
 
-/// How long a handshake may go on with rings that were replaced.
-const KEPT_AFTER_ROTATION: Duration = Duration::from_secs(60);
+/// The caller scrubs: private keys were on the stack.
+pub(crate) fn store(held: Capabilities) -> (Store, Service) {
+    let firmware = held.ports_firmware;
+    let key = || firmware::key(&firmware);
+    let blob = held.provision_keyrings;
+    let server = match Server::new(blob, runtime::counters(), key) {
+        Ok(server) => server,
+        Err(error) => stay_down(&held.service, error),
+    };
+    sel4::log!("{} key rings", server.keyrings());
+    let updates = Updates::new(
+        &server,
+        held.ports_rotation,
+        held.irq_rotation,
+        held.signal_offload_server,
+    );
+    let store = Store {
+        server,
+        updates,
+        firmware,
+    };
+    (store, held.service)
+}
 
-impl Updates {
-    /// # Safety
-    /// Called once.
-    pub(crate) unsafe fn new(server: &Server<'_>) -> Self {
-        // SAFETY: the constant of this domain; the caller calls once.
-        let ports = unsafe { Ports::new(system::PORTS_ROTATION) };
-        let line = server.is_rotatable().then(|| Line::new(ports, LINE));
-        let updates = Self {
-            line: line.flatten(),
-            // SAFETY: as above.
-            interrupt: unsafe { IrqHandler::from_bits(system::IRQ_ROTATION) },
-            // SAFETY: as above.
-            offload: unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) },
-            replaced: SystemClock.now(),
-        };
-        // Replacement rings were lost when the previous run terminated.
-        updates.offload.ring();
-        updates
-    }
-
-    /// Takes what has come; true when secrets may be on the stack.
-    pub(crate) fn run(
+impl Store {
+    /// Answers a call, or takes what has come on the line. The length of the answer, and
+    /// whether secrets may be on the stack or in the answer.
+    pub(crate) fn turn(
         &mut self,
-        server: &mut Server<'_>,
-        key: impl Fn() -> Result<Kek, KeyError>,
-    ) -> bool {
-        // First: what comes from here on makes another one.
-        let _ = self.interrupt.ack();
-        let Some(line) = &mut self.line else {
-            return false;
-        };
-        let told = |outcome: &str| sel4::log!("key rings: {outcome}");
-        let ran = line.run(server, &key, SystemClock.now(), told);
-        if ran.is_new {
-            self.replaced = SystemClock.now();
-            self.offload.ring();
+        wake: &Wake,
+        request: &[u8],
+        reply: &mut [u8; MAX_MESSAGE],
+    ) -> (Option<usize>, bool) {
+        if self.server.has_replaced() {
+            self.updates.expire(&mut self.server);
         }
-        wake_at(ran.more_at.unwrap_or(Instant::NEVER));
-        true
+        match *wake {
+            Wake::Signal(_) => {
+                let has_told_secret = self.server.has_told_secret();
+                let key = || firmware::key(&self.firmware);
+                let has_run = self.updates.run(&mut self.server, key);
+                (None, has_told_secret | has_run)
+            }
+            Wake::Call { badge, length } => {
+                let asked = request.get(..length).unwrap_or_default();
+                let length = self.server.serve(badge, asked, reply);
+                (Some(length), self.server.has_told_secret())
+            }
+        }
     }
+}
 
-    /// Gives up the rings that were replaced when no handshake needs them any
-    /// more.
-    pub(crate) fn expire(&self, server: &mut Server<'_>) {
-        if SystemClock.now() - self.replaced > KEPT_AFTER_ROTATION {
-            server.forget_replaced();
-        }
-    }
+/// Leaves nothing of what was on the stack, in the registers or in the answer.
+pub(crate) fn scrub(reply: &mut [u8; MAX_MESSAGE]) {
+    reply.zeroize();
+    runtime::scrub_stack(STACK_USED);
+    runtime::scrub_registers();
 }
 
 /// Without key rings no handshake can be served: each call is refused, and the system
 /// does not become ready.
-pub(crate) fn stay_down(service: &Service, stats: &Page, error: impl fmt::Display) -> ! {
+fn stay_down(service: &Service, error: impl fmt::Display) -> ! {
     sel4::log!("key rings: {error}; the system does not start");
     let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
     let mut wake = service.wait(&mut request);
@@ -91,7 +93,7 @@ pub(crate) fn stay_down(service: &Service, stats: &Page, error: impl fmt::Displa
             Wake::Signal(_) => service.wait(&mut request),
             Wake::Call { length, .. } => {
                 let asked = request.get(..length).unwrap_or_default();
-                let length = keystore_server::refuse(stats, asked, &mut reply);
+                let length = keystore_server::refuse(runtime::counters(), asked, &mut reply);
                 let answer = reply.get(..length).unwrap_or_default();
                 service.reply_and_wait(answer, &mut request)
             }

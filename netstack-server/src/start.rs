@@ -1,16 +1,15 @@
 //! Takes what the system description gives this domain.
 
-use ipc::channel::Channel;
 use ipc::clock::Clock;
 use ipc::provision::Network;
-use ipc::stats::Page;
 use ipc::transport::decode;
 use netstack_server::config::PAIRS;
 use netstack_server::nic::Hpet;
 use netstack_server::{Application, Channels, Config, Limits, NetStack, budget};
-use sel4::runtime::{self, Bell, SystemClock};
+use sel4::runtime::{self, SystemClock};
 
-use crate::system;
+use crate::program::Program;
+use crate::system::{Capabilities, FACTS};
 
 #[cfg(feature = "loopback")]
 pub(crate) use netstack_server::loopback::Loopback as Nic;
@@ -18,13 +17,13 @@ pub(crate) use netstack_server::loopback::Loopback as Nic;
 pub(crate) use netstack_server::nic::Nic;
 
 // The limits are those of the description: a connection for each slot.
-const _: () = assert!(system::SLOTS_PROTECTED as usize <= PAIRS);
+const _: () = assert!(FACTS.slots("protected") as usize <= PAIRS);
 const _: () = {
     let (mut slots, mut connections) = (0, 0);
-    let mut applications = system::CONNECTIONS.as_slice();
+    let mut applications = FACTS.applications;
     while let [application, rest @ ..] = applications {
-        slots += application.channel.slots as usize;
-        connections += application.most as usize;
+        slots += application.connections as usize;
+        connections += application.tcp_connections as usize;
         applications = rest;
     }
     assert!(slots <= PAIRS);
@@ -37,28 +36,21 @@ const _: () = {
 /// # Panics
 /// At start-up: without a NIC, a timer, addresses, randomness or enough memory
 /// there is no network.
-///
-/// # Safety
-/// Called once.
-pub(crate) unsafe fn start() -> (NetStack<'static, Nic, Bell>, Hpet, &'static Page) {
-    // SAFETY: the constant of this domain.
-    let Some(device) = (unsafe { runtime::device_snapshot(system::DEVICE_SNAPSHOT) }) else {
+pub(crate) fn start(held: Capabilities) -> Program {
+    let Some((device, timer)) = held.devices else {
         panic!("no NIC");
     };
     #[cfg(feature = "loopback")]
-    let nic = Nic::default();
+    let nic = {
+        drop(device);
+        Nic::default()
+    };
     #[cfg(not(feature = "loopback"))]
-    // SAFETY: the root task has mapped what the snapshot names for this domain
-    // alone, and the caller calls once.
-    let nic = match unsafe { Nic::new(device) } {
+    let nic = match Nic::new(device) {
         Ok(nic) => nic,
         Err(error) => panic!("NIC: {error:?}"),
     };
-    // SAFETY: as above.
-    let timer = unsafe { Hpet::new(device.timer_address, device.timer_pin) };
-    // SAFETY: the constant of this domain.
-    let network = unsafe { runtime::provision(system::PROVISION_NETWORK) };
-    let Some(network) = decode::<Network>(network) else {
+    let Some(network) = decode::<Network>(held.provision_network) else {
         panic!("the network's description can't be read");
     };
     let mut entropy = [0; 24];
@@ -67,7 +59,7 @@ pub(crate) unsafe fn start() -> (NetStack<'static, Nic, Bell>, Hpet, &'static Pa
     }
     let limits = Limits::SHIPPED;
     let needed = budget::most(&limits, network.rights.iter().map(|r| r.listen.len()).sum());
-    let heap = runtime::boot_facts().heap as usize;
+    let heap = FACTS.heap;
     assert!(
         needed <= heap,
         "a heap of {heap} bytes, {needed} are needed"
@@ -78,39 +70,23 @@ pub(crate) unsafe fn start() -> (NetStack<'static, Nic, Bell>, Hpet, &'static Pa
         entropy,
         limits,
     };
-    // SAFETY: the only reference of this domain to its own page.
-    let stats = unsafe { runtime::stats(system::STATS) };
-    // SAFETY: the caller calls once.
-    let channels = unsafe { channels() };
+    let applications = held.connections.map(|of| Application {
+        client: of.client,
+        channel: of.channel,
+        most: of.most.into(),
+    });
+    let channels = Channels {
+        applications: applications.into(),
+        offload: held.channel_handshake,
+        record: held.channel_protected,
+    };
     sel4::log!("NIC {:02x?}", config.hardware);
-    let stack = NetStack::new(config, nic, channels, stats, SystemClock.now());
-    (stack, timer, stats)
-}
-
-/// # Safety
-/// Called once.
-unsafe fn channels() -> Channels<Bell> {
-    // SAFETY: the caller calls once, so each constant is used once.
-    let offload = unsafe { Bell::new(system::SIGNAL_OFFLOAD_SERVER) };
-    // SAFETY: as above.
-    let record = unsafe { Bell::new(system::SIGNAL_RECORD_SERVER) };
-    Channels {
-        applications: system::CONNECTIONS
-            .map(|of| {
-                // SAFETY: as above.
-                let bell = unsafe { Bell::new(of.signal) };
-                // SAFETY: as above.
-                let channel = unsafe { Channel::new(of.channel, bell) };
-                Application {
-                    client: of.client,
-                    channel,
-                    most: of.most.into(),
-                }
-            })
-            .into(),
-        // SAFETY: as above.
-        offload: unsafe { Channel::new(system::CHANNEL_HANDSHAKE, offload) },
-        // SAFETY: as above.
-        record: unsafe { Channel::new(system::CHANNEL_PROTECTED, record) },
+    let now = SystemClock.now();
+    Program {
+        stack: NetStack::new(config, nic, channels, runtime::counters(), now),
+        timer: Hpet::new(timer),
+        nic_irq: held.irq_nic,
+        timer_irq: held.irq_timer,
+        service: held.service,
     }
 }

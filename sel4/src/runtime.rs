@@ -6,10 +6,14 @@
 //! #![no_std]
 //! #![no_main]
 //!
+//! #![deny(unsafe_code)]
+//!
+//! sel4::system!();
 //! sel4::entry!(main);
 //!
 //! fn main() -> ! {
-//!     // take capabilities, build the server, loop
+//!     let capabilities = system::Capabilities::take();
+//!     // build the server, loop
 //! }
 //! ```
 
@@ -38,10 +42,10 @@ pub use clock::{DEADLINE_SIGNAL, SystemClock, wake_at};
 pub use heap::{heap_peak, heap_used};
 pub use log::note_progress;
 pub use ports::Ports;
-pub use provided::{device_snapshot, provision, stats};
+pub use provided::{counters, counters_at, devices, provision, take_once};
 pub use scrub::{scrub_registers, scrub_stack};
 pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
-pub use window::{MintSource, Window};
+pub use window::{HeldWindow, MintSource, Window};
 
 use crate::BootInfo;
 use crate::message;
@@ -86,6 +90,21 @@ macro_rules! root_task {
     };
 }
 
+/// The module `system`: what the build makes of the system description for this program,
+/// its `Capabilities` and `FACTS`.
+#[macro_export]
+macro_rules! system {
+    () => {
+        #[allow(
+            unsafe_code,
+            reason = "the layout vouches for each number, and the root task builds by it"
+        )]
+        mod system {
+            include!(concat!(env!("OUT_DIR"), "/system.rs"));
+        }
+    };
+}
+
 /// Every domain has this counter at the same place, under its own name.
 const RESTARTS: Counter = Counter {
     place: ipc::stats::RESTARTS_PLACE,
@@ -120,9 +139,7 @@ pub unsafe fn start_domain(why: u64) {
     match why {
         start::PARKED => service::refuse_all(),
         start::AGAIN => {
-            // SAFETY: nobody else in this domain has a reference to the page.
-            let stats = unsafe { stats(place::STATS) };
-            stats.add(RESTARTS, 1);
+            counters().add(RESTARTS, 1);
         }
         _ => {}
     }

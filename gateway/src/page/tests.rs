@@ -10,9 +10,18 @@ use tls::{CipherSuite, Version};
 use super::*;
 use crate::turned_away::Reason;
 
+const DOMAINS: [&str; 7] = [
+    "netstack-server",
+    "keystore-server",
+    "record-server",
+    "kernel-shim",
+    "director",
+    "offload-server",
+    "gateway",
+];
+
 fn view(pages: &[Page; 7]) -> View<'_> {
-    let [a, b, c, d, e, f, g] = pages;
-    View::new(b"<svg/>", [a, b, c, d, e, f, g])
+    View::new(b"<svg/>", DOMAINS.into_iter().zip(pages))
 }
 
 fn listener(name: &str) -> Listener {

@@ -30,6 +30,16 @@ use memory::outside;
 use net::Net;
 use shim::Shim;
 
+/// The other domains, whose counters the status page shows.
+const OTHERS: [&str; 6] = [
+    "netstack-server",
+    "keystore-server",
+    "record-server",
+    "kernel-shim",
+    "director",
+    "offload-server",
+];
+
 /// Ports of the listeners.
 pub(crate) const STATUS: u16 = 1;
 /// TLS in, plaintext out.
@@ -194,8 +204,8 @@ impl World {
         let shim = Rc::new(RefCell::new(Shim::new(sizes, net.clone(), plain.clone())));
         let log = Rc::new(RefCell::new(Vec::new()));
         let stats: &'static stats::Page = Box::leak(Box::default());
-        let others: [&'static stats::Page; 6] = [(); 6].map(|()| &*Box::leak(Box::default()));
-        let [a, b, c, d, e, f] = others;
+        let others = OTHERS.map(|name| (name, &*Box::leak(Box::default())));
+        let others = others.into_iter();
         let (to_net, to_shim, to_session) = (net.clone(), shim.clone(), shim.clone());
         let lines = log.clone();
         let ports = Ports {
@@ -213,7 +223,7 @@ impl World {
             }),
             plain: near,
             backend,
-            view: View::new(b"<svg/>", [a, b, c, d, e, f, stats]),
+            view: View::new(b"<svg/>", others.chain([("gateway", stats)])),
             log: Box::new(move |line| {
                 outside(|| lines.borrow_mut().push(line.to_string()));
             }),

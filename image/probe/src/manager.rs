@@ -24,10 +24,10 @@ pub(crate) fn run() {
     // SAFETY: the description makes this domain the window's manager.
     let window = unsafe { Window::new(tools, WINDOW_RADIX) };
     // SAFETY: and gives it that mint source second.
-    let source = unsafe { MintSource::new(tools | 1, SOURCE_RADIX) };
+    let source = unsafe { MintSource::new(tools | 1, SOURCE_RADIX, 0) };
     let badge = BADGE.to_word();
-    let good = window.install(GRANTED, &source, 0, badge).is_ok()
-        && window.install(REVOKED, &source, 0, badge).is_ok()
+    let good = window.install(GRANTED, &source, badge).is_ok()
+        && window.install(REVOKED, &source, badge).is_ok()
         && window.revoke(REVOKED).is_ok()
         && window.revoke(EMPTY).is_ok();
     log!(

@@ -1,9 +1,11 @@
 //! Slots and addresses, given out one after the other.
 
+use std::collections::BTreeMap;
+
 use init::{Capability, Map};
 use ipc::boot::{PAGE, place, slot};
 
-use super::constant::hex;
+use super::field::taken;
 use super::placed::{DomainLayout, Layout, RegionLayout, Source};
 use crate::description::Description;
 
@@ -16,13 +18,18 @@ pub(super) struct Builder<'a> {
     pub(super) layout: Layout,
     next_slot: Vec<u64>,
     pub(super) next_address: Vec<u64>,
+    /// The right to signal, as source, by who has it and whom it signals.
+    pub(super) bells: BTreeMap<(String, String), String>,
+    /// What the servers of applications hold for each, as source, by the holder and the
+    /// name of the channel or window.
+    pub(super) of_applications: BTreeMap<(String, String), String>,
 }
 
 impl<'a> Builder<'a> {
     /// The domains, with nothing placed.
     pub(super) fn new(description: &'a Description) -> Self {
         let mut domains = Vec::new();
-        for (number, domain) in description.domains.iter().enumerate() {
+        for domain in &description.domains {
             let mut placed = DomainLayout {
                 name: domain.name.clone(),
                 package: domain.package.as_ref().unwrap_or(&domain.name).clone(),
@@ -34,33 +41,14 @@ impl<'a> Builder<'a> {
                 maps: Vec::new(),
                 tools: Vec::new(),
                 restarts: number_of(description, &domain.restarts),
-                constants: Vec::new(),
+                signals: Vec::new(),
+                fields: Vec::new(),
             };
-            placed.constant(
-                "This domain's name.",
-                "NAME",
-                "&str",
-                format!("{:?}", domain.name),
-            );
-            placed.constant("This domain's number.", "DOMAIN", "u16", number.to_string());
-            placed.constant(
-                "Bytes of this domain's heap.",
-                "HEAP",
-                "usize",
-                domain.heap.to_string(),
-            );
-            placed.constant(
-                "Applications that can begin handshakes.",
-                "CLIENTS",
-                "u16",
-                description.applications.len().to_string(),
-            );
-            placed.constant(
-                "This domain's page of counters, an `ipc::stats::Page`.",
-                "STATS",
-                "u64",
-                hex(place::STATS),
-            );
+            if domain.serves {
+                let kind = "sel4::runtime::Service";
+                let value = taken(&format!("{kind}::new"), "");
+                placed.field("Where calls arrive.", "service", kind, value);
+            }
             domains.push(placed);
         }
         let count = domains.len();
@@ -70,12 +58,16 @@ impl<'a> Builder<'a> {
                 domains,
                 regions: Vec::new(),
                 tables: Vec::new(),
+                channels: Vec::new(),
+                applications: Vec::new(),
                 device: None,
                 restart: description.restart,
                 rekey_after: description.rekey_after,
             },
             next_slot: vec![slot::FIRST; count],
             next_address: vec![place::REGIONS; count],
+            bells: BTreeMap::new(),
+            of_applications: BTreeMap::new(),
         }
     }
 

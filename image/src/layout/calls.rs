@@ -1,10 +1,9 @@
 //! Calls and signals.
 
 use init::Capability;
-use ipc::badge::Badge;
 
 use super::builder::Builder;
-use super::constant::{hex, upper};
+use super::field::{BELL, hex, snake, taken};
 
 impl Builder<'_> {
     pub(super) fn calls(&mut self) {
@@ -12,20 +11,13 @@ impl Builder<'_> {
             let domain = self.number(&call.to);
             let badge = call.badge;
             let cptr = self.give(&call.from, Capability::Call { domain, badge });
-            self.domain(&call.from).constant(
+            let kind = "sel4::runtime::Caller";
+            self.domain(&call.from).field(
                 &format!("Calls `{}`.", call.to),
-                &format!("CALL_{}", upper(&call.to)),
-                "u64",
-                hex(cptr),
+                &format!("call_{}", snake(&call.to)),
+                kind,
+                taken(&format!("{kind}::new"), &hex(cptr)),
             );
-            if let Some(Badge::Client(client)) = Badge::from_word(badge) {
-                self.domain(&call.to).constant(
-                    &format!("The client number of `{}`.", call.from),
-                    &format!("CLIENT_{}", upper(&call.from)),
-                    "u16",
-                    client.to_string(),
-                );
-            }
         }
     }
 
@@ -37,19 +29,30 @@ impl Builder<'_> {
                 let badge = 1 << bit;
                 let domain = self.number(&to.name);
                 let cptr = self.give(from, Capability::Signal { domain, badge });
-                self.domain(from).constant(
-                    &format!("Signals `{}`.", to.name),
-                    &format!("SIGNAL_{}", upper(&to.name)),
-                    "u64",
-                    hex(cptr),
-                );
-                self.domain(&to.name).constant(
-                    &format!("The bit of signals from `{from}`."),
-                    &format!("FROM_{}", upper(from)),
-                    "u64",
-                    hex(badge),
-                );
+                let bell = taken(&format!("{BELL}::new"), &hex(cptr));
+                self.bells.insert((from.into(), to.name.clone()), bell);
+                let signals = &mut self.domain(&to.name).signals;
+                signals.push((from.to_string(), badge));
             }
         }
+        // Those of channels are theirs, and those that tell applications are the shim's.
+        for signal in &description.signals {
+            if self.serves_application(&signal.from, &signal.to) {
+                continue;
+            }
+            let bell = self.bell(&signal.from, &signal.to);
+            self.domain(&signal.from).field(
+                &format!("Signals `{}`.", signal.to),
+                &format!("signal_{}", snake(&signal.to)),
+                BELL,
+                bell,
+            );
+        }
+    }
+
+    /// The right of `from` to signal `to`, as source.
+    pub(super) fn bell(&self, from: &str, to: &str) -> String {
+        let bell = self.bells.get(&(from.to_string(), to.to_string()));
+        bell.cloned().unwrap_or_default()
     }
 }

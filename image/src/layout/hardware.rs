@@ -4,8 +4,8 @@ use init::Capability;
 use ipc::boot::{PAGE, interrupt};
 
 use super::builder::{ALIGNMENT, Builder};
-use super::constant::{hex, upper};
-use super::placed::Source;
+use super::field::{hex, snake, taken};
+use super::placed::{DomainLayout, Source};
 
 /// The address range for device registers.
 const REGISTERS: u64 = ALIGNMENT;
@@ -29,30 +29,17 @@ impl Builder<'_> {
         let nic = self.give(&device.domain, Capability::NicInterrupt);
         let timer = self.give(&device.domain, Capability::TimerInterrupt);
         let domain = self.domain(&device.domain);
-        for (doc, name, value) in [
-            (
-                "The page with an `ipc::boot::DeviceSnapshot`.",
-                "DEVICE_SNAPSHOT",
-                address,
-            ),
-            (
-                "Acknowledges interrupts of the network card.",
-                "IRQ_NIC",
-                nic,
-            ),
-            ("Acknowledges interrupts of the timer.", "IRQ_TIMER", timer),
-            (
-                "The bit of interrupts of the network card.",
-                "FROM_NIC",
-                1 << interrupt::NIC,
-            ),
-            (
-                "The bit of interrupts of the timer.",
-                "FROM_TIMER",
-                1 << interrupt::TIMER,
-            ),
+        domain.field(
+            "The NIC and the timer, where the root task found them.",
+            "devices",
+            "Option<(ipc::boot::NicDevice, ipc::boot::TimerDevice)>",
+            taken("sel4::runtime::devices", &hex(address)),
+        );
+        for (name, what, cptr, bit) in [
+            ("nic", "the NIC", nic, interrupt::NIC),
+            ("timer", "the timer", timer, interrupt::TIMER),
         ] {
-            domain.constant(doc, name, "u64", hex(value));
+            domain.interrupt(name, what, cptr, bit);
         }
     }
 
@@ -60,21 +47,32 @@ impl Builder<'_> {
         for port in &self.description.ports {
             let (first, last) = (port.first, port.last);
             let ports = self.give(&port.domain, Capability::Ports { first, last });
-            let mut constants = vec![(format!("PORTS_{}", upper(&port.name)), ports)];
+            let kind = "sel4::runtime::Ports";
+            self.domain(&port.domain).field(
+                &format!("I/O ports {first:#x} to {last:#x}."),
+                &format!("ports_{}", snake(&port.name)),
+                kind,
+                taken(&format!("{kind}::new"), &hex(ports)),
+            );
             if let Some(pin) = port.interrupt {
                 let handler = self.give(&port.domain, Capability::PortInterrupt { pin });
-                constants.push((format!("IRQ_{}", upper(&port.name)), handler));
-                constants.push((format!("FROM_{}", upper(&port.name)), 1 << interrupt::PORT));
-            }
-            let domain = self.domain(&port.domain);
-            for (name, value) in constants {
-                let doc = match name.split('_').next() {
-                    Some("PORTS") => format!("I/O ports {first:#x} to {last:#x}."),
-                    Some("IRQ") => "Acknowledges their interrupt.".to_string(),
-                    _ => "The bit of their interrupt.".to_string(),
-                };
-                domain.constant(&doc, &name, "u64", hex(value));
+                let what = format!("the ports \"{}\"", port.name);
+                let domain = self.domain(&port.domain);
+                domain.interrupt(&port.name, &what, handler, interrupt::PORT);
             }
         }
+    }
+}
+
+impl DomainLayout {
+    fn interrupt(&mut self, name: &str, what: &str, cptr: u64, bit: u32) {
+        let kind = "sel4::cap::IrqHandler";
+        self.field(
+            &format!("Acknowledges interrupts of {what}."),
+            &format!("irq_{}", snake(name)),
+            kind,
+            taken(&format!("{kind}::from_bits"), &hex(cptr)),
+        );
+        self.signals.push((name.to_string(), 1 << bit));
     }
 }

@@ -3,42 +3,47 @@
 use ipc::boot::{PAGE, place};
 
 use super::builder::Builder;
-use super::constant::{hex, upper};
+use super::field::{CHANNEL, hex, snake, taken};
 use super::placed::Source;
 use crate::description::MappingRights;
+
+/// The domain that shows all counters.
+const READER: &str = "gateway";
 
 impl Builder<'_> {
     pub(super) fn channels(&mut self) {
         for channel in &self.description.channels {
-            for domain in &mut self.layout.domains {
-                domain.constant(
-                    &format!("Slots of the channel \"{}\".", channel.name),
-                    &format!("SLOTS_{}", upper(&channel.name)),
-                    "u16",
-                    channel.slots.to_string(),
-                );
-            }
+            let slots = channel.slots;
+            self.layout.channels.push((channel.name.clone(), slots));
             let sizes = channel.region_sizes();
             let [a, b] = &channel.between;
             let [size_a, size_b] = sizes;
             let by_a = self.add_region(&format!("{}: {a}", channel.name), size_a, Source::Zero);
             let by_b = self.add_region(&format!("{}: {b}", channel.name), size_b, Source::Zero);
             let rings = (channel.a_to_b_ring, channel.b_to_a_ring);
-            for (side, mine, theirs, (tx, rx)) in
-                [(a, by_a, by_b, rings), (b, by_b, by_a, (rings.1, rings.0))]
-            {
-                let mine = self.map(side, mine, true);
-                let theirs = self.map(side, theirs, false);
-                self.domain(side).constant(
-                    &format!("The channel \"{}\" between `{a}` and `{b}`.", channel.name),
-                    &format!("CHANNEL_{}", upper(&channel.name)),
-                    "ipc::channel::Layout",
-                    format!(
-                        "ipc::channel::Layout {{ mine: {} as *mut u8, theirs: {} as *const u8, slots: {}, tx_ring: {tx}, rx_ring: {rx} }}",
-                        hex(mine),
-                        hex(theirs),
-                        channel.slots
-                    ),
+            for (side, peer, mine, theirs, (tx, rx)) in [
+                (a, b, by_a, by_b, rings),
+                (b, a, by_b, by_a, (rings.1, rings.0)),
+            ] {
+                let mine = hex(self.map(side, mine, true));
+                let theirs = hex(self.map(side, theirs, false));
+                let layout = format!(
+                    "ipc::channel::Layout {{ mine: {mine} as *mut u8, \
+                     theirs: {theirs} as *const u8, slots: {slots}, tx_ring: {tx}, rx_ring: {rx} }}"
+                );
+                let bell = self.bell(side, peer);
+                let value = taken("ipc::channel::Channel::new", "layout, bell");
+                let value = format!("{{\nlet layout = {layout};\nlet bell = {bell};\n{value}\n}}");
+                if self.is_of_application(side, &channel.name) {
+                    let key = (side.clone(), channel.name.clone());
+                    self.of_applications.insert(key, value);
+                    continue;
+                }
+                self.domain(side).field(
+                    &format!("The channel \"{}\" with `{peer}`.", channel.name),
+                    &format!("channel_{}", snake(&channel.name)),
+                    CHANNEL,
+                    value,
                 );
             }
         }
@@ -55,16 +60,18 @@ impl Builder<'_> {
             for mapping in &region.map {
                 let writable = mapping.rights == MappingRights::ReadWrite;
                 let address = self.map(&mapping.domain, number, writable);
-                let (prefix, doc) = match region.provision {
-                    Some(_) => ("PROVISION", "Boot-time data"),
-                    None => ("REGION", "The region"),
-                };
-                self.domain(&mapping.domain).constant(
-                    &format!("{doc} \"{}\": address and bytes.", region.name),
-                    &format!("{prefix}_{}", upper(&region.name)),
-                    "(u64, u64)",
-                    format!("({}, {})", hex(address), region.size),
-                );
+                // The device snapshot tells the driver where the other regions are.
+                if region.provision.is_some() {
+                    self.domain(&mapping.domain).field(
+                        &format!("Boot-time data \"{}\".", region.name),
+                        &format!("provision_{}", snake(&region.name)),
+                        "&'static [u8]",
+                        taken(
+                            "sel4::runtime::provision",
+                            &format!("({}, {})", hex(address), region.size),
+                        ),
+                    );
+                }
             }
         }
     }
@@ -72,18 +79,26 @@ impl Builder<'_> {
     /// Each domain's counters, which the gateway may read.
     pub(super) fn stats(&mut self) {
         let names: Vec<_> = self.layout.domains.iter().map(|d| d.name.clone()).collect();
+        let mut counters = Vec::new();
         for name in &names {
             let region = self.add_region(&format!("counters: {name}"), PAGE, Source::Zero);
             self.map_at(name, region, place::STATS, true);
-            if name != "gateway" && names.iter().any(|name| name == "gateway") {
-                let address = self.map("gateway", region, false);
-                self.domain("gateway").constant(
-                    &format!("The counters of `{name}`, an `ipc::stats::Page`."),
-                    &format!("STATS_{}", upper(name)),
-                    "u64",
-                    hex(address),
-                );
+            if name != READER && names.iter().any(|name| name == READER) {
+                let address = self.map(READER, region, false);
+                let page = taken("sel4::runtime::counters_at", &hex(address));
+                counters.push(format!("({name:?}, {page})"));
             }
+        }
+        if !counters.is_empty() {
+            self.domain(READER).field(
+                "The counters of each other domain.",
+                "counters",
+                &format!(
+                    "[(&'static str, &'static ipc::stats::Page); {}]",
+                    counters.len()
+                ),
+                format!("[{}]", counters.join(", ")),
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a layout says.
 
 use init::{Capability, Map};
+use ipc::description::Share;
 
 use crate::description::Restart;
 
@@ -13,6 +14,10 @@ pub struct Layout {
     pub regions: Vec<RegionLayout>,
     /// Windows and mint sources, in the order of their numbers.
     pub tables: Vec<TableLayout>,
+    /// The channels, and their slots.
+    pub channels: Vec<(String, u16)>,
+    /// What each application may have at once, in their order.
+    pub applications: Vec<Share>,
     /// The domain with the NIC, and where its registers go.
     pub device: Option<(u16, u64)>,
     /// How often domains are restarted.
@@ -44,13 +49,15 @@ pub struct DomainLayout {
     pub tools: Vec<u16>,
     /// The domains that are restarted with it.
     pub restarts: Vec<u16>,
-    /// Constants for its program.
-    pub constants: Vec<Constant>,
+    /// Who signals it, and the bit of those signals.
+    pub signals: Vec<(String, u64)>,
+    /// What its program takes.
+    pub fields: Vec<Field>,
 }
 
-/// A constant of a domain's program.
+/// A field of what a domain's program takes.
 #[derive(Clone, Debug)]
-pub struct Constant {
+pub struct Field {
     /// What it is.
     pub doc: String,
     /// Its name.

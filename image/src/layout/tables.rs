@@ -4,7 +4,7 @@ use init::Capability;
 use ipc::boot::slot;
 
 use super::builder::Builder;
-use super::constant::{hex, upper};
+use super::field::{WINDOW, hex, snake, taken};
 use super::placed::TableLayout;
 
 impl Builder<'_> {
@@ -13,18 +13,31 @@ impl Builder<'_> {
             let radix = window.slots.ilog2() as u8;
             let table = self.add_table(&window.name, radix, Vec::new());
             let cptr = self.give(&window.holder, Capability::Window { table });
-            let upper_name = upper(&window.name);
-            self.domain(&window.holder).constant(
-                &format!("The window \"{}\": add the index of a slot.", window.name),
-                &format!("WINDOW_{upper_name}"),
-                "u64",
-                hex(cptr),
+            let kind = "sel4::runtime::HeldWindow";
+            self.domain(&window.holder).field(
+                &format!("The window \"{}\".", window.name),
+                &format!("window_{}", snake(&window.name)),
+                kind,
+                taken(&format!("{kind}::new"), &format!("{}, {radix}", hex(cptr))),
             );
-            self.manage(
-                &window.manager,
-                table,
-                &format!("WINDOW_{upper_name}"),
-                radix,
+            let tool = self.manage(&window.manager, table);
+            let managed = taken(
+                &format!("{WINDOW}::new"),
+                &format!("{}, {radix}", hex(tool)),
+            );
+            if self.is_of_application(&window.manager, &window.name) {
+                let key = (window.manager.clone(), window.name.clone());
+                self.of_applications.insert(key, managed);
+                continue;
+            }
+            self.domain(&window.manager).field(
+                &format!(
+                    "Fills the window \"{}\" of `{}`.",
+                    window.name, window.holder
+                ),
+                &format!("manage_{}", snake(&window.name)),
+                WINDOW,
+                managed,
             );
         }
         for source in &self.description.mint_sources {
@@ -32,14 +45,17 @@ impl Builder<'_> {
             let radix = slots.ilog2() as u8;
             let endpoints: Vec<_> = source.endpoints.iter().map(|e| self.number(e)).collect();
             let table = self.add_table(&source.name, radix, endpoints);
-            let name = format!("MINT_{}", upper(&source.name));
-            self.manage(&source.manager, table, &name, radix);
+            let tool = self.manage(&source.manager, table);
+            let kind = "sel4::runtime::MintSource";
             for (index, endpoint) in source.endpoints.iter().enumerate() {
-                self.domain(&source.manager).constant(
-                    &format!("The slot of `{endpoint}` in {name}."),
-                    &format!("{name}_{}", upper(endpoint)),
-                    "u64",
-                    index.to_string(),
+                self.domain(&source.manager).field(
+                    &format!("Mints capabilities of `{endpoint}`."),
+                    &format!("mint_{}_{}", snake(&source.name), snake(endpoint)),
+                    kind,
+                    taken(
+                        &format!("{kind}::new"),
+                        &format!("{}, {radix}, {index}", hex(tool)),
+                    ),
                 );
             }
         }
@@ -54,15 +70,11 @@ impl Builder<'_> {
         (self.layout.tables.len() - 1) as u16
     }
 
-    fn manage(&mut self, manager: &str, table: u16, name: &str, radix: u8) {
+    /// Gives the table to its manager; its address there.
+    fn manage(&mut self, manager: &str, table: u16) -> u64 {
         let domain = self.domain(manager);
         domain.tools.push(table);
         let index = domain.tools.len() as u64 - 1;
-        domain.constant(
-            "A table that this domain manages: address of its CNode, and radix.",
-            &format!("MANAGE_{name}"),
-            "(u64, u8)",
-            format!("({}, {radix})", hex(slot::cptr(slot::TOOLS) | index)),
-        );
+        slot::cptr(slot::TOOLS) | index
     }
 }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use ipc::boot::TimerDevice;
 use ipc::clock::Instant;
 
 const GENERAL_CAPABILITIES: usize = 0x000;
@@ -35,19 +36,15 @@ pub struct Hpet {
 }
 
 impl Hpet {
-    /// Takes the timer whose registers are at `address`, to interrupt on I/O
-    /// APIC pin `pin`.
-    ///
-    /// # Safety
-    /// The registers are mapped there for good and nobody else uses them.
-    pub unsafe fn new(address: u64, pin: u64) -> Self {
+    /// Takes the timer into use.
+    pub fn new(device: TimerDevice) -> Self {
         let mut this = Self {
-            registers: address as *mut u64,
+            registers: device.registers(),
             period: 1,
             armed: None,
         };
         this.period = (this.read(GENERAL_CAPABILITIES) >> 32).max(1);
-        this.write(TIMER_0_CONFIGURATION, pin << PIN | INTERRUPT);
+        this.write(TIMER_0_CONFIGURATION, device.pin() << PIN | INTERRUPT);
         this.write(GENERAL_CONFIGURATION, ENABLE);
         this
     }

@@ -7,7 +7,7 @@
 use core::ptr::NonNull;
 
 use device::{Confined, Memory, OpenError};
-use ipc::boot::DeviceSnapshot;
+use ipc::boot::NicDevice;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use virtio_drivers::device::net::VirtIONetRaw;
@@ -85,17 +85,13 @@ pub struct Nic {
 }
 
 impl Nic {
-    /// Takes the NIC that `snapshot` describes into use.
+    /// Takes the NIC into use.
     ///
     /// # Errors
     /// [`NicError`], at start-up: there is no network.
-    ///
-    /// # Safety
-    /// The memory and the registers that `snapshot` names are mapped where it
-    /// says, for good, and nobody else uses them; the memory is zeroed.
-    pub unsafe fn new(snapshot: &'static DeviceSnapshot) -> Result<Self, NicError> {
-        // SAFETY: passed on from the caller.
-        let transport = unsafe { device::open(snapshot) }.map_err(NicError::Open)?;
+    pub fn new(device: NicDevice) -> Result<Self, NicError> {
+        // SAFETY: the value is the right to drive it, and is spent here.
+        let transport = unsafe { device::open(device.snapshot()) }.map_err(NicError::Open)?;
         let driver = Driver::new(transport).map_err(|_| NicError::Unusable)?;
         let buffers = |count| Buffers::new(count).ok_or(NicError::Unusable);
         let (incoming, outgoing) = (buffers(QUEUE)?, buffers(OUT)?);

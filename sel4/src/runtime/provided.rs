@@ -1,18 +1,19 @@
-//! Memory that the system description gives to a domain. The addresses come
-//! from the constants of its `system.rs`.
+//! Memory that the system description gives to a domain. Who names the addresses is the
+//! `Capabilities` that the build makes of it ([`system!`](crate::system)).
 
 use core::slice;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot};
+use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, NicDevice, TimerDevice, place};
 use ipc::stats::Page;
 
 /// Bytes before boot-time data: its length, a little-endian number.
 const LENGTH: u64 = 8;
 
-/// Boot-time data at a `PROVISION_…` constant: address and bytes of its region.
+/// Boot-time data in a region: its address and bytes.
 ///
 /// # Safety
-/// `place` is such a constant of this domain.
+/// The layout gives this domain such a region there.
 pub unsafe fn provision(place: (u64, u64)) -> &'static [u8] {
     let (address, bytes) = place;
     // SAFETY: the root task mapped the region there, read-only and for good.
@@ -22,22 +23,47 @@ pub unsafe fn provision(place: (u64, u64)) -> &'static [u8] {
     unsafe { slice::from_raw_parts((address + LENGTH) as *const u8, length) }
 }
 
-/// The page of counters at a `STATS…` constant.
+/// The page of counters of another domain, at an address of this one's layout.
 ///
 /// # Safety
-/// `address` is such a constant of this domain; of its own page nobody else in
-/// this domain makes a second reference that writes.
-pub unsafe fn stats(address: u64) -> &'static Page {
+/// The layout says so.
+pub unsafe fn counters_at(address: u64) -> &'static Page {
     // SAFETY: the root task mapped a page there for good; it is all atomics.
     unsafe { &*(address as *const Page) }
+}
+
+/// This domain's own page of counters.
+pub fn counters() -> &'static Page {
+    // SAFETY: every domain has one there.
+    unsafe { counters_at(place::STATS) }
 }
 
 /// What the root task found of the NIC; `None` when there is none.
 ///
 /// # Safety
-/// `address` is the constant `DEVICE_SNAPSHOT` of this domain.
-pub unsafe fn device_snapshot(address: u64) -> Option<&'static DeviceSnapshot> {
+/// `address` is that of the device snapshot of this domain; called once.
+pub unsafe fn devices(address: u64) -> Option<(NicDevice, TimerDevice)> {
     // SAFETY: the root task filled a page and mapped it there, read-only.
     let snapshot = unsafe { &*(address as *const DeviceSnapshot) };
-    (snapshot.magic == DEVICE_MAGIC).then_some(snapshot)
+    if snapshot.magic != DEVICE_MAGIC {
+        return None;
+    }
+    // SAFETY: the root task has mapped what it names for this domain alone; the caller
+    // calls once.
+    let nic = unsafe { NicDevice::new(snapshot) };
+    // SAFETY: as above.
+    let timer = unsafe { TimerDevice::new(snapshot) };
+    Some((nic, timer))
+}
+
+/// Notes that this domain has taken what its description gives it.
+///
+/// # Panics
+/// It has them already.
+pub fn take_once() {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    assert!(
+        !TAKEN.swap(true, Ordering::Relaxed),
+        "capabilities are taken once"
+    );
 }

@@ -1,0 +1,40 @@
+//! What the server gets of what the system description gives this domain.
+
+use alloc::boxed::Box;
+
+use gateway::{Ports, View};
+use ipc::transport::Client;
+use sel4::runtime::{self, Bell, Caller};
+
+use crate::system::{Capabilities, FACTS};
+
+const _: () = ipc::budget::fits(
+    &gateway::budget::budget(
+        FACTS.slots("plaintext"),
+        FACTS.slots("backend"),
+        FACTS.slots("handshake"),
+    ),
+    FACTS.heap,
+);
+
+pub(crate) fn ports(held: Capabilities) -> Ports<'static, Caller, Caller, Bell, Bell> {
+    let mut key = [0; 16];
+    if let Err(error) = getrandom::getrandom(&mut key) {
+        panic!("{error}");
+    }
+    let own = ("gateway", runtime::counters());
+    let counters = held.counters.into_iter().chain([own]);
+    let sessions = held.window_sessions;
+    Ports {
+        handshakes: held.handshakes,
+        key,
+        net: Client::new(held.call_netstack_server),
+        shim: Client::new(held.call_kernel_shim),
+        session: Box::new(move |slot| Client::new(sessions.caller(slot))),
+        plain: held.channel_plaintext,
+        backend: held.channel_backend,
+        view: View::new(held.provision_capability_graph, counters),
+        log: Box::new(runtime::log::write),
+        stats: runtime::counters(),
+    }
+}
