@@ -142,14 +142,8 @@ pub struct Server<'a, T, R, O, A, W, C> {
     earliest: Instant,
 }
 
-impl<'a, T, R, O, A, W, C> Server<'a, T, R, O, A, W, C>
-where
-    T: Transport,
-    R: Transport,
-    O: Doorbell,
-    A: Doorbell,
-    W: Windows,
-    C: Clock,
+impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
+    Server<'a, T, R, O, A, W, C>
 {
     /// A shim without handshakes.
     pub fn new(ports: Ports<'a, T, R, O, A, W>, rights: Rights, clock: C) -> Self {

@@ -36,14 +36,8 @@ pub(super) fn begin<T: Transport, R: Transport, O, A, W: Windows>(
     ports.stats.set(stats::shim::SESSIONS, 0);
 }
 
-impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
-where
-    T: Transport,
-    R: Transport,
-    O: Doorbell,
-    A: Doorbell,
-    W: Windows,
-    C: Clock,
+impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
+    Server<'_, T, R, O, A, W, C>
 {
     /// The handshakes in progress are lost.
     pub(super) fn fail_all(&mut self, error: HandshakeError) {

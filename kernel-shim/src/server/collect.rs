@@ -9,14 +9,8 @@ use ipc::transport::Transport;
 
 use super::{Handshake, INTERNAL, Server, Windows};
 
-impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
-where
-    T: Transport,
-    R: Transport,
-    O: Doorbell,
-    A: Doorbell,
-    W: Windows,
-    C: Clock,
+impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
+    Server<'_, T, R, O, A, W, C>
 {
     pub(super) fn collect(
         &mut self,

@@ -14,14 +14,8 @@ use ipc::transport::Transport;
 
 use super::{INTERNAL, RESULT_LIFETIME, Server, Windows};
 
-impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
-where
-    T: Transport,
-    R: Transport,
-    O: Doorbell,
-    A: Doorbell,
-    W: Windows,
-    C: Clock,
+impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
+    Server<'_, T, R, O, A, W, C>
 {
     /// Takes one completion. One for a handshake that is over or was never requested is
     /// ignored.

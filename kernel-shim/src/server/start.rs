@@ -21,14 +21,8 @@ use super::{Handshake, INTERNAL, Server, Session, Windows};
 /// the offload component did not end it. Both see the deadline first.
 const GRACE: Duration = Duration::from_secs(2);
 
-impl<T, R, O, A, W, C> Server<'_, T, R, O, A, W, C>
-where
-    T: Transport,
-    R: Transport,
-    O: Doorbell,
-    A: Doorbell,
-    W: Windows,
-    C: Clock,
+impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
+    Server<'_, T, R, O, A, W, C>
 {
     /// Starts a handshake that the client has the right to.
     pub(super) fn start(
