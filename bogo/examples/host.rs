@@ -3,9 +3,9 @@
 //! protocol test suites that need no emulator.
 //!
 //! ```text
-//! cargo run -p offload-server --example host -- server --mode directed \
+//! cargo run -p bogo --example host -- server --mode directed \
 //!     --listen 127.0.0.1:4433 --config gateway.toml
-//! cargo run -p offload-server --example host -- client --mode directed \
+//! cargo run -p bogo --example host -- client --mode directed \
 //!     --connect 127.0.0.1:4433 --name localhost --config gateway.toml
 //! ```
 //!
@@ -19,19 +19,16 @@
     reason = "a host tool: what goes wrong ends one connection"
 )]
 
-#[path = "host/system.rs"]
-mod system;
-
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result};
+use bogo::system::{Plaintext, System};
 use clap::{Parser, ValueEnum};
 use gateway_config::Config;
 use ipc::bounded::Text;
 use ipc::tls::Mode;
-use system::System;
 use tls::Role;
 
 /// Both engines in one process, on a socket.
@@ -105,7 +102,9 @@ fn connection(arguments: &Arguments, stream: TcpStream) -> Result<()> {
         parameters.server_name = Some(name);
     }
     let peer = stream.peer_addr()?;
-    let mut system = System::new(stream, &config.keyrings)?;
+    let is_audited = std::env::var_os("HOST_AUDIT").is_some();
+    let mut system = System::new(&config.keyrings, is_audited)?;
+    system.connect(stream)?;
     let role = match arguments.role {
         Side::Server => Role::Server,
         Side::Client => Role::Client,
@@ -114,31 +113,37 @@ fn connection(arguments: &Arguments, stream: TcpStream) -> Result<()> {
         Engine::Directed => Mode::Directed,
         Engine::Autonomous => Mode::Autonomous,
     };
-    let outcome = system.handshake(role, mode, parameters)?;
-    println!("{peer}: {}", outcome.text);
-    if outcome.slot.is_none() {
-        return system.linger();
-    }
-    match role {
-        Role::Server => serve(&mut system),
-        Role::Client => {
-            system.write(b"GET / HTTP/1.0\r\n\r\n");
-            while let Some(bytes) = system.read()? {
-                print!("{}", String::from_utf8_lossy(&bytes));
-            }
-            Ok(())
+    match system.handshake(role, mode, parameters)? {
+        Ok(agreed) => {
+            let group = agreed.group.map_or("no group", |group| group.name());
+            let (version, suite) = (agreed.version, agreed.suite.name());
+            println!("{peer}: established {version:?} {suite} {group}");
+        }
+        Err(error) => {
+            println!("{peer}: failed {error:?}");
+            return system.end();
         }
     }
+    match role {
+        Role::Server => serve(&mut system)?,
+        Role::Client => {
+            system.write(b"GET / HTTP/1.0\r\n\r\n")?;
+            while let Plaintext::Bytes(bytes) = system.read()? {
+                print!("{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+    system.end()
 }
 
 fn serve(system: &mut System) -> Result<()> {
     const PAGE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nit works\n";
-    while let Some(bytes) = system.read()? {
+    while let Plaintext::Bytes(bytes) = system.read()? {
         if bytes.starts_with(b"GET ") {
-            system.write(PAGE);
+            system.write(PAGE)?;
             return system.close();
         }
-        system.write(&bytes);
+        system.write(&bytes)?;
     }
     Ok(())
 }
