@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bogo;
 mod budget;
 mod build;
 mod check;
@@ -45,6 +46,8 @@ enum Task {
     Test(test::Arguments),
     /// Count the instructions of handshakes, bytes and calls in the guest.
     Bench(bench::Arguments),
+    /// Run BoringSSL's protocol tests in both modes and roles.
+    Bogo(bogo::Arguments),
     /// Feed every decoder random bytes, made from seeds by a fuzzer.
     Fuzz(fuzz::Arguments),
     /// Build kernel, image, bootable disc and manifest into a folder.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Run(arguments) => run::run(&workspace, &screen, &arguments),
         Task::Test(arguments) => test::test(&workspace, &screen, &arguments),
         Task::Bench(arguments) => bench::bench(&workspace, &screen, &arguments),
+        Task::Bogo(arguments) => bogo::bogo(&workspace, &screen, &arguments),
         Task::Fuzz(arguments) => fuzz::fuzz(&workspace, &screen, &arguments),
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),

@@ -23,15 +23,18 @@ pub(crate) enum Need {
     Network,
     /// Testing it.
     Test,
+    /// BoringSSL's protocol tests.
+    Bogo,
 }
 
 /// All needs.
-pub(crate) const EVERYTHING: [Need; 5] = [
+pub(crate) const EVERYTHING: [Need; 6] = [
     Need::Build,
     Need::Disc,
     Need::Run,
     Need::Network,
     Need::Test,
+    Need::Bogo,
 ];
 
 /// How the presence of a package is seen.
@@ -45,7 +48,7 @@ enum Sign {
 }
 
 /// Debian's name of a package, what it is needed for, and its sign.
-const PACKAGES: [(&str, Need, Sign); 16] = [
+const PACKAGES: [(&str, Need, Sign); 20] = [
     ("gcc", Need::Build, Sign::Program("gcc")),
     ("make", Need::Build, Sign::Program("make")),
     ("binutils", Need::Build, Sign::Program("objcopy")),
@@ -70,6 +73,22 @@ const PACKAGES: [(&str, Need, Sign); 16] = [
     ("curl", Need::Test, Sign::Program("curl")),
     ("chromium", Need::Test, Sign::Program("chromium")),
     ("libnss3-tools", Need::Test, Sign::Program("certutil")),
+    ("openssl", Need::Bogo, Sign::Program("openssl")),
+    (
+        "golang-golang-x-crypto-dev",
+        Need::Bogo,
+        Sign::Path("/usr/share/gocode/src/golang.org/x/crypto"),
+    ),
+    (
+        "golang-golang-x-sys-dev",
+        Need::Bogo,
+        Sign::Path("/usr/share/gocode/src/golang.org/x/sys"),
+    ),
+    (
+        "golang-golang-x-term-dev",
+        Need::Bogo,
+        Sign::Path("/usr/share/gocode/src/golang.org/x/term"),
+    ),
 ];
 
 /// Packages are missing and can't be installed here.
@@ -125,7 +144,12 @@ fn missing(needs: &[Need]) -> Vec<&'static str> {
         .iter()
         .filter(|(_, need, sign)| needs.contains(need) && !is_there(sign))
         .map(|(name, _, _)| *name)
-        .collect()
+        .fold(Vec::new(), |mut names, name| {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            names
+        })
 }
 
 fn is_there(sign: &Sign) -> bool {

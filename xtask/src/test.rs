@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use image::command::Step;
 use serde_json::Value;
 
+use crate::bogo;
 use crate::screen::Screen;
 use crate::setup::{self, Need};
 
@@ -65,6 +66,7 @@ pub(crate) fn test(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
     if arguments.cargo.is_empty() {
         model(workspace)?;
         seeds(workspace)?;
+        bogo::all(workspace, screen)?;
     }
     let mut step = cargo(workspace)
         .args(["test", "--locked", "--no-fail-fast"])
