@@ -10,15 +10,16 @@ use core::time::Duration;
 use ipc::clock::Clock;
 use ipc::control::Parameters;
 use ipc::provision::{Keyring, Keyrings, Listener};
+use offload_server::key_exchange_group;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::{self as provider, kx_group::X25519};
+use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use sel4::runtime::SystemClock;
-use tls::Version;
+use tls::{Group, Version};
 
 /// One kind of handshake.
 pub(crate) struct Case {
@@ -60,8 +61,8 @@ impl Case {
         Self {
             name: listener.name.clone(),
             port: listener.port,
-            client: client(ring, &versions),
-            server: server(ring, &versions),
+            client: client(ring, &versions, &parameters.groups),
+            server: server(ring, &versions, &parameters.groups),
             parameters,
         }
     }
@@ -74,9 +75,10 @@ fn version(version: &Version) -> &'static SupportedProtocolVersion {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+fn provider(groups: &[Group]) -> Arc<CryptoProvider> {
+    let groups = groups.iter().copied();
     Arc::new(CryptoProvider {
-        kx_groups: vec![X25519],
+        kx_groups: groups.map(key_exchange_group).collect(),
         ..provider::default_provider()
     })
 }
@@ -85,14 +87,18 @@ fn alpn() -> Vec<Vec<u8>> {
     vec![b"http/1.1".to_vec()]
 }
 
-fn client(ring: &Keyring, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+fn client(
+    ring: &Keyring,
+    versions: &[&'static SupportedProtocolVersion],
+    groups: &[Group],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for anchor in &ring.trust {
         if roots.add(CertificateDer::from(anchor.clone())).is_err() {
             panic!("bad trust anchor");
         }
     }
-    let builder = ClientConfig::builder_with_details(provider(), Arc::new(Time));
+    let builder = ClientConfig::builder_with_details(provider(groups), Arc::new(Time));
     let Ok(builder) = builder.with_protocol_versions(versions) else {
         panic!("bad versions");
     };
@@ -101,7 +107,11 @@ fn client(ring: &Keyring, versions: &[&'static SupportedProtocolVersion]) -> Arc
     Arc::new(config)
 }
 
-fn server(ring: &Keyring, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+fn server(
+    ring: &Keyring,
+    versions: &[&'static SupportedProtocolVersion],
+    groups: &[Group],
+) -> Arc<ServerConfig> {
     let key = ring.key.as_ref().and_then(|key| {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.pkcs8.clone()));
         provider::sign::any_supported_type(&der).ok()
@@ -109,7 +119,7 @@ fn server(ring: &Keyring, versions: &[&'static SupportedProtocolVersion]) -> Arc
     let Some(key) = key else { panic!("bad key") };
     let chain = ring.chain.iter().cloned().map(CertificateDer::from);
     let certified = CertifiedKey::new(chain.collect(), key);
-    let builder = ServerConfig::builder_with_details(provider(), Arc::new(Time));
+    let builder = ServerConfig::builder_with_details(provider(groups), Arc::new(Time));
     let Ok(builder) = builder.with_protocol_versions(versions) else {
         panic!("bad versions");
     };

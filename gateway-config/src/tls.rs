@@ -61,7 +61,7 @@ pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Keyrings) -> Result<T
         None => Vec::new(),
     };
     let groups = match words.optional("groups") {
-        Some(word) => word.choices(&Group::ALL.map(|group| (group.name(), group)))?,
+        Some(word) => groups(&word, &versions)?,
         None => Vec::new(),
     };
     let alpn = match words.optional("alpn") {
@@ -113,6 +113,19 @@ pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Keyrings) -> Result<T
         },
         handshake_timeout_ms,
     })
+}
+
+/// Each version needs one that is for it.
+fn groups(word: &Word<'_>, versions: &[Version]) -> Result<Vec<Group>, Problem> {
+    let groups = word.choices(&Group::ALL.map(|group| (group.name(), group)))?;
+    let is_met = |version: &Version| groups.iter().any(|group| group.is_for(*version));
+    match versions.iter().all(is_met) {
+        true => Ok(groups),
+        false => Err(word.problem(
+            "these groups are for TLS 1.3 alone, and versions has 1.2",
+            "name another group too, or say versions = [\"1.3\"]",
+        )),
+    }
 }
 
 fn role(words: &Words<'_>, place: Role) -> Result<Role, Problem> {

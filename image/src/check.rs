@@ -21,7 +21,7 @@ const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
 /// The root task has no larger piece of contiguous memory.
 const MAX_DMA: u64 = 2 * 1024 * 1024;
 /// What kernel, root task and programs need of it.
-const RESERVED_MEMORY: u64 = 16 * 1024 * 1024;
+const RESERVED_MEMORY: u64 = 15 * 1024 * 1024;
 /// Bits of a notification that are left to domains: 22 and 23 are interrupts.
 pub(crate) const SIGNAL_BITS: usize = 22;
 /// Slots of a window or mint source at most: the low bits of an address.

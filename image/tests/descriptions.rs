@@ -372,7 +372,7 @@ fn every_rule_refuses_the_description_that_breaks_it() {
         ),
         (
             changed("heap = \"64K\"", "heap = \"200M\""),
-            "stacks, heaps, channels and regions take 205228 KiB; 114688 KiB are there",
+            "stacks, heaps, channels and regions take 205228 KiB; 115712 KiB are there",
         ),
         (
             changed("serves = true", "serves = true\nrestarts = [\"nobody\"]"),

@@ -67,7 +67,7 @@ pub struct Parameters {
     /// `allow_static_rsa`); in directed mode alone.
     pub allow_static_rsa: bool,
     /// Groups in the order of preference; empty means all that are on.
-    pub groups: List<Group, 3>,
+    pub groups: List<Group, { Group::COUNT }>,
     /// The certificate key rings (R7) by label. A server with several chooses
     /// by the name that the client asks for; the first is the default.
     pub keyrings: List<Label, 4>,

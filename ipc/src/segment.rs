@@ -26,8 +26,8 @@ pub const MAX_PART: usize = 1024;
 /// The longest message template.
 pub const MAX_TEMPLATE: usize = 1024;
 /// Holes of one template: a ClientHello that offers a ticket has the most.
-pub const MAX_HOLES: usize = 5;
-/// The longest public key of a key exchange.
+pub const MAX_HOLES: usize = 6;
+/// The longest public key of a classical key exchange.
 pub const MAX_SHARE: usize = 97;
 /// Key rings of one request.
 pub const MAX_RINGS: usize = 4;
@@ -76,7 +76,7 @@ pub enum Segment {
     /// Send ChangeCipherSpec; in TLS 1.2, write under the derived keys from
     /// here on.
     WriteChangeCipherSpec,
-    /// Agree on the pre-master secret (R18, R20): own key share with `share`.
+    /// TLS 1.2: agree on the pre-master secret (R18, R20): own key share with `share`.
     Agree {
         /// The peer's public key.
         share: Bytes<MAX_SHARE>,
@@ -155,6 +155,23 @@ pub enum Segment {
     /// TLS 1.2, client: keep the ticket in the message received last, if the
     /// handshake ends well.
     KeepTicket,
+    /// TLS 1.3, server: agree on the secret with the client's key share in the message
+    /// received last. That makes the own share, for a hybrid with a ciphertext of ML-KEM
+    /// (FIPS 203), which [`Fill::KeyShare`] of the same group then is.
+    Encapsulate {
+        /// The group.
+        group: Group,
+        /// Where in the body the share is.
+        share: Place,
+    },
+    /// TLS 1.3, client: agree on the secret with the server's key share in the message
+    /// received last, and the own one, or its classical half.
+    Decapsulate {
+        /// The group.
+        group: Group,
+        /// Where in the body the share is.
+        share: Place,
+    },
 }
 
 /// A place in the body of a message.
@@ -255,6 +272,9 @@ pub enum Fill {
     /// Server, in a CertificateRequest: the names of those whose certificates the
     /// ring trusts (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
     Authorities(RingPlace),
+    /// TLS 1.3, client: after the key share of a hybrid, the public key of its
+    /// classical half again, as a share of its own (draft-ietf-tls-hybrid-design §3.2).
+    ClassicalShare,
 }
 
 /// Seconds for which a ticket can be used (RFC 8446 §4.6.1, RFC 5077 §5.6).
@@ -326,6 +346,9 @@ impl Segment {
         match self {
             Self::Write(template) => template.message.len(),
             Self::Agree { share } => share.len(),
+            Self::Encapsulate { share, .. } | Self::Decapsulate { share, .. } => {
+                share.length.into()
+            }
             _ => 0,
         }
     }
@@ -355,6 +378,8 @@ impl Segment {
             Self::Resume { .. } => "resume",
             Self::PrepareTicket { .. } => "prepare-ticket",
             Self::KeepTicket => "keep-ticket",
+            Self::Encapsulate { .. } => "encapsulate",
+            Self::Decapsulate { .. } => "decapsulate",
         }
     }
 }
@@ -406,7 +431,7 @@ mod tests {
     #[test]
     fn a_segment_out_of_bounds_is_none() {
         for bytes in [
-            &[22][..],
+            &[24][..],
             &[9, 3],
             &[6, 0, 4],
             &[6, 0xff, 0xff, 3],

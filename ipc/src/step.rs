@@ -38,11 +38,15 @@ pub enum Step {
     ValidateMac = 15,
     /// Installing the session's keys.
     InstallKeys = 16,
+    /// Server: encapsulating a secret with ML-KEM (FIPS 203).
+    Encapsulate = 17,
+    /// Client: decapsulating one.
+    Decapsulate = 18,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Random,
         Self::KeyShare,
         Self::ShowCertificate,
@@ -59,6 +63,8 @@ impl Step {
         Self::ComputeMac,
         Self::ValidateMac,
         Self::InstallKeys,
+        Self::Encapsulate,
+        Self::Decapsulate,
     ];
 
     /// Its word in a configuration and in the audit log.
@@ -80,6 +86,8 @@ impl Step {
             Self::ComputeMac => "compute-mac",
             Self::ValidateMac => "validate-mac",
             Self::InstallKeys => "install-keys",
+            Self::Encapsulate => "encapsulate",
+            Self::Decapsulate => "decapsulate",
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use ipc::keystore::{KeystoreError, ToBeSigned};
 use tls::certificate_verify::{PADDING, context};
 use tls::names::NAMED_CURVE;
-use tls::{Group, Role};
+use tls::{Group, Role, Version};
 
 use crate::transcript::Transcript;
 
@@ -94,10 +94,11 @@ pub(crate) const fn role(parts: &ToBeSigned) -> Role {
     }
 }
 
-/// Bytes of a public key of the group with this number (RFC 8422 §5.4.1: an
-/// uncompressed point; X25519: 32 bytes).
+/// Bytes of a public key of the group with this number, if it is for TLS 1.2 (RFC 8422
+/// §5.4.1: an uncompressed point; X25519: 32 bytes).
 fn public_key_length(group: u16) -> Option<u8> {
-    u8::try_from(Group::from_number(group)?.share_len()).ok()
+    let group = Group::from_number(group).filter(|group| group.is_for(Version::Tls12))?;
+    u8::try_from(group.share_len(Role::Server)).ok()
 }
 
 #[cfg(test)]

@@ -29,9 +29,14 @@ const COPIES: usize = 2;
 const HANDSHAKE: usize = block(size_of::<Handshake>())
     + block(size_of::<Directed>())
     + 4 * 1024
+    + KEY_SHARE
     + WorkQueue::PLACES
     + block(size_of::<Segment>())
     + COPIES * block(GUARANTEED);
+
+/// A client's share of SecP384r1MLKEM1024, the longest, until the answer comes, with its
+/// seed; and the hello with it, in the transcript and on its way.
+const KEY_SHARE: usize = 2 * block(2 * 1024);
 
 /// A session of TLS 1.3: its traffic secrets.
 const SESSION: usize = session::SESSION + block(256);

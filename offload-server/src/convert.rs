@@ -11,6 +11,8 @@ use rustls::{
 use tls::record::Header;
 use tls::{Alert, CipherSuite, ContentType, Group, TrafficKey, Version};
 
+use crate::hybrid;
+
 pub(crate) fn protocol_version(version: Version) -> &'static SupportedProtocolVersion {
     match version {
         Version::Tls12 => &rustls::version::TLS12,
@@ -42,11 +44,15 @@ pub(crate) fn primitives(suite: CipherSuite) -> Option<SupportedCipherSuite> {
     })
 }
 
-pub(crate) fn supported_group(group: Group) -> &'static dyn SupportedKxGroup {
+/// A group for rustls: *ring*'s, or a hybrid with `libcrux-ml-kem`.
+pub fn supported_group(group: Group) -> &'static dyn SupportedKxGroup {
     match group {
         Group::Secp256r1 => provider::kx_group::SECP256R1,
         Group::Secp384r1 => provider::kx_group::SECP384R1,
         Group::X25519 => provider::kx_group::X25519,
+        Group::Secp256r1MlKem768 => &hybrid::SECP256R1_MLKEM768,
+        Group::X25519MlKem768 => &hybrid::X25519_MLKEM768,
+        Group::Secp384r1MlKem1024 => &hybrid::SECP384R1_MLKEM1024,
     }
 }
 

@@ -11,6 +11,7 @@ mod earlier;
 mod fill;
 mod finish;
 mod inbound;
+mod key_share;
 mod keys;
 mod outbound;
 mod peer;
@@ -37,7 +38,6 @@ use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
 use ipc::tls::PeerAuthentication;
-use rustls::crypto::ActiveKeyExchange;
 use rustls::pki_types::UnixTime;
 use tls::codec::{DecodeError, MESSAGE_HEADER};
 use tls::protection::Key;
@@ -53,6 +53,7 @@ use crate::signer::Sign;
 use crate::time::Moment;
 use earlier::Earlier;
 use inbound::{Found, Inbound};
+use key_share::KeyShare;
 use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
@@ -153,7 +154,7 @@ pub(crate) struct Directed {
     suite: Option<CipherSuite>,
     own_random: [u8; 32],
     peer_random: [u8; 32],
-    exchange: Option<Box<dyn ActiveKeyExchange>>,
+    key_share: KeyShare,
     keys: Keys,
     /// TLS 1.2: keys that ChangeCipherSpec will turn on, out and in.
     pending: (Option<Key>, Option<Key>),
@@ -211,7 +212,7 @@ impl Directed {
             suite: None,
             own_random: [0; 32],
             peer_random: [0; 32],
-            exchange: None,
+            key_share: KeyShare::None,
             keys: Keys::None,
             pending: (None, None),
             traffic: None,

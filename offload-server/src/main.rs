@@ -26,10 +26,10 @@ fn main() -> ! {
     loop {
         let turn = server.run();
         if turn.touched_secrets {
-            start::scrub();
+            start::scrub(turn.went_deep);
         }
         if server.flush() {
-            start::scrub();
+            start::scrub(false);
         }
         if start::next_signals(turn.is_busy, server.next_deadline()) & FROM_KEYSTORE != 0 {
             server.refetch();

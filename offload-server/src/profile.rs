@@ -328,9 +328,13 @@ fn provider(
         return Err(HandshakeError::Request(RequestError::NoSuite));
     }
     let groups: &[Group] = match &parameters.groups[..] {
-        [] => &Group::ALL,
+        [] => &Group::DEFAULT,
         groups => groups,
     };
+    let has_group = |version: &Version| groups.iter().any(|group| group.is_for(*version));
+    if !parameters.versions.iter().all(has_group) {
+        return Err(HandshakeError::Request(RequestError::NoSuite));
+    }
     Ok(CryptoProvider {
         cipher_suites,
         kx_groups: groups

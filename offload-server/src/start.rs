@@ -22,6 +22,8 @@ const _: () = ipc::budget::fits(
 
 /// As deep as rustls and `ring` go in a handshake, and more.
 const STACK_USED: usize = 40 * 1024;
+/// As deep as ML-KEM-1024 goes below them, and more.
+const DEEP_STACK_USED: usize = STACK_USED + 64 * 1024;
 
 pub(crate) fn ports(held: Capabilities) -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
     let install = held.window_install;
@@ -40,8 +42,11 @@ pub(crate) fn ports(held: Capabilities) -> Ports<'static, Bell, Bell, Bell, Call
     }
 }
 
-pub(crate) fn scrub() {
-    runtime::scrub_stack(STACK_USED);
+pub(crate) fn scrub(went_deep: bool) {
+    runtime::scrub_stack(match went_deep {
+        true => DEEP_STACK_USED,
+        false => STACK_USED,
+    });
     runtime::scrub_registers();
 }
 

@@ -14,13 +14,13 @@
 mod script;
 mod world;
 
-use ipc::bounded::Text;
+use ipc::bounded::{List, Text};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
 use ipc::tls::PeerAuthentication;
 use script::{KINDS, SLOT, Script, client_hello, ends_with};
-use tls::Alert;
+use tls::{Alert, Group};
 use world::{World, parameters};
 
 fn server(authentication: PeerAuthentication) -> World {
@@ -142,6 +142,8 @@ fn client() -> World {
     let mut world = World::directed(&[("me", "client", KeyKind::EcdsaP256)]);
     let mut asked = parameters(&["me"]);
     asked.server_name = Some(Text::from_text("server.test").unwrap());
+    // The scripts know its shares alone.
+    asked.groups = List::from_items([Group::X25519]).unwrap();
     world.start_client(SLOT, asked);
     world
 }

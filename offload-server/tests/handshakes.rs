@@ -25,7 +25,7 @@ use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication};
 use rustls::crypto::ring as provider;
 use tls::{Alert, CipherSuite, Group, Role, Version};
-use world::{POSITION, World, parameters};
+use world::{POSITION, World, parameters, version_of};
 
 const KINDS: [KeyKind; 4] = [
     KeyKind::EcdsaP256,
@@ -93,9 +93,17 @@ fn r11_every_group_alone_in_directed_mode() {
 fn every_group(mode: Mode) {
     for group in Group::ALL {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let ours = version_of(version);
             let mut world = World::in_mode(mode, &[("web", "localhost", KeyKind::EcdsaP256)]);
             let mut asked = parameters(&["web"]);
+            asked.versions = List::from_items([ours]).unwrap();
             asked.groups = List::from_items([group]).unwrap();
+            if !group.is_for(ours) {
+                world.start(0, asked);
+                let wrong = HandshakeError::Request(RequestError::NoSuite);
+                assert_eq!(failure(world.completion().unwrap()), wrong, "{group:?}");
+                continue;
+            }
             world.start(0, asked);
             // The client offers all: where its first guess is wrong, TLS 1.3
             // needs a HelloRetryRequest.

@@ -19,6 +19,7 @@ use ipc::control::{HandshakeError, Resource, Standing};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::tls::Mode;
+use tls::Group;
 use world::{World, parameters};
 
 const HANDSHAKES: u16 = 224;
@@ -30,6 +31,8 @@ fn long(names: usize) -> ClientOptions {
     alpn.extend((0..names / 250).map(|number| vec![b'a' + number as u8; 249]));
     ClientOptions {
         alpn,
+        // All of it is names.
+        groups: vec![Group::X25519],
         ..ClientOptions::default()
     }
 }

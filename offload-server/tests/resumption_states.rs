@@ -16,13 +16,13 @@ mod script;
 mod tickets;
 mod world;
 
-use ipc::bounded::Text;
+use ipc::bounded::{List, Text};
 use ipc::control::Parameters;
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::Segment;
 use script::{KINDS, SLOT, Script, ends_with};
-use tls::Alert;
+use tls::{Alert, Group};
 use world::{World, parameters};
 
 fn asked(ring: &str) -> Parameters {
@@ -90,6 +90,8 @@ fn r33_each_state_of_a_server_that_resumes_refuses_each_message_that_does_not_be
 fn start_client(client: &mut World) {
     let mut asked = asked("me");
     asked.server_name = Some(Text::from_text("server.test").unwrap());
+    // The scripts know its shares alone.
+    asked.groups = List::from_items([Group::X25519]).unwrap();
     client.start_client(SLOT, asked);
 }
 

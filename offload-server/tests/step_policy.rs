@@ -19,7 +19,7 @@ use ipc::provision::RefusedSteps;
 use ipc::stats;
 use ipc::step::Step;
 use ipc::tls::PeerAuthentication;
-use tls::{Alert, CipherSuite, Role, Version};
+use tls::{Alert, CipherSuite, Group, Role, Version};
 use world::director::audit;
 use world::{World, parameters};
 
@@ -31,6 +31,7 @@ struct Case {
     version: Version,
     key: KeyKind,
     suites: &'static [CipherSuite],
+    groups: &'static [Group],
     name: &'static str,
 }
 
@@ -40,6 +41,7 @@ impl Case {
             version,
             key: KeyKind::EcdsaP256,
             suites: &[],
+            groups: &[],
             name: "localhost",
         }
     }
@@ -54,9 +56,18 @@ impl Case {
         })
     }
 
+    /// With a classical key exchange, which has fewer steps.
+    fn classical(version: Version) -> Self {
+        Self {
+            groups: &[Group::X25519],
+            ..Self::of(version)
+        }
+    }
+
     fn asked(&self) -> Parameters {
         let mut asked = parameters(&["ring"]);
         asked.versions = List::from_items([self.version]).unwrap();
+        asked.groups = List::from_items(self.groups.iter().copied()).unwrap();
         asked.suites = List::from_items(self.suites.iter().copied()).unwrap();
         asked.allow_static_rsa = !self.suites.is_empty();
         asked
@@ -150,6 +161,7 @@ const STATIC: Case = Case {
     version: Version::Tls12,
     key: KeyKind::Rsa,
     suites: &[CipherSuite::RsaAes128GcmSha256],
+    groups: &[],
     name: "localhost",
 };
 
@@ -177,6 +189,17 @@ fn r11_each_step_can_be_refused_in_each_role_and_version() {
                 Case::of(version).refuses(role, step);
             }
         }
+    }
+}
+
+#[test]
+fn an_encapsulation_and_a_decapsulation_can_be_refused() {
+    let hybrid = Case::of(Version::Tls13);
+    hybrid.refuses(Role::Server, Step::Encapsulate);
+    hybrid.refuses(Role::Client, Step::Decapsulate);
+    for classical in [Version::Tls13, Version::Tls12].map(Case::classical) {
+        classical.allows(Role::Server, Step::Encapsulate);
+        classical.allows(Role::Client, Step::Decapsulate);
     }
 }
 

@@ -142,6 +142,9 @@ impl ExtensionType {
 }
 
 /// A key exchange group, by its number in the TLS Supported Groups registry.
+///
+/// Those with `MlKem` in their names are hybrids (draft-ietf-tls-ecdhe-mlkem): a
+/// classical key exchange and ML-KEM (FIPS 203) side by side, in TLS 1.3 alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -154,11 +157,36 @@ pub enum Group {
     Secp384r1,
     /// 0x001D.
     X25519,
+    /// 0x11EB.
+    Secp256r1MlKem768,
+    /// 0x11EC.
+    X25519MlKem768,
+    /// 0x11ED.
+    Secp384r1MlKem1024,
 }
 
 impl Group {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
     /// Every group, in the order of preference.
-    pub const ALL: [Self; 3] = [Self::X25519, Self::Secp256r1, Self::Secp384r1];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::X25519MlKem768,
+        Self::Secp256r1MlKem768,
+        Self::X25519,
+        Self::Secp256r1,
+        Self::Secp384r1,
+        Self::Secp384r1MlKem1024,
+    ];
+
+    /// Those that are on where nothing else is said, in the order of preference.
+    pub const DEFAULT: [Self; 5] = [
+        Self::X25519MlKem768,
+        Self::Secp256r1MlKem768,
+        Self::X25519,
+        Self::Secp256r1,
+        Self::Secp384r1,
+    ];
 
     /// Its name in the registry.
     pub const fn name(self) -> &'static str {
@@ -166,6 +194,9 @@ impl Group {
             Self::Secp256r1 => "secp256r1",
             Self::Secp384r1 => "secp384r1",
             Self::X25519 => "x25519",
+            Self::Secp256r1MlKem768 => "SecP256r1MLKEM768",
+            Self::X25519MlKem768 => "X25519MLKEM768",
+            Self::Secp384r1MlKem1024 => "SecP384r1MLKEM1024",
         }
     }
 
@@ -174,12 +205,33 @@ impl Group {
         Self::ALL.into_iter().find(|g| g.number() == number)
     }
 
-    /// Bytes of a public key (RFC 8446 §4.2.8.2).
-    pub const fn share_len(self) -> usize {
+    /// Its classical half, if it is a hybrid.
+    pub const fn classical(self) -> Option<Self> {
         match self {
-            Self::Secp256r1 => 65,
-            Self::Secp384r1 => 97,
-            Self::X25519 => 32,
+            Self::Secp256r1 | Self::Secp384r1 | Self::X25519 => None,
+            Self::Secp256r1MlKem768 => Some(Self::Secp256r1),
+            Self::X25519MlKem768 => Some(Self::X25519),
+            Self::Secp384r1MlKem1024 => Some(Self::Secp384r1),
+        }
+    }
+
+    /// Whether it is for this version: hybrids are for TLS 1.3.
+    pub const fn is_for(self, version: Version) -> bool {
+        self.classical().is_none() || matches!(version, Version::Tls13)
+    }
+
+    /// Bytes of the key share of `sender` (RFC 8446 §4.2.8.2; draft-ietf-tls-ecdhe-mlkem
+    /// §4: a client sends an encapsulation key, a server a ciphertext).
+    pub const fn share_len(self, sender: Role) -> usize {
+        match (self, sender) {
+            (Self::Secp256r1, _) => 65,
+            (Self::Secp384r1, _) => 97,
+            (Self::X25519, _) => 32,
+            (Self::Secp256r1MlKem768, Role::Client) => 65 + 1184,
+            (Self::Secp256r1MlKem768, Role::Server) => 65 + 1088,
+            (Self::X25519MlKem768, Role::Client) => 1184 + 32,
+            (Self::X25519MlKem768, Role::Server) => 1088 + 32,
+            (Self::Secp384r1MlKem1024, _) => 97 + 1568,
         }
     }
 
@@ -189,6 +241,9 @@ impl Group {
             Self::Secp256r1 => 0x17,
             Self::Secp384r1 => 0x18,
             Self::X25519 => 0x1d,
+            Self::Secp256r1MlKem768 => 0x11eb,
+            Self::X25519MlKem768 => 0x11ec,
+            Self::Secp384r1MlKem1024 => 0x11ed,
         }
     }
 }

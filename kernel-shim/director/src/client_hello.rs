@@ -1,14 +1,14 @@
 //! ClientHello, as a server reads it (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
 
 use ipc::bounded::{Bytes, List};
-use ipc::segment::{Binder, MAX_SHARE, Place};
+use ipc::segment::{Binder, Place};
 use ipc::tls::{Protocols, ServerName};
 use tls::client_hello::{
     EMPTY_RENEGOTIATION_INFO_SCSV, FALLBACK_SCSV, NULL_COMPRESSION, PSK_DHE_KE,
 };
 use tls::codec::Reader;
 use tls::names::UNCOMPRESSED;
-use tls::{Alert, CipherSuite, ExtensionType, Group, Scheme, Version};
+use tls::{Alert, CipherSuite, ExtensionType, Group, Role, Scheme, Version};
 
 use crate::numbers::{known, note};
 use crate::script::{DECODE, ILLEGAL, MISSING, Refusal};
@@ -47,14 +47,14 @@ pub(crate) struct ClientHello {
     pub(crate) only_null_compression: bool,
     pub(crate) server_name: Option<ServerName>,
     /// `None` without the extension.
-    pub(crate) groups: Option<List<Group, 3>>,
+    pub(crate) groups: Option<List<Group, { Group::COUNT }>>,
     /// `None` without the extension.
     pub(crate) schemes: Option<List<Scheme, 9>>,
     pub(crate) alpn: Alpn,
     pub(crate) has_extended_master_secret: bool,
     pub(crate) has_secure_renegotiation: bool,
     /// `None` without the extension.
-    pub(crate) shares: Option<List<Share, 3>>,
+    pub(crate) shares: Option<List<Share, { Group::COUNT }>>,
     /// TLS 1.2: the ticket, empty from a client that would take one.
     pub(crate) ticket: Option<Place>,
     /// TLS 1.3: tickets are taken, with (EC)DHE (RFC 8446 §4.2.9).
@@ -70,11 +70,11 @@ pub(crate) struct Offer {
     pub(crate) binder: Binder,
 }
 
-/// A public key of the client (RFC 8446 §4.2.8).
-#[derive(Clone)]
+/// A key share of the client (RFC 8446 §4.2.8).
+#[derive(Clone, Copy)]
 pub(crate) struct Share {
     pub(crate) group: Group,
-    pub(crate) key: Bytes<MAX_SHARE>,
+    pub(crate) key: Place,
 }
 
 impl ClientHello {
@@ -198,7 +198,7 @@ impl ClientHello {
                 let mut list = content.vec16()?;
                 let shares = self.shares.insert(List::new());
                 while let Some(number) = list.next_u16()? {
-                    let key = list.vec16()?.rest();
+                    let key = list.vec16()?;
                     let Some(group) = Group::from_number(number) else {
                         continue;
                     };
@@ -206,10 +206,10 @@ impl ClientHello {
                     if shares.iter().any(|share| share.group == group) {
                         return Err(ILLEGAL);
                     }
-                    let key = Bytes::from_slice(key).map_err(|_| ILLEGAL)?;
-                    if key.len() != group.share_len() {
+                    if key.rest().len() != group.share_len(Role::Client) {
                         return Err(ILLEGAL);
                     }
+                    let key = place(&key)?;
                     shares.push(Share { group, key }).map_err(|_| ILLEGAL)?;
                 }
             }

@@ -5,7 +5,7 @@ use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
 use tls::codec::Writer;
 use tls::names::UNCOMPRESSED;
 use tls::server_name::HOST_NAME;
-use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, Scheme, Version};
+use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Scheme, Version};
 
 use crate::negotiation::Config;
 use crate::server_hello::session_id_of;
@@ -15,19 +15,22 @@ use crate::template::TemplateWriter;
 const BINDERS_HEADER: usize = 3;
 const AGE: usize = 4;
 
-/// ClientHello with a share of one group (RFC 8446 §4.1.2), the cookie of a
-/// HelloRetryRequest, and a ticket of a previous session.
+/// ClientHello with the share of a group (RFC 8446 §4.1.2) and that of its classical
+/// half, the cookie of a HelloRetryRequest, and a ticket of a previous session.
 pub(crate) fn hello(
     config: &Config,
     random: Fill,
-    share: Group,
+    (share, half): (Group, Option<Group>),
     cookie: &[u8],
     ticket: Option<&Ticket>,
 ) -> Option<Template> {
     let has_13 = config.accepts(Version::Tls13);
     let has_12 = config.accepts(Version::Tls12);
     // What the placeholders of the share and the ticket will take.
-    let for_share = if has_13 { 2 + share.share_len() } else { 0 };
+    let length = |share: Group| 2 + share.share_len(Role::Client);
+    let for_share = if has_13 { length(share) } else { 0 };
+    let for_half = half.filter(|_| has_13).map_or(0, length);
+    let for_shares = for_share + for_half;
     let version = ticket.map(|ticket| ticket.suite.version());
     let for_ticket = ticket.map_or(0, |ticket| 2 + usize::from(ticket.length));
     let for_binders = match (version, ticket) {
@@ -37,7 +40,7 @@ pub(crate) fn hello(
         _ => 0,
     };
     let for_age = if for_binders > 0 { AGE } else { 0 };
-    let missing = for_share + for_ticket + for_age + for_binders;
+    let missing = for_shares + for_ticket + for_age + for_binders;
     let session_id = ticket.map_or(&[][..], session_id_of);
     let mut writer = TemplateWriter::new(HandshakeType::CLIENT_HELLO);
     writer.u16(LEGACY_VERSION).hole(0, random).vec8(session_id);
@@ -56,8 +59,11 @@ pub(crate) fn hello(
         }
         w.extension(ExtensionType::SUPPORTED_GROUPS).nested(0, |w| {
             w.nested(0, |w| {
+                let versions = &config.parameters.versions;
                 for group in config.groups() {
-                    w.u16(group.number());
+                    if versions.iter().any(|version| group.is_for(*version)) {
+                        w.u16(group.number());
+                    }
                 }
             });
         });
@@ -111,9 +117,12 @@ pub(crate) fn hello(
                     }
                 });
             w.extension(ExtensionType::KEY_SHARE)
-                .nested(for_share, |w| {
-                    w.nested(for_share, |w| {
+                .nested(for_shares, |w| {
+                    w.nested(for_shares, |w| {
                         w.u16(share.number()).hole(2, Fill::KeyShare(share));
+                        if let Some(half) = half {
+                            w.u16(half.number()).hole(2, Fill::ClassicalShare);
+                        }
                     });
                 });
         }

@@ -14,9 +14,9 @@ pub(crate) enum KeyAgreement {
 }
 
 impl KeyAgreement {
-    /// With the peer's public key.
-    pub(crate) fn agree(share: Bytes<MAX_SHARE>, stage: Stage) -> (Self, Segment) {
-        Self::with(Segment::Agree { share }, stage)
+    /// TLS 1.2, with the peer's public key.
+    pub(crate) fn agree(share: Bytes<MAX_SHARE>) -> (Self, Segment) {
+        Self::with(Segment::Agree { share }, Stage::Master)
     }
 
     /// With a segment that makes the secret in another way.

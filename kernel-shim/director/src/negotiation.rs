@@ -80,7 +80,12 @@ impl Config {
         if !self.parameters.allow_static_rsa && self.suites().iter().any(is_denied) {
             return wrong(RequestError::NoSuite);
         }
-        if !self.parameters.versions.iter().all(has_suite) {
+        let has_group = |version: &Version| self.groups().iter().any(|g| g.is_for(*version));
+        let versions = &self.parameters.versions;
+        if !versions
+            .iter()
+            .all(|version| has_suite(version) && has_group(version))
+        {
             return wrong(RequestError::NoSuite);
         }
         match (role, &self.parameters.server_name) {
@@ -135,9 +140,18 @@ impl Config {
     /// Groups in the order of preference.
     pub(crate) fn groups(&self) -> &[Group] {
         match &self.parameters.groups[..] {
-            [] => &Group::ALL,
+            [] => &Group::DEFAULT,
             groups => groups,
         }
+    }
+
+    /// Client: the group to offer a key share of, and the one whose share comes with it:
+    /// its classical half, for a server that does not know the hybrid.
+    pub(crate) fn shares(&self) -> Option<(Group, Option<Group>)> {
+        let groups = self.groups();
+        let first = *groups.first()?;
+        let half = first.classical().filter(|half| groups.contains(half));
+        Some((first, half))
     }
 
     /// Whether the client is asked for a certificate.
@@ -196,7 +210,8 @@ impl Config {
             .find(|(place, _)| is_named(*place))
             .or_else(|| usable().next())
             .ok_or(NO_COMMON)?;
-        let group = self.groups().iter().find(|group| groups.contains(group));
+        let mut ours = self.groups().iter();
+        let group = ours.find(|group| group.is_for(version) && groups.contains(group));
         Ok(Plan {
             suite,
             group: *group.ok_or(NO_COMMON)?,
@@ -250,7 +265,7 @@ impl Config {
             return Err(ILLEGAL);
         }
         let of = |group: &Group| shares.iter().find(|share| share.group == *group);
-        Ok(self.groups().iter().find_map(of).cloned())
+        Ok(self.groups().iter().find_map(of).copied())
     }
 
     /// Client: how the first ring's key signs, if the server accepts it: its certificate

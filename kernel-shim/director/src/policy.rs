@@ -52,6 +52,17 @@ impl StepPolicy {
                 holes.any(|hole| self.applies_to_fill(ring, step, hole.fill))
             }
             Segment::Agree { .. } => step == Step::Agree,
+            // A classical share is made and used at once; of a hybrid either half is.
+            Segment::Encapsulate { group, .. } => match step {
+                Step::KeyShare | Step::Agree => true,
+                Step::Encapsulate => group.classical().is_some(),
+                _ => false,
+            },
+            Segment::Decapsulate { group, .. } => match step {
+                Step::Agree => true,
+                Step::Decapsulate => group.classical().is_some(),
+                _ => false,
+            },
             Segment::Derive(_) => step == Step::DeriveKeys,
             Segment::DecodeCertificate => step == Step::DecodeCertificate,
             Segment::ValidateChain { .. } => step == Step::AcceptCertificate,
@@ -80,7 +91,7 @@ impl StepPolicy {
     fn applies_to_fill(&self, ring: RingPlace, step: Step, fill: Fill) -> bool {
         match fill {
             Fill::Random { .. } | Fill::SameRandom => step == Step::Random,
-            Fill::KeyShare(_) => step == Step::KeyShare,
+            Fill::KeyShare(_) | Fill::ClassicalShare => step == Step::KeyShare,
             Fill::Chain(used) => step == Step::ShowCertificate && used == ring,
             Fill::Signature { ring: used, scheme } => {
                 used == ring

@@ -2,15 +2,16 @@
 //! §4.1.4, RFC 5246 §7.4.1.3).
 
 use ipc::bounded::Bytes;
-use ipc::segment::{MAX_SHARE, Ticket};
+use ipc::segment::{Place, Ticket};
 use ipc::tls::Protocol;
 use tls::codec::Reader;
 use tls::names::UNCOMPRESSED;
 use tls::server_hello::RETRY;
-use tls::{Alert, CipherSuite, ExtensionType, Group, LEGACY_VERSION, Version};
+use tls::{Alert, CipherSuite, ExtensionType, Group, LEGACY_VERSION, Role, Version};
 
 use crate::negotiation::Config;
 use crate::script::{DECODE, ILLEGAL, Refusal, UNSUPPORTED};
+use crate::template::place;
 
 /// The longest cookie that is sent back.
 pub(crate) const MAX_COOKIE: usize = 256;
@@ -21,8 +22,8 @@ pub(crate) struct ServerHello {
     pub(crate) random: [u8; 32],
     pub(crate) suite: CipherSuite,
     pub(crate) is_retry: bool,
-    /// TLS 1.3: its group, and its public key unless it asks to retry.
-    pub(crate) share: Option<(Group, Bytes<MAX_SHARE>)>,
+    /// TLS 1.3: its group, and where its key share is; nowhere if it asks to retry.
+    pub(crate) share: Option<(Group, Place)>,
     pub(crate) cookie: Bytes<MAX_COOKIE>,
     pub(crate) has_extended_master_secret: bool,
     /// TLS 1.2.
@@ -161,13 +162,13 @@ impl ServerHello {
                     .filter(|group| config.groups().contains(group))
                     .ok_or(ILLEGAL)?;
                 let key = match self.is_retry {
-                    true => Bytes::new(),
+                    true => place(&content)?,
                     false => {
-                        let key = content.vec16()?.rest();
-                        if key.len() != group.share_len() {
+                        let key = content.vec16()?;
+                        if key.rest().len() != group.share_len(Role::Server) {
                             return Err(ILLEGAL);
                         }
-                        Bytes::from_slice(key).map_err(|_| ILLEGAL)?
+                        place(&key)?
                     }
                 };
                 self.share = Some((group, key));

@@ -28,7 +28,7 @@ use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage};
 use ipc::tls::Protocol;
 use tls::codec::{Reader, Writer};
 use tls::names::NAMED_CURVE;
-use tls::{Alert, Group, HandshakeType, Scheme};
+use tls::{Alert, Group, HandshakeType, Role, Scheme, Version};
 
 use crate::key_agreement::KeyAgreement;
 use crate::negotiation::Config;
@@ -245,10 +245,10 @@ impl ExpectServerKeyExchange {
             return Err(ILLEGAL);
         }
         let group = Group::from_number(body.u16()?)
-            .filter(|group| config.groups().contains(group))
+            .filter(|group| config.groups().contains(group) && group.is_for(Version::Tls12))
             .ok_or(ILLEGAL)?;
         let share = body.vec8()?.rest();
-        if share.len() != group.share_len() {
+        if share.len() != group.share_len(Role::Server) {
             return Err(ILLEGAL);
         }
         let share = Bytes::from_slice(share).map_err(|_| ILLEGAL)?;
@@ -331,7 +331,7 @@ impl ExchangeWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let (keys, segment) = match &self.0.key {
-            ServerKey::Share { share, .. } => KeyAgreement::agree(share.clone(), Stage::Master),
+            ServerKey::Share { share, .. } => KeyAgreement::agree(share.clone()),
             // The secret is there since the message was written.
             ServerKey::Certified => KeyAgreement::derive(Stage::Master),
         };

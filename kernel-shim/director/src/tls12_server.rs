@@ -26,7 +26,7 @@ use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
 use ipc::tls::{Protocol, ServerName};
 use tls::codec::{Reader, Writer};
 use tls::names::{ECDSA_SIGN, NAMED_CURVE, RSA_SIGN};
-use tls::{Alert, ExtensionType, Group, HandshakeType, Scheme, Version};
+use tls::{Alert, ExtensionType, Group, HandshakeType, Role, Scheme, Version};
 
 use crate::client_hello::ClientHello;
 use crate::key_agreement::KeyAgreement;
@@ -344,7 +344,7 @@ impl ExpectClientKeyExchange {
             // RFC 8422 §5.7.
             KeyExchange::Ephemeral { group, .. } => {
                 let share = body.vec8()?.rest();
-                if share.len() != group.share_len() {
+                if share.len() != group.share_len(Role::Client) {
                     return Err(ILLEGAL);
                 }
                 let share = Bytes::from_slice(share).map_err(|_| INTERNAL)?;

@@ -11,8 +11,7 @@ mod retry;
 
 use alloc::boxed::Box;
 
-use ipc::bounded::Bytes;
-use ipc::segment::{Agreed, MAX_SHARE, Segment, Stage, Ticket};
+use ipc::segment::{Agreed, Place, Segment, Stage, Ticket};
 use ipc::tls::Protocol;
 use tls::codec::Reader;
 use tls::{ExtensionType, Group, HandshakeType, Scheme};
@@ -64,8 +63,8 @@ enum Request {
     Met(Scheme),
 }
 
-pub(crate) struct Negotiated(Facts, Bytes<MAX_SHARE>);
-pub(crate) struct Resumed(Facts, Bytes<MAX_SHARE>);
+pub(crate) struct Negotiated(Facts, Place);
+pub(crate) struct Resumed(Facts, Place);
 pub(crate) struct ExpectExtensions(Facts);
 pub(crate) struct ExpectCertificateOrRequest(Facts);
 pub(crate) struct ApplicationKeys(Facts);
@@ -77,7 +76,7 @@ pub(crate) fn begin(
     ticket: Option<Ticket>,
     config: &Config,
 ) -> Transition<State> {
-    let offered = config.groups().first().copied();
+    let offered = config.shares().ok_or(INTERNAL)?;
     if !hello.is_retry {
         return negotiated(hello, offered);
     }
@@ -85,9 +84,9 @@ pub(crate) fn begin(
     Ok((State::Retry(retry), segment))
 }
 
-fn negotiated(hello: ServerHello, offered: Option<Group>) -> Transition<State> {
+fn negotiated(hello: ServerHello, (offered, half): (Group, Option<Group>)) -> Transition<State> {
     let (group, key) = hello.share.ok_or(MISSING)?;
-    if Some(group) != offered {
+    if group != offered && Some(group) != half {
         return Err(ILLEGAL);
     }
     let segment = Segment::Negotiate {
@@ -109,7 +108,7 @@ impl State {
             Self::Retry(retry) => retry.next(input, config)?.then(
                 (),
                 |retry, ()| Self::Retry(retry),
-                |(hello, offered), ()| negotiated(hello, Some(offered)),
+                |(hello, offered), ()| negotiated(hello, (offered, None)),
             ),
             Self::Negotiated(state) => state.next(input),
             Self::Resumed(state) => state.next(input),
@@ -171,7 +170,9 @@ impl Resumed {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(facts, share) = self;
-        let (keys, segment) = KeyAgreement::agree(share, Stage::Handshake);
+        let group = facts.group;
+        let segment = Segment::Decapsulate { group, share };
+        let (keys, segment) = KeyAgreement::with(segment, Stage::Handshake);
         Ok((State::Keys(keys, facts), segment))
     }
 }

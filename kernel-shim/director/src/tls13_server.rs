@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 
 use ipc::segment::{Agreed, Fill, Segment, Stage};
 use tls::codec::Writer;
-use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Scheme, Version};
+use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Role, Scheme, Version};
 
 use crate::client_hello::{ClientHello, Share};
 use crate::key_agreement::KeyAgreement;
@@ -30,8 +30,8 @@ use tickets::{NewTickets, Resumption};
 pub(crate) enum State {
     Retry(Retry),
     Resumption(Resumption),
+    Agreed(Plan),
     HelloWritten(HelloWritten),
-    Compatible(Compatible),
     Keys(KeyAgreement, Plan),
     ExtensionsWritten(ExtensionsWritten),
     RequestWritten(RequestWritten),
@@ -44,8 +44,7 @@ pub(crate) enum State {
     Finishing,
 }
 
-pub(crate) struct HelloWritten(Plan, Share);
-pub(crate) struct Compatible(Plan, Share);
+pub(crate) struct HelloWritten(Plan);
 pub(crate) struct ExtensionsWritten(Plan);
 pub(crate) struct RequestWritten(Plan);
 pub(crate) struct ApplicationKeys(Plan);
@@ -80,10 +79,13 @@ impl State {
             Self::Resumption(resumption) => resumption.next(input)?.then(
                 (),
                 |resumption, ()| Self::Resumption(resumption),
-                |(plan, share), ()| write_hello(plan, share),
+                |(plan, share), ()| Ok(agree(plan, share)),
             ),
+            Self::Agreed(plan) => {
+                input.done()?;
+                write_hello(plan)
+            }
             Self::HelloWritten(state) => state.next(input),
-            Self::Compatible(state) => state.next(input),
             Self::Keys(keys, plan) => {
                 let after = |(), plan| write_extensions(plan);
                 keys.next(input)?.then(plan, Self::Keys, after)
@@ -135,8 +137,17 @@ impl State {
 
 // ---- ServerHello ----
 
-fn write_hello(plan: Plan, share: Share) -> Transition<State> {
-    let group = share.group;
+/// Before ServerHello: a share that is none gets its alert in plaintext, and there is no
+/// ciphertext before its key.
+fn agree(plan: Plan, share: Share) -> (State, Segment) {
+    let Share { group, key: share } = share;
+    let state = State::Agreed(Plan { group, ..plan });
+    (state, Segment::Encapsulate { group, share })
+}
+
+fn write_hello(plan: Plan) -> Transition<State> {
+    let group = plan.group;
+    let for_share = 2 + group.share_len(Role::Server);
     let mut writer = TemplateWriter::new(HandshakeType::SERVER_HELLO);
     writer
         .u16(LEGACY_VERSION)
@@ -144,13 +155,13 @@ fn write_hello(plan: Plan, share: Share) -> Transition<State> {
         .vec8(&plan.session_id)
         .u16(plan.suite.number())
         .u8(0)
-        .nested(2 + group.share_len(), |w| {
+        .nested(for_share, |w| {
             // RFC 8446 §4.2.11: by its place in the client's list.
             if let Some(place) = plan.resumed {
                 w.extension(ExtensionType::PRE_SHARED_KEY).u16(2).u16(place);
             }
             w.extension(ExtensionType::KEY_SHARE)
-                .nested(2 + group.share_len(), |w| {
+                .nested(for_share, |w| {
                     w.u16(group.number()).hole(2, Fill::KeyShare(group));
                 });
             w.extension(ExtensionType::SUPPORTED_VERSIONS)
@@ -158,9 +169,10 @@ fn write_hello(plan: Plan, share: Share) -> Transition<State> {
                 .u16(Version::Tls13.number());
         });
     let template = writer.finish().ok_or(INTERNAL)?;
-    let plan = Plan { group, ..plan };
-    let state = State::HelloWritten(HelloWritten(plan, share));
-    Ok((state, Segment::Write(template)))
+    Ok((
+        State::HelloWritten(HelloWritten(plan)),
+        Segment::Write(template),
+    ))
 }
 
 impl HelloWritten {
@@ -168,21 +180,12 @@ impl HelloWritten {
     /// ChangeCipherSpec.
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let Self(plan, share) = self;
+        let Self(plan) = self;
         let is_due = !plan.session_id.is_empty() && !plan.compatibility_sent;
-        let state = Compatible(plan, share);
-        match is_due {
-            true => Ok((State::Compatible(state), Segment::WriteChangeCipherSpec)),
-            false => state.next(Input::Done),
-        }
-    }
-}
-
-impl Compatible {
-    fn next(self, input: Input<'_>) -> Transition<State> {
-        input.done()?;
-        let Self(plan, share) = self;
-        let (keys, segment) = KeyAgreement::agree(share.key, Stage::Handshake);
+        let (keys, segment) = match is_due {
+            true => KeyAgreement::with(Segment::WriteChangeCipherSpec, Stage::Handshake),
+            false => KeyAgreement::derive(Stage::Handshake),
+        };
         Ok((State::Keys(keys, plan), segment))
     }
 }

@@ -6,9 +6,8 @@ use ipc::bounded::List;
 use ipc::segment::{MAX_PART, Segment, Verdict};
 use rustls::SupportedCipherSuite;
 use rustls::pki_types::ServerName;
-use tls::{Alert, CipherSuite, Role, Version};
+use tls::{CipherSuite, Role, Version};
 
-use super::keys::Keys;
 use super::peer::Peer;
 use super::{Context, Directed, Fault, name};
 use crate::convert;
@@ -56,13 +55,9 @@ impl Directed {
                     self.outbound.protect(protection)?;
                 }
             }
-            Segment::Agree { share } => {
-                let exchange = self.exchange.take().ok_or(Fault::INTERNAL)?;
-                let shared = exchange
-                    .complete(share)
-                    .map_err(|_| Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
-                self.keys = Keys::Agreed(shared);
-            }
+            Segment::Agree { share } => self.agree(share)?,
+            Segment::Encapsulate { group, share } => self.encapsulate(*group, *share)?,
+            Segment::Decapsulate { group, share } => self.decapsulate(*group, *share)?,
             Segment::Derive(stage) => self.derive(*stage)?,
             Segment::DecodeCertificate => {
                 let version = self.version().ok_or(Fault::INTERNAL)?;

@@ -10,7 +10,6 @@ use tls::server_hello::DOWNGRADED;
 use tls::{Group, Role, Version};
 
 use super::{Context, Directed, Fault, Keys, peer, resumption};
-use crate::convert;
 
 impl Directed {
     /// The finished message.
@@ -58,12 +57,10 @@ impl Directed {
             Fill::SameRandom => {
                 out.bytes(&self.own_random);
             }
-            Fill::KeyShare(group) => {
-                let exchange = convert::supported_group(group)
-                    .start()
-                    .map_err(|_| Fault::INTERNAL)?;
-                out.bytes(exchange.pub_key());
-                self.exchange = Some(exchange);
+            Fill::KeyShare(group) => self.write_share(group, out)?,
+            Fill::ClassicalShare => {
+                let (_, half) = self.own_pair()?.hybrid_component().ok_or(Fault::INTERNAL)?;
+                out.bytes(half);
             }
             Fill::EncryptedPreMaster => self.encrypt(out)?,
             Fill::Ticket => {
@@ -139,7 +136,7 @@ impl Directed {
             let parts = context.keystore.hand_over(messages);
             return parts.ok_or(Fault::INTERNAL);
         }
-        let exchange = self.exchange.as_ref().ok_or(Fault::INTERNAL)?;
+        let exchange = self.own_pair()?;
         let group = u16::from(exchange.group());
         debug_assert!(Group::from_number(group).is_some());
         Ok(ToBeSigned::Tls12ServerKeyExchange {

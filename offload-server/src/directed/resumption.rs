@@ -283,7 +283,7 @@ fn hash_of(suite: CipherSuite) -> Result<&'static dyn Hash, Fault> {
     }
 }
 
-fn part(body: &[u8], place: Place) -> Result<&[u8], Fault> {
+pub(super) fn part(body: &[u8], place: Place) -> Result<&[u8], Fault> {
     let start = usize::from(place.offset);
     body.get(start..start + usize::from(place.length))
         .ok_or(Fault::INTERNAL)

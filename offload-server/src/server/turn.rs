@@ -7,6 +7,7 @@ use ipc::stats;
 use ipc::transport::Transport;
 
 use super::{Entry, Server};
+use crate::ml_kem;
 use crate::work::{Class, Work};
 
 /// The result of one turn.
@@ -14,6 +15,8 @@ use crate::work::{Class, Work};
 pub struct Turn {
     /// A secret may have been on the stack.
     pub touched_secrets: bool,
+    /// And deeper than anything but ML-KEM goes.
+    pub went_deep: bool,
     /// There is more to do: have another turn.
     pub is_busy: bool,
 }
@@ -43,6 +46,7 @@ where
         self.stats.add(stats::offload::WAKEUPS, 1);
         let mut turn = Turn {
             touched_secrets: false,
+            went_deep: false,
             is_busy: false,
         };
         // All of them: the next established session may use such a slot again.
@@ -85,6 +89,8 @@ where
         if self.earliest <= now {
             self.give_up_overdue(now);
         }
+        turn.went_deep = ml_kem::was_used();
+        turn.touched_secrets |= turn.went_deep;
         // Before anybody is told that a handshake is over: whoever asks for the counters
         // then may run before the next turn.
         let heap = (self.heap_used)() as u64;

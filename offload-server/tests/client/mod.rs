@@ -62,12 +62,7 @@ impl Client {
     pub fn config(world: &World, options: &ClientOptions) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(world.authority.clone()).unwrap();
-        let group = |group: &Group| {
-            *provider::ALL_KX_GROUPS
-                .iter()
-                .find(|g| u16::from(g.name()) == group.number())
-                .unwrap()
-        };
+        let group = |group: &Group| peer_groups::group(group.number()).unwrap();
         let provider = rustls::crypto::CryptoProvider {
             cipher_suites: options.suites.clone(),
             kx_groups: options.groups.iter().map(group).collect(),

@@ -463,6 +463,14 @@ impl World {
     }
 }
 
+/// Ours for rustls'.
+pub fn version_of(version: &rustls::SupportedProtocolVersion) -> Version {
+    match version.version {
+        rustls::ProtocolVersion::TLSv1_2 => Version::Tls12,
+        _ => Version::Tls13,
+    }
+}
+
 pub fn parameters(rings: &[&str]) -> Parameters {
     Parameters {
         versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),

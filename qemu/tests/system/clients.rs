@@ -2,9 +2,11 @@
 
 use crate::harness::backend::PAGE;
 use crate::harness::client::Wish;
-use crate::harness::program::{chromium, curl, gnutls, openssl};
-use crate::harness::site::port;
+use crate::harness::evidence::Handshake;
+use crate::harness::program::{chromium, curl, gnutls, modern_openssl, openssl};
+use crate::harness::site::port::{self, directed};
 use crate::harness::system;
+use crate::upstream::ask;
 
 #[test]
 fn r02_openssl_finishes_a_tls13_handshake() {
@@ -56,8 +58,35 @@ fn r02_curl_gets_the_page_of_the_backend_over_each_version() {
 fn r02_chromium_shows_the_status_page() {
     let site = system();
     let home = site.folder.join("chromium");
+    let start = site.guest.log().end();
     let ended = chromium(site.address(port::STATUS), &site.material, &home);
     ended.expect(&["</html>", "kernel-shim", "record-server"]);
+    let of_browser = |handshake: &Handshake| handshake.value("group") == "X25519MLKEM768";
+    let made = site.handshakes_at(start, port::STATUS);
+    assert!(made.iter().any(of_browser), "{made:#?}");
+}
+
+#[test]
+fn r02_openssl_of_today_agrees_on_a_hybrid_in_both_roles_and_modes() {
+    let site = system();
+    let group = "group X25519MLKEM768";
+    for port in [port::HTTP, directed(port::HTTP)] {
+        let start = site.guest.log().end();
+        let ended = modern_openssl(site.address(port), &site.material);
+        ended.expect(&["OpenSSL 4.", PAGE, group]);
+        let made = site.handshake_at(start, port).unwrap();
+        assert_eq!(made.value("group"), "X25519MLKEM768");
+    }
+    for port in [port::MODERN, directed(port::MODERN)] {
+        for resumed in ["false", "true"] {
+            let start = site.guest.log().end();
+            let answer = ask(&site, port);
+            assert!(answer.ends_with(&format!("{group}\n")), "{port}: {answer}");
+            let made = site.handshake_at(start, port).unwrap();
+            assert_eq!(made.value("group"), "X25519MLKEM768");
+            assert_eq!(made.value("resumed"), resumed, "{port}");
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod disc;
 mod failures;
 mod harness;
 mod hostile;
+mod hybrid_secrets;
 mod identity;
 mod isolation;
 mod keys;

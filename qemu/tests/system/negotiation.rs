@@ -6,7 +6,8 @@ use crate::harness::backend::PAGE;
 use crate::harness::capture::{self, SYN};
 use crate::harness::client::{Wish, alert_received};
 use crate::harness::evidence::sha256_hex;
-use crate::harness::site::{SMALL_SEGMENT, port};
+use crate::harness::site::SMALL_SEGMENT;
+use crate::harness::site::port::{self, directed};
 use crate::harness::system;
 
 #[test]
@@ -63,6 +64,36 @@ fn r06_each_group_is_agreed_on_in_each_version() {
             session.echo(name.as_bytes()).unwrap();
             assert_eq!(site.handshake(session.port()).value("group"), name);
         }
+    }
+}
+
+#[test]
+fn r06_hybrids_are_agreed_on_in_both_modes() {
+    let site = system();
+    for port in [port::ECHO, directed(port::ECHO)] {
+        for (group, name) in [
+            (NamedGroup::X25519MLKEM768, "X25519MLKEM768"),
+            (NamedGroup::secp256r1MLKEM768, "SecP256r1MLKEM768"),
+        ] {
+            let wish = Wish::tls13(&site.material).groups(&[group]);
+            let mut session = wish.connect(site.address(port)).unwrap();
+            assert_eq!(session.group(), group);
+            session.echo(name.as_bytes()).unwrap();
+            assert_eq!(site.handshake(session.port()).value("group"), name);
+        }
+        // The one that is off by default.
+        let group = NamedGroup::Unknown(0x11ed);
+        let wish = Wish::tls13(&site.material).groups(&[group]);
+        let alert = alert_received(wish.connect(site.address(port)));
+        assert_eq!(alert, AlertDescription::HandshakeFailure);
+    }
+    for port in [port::HYBRID, directed(port::HYBRID)] {
+        // It is asked to retry.
+        let groups = [NamedGroup::X25519, NamedGroup::Unknown(0x11ed)];
+        let wish = Wish::tls13(&site.material).groups(&groups);
+        let mut session = wish.connect(site.address(port)).unwrap();
+        assert_eq!(session.group(), groups[1]);
+        session.echo(b"ML-KEM-1024").unwrap();
     }
 }
 

@@ -8,11 +8,12 @@ use super::Figures;
 const MODES: [(&str, &str); 2] = [("", "autonomous"), ("directed_", "directed")];
 
 /// Listeners of `bench/gateway.toml`.
-const CASES: [(&str, &str); 4] = [
+const CASES: [(&str, &str); 5] = [
     ("tls13_ecdsa", "TLS 1.3, ECDSA P-256"),
     ("tls13_rsa", "TLS 1.3, RSA-2048"),
     ("tls12_ecdsa", "TLS 1.2, ECDSA P-256"),
     ("tls12_rsa", "TLS 1.2, RSA-2048"),
+    ("tls13_hybrid", "TLS 1.3, ECDSA P-256, X25519MLKEM768"),
 ];
 const DIRECTIONS: [(&str, &str); 2] = [
     ("up", "from client to application"),
@@ -60,6 +61,15 @@ pub(super) fn derive(figures: &mut Figures) {
             part("alone_client"),
         ) {
             more.insert(format!("connection_{case}"), whole - client - tcp / 2.0);
+        }
+    }
+    // The same handshake, but for the group.
+    for end in ["client", "server"] {
+        if let (Some(with), Some(without)) = (
+            of(&format!("alone_{end}_tls13_hybrid")),
+            of(&format!("alone_{end}_tls13_ecdsa")),
+        ) {
+            more.insert(format!("ml_kem_{end}"), with - without);
         }
     }
     if let Some(bytes) = of("bulk_bytes") {
@@ -144,6 +154,15 @@ pub(super) fn table(figures: &Figures) -> String {
         line(
             "  a connection, closing too: less client, less half of TCP".into(),
             count(format!("connection_{case}")),
+        );
+    }
+    for (end, title) in [
+        ("server", "encapsulate"),
+        ("client", "key pair, decapsulate"),
+    ] {
+        line(
+            format!("ML-KEM-768 in rustls alone, {end}: {title}"),
+            count(format!("ml_kem_{end}")),
         );
     }
     for (mode, words) in MODES {

@@ -37,14 +37,14 @@ impl Retry {
     pub(super) fn begin(
         hello: ServerHello,
         ticket: Option<Ticket>,
-        offered: Option<Group>,
+        (offered, half): (Group, Option<Group>),
     ) -> Transition<Self> {
         // It must change something.
-        let group = match &hello.share {
-            Some((group, _)) if Some(*group) == offered => return Err(ILLEGAL),
-            Some((group, _)) => *group,
+        let group = match hello.share {
+            Some((group, _)) if group == offered || Some(group) == half => return Err(ILLEGAL),
+            Some((group, _)) => group,
             None if hello.cookie.is_empty() => return Err(ILLEGAL),
-            None => offered.ok_or(INTERNAL)?,
+            None => offered,
         };
         let segment = Segment::Negotiate {
             suite: hello.suite,
@@ -81,7 +81,13 @@ impl Retry {
                     ticket,
                     ..
                 } = &wanted;
-                let hello = hello(config, Fill::SameRandom, *group, cookie, ticket.as_ref());
+                let hello = hello(
+                    config,
+                    Fill::SameRandom,
+                    (*group, None),
+                    cookie,
+                    ticket.as_ref(),
+                );
                 let segment = hello.map(Segment::Write).ok_or(INTERNAL)?;
                 (Self::Written(wanted), segment)
             }

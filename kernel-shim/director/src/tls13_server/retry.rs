@@ -109,7 +109,7 @@ impl Wanted {
             && hello.offers_tls13
             && hello.only_null_compression;
         let share = match shares {
-            Some([share]) if is_same && share.group == group => share.clone(),
+            Some([share]) if is_same && share.group == group => *share,
             None => return Err(MISSING),
             _ => return Err(ILLEGAL),
         };

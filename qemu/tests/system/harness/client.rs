@@ -125,7 +125,11 @@ impl<'a> Wish<'a> {
                 .retain(|suite| self.suites.contains(&suite.suite()));
         }
         if !self.groups.is_empty() {
-            provider.kx_groups = self.groups.iter().map(|group| kx(*group)).collect();
+            provider.kx_groups = {
+                let number = |group: &NamedGroup| u16::from(*group);
+                let known = |group| peer_groups::group(number(group)).unwrap();
+                self.groups.iter().map(known).collect()
+            };
         }
         let provider: Arc<CryptoProvider> = Arc::new(provider);
         let builder = ClientConfig::builder_with_provider(provider)
@@ -148,13 +152,6 @@ impl<'a> Wish<'a> {
         config.enable_secret_extraction = true;
         config
     }
-}
-
-fn kx(group: NamedGroup) -> &'static dyn rustls::crypto::SupportedKxGroup {
-    *ring::ALL_KX_GROUPS
-        .iter()
-        .find(|known| known.name() == group)
-        .unwrap()
 }
 
 /// An established session.

@@ -35,7 +35,8 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
     let alpn = format!("{plain}, alpn = [\"http/1.1\"]");
     let names = "keyring = [\"p256\", \"alpha\", \"beta\"]";
     let exposed = format!("{plain}, expose_keys = true");
-    let listeners: [(u16, &str, Option<u16>); 17] = [
+    let hybrid = "keyring = \"p256\", groups = [\"SecP384r1MLKEM1024\"], versions = [\"1.3\"]";
+    let listeners: [(u16, &str, Option<u16>); 18] = [
         (port::STATUS, &alpn, None),
         (port::ECHO, plain, Some(echo)),
         (port::HTTP, &alpn, Some(http)),
@@ -54,6 +55,7 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
         // The discard port: it has no listener on this machine.
         (port::NO_BACKEND, plain, Some(9)),
         (port::EXPOSED, &exposed, Some(echo)),
+        (port::HYBRID, hybrid, Some(echo)),
     ];
     for (port, tls, backend) in listeners {
         let backend = match backend {
@@ -157,6 +159,13 @@ pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16)
     listener(port::SENT, "", first, known);
     listener(port::NOT_TLS, "", echo, known);
     let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
+    listener(port::MODERN, "", upstreams[7].port, known);
+    listener(
+        port::directed(port::MODERN),
+        "",
+        upstreams[7].port,
+        &directed(known),
+    );
     listener(port::HELD, "", held, known);
     listener(port::directed(port::HELD), "", held, &directed(known));
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";

@@ -16,6 +16,7 @@ pub(crate) mod material;
 pub(crate) mod memory;
 pub(crate) mod port;
 pub(crate) mod program;
+pub(crate) mod python;
 pub(crate) mod schedule;
 pub(crate) mod site;
 pub(crate) mod upstream;

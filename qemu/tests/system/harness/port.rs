@@ -68,13 +68,17 @@ pub(crate) const STATIC_RSA_SENT: [u16; 2] = [466, 467];
 pub(crate) const NAMED_ONLY: u16 = 468;
 /// Plaintext in; TLS of any version out to [`super::site::Site::held`].
 pub(crate) const HELD: u16 = 469;
+/// SecP384r1MLKEM1024 and nothing else.
+pub(crate) const HYBRID: u16 = 473;
+/// Plaintext in; TLS out to an OpenSSL of today.
+pub(crate) const MODERN: u16 = 474;
 /// A backend without a listener.
 pub(crate) const NO_BACKEND: u16 = 458;
 /// The session's keys go to the application too.
 pub(crate) const EXPOSED: u16 = 460;
 
 /// Those that have a twin in directed mode.
-pub(crate) const TWINS: [u16; 15] = [
+pub(crate) const TWINS: [u16; 16] = [
     ECHO,
     HTTP,
     RSA,
@@ -90,6 +94,7 @@ pub(crate) const TWINS: [u16; 15] = [
     BULK,
     ONE_CHOICE,
     EXPOSED,
+    HYBRID,
 ];
 
 /// The twin of `port`: the same rules, in directed mode.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::material::Material;
+use super::python::{MODERN_OPENSSL, interpreter};
 
 /// One request; the server closes after its answer.
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -88,6 +89,16 @@ pub(crate) fn gnutls_with(
         .args(options)
         .arg("127.0.0.1");
     run(command, REQUEST)
+}
+
+/// OpenSSL of today: asks for a page over TLS 1.3.
+pub(crate) fn modern_openssl(address: SocketAddr, material: &Material) -> Ended {
+    let mut command = Command::new(interpreter());
+    command
+        .args(["-c", MODERN_OPENSSL, "client"])
+        .arg(address.port().to_string())
+        .arg(material.authority());
+    run(command, "")
 }
 
 /// `curl` for `path`.

@@ -29,7 +29,7 @@ use super::wire::{GUEST, HOST, Wire};
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The TLS servers that every cell of the matrix in the client role has one of.
-pub(crate) const UPSTREAMS: [(Program, &str); 7] = [
+pub(crate) const UPSTREAMS: [(Program, &str); 8] = [
     (Program::OpenSsl, "p256"),
     (Program::OpenSsl, "rsa2048"),
     (Program::OpenSsl, "ed25519"),
@@ -37,11 +37,12 @@ pub(crate) const UPSTREAMS: [(Program, &str); 7] = [
     (Program::GnuTls, "rsa2048"),
     (Program::GnuTls, "ed25519"),
     (Program::OpenSsl, "expired"),
+    (Program::ModernOpenSsl, "p256"),
 ];
 /// The key rings at [`port::MATRIX`].
 pub(crate) const MATRIX_KEYS: [&str; 3] = ["p256", "rsa2048", "ed25519"];
 /// Listeners without TLS that send TLS out begin here: one for each of
-/// [`UPSTREAMS`] but the last, each version, and each way to show oneself; see
+/// the first six of [`UPSTREAMS`], each version, and each way to show oneself; see
 /// [`sending_port`].
 const SENDING: u16 = 500;
 

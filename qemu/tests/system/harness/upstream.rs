@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 
 use super::enclosure::{enclosed, lead_into};
 use super::material::Material;
+use super::python::{MODERN_OPENSSL, interpreter};
 
 /// Where a program in a network of its own listens.
 const ENCLOSED_PORT: u16 = 4433;
@@ -22,6 +23,8 @@ const ENCLOSED_PORT: u16 = 4433;
 pub(crate) enum Program {
     /// `openssl s_server -www`: answers with a page about the session.
     OpenSsl,
+    /// OpenSSL of today: answers with a page that names the group.
+    ModernOpenSsl,
     /// `gnutls-serv --http`: the same. It listens at all addresses there are, so
     /// it gets a network that has loopback alone.
     GnuTls,
@@ -52,7 +55,7 @@ impl Upstream {
     ) -> Result<Self> {
         // In a network of its own any port is free.
         let port = match program {
-            Program::OpenSsl => free_port()?,
+            Program::OpenSsl | Program::ModernOpenSsl => free_port()?,
             Program::GnuTls => ENCLOSED_PORT,
         };
         let (chain, key) = (material.chain_file(label), material.key_file(label));
@@ -68,6 +71,13 @@ impl Upstream {
                     .arg(key)
                     .arg("-CAfile")
                     .arg(clients);
+                command
+            }
+            Program::ModernOpenSsl => {
+                let mut command = qemu::bound_to_thread(interpreter());
+                command
+                    .args(["-c", MODERN_OPENSSL, "server", &port.to_string()])
+                    .args([chain, key]);
                 command
             }
             Program::GnuTls => {
@@ -91,7 +101,7 @@ impl Upstream {
         let (process, held) = keep(command)
             .with_context(|| format!("{program:?} can't be started; is it installed?"))?;
         let port = match program {
-            Program::OpenSsl => port,
+            Program::OpenSsl | Program::ModernOpenSsl => port,
             Program::GnuTls => lead_into(process, port)?,
         };
         Ok(Self {
