@@ -13,6 +13,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::num::NonZeroU8;
 use core::time::Duration;
 
 use ipc::clock::Instant;
@@ -74,7 +75,7 @@ impl Standings {
         let until = self.penalized.until(address).max(now) + PENALTY;
         let failed = Entry {
             until: until.min(now + MOST),
-            ..Entry::new(address.address)
+            ..Entry::new(address.address, now)
         };
         self.penalized.set(address.set, failed, now);
     }
@@ -89,9 +90,9 @@ impl Standings {
         }
         let known = self.known.get_mut(address).copied();
         let mut known = known.filter(|known| known.until > now);
-        let known = known.get_or_insert(Entry::new(address.address));
+        let known = known.get_or_insert(Entry::new(address.address, now));
         known.until = now + KNOWN;
-        if known.visits == 0 || now >= known.visited + VISIT {
+        if now >= known.visited + VISIT {
             known.visits = known.visits.saturating_add(1);
             known.visited = now;
         }
@@ -110,17 +111,21 @@ struct Entry {
     until: Instant,
     /// When the last visit began.
     visited: Instant,
-    /// Of those that failed, none.
-    visits: u8,
+    /// Of those that failed, one.
+    visits: NonZeroU8,
 }
 
+// A place without one is no larger.
+const _: () = assert!(size_of::<Option<Entry>>() == size_of::<Entry>());
+
 impl Entry {
-    fn new(address: u128) -> Self {
+    /// At its first visit.
+    const fn new(address: u128, now: Instant) -> Self {
         Self {
             address,
-            until: Instant::default(),
-            visited: Instant::default(),
-            visits: 0,
+            until: now,
+            visited: now,
+            visits: NonZeroU8::MIN,
         }
     }
 }
