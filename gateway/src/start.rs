@@ -12,7 +12,7 @@ const _: () = ipc::budget::fits(
     &gateway::budget::budget(
         FACTS.slots("plaintext"),
         FACTS.slots("backend"),
-        FACTS.slots("handshake"),
+        FACTS.handshakes,
     ),
     FACTS.heap,
 );
@@ -26,7 +26,7 @@ pub(crate) fn ports(held: Capabilities) -> Ports<'static, Caller, Caller, Bell, 
     let counters = held.counters.into_iter().chain([own]);
     let sessions = held.window_sessions;
     Ports {
-        handshakes: held.handshakes,
+        handshakes: FACTS.handshakes,
         key,
         net: Client::new(held.call_netstack_server),
         shim: Client::new(held.call_kernel_shim),

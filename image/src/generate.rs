@@ -101,7 +101,8 @@ pub fn source(layout: &Layout, domain: &DomainLayout) -> String {
         "// What the system description says of the domain `{}`.\n\
          /// Its numbers.\n\
          pub(crate) const FACTS: ipc::description::Facts = ipc::description::Facts {{\n\
-         heap: {}, channels: &{:?}, signals: &{:?}, applications: &[{applications}],\n}};\n\
+         heap: {}, channels: &{:?}, signals: &{:?}, applications: &[{applications}],\n\
+         handshakes: {},\n}};\n\
          /// What it holds.\n\
          pub(crate) struct Capabilities {{\n{fields}}}\n\
          impl Capabilities {{\n\
@@ -112,6 +113,6 @@ pub fn source(layout: &Layout, domain: &DomainLayout) -> String {
          pub(crate) fn take() -> Self {{\n\
          sel4::runtime::take_once();\n\
          Self {{\n{values}}}\n}}\n}}\n",
-        domain.name, domain.heap, layout.channels, domain.signals,
+        domain.name, domain.heap, layout.channels, domain.signals, domain.handshakes,
     )
 }

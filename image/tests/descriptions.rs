@@ -452,11 +452,7 @@ fn an_application_is_told_its_part_of_the_handshakes() {
         let text = shipped.replace("handshakes = 224", &format!("handshakes = {most}"));
         let layout = layout(&load::text(&text).unwrap());
         let gateway = layout.domains.iter().find(|d| d.name == "gateway").unwrap();
-        let found = gateway
-            .fields
-            .iter()
-            .find(|field| field.name == "handshakes");
-        assert_eq!(found.unwrap().value, most);
+        assert_eq!(gateway.handshakes.to_string(), most);
     }
 }
 

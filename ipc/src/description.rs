@@ -11,6 +11,8 @@ pub struct Facts {
     pub signals: &'static [(&'static str, u64)],
     /// Each application's part of the tables, in their order.
     pub applications: &'static [Share],
+    /// An application: handshakes that it may have at once.
+    pub handshakes: u16,
 }
 
 /// What one application may have at once (`[[application]]` of the system description).
@@ -78,6 +80,7 @@ mod tests {
         channels: &[("orders", 3), ("order", 5)],
         signals: &[("director", 1), ("nic", 2)],
         applications: &[],
+        handshakes: 0,
     };
 
     #[test]

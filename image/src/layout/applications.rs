@@ -64,13 +64,8 @@ impl<'a> Builder<'a> {
     /// Gives each application what its program has to know of its part.
     fn parts(&mut self, all: &[Named<'a>]) {
         for named in all {
-            let handshakes = self.share(named).handshakes.to_string();
-            self.domain(&named.application.domain).field(
-                "Handshakes that this application may have at once.",
-                "handshakes",
-                "u16",
-                handshakes,
-            );
+            let handshakes = self.share(named).handshakes;
+            self.domain(&named.application.domain).handshakes = handshakes;
         }
     }
 

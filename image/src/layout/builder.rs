@@ -42,6 +42,7 @@ impl<'a> Builder<'a> {
                 tools: Vec::new(),
                 restarts: number_of(description, &domain.restarts),
                 signals: Vec::new(),
+                handshakes: 0,
                 fields: Vec::new(),
             };
             if domain.serves {

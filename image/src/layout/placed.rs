@@ -51,6 +51,8 @@ pub struct DomainLayout {
     pub restarts: Vec<u16>,
     /// Who signals it, and the bit of those signals.
     pub signals: Vec<(String, u64)>,
+    /// An application: handshakes that it may have at once.
+    pub handshakes: u16,
     /// What its program takes.
     pub fields: Vec<Field>,
 }

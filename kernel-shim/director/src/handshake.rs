@@ -21,10 +21,6 @@ use crate::policy::{self, StepPolicy};
 use crate::script::{INTERNAL, Input, Refusal};
 use crate::{client, server};
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the handshake around it is in a box; a second one is an allocation a segment"
-)]
 enum State {
     /// The offload component looks at the key rings.
     Beginning,

@@ -28,6 +28,10 @@ use crate::{certificate_request, own, peer};
 use retry::Retry;
 
 /// Where the handshake is: what the segment under way will have done.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the handshake around it is in a box; a second one is an allocation a segment"
+)]
 pub(crate) enum State {
     Retry(Retry),
     Negotiated(Negotiated),
