@@ -33,6 +33,9 @@ pub fn shim_client(data: &[u8]) {
     drive(Role::Client, data);
 }
 
+/// What a client's hello says where no ticket says it.
+pub(crate) const SESSION_ID: [u8; 32] = [7; 32];
+
 /// Runs a handshake to its end; returns the name of its last segment.
 pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let stats = stats::Page::default();
@@ -58,6 +61,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let mut verdict = Verdict::Begun {
         rings,
         authorities: List::from_items([40, 40]).expect("two rings"),
+        session_id: SESSION_ID,
     };
     let last = loop {
         let answer_of = DirectedVerdict {

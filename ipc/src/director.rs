@@ -86,11 +86,12 @@ pub struct DirectedVerdict {
 /// Bytes of the encoding of an order that says no more than which handshake it means: its
 /// kind, slot and generation.
 const SHORT: usize = 1 + 3 + 3;
-/// Bytes of the encoding of [`Verdict::Begun`]: the same, and a kind and a length for each
-/// ring.
+/// Bytes of the encoding of [`Verdict::Begun`]: the same, a kind and a length for each ring,
+/// and a session identifier.
 const BEGUN: usize = SHORT
     + List::<Option<KeyKind>, MAX_RINGS>::POSTCARD_MAX_SIZE
-    + List::<u16, MAX_RINGS>::POSTCARD_MAX_SIZE;
+    + List::<u16, MAX_RINGS>::POSTCARD_MAX_SIZE
+    + 32;
 
 impl Letter for Order {
     const ROOM: usize = framed(Self::POSTCARD_MAX_SIZE) + 2 * framed(SHORT);
@@ -208,6 +209,7 @@ mod tests {
             verdict: Verdict::Begun {
                 rings: List::from_items([Some(KeyKind::EcdsaP256); MAX_RINGS]).unwrap(),
                 authorities: List::from_items([u16::MAX; MAX_RINGS]).unwrap(),
+                session_id: [u8::MAX; 32],
             },
         };
         assert_eq!(encoded(&begun).len(), BEGUN);

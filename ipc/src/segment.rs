@@ -315,6 +315,9 @@ pub enum Verdict {
         /// Bytes of each ring's [`Fill::Authorities`]; zero where the peer is not
         /// asked for a certificate, or there is no list.
         authorities: List<u16, MAX_RINGS>,
+        /// Client: a new session identifier for a hello that offers no session by one (RFC
+        /// 8446 §D.4).
+        session_id: [u8; 32],
     },
     /// The peer's message.
     Message {

@@ -206,7 +206,7 @@ impl Directed {
             rings,
             rx_start: position.rx_next,
             inbound: Inbound::new(),
-            outbound: Outbound::new(Output::new(position.tx_next, parameters.segment_size)),
+            outbound: Outbound::new(Output::new(position.tx_next, parameters.segment_size), role),
             transcript: Transcript::new(),
             message: None,
             suite: None,
@@ -232,17 +232,25 @@ impl Directed {
     }
 
     /// What the handshake can be done with.
-    pub(crate) fn begun(&self) -> Verdict {
+    ///
+    /// # Errors
+    /// No random bytes can be had.
+    pub(crate) fn begun(&self) -> Result<Verdict, HandshakeError> {
         let kinds = self.rings.iter().map(|ring| ring.kind);
         let authorities = self.rings.iter().map(|ring| match self.asks_peer {
             // As many bytes fit.
             true => u16::try_from(peer::authorities(ring).len()).unwrap_or(0),
             false => 0,
         });
-        Verdict::Begun {
+        Ok(Verdict::Begun {
             rings: List::from_items(kinds).unwrap_or_default(),
             authorities: List::from_items(authorities).unwrap_or_default(),
-        }
+            session_id: match self.role {
+                Role::Server => [0; 32],
+                Role::Client => resumption::random()
+                    .map_err(|_| HandshakeError::Resource(Resource::Internal))?,
+            },
+        })
     }
 
     pub(crate) const fn role(&self) -> Role {

@@ -248,6 +248,51 @@ fn r12_r17_r22_r26_r28_a_handshake_with_every_kind_of_key_and_group_in_each_vers
     }
 }
 
+/// The types of the records in `bytes`.
+fn records(bytes: &[u8]) -> Vec<u8> {
+    let (mut kinds, mut rest) = (Vec::new(), bytes);
+    while let [kind, _, _, high, low, ..] = *rest {
+        kinds.push(kind);
+        rest = &rest[5 + usize::from(u16::from_be_bytes([high, low]))..];
+    }
+    kinds
+}
+
+#[test]
+fn a_client_looks_to_middleboxes_as_if_it_resumed_tls_1_2() {
+    // RFC 8446 §D.4: a session identifier, and one ChangeCipherSpec before the second
+    // flight: at the server's first choice of group, and with a HelloRetryRequest.
+    for (group, flights) in [
+        (Group::X25519, &[&[22][..], &[20, 23]][..]),
+        (Group::Secp384r1, &[&[22], &[20, 22], &[23]]),
+    ] {
+        let mut world = world();
+        start(&mut world);
+        let options = Options {
+            group,
+            ..Options::default()
+        };
+        let mut server = Server::new(&world, &options);
+        let mut said = Vec::new();
+        for _ in 0..4 {
+            let bytes = world.exchange(0, &std::mem::take(&mut server.outgoing));
+            if said.is_empty() {
+                assert_eq!(bytes[5 + 4 + 2 + 32], 32, "a session identifier");
+            }
+            // RFC 8446 §5.1: TLS 1.0 in the first record, TLS 1.2 in all others.
+            if let Some(version) = bytes.get(1..3) {
+                assert_eq!(version, [3, if said.is_empty() { 1 } else { 3 }]);
+            }
+            if !bytes.is_empty() {
+                said.push(records(&bytes));
+            }
+            server.receive(&bytes);
+        }
+        assert!(!server.connection.is_handshaking(), "{:?}", server.error);
+        assert_eq!(said, flights);
+    }
+}
+
 #[test]
 fn r24_a_client_shows_a_certificate_when_it_is_asked() {
     for version in VERSIONS {

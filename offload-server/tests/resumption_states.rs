@@ -20,9 +20,9 @@ use ipc::bounded::{List, Text};
 use ipc::control::Parameters;
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
-use ipc::segment::Segment;
-use script::{KINDS, SLOT, Script, ends_with};
-use tls::{Alert, Group};
+use ipc::segment::{Fill, Segment, Verdict};
+use script::{KINDS, SLOT, Script, ends_with, hole};
+use tls::{Alert, Group, Role};
 use world::{World, parameters};
 
 fn asked(ring: &str) -> Parameters {
@@ -210,6 +210,17 @@ fn r33_a_server_hello_that_accepts_what_was_not_offered_is_refused() {
         Alert::UNSUPPORTED_EXTENSION,
         "no ticket",
     );
+    // RFC 5246 §7.4.1.3: there is no session of that identifier.
+    let (mut client, mut script) = (self::client(), Script::server());
+    let hello = script.reads_hello13(&mut client);
+    let session_id = hello[35..67].to_vec();
+    script.resumes_unoffered12(&session_id);
+    ends_with(
+        &mut script,
+        &mut client,
+        Alert::ILLEGAL_PARAMETER,
+        "1.2 session",
+    );
     // RFC 5246 §7.4.1.3: the suite is that of the session.
     let (mut client, mut script) = (self::client(), Script::server());
     returns12(&mut script, &mut client);
@@ -220,6 +231,31 @@ fn r33_a_server_hello_that_accepts_what_was_not_offered_is_refused() {
         Alert::ILLEGAL_PARAMETER,
         "1.2 suite",
     );
+}
+
+#[test]
+fn a_hello_that_is_sent_again_for_its_cookie_keeps_its_share() {
+    // RFC 8446 §4.1.2; a server asks for another share by naming its group.
+    let mut script = Script::new();
+    let mut shares = Vec::new();
+    for group in [
+        Group::X25519,
+        Group::X25519,
+        Group::Secp256r1,
+        Group::X25519,
+    ] {
+        script.write(1, &[], &[hole(4, 0, Fill::KeyShare(group))]);
+        script.send(Segment::Receive { limit: 9, show: 0 });
+        let record = script.world.exchange(SLOT, &[22, 3, 3, 0, 4, 2, 0, 0, 0]);
+        assert!(matches!(
+            script.world.verdict(),
+            Some(Verdict::Message { kind: 2, .. })
+        ));
+        shares.push(record[9..].to_vec());
+    }
+    assert_eq!(shares[0], shares[1]);
+    assert_ne!(shares[0], shares[3]);
+    assert_eq!(shares[2].len(), Group::Secp256r1.share_len(Role::Client));
 }
 
 #[test]
@@ -255,7 +291,7 @@ fn r33_the_scripts_finish_when_they_keep_to_the_protocol() {
     script.done(Segment::WriteChangeCipherSpec);
     script.finished();
     let changed = script.wait(Segment::ReceiveChangeCipherSpec, &mut client);
-    assert_eq!(changed, Ok(ipc::segment::Verdict::Done));
+    assert_eq!(changed, Ok(Verdict::Done));
     assert_eq!(script.read(&mut client).0, 20);
     assert!(established(&mut client).resumed);
 }

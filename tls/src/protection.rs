@@ -198,6 +198,10 @@ impl Key {
         let plaintext = opened.map_err(|_| bad)?;
         self.sequence = self.sequence.checked_add(1).ok_or(Alert::INTERNAL_ERROR)?;
         let (content_type, length) = match form.version {
+            // RFC 8446 §5.4: type and padding count.
+            Version::Tls13 if plaintext.len() > MAX_PLAINTEXT + 1 => {
+                return Err(Alert::RECORD_OVERFLOW);
+            }
             Version::Tls13 => inner_type(plaintext)?,
             Version::Tls12 => (outer, plaintext.len()),
         };
@@ -273,6 +277,37 @@ mod tests {
             assert_eq!(content_type, ContentType::ApplicationData);
             assert_eq!(&record[range], b"plaintext");
         }
+    }
+
+    /// A record of TLS 1.3 with `text` and so many bytes of padding.
+    fn padded(text: usize, padding: usize) -> Vec<u8> {
+        let sealer = key(CipherSuite::Aes128GcmSha256);
+        let mut body = vec![7; text];
+        body.push(ContentType::ApplicationData.number());
+        body.resize(text + 1 + padding, 0);
+        let length = u16::try_from(body.len() + TAG).unwrap();
+        let header = Header::new(ContentType::ApplicationData, length).bytes();
+        let nonce = Nonce::assume_unique_for_key(sealer.nonce());
+        let tag = sealer
+            .key
+            .seal_in_place_separate_tag(nonce, Aad::from(header), &mut body)
+            .unwrap();
+        [&header[..], &body, tag.as_ref()].concat()
+    }
+
+    #[test]
+    fn text_type_and_padding_are_bounded_together() {
+        // RFC 8446 §5.4.
+        let open = |mut record: Vec<u8>| {
+            let mut key = key(CipherSuite::Aes128GcmSha256);
+            let opened = key.open(ContentType::ApplicationData, &mut record);
+            opened.map(|(_, range)| range.len())
+        };
+        assert_eq!(open(padded(MAX_PLAINTEXT, 0)), Ok(MAX_PLAINTEXT));
+        assert_eq!(open(padded(1, MAX_PLAINTEXT - 1)), Ok(1));
+        assert_eq!(open(padded(1, MAX_PLAINTEXT)), Err(Alert::RECORD_OVERFLOW));
+        let most = padded(MAX_PLAINTEXT, 1);
+        assert_eq!(open(most), Err(Alert::RECORD_OVERFLOW));
     }
 
     #[test]

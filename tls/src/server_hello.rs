@@ -9,3 +9,7 @@ pub const RETRY: [u8; 32] = [
 
 /// What a server that could do TLS 1.3 ends its random with when it agrees on TLS 1.2.
 pub const DOWNGRADED: [u8; 8] = *b"DOWNGRD\x01";
+
+/// The same of one that agrees on TLS 1.1 or below. A client that offers TLS 1.3 refuses
+/// either in a ServerHello of TLS 1.2 (RFC 8446 §4.1.3).
+pub const DOWNGRADED_TO_11: [u8; 8] = *b"DOWNGRD\x00";

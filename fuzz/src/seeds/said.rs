@@ -88,11 +88,13 @@ impl Said {
             let length = u8::try_from(body.len()).expect("a short body");
             message(&[&[13, 0, 0, length][..], body].concat())
         };
-        // The shim's client has no session to name (RFC 8446 §4.1.2).
+        // What the director's client named (RFC 8446 §4.1.3); a server of TLS 1.2 names
+        // no session.
         let mut hello = server[0].clone();
         let name = usize::from(hello[38]);
-        hello.drain(39..39 + name);
-        hello[38] = 0;
+        let session_id: &[u8] = if is_13 { &crate::shim::SESSION_ID } else { &[] };
+        hello.splice(39..39 + name, session_id.iter().copied());
+        hello[38] = u8::try_from(session_id.len()).expect("a short identifier");
         bytes.extend(message(&hello));
         if is_13 {
             // No extension; asked for a certificate by ECDSA.

@@ -89,6 +89,7 @@ mod tests {
             parameters: Box::new(parameters),
             rings: List::from_items([kind]).unwrap(),
             authorities: List::new(),
+            session_id: [7; 32],
         }
     }
 

@@ -1,7 +1,7 @@
 //! The client: ClientHello, the server's answer, then the machine of the version.
 
 use ipc::segment::{Fill, Segment, Ticket};
-use tls::server_hello::DOWNGRADED;
+use tls::server_hello::{DOWNGRADED, DOWNGRADED_TO_11};
 use tls::{HandshakeType, Version};
 
 use crate::hello::hello;
@@ -89,7 +89,8 @@ impl ExpectServerHello {
                 Ok((State::Tls13(state), segment))
             }
             Version::Tls12 => {
-                let is_downgraded = hello.random.ends_with(&DOWNGRADED);
+                let ends_with = |sentinel| hello.random.ends_with(sentinel);
+                let is_downgraded = ends_with(&DOWNGRADED) || ends_with(&DOWNGRADED_TO_11);
                 if is_downgraded && config.accepts(Version::Tls13) {
                     return Err(ILLEGAL);
                 }
@@ -97,5 +98,62 @@ impl ExpectServerHello {
                 Ok((State::Tls12(state), segment))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use ipc::bounded::{List, Text};
+    use ipc::control::Parameters;
+    use ipc::tls::PeerAuthentication;
+
+    use super::*;
+    use crate::script::{DECODE, Refusal};
+
+    fn config(versions: &[Version]) -> Config {
+        Config::new(Box::new(Parameters {
+            versions: List::from_items(versions.iter().copied()).unwrap(),
+            suites: List::new(),
+            allow_static_rsa: false,
+            groups: List::new(),
+            keyrings: List::new(),
+            peer_authentication: PeerAuthentication::None,
+            server_name: Text::from_text("server.test").ok(),
+            alpn: List::new(),
+            segment_size: 1400,
+            resumption: false,
+            expose_keys: false,
+        }))
+    }
+
+    /// A ServerHello of TLS 1.2 with a random that ends so, and this session identifier.
+    fn answer(config: &Config, end: &[u8; 8], session_id: &[u8]) -> Option<Refusal> {
+        let mut body = [&[3, 3], &[5; 24][..], end].concat();
+        body.push(u8::try_from(session_id.len()).unwrap());
+        body.extend(session_id);
+        body.extend([0xc0, 0x2b, 0, 0, 4, 0, 23, 0, 0]);
+        let kind = HandshakeType::SERVER_HELLO;
+        let input = Input::Message { kind, body: &body };
+        ExpectServerHello(None).next(input, config).err()
+    }
+
+    #[test]
+    fn a_client_that_offers_tls_1_3_refuses_either_sign_of_a_downgrade() {
+        let both = config(&[Version::Tls13, Version::Tls12]);
+        for sentinel in [b"DOWNGRD\x01", b"DOWNGRD\x00"] {
+            assert_eq!(answer(&both, sentinel, &[]), Some(ILLEGAL));
+            let old = config(&[Version::Tls12]);
+            assert_eq!(answer(&old, sentinel, &[]), None);
+        }
+        assert_eq!(answer(&both, b"DOWNGRD\x02", &[]), None);
+    }
+
+    #[test]
+    fn a_session_identifier_has_at_most_32_bytes() {
+        let both = config(&[Version::Tls13, Version::Tls12]);
+        assert_eq!(answer(&both, &[5; 8], &[9; 32]), None);
+        assert_eq!(answer(&both, &[5; 8], &[9; 33]), Some(DECODE));
     }
 }

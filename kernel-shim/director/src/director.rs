@@ -198,6 +198,7 @@ mod tests {
         Verdict::Begun {
             rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
             authorities: List::from_items([0]).unwrap(),
+            session_id: [7; 32],
         }
     }
 

@@ -110,9 +110,14 @@ impl Handshake {
 
     fn decide(&mut self, verdict: &Verdict) -> Segment {
         let next = match verdict {
-            Verdict::Begun { rings, authorities } => {
+            Verdict::Begun {
+                rings,
+                authorities,
+                session_id,
+            } => {
                 self.config.rings = rings.clone();
                 self.config.authorities = authorities.clone();
+                self.config.session_id = *session_id;
                 return self.begin();
             }
             Verdict::Refused(alert) => Err(Refusal(*alert)),

@@ -41,7 +41,7 @@ pub(crate) fn hello(
     };
     let for_age = if for_binders > 0 { AGE } else { 0 };
     let missing = for_shares + for_ticket + for_age + for_binders;
-    let session_id = ticket.map_or(&[][..], session_id_of);
+    let session_id = session_id_of(config, ticket);
     let mut writer = TemplateWriter::new(HandshakeType::CLIENT_HELLO);
     writer.u16(LEGACY_VERSION).hole(0, random).vec8(session_id);
     writer.nested(0, |w| {

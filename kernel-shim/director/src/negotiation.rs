@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) rings: List<Option<KeyKind>, MAX_RINGS>,
     /// Bytes of the list of names that a CertificateRequest carries, by ring.
     pub(crate) authorities: List<u16, MAX_RINGS>,
+    /// Client: what its hello says where no ticket says it.
+    pub(crate) session_id: [u8; 32],
 }
 
 /// What a handshake with static RSA agrees on.
@@ -57,6 +59,7 @@ impl Config {
             parameters,
             rings: List::new(),
             authorities: List::new(),
+            session_id: [0; 32],
         }
     }
 

@@ -13,6 +13,8 @@ use crate::negotiation::Config;
 use crate::script::{DECODE, ILLEGAL, Refusal, UNSUPPORTED};
 use crate::template::place;
 
+/// RFC 8446 §4.1.3, RFC 5246 §7.4.1.3.
+const MAX_SESSION_ID: usize = 32;
 /// The longest cookie that is sent back.
 pub(crate) const MAX_COOKIE: usize = 256;
 
@@ -48,6 +50,9 @@ impl ServerHello {
         }
         let random = body.array()?;
         let session_id = body.vec8()?.rest();
+        if session_id.len() > MAX_SESSION_ID {
+            return Err(DECODE);
+        }
         let suite = CipherSuite::from_number(body.u16()?);
         let suite = suite.filter(|suite| config.offers(*suite)).ok_or(ILLEGAL)?;
         if body.u8()? != 0 {
@@ -73,11 +78,15 @@ impl ServerHello {
         let is_13 = hello.version == Version::Tls13;
         // RFC 8446 §4.1.3: it is echoed. RFC 5077 §3.4: where it need not be,
         // that is how a ticket is accepted.
-        let ours = ticket.map_or(&[][..], session_id_of);
+        let ours = session_id_of(config, ticket);
+        let is_echo = !ours.is_empty() && session_id == ours;
+        let offers_12 = ticket.is_some_and(|ticket| ticket.suite.version() == Version::Tls12);
         match is_13 {
             true if session_id != ours => return Err(ILLEGAL),
             true => {}
-            false => hello.is_resumed = !ours.is_empty() && session_id == ours,
+            // There is no such session.
+            false if is_echo && !offers_12 => return Err(ILLEGAL),
+            false => hello.is_resumed = is_echo,
         }
         if let Some(ticket) = ticket.filter(|_| hello.is_resumed) {
             hello.must_fit(ticket)?;
@@ -211,11 +220,13 @@ impl ServerHello {
     }
 }
 
-/// The session identifier of a hello that offers this ticket.
-pub(crate) fn session_id_of(ticket: &Ticket) -> &[u8] {
-    match ticket.suite.version() {
-        Version::Tls12 => &ticket.session_id,
-        Version::Tls13 => &[],
+/// The session identifier of a hello with this ticket. RFC 8446 §D.4: one that offers TLS
+/// 1.3 has one in any case, so that what comes looks like a resumption of TLS 1.2.
+pub(crate) fn session_id_of<'a>(config: &'a Config, ticket: Option<&'a Ticket>) -> &'a [u8] {
+    match ticket {
+        Some(ticket) if ticket.suite.version() == Version::Tls12 => &ticket.session_id,
+        _ if config.accepts(Version::Tls13) => &config.session_id,
+        _ => &[],
     }
 }
 

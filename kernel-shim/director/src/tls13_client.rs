@@ -36,6 +36,7 @@ pub(crate) enum State {
     Retry(Retry),
     Negotiated(Negotiated),
     Resumed(Resumed),
+    Compatible(Compatible),
     Keys(KeyAgreement, Facts),
     Extensions(ExpectExtensions),
     CertificateOrRequest(ExpectCertificateOrRequest),
@@ -56,6 +57,8 @@ pub(crate) struct Facts {
     is_resumed: bool,
     /// The server asked for a certificate, and one can be shown with this.
     request: Request,
+    /// ChangeCipherSpec went out with the second ClientHello.
+    compatibility_sent: bool,
 }
 
 /// Whether the server asked for a certificate.
@@ -69,6 +72,7 @@ enum Request {
 
 pub(crate) struct Negotiated(Facts, Place);
 pub(crate) struct Resumed(Facts, Place);
+pub(crate) struct Compatible(Facts, Place);
 pub(crate) struct ExpectExtensions(Facts);
 pub(crate) struct ExpectCertificateOrRequest(Facts);
 pub(crate) struct ApplicationKeys(Facts);
@@ -82,13 +86,17 @@ pub(crate) fn begin(
 ) -> Transition<State> {
     let offered = config.shares().ok_or(INTERNAL)?;
     if !hello.is_retry {
-        return negotiated(hello, offered);
+        return negotiated(hello, offered, false);
     }
     let (retry, segment) = Retry::begin(hello, ticket, offered)?;
     Ok((State::Retry(retry), segment))
 }
 
-fn negotiated(hello: ServerHello, (offered, half): (Group, Option<Group>)) -> Transition<State> {
+fn negotiated(
+    hello: ServerHello,
+    (offered, half): (Group, Option<Group>),
+    compatibility_sent: bool,
+) -> Transition<State> {
     let (group, key) = hello.share.ok_or(MISSING)?;
     if group != offered && Some(group) != half {
         return Err(ILLEGAL);
@@ -102,6 +110,7 @@ fn negotiated(hello: ServerHello, (offered, half): (Group, Option<Group>)) -> Tr
         alpn: None,
         is_resumed: hello.is_resumed,
         request: Request::None,
+        compatibility_sent,
     };
     Ok((State::Negotiated(Negotiated(facts, key)), segment))
 }
@@ -112,10 +121,11 @@ impl State {
             Self::Retry(retry) => retry.next(input, config)?.then(
                 (),
                 |retry, ()| Self::Retry(retry),
-                |(hello, offered), ()| negotiated(hello, (offered, None)),
+                |(hello, offered), ()| negotiated(hello, offered, true),
             ),
             Self::Negotiated(state) => state.next(input),
             Self::Resumed(state) => state.next(input),
+            Self::Compatible(state) => state.next(input),
             Self::Keys(keys, facts) => keys.next(input)?.then(facts, Self::Keys, |(), facts| {
                 let state = Self::Extensions(ExpectExtensions(facts));
                 Ok((state, receive_all(MAX_EXTENSIONS)))
@@ -171,6 +181,20 @@ impl Negotiated {
 }
 
 impl Resumed {
+    /// RFC 8446 §D.4: a client that sent a session identifier sends a ChangeCipherSpec
+    /// before anything that is protected.
+    fn next(self, input: Input<'_>) -> Transition<State> {
+        input.done()?;
+        let Self(facts, share) = self;
+        let state = Compatible(facts, share);
+        match state.0.compatibility_sent {
+            true => state.next(Input::Done),
+            false => Ok((State::Compatible(state), Segment::WriteChangeCipherSpec)),
+        }
+    }
+}
+
+impl Compatible {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(facts, share) = self;

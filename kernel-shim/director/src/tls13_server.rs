@@ -195,8 +195,8 @@ impl HelloWritten {
 fn write_extensions(plan: Plan) -> Transition<State> {
     let mut writer = TemplateWriter::new(HandshakeType::ENCRYPTED_EXTENSIONS);
     writer.nested(0, |w| {
-        // RFC 6066 §3: the name was of use.
-        if plan.server_name.is_some() {
+        // RFC 6066 §3: the name was of use; not where a session is resumed.
+        if plan.server_name.is_some() && plan.resumed.is_none() {
             w.extension(ExtensionType::SERVER_NAME).u16(0);
         }
         if let Some(name) = &plan.alpn {
@@ -297,4 +297,39 @@ fn finish(plan: Plan) -> (State, Segment) {
         ring: plan.ring,
     };
     (State::Finishing, Segment::Finish(Box::new(agreed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::bounded::{Bytes, Text};
+    use tls::{CipherSuite, Group};
+
+    use super::*;
+
+    /// The body of EncryptedExtensions for a client that asked for a name.
+    fn extensions(resumed: Option<u16>) -> Vec<u8> {
+        let plan = Plan {
+            suite: CipherSuite::Aes128GcmSha256,
+            group: Group::X25519,
+            ring: 0,
+            scheme: Scheme::EcdsaSecp256r1Sha256,
+            alpn: None,
+            server_name: Text::from_text("server.test").ok(),
+            client_random: [7; 32],
+            session_id: Bytes::new(),
+            compatibility_sent: false,
+            resumed,
+            gives_tickets: false,
+        };
+        match write_extensions(plan) {
+            Ok((_, Segment::Write(template))) => template.message[4..].to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_name_is_acknowledged_in_a_full_handshake_alone() {
+        assert_eq!(extensions(None), [0, 4, 0, 0, 0, 0]);
+        assert_eq!(extensions(Some(0)), [0, 0]);
+    }
 }

@@ -123,6 +123,7 @@ fn begun() -> Verdict {
     Verdict::Begun {
         rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
         authorities: List::from_items([0]).unwrap(),
+        session_id: [7; 32],
     }
 }
 
@@ -208,6 +209,7 @@ fn the_longest_messages_of_a_slot_have_room_beside_those_of_its_last_handshake()
         let begun = Verdict::Begun {
             rings: List::from_items([Some(KeyKind::EcdsaP256); MAX_RINGS]).unwrap(),
             authorities: List::from_items([u16::MAX; MAX_RINGS]).unwrap(),
+            session_id: [u8::MAX; 32],
         };
         world.tell(slot, 2, begun);
         for generation in [0, 1] {

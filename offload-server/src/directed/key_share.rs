@@ -29,13 +29,18 @@ pub(super) enum KeyShare {
 const INVALID: Fault = Fault::Refused(Alert::ILLEGAL_PARAMETER);
 
 impl Directed {
-    /// The answer that there is, or a new one.
+    /// The answer that there is, or a new share. RFC 8446 §4.1.2: a second hello keeps that
+    /// of the first, unless the server asks for another.
     pub(super) fn write_share(&mut self, group: Group, out: &mut impl Writer) -> Result<(), Fault> {
         match core::mem::replace(&mut self.key_share, KeyShare::None) {
             KeyShare::Answer { group: of, share } if of == group => {
                 out.bytes(&share);
             }
             KeyShare::Answer { .. } => return Err(Fault::INTERNAL),
+            KeyShare::Pair(pair) if u16::from(pair.group()) == group.number() => {
+                out.bytes(pair.pub_key());
+                self.key_share = KeyShare::Pair(pair);
+            }
             KeyShare::None | KeyShare::Pair(_) => {
                 let pair = convert::supported_group(group).start();
                 let pair = pair.map_err(|_| Fault::INTERNAL)?;

@@ -7,11 +7,14 @@ use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use tls::protection::Key;
-use tls::record::{Header, MAX_PLAINTEXT};
-use tls::{Alert, ContentType};
+use tls::record::{HEADER, Header, MAX_PLAINTEXT};
+use tls::{Alert, ContentType, Role};
 
 use super::Fault;
 use crate::output::Output;
+
+/// The version of a client's first record (RFC 8446 §5.1).
+const INITIAL_VERSION: [u8; 2] = [3, 1];
 
 /// Bytes to the peer.
 pub(super) struct Outbound {
@@ -19,14 +22,17 @@ pub(super) struct Outbound {
     protection: Option<Key>,
     /// Handshake messages that are in no record yet.
     flight: Vec<u8>,
+    /// A client's first record is still to come.
+    is_first_hello_due: bool,
 }
 
 impl Outbound {
-    pub(super) const fn new(output: Output) -> Self {
+    pub(super) const fn new(output: Output, role: Role) -> Self {
         Self {
             output,
             protection: None,
             flight: Vec::new(),
+            is_first_hello_due: matches!(role, Role::Client),
         }
     }
 
@@ -101,10 +107,20 @@ impl Outbound {
 
     fn record(&mut self, kind: ContentType, text: &[u8]) -> Result<(), Fault> {
         let out = self.output.buffer();
+        let start = out.len();
         match &mut self.protection {
-            Some(key) => seal(key, kind, text, out),
-            None => plain(kind, text, out),
+            Some(key) => seal(key, kind, text, out)?,
+            None => plain(kind, text, out)?,
         }
+        // RFC 8446 §5.1: an initial ClientHello may say TLS 1.0, and does so everywhere.
+        if core::mem::take(&mut self.is_first_hello_due)
+            && let Some([_, version @ .., _, _]) = out
+                .get_mut(start..)
+                .and_then(|record| record.first_chunk_mut::<HEADER>())
+        {
+            *version = INITIAL_VERSION;
+        }
+        Ok(())
     }
 }
 

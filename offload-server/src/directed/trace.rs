@@ -45,7 +45,7 @@ fn suite() -> &'static Tls13CipherSuite {
 /// the trace and Finished.
 fn flight(trace: &str, traffic: &TrafficSecrets, transcript: &mut Transcript, messages: &[&str]) {
     let server = traffic.key(Role::Server).unwrap();
-    let mut outbound = Outbound::new(Output::new(0, 16384));
+    let mut outbound = Outbound::new(Output::new(0, 16384), Role::Server);
     let protection = Key::new(SUITE, &server).unwrap();
     assert!(outbound.protect(protection).is_ok());
     for name in messages {

@@ -67,7 +67,7 @@ where
                     beginning.entry,
                 )
             })
-            .map(|directed| (directed.begun(), Box::new(directed)));
+            .and_then(|directed| Ok((directed.begun()?, Box::new(directed))));
         match verdict {
             Ok((verdict, directed)) => {
                 if let Some(place) = self.directed.get_mut(usize::from(slot)) {

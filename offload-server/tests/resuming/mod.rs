@@ -7,7 +7,7 @@ use ipc::handshake::Completion;
 use ipc::segment::{Binder, Fill, Hole, Place, Segment, Stage, Ticket, Verdict};
 use tls::{CipherSuite, Group, Version};
 
-use super::script::{SLOT, Script, hole, share_of};
+use super::script::{SLOT, Script, hole, session_id_of, share_of};
 use super::tickets::hand_over;
 use super::world::World;
 
@@ -251,7 +251,7 @@ impl Script {
         }
         extensions.bytes.extend([0, 51, 0, 36, 0, 0x1d]);
         extensions.hole(34, 2, Fill::KeyShare(Group::X25519));
-        let mut body = vec![3, 3, 0];
+        let mut body = [&[3, 3], session_id_of(hello)].concat();
         body.extend(suite.to_be_bytes());
         body.push(0);
         let random = hole(6, 0, Fill::Random { downgraded: false });
@@ -316,6 +316,11 @@ impl Script {
         assert_eq!(hello[34], 32);
         self.server_hello_of12(&hello[35..67], suite);
         self.done(Segment::Derive(Stage::Master));
+    }
+
+    /// ServerHello of TLS 1.2 that resumes a session which nobody has.
+    pub fn resumes_unoffered12(&mut self, session_id: &[u8]) {
+        self.server_hello_of12(session_id, 0xc02b);
     }
 
     fn server_hello_of12(&mut self, session_id: &[u8], suite: u16) {

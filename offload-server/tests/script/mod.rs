@@ -209,7 +209,8 @@ impl Script {
             suite: CipherSuite::Aes128GcmSha256,
             peer_random: hello[2..34].try_into().unwrap(),
         });
-        let mut body = vec![3, 3, 0, 0x13, 1, 0, 0, 46, 0, 43, 0, 2, 3, 4];
+        let mut body = [&[3, 3], session_id_of(&hello)].concat();
+        body.extend([0x13, 1, 0, 0, 46, 0, 43, 0, 2, 3, 4]);
         body.extend([0, 51, 0, 36, 0, 0x1d]);
         let random = hole(6, 0, Fill::Random { downgraded: false });
         let share = hole(4 + body.len() as u16, 2, Fill::KeyShare(Group::X25519));
@@ -309,6 +310,12 @@ pub fn ends_with(script: &mut Script, tested: &mut World, alert: Alert, case: &s
         }
         _ => panic!("{case}: no failure"),
     }
+}
+
+/// The session identifier of a ClientHello, with its length: a server of TLS 1.3 says it
+/// again (RFC 8446 §4.1.3).
+pub fn session_id_of(hello: &[u8]) -> &[u8] {
+    &hello[34..35 + usize::from(hello[34])]
 }
 
 /// The share of X25519 in a ClientHello.

@@ -12,12 +12,17 @@ use crate::script::{
 };
 use crate::server_hello::{MAX_COOKIE, ServerHello};
 
-/// Over: the second ServerHello, and the group that was offered with it.
+/// The groups of the key shares of a hello: one, and its classical half.
+type Offered = (Group, Option<Group>);
+
+/// Over: the second ServerHello, and what was offered with it.
 pub(crate) enum Retry {
     /// The suite is decided.
     Negotiated(Wanted),
     /// The transcript was replaced by its hash.
     Restarted(Wanted),
+    /// ChangeCipherSpec is written (RFC 8446 §D.4).
+    Compatible(Wanted),
     /// The second ClientHello is written.
     Written(Wanted),
     /// Waits for the second ServerHello.
@@ -27,7 +32,7 @@ pub(crate) enum Retry {
 /// What the server wants, and what comes of it.
 pub(crate) struct Wanted {
     suite: CipherSuite,
-    group: Group,
+    offered: Offered,
     cookie: Bytes<MAX_COOKIE>,
     /// What is offered again.
     ticket: Option<Ticket>,
@@ -37,14 +42,15 @@ impl Retry {
     pub(super) fn begin(
         hello: ServerHello,
         ticket: Option<Ticket>,
-        (offered, half): (Group, Option<Group>),
+        first: Offered,
     ) -> Transition<Self> {
         // It must change something.
-        let group = match hello.share {
-            Some((group, _)) if group == offered || Some(group) == half => return Err(ILLEGAL),
-            Some((group, _)) => group,
+        let offered = match hello.share {
+            Some((group, _)) if group == first.0 || Some(group) == first.1 => return Err(ILLEGAL),
+            Some((group, _)) => (group, None),
             None if hello.cookie.is_empty() => return Err(ILLEGAL),
-            None => offered,
+            // RFC 8446 §4.1.2: the same shares again.
+            None => first,
         };
         let segment = Segment::Negotiate {
             suite: hello.suite,
@@ -52,7 +58,7 @@ impl Retry {
         };
         let wanted = Wanted {
             suite: hello.suite,
-            group,
+            offered,
             cookie: hello.cookie,
             // One of another hash is of no use.
             ticket: ticket.filter(|ticket| {
@@ -67,7 +73,7 @@ impl Retry {
         self,
         input: Input<'_>,
         config: &Config,
-    ) -> Result<Progress<Self, (ServerHello, Group)>, Refusal> {
+    ) -> Result<Progress<Self, (ServerHello, Offered)>, Refusal> {
         let (state, segment) = match self {
             Self::Negotiated(wanted) => {
                 input.done()?;
@@ -75,19 +81,17 @@ impl Retry {
             }
             Self::Restarted(wanted) => {
                 input.done()?;
+                (Self::Compatible(wanted), Segment::WriteChangeCipherSpec)
+            }
+            Self::Compatible(wanted) => {
+                input.done()?;
                 let Wanted {
-                    group,
+                    offered,
                     cookie,
                     ticket,
                     ..
                 } = &wanted;
-                let hello = hello(
-                    config,
-                    Fill::SameRandom,
-                    (*group, None),
-                    cookie,
-                    ticket.as_ref(),
-                );
+                let hello = hello(config, Fill::SameRandom, *offered, cookie, ticket.as_ref());
                 let segment = hello.map(Segment::Write).ok_or(INTERNAL)?;
                 (Self::Written(wanted), segment)
             }
@@ -103,7 +107,7 @@ impl Retry {
 
 impl Wanted {
     /// A second ServerHello keeps to the first.
-    fn answer(self, input: Input<'_>, config: &Config) -> Result<(ServerHello, Group), Refusal> {
+    fn answer(self, input: Input<'_>, config: &Config) -> Result<(ServerHello, Offered), Refusal> {
         let body = input.message(HandshakeType::SERVER_HELLO)?;
         let hello = ServerHello::parse(body, config, self.ticket.as_ref())?;
         if hello.is_retry {
@@ -112,6 +116,6 @@ impl Wanted {
         if hello.suite != self.suite || hello.version != Version::Tls13 {
             return Err(ILLEGAL);
         }
-        Ok((hello, self.group))
+        Ok((hello, self.offered))
     }
 }
