@@ -96,7 +96,10 @@ fn parameters(
     settings: &Settings,
     (is_server, mode): (bool, Mode),
 ) -> Result<Result<Parameters, Excluded>> {
-    let versions = settings.versions();
+    let mut versions = settings.versions();
+    // A request that could never lead to one of them is refused.
+    let groups = &settings.groups;
+    versions.retain(|version| groups.is_empty() || groups.iter().any(|g| g.is_for(*version)));
     if versions.is_empty() {
         return Ok(Err(Excluded::new("protocol", "no version above TLS 1.1")));
     }
