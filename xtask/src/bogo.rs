@@ -106,7 +106,9 @@ fn run_mode(
         .arg(&reports)
         .arg("-json-output")
         .arg(&results)
-        .args(["-pipe", "-allow-unimplemented", "-idle-timeout", "60s"]);
+        .args(["-pipe", "-allow-unimplemented", "-idle-timeout", "20s"])
+        // Most of them wait for a while.
+        .args(["-num-workers", "16"]);
     if !names.is_empty() {
         step = step.arg("-test").arg(names.join(";"));
     }
