@@ -7,11 +7,11 @@ use ipc::bounded::Text;
 use ipc::keystore::{KeyKind, Keystore};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
 use ipc::stats;
-use tls::Role;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::rotation::Receiver;
 use keystore_server::{Server, firmware};
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use tls::Role;
 
 use crate::bytes::Bytes;
 use crate::wire::world::key_of;

@@ -6,11 +6,11 @@ use ipc::channel::local::{Silent, pair};
 use ipc::clock::Instant;
 use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshakeInbox, Record, Request};
-use tls::{CipherSuite, Role, Secret, TrafficKey};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use record_server::{Limits, Ports, Server};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 
 use crate::bytes::Bytes;
 

@@ -9,14 +9,12 @@ use ipc::bounded::{Blob, Bytes, Text};
 use ipc::clock::Instant;
 use ipc::control::{self, HandshakeId};
 use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex};
-use tls::{CipherSuite, Role};
 use ipc::net;
-use ipc::provision::{
-    KeystoreData, Network, NetworkRights, Rings, Update,
-};
+use ipc::provision::{KeystoreData, Network, NetworkRights, Rings, Update};
 use ipc::record::{self};
 use ipc::segment::{Agreed, Segment, Stage, Verdict};
 use rustls::version::{TLS12, TLS13};
+use tls::{CipherSuite, Role};
 
 use messages::{
     direct, directed_segment, directed_verdict, encoded, failed, order, post_handshake, rings,

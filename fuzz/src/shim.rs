@@ -4,9 +4,7 @@
 use director::{Ports, Server};
 use ipc::bounded::{Blob, List, Text};
 use ipc::channel::local::{LocalDoorbell, Silent, pair};
-use ipc::director::{
-    DirectedVerdict, Order, OrderQueue, RefusedSteps, VerdictQueue,
-};
+use ipc::director::{DirectedVerdict, Order, OrderQueue, RefusedSteps, VerdictQueue};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
 use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};

@@ -4,7 +4,7 @@ use ipc::bounded::List;
 use ipc::keystore::KeyKind;
 use ipc::tls::PeerAuthentication;
 use rustls::SupportedProtocolVersion;
-use tls::Version;
+use tls::{Group, Version};
 
 use super::messages::vector;
 use crate::wire::client::{Client, ClientOptions};
@@ -30,6 +30,8 @@ impl Said {
         world.start(0, asked);
         let options = ClientOptions {
             versions: vec![version],
+            // A short hello, which is a message of one part.
+            groups: vec![Group::X25519, Group::Secp256r1, Group::Secp384r1],
             has_certificate,
             ..ClientOptions::default()
         };
