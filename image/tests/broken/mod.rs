@@ -347,8 +347,8 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = \"7552K\"\nserves = false",
-            "priority = 161\nstack = \"256K\"\nheap = \"7552K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = \"8576K\"\nserves = false",
+            "priority = 161\nstack = \"256K\"\nheap = \"8576K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",
