@@ -366,17 +366,22 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         };
         let (tx, rx) = (new(tx)?, new(rx)?);
         // RFC 8446 §4.6.3: nothing may follow close_notify, not even this.
-        let sent = match message.is_empty() || session.sent_close {
-            true => Ok(()),
-            false => session.send_urgent(ContentType::Handshake, message),
+        let tells = !message.is_empty() && !session.sent_close;
+        let sent = match tells {
+            true => session.send_urgent(ContentType::Handshake, message),
+            false => Ok(()),
         };
         if let Some(key) = tx {
             session.tx = key;
         }
+        let has_rx = rx.is_some();
         if let Some(key) = rx {
             session.rx = key;
         }
-        self.stats.add(stats::record::REKEYS, 1);
+        // A key that comes after close_notify seals nothing, and no peer is told of it.
+        if tells || has_rx {
+            self.stats.add(stats::record::REKEYS, 1);
+        }
         match sent {
             Ok(()) => self.pump(slot),
             // The peer can't know of the new key.

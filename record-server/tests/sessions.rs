@@ -198,6 +198,60 @@ fn r33_a_key_near_its_limit_is_changed_before_it() {
 }
 
 #[test]
+fn r33_a_new_key_that_is_late_is_waited_for() {
+    let limits = Limits {
+        rekey_at: 2,
+        end_at: 4,
+    };
+    let mut world = World::new(tls13(), None, limits);
+    for _ in 0..9 {
+        world.app.write(SLOT, b"x").unwrap();
+        world.settle().unwrap();
+    }
+    let under_the_old = world.client_read();
+    assert!(under_the_old.len() <= 4, "a key that sealed too much");
+    assert!(!world.net.peer_status(SLOT).has(Status::END));
+    let due = world.offload.receive();
+    assert!(matches!(due, Some(Ok(PostHandshake::RekeyDue { .. }))));
+    let rekey = Request::Rekey {
+        generation: 3,
+        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
+        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
+        rx: None,
+    };
+    assert_eq!(world.call(SESSION, &rekey), Ok(()));
+    world.settle().unwrap();
+    let rest = world.client_read();
+    assert_eq!([under_the_old, rest].concat(), b"xxxxxxxxx");
+    assert_eq!(world.stats.read(stats::record::REKEYS), 1);
+}
+
+#[test]
+fn a_new_key_after_the_end_of_what_is_sent_counts_as_none() {
+    let limits = Limits {
+        rekey_at: 2,
+        end_at: 4,
+    };
+    let mut world = World::new(tls13(), None, limits);
+    for _ in 0..3 {
+        world.app.write(SLOT, b"x").unwrap();
+        world.settle().unwrap();
+    }
+    world.app.set_status(SLOT, Status::END);
+    world.app.notify(SLOT);
+    world.settle().unwrap();
+    assert_eq!(world.client_read(), b"xxx");
+    let rekey = Request::Rekey {
+        generation: 3,
+        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
+        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
+        rx: None,
+    };
+    assert_eq!(world.call(SESSION, &rekey), Ok(()));
+    assert_eq!(world.stats.read(stats::record::REKEYS), 0);
+}
+
+#[test]
 fn a_key_at_its_limit_seals_nothing_more() {
     let limits = Limits {
         rekey_at: 2,

@@ -188,7 +188,9 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         Ok(false)
     }
 
-    /// Counts records against the limit of the key; asks for a new key in time.
+    /// Counts records against the limit of the key; asks for a new key in time. At its end
+    /// a session of TLS 1.3 waits for the new key: how soon the offload component has its
+    /// turn decides nothing about what gets through.
     fn may_seal(&mut self, slot: SlotIndex) -> Result<bool, Alert> {
         let limits = self.limits;
         let Some(session) = live(&mut self.places, slot) else {
@@ -198,15 +200,17 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         if session.suite.aead() == Aead::ChaCha20Poly1305 || used < limits.rekey_at {
             return Ok(true);
         }
-        if used >= limits.end_at {
+        let is_left = used < limits.end_at;
+        if session.form.version() == Version::Tls13 {
+            if session.asking == Asking::No {
+                self.ask(slot, Question::Rekey);
+            }
+        } else if !is_left {
+            // No KeyUpdate there.
             session.send_last(Alert::CLOSE_NOTIFY);
             self.flush_urgent(slot)?;
-            return Ok(false);
         }
-        if session.form.version() == Version::Tls13 && session.asking == Asking::No {
-            self.ask(slot, Question::Rekey);
-        }
-        Ok(true)
+        Ok(is_left)
     }
 
     /// Sends sealed records that go before anything else; true when none is
