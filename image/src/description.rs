@@ -46,7 +46,8 @@ pub struct Description {
     #[serde(default)]
     pub restart: Restart,
     /// Records that one AES-GCM key seals before a new one is asked for (RFC 8446
-    /// §5.5); after twice as many it waits for it, or in TLS 1.2 the session ends. The most there may be, when absent.
+    /// §5.5); after twice as many a session waits for it, and one of TLS 1.2 ends. The most
+    /// there may be, when absent.
     #[serde(default = "most_records")]
     pub rekey_after: u64,
 }
