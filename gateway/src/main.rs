@@ -29,9 +29,6 @@ fn main() -> ! {
         let has_more = server.run(signals & FROM_SHIM != 0);
         runtime::counters().set(HEAP, runtime::heap_used() as u64);
         runtime::wake_at(server.next_deadline());
-        signals = match has_more {
-            true => runtime::poll_signals(),
-            false => runtime::wait_signals(),
-        };
+        signals = runtime::next_signals(has_more, || server.untaken());
     }
 }

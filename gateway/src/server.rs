@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use ipc::channel::{Channel, Doorbell, Event, SlotIndex};
+use ipc::channel::{Channel, Doorbell, Event, SlotIndex, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{self, Control};
 use ipc::net::{self, Address, ConnectionId, Net};
@@ -275,6 +275,14 @@ where
     /// When [`Server::run`] has to be called at the latest.
     pub fn next_deadline(&self) -> Instant {
         self.look_at
+    }
+
+    /// Names the oldest event of its queues that was not taken, as [`untaken`] does.
+    pub fn untaken(&self) -> u64 {
+        untaken([
+            self.ports.plain.oldest_event(),
+            self.ports.backend.oldest_event(),
+        ])
     }
 
     /// Takes events of both channels; true if there may be more.

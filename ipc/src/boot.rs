@@ -96,8 +96,11 @@ pub struct LogRing {
     pub owed: AtomicU64,
     /// Names the call whose answer the domain waits for, in the same way.
     pub asked: AtomicU64,
+    /// Names the oldest event of the domain's queues that it had not taken when it waited
+    /// ([`untaken`](crate::channel::untaken)). Zero for none.
+    pub untaken: AtomicU64,
     /// The bytes.
-    pub data: [AtomicU64; (LOG_BYTES as usize - 40) / 8],
+    pub data: [AtomicU64; (LOG_BYTES as usize - 48) / 8],
 }
 
 /// Starts a [`Facts`] page.

@@ -40,6 +40,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use events::Posted;
 
+pub use events::untaken;
 pub use joined::Joined;
 pub use records::SlotBytes;
 pub use status::Status;
@@ -439,6 +440,11 @@ impl<D: Doorbell> Channel<D> {
     /// Whether [`Channel::next_event`] would find something.
     pub fn has_events(&self) -> bool {
         self.events_in().is_due()
+    }
+
+    /// Where the oldest event that [`Channel::next_event`] would find stands.
+    pub fn oldest_event(&self) -> Option<u32> {
+        self.events_in().oldest()
     }
 
     /// Takes the oldest event; `None` when there is none. Entries that name no slot are

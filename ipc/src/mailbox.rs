@@ -169,6 +169,11 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         self.channel.has_events()
     }
 
+    /// [`Channel::oldest_event`]
+    pub fn oldest_event(&self) -> Option<u32> {
+        self.channel.oldest_event()
+    }
+
     /// [`Channel::peer_is_new`]. What it sent before can still be received.
     pub fn peer_is_new(&mut self) -> bool {
         self.channel.peer_is_new()

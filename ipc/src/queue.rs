@@ -100,6 +100,11 @@ impl<S: Serialize + MaxSize, R: DeserializeOwned + MaxSize, D: Doorbell> Queue<S
         }
     }
 
+    /// [`Channel::oldest_event`]
+    pub fn oldest_event(&self) -> Option<u32> {
+        self.channel.oldest_event()
+    }
+
     /// [`Channel::peer_is_new`]. What it sent before can still be received.
     pub fn peer_is_new(&mut self) -> bool {
         self.channel.peer_is_new()

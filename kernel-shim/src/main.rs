@@ -20,19 +20,20 @@ fn main() -> ! {
     let (mut request, mut reply) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE]);
     let mut wake = service.wait(&mut request);
     loop {
-        runtime::counters().set(HEAP, runtime::heap_used() as u64);
-        runtime::wake_at(server.next_deadline());
-        wake = match wake {
+        let answer = match wake {
             Wake::Signal(_) => {
                 server.run();
-                service.wait(&mut request)
+                None
             }
             Wake::Call { badge, length } => {
                 let asked = request.get(..length).unwrap_or_default();
                 let length = server.serve(badge, asked, &mut reply);
-                let answer = reply.get(..length).unwrap_or_default();
-                service.reply_and_wait(answer, &mut request)
+                reply.get(..length)
             }
-        }
+        };
+        runtime::counters().set(HEAP, runtime::heap_used() as u64);
+        runtime::wake_at(server.next_deadline());
+        runtime::note_untaken(|| server.untaken());
+        wake = service.next(answer, &mut request);
     }
 }

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use ipc::badge::Badge;
-use ipc::channel::{Doorbell, SlotIndex};
+use ipc::channel::{Doorbell, SlotIndex, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
     Answer, Control, HandshakeError, PolicyError, Request, Resource, SessionResult,
@@ -204,6 +204,12 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
             self.give_up_overdue(now);
         }
         self.flush();
+    }
+
+    /// Names the oldest completion that was not taken, as [`untaken`] does. The other
+    /// queues are never sent anything.
+    pub fn untaken(&self) -> u64 {
+        untaken([self.offload.oldest_event()])
     }
 
     /// When to call [`Server::run`] again at the latest.

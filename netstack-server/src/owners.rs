@@ -135,6 +135,15 @@ impl<B: Doorbell> Owners<B> {
         }
     }
 
+    /// [`Channel::oldest_event`] of all channels.
+    pub(crate) fn oldest_events(&self) -> impl Iterator<Item = Option<u32>> {
+        let applications = self.applications.iter().map(|(_, side)| side);
+        let sides = [&self.offload, &self.record]
+            .into_iter()
+            .chain(applications);
+        sides.map(|side| side.channel.oldest_event())
+    }
+
     /// The slot of an owner that has one.
     pub(crate) fn of(&mut self, owner: Owner) -> Option<Port<'_, B>> {
         let (side, slot) = self.side(owner)?;

@@ -62,14 +62,13 @@ impl Program {
             }
             runtime::counters().set(HEAP, runtime::heap_used() as u64);
             let is_due = next.is_some_and(|at| !timer.arm(at, SystemClock.now()));
-            wake = match (answer, is_due) {
-                (Some(answer), false) => service.reply_and_wait(answer, &mut request),
-                (None, false) => service.wait(&mut request),
-                (answer, true) => {
-                    answer.into_iter().for_each(|answer| service.reply(answer));
-                    service.poll(&mut request).unwrap_or(Wake::Signal(0))
-                }
-            };
+            if is_due {
+                answer.into_iter().for_each(|answer| service.reply(answer));
+                wake = service.poll(&mut request).unwrap_or(Wake::Signal(0));
+                continue;
+            }
+            runtime::note_untaken(|| stack.untaken());
+            wake = service.next(answer, &mut request);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use ipc::channel::{Doorbell, Status};
+use ipc::channel::{Doorbell, Status, untaken};
 use ipc::clock::Instant;
 use ipc::net::Owner;
 use ipc::stats::{self, netstack as counters};
@@ -120,6 +120,11 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         }
         let next = self.core.timers.next().min(self.core.clock.housekeeping());
         (next < Instant::NEVER).then_some(next)
+    }
+
+    /// Names the oldest event of its queues that was not taken, as [`untaken`] does.
+    pub fn untaken(&self) -> u64 {
+        untaken(self.core.owners.oldest_events())
     }
 
     /// The NIC, for its interrupts.

@@ -7,8 +7,7 @@ extern crate alloc;
 
 mod start;
 
-use offload_server::{Server, StartError};
-use sel4::runtime::SystemClock;
+use sel4::runtime;
 
 sel4::system!();
 sel4::entry!(main);
@@ -16,12 +15,7 @@ sel4::entry!(main);
 const FROM_KEYSTORE: u64 = system::FACTS.signal_from("keystore-server");
 
 fn main() -> ! {
-    let ports = start::ports(system::Capabilities::take());
-    let mut server = match Server::new(ports, SystemClock) {
-        Ok(server) => server,
-        Err(StartError::NoKeyrings) => start::stay_down(),
-        Err(StartError::NoAnswer) => panic!("the key store does not answer"),
-    };
+    let mut server = start::server(system::Capabilities::take());
     sel4::log!("ready");
     loop {
         let turn = server.run();
@@ -31,7 +25,9 @@ fn main() -> ! {
         if server.flush() {
             start::scrub(false);
         }
-        if start::next_signals(turn.is_busy, server.next_deadline()) & FROM_KEYSTORE != 0 {
+        runtime::wake_at(server.next_deadline());
+        let signals = runtime::next_signals(turn.is_busy, || server.untaken());
+        if signals & FROM_KEYSTORE != 0 {
             server.refetch();
         }
     }

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
+use ipc::channel::{Channel, Doorbell, SlotIndex, Status, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::director::VerdictQueue;
@@ -200,6 +200,17 @@ where
         if let Ok(keyrings) = (self.fetch)() {
             self.profiles.replace(keyrings);
         }
+    }
+
+    /// Names the oldest event of its queues that was not taken, as [`untaken`] does.
+    pub fn untaken(&self) -> u64 {
+        untaken([
+            self.net.oldest_event(),
+            self.shim.oldest_event(),
+            self.director.oldest_event(),
+            self.forget.oldest_event(),
+            self.record.oldest_event(),
+        ])
     }
 
     /// When to call [`Server::run`] again at the latest.

@@ -3,12 +3,11 @@
 
 use alloc::boxed::Box;
 
-use ipc::clock::Instant;
 use ipc::mailbox::Mailbox;
 use ipc::queue::Queue;
 use ipc::transport::Client;
-use offload_server::Ports;
-use sel4::runtime::{self, Bell, Caller};
+use offload_server::{Ports, Server, StartError};
+use sel4::runtime::{self, Bell, Caller, SystemClock};
 
 use crate::system::{Capabilities, FACTS};
 
@@ -25,9 +24,13 @@ const STACK_USED: usize = 40 * 1024;
 /// As deep as ML-KEM-1024 goes below them, and more.
 const DEEP_STACK_USED: usize = STACK_USED + 64 * 1024;
 
-pub(crate) fn ports(held: Capabilities) -> Ports<'static, Bell, Bell, Bell, Caller, Caller> {
+type System = Server<'static, Bell, Bell, Bell, Caller, SystemClock>;
+
+/// # Panics
+/// At start-up: without the key store there are no handshakes.
+pub(crate) fn server(held: Capabilities) -> System {
     let install = held.window_install;
-    Ports {
+    let ports = Ports {
         net: held.channel_handshake,
         shim: Mailbox::new(held.channel_directives),
         director: Mailbox::new(held.channel_segments),
@@ -39,6 +42,11 @@ pub(crate) fn ports(held: Capabilities) -> Ports<'static, Bell, Bell, Bell, Call
         clients: CLIENTS,
         heap_used: runtime::heap_used,
         stats: runtime::counters(),
+    };
+    match Server::new(ports, SystemClock) {
+        Ok(server) => server,
+        Err(StartError::NoKeyrings) => stay_down(),
+        Err(StartError::NoAnswer) => panic!("the key store does not answer"),
     }
 }
 
@@ -50,17 +58,8 @@ pub(crate) fn scrub(went_deep: bool) {
     runtime::scrub_registers();
 }
 
-/// The signals that are there, or that come until the deadline.
-pub(crate) fn next_signals(is_busy: bool, deadline: Instant) -> u64 {
-    if is_busy {
-        return runtime::poll_signals();
-    }
-    runtime::wake_at(deadline);
-    runtime::wait_signals()
-}
-
 /// Without key rings no handshake can be served, and the key store has logged why.
-pub(crate) fn stay_down() -> ! {
+fn stay_down() -> ! {
     sel4::log!("no key rings");
     loop {
         runtime::wait_signals();

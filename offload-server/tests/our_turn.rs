@@ -58,6 +58,33 @@ fn other(world: &mut World) -> u16 {
 }
 
 #[test]
+fn what_was_not_taken_from_a_queue_is_named_for_the_monitor() {
+    let mut world = World::new(&RINGS);
+    let directive = |world: &mut World| {
+        let cancel = Directive::Cancel {
+            slot: SLOT,
+            generation: 1,
+        };
+        world.shim.send(&cancel).unwrap();
+    };
+    let bytes = |world: &mut World| {
+        world.net.open(SLOT);
+        world.net.notify(SLOT);
+    };
+    let mut names = [directive as fn(&mut World), bytes].map(|send| {
+        send(&mut world);
+        let name = world.untaken();
+        send(&mut world);
+        assert_eq!(world.untaken(), name);
+        world.run();
+        assert_eq!(world.untaken(), 0);
+        name
+    });
+    names.sort_unstable();
+    assert!(0 < names[0] && names[0] < names[1]);
+}
+
+#[test]
 fn a_directed_handshake_is_kept_while_the_director_has_its_turn() {
     let mut script = Script::server();
     let other = other(&mut script.world);

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use ipc::badge::Badge;
 use ipc::bounded::Blob;
-use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex};
+use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex, untaken};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
@@ -197,6 +197,13 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         let length = dispatch::<Record>(request, reply, |request| self.answer(badge, request));
         self.flush();
         length
+    }
+
+    /// Names the oldest event of its queues that was not taken, as [`untaken`] does. The one
+    /// to the offload component has one direction.
+    pub fn untaken(&self) -> u64 {
+        let net = core::iter::once(self.net.oldest_event());
+        untaken(net.chain(self.app.oldest_events()))
     }
 
     /// Whether there is more to do than one turn took.

@@ -58,6 +58,7 @@ pub(crate) fn next(
 ) -> Wake {
     loop {
         if !server.is_busy() {
+            runtime::note_untaken(|| server.untaken());
             return service.wait(request);
         }
         // Calls come between two turns.

@@ -40,11 +40,11 @@ use ipc::stats::Counter;
 
 pub use clock::{DEADLINE_SIGNAL, SystemClock, wake_at};
 pub use heap::{heap_peak, heap_used};
-pub use log::note_progress;
+pub use log::{note_progress, note_untaken};
 pub use ports::Ports;
 pub use provided::{counters, counters_at, devices, provision, take_once};
 pub use scrub::{scrub_registers, scrub_stack};
-pub use service::{Bell, Caller, Service, Wake, poll_signals, wait_signals};
+pub use service::{Bell, Caller, Service, Wake, next_signals, poll_signals, wait_signals};
 pub use window::{HeldWindow, MintSource, Window};
 
 use crate::BootInfo;

@@ -182,6 +182,7 @@ impl Watch {
         let (number, why) = match found {
             Some(Found::Hangs(number)) => (number, "it does not answer"),
             Some(Found::Waits(number)) => (number, "it waits, and a call is not answered"),
+            Some(Found::Ignores(number)) => (number, "it waits, and a queue is not read"),
             None => return Ok(()),
         };
         if let Some(domain) = self.built.domains.get(number) {
@@ -324,6 +325,7 @@ fn heartbeat(domain: &Watched) -> Heartbeat {
         progress: ring.progress.load(Ordering::Relaxed),
         owed: ring.owed.load(Ordering::Relaxed),
         asked: ring.asked.load(Ordering::Relaxed),
+        untaken: ring.untaken.load(Ordering::Relaxed),
     }
 }
 

@@ -16,7 +16,9 @@
 //! slice.
 //!
 //! When the gauge finishes below the lowest domain, all of them wait. A domain that then
-//! has an unanswered call, or waits for the answer to one, will do so for ever.
+//! has an unanswered call, or waits for the answer to one, will do so for ever. Nor will it
+//! read a queue that it left unread then, unless that was filled between its last look and
+//! its wait: it is woken at the next ticks.
 
 use alloc::vec::Vec;
 
@@ -42,6 +44,9 @@ pub struct Heartbeat {
     pub owed: u64,
     /// Names the call whose answer it waits for; zero for none.
     pub asked: u64,
+    /// Names the oldest event of its queues that it had not taken when it waited; zero for
+    /// none.
+    pub untaken: u64,
 }
 
 /// How long the watchdog waits.
@@ -49,7 +54,8 @@ pub struct Heartbeat {
 pub struct Patience {
     /// Slices without a heartbeat.
     pub slices: u64,
-    /// Ticks at which everybody waited, and the same call was not answered.
+    /// Ticks at which everybody waited, and the same call was not answered, or the same
+    /// event not taken.
     pub waits: u64,
 }
 
@@ -69,15 +75,38 @@ pub enum Found {
     Hangs(usize),
     /// It waits, although it owes an answer or will get none.
     Waits(usize),
+    /// It waits, and does not read one of its queues.
+    Ignores(usize),
 }
 
-/// A call that a domain has not answered, or that it waits for.
+/// What must not stay as it is while everybody waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Debt {
-    owed: u64,
-    asked: u64,
+    /// Zeros for nothing.
+    name: (u64, u64),
     /// Ticks at which everybody waited meanwhile.
     waits: u64,
+}
+
+impl Debt {
+    /// A tick has come; true if it has stayed for so many.
+    fn stays(&mut self, name: (u64, u64), everybody_waits: bool, patience: u64) -> bool {
+        if name != self.name {
+            *self = Self { name, waits: 0 };
+        } else if everybody_waits && name != (0, 0) {
+            self.waits += 1;
+        }
+        self.waits >= patience
+    }
+}
+
+/// What a domain owes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Debts {
+    /// The call that it has not answered, and the one whose answer it waits for.
+    call: Debt,
+    /// The event that it has not taken.
+    event: Debt,
 }
 
 /// A domain of the level that the gauge is beside.
@@ -95,7 +124,7 @@ pub struct Watchdog {
     /// Numbers of the domains of each priority, the highest first.
     levels: Vec<Vec<usize>>,
     /// By the domain's number.
-    debts: Vec<Debt>,
+    debts: Vec<Debts>,
     /// Which of `levels` the gauge is beside; `None` while it is below all.
     level: Option<usize>,
     /// The running domains there.
@@ -115,7 +144,7 @@ impl Watchdog {
             levels: levels
                 .map(|level| level.iter().map(|(number, _)| *number).collect())
                 .collect(),
-            debts: alloc::vec![Debt::default(); priorities.len()],
+            debts: alloc::vec![Debts::default(); priorities.len()],
             level: None,
             suspects: Vec::with_capacity(priorities.len()),
             starved: 0,
@@ -131,11 +160,15 @@ impl Watchdog {
         }
     }
 
-    /// The domains to wake now, so that a waiting one sends a heartbeat.
+    /// The domains to wake now, so that a waiting one sends a heartbeat, and one that has
+    /// an event takes it.
     pub fn to_wake(&self) -> impl Iterator<Item = usize> {
         let is_asked = self.level.is_some() && self.suspects.len() > 1;
         let suspects = self.suspects.iter().filter(move |_| is_asked);
-        suspects.map(|suspect| suspect.number)
+        let debts = (0..).zip(&self.debts);
+        let untaken = debts.filter(|(_, debts)| debts.event.name != (0, 0));
+        let untaken = untaken.map(|(number, _)| number);
+        suspects.map(|suspect| suspect.number).chain(untaken)
     }
 
     /// A tick has come: what the gauge saw since the last one, and each domain's
@@ -203,30 +236,27 @@ impl Watchdog {
         is_suspicious
     }
 
-    /// The highest domain with a call that was not answered while everybody waited.
+    /// The highest domain with a call that was not answered, or an event that was not
+    /// taken, while everybody waited.
     fn look_for_debts(
         &mut self,
         everybody_waits: bool,
         heartbeat: impl Fn(usize) -> Option<Heartbeat>,
     ) -> Option<Found> {
+        let patience = self.patience.waits;
         let mut found = None;
         for number in self.levels.iter().flatten() {
-            let Some(debt) = self.debts.get_mut(*number) else {
+            let Some(Debts { call, event }) = self.debts.get_mut(*number) else {
                 continue;
             };
-            let Heartbeat { owed, asked, .. } = heartbeat(*number).unwrap_or_default();
-            if (owed, asked) != (debt.owed, debt.asked) {
-                *debt = Debt {
-                    owed,
-                    asked,
-                    waits: 0,
-                };
-            } else if everybody_waits && (owed, asked) != (0, 0) {
-                debt.waits += 1;
-            }
-            if debt.waits >= self.patience.waits && found.is_none() {
-                debt.waits = 0;
-                found = Some(Found::Waits(*number));
+            let beat = heartbeat(*number).unwrap_or_default();
+            let names = [(beat.owed, beat.asked), (beat.untaken, 0)];
+            let whys = [Found::Waits(*number), Found::Ignores(*number)];
+            for ((debt, name), why) in [call, event].into_iter().zip(names).zip(whys) {
+                if debt.stays(name, everybody_waits, patience) && found.is_none() {
+                    debt.waits = 0;
+                    found = Some(why);
+                }
             }
         }
         found

@@ -23,6 +23,18 @@ pub(crate) struct Events<'a> {
     pub(crate) capacity: u32,
 }
 
+/// Names the oldest event that was not taken of the first of these queues that has one
+/// ([`Channel::oldest_event`](super::Channel::oldest_event)), for the monitor; zero for
+/// none. As long as it is not taken, and none of a queue before it, the name stays.
+#[inline]
+pub fn untaken(queues: impl IntoIterator<Item = Option<u32>>) -> u64 {
+    let mut queues = (1..).zip(queues);
+    let first = queues.find_map(|(number, oldest)| Some((number, oldest?)));
+    first.map_or(0, |(number, oldest): (u64, u32)| {
+        number << 32 | u64::from(oldest)
+    })
+}
+
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
@@ -99,6 +111,15 @@ impl Events<'_> {
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         load_acquire(self.head) != self.tail.load(Ordering::Relaxed)
+    }
+
+    /// The position of the oldest event that was not taken. What [`Events::take`] takes
+    /// for a lie is none here, too.
+    #[inline]
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        let tail = self.tail.load(Ordering::Relaxed);
+        let pending = load_acquire(self.head).wrapping_sub(tail);
+        (1..=self.capacity).contains(&pending).then_some(tail)
     }
 
     /// The events that were posted and not taken, with their positions.

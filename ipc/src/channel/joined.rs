@@ -65,6 +65,12 @@ impl<D: Doorbell> Joined<D> {
         (channel, slot)
     }
 
+    /// [`Channel::oldest_event`] of each.
+    pub fn oldest_events(&self) -> impl Iterator<Item = Option<u32>> {
+        let others = self.others.iter().map(Channel::oldest_event);
+        core::iter::once(self.first.oldest_event()).chain(others)
+    }
+
     // ---- slots ----
 
     /// [`Channel::open`]

@@ -18,6 +18,27 @@ fn silent_pair(slots: u16) -> (LocalChannel<Silent>, LocalChannel<Silent>) {
 }
 
 #[test]
+fn the_oldest_event_has_one_name_until_it_is_taken() {
+    let (mut a, mut b) = pair(4, 64, 64, Silent, Silent);
+    assert_eq!(b.oldest_event(), None);
+    assert_eq!(untaken([b.oldest_event(); 2]), 0);
+    a.notify(3);
+    a.notify(1);
+    assert_eq!(b.oldest_event(), Some(0));
+    let name = untaken([None, b.oldest_event()]);
+    assert_ne!(name, 0);
+    // Whatever comes after it.
+    a.notify(2);
+    assert_eq!(untaken([None, b.oldest_event()]), name);
+    assert_ne!(untaken([b.oldest_event(), None]), name);
+    assert_eq!(b.next_event(), Some(Event::Slot(3)));
+    assert_eq!(b.oldest_event(), Some(1));
+    assert_ne!(untaken([None, b.oldest_event()]), name);
+    while b.next_event().is_some() {}
+    assert_eq!(b.oldest_event(), None);
+}
+
+#[test]
 fn bytes_cross_both_ways_and_slots_are_apart() {
     let (mut a, mut b) = silent_pair(3);
     a.open(1);

@@ -26,9 +26,7 @@ fn main() -> ! {
     };
     let mut server = Server::new(ports, SystemClock);
     loop {
-        match server.run() {
-            true => runtime::poll_signals(),
-            false => runtime::wait_signals(),
-        };
+        let is_busy = server.run();
+        runtime::next_signals(is_busy, || server.untaken());
     }
 }

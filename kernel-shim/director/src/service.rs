@@ -1,6 +1,6 @@
 //! Orders and verdicts in, segments out.
 
-use ipc::channel::Doorbell;
+use ipc::channel::{Doorbell, untaken};
 use ipc::clock::Clock;
 use ipc::control::HandshakeId;
 use ipc::director::{DirectedSegment, DirectedVerdict, Order, OrderInbox, SegmentQueue};
@@ -78,6 +78,11 @@ impl<'a, S: Doorbell, O: Doorbell, C: Clock> Server<'a, S, O, C> {
         self.stats.set(stats::director::HEAP, heap);
         self.offload.flush();
         left == 0
+    }
+
+    /// Names the oldest event of its queues that was not taken, as [`untaken`] does.
+    pub fn untaken(&self) -> u64 {
+        untaken([self.shim.oldest_event(), self.offload.oldest_event()])
     }
 
     fn obey(&mut self, order: Order) {

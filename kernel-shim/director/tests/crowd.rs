@@ -75,6 +75,7 @@ impl World {
 
     fn run(&mut self) {
         while self.director.run() {}
+        assert_eq!(self.director.untaken(), 0, "it waits for nothing");
     }
 
     fn begin(&mut self, slot: SlotIndex, generation: u16) {

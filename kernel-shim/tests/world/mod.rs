@@ -399,11 +399,13 @@ impl World {
         };
         self.offload.send(&completion).unwrap();
         self.shim.run();
+        assert_eq!(self.shim.untaken(), 0, "it waits for nothing");
     }
 
     pub fn fail(&mut self, slot: SlotIndex, generation: u16) {
         self.send_failed(slot, generation);
         self.shim.run();
+        assert_eq!(self.shim.untaken(), 0, "it waits for nothing");
     }
 
     pub fn owners(&self) -> Vec<Owner> {

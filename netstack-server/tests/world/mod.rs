@@ -215,6 +215,7 @@ impl World {
     /// The stack alone.
     pub(crate) fn poll(&mut self) {
         self.wake = as_stack(true, || self.stack.poll(self.now));
+        assert_eq!(self.stack.untaken(), 0, "it waits for nothing");
     }
 
     /// One round of the peer alone, a millisecond later.

@@ -297,6 +297,11 @@ impl World {
         }
     }
 
+    /// What the offload component tells the monitor of its queues.
+    pub fn untaken(&self) -> u64 {
+        self.offload.untaken()
+    }
+
     /// One turn of the offload component.
     pub fn turn(&mut self) -> offload_server::Turn {
         let turn = self.turn_untold();
@@ -312,6 +317,7 @@ impl World {
     /// As the domain does it: turns until there is no more to do.
     fn run_offload(&mut self) {
         while self.turn().is_busy {}
+        assert_eq!(self.offload.untaken(), 0, "it waits for nothing");
     }
 
     /// Starts a handshake in `slot`, for the session slot of the same number.

@@ -267,6 +267,42 @@ fn c05_each_domain_is_broken_under_load_and_loses_what_the_table_says() {
 }
 
 #[test]
+fn c05_a_domain_that_does_not_read_a_queue_is_restarted() {
+    let name = "ignored-queue";
+    let feature = "offload-server/ignore-directives";
+    let site = Prepared::build_faulty(name, feature)
+        .unwrap()
+        .boot()
+        .unwrap();
+    let found = || {
+        let log = std::fs::read_to_string(site.guest.log_file()).unwrap();
+        let line = "fault: offload-server: it waits, and a queue is not read";
+        log.lines().filter(|printed| *printed == line).count()
+    };
+    // From its fourth handshake on it does not hear of any.
+    (0..3).for_each(|_| open(&site));
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(found(), 0, "it has read all so far");
+    thread::scope(|scope| {
+        // Each of them wakes it, and none is answered.
+        for number in 0..24 {
+            let site = &site;
+            scope.spawn(move || {
+                thread::sleep(Duration::from_millis(40 * number));
+                drop(Wish::any(&site.material).connect(site.address(port::ECHO)));
+            });
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while found() == 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    assert_eq!(found(), 1);
+    // What was not read is lost with it, and it serves again.
+    (0..2).for_each(|_| open(&site));
+}
+
+#[test]
 fn c05_a_domain_that_does_not_answer_is_restarted() {
     let site = site("silence");
     for (domain, _) in DOMAINS {

@@ -197,6 +197,7 @@ impl World {
         while self.server.is_busy() {
             self.server.run(self.now);
         }
+        assert_eq!(self.server.untaken(), 0, "it waits for nothing");
     }
 
     pub(crate) fn ask(&mut self, badge: Badge, request: &Request) -> Result<Answer, RecordError> {

@@ -1,7 +1,7 @@
 //! Lines for the monitor. Never for secrets.
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use ipc::boot::{LogRing, place, slot};
 
@@ -96,6 +96,30 @@ pub(super) fn note_answered() {
 pub(super) fn note_asking(asks: bool) {
     let call = if asks { count() } else { 0 };
     ring().asked.store(call, Ordering::Relaxed);
+}
+
+/// Of so many waits the queues are looked at before one.
+const SELDOM: u32 = 16;
+/// Waits since the last one before which they were.
+static WAITS: AtomicU32 = AtomicU32::new(0);
+
+/// Tells the monitor, before a wait, which event of this domain's queues was not taken:
+/// `find` names it, or is zero. A domain that waits has taken all, so a name that stays is
+/// a queue that nobody reads. It is looked for now and then, and as long as there is one.
+#[inline(always)]
+pub fn note_untaken(find: impl FnOnce() -> u64) {
+    let untaken = &ring().untaken;
+    // One thread counts.
+    let waits = WAITS.load(Ordering::Relaxed).wrapping_add(1);
+    WAITS.store(waits, Ordering::Relaxed);
+    if waits.is_multiple_of(SELDOM) || untaken.load(Ordering::Relaxed) != 0 {
+        untaken.store(find(), Ordering::Relaxed);
+    }
+}
+
+/// Tells it that there are no queues yet.
+pub(super) fn note_none_untaken() {
+    ring().untaken.store(0, Ordering::Relaxed);
 }
 
 fn ring() -> &'static LogRing {

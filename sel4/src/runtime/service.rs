@@ -7,7 +7,9 @@ use ipc::transport::{MAX_MESSAGE, Protocol, Transport, TransportError, decode};
 use zeroize::Zeroize;
 
 use super::boot_facts;
-use super::log::{note_answered, note_asking, note_progress, note_taken};
+use super::log::{
+    note_answered, note_asking, note_none_untaken, note_progress, note_taken, note_untaken,
+};
 use crate::cap::{Endpoint, Notification};
 use crate::message::{
     Encoder, MESSAGE_WORDS, clear, is_refusal, put_bytes, refusal, take_bytes, with_bytes,
@@ -76,6 +78,15 @@ impl Service {
         wake
     }
 
+    /// Waits for a call or a signal; answers the last call first, if it has an `answer` now.
+    #[inline(always)]
+    pub fn next(&self, answer: Option<&[u8]>, request: &mut [u8; MAX_MESSAGE]) -> Wake {
+        match answer {
+            Some(answer) => self.reply_and_wait(answer, request),
+            None => self.wait(request),
+        }
+    }
+
     /// Answers the last call, to go on with something else.
     pub fn reply(&self, answer: &[u8]) {
         let info = put_bytes(answer);
@@ -97,6 +108,7 @@ impl Service {
 pub(super) fn refuse() {
     note_answered();
     note_asking(false);
+    note_none_untaken();
     syscall::reply(refusal());
 }
 
@@ -141,6 +153,17 @@ pub fn poll_signals() -> u64 {
     note_progress();
     syscall::r#yield();
     syscall::nb_recv(slot::cptr(slot::NOTIFICATION)).0
+}
+
+/// The signals that are there. A domain that is not busy waits for some: `untaken` names an
+/// event that it did not take, see [`note_untaken`].
+#[inline(always)]
+pub fn next_signals(is_busy: bool, untaken: impl FnOnce() -> u64) -> u64 {
+    if is_busy {
+        return poll_signals();
+    }
+    note_untaken(untaken);
+    wait_signals()
 }
 
 /// Calls one server.

@@ -304,6 +304,42 @@ fn who_waits_for_an_answer_that_nobody_owes_is_found() {
 }
 
 #[test]
+fn who_waits_and_does_not_read_a_queue_is_found_also_when_it_answers_calls() {
+    for host in [always as fn(u64) -> bool, busy_host, stalling_host] {
+        let mut world = World::new(host).with(SHIM, |domain, now| {
+            domain.heartbeat.owed = 1 + now / 50;
+        });
+        world.domains[SHIM].heartbeat.untaken = 1 << 32;
+        let (found, _) = world.run(60 * SECOND).unwrap();
+        assert_eq!(found, Found::Ignores(SHIM));
+    }
+}
+
+#[test]
+fn who_takes_the_event_when_it_is_woken_is_not_found() {
+    let mut world = World::new(always);
+    let mut woken = world.domains[OFFLOAD].heartbeat.progress;
+    world = world.with(OFFLOAD, move |domain, now| {
+        // Filled after its last look, and no bell rings.
+        if now.is_multiple_of(10 * SECOND) {
+            domain.heartbeat.untaken = now;
+        }
+        if core::mem::replace(&mut woken, domain.heartbeat.progress) != woken {
+            domain.heartbeat.untaken = 0;
+        }
+    });
+    assert_eq!(world.run(300 * SECOND), None);
+}
+
+#[test]
+fn events_that_are_taken_are_no_debts_however_often_one_is_seen() {
+    let mut world = World::new(always).with(OFFLOAD, |domain, now| {
+        domain.heartbeat.untaken = 1 + now / 50;
+    });
+    assert_eq!(world.run(300 * SECOND), None);
+}
+
+#[test]
 fn calls_that_are_answered_are_no_debts_however_often_one_is_seen() {
     let mut world = World::new(always).with(OFFLOAD, |domain, now| {
         // Another call at each tick.

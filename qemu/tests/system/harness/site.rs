@@ -87,6 +87,8 @@ struct Wanted {
     system: Option<PathBuf>,
     /// More text of the configuration.
     more: String,
+    /// Features of the programs.
+    features: Vec<String>,
 }
 
 impl Default for Wanted {
@@ -99,6 +101,7 @@ impl Default for Wanted {
             sealed: None,
             system: None,
             more: String::new(),
+            features: Vec::new(),
         }
     }
 }
@@ -135,6 +138,15 @@ impl Prepared {
     pub(crate) fn build_with(name: &str, restart: Restart) -> Result<Self> {
         let wanted = Wanted {
             restart: Some(restart),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
+    /// Builds an image with this fault injected, a feature of a program.
+    pub(crate) fn build_faulty(name: &str, feature: &str) -> Result<Self> {
+        let wanted = Wanted {
+            features: vec![feature.to_string()],
             ..Wanted::default()
         };
         Self::build_for(name, wanted)
@@ -198,6 +210,7 @@ impl Prepared {
             sealed,
             system,
             more,
+            features,
         } = wanted;
         let folder = workspace::scratch(name)?;
         let material = Material::make(&folder.join("material"))?;
@@ -231,14 +244,14 @@ impl Prepared {
             None => None,
         };
         let workspace = workspace::root()?;
-        let is_shipped = system.is_none();
+        let is_shipped = system.is_none() && features.is_empty();
         let image = pack::build(&Options {
             workspace: workspace.clone(),
             out: folder.join("image"),
             system,
             configuration: Configuration::Release,
             provisions: config.provisions()?,
-            features: Vec::new(),
+            features,
             disc,
             restart,
             rekey_after,
