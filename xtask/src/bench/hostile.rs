@@ -27,8 +27,13 @@ use ground::Ground;
 use honest::{Origin, Outcome};
 use stage::Stage;
 
-/// Honest clients beside each attack, and as many before it.
-const CLIENTS: usize = 20;
+/// Honest clients beside each attack, and as many on the quiet machine: half of them
+/// before it and half of them after it, so that a host that becomes slower or faster
+/// meanwhile is in both.
+const CLIENTS: usize = 40;
+/// After an attack: what it left is over then (10 s for a handshake, for a connection that
+/// was let go of).
+const CALM: Duration = Duration::from_secs(12);
 /// Those before all, which are not counted: the emulator translates the guest's code as
 /// it first meets it.
 const FIRST: usize = 8;
@@ -38,7 +43,8 @@ const GATHER: Duration = Duration::from_secs(180);
 /// What an attack did to the honest clients.
 struct Row {
     attack: &'static str,
-    quiet: Outcome,
+    /// Before and after it.
+    quiet: [Outcome; 2],
     beside: Outcome,
     restarts: usize,
     /// The limit of the median's ratio.
@@ -48,12 +54,18 @@ struct Row {
 }
 
 impl Row {
+    /// All clients of the quiet machine.
+    fn quiet(&self) -> Outcome {
+        let [before, after] = &self.quiet;
+        before.with(after)
+    }
+
     fn median_ratio(&self) -> f64 {
-        self.beside.median() / self.quiet.median()
+        self.beside.median() / self.quiet().median()
     }
 
     fn p99_ratio(&self) -> f64 {
-        self.beside.p99() / self.quiet.p99()
+        self.beside.p99() / self.quiet().p99()
     }
 
     /// Which limits are missed. A figure that could not be had misses its limit.
@@ -63,7 +75,7 @@ impl Row {
             ("not all served", self.beside.served == CLIENTS),
             ("median", is_within(self.median_ratio())),
             ("restarts", self.restarts == 0),
-            ("quiet machine", self.quiet.served == CLIENTS),
+            ("quiet machine", self.quiet().served == CLIENTS),
             ("attack not whole", self.is_whole),
         ];
         let missed = limits.into_iter().filter(|(_, holds)| !holds);
@@ -77,15 +89,17 @@ impl Row {
         } else {
             format!("FAIL: {}", missed.join(", "))
         };
+        let [before, after] = &self.quiet;
         format!(
-            "{:24} {:>3} of {:<3} {:>7.2} {:>6.0} {:>7.2} {:>9.3} {:>9}  {verdict}",
+            "{:24} {:>3} of {:<3} {:>7.2} {:>6.0} {:>7.2} {:>6.3} {:>6.3} {:>9}  {verdict}",
             self.attack,
             self.beside.served,
             self.beside.asked,
             self.median_ratio(),
             self.limit,
             self.p99_ratio(),
-            self.quiet.median(),
+            before.median(),
+            after.median(),
             self.restarts,
         )
     }
@@ -104,7 +118,7 @@ impl Row {
 
 fn heading() -> String {
     format!(
-        "{:24} {:>10} {:>7} {:>6} {:>7} {:>9} {:>9}",
+        "{:24} {:>10} {:>7} {:>6} {:>7} {:>13} {:>9}",
         "attack", "served", "median", "limit", "p99", "quiet s", "restarts"
     )
 }
@@ -166,9 +180,9 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Attack>> {
 fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Row> {
     let booted = screen.during(&format!("{what}: booting"), || stage.boot(attack.name))?;
     let clients = |count, origin| honest::clients(&booted, &stage.material, count, origin);
-    let quiet = screen.during(&format!("{what}: the quiet machine"), || {
+    let before = screen.during(&format!("{what}: the quiet machine"), || {
         clients(FIRST, Origin::Known)?;
-        clients(CLIENTS, Origin::Known)
+        clients(CLIENTS / 2, Origin::Known)
     })?;
     let ground = Ground::new(&booted, &stage.material, attack.source);
     let (is_whole, beside) = thread::scope(|scope| {
@@ -193,11 +207,15 @@ fn one(stage: &Stage, screen: &Screen, attack: &Attack, what: &str) -> Result<Ro
         }
         (is_whole, beside)
     });
+    let after = screen.during(&format!("{what}: the quiet machine again"), || {
+        thread::sleep(CALM);
+        clients(CLIENTS / 2, Origin::Known)
+    })?;
     let restarts = booted.restarts()?;
     booted.stop();
     Ok(Row {
         attack: attack.name,
-        quiet,
+        quiet: [before, after],
         beside: beside?,
         restarts,
         limit: attack.kind.limit(),
@@ -242,10 +260,14 @@ mod tests {
         Outcome::of(CLIENTS, served, vec![seconds; CLIENTS])
     }
 
+    fn half(served: usize, seconds: f64) -> Outcome {
+        Outcome::of(CLIENTS / 2, served, vec![seconds; CLIENTS / 2])
+    }
+
     fn row(served: usize, seconds: f64, restarts: usize) -> Row {
         Row {
             attack: "none",
-            quiet: outcome(CLIENTS, 0.5),
+            quiet: [0.1, 0.5].map(|seconds| half(CLIENTS / 2, seconds)),
             beside: outcome(served, seconds),
             restarts,
             limit: 2.0,
@@ -262,7 +284,7 @@ mod tests {
         assert_eq!(row(CLIENTS, 1.0, 1).missed(), ["restarts"]);
         let mut unwhole = row(CLIENTS, 1.0, 0);
         unwhole.is_whole = false;
-        unwhole.quiet = outcome(CLIENTS - 1, 0.5);
+        unwhole.quiet = [0, 1].map(|unserved| half(CLIENTS / 2 - unserved, 0.5));
         assert_eq!(unwhole.missed(), ["quiet machine", "attack not whole"]);
     }
 

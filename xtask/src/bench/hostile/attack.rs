@@ -45,6 +45,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Idle sessions, unfinished heads of requests and their size.
 const SESSIONS: usize = 500;
 const HEAD: usize = 8000;
+/// Connections to the listener whose backend says nothing: more than there are handshakes.
+const UPSTREAM: usize = 300;
 /// Sessions with a large certificate.
 const CERTIFIED: usize = 100;
 
@@ -135,7 +137,7 @@ pub(super) const BEYOND: [Attack; 1] =
     ];
 
 /// All that the limits hold for.
-pub(super) const ATTACKS: [Attack; 19] = [
+pub(super) const ATTACKS: [Attack; 20] = [
     Attack::new("silent", Kind::Flood, 4, silent),
     Attack::new("silent-one", Kind::Flood, 4, silent).from(Source::One),
     Attack::new("half-handshakes", Kind::Flood, 4, half_handshakes),
@@ -155,6 +157,7 @@ pub(super) const ATTACKS: [Attack; 19] = [
     Attack::new("idle-sessions", Kind::Single, 2, idle_sessions),
     Attack::new("come-and-go", Kind::Flood, 8, come_and_go),
     Attack::new("large-certificates", Kind::Single, 2, certified),
+    Attack::new("silent-backend", Kind::Single, 2, silent_backend),
 ];
 
 fn silent(ground: &Ground<'_>, attacker: usize) {
@@ -367,6 +370,13 @@ fn certified(ground: &Ground<'_>, attacker: usize) {
         ..Wish::plain(Port::Mutual)
     };
     sessions(ground, attacker, CERTIFIED / 2, wish, &[]);
+}
+
+/// Connections whose handshakes with their backend begin and never end.
+fn silent_backend(ground: &Ground<'_>, attacker: usize) {
+    ground.hold(attacker, UPSTREAM / 2, || {
+        ground.tcp(attacker, Port::Upstream)
+    });
 }
 
 /// Holds sessions that say `what` and no more.

@@ -49,6 +49,17 @@ impl Outcome {
         }
     }
 
+    /// Those of both.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        let mut seconds = [&self.seconds[..], &other.seconds].concat();
+        seconds.sort_by(f64::total_cmp);
+        Self {
+            asked: self.asked + other.asked,
+            served: self.served + other.served,
+            seconds,
+        }
+    }
+
     /// The time that so much of all clients need at most (nearest rank).
     fn percentile(&self, hundredths: usize) -> f64 {
         let rank = (self.seconds.len() * hundredths).div_ceil(100);
@@ -180,5 +191,9 @@ mod tests {
         };
         assert_eq!((outcome.median(), outcome.p99()), (8.0, 16.0));
         assert!(Outcome::default().median().is_nan());
+        let slow = Outcome::of(16, 15, vec![20.0; 16]);
+        let both = slow.with(&outcome);
+        assert_eq!((both.asked, both.served), (32, 31));
+        assert_eq!((both.median(), both.p99()), (16.0, 20.0));
     }
 }

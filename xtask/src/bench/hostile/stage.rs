@@ -1,6 +1,7 @@
 //! The shipped image with the suite's configuration, booted; a backend after it,
 //! ports before it.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -37,9 +38,20 @@ pub(super) enum Port {
     Status = 445,
     /// Echoes; takes a client's certificate.
     Mutual = 446,
+    /// Takes plaintext; its backend has TLS, takes connections, and says nothing.
+    Upstream = 447,
 }
 
-const PORTS: [Port; 4] = [Port::Autonomous, Port::Directed, Port::Status, Port::Mutual];
+const PORTS: [Port; 5] = [
+    Port::Autonomous,
+    Port::Directed,
+    Port::Status,
+    Port::Mutual,
+    Port::Upstream,
+];
+
+/// Connections that the silent backend holds, more than are in progress at once.
+const SILENT_HELD: usize = 1000;
 
 /// Forwards to each port, the first of them for honest clients: QEMU's queue of new
 /// connections has one entry for each, and is not what is measured.
@@ -61,7 +73,8 @@ impl Stage {
         let material = Material::make(&folder)?;
         let backend = backend().context("starting the backend")?;
         let file = folder.join("gateway.toml");
-        fs::write(&file, configuration(backend))?;
+        let silent = silent_backend().context("starting the silent backend")?;
+        fs::write(&file, configuration(backend, silent))?;
         let config = gateway_config::load(&file, OffsetDateTime::now_utc())?;
         let out = folder.join("image");
         let image = build::pack(workspace, &out, &config, Configuration::Release, false)?;
@@ -168,12 +181,17 @@ fn free_ports(count: usize) -> io::Result<Vec<u16>> {
         .collect()
 }
 
-fn configuration(backend: u16) -> String {
+fn configuration(backend: u16, silent: u16) -> String {
     let mut text = "[network]\naddress = \"dhcp\"\n\n[[keyring]]\nlabel = \"web\"\n\
                     chain = \"web-chain.pem\"\nkey = \"web-key.pem\"\n\
+                    trust = \"clients-ca.pem\"\n\n[[keyring]]\nlabel = \"backends\"\n\
                     trust = \"clients-ca.pem\"\n"
         .to_string();
     let echo = format!("backend = {{ connect = \"10.0.2.2:{backend}\" }}");
+    let upstream = format!(
+        "backend = {{ connect = \"10.0.2.2:{silent}\", tls = {{ role = \"client\", \
+         keyring = \"backends\", server_name = \"localhost\" }} }}"
+    );
     for port in PORTS {
         let (name, words, rest) = match port {
             Port::Autonomous => ("autonomous", "mode = \"autonomous\"", echo.as_str()),
@@ -184,10 +202,14 @@ fn configuration(backend: u16) -> String {
                 "alpn = [\"http/1.1\"]",
                 "backend = { status = true }\nrequest_timeout_ms = 600000",
             ),
+            Port::Upstream => ("upstream", "", upstream.as_str()),
+        };
+        let tls = match port {
+            Port::Upstream => String::new(),
+            _ => format!("tls = {{ role = \"server\", keyring = \"web\", {words} }}\n"),
         };
         text += &format!(
-            "\n[[listener]]\nname = \"{name}\"\nlisten = {}\n\
-             tls = {{ role = \"server\", keyring = \"web\", {words} }}\n{rest}\n",
+            "\n[[listener]]\nname = \"{name}\"\nlisten = {}\n{tls}{rest}\n",
             port as u16
         );
     }
@@ -203,6 +225,22 @@ fn backend() -> io::Result<u16> {
             let serving = thread::Builder::new().stack_size(BACKEND_STACK);
             // An unserved client shows by the missing echo.
             let _ = serving.spawn(move || echo(stream));
+        }
+    });
+    Ok(port)
+}
+
+/// Takes connections, and says nothing.
+fn silent_backend() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        let mut held = VecDeque::with_capacity(SILENT_HELD);
+        for stream in listener.incoming().flatten() {
+            if held.len() == SILENT_HELD {
+                held.pop_front();
+            }
+            held.push_back(stream);
         }
     });
     Ok(port)
@@ -229,7 +267,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         Material::make(&folder).unwrap();
         let file = folder.join("gateway.toml");
-        fs::write(&file, configuration(8080)).unwrap();
+        fs::write(&file, configuration(8080, 8443)).unwrap();
         let config = gateway_config::load(&file, OffsetDateTime::now_utc());
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(config.unwrap().listeners.len(), PORTS.len());
