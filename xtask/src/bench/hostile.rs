@@ -267,7 +267,7 @@ mod tests {
     fn row(served: usize, seconds: f64, restarts: usize) -> Row {
         Row {
             attack: "none",
-            quiet: [0.1, 0.5].map(|seconds| half(CLIENTS / 2, seconds)),
+            quiet: [0.5, 0.5].map(|seconds| half(CLIENTS / 2, seconds)),
             beside: outcome(served, seconds),
             restarts,
             limit: 2.0,
@@ -286,6 +286,9 @@ mod tests {
         unwhole.is_whole = false;
         unwhole.quiet = [0, 1].map(|unserved| half(CLIENTS / 2 - unserved, 0.5));
         assert_eq!(unwhole.missed(), ["quiet machine", "attack not whole"]);
+        let mut slower = row(CLIENTS, 1.0, 0);
+        slower.quiet = [0.1, 0.5].map(|seconds| half(CLIENTS / 2, seconds));
+        assert_eq!((slower.median_ratio(), slower.p99_ratio()), (10.0, 2.0));
     }
 
     #[test]
