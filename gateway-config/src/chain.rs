@@ -1,16 +1,18 @@
 //! Certificate files: chains and trust anchors.
 
 use der::asn1::ObjectIdentifier;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::{Error, PemObject};
 use time::OffsetDateTime;
+use tls::Role;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
+use x509_parser::extensions::KeyUsage;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Version;
 
-use crate::key::PublicKey;
-use crate::problem::{Complaint, pem_fault};
+use crate::key::{self, PublicKey};
+use crate::pem;
+use crate::problem::Complaint;
 
 /// Most certificates of one list: the key store counts them in one byte.
 const MAX_CERTIFICATES: usize = 16;
@@ -18,11 +20,18 @@ const MAX_CERTIFICATES: usize = 16;
 const MAX_DER: usize = 16 * 1024;
 
 /// The certificates of a PEM file, each valid at `now`.
-pub(crate) fn read(name: &str, pem: &[u8], now: OffsetDateTime) -> Result<Vec<Vec<u8>>, Complaint> {
+pub(crate) fn read(
+    name: &str,
+    file: &[u8],
+    now: OffsetDateTime,
+) -> Result<Vec<Vec<u8>>, Complaint> {
     let mut list = Vec::new();
-    for section in CertificateDer::pem_slice_iter(pem) {
-        let der = section.map_err(|error| not_pem(name, &error))?;
-        list.push(der.to_vec());
+    for section in pem::sections(name, file)? {
+        match section.label {
+            "CERTIFICATE" => list.push(section.decode()?.1.to_vec()),
+            // Many keep both in one file.
+            _ => section.is_unwanted(&key::LABELS)?,
+        }
     }
     if list.is_empty() {
         return Err(Complaint::new(
@@ -71,6 +80,85 @@ pub(crate) fn check_order(name: &str, chain: &[Vec<u8>]) -> Result<(), Complaint
     Ok(())
 }
 
+/// Refuses a chain with which no peer would take this end for `role`.
+///
+/// # Errors
+/// What is wrong with it, and what to do, without the file's name.
+pub(crate) fn check_use(chain: &[Vec<u8>], role: Role) -> Result<(), Complaint> {
+    let mut certificates = chain
+        .iter()
+        .filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+    let Some(first) = certificates.next() else {
+        return Ok(());
+    };
+    let unfit = |what: &str, remedy: &str| Err(Complaint::new(what, remedy));
+    if first.version() != X509Version::V3 {
+        return unfit(
+            "its certificate is none of version 3, which all peers refuse",
+            "have it issued again, with extensions (RFC 5280 §4.1.2.1)",
+        );
+    }
+    if is_authority(&first) {
+        return unfit(
+            "its first certificate is that of an authority (basicConstraints CA:TRUE)",
+            "put the certificate that was issued for this key first, with CA:FALSE; \
+             openssl req -x509 makes such a one with -addext basicConstraints=CA:FALSE",
+        );
+    }
+    if !key_usage(&first).is_none_or(|usage| usage.digital_signature()) {
+        return unfit(
+            "its certificate's keyUsage is without digitalSignature",
+            "have it issued with digitalSignature, which handshakes sign with",
+        );
+    }
+    let purposes = first.extended_key_usage().ok().flatten();
+    let purposes = purposes.map(|extension| extension.value);
+    let (serves, name) = match role {
+        Role::Server => (
+            purposes.is_none_or(|p| p.any || p.server_auth),
+            "serverAuth",
+        ),
+        Role::Client => (
+            purposes.is_none_or(|p| p.any || p.client_auth),
+            "clientAuth",
+        ),
+    };
+    if !serves {
+        return unfit(
+            &format!("its certificate's extendedKeyUsage is without {name}"),
+            &format!("have it issued with {name}, which peers ask for"),
+        );
+    }
+    let names = first.subject_alternative_name().ok().flatten();
+    if role == Role::Server && names.is_none_or(|names| names.value.general_names.is_empty()) {
+        return unfit(
+            "its certificate has no subjectAltName",
+            "have it issued with one; clients read no commonName (RFC 9525)",
+        );
+    }
+    for (index, issuer) in certificates.enumerate() {
+        let number = index + 2;
+        if !is_authority(&issuer) || !key_usage(&issuer).is_none_or(|u| u.key_cert_sign()) {
+            return unfit(
+                &format!("certificate {number} of its chain is no authority's"),
+                "leave out what issued nothing; an authority's certificate has CA:TRUE and, \
+                 with a keyUsage, keyCertSign",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_authority(certificate: &X509Certificate<'_>) -> bool {
+    let constraints = certificate.basic_constraints().ok().flatten();
+    constraints.is_some_and(|extension| extension.value.ca)
+}
+
+fn key_usage(certificate: &X509Certificate<'_>) -> Option<KeyUsage> {
+    let usage = certificate.key_usage().ok().flatten()?;
+    Some(*usage.value)
+}
+
 /// When a certificate begins to be valid, in seconds since 1970; `None` before.
 pub(crate) fn valid_from(der: &[u8]) -> Option<u64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -96,13 +184,6 @@ pub(crate) fn with_public_key<T>(
             .and_then(|any| ObjectIdentifier::from_bytes(any.data).ok()),
         bits: info.subject_public_key.data.as_ref(),
     }))
-}
-
-fn not_pem(name: &str, error: &Error) -> Complaint {
-    Complaint::new(
-        format!("{name} is not PEM: {}", pem_fault(error)),
-        "export it as PEM; openssl x509 -in FILE -text shows whether it is",
-    )
 }
 
 /// One certificate of a file.

@@ -7,12 +7,15 @@ use ipc::keystore::KeyKind;
 use ipc::provision::PrivateKey;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
-use rustls_pki_types::pem::{PemObject, SectionKind};
+use rustls_pki_types::pem::SectionKind;
 use zeroize::Zeroizing;
 
 use crate::asn1::{Algorithm, EC, ED25519, EcPrivateKey, P256, P384, PrivateKeyInfo, RSA, secret};
-use crate::problem::{Complaint, pem_fault};
+use crate::pem;
+use crate::problem::Complaint;
 
+/// Sections with a private key that is not locked.
+pub(crate) const LABELS: [&str; 3] = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
 const KINDS: &str = "use ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
 
 /// The end-entity certificate's public key (RFC 5280 §4.1.2.7).
@@ -73,11 +76,15 @@ fn modulus_bits(bits: &[u8]) -> Option<usize> {
     Some(modulus.len() * 8 - usize::try_from(first.leading_zeros()).ok()?)
 }
 
-/// Reads the private key of `pem` and proves that it belongs to `public`.
+/// Reads the private key of a file and proves that it belongs to `public`.
 /// `name` is the file's, for the complaint.
-pub(crate) fn read(name: &str, pem: &[u8], public: PublicKey<'_>) -> Result<PrivateKey, Complaint> {
+pub(crate) fn read(
+    name: &str,
+    file: &[u8],
+    public: PublicKey<'_>,
+) -> Result<PrivateKey, Complaint> {
     let kind = public.kind()?;
-    let found = find(name, pem)?;
+    let found = find(name, file)?;
     let secret = Secret::parse(&found).ok_or_else(|| {
         Complaint::new(
             format!("{name} is not a private key that can be read"),
@@ -96,34 +103,34 @@ pub(crate) fn read(name: &str, pem: &[u8], public: PublicKey<'_>) -> Result<Priv
     })
 }
 
-/// The first private key of a PEM file, with its kind of wrapping.
-fn find(name: &str, pem: &[u8]) -> Result<(SectionKind, Zeroizing<Vec<u8>>), Complaint> {
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|error| {
-            Complaint::new(
-                format!("{name} is not PEM: {}", pem_fault(&error)),
-                "export the key as PEM; openssl pkey -in FILE shows whether it is",
-            )
-        })?;
-        let der = Zeroizing::new(der);
-        match kind {
-            SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey => {
-                return Ok((kind, der));
-            }
-            _ => {}
+/// The private key of a PEM file, with its kind of wrapping.
+fn find(name: &str, file: &[u8]) -> Result<(SectionKind, Zeroizing<Vec<u8>>), Complaint> {
+    let mut found = None;
+    for section in pem::sections(name, file)? {
+        if section.label == "ENCRYPTED PRIVATE KEY" {
+            return Err(section.complain(
+                "it is locked with a passphrase",
+                "unlock it first: openssl pkey -in FILE -out UNLOCKED",
+            ));
+        }
+        if !LABELS.contains(&section.label) {
+            // Many keep both in one file.
+            section.is_unwanted(&["CERTIFICATE"])?;
+        } else if found.is_some() {
+            return Err(section.complain(
+                "a second private key",
+                "leave the one that belongs to the chain's first certificate",
+            ));
+        } else {
+            found = Some(section.decode()?);
         }
     }
-    let text = String::from_utf8_lossy(pem);
-    if text.contains("ENCRYPTED PRIVATE KEY") {
-        return Err(Complaint::new(
-            format!("{name} is locked with a passphrase"),
-            "unlock it first: openssl pkey -in FILE -out UNLOCKED",
-        ));
-    }
-    Err(Complaint::new(
-        format!("{name} has no private key in it"),
-        "it must have a section \"PRIVATE KEY\", \"EC PRIVATE KEY\" or \"RSA PRIVATE KEY\"",
-    ))
+    found.ok_or_else(|| {
+        Complaint::new(
+            format!("{name} has no private key in it"),
+            "it must have a section \"PRIVATE KEY\", \"EC PRIVATE KEY\" or \"RSA PRIVATE KEY\"",
+        )
+    })
 }
 
 /// A private key without its wrapping.

@@ -18,6 +18,7 @@ mod keyring;
 mod limits;
 mod listener;
 mod network;
+mod pem;
 mod problem;
 mod provision;
 mod rotation;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem;
-
 /// The first thing that is wrong. Shown as two lines: `FILE:LINE: reason`, then
 /// what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,16 +44,6 @@ impl Complaint {
             reason: reason.into(),
             remedy: remedy.into(),
         }
-    }
-}
-
-/// What is wrong with a PEM file (RFC 7468), in words.
-pub(crate) fn pem_fault(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no end line",
-        pem::Error::IllegalSectionStart { .. } => "a section's first line is malformed",
-        pem::Error::Base64Decode(_) => "a section's content is not base64",
-        _ => "it can't be read",
     }
 }
 

@@ -7,12 +7,13 @@ use der::{Reader, SliceReader};
 use ipc::provision::update::{CONTEXT, MAGIC, MAX};
 use ipc::provision::{Keyrings, Update};
 use ring::signature::Ed25519KeyPair;
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
 use crate::asn1::{Algorithm, ED25519};
 use crate::keyring;
-use crate::problem::Problem;
+use crate::pem;
+use crate::problem::{Complaint, Problem};
 use crate::seal::{self, Kek, SealError};
 use crate::words::Word;
 
@@ -49,19 +50,22 @@ impl std::error::Error for UpdateError {}
 pub(crate) fn read(word: Word<'_>, folder: &Path) -> Result<[u8; 32], Problem> {
     let words = word.table("[rotation]", &["signer"])?;
     let signer = words.required("signer", "\"signer-public.pem\"")?;
-    let pem = keyring::contents(signer, folder)?;
-    SubjectPublicKeyInfoDer::from_pem_slice(&pem)
-        .ok()
-        .and_then(|der| ed25519(&der))
-        .ok_or_else(|| {
-            signer.problem(
-                format!(
-                    "{} is no Ed25519 public key in PEM",
-                    signer.text().unwrap_or("it")
-                ),
-                "write it with: openssl pkey -in signer.pem -pubout -out signer-public.pem",
-            )
-        })
+    let file = keyring::contents(signer, folder)?;
+    public_key(signer.text()?, &file).map_err(|complaint| signer.complain(complaint))
+}
+
+/// The one key of a PEM file.
+fn public_key(name: &str, file: &[u8]) -> Result<[u8; 32], Complaint> {
+    let key = match pem::sections(name, file)?.as_slice() {
+        [section] if section.label == "PUBLIC KEY" => ed25519(&section.decode()?.1),
+        _ => None,
+    };
+    key.ok_or_else(|| {
+        Complaint::new(
+            format!("{name} is not one Ed25519 public key in PEM"),
+            "write it with: openssl pkey -in signer.pem -pubout -out signer-public.pem",
+        )
+    })
 }
 
 /// The key of a SubjectPublicKeyInfo, if it is an Ed25519 key (RFC 8410 §4).

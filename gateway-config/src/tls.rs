@@ -7,6 +7,7 @@ use ipc::provision::{Keyrings, Tls};
 use ipc::tls::{Label, Mode, PeerAuthentication, Protocol, ServerName};
 use tls::{CipherSuite, Group, Role, Version};
 
+use crate::chain;
 use crate::keyring;
 use crate::problem::Problem;
 use crate::words::{Word, Words};
@@ -217,6 +218,10 @@ pub(crate) fn rings(
                 "add trust = \"backends-ca.pem\" to it, or name another",
             ));
         }
+        chain::check_use(&ring.chain, role).map_err(|complaint| {
+            let reason = format!("key ring \"{label}\": {}", complaint.reason);
+            item.problem(reason, complaint.remedy)
+        })?;
         if labels.contains(&label) {
             return Err(item.problem(
                 format!("key ring \"{label}\" is named twice"),

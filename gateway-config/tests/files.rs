@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gateway_config::{Config, Problem, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
-use ipc::provision::{AddressConfig, Backend, KeystoreData, Limits, Rings, Timeouts};
+use ipc::provision::{AddressConfig, Backend, Keyrings, KeystoreData, Limits, Rings, Timeouts};
 use ipc::step::Step;
 use ipc::tls::{Mode, PeerAuthentication};
 use ring::rand::SystemRandom;
@@ -66,6 +66,15 @@ fn each_bad_file_is_refused_with_its_text() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(checked > 60, "{checked} files");
+}
+
+#[test]
+fn key_and_chain_may_stand_in_one_file() {
+    let apart = good("tests/good/issue.toml").keyrings;
+    let together = good("tests/good/combined.toml").keyrings;
+    assert_eq!(together.0[0].chain, apart.0[0].chain);
+    let pkcs8 = |rings: &Keyrings| rings.0[0].key.as_ref().map(|key| key.pkcs8.clone());
+    assert_eq!(pkcs8(&together), pkcs8(&apart));
 }
 
 #[test]

@@ -6,9 +6,9 @@ cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 
-# issue NAME KEY FROM UNTIL [CA-NAME]: NAME.pem for KEY, by CA-NAME or by itself.
+# issue NAME KEY FROM UNTIL EXTENSIONS [CA-NAME]: NAME.pem for KEY, by CA-NAME or by itself.
 issue() {
-    openssl req -new -key "$2" -subj "/CN=$1" -out "$work/$1.csr"
+    openssl req -new -key "$2" -subj "/CN=${SUBJECT:-$1}" -out "$work/$1.csr"
     : >"$work/index"
     cat >"$work/ca.cnf" <<END
 [ca]
@@ -22,11 +22,38 @@ policy = any
 unique_subject = no
 [any]
 commonName = supplied
+[none]
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = keyCertSign
+[peer]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:localhost
+keyUsage = digitalSignature, keyEncipherment
+extendedKeyUsage = serverAuth, clientAuth
+[no_name]
+basicConstraints = CA:FALSE
+keyUsage = digitalSignature
+[no_server]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:localhost
+extendedKeyUsage = clientAuth
+[no_client]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:localhost
+extendedKeyUsage = serverAuth
+[no_signature]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:localhost
+keyUsage = keyEncipherment
+[no_issuer]
+basicConstraints = critical, CA:TRUE
+keyUsage = cRLSign
 END
-    if [ $# -ge 5 ]; then signer="-cert $5.pem -keyfile $5-key.pem"; else signer="-selfsign -keyfile $2"; fi
+    if [ $# -ge 6 ]; then signer="-cert $6.pem -keyfile $6-key.pem"; else signer="-selfsign -keyfile $2"; fi
     # shellcheck disable=SC2086
     openssl ca -batch -notext -config "$work/ca.cnf" -in "$work/$1.csr" -out "$1.pem" \
-        -startdate "$3" -enddate "$4" $signer 2>"$work/log" || { cat "$work/log"; exit 1; }
+        -extensions "$5" -startdate "$3" -enddate "$4" $signer 2>"$work/log" || { cat "$work/log"; exit 1; }
 }
 now=20260101000000Z
 later=21260101000000Z
@@ -39,12 +66,20 @@ openssl genpkey -algorithm ED25519 -out ed25519-key.pem
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa2048-key.pem
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out rsa1024-key.pem
 
-issue ca ca-key.pem $now $later
+issue ca ca-key.pem $now $later authority
 for kind in p256 p384 p521 ed25519 rsa2048 rsa1024; do
-    issue $kind $kind-key.pem $now $later ca
+    issue $kind $kind-key.pem $now $later peer ca
 done
-issue expired p256-key.pem $now 20260102000000Z
-issue early p256-key.pem 21000101000000Z $later
+issue expired p256-key.pem $now 20260102000000Z peer
+issue early p256-key.pem 21000101000000Z $later peer
+
+
+# Certificates that no peer takes.
+for lack in none no_name no_server no_client no_signature; do
+    issue $lack p256-key.pem $now $later $lack ca
+done
+issue authority p256-key.pem $now $later authority
+SUBJECT=ca issue no_issuer ca-key.pem $now $later no_issuer
 
 # The same keys in the older wrappings.
 openssl ec -in p256-key.pem -out p256-sec1.pem
@@ -57,4 +92,18 @@ cat p256.pem p384.pem >wrong-order.pem
 head -c 300 p256.pem >cut.pem
 printf -- '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n' >garbage.pem
 : >empty.pem
+cat p256.pem no_issuer.pem >no_issuer-chain.pem
+# Files that lose a certificate, or a key, in a reader that skips what it does not know.
+{ cat p256.pem; sed 's/CERTIFICATE/TRUSTED CERTIFICATE/' ca.pem; } >label.pem
+{ printf '\357\273\277'; cat p256-chain.pem; } >bom.pem
+{ cat p256.pem; sed 's/^/  /' ca.pem; } >indented.pem
+{ printf '%s' "$(cat p256.pem)"; cat ca.pem; } >joined.pem
+{ cat p256.pem; grep -v BEGIN ca.pem; } >no-begin.pem
+{ cat p256.pem; grep -v -e '-----' ca.pem; } >bare.pem
+{ grep -v END p256.pem; cat ca.pem; } >no-end.pem
+{ cat p256.pem; sed 's/-----/----/g' ca.pem; } >dashes.pem
+{ cat p256.pem; printf -- '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n'; } >request.pem
+cat p256-key.pem p384-key.pem >two-keys.pem
+cat p256-chain.pem p256-key.pem >combined.pem
+openssl rsa -aes128 -in rsa2048-key.pem -traditional -passout pass:x -out locked-pkcs1.pem
 rm ca-key.pem p521-key.pem rsa1024-key.pem
