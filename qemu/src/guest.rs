@@ -180,6 +180,9 @@ impl Guest {
         loop {
             match self.log.next(&mut cursor, deadline) {
                 Next::Line(line) if log::is_ready(&line) => return Ok(()),
+                Next::Line(line) if log::is_end(&line) => {
+                    bail!("the guest stopped while it started\n{}", self.shown());
+                }
                 Next::Line(line) if log::is_fault(&line) && fault.is_none() => {
                     deadline = deadline.min(Instant::now() + AFTER_FAULT);
                     fault = Some(line);

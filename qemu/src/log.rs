@@ -56,6 +56,11 @@ pub fn is_fault(line: &str) -> bool {
     line.starts_with("fault: ")
 }
 
+/// Whether the line tells that the root task gave up: nothing comes after it.
+pub fn is_end(line: &str) -> bool {
+    line.starts_with("panic at ")
+}
+
 /// The lines so far, and whether there will be more.
 #[derive(Debug, Default)]
 pub struct Log {

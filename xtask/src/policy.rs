@@ -12,6 +12,7 @@ use image::load;
 use image::policy::{self, Report, Verdict};
 use image::workspace::DESCRIPTION;
 
+use crate::run::Refused;
 use crate::{budget, screen};
 
 const GREEN: &str = "\x1b[32m";
@@ -41,6 +42,12 @@ pub(crate) struct GraphArguments {
     out: Option<PathBuf>,
 }
 
+/// A file that can't be read, or says what none may say.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn refused(error: anyhow::Error) -> Refused {
+    Refused(format!("{error:#}"))
+}
+
 /// Prints each assertion with its verdict, and what breaks it.
 ///
 /// # Errors
@@ -49,8 +56,8 @@ pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()
     let path = arguments.system.clone();
     let path = path.unwrap_or_else(|| workspace.join(DESCRIPTION));
     let own = arguments.policy.clone().or_else(|| policy::path_of(&path));
-    let description = check::load(&path)?;
-    let report = policy::judge(&description, own.as_deref())?;
+    let description = check::load(&path).map_err(refused)?;
+    let report = policy::judge(&description, own.as_deref()).map_err(refused)?;
     let colour = io::stdout().is_terminal() && screen::colour_is_wanted();
     print!("{}", page(&report, colour));
     let budgets = budget::budgets(&description);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,8 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
         None => None,
     };
     let forwards = forwards(&arguments.forward, &ports(&chosen.config))?;
+    // Before anything is built.
+    refuse_taken(&forwards)?;
     let mut needs = vec![Need::Build, Need::Run];
     needs.extend(arguments.iso.then_some(Need::Disc));
     setup::ensure(screen, &needs)?;
@@ -171,6 +174,25 @@ fn forwards(asked: &[Forward], ports: &[u16]) -> Result<Vec<Forward>, Refused> {
         }
     }
     Ok(asked.to_vec())
+}
+
+/// Refuses a port of this machine on which nothing can listen.
+fn refuse_taken(forwards: &[Forward]) -> Result<(), Refused> {
+    for forward in forwards {
+        let port = forward.host;
+        if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            let reason = match error.kind() {
+                io::ErrorKind::AddrInUse => "another program listens there".to_string(),
+                _ => error.to_string(),
+            };
+            return Err(Refused(format!(
+                "port {port} of this machine can't lead to port {}: {reason}\n  end that \
+                 program, or name a port for each: --forward HOST:{} …",
+                forward.guest, forward.guest
+            )));
+        }
+    }
+    Ok(())
 }
 
 const fn unprivileged(port: u16) -> u16 {
@@ -261,6 +283,17 @@ mod tests {
     fn well_known_ports_get_one_that_anybody_may_listen_on() {
         assert_eq!(unprivileged(443), 8443);
         assert_eq!(unprivileged(8443), 8443);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let host = other.local_addr().unwrap().port();
+        let refused = refuse_taken(&[Forward { host, guest: 443 }]).unwrap_err();
+        let reason = format!("port {host} of this machine can't lead to port 443: another");
+        assert!(refused.to_string().starts_with(&reason), "{refused}");
+        drop(other);
+        refuse_taken(&[Forward { host, guest: 443 }]).unwrap();
     }
 
     #[test]

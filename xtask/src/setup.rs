@@ -108,6 +108,23 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
+/// Packages can't be installed without others being removed.
+#[derive(Debug)]
+pub(crate) struct Removes(Vec<&'static str>, Vec<String>);
+
+impl fmt::Display for Removes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (names, removed) = (self.0.join(" "), self.1.join(" "));
+        write!(
+            f,
+            "system packages are missing: {names}\n  their installation would remove {removed}; \
+             if you agree: apt-get install {names}"
+        )
+    }
+}
+
+impl std::error::Error for Removes {}
+
 /// Sees to it that the packages for `needs` are there: as root on Debian they
 /// are installed.
 ///
@@ -126,17 +143,48 @@ pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
         missing.join(" ")
     ));
     let apt = || Step::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+    let install = || {
+        let options = ["--yes", "--quiet", "--no-install-recommends"];
+        // No other package goes, and none is upgraded that is not needed.
+        let others = ["--no-remove", "--no-upgrade"];
+        apt().arg("install").args(options).args(others)
+    };
     apt().args(["update", "--quiet"]).show()?;
-    apt()
-        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
-        .args(&missing)
-        .show()?;
+    let planned = install().arg("--simulate").args(&missing).output()?;
+    let (removed, upgraded) = changes(&planned);
+    if !removed.is_empty() {
+        return Err(Removes(missing, removed).into());
+    }
+    if !upgraded.is_empty() {
+        screen.note(&format!(
+            "they need newer versions of: {}",
+            upgraded.join(" ")
+        ));
+    }
+    install().args(&missing).show()?;
     let missing = self::missing(needs);
     if missing.is_empty() {
         Ok(())
     } else {
         Err(Missing(missing).into())
     }
+}
+
+/// The packages that an installation would remove, and those that it would upgrade, by
+/// what `apt-get --simulate` says: `Remv NAME …`, and `Inst NAME [OLD VERSION] …`.
+fn changes(planned: &str) -> (Vec<String>, Vec<String>) {
+    let (mut removed, mut upgraded) = (Vec::new(), Vec::new());
+    for line in planned.lines() {
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("Remv"), Some(name), _) => removed.push(name.to_string()),
+            (Some("Inst"), Some(name), Some(old)) if old.starts_with('[') => {
+                upgraded.push(name.to_string());
+            }
+            _ => {}
+        }
+    }
+    (removed, upgraded)
 }
 
 fn missing(needs: &[Need]) -> Vec<&'static str> {
@@ -208,6 +256,18 @@ mod tests {
     fn missing_packages_are_shown_with_the_command() {
         let shown = Missing(vec!["xorriso", "mtools"]).to_string();
         assert!(shown.contains("sudo apt-get install xorriso mtools\n"));
+    }
+
+    #[test]
+    fn what_an_installation_would_remove_or_upgrade_is_found() {
+        let planned = "Reading package lists...\nRemv qemu-utils [1:7.2] [seabios ]\n\
+                       Inst qemu-system-x86 (1:7.2 Debian:12 [amd64])\n\
+                       Inst libc6 [2.36-9] (2.36-10 Debian:12 [amd64])\nConf libc6 (2.36-10)\n";
+        let (removed, upgraded) = changes(planned);
+        assert_eq!(removed, ["qemu-utils"]);
+        assert_eq!(upgraded, ["libc6"]);
+        let shown = Removes(vec!["qemu-system-x86"], removed).to_string();
+        assert!(shown.contains("would remove qemu-utils;"), "{shown}");
     }
 
     #[test]
