@@ -61,7 +61,7 @@ pub enum Order {
 }
 
 /// From the director to the offload component: one step of the directed handshake in
-/// `slot`, which the shim began ([`Directive::Direct`](crate::handshake::Directive)).
+/// `slot`, which the shim began ([`Start`](crate::handshake::Start)).
 #[derive(Serialize, Deserialize, MaxSize)]
 pub struct DirectedSegment {
     /// Handshake slot.

@@ -5,7 +5,7 @@
 //! with room for all that one handshake can have outstanding:
 //!
 //! - down: the `Cancel` of the slot's last handshake, if its completion crossed it;
-//!   then a `Start` or a `Direct`; one `Displace` at a time, and a `Cancel` once in a
+//!   then a `Start`; one `Displace` at a time, and a `Cancel` once in a
 //!   handshake;
 //! - up: one `Established` or `Failed`. A slot is used again only after the shim has
 //!   taken that.
@@ -21,6 +21,7 @@ use crate::clock::Instant;
 use crate::control::{Established, HandshakeError, Parameters, Standing};
 use crate::mailbox::{Letter, Mailbox, framed};
 use crate::net::TcpPosition;
+use crate::tls::Mode;
 
 /// Whose handshake it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -35,51 +36,38 @@ pub struct Origin {
     pub standing: Standing,
 }
 
+/// A handshake to begin.
+#[derive(Serialize, Deserialize, MaxSize)]
+pub struct Start {
+    /// Handshake slot: also the slot of the connection in the channel to the network stack.
+    pub slot: SlotIndex,
+    /// Counts the uses of the slot; repeated in the completion.
+    pub generation: u16,
+    /// The session's slot at the record layer: the place of the install capability in the
+    /// window.
+    pub session: SlotIndex,
+    /// Counts the uses of the session slot, modulo 4096.
+    pub session_generation: u16,
+    /// Autonomous: run the handshake by yourself. Directed: nothing happens on the
+    /// connection but what segments of the director say ([`crate::director`]); answered to
+    /// it by [`Verdict::Begun`](crate::segment::Verdict::Begun).
+    pub mode: Mode,
+    /// Server or client.
+    pub role: Role,
+    /// Whose handshake it is.
+    pub origin: Origin,
+    /// What to agree to and insist on. Directed: key rings, segment size and rights; the
+    /// rest is the director's affair.
+    pub parameters: Box<Parameters>,
+    /// Where the TCP connection stands.
+    pub position: TcpPosition,
+}
+
 /// From the shim to the offload component.
 #[derive(Serialize, Deserialize, MaxSize)]
 pub enum Directive {
-    /// Run a handshake by yourself, on the connection in `slot` of the channel
-    /// to the network stack.
-    Start {
-        /// Handshake slot: also the slot of the connection.
-        slot: SlotIndex,
-        /// Counts the uses of the slot; repeated in the completion.
-        generation: u16,
-        /// The session's slot at the record layer: the place of the install
-        /// capability in the window.
-        session: SlotIndex,
-        /// Counts the uses of the session slot, modulo 4096.
-        session_generation: u16,
-        /// Server or client.
-        role: Role,
-        /// Whose handshake it is.
-        origin: Origin,
-        /// What to agree to and insist on.
-        parameters: Box<Parameters>,
-        /// Where the TCP connection stands.
-        position: TcpPosition,
-    },
-    /// Begin a directed handshake: nothing happens on the connection but what segments of
-    /// the director say ([`crate::director`]). Answered to it by
-    /// [`Verdict::Begun`](crate::segment::Verdict::Begun).
-    Direct {
-        /// Handshake slot: also the slot of the connection.
-        slot: SlotIndex,
-        /// Counts the uses of the slot; repeated in each answer.
-        generation: u16,
-        /// The session's slot at the record layer.
-        session: SlotIndex,
-        /// Counts the uses of the session slot, modulo 4096.
-        session_generation: u16,
-        /// Server or client.
-        role: Role,
-        /// Whose handshake it is.
-        origin: Origin,
-        /// Key rings, segment size and rights; the rest is the director's affair.
-        parameters: Box<Parameters>,
-        /// Where the TCP connection stands.
-        position: TcpPosition,
-    },
+    /// Begin a handshake.
+    Start(Start),
     /// Give the handshake in `slot` up, if it is still of this generation.
     Cancel {
         /// Handshake slot.
@@ -148,8 +136,7 @@ impl Letter for Directive {
     const ROOM: usize = framed(Self::POSTCARD_MAX_SIZE) + 4 * framed(SHORT);
 
     fn slot(&self) -> SlotIndex {
-        let (Self::Start { slot, .. }
-        | Self::Direct { slot, .. }
+        let (Self::Start(Start { slot, .. })
         | Self::Cancel { slot, .. }
         | Self::Displace { slot, .. }) = self;
         *slot

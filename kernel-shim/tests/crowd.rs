@@ -380,6 +380,7 @@ fn c05_a_director_that_restarts_loses_its_handshakes_and_no_other() {
     let other = world.next_start();
     let directed = world.start_in(FIRST, Mode::Directed).unwrap();
     let start = world.next_start();
+    assert_eq!((other.mode, start.mode), (Mode::Autonomous, Mode::Directed));
     let mut world = world.restart_director();
     world.shim.run();
     let lost = world.call(FIRST, &Request::CollectResult(directed));

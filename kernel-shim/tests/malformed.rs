@@ -104,18 +104,10 @@ impl World {
             let _ = self.ask(&Request::Cancel(id));
         }
         while let Some(directive) = self.offload.receive() {
-            if let Ok(
-                Directive::Start {
-                    slot, generation, ..
-                }
-                | Directive::Direct {
-                    slot, generation, ..
-                },
-            ) = directive
-            {
+            if let Ok(Directive::Start(start)) = directive {
                 let completion = Completion::Failed {
-                    slot,
-                    generation,
+                    slot: start.slot,
+                    generation: start.generation,
                     error: HandshakeError::Cancelled,
                 };
                 self.offload.send(&completion).unwrap();

@@ -16,13 +16,12 @@ use ipc::channel::{Channel, Doorbell, SlotIndex, Status, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::director::VerdictQueue;
-use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Origin};
+use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Origin, Start};
 use ipc::mailbox::Malformed;
-use ipc::net::TcpPosition;
 use ipc::record::{PostHandshakeInbox, Record};
 use ipc::stats;
+use ipc::tls::Mode;
 use ipc::transport::{Client, Transport};
-use tls::Role;
 
 use crate::by_request::Asked;
 use crate::directed::Directed;
@@ -34,7 +33,6 @@ use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
 use crate::work::{Class, WorkQueue};
-use directed::Beginning;
 
 /// The capabilities of the offload component.
 pub struct Ports<'a, N, S, R, K, W> {
@@ -143,6 +141,13 @@ const WHOLE_WITHIN: Duration = Duration::from_millis(500);
 /// not end it.
 const GRACE: Duration = Duration::from_secs(1);
 
+const fn session_of(start: &Start) -> SessionSlot {
+    SessionSlot {
+        slot: start.session,
+        generation: start.session_generation,
+    }
+}
+
 impl<'a, N, S, R, W, C> Server<'a, N, S, R, W, C>
 where
     N: Doorbell,
@@ -224,35 +229,7 @@ where
             return;
         };
         match directive {
-            Directive::Start {
-                slot,
-                generation,
-                session,
-                session_generation,
-                role,
-                origin,
-                parameters,
-                position,
-            } => {
-                let session = SessionSlot {
-                    slot: session,
-                    generation: session_generation,
-                };
-                self.stats.add(stats::offload::STARTED, 1);
-                self.net.follow(slot);
-                let entry = self.enter(origin);
-                match self.start(generation, session, role, &parameters, position, entry) {
-                    Ok(handshake) => {
-                        if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
-                            *place = Some(handshake);
-                        }
-                        self.count_in_progress();
-                        // The peer may have spoken already.
-                        self.note_news(slot);
-                    }
-                    Err(error) => self.fail(slot, generation, error),
-                }
-            }
+            Directive::Start(start) => self.start(start),
             Directive::Cancel { slot, generation } => {
                 self.give_up(slot, Some(generation), HandshakeError::Cancelled);
             }
@@ -261,33 +238,16 @@ where
                 generation,
                 same_group,
             } => self.displace(slot, generation, same_group),
-            Directive::Direct {
-                slot,
-                generation,
-                session,
-                session_generation,
-                role,
-                origin,
-                parameters,
-                position,
-            } => {
-                let session = SessionSlot {
-                    slot: session,
-                    generation: session_generation,
-                };
-                let beginning = Beginning {
-                    generation,
-                    session,
-                    role,
-                    parameters,
-                    position,
-                    entry: self.enter(origin),
-                };
-                // A segment that the end of the slot's last handshake overtook.
-                self.director.discard(slot);
-                self.begin_directed(slot, beginning);
-                self.director.flush();
-            }
+        }
+    }
+
+    fn start(&mut self, start: Start) {
+        self.stats.add(stats::offload::STARTED, 1);
+        self.net.follow(start.slot);
+        let entry = self.enter(start.origin);
+        match start.mode {
+            Mode::Autonomous => self.start_autonomous(&start, entry),
+            Mode::Directed => self.start_directed(&start, entry),
         }
     }
 
@@ -307,26 +267,45 @@ where
         }
     }
 
-    fn start(
+    fn start_autonomous(&mut self, start: &Start, entry: Entry) {
+        let slot = start.slot;
+        match self.begin_autonomous(start, entry) {
+            Ok(handshake) => {
+                if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
+                    *place = Some(handshake);
+                }
+                self.count_in_progress();
+                // The peer may have spoken already.
+                self.note_news(slot);
+            }
+            Err(error) => self.fail(slot, start.generation, error),
+        }
+    }
+
+    fn begin_autonomous(
         &mut self,
-        generation: u16,
-        session: SessionSlot,
-        role: Role,
-        parameters: &Parameters,
-        position: TcpPosition,
+        start: &Start,
         entry: Entry,
     ) -> Result<Box<Handshake>, HandshakeError> {
-        if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
+        if !Parameters::SEGMENT_SIZES.contains(&start.parameters.segment_size) {
             return Err(HandshakeError::Request(RequestError::SegmentSize));
         }
         let engine = self.profiles.engine(Asked {
             client: entry.origin.client,
-            role,
-            parameters,
+            role: start.role,
+            parameters: &start.parameters,
         })?;
         let catch = self.profiles.catch();
+        let (session, position) = (session_of(start), start.position);
+        let parameters = &start.parameters;
         Ok(Handshake::new(
-            generation, session, engine, catch, position, parameters, entry,
+            start.generation,
+            session,
+            engine,
+            catch,
+            position,
+            parameters,
+            entry,
         ))
     }
 

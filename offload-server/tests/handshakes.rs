@@ -18,7 +18,7 @@ use ipc::bounded::{Blob, List};
 use ipc::channel::Status;
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PeerError, RequestError};
-use ipc::handshake::{Completion, Directive, Origin};
+use ipc::handshake::{Completion, Directive, Origin, Start};
 use ipc::keystore::KeyKind;
 use ipc::record::{PostHandshake, Request};
 use ipc::stats;
@@ -471,11 +471,12 @@ fn r33_a_message_that_does_not_belong_after_the_handshake_is_refused() {
 fn r06_a_client_that_expects_nobody_is_refused() {
     let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
     world.net.open(0);
-    let directive = Directive::Start {
+    let directive = Directive::Start(Start {
         slot: 0,
         generation: 1,
         session: 0,
         session_generation: 9,
+        mode: Mode::Autonomous,
         role: Role::Client,
         origin: Origin {
             client: 1,
@@ -485,7 +486,7 @@ fn r06_a_client_that_expects_nobody_is_refused() {
         },
         parameters: Box::new(parameters(&["web"])),
         position: POSITION,
-    };
+    });
     world.shim.send(&directive).unwrap();
     world.run();
     assert_eq!(

@@ -18,8 +18,9 @@ use client::{Client, ClientOptions, complete, established};
 use ipc::bounded::List;
 use ipc::clock::Instant;
 use ipc::control::Standing;
-use ipc::handshake::{Directive, Origin};
+use ipc::handshake::{Directive, Origin, Start};
 use ipc::keystore::KeyKind;
+use ipc::tls::Mode;
 use tls::{Group, Role};
 use world::{POSITION, World, parameters};
 
@@ -40,34 +41,22 @@ fn come(world: &mut World, slot: u16, standing: Standing, is_directed: bool) -> 
         deadline: Instant::NEVER,
         standing,
     };
-    let (generation, session, session_generation) = (1, slot, 9);
-    let (role, position) = (Role::Server, POSITION);
-    let parameters = Box::new(parameters(&["web"]));
-    world
-        .shim
-        .send(&match is_directed {
-            false => Directive::Start {
-                slot,
-                generation,
-                session,
-                session_generation,
-                role,
-                origin,
-                parameters,
-                position,
-            },
-            true => Directive::Direct {
-                slot,
-                generation,
-                session,
-                session_generation,
-                role,
-                origin,
-                parameters,
-                position,
-            },
-        })
-        .unwrap();
+    let mode = match is_directed {
+        true => Mode::Directed,
+        false => Mode::Autonomous,
+    };
+    let directive = Directive::Start(Start {
+        slot,
+        generation: 1,
+        session: slot,
+        session_generation: 9,
+        mode,
+        role: Role::Server,
+        origin,
+        parameters: Box::new(parameters(&["web"])),
+        position: POSITION,
+    });
+    world.shim.send(&directive).unwrap();
     client
 }
 

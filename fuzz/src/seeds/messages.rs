@@ -4,13 +4,14 @@ use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::clock::Instant;
 use ipc::control::{self, HandshakeError, PeerError};
 use ipc::director::{DirectedSegment, DirectedVerdict, Order};
-use ipc::handshake::{Completion, Directive, Origin};
+use ipc::handshake::{Completion, Directive, Origin, Start};
 use ipc::keystore::{self, KeyKind, KeyringIndex, ToBeSigned};
 use ipc::net;
 use ipc::provision::{Keyring, Keyrings, PrivateKey};
 use ipc::record::PostHandshake;
 use ipc::segment::{Fill, Hole, Segment, Template, Verdict};
 use ipc::step::Step;
+use ipc::tls::Mode;
 use serde::Serialize;
 use tls::{Alert, Group, Role, Scheme};
 
@@ -55,12 +56,13 @@ pub(super) fn sign() -> keystore::Request {
 }
 
 pub(super) fn direct() -> Directive {
-    Directive::Direct {
+    Directive::Start(Start {
         slot: 0,
         generation: 1,
         session: 0,
         session_generation: 9,
-        role: Role::Server,
+        mode: Mode::Directed,
+ role: Role::Server,
         origin: Origin {
             client: 1,
             group: 0,
@@ -69,7 +71,7 @@ pub(super) fn direct() -> Directive {
         },
         parameters: Box::new(parameters(&["web"])),
         position: net::TcpPosition::default(),
-    }
+    })
 }
 
 pub(super) fn failed() -> Completion {

@@ -9,7 +9,7 @@ use ipc::control::{
     HandshakeError, HandshakeId, HandshakeRequest, Parameters, RequestError, Resource,
 };
 use ipc::director::Order;
-use ipc::handshake::{Directive, Origin};
+use ipc::handshake::{Directive, Origin, Start};
 use ipc::net::{NetError, Owner};
 use ipc::stats;
 use ipc::tls::Mode;
@@ -79,28 +79,17 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             deadline: request.deadline,
             standing: request.standing,
         };
-        let directive = match request.mode {
-            Mode::Autonomous => Directive::Start {
-                slot,
-                generation,
-                session,
-                session_generation,
-                role,
-                origin,
-                parameters,
-                position,
-            },
-            Mode::Directed => Directive::Direct {
-                slot,
-                generation,
-                session,
-                session_generation,
-                role,
-                origin,
-                parameters,
-                position,
-            },
-        };
+        let directive = Directive::Start(Start {
+            slot,
+            generation,
+            session,
+            session_generation,
+            mode: request.mode,
+            role,
+            origin,
+            parameters,
+            position,
+        });
         if self.offload.send(&directive).is_err() {
             // The slot's mailbox is empty when its last completion was taken: this
             // offload component does not take its directives.

@@ -180,6 +180,7 @@ pub struct Start {
     pub generation: u16,
     /// Slot and generation.
     pub session: (SlotIndex, u16),
+    pub mode: Mode,
 }
 
 impl World {
@@ -311,31 +312,14 @@ impl World {
     /// The last start that the offload component was sent.
     pub fn next_start(&mut self) -> Start {
         loop {
-            match self.offload.receive().unwrap().unwrap() {
-                Directive::Start {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    position,
-                    ..
-                }
-                | Directive::Direct {
-                    slot,
-                    generation,
-                    session,
-                    session_generation,
-                    position,
-                    ..
-                } => {
-                    assert_eq!(position, POSITION);
-                    return Start {
-                        slot,
-                        generation,
-                        session: (session, session_generation),
-                    };
-                }
-                _ => {}
+            if let Directive::Start(start) = self.offload.receive().unwrap().unwrap() {
+                assert_eq!(start.position, POSITION);
+                return Start {
+                    slot: start.slot,
+                    generation: start.generation,
+                    session: (start.session, start.session_generation),
+                    mode: start.mode,
+                };
             }
         }
     }

@@ -8,33 +8,21 @@ use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::Clock;
 use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
 use ipc::director::{DirectedSegment, DirectedVerdict};
-use ipc::net::TcpPosition;
+use ipc::handshake::Start;
 use ipc::segment::{Segment, Verdict};
-use ipc::stats;
 use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
 use tls::Role;
 
-use super::{Entry, Server};
+use super::{Entry, Server, session_of};
 use crate::by_request::Asked;
 use crate::directed::{Context, Directed, Step};
-use crate::handshake::SessionSlot;
 use crate::keyring::Keyring;
 use crate::loans::Whose;
 use crate::time::SystemTime;
 use crate::work::{Class, Work};
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
-
-/// A directive that begins a directed handshake.
-pub(super) struct Beginning {
-    pub(super) generation: u16,
-    pub(super) session: SessionSlot,
-    pub(super) role: Role,
-    pub(super) parameters: Box<Parameters>,
-    pub(super) position: TcpPosition,
-    pub(super) entry: Entry,
-}
 
 impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
 where
@@ -44,27 +32,27 @@ where
     W: Transport,
     C: Clock + Clone + Send + Sync + 'static,
 {
-    pub(super) fn begin_directed(&mut self, slot: SlotIndex, beginning: Beginning) {
-        let generation = beginning.generation;
-        self.stats.add(stats::offload::STARTED, 1);
-        self.net.follow(slot);
+    pub(super) fn start_directed(&mut self, start: &Start, entry: Entry) {
+        let (slot, generation) = (start.slot, start.generation);
+        // A segment that the end of the slot's last handshake overtook.
+        self.director.discard(slot);
         let verdict = self
-            .rings(beginning.role, &beginning.parameters)
+            .rings(start.role, &start.parameters)
             .map(|rings| {
                 let resumption = self.profiles.resumption(Asked {
-                    client: beginning.entry.origin.client,
-                    role: beginning.role,
-                    parameters: &beginning.parameters,
+                    client: entry.origin.client,
+                    role: start.role,
+                    parameters: &start.parameters,
                 });
                 Directed::new(
                     generation,
-                    beginning.session,
-                    beginning.role,
+                    session_of(start),
+                    start.role,
                     rings,
-                    &beginning.parameters,
-                    beginning.position,
+                    &start.parameters,
+                    start.position,
                     resumption,
-                    beginning.entry,
+                    entry,
                 )
             })
             .and_then(|directed| Ok((directed.begun()?, Box::new(directed))));
@@ -78,6 +66,7 @@ where
             }
             Err(error) => self.fail(slot, generation, error),
         }
+        self.director.flush();
     }
 
     fn rings(

@@ -3,7 +3,7 @@
 use crate::world::{POSITION, World, parameters};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, Standing};
-use ipc::handshake::{Completion, Directive, Origin};
+use ipc::handshake::{Completion, Directive, Origin, Start};
 use ipc::keystore::KeyKind;
 use ipc::tls::Mode;
 use tls::Role;
@@ -51,16 +51,17 @@ pub(crate) fn origin(group: u32) -> Origin {
 
 pub(crate) fn start(world: &mut World, slot: u16, origin: Origin) {
     world.net.open(slot);
-    let directive = Directive::Start {
+    let directive = Directive::Start(Start {
         slot,
         generation: 1,
         session: slot,
         session_generation: 9,
+        mode: Mode::Autonomous,
         role: Role::Server,
         origin,
         parameters: Box::new(parameters(&["web"])),
         position: POSITION,
-    };
+    });
     world.shim.send(&directive).unwrap();
     world.run();
 }

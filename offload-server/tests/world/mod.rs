@@ -18,7 +18,7 @@ use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{Parameters, Standing};
 use ipc::director::{DirectedSegment, SegmentQueue};
-use ipc::handshake::{Completion, Directive, DirectiveQueue, ForgetQueue, Origin};
+use ipc::handshake::{Completion, Directive, DirectiveQueue, ForgetQueue, Origin, Start};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
 use ipc::net::{SegmentHeader, TcpPosition};
@@ -345,38 +345,31 @@ impl World {
         role: Role,
         parameters: Parameters,
     ) {
-        self.net.open(slot);
-        self.sent.insert(slot, POSITION.tx_next);
-        self.written.insert(slot, 0);
-        let directive = Directive::Start {
-            slot,
-            generation: 1,
-            session,
-            session_generation: 9,
-            role,
-            origin: Origin {
-                client: self.client,
-                group: 0,
-                deadline: Instant::NEVER,
-                standing: self.standing,
-            },
-            parameters: Box::new(parameters),
-            position: POSITION,
-        };
-        self.shim.send(&directive).unwrap();
-        self.run();
+        self.send_start(slot, session, Mode::Autonomous, role, parameters);
     }
 
     /// Begins a directed handshake in `slot` for a test that says each segment.
     pub fn begin(&mut self, slot: SlotIndex, role: Role, parameters: Parameters) {
+        self.send_start(slot, slot, Mode::Directed, role, parameters);
+    }
+
+    fn send_start(
+        &mut self,
+        slot: SlotIndex,
+        session: SlotIndex,
+        mode: Mode,
+        role: Role,
+        parameters: Parameters,
+    ) {
         self.net.open(slot);
         self.sent.insert(slot, POSITION.tx_next);
         self.written.insert(slot, 0);
-        let directive = Directive::Direct {
+        let directive = Directive::Start(Start {
             slot,
             generation: 1,
-            session: slot,
+            session,
             session_generation: 9,
+            mode,
             role,
             origin: Origin {
                 client: self.client,
@@ -386,7 +379,7 @@ impl World {
             },
             parameters: Box::new(parameters),
             position: POSITION,
-        };
+        });
         self.shim.send(&directive).unwrap();
         self.run();
     }
