@@ -41,6 +41,32 @@ pub struct HandshakeRequest {
     pub standing: Standing,
 }
 
+impl HandshakeRequest {
+    /// Whether it can be met at all, as far as it tells by itself.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing was done.
+    pub fn check(&self, now: Instant) -> Result<(), RequestError> {
+        let parameters = &self.parameters;
+        if parameters.versions.is_empty() {
+            return Err(RequestError::NoVersion);
+        }
+        if parameters.keyrings.is_empty() {
+            return Err(RequestError::NoKeyring);
+        }
+        if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
+            return Err(RequestError::SegmentSize);
+        }
+        if self.deadline <= now {
+            return Err(RequestError::Deadline);
+        }
+        if parameters.allow_static_rsa && self.mode != Mode::Directed {
+            return Err(RequestError::Unsupported);
+        }
+        Ok(())
+    }
+}
+
 /// What a caller knows of a peer: handshakes with those that come first here are worked on
 /// before others.
 #[derive(

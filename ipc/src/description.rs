@@ -44,6 +44,19 @@ impl Facts {
         panic!("no such channel")
     }
 
+    /// Whether so many handshakes and sessions are what all applications have together:
+    /// every slot is one application's.
+    pub const fn is_shared_out(&self, handshakes: u16, sessions: u16) -> bool {
+        let (mut all_handshakes, mut all_sessions) = (0_u32, 0_u32);
+        let mut applications = self.applications;
+        while let [share, rest @ ..] = applications {
+            all_handshakes += share.handshakes as u32;
+            all_sessions += share.sessions as u32;
+            applications = rest;
+        }
+        all_handshakes == handshakes as u32 && all_sessions == sessions as u32
+    }
+
     /// The bit of signals from a domain or a device.
     ///
     /// # Panics
@@ -87,6 +100,27 @@ mod tests {
     fn numbers_are_found_by_the_whole_name() {
         assert_eq!((FACTS.slots("order"), FACTS.slots("orders")), (5, 3));
         assert_eq!(FACTS.signal_from("nic"), 2);
+    }
+
+    #[test]
+    fn slots_are_shared_out_when_each_is_one_application_s() {
+        const fn share(handshakes: u16, sessions: u16) -> Share {
+            Share {
+                tcp_connections: 0,
+                connections: 0,
+                handshakes,
+                sessions,
+            }
+        }
+        const SHARES: &[Share] = &[share(2, 30), share(1, 12)];
+        let facts = Facts {
+            applications: SHARES,
+            ..FACTS
+        };
+        assert!(facts.is_shared_out(3, 42));
+        for (handshakes, sessions) in [(2, 42), (4, 42), (3, 41), (3, 43), (0, 0)] {
+            assert!(!facts.is_shared_out(handshakes, sessions));
+        }
     }
 
     #[test]

@@ -34,29 +34,26 @@ impl Rights {
         client: u16,
         request: &HandshakeRequest,
     ) -> Result<(), HandshakeError> {
-        let denied = |what| Err(HandshakeError::Policy(what));
-        let Some(rights) = self.0.iter().find(|rights| rights.client == client) else {
-            return denied(PolicyError::Client);
-        };
+        let denied = HandshakeError::Policy;
+        let rights = self.0.iter().find(|rights| rights.client == client);
+        let rights = rights.ok_or(denied(PolicyError::Client))?;
         let asked = &request.parameters;
-        if !rights.roles.contains(&request.role) {
-            return denied(PolicyError::Role);
-        }
-        if !rights.modes.contains(&request.mode) {
-            return denied(PolicyError::Mode);
-        }
-        if !asked
+        let has_keyrings = asked
             .keyrings
             .iter()
-            .all(|ring| rights.keyrings.contains(ring))
-        {
-            return denied(PolicyError::Keyring);
-        }
-        if asked.expose_keys && !rights.expose_keys {
-            return denied(PolicyError::ExposeKeys);
-        }
-        if asked.allow_static_rsa && !rights.static_rsa {
-            return denied(PolicyError::StaticRsa);
+            .all(|ring| rights.keyrings.contains(ring));
+        let has_keys = rights.expose_keys || !asked.expose_keys;
+        let has_static_rsa = rights.static_rsa || !asked.allow_static_rsa;
+        for (is_granted, what) in [
+            (rights.roles.contains(&request.role), PolicyError::Role),
+            (rights.modes.contains(&request.mode), PolicyError::Mode),
+            (has_keyrings, PolicyError::Keyring),
+            (has_keys, PolicyError::ExposeKeys),
+            (has_static_rsa, PolicyError::StaticRsa),
+        ] {
+            if !is_granted {
+                return Err(denied(what));
+            }
         }
         check_steps(rights, request.mode, &asked.keyrings)
     }

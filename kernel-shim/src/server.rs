@@ -18,14 +18,15 @@ use ipc::control::{
     Answer, Control, HandshakeError, PolicyError, Request, Resource, SessionResult,
 };
 use ipc::director::OrderQueue;
-use ipc::handshake::{DirectiveQueue, ForgetQueue};
-use ipc::net::{self, ConnectionId, Net, NetError, Owner, TcpPosition};
+use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
+use ipc::mailbox::Malformed;
+use ipc::net::{self, ConnectionId, Net, NetError, TcpPosition};
 use ipc::record::Record;
 use ipc::stats;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, dispatch};
 
 use crate::rights::Rights;
-use crate::table::{Table, place_size};
+use crate::table::{Name, Table, place_size};
 
 /// The windows into other domains' capability spaces that the shim fills.
 pub trait Windows {
@@ -59,6 +60,9 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub stats: &'a stats::Page,
 }
 
+/// What a request or a handshake comes to.
+type Outcome<T> = Result<T, HandshakeError>;
+
 /// How long a result is kept for a client that does not collect it.
 const RESULT_LIFETIME: Duration = Duration::from_secs(30);
 
@@ -71,8 +75,7 @@ struct Handshake {
     client: u16,
     group: u32,
     connection: ConnectionId,
-    session: SlotIndex,
-    session_generation: u16,
+    session: Name,
     started: Instant,
     /// When it is cancelled; once it is over, when its result is dropped.
     until: Instant,
@@ -80,7 +83,7 @@ struct Handshake {
     wakeups: u64,
     /// The director drives it.
     is_directed: bool,
-    outcome: Option<Result<SessionResult, HandshakeError>>,
+    outcome: Option<Outcome<SessionResult>>,
     /// The offload component has not sent its completion.
     is_owed: bool,
     /// The client has its result, or is gone.
@@ -113,29 +116,17 @@ pub struct Application<A> {
     pub sessions: u16,
 }
 
-/// Who has subscribed, by their part of the tables.
-struct Subscriber<A> {
-    client: u16,
-    bell: A,
-    is_subscribed: bool,
-}
-
 /// The kernel shim.
 pub struct Server<'a, T, R, O, A, W, C> {
-    net: Client<Net, T>,
-    record: Client<Record, R>,
-    offload: DirectiveQueue<O>,
-    forget: ForgetQueue<O>,
-    director: OrderQueue<O>,
-    windows: W,
-    stats: &'a stats::Page,
-    subscribers: Box<[Subscriber<A>]>,
+    ports: Ports<'a, T, R, O, A, W>,
+    /// Which applications are told of completions, in their order.
+    subscribed: Box<[bool]>,
     rights: Rights,
     clock: C,
     handshakes: Table<Handshake>,
     sessions: Table<Session>,
     /// Handshakes that are over, in the order of completion.
-    over: VecDeque<(SlotIndex, u16)>,
+    over: VecDeque<Name>,
     next_session: u64,
     wakeups: u64,
     /// No handshake's `until` is before this.
@@ -149,32 +140,16 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     pub fn new(ports: Ports<'a, T, R, O, A, W>, rights: Rights, clock: C) -> Self {
         let mut ports = ports;
         begin::begin(&mut ports);
-        let applications = &ports.applications;
-        let handshakes = applications
-            .iter()
-            .map(|application| application.handshakes);
-        let sessions = applications.iter().map(|application| application.sessions);
+        let applications = ports.applications.iter();
+        let handshakes = applications.clone().map(|of| of.handshakes);
+        let sessions = applications.clone().map(|of| of.sessions);
         let slots = handshakes.clone().map(usize::from).sum();
         Self {
             handshakes: Table::new(handshakes),
             sessions: Table::new(sessions),
             over: VecDeque::with_capacity(slots),
-            subscribers: ports
-                .applications
-                .into_iter()
-                .map(|Application { client, bell, .. }| Subscriber {
-                    client,
-                    bell,
-                    is_subscribed: false,
-                })
-                .collect(),
-            net: ports.net,
-            record: ports.record,
-            offload: ports.offload,
-            forget: ports.forget,
-            director: ports.director,
-            windows: ports.windows,
-            stats: ports.stats,
+            subscribed: applications.map(|_| false).collect(),
+            ports,
             rights,
             clock,
             next_session: 1,
@@ -186,16 +161,27 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     /// Takes completions, and cancels what is overdue; call it at each signal.
     pub fn run(&mut self) {
         self.count_wakeup();
-        let is_new = self.offload.peer_is_new();
-        let is_director_new = self.director.peer_is_new();
-        while let Some(completion) = self.offload.receive() {
+        let is_new = self.ports.offload.peer_is_new();
+        let is_director_new = self.ports.director.peer_is_new();
+        while let Some(completion) = self.ports.offload.receive() {
             // What is none costs its own handshake; the deadline ends that.
-            if let Ok(completion) = completion {
-                self.complete(completion);
-            }
+            let (name, outcome) = match completion {
+                Ok(Completion::Established {
+                    slot,
+                    generation,
+                    established,
+                }) => (Name { slot, generation }, Ok(established)),
+                Ok(Completion::Failed {
+                    slot,
+                    generation,
+                    error,
+                }) => (Name { slot, generation }, Err(error)),
+                Err(Malformed(_)) => continue,
+            };
+            self.complete(name, outcome);
         }
         if is_new {
-            self.fail_all(HandshakeError::ServerRestarted);
+            self.fail_all();
         } else if is_director_new {
             self.fail_directed();
         }
@@ -203,7 +189,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
         if self.earliest <= now {
             self.give_up_overdue(now);
         }
-        self.flush();
+        self.end_turn();
     }
 
     /// Names the oldest completion that was not taken, as [`untaken`] does. The other
@@ -217,11 +203,17 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
         self.earliest
     }
 
-    fn flush(&mut self) {
+    /// Tells the other domains, and counts.
+    fn end_turn(&mut self) {
+        let ports = &mut self.ports;
         // First: it has to know a handshake before the offload component begins it.
-        self.director.flush();
-        self.offload.flush();
-        self.forget.flush();
+        ports.director.flush();
+        ports.offload.flush();
+        ports.forget.flush();
+        let in_progress = self.handshakes.len().saturating_sub(self.over.len());
+        let stats = ports.stats;
+        stats.set(stats::shim::IN_PROGRESS, in_progress as u64);
+        stats.set(stats::shim::SESSIONS, self.sessions.len() as u64);
     }
 
     /// Answers one call: `request` and `reply` are messages of
@@ -232,7 +224,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
             let answer = match Badge::from_word(badge) {
                 Some(Badge::Client(client)) => self.answer(client, request),
                 Some(Badge::Session { slot, generation }) => {
-                    self.answer_session(slot, generation, &request)
+                    self.answer_session(Name { slot, generation }, &request)
                 }
                 _ => Err(HandshakeError::Policy(PolicyError::Client)),
             };
@@ -240,54 +232,52 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
                 answer,
                 Err(HandshakeError::Policy(_) | HandshakeError::Resource(_))
             ) {
-                self.stats.add(stats::shim::REFUSED, 1);
+                self.ports.stats.add(stats::shim::REFUSED, 1);
             }
             answer
         });
-        self.flush();
+        self.end_turn();
         length
     }
 
     fn count_wakeup(&mut self) {
         self.wakeups += 1;
-        self.stats.add(stats::shim::WAKEUPS, 1);
+        self.ports.stats.add(stats::shim::WAKEUPS, 1);
     }
 
-    fn answer(&mut self, client: u16, request: Request) -> Result<Answer, HandshakeError> {
+    fn answer(&mut self, client: u16, request: Request) -> Outcome<Answer> {
         match request {
-            Request::Begin => {
-                self.drop_all(client);
-                Ok(Answer::Done)
-            }
             Request::StartHandshake(request) => {
                 self.rights.check(client, &request)?;
-                self.start(client, request).map(Answer::Started)
+                return self.start(client, request).map(Answer::Started);
             }
-            Request::CollectResult(id) => self.collect(client, id),
-            Request::CollectAny => Ok(self.collect_any(client)),
-            Request::Cancel(id) => self.cancel(client, id),
-            Request::Subscribe => {
-                let part = self.part(client)?;
-                if let Some(subscriber) = self.subscribers.get_mut(part) {
-                    subscriber.is_subscribed = true;
-                }
-                Ok(Answer::Done)
-            }
-            Request::Displace { group } => {
-                self.displace(client, group);
-                Ok(Answer::Done)
-            }
+            Request::CollectResult(id) => return self.collect(client, id),
+            Request::CollectAny => return Ok(self.collect_any(client)),
+            Request::Begin => self.drop_all(client),
+            Request::Cancel(id) => self.cancel(client, id)?,
+            Request::Subscribe => self.subscribe(client, true)?,
+            Request::Displace { group } => self.displace(client, group),
             Request::CloseSession | Request::PeerCertificate { .. } => {
-                Err(HandshakeError::Policy(PolicyError::Client))
+                return Err(HandshakeError::Policy(PolicyError::Client));
             }
         }
+        Ok(Answer::Done)
     }
 
     /// Which part of the tables is this client's.
-    fn part(&self, client: u16) -> Result<usize, HandshakeError> {
-        let mut subscribers = self.subscribers.iter();
-        let part = subscribers.position(|subscriber| subscriber.client == client);
+    fn part(&self, client: u16) -> Outcome<usize> {
+        let mut applications = self.ports.applications.iter();
+        let part = applications.position(|of| of.client == client);
         part.ok_or(HandshakeError::Policy(PolicyError::Client))
+    }
+
+    /// Whether this client is told of completions.
+    fn subscribe(&mut self, client: u16, is_told: bool) -> Outcome<()> {
+        let part = self.part(client)?;
+        if let Some(subscribed) = self.subscribed.get_mut(part) {
+            *subscribed = is_told;
+        }
+        Ok(())
     }
 
     /// The number that an application has for one of its sessions.
@@ -296,22 +286,9 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
         part.map_or(session, |part| self.sessions.within(part, session))
     }
 
-    fn move_connection(
-        &mut self,
-        connection: ConnectionId,
-        client: u16,
-        to: Owner,
-        deadline: Instant,
-        expected_tx_next: Option<u32>,
-    ) -> Result<TcpPosition, NetError> {
-        let request = net::Request::Move {
-            connection,
-            client,
-            to,
-            deadline,
-            expected_tx_next,
-        };
-        match self.net.call(&request) {
+    /// Gives a connection to another owner.
+    fn move_connection(&mut self, request: &net::Request) -> Result<TcpPosition, NetError> {
+        match self.ports.net.call(request) {
             Ok(Ok(net::Answer::Moved { position })) => Ok(position),
             Ok(Err(error)) => Err(error),
             _ => Err(NetError::Closed),
@@ -320,14 +297,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
 
     fn release(&mut self, connection: ConnectionId) {
         // A connection that is gone already needs no release.
-        let _ = self.net.call(&net::Request::Release { connection });
-    }
-
-    fn count_tables(&self) {
-        let in_progress = self.handshakes.len().saturating_sub(self.over.len());
-        let stats = self.stats;
-        stats.set(stats::shim::IN_PROGRESS, in_progress as u64);
-        stats.set(stats::shim::SESSIONS, self.sessions.len() as u64);
+        let _ = self.ports.net.call(&net::Request::Release { connection });
     }
 }
 

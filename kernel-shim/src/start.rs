@@ -15,17 +15,7 @@ const SESSIONS: u16 = FACTS.slots("protected");
 const _: () = ipc::budget::fits(&kernel_shim::budget(HANDSHAKES, SESSIONS), FACTS.heap);
 
 // Every slot of the channels is one application's.
-const _: () = {
-    let (mut handshakes, mut sessions) = (0, 0);
-    let mut applications = FACTS.applications;
-    while let [application, rest @ ..] = applications {
-        handshakes += application.handshakes;
-        sessions += application.sessions;
-        applications = rest;
-    }
-    assert!(handshakes == HANDSHAKES);
-    assert!(sessions == SESSIONS);
-};
+const _: () = assert!(FACTS.is_shared_out(HANDSHAKES, SESSIONS));
 
 type System = Server<'static, Caller, Caller, Bell, Bell, SystemWindows, SystemClock>;
 

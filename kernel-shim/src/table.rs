@@ -9,6 +9,13 @@ use ipc::channel::SlotIndex;
 /// Generations count modulo this: as many bits as a badge has for them.
 const GENERATIONS: u16 = 1 << 12;
 
+/// Names one use of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) slot: SlotIndex,
+    pub(crate) generation: u16,
+}
+
 struct Place<T> {
     generation: u16,
     value: Option<T>,
@@ -54,16 +61,16 @@ impl<T> Table<T> {
         }
     }
 
-    /// The place that [`Table::insert`] would use in a part: its index and generation.
-    pub(crate) fn next(&self, part: usize) -> Option<(SlotIndex, u16)> {
+    /// The name of what [`Table::insert`] would put into a part.
+    pub(crate) fn next(&self, part: usize) -> Option<Name> {
         let slot = *self.parts.get(part)?.free.last()?;
-        let generation = self.places.get(usize::from(slot))?.generation;
-        Some((slot, (generation + 1) % GENERATIONS))
+        let generation = (self.places.get(usize::from(slot))?.generation + 1) % GENERATIONS;
+        Some(Name { slot, generation })
     }
 
     /// Puts a value at [`Table::next`].
     pub(crate) fn insert(&mut self, part: usize, value: T) -> Option<()> {
-        let (slot, generation) = self.next(part)?;
+        let Name { slot, generation } = self.next(part)?;
         self.parts.get_mut(part)?.free.pop();
         *self.places.get_mut(usize::from(slot))? = Place {
             generation,
@@ -72,47 +79,45 @@ impl<T> Table<T> {
         Some(())
     }
 
-    /// The value at `slot`, if it is of this generation.
-    pub(crate) fn find(&mut self, slot: SlotIndex, generation: u16) -> Option<&mut T> {
-        self.places
-            .get_mut(usize::from(slot))
-            .filter(|place| place.generation == generation)?
-            .value
-            .as_mut()
+    /// The value, if its place was not used again.
+    pub(crate) fn find(&mut self, name: Name) -> Option<&mut T> {
+        self.place(name)?.value.as_mut()
     }
 
-    /// Takes the value at `slot` out, if it is of this generation.
-    pub(crate) fn remove(&mut self, slot: SlotIndex, generation: u16) -> Option<T> {
-        let place = self.places.get_mut(usize::from(slot))?;
-        if place.generation != generation {
-            return None;
-        }
-        let value = place.value.take()?;
+    /// Takes the value out, if its place was not used again.
+    pub(crate) fn remove(&mut self, name: Name) -> Option<T> {
+        let value = self.place(name)?.value.take()?;
         // The last part that does not begin after it.
-        let part = self.parts.iter_mut().rfind(|part| part.first <= slot)?;
-        part.free.push(slot);
+        let part = self
+            .parts
+            .iter_mut()
+            .rfind(|part| part.first <= name.slot)?;
+        part.free.push(name.slot);
         Some(value)
     }
 
-    /// Index and generation of every place in use.
-    pub(crate) fn names(&self) -> Vec<(SlotIndex, u16)> {
-        let used = |(slot, place): (usize, &Place<T>)| {
-            place.value.as_ref()?;
-            Some((SlotIndex::try_from(slot).ok()?, place.generation))
-        };
-        self.places.iter().enumerate().filter_map(used).collect()
+    fn place(&mut self, name: Name) -> Option<&mut Place<T>> {
+        let place = self.places.get_mut(usize::from(name.slot))?;
+        (place.generation == name.generation).then_some(place)
     }
 
-    /// Index and generation of a value that `is_meant`.
-    pub(crate) fn find_by(
-        &self,
-        is_meant: impl Fn(SlotIndex, &T) -> bool,
-    ) -> Option<(SlotIndex, u16)> {
-        let mut places = (0..).zip(&self.places);
-        places.find_map(|(slot, place)| {
-            let value = place.value.as_ref()?;
-            is_meant(slot, value).then_some((slot, place.generation))
+    /// Each value, with its name.
+    fn values(&self) -> impl Iterator<Item = (Name, &T)> {
+        (0..).zip(&self.places).filter_map(|(slot, place)| {
+            let generation = place.generation;
+            Some((Name { slot, generation }, place.value.as_ref()?))
         })
+    }
+
+    /// The names of all values.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        self.values().map(|(name, _)| name).collect()
+    }
+
+    /// The name of a value that `is_meant`.
+    pub(crate) fn find_by(&self, is_meant: impl Fn(Name, &T) -> bool) -> Option<Name> {
+        let mut values = self.values();
+        Some(values.find(|(name, value)| is_meant(*name, value))?.0)
     }
 
     /// The number of `slot` within its part.
@@ -138,13 +143,13 @@ mod tests {
         let first = table.next(0).unwrap();
         table.insert(0, 'a').unwrap();
         assert_eq!(table.next(0), None);
-        assert_eq!(table.remove(first.0, first.1), Some('a'));
+        assert_eq!(table.remove(first), Some('a'));
         let second = table.next(0).unwrap();
         table.insert(0, 'b').unwrap();
         assert_ne!(first, second);
-        assert_eq!(table.find(first.0, first.1), None);
-        assert_eq!(table.remove(first.0, first.1), None);
-        assert_eq!(table.find(second.0, second.1), Some(&mut 'b'));
+        assert_eq!(table.find(first), None);
+        assert_eq!(table.remove(first), None);
+        assert_eq!(table.find(second), Some(&mut 'b'));
         assert_eq!(table.len(), 1);
     }
 
@@ -156,18 +161,18 @@ mod tests {
             for number in 0..places {
                 let name = table.next(part).unwrap();
                 table.insert(part, part).unwrap();
-                assert_eq!(table.within(part, name.0), number);
+                assert_eq!(table.within(part, name.slot), number);
                 names.push((part, name));
             }
             assert_eq!(table.next(part), None);
             assert_eq!(table.insert(part, part), None);
         }
         assert_eq!((table.next(3), table.len()), (None, 5));
-        for (part, (slot, generation)) in names {
-            assert_eq!(table.remove(slot, generation), Some(part));
+        for (part, name) in names {
+            assert_eq!(table.remove(name), Some(part));
             for other in 0..3 {
-                let next = table.next(other).map(|(slot, _)| slot);
-                assert_eq!(next, (other == part).then_some(slot));
+                let next = table.next(other).map(|next| next.slot);
+                assert_eq!(next, (other == part).then_some(name.slot));
             }
             table.insert(part, part).unwrap();
         }

@@ -2,102 +2,69 @@
 
 use alloc::boxed::Box;
 
-use ipc::badge::Badge;
-use ipc::channel::{Doorbell, SlotIndex};
+use ipc::channel::Doorbell;
 use ipc::clock::{Clock, Instant};
 use ipc::control::{Established, HandshakeError, PeerError, PolicyError, SessionId, SessionResult};
-use ipc::director::Order;
-use ipc::handshake::Completion;
-use ipc::net::{NetError, Owner};
+use ipc::net::{self, NetError, Owner};
 use ipc::stats;
 use ipc::transport::Transport;
 
-use super::{INTERNAL, RESULT_LIFETIME, Server, Windows};
+use super::sessions::session_badge;
+use super::{INTERNAL, Outcome, RESULT_LIFETIME, Server, Windows};
+use crate::table::Name;
 
 impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     Server<'_, T, R, O, A, W, C>
 {
-    /// Takes one completion. One for a handshake that is over or was never requested is
-    /// ignored.
-    pub(super) fn complete(&mut self, completion: Completion) {
-        match completion {
-            Completion::Established {
-                slot,
-                generation,
-                established,
-            } => {
-                if self.settle(slot, generation) {
-                    self.established(slot, generation, established);
-                }
-            }
-            Completion::Failed {
-                slot,
-                generation,
-                error,
-            } => {
-                if self.settle(slot, generation) {
-                    self.failed(slot, generation, error);
-                }
-            }
-        }
-    }
-
-    /// The offload component owes nothing more for this handshake. True if its client
-    /// waits for the outcome.
-    fn settle(&mut self, slot: SlotIndex, generation: u16) -> bool {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
-            return false;
-        };
-        if !core::mem::replace(&mut handshake.is_owed, false) {
-            return false;
-        }
-        if handshake.outcome.is_none() && !handshake.is_collected {
-            return true;
-        }
-        // It was cancelled here; its session's slot was held back.
-        let (session, session_generation) = (handshake.session, handshake.session_generation);
-        self.sessions.remove(session, session_generation);
-        self.free_if_done(slot, generation);
-        self.count_tables();
-        false
-    }
-
-    fn established(&mut self, slot: SlotIndex, generation: u16, established: Box<Established>) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
+    /// The offload component owes nothing more for this handshake. What it says of one
+    /// that is over or was never requested is ignored.
+    pub(super) fn complete(&mut self, name: Name, outcome: Outcome<Box<Established>>) {
+        let Some(handshake) = self.handshakes.find(name) else {
             return;
         };
-        let (connection, client) = (handshake.connection, handshake.client);
-        let (session, session_generation) = (handshake.session, handshake.session_generation);
+        if !core::mem::replace(&mut handshake.is_owed, false) {
+            return;
+        }
+        if handshake.outcome.is_some() || handshake.is_collected {
+            // It was cancelled here; its session's slot was held back.
+            let session = handshake.session;
+            self.sessions.remove(session);
+            self.free_if_done(name);
+            return;
+        }
+        match outcome {
+            Ok(established) => self.established(name, established),
+            Err(error) => self.failed(name, error),
+        }
+    }
+
+    fn established(&mut self, name: Name, established: Box<Established>) {
+        let Some(handshake) = self.handshakes.find(name) else {
+            return;
+        };
+        let (client, session) = (handshake.client, handshake.session);
         // All wake-ups since the start but this one.
         let shim_wakeups = self.wakeups - handshake.wakeups - 1;
         let started = handshake.started;
-        let moved = self.move_connection(
-            connection,
+        let to_record = net::Request::Move {
+            connection: handshake.connection,
             client,
-            Owner::Record(session),
-            Instant::NEVER,
-            Some(established.tcp.tx_next),
-        );
-        let tcp = match moved {
+            to: Owner::Record(session.slot),
+            deadline: Instant::NEVER,
+            expected_tx_next: Some(established.tcp.tx_next),
+        };
+        let tcp = match self.move_connection(&to_record) {
             Ok(tcp) if tcp == established.tcp => tcp,
-            // Gone in the last moment, or not where it should be.
-            Ok(_) | Err(NetError::WrongSequence) => {
-                return self.failed(slot, generation, INTERNAL);
-            }
-            Err(_) => {
-                let closed = HandshakeError::Peer(PeerError::Closed);
-                return self.failed(slot, generation, closed);
-            }
+            // Not where it should be, or gone in the last moment.
+            Ok(_) | Err(NetError::WrongSequence) => return self.failed(name, INTERNAL),
+            Err(_) => return self.failed(name, HandshakeError::Peer(PeerError::Closed)),
         };
-        let badge = Badge::Session {
-            slot: session,
-            generation: session_generation,
-        };
-        let own = self.own_number(client, session);
-        self.windows.grant_session(client, own, badge);
+        let slot = self.own_number(client, session.slot);
+        let badge = session_badge(session);
+        self.ports.windows.grant_session(client, slot, badge);
         let result = SessionResult {
             session: SessionId(self.next_session),
-            slot: own,
+            slot,
             established,
             shim_wakeups: u32::try_from(shim_wakeups).unwrap_or(u32::MAX),
             tcp,
@@ -105,58 +72,46 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             completed: self.clock.now(),
         };
         self.next_session += 1;
-        self.finish(slot, generation, Ok(result));
+        self.finish(name, Ok(result));
     }
 
     /// There will be no session.
-    pub(super) fn failed(&mut self, slot: SlotIndex, generation: u16, error: HandshakeError) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
+    pub(super) fn failed(&mut self, name: Name, error: HandshakeError) {
+        let handshake = self.handshakes.find(name);
+        let Some(handshake) = handshake.filter(|handshake| handshake.outcome.is_none()) else {
             return;
         };
-        if handshake.outcome.is_some() {
-            return;
-        }
-        let (connection, is_owed) = (handshake.connection, handshake.is_owed);
-        let (session, session_generation) = (handshake.session, handshake.session_generation);
+        let (connection, session) = (handshake.connection, handshake.session);
+        let is_owed = handshake.is_owed;
         self.release(connection);
-        self.close_session_slot(session, session_generation);
+        self.close_session_slot(session);
         if !is_owed {
-            self.sessions.remove(session, session_generation);
+            self.sessions.remove(session);
         }
-        self.finish(slot, generation, Err(error));
+        if matches!(error, HandshakeError::Policy(PolicyError::Step)) {
+            self.ports.stats.add(stats::shim::REFUSED, 1);
+        }
+        self.finish(name, Err(error));
     }
 
     /// Keeps the outcome for the client, and tells it.
-    fn finish(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        outcome: Result<SessionResult, HandshakeError>,
-    ) {
+    fn finish(&mut self, name: Name, outcome: Outcome<SessionResult>) {
         let until = self.clock.now() + RESULT_LIFETIME;
-        if let Some(handshake) = self.handshakes.find(slot, generation) {
-            if matches!(outcome, Err(HandshakeError::Policy(PolicyError::Step))) {
-                self.stats.add(stats::shim::REFUSED, 1);
-            }
-            if handshake.is_directed {
-                let end = Order::End { slot, generation };
-                // Its mailbox has room for one; a director that does not take its orders
-                // drives nothing either.
-                self.director.send(&end).ok();
-            }
-            handshake.outcome = Some(outcome);
-            handshake.until = until;
-            let client = handshake.client;
-            self.over.push_back((slot, generation));
-            self.earliest = self.earliest.min(until);
-            let mut subscribers = self.subscribers.iter();
-            if let Some(subscriber) = subscribers.find(|subscriber| subscriber.client == client)
-                && subscriber.is_subscribed
-            {
-                subscriber.bell.ring();
-            }
+        let Some(handshake) = self.handshakes.find(name) else {
+            return;
+        };
+        handshake.outcome = Some(outcome);
+        handshake.until = until;
+        let (client, is_directed) = (handshake.client, handshake.is_directed);
+        if is_directed {
+            self.end_directed(name);
         }
-        self.count_tables();
+        self.over.push_back(name);
+        self.earliest = self.earliest.min(until);
+        let mut applications = self.ports.applications.iter().zip(&self.subscribed);
+        if let Some((application, true)) = applications.find(|(of, _)| of.client == client) {
+            application.bell.ring();
+        }
     }
 
     // ---- what is overdue ----
@@ -165,8 +120,8 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     /// results.
     pub(super) fn give_up_overdue(&mut self, now: Instant) {
         self.earliest = Instant::NEVER;
-        for (slot, generation) in self.handshakes.names() {
-            let Some(handshake) = self.handshakes.find(slot, generation) else {
+        for name in self.handshakes.names() {
+            let Some(handshake) = self.handshakes.find(name) else {
                 continue;
             };
             match &handshake.outcome {
@@ -175,27 +130,24 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
                 }
                 _ if handshake.is_collected => {}
                 None => {
-                    self.send_cancel(slot, generation);
-                    let error = HandshakeError::Peer(PeerError::Deadline);
-                    self.failed(slot, generation, error);
+                    self.send_cancel(name);
+                    self.failed(name, HandshakeError::Peer(PeerError::Deadline));
                 }
-                Some(_) => self.drop_result(slot, generation),
+                Some(_) => self.drop_result(name),
             }
         }
     }
 
     /// This result is not wanted: its session is closed.
-    pub(super) fn drop_result(&mut self, slot: SlotIndex, generation: u16) {
-        let Some(handshake) = self.handshakes.find(slot, generation) else {
+    pub(super) fn drop_result(&mut self, name: Name) {
+        let Some(handshake) = self.handshakes.find(name) else {
             return;
         };
-        let is_established = matches!(handshake.outcome, Some(Ok(_)));
-        let (session, session_generation) = (handshake.session, handshake.session_generation);
-        if is_established {
-            self.close_session(session, session_generation);
+        let session = handshake.session;
+        if matches!(handshake.outcome, Some(Ok(_))) {
+            self.close_session(session);
         }
-        let _ = self.take_outcome(slot, generation);
-        self.over.retain(|over| *over != (slot, generation));
-        self.count_tables();
+        let _ = self.take_outcome(name);
+        self.over.retain(|over| *over != name);
     }
 }

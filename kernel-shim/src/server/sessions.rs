@@ -1,66 +1,62 @@
 //! Sessions: what their capabilities may ask for, and their end.
 
-use ipc::channel::{Doorbell, SlotIndex};
+use ipc::badge::Badge;
+use ipc::channel::Doorbell;
 use ipc::clock::Clock;
 use ipc::control::{Answer, HandshakeError, PolicyError, Request, RequestError};
 use ipc::handshake::Forget;
 use ipc::record;
 use ipc::transport::Transport;
 
-use super::{Server, Windows};
+use super::{Outcome, Server, Windows};
+use crate::table::Name;
 
 impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     Server<'_, T, R, O, A, W, C>
 {
-    pub(super) fn answer_session(
-        &mut self,
-        slot: SlotIndex,
-        generation: u16,
-        request: &Request,
-    ) -> Result<Answer, HandshakeError> {
+    pub(super) fn answer_session(&mut self, name: Name, request: &Request) -> Outcome<Answer> {
         let unknown = HandshakeError::Request(RequestError::Unknown);
-        self.sessions.find(slot, generation).ok_or(unknown)?;
+        self.sessions.find(name).ok_or(unknown)?;
         match request {
             Request::PeerCertificate { offset } => {
-                let offset = *offset;
                 let request = record::Request::Certificate {
-                    slot,
-                    generation,
-                    offset,
+                    slot: name.slot,
+                    generation: name.generation,
+                    offset: *offset,
                 };
-                match self.record.call(&request) {
+                match self.ports.record.call(&request) {
                     Ok(Ok(record::Answer::Certificate(part))) => Ok(Answer::Certificate(part)),
                     // The peer has closed the session; the application will.
                     _ => Err(unknown),
                 }
             }
             Request::CloseSession => {
-                self.close_session(slot, generation);
+                self.close_session(name);
                 Ok(Answer::Done)
             }
             _ => Err(HandshakeError::Policy(PolicyError::Client)),
         }
     }
 
-    pub(super) fn close_session(&mut self, slot: SlotIndex, generation: u16) {
-        let Some(session) = self.sessions.find(slot, generation) else {
+    pub(super) fn close_session(&mut self, name: Name) {
+        let Some(session) = self.sessions.find(name) else {
             return;
         };
         let (connection, client) = (session.connection, session.client);
-        self.close_session_slot(slot, generation);
-        let own = self.own_number(client, slot);
-        self.windows.revoke_session(client, own);
+        self.close_session_slot(name);
+        let own = self.own_number(client, name.slot);
+        self.ports.windows.revoke_session(client, own);
         self.release(connection);
-        self.sessions.remove(slot, generation);
-        self.count_tables();
+        self.sessions.remove(name);
     }
 
     /// Ends the session at the record layer, and the right to install keys.
-    pub(super) fn close_session_slot(&mut self, slot: SlotIndex, generation: u16) {
-        self.windows.revoke_install(slot);
+    pub(super) fn close_session_slot(&mut self, session: Name) {
+        let Name { slot, generation } = session;
+        self.ports.windows.revoke_install(slot);
         // A record layer that does not answer holds no session either.
         let close = record::Request::Close { slot, generation };
-        let _ = self.record.call(&close);
+        let _ = self.ports.record.call(&close);
         // Without room there are two for this slot that the offload component has
         // not taken; the later of them is of the session before, and this one's
         // secrets are overwritten at the slot's next use.
@@ -68,6 +64,12 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             session: slot,
             generation,
         };
-        self.forget.send(&forget).ok();
+        self.ports.forget.send(&forget).ok();
     }
+}
+
+/// What the record layer and this shim know a session's capabilities by.
+pub(super) const fn session_badge(session: Name) -> Badge {
+    let Name { slot, generation } = session;
+    Badge::Session { slot, generation }
 }

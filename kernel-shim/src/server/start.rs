@@ -2,20 +2,19 @@
 
 use core::time::Duration;
 
-use ipc::badge::Badge;
 use ipc::channel::Doorbell;
-use ipc::clock::{Clock, Instant};
-use ipc::control::{
-    HandshakeError, HandshakeId, HandshakeRequest, Parameters, RequestError, Resource,
-};
+use ipc::clock::Clock;
+use ipc::control::{HandshakeError, HandshakeId, HandshakeRequest, RequestError, Resource};
 use ipc::director::Order;
 use ipc::handshake::{Directive, Origin, Start};
-use ipc::net::{NetError, Owner};
+use ipc::net::{self, NetError, Owner};
 use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::Transport;
 
-use super::{Handshake, INTERNAL, Server, Session, Windows};
+use super::sessions::session_badge;
+use super::{Handshake, INTERNAL, Outcome, Server, Session, Windows};
+use crate::table::Name;
 
 /// How long after its deadline a handshake is cancelled here, if the network stack and
 /// the offload component did not end it. Both see the deadline first.
@@ -25,80 +24,56 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     Server<'_, T, R, O, A, W, C>
 {
     /// Starts a handshake that the client has the right to.
-    pub(super) fn start(
-        &mut self,
-        client: u16,
-        request: HandshakeRequest,
-    ) -> Result<HandshakeId, HandshakeError> {
+    pub(super) fn start(&mut self, client: u16, request: HandshakeRequest) -> Outcome<HandshakeId> {
         let started = self.clock.now();
-        check_request(&request, started)?;
-        let refused = match request.mode {
-            Mode::Autonomous => None,
-            Mode::Directed => Some(self.rights.steps(client, &request.parameters.keyrings)?),
-        };
+        request.check(started).map_err(HandshakeError::Request)?;
         let full = HandshakeError::Resource;
         // No client takes a place of the tables from another.
         let part = self.part(client)?;
         let handshake = self.handshakes.next(part);
-        let (slot, generation) = handshake.ok_or(full(Resource::Handshakes))?;
+        let name = handshake.ok_or(full(Resource::Handshakes))?;
         let session = self.sessions.next(part);
-        let (session, session_generation) = session.ok_or(full(Resource::Sessions))?;
-        let moved = self.move_connection(
-            request.connection,
+        let session = session.ok_or(full(Resource::Sessions))?;
+        let connection = request.connection;
+        let to_offload = net::Request::Move {
+            connection,
             client,
-            Owner::Offload(slot),
-            request.deadline,
-            request.tcp_sequence,
-        );
-        let position = moved.map_err(blame)?;
-        let badge = Badge::Session {
-            slot: session,
-            generation: session_generation,
-        };
-        let (role, parameters) = (request.role, request.parameters);
-        let is_directed = refused.is_some();
-        if let Some(refused) = refused {
-            let begin = Order::Begin {
-                slot,
-                generation,
-                role,
-                parameters: parameters.clone(),
-                refused,
-                is_audited: self.rights.audits(client),
-            };
-            if self.director.send(&begin).is_err() {
-                // It does not take its orders.
-                self.release(request.connection);
-                return Err(full(Resource::Queue));
-            }
-        }
-        self.windows.grant_install(session, badge);
-        let origin = Origin {
-            client,
-            group: request.group,
+            to: Owner::Offload(name.slot),
             deadline: request.deadline,
-            standing: request.standing,
+            expected_tx_next: request.tcp_sequence,
         };
-        let directive = Directive::Start(Start {
-            slot,
-            generation,
-            session,
-            session_generation,
+        let position = self.move_connection(&to_offload).map_err(blame)?;
+        let is_directed = request.mode == Mode::Directed;
+        if is_directed && let Err(error) = self.begin_directed(client, name, &request) {
+            self.release(connection);
+            return Err(error);
+        }
+        let badge = session_badge(session);
+        self.ports.windows.grant_install(session.slot, badge);
+        let start = Directive::Start(Start {
+            slot: name.slot,
+            generation: name.generation,
+            session: session.slot,
+            session_generation: session.generation,
             mode: request.mode,
-            role,
-            origin,
-            parameters,
+            role: request.role,
+            origin: Origin {
+                client,
+                group: request.group,
+                deadline: request.deadline,
+                standing: request.standing,
+            },
+            parameters: request.parameters,
             position,
         });
-        if self.offload.send(&directive).is_err() {
+        if self.ports.offload.send(&start).is_err() {
             // The slot's mailbox is empty when its last completion was taken: this
             // offload component does not take its directives.
             if is_directed {
-                let end = Order::End { slot, generation };
-                self.director.send(&end).ok();
+                self.end_directed(name);
             }
-            self.windows.revoke_install(session);
-            self.release(request.connection);
+            self.ports.windows.revoke_install(session.slot);
+            self.release(connection);
             return Err(full(Resource::Queue));
         }
         let until = request.deadline + GRACE;
@@ -107,9 +82,8 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         let handshake = Handshake {
             client,
             group: request.group,
-            connection: request.connection,
+            connection,
             session,
-            session_generation,
             started,
             until,
             wakeups: self.wakeups,
@@ -120,35 +94,37 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             is_cancelled: false,
         };
         self.handshakes.insert(part, handshake);
-        let session = Session {
-            client,
-            connection: request.connection,
-        };
-        self.sessions.insert(part, session);
-        self.stats.add(stats::shim::STARTED, 1);
-        self.count_tables();
-        Ok(HandshakeId::new(slot, generation))
+        self.sessions.insert(part, Session { client, connection });
+        self.ports.stats.add(stats::shim::STARTED, 1);
+        Ok(HandshakeId::new(name.slot, name.generation))
     }
-}
 
-fn check_request(request: &HandshakeRequest, now: Instant) -> Result<(), HandshakeError> {
-    let wrong = |what| Err(HandshakeError::Request(what));
-    if request.parameters.versions.is_empty() {
-        return wrong(RequestError::NoVersion);
+    fn begin_directed(
+        &mut self,
+        client: u16,
+        name: Name,
+        request: &HandshakeRequest,
+    ) -> Outcome<()> {
+        let begin = Order::Begin {
+            slot: name.slot,
+            generation: name.generation,
+            role: request.role,
+            parameters: request.parameters.clone(),
+            refused: self.rights.steps(client, &request.parameters.keyrings)?,
+            is_audited: self.rights.audits(client),
+        };
+        let sent = self.ports.director.send(&begin);
+        // Who has no room does not take its orders.
+        sent.map_err(|_| HandshakeError::Resource(Resource::Queue))
     }
-    if request.parameters.keyrings.is_empty() {
-        return wrong(RequestError::NoKeyring);
+
+    pub(super) fn end_directed(&mut self, name: Name) {
+        let Name { slot, generation } = name;
+        // Its mailbox has room for one; a director that does not take its orders drives
+        // nothing either.
+        let end = Order::End { slot, generation };
+        self.ports.director.send(&end).ok();
     }
-    if !Parameters::SEGMENT_SIZES.contains(&request.parameters.segment_size) {
-        return wrong(RequestError::SegmentSize);
-    }
-    if request.deadline <= now {
-        return wrong(RequestError::Deadline);
-    }
-    if request.parameters.allow_static_rsa && request.mode != Mode::Directed {
-        return wrong(RequestError::Unsupported);
-    }
-    Ok(())
 }
 
 /// Whose fault it is that a connection could not be taken.
