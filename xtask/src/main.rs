@@ -9,6 +9,7 @@ mod bogo;
 mod budget;
 mod build;
 mod check;
+mod directed;
 mod fuzz;
 mod policy;
 mod rotate;
@@ -61,6 +62,8 @@ enum Task {
     Policy(policy::PolicyArguments),
     /// Draw domains, calls, rings, devices and secrets as SVG.
     Graph(policy::GraphArguments),
+    /// Print the transitions of directed mode, or draw them as SVG.
+    Directed(directed::Arguments),
     /// Check policy, format, lints, documentation, licences, and compare the figures that
     /// may only fall with their baseline.
     Check(check::Arguments),
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Rotate(arguments) => rotate::rotate(&workspace, &screen, &arguments),
         Task::Policy(arguments) => policy::policy(&workspace, &arguments),
         Task::Graph(arguments) => policy::graph(&workspace, &arguments),
+        Task::Directed(arguments) => directed::directed(&arguments),
         Task::Check(arguments) => check::check(&workspace, &screen, &arguments),
         Task::Setup => setup::ensure(&screen, &setup::EVERYTHING),
     });

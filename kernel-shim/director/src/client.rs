@@ -11,6 +11,7 @@ use crate::server_hello::ServerHello;
 use crate::{tls12_client, tls13_client};
 
 /// Where the handshake is.
+#[derive(Debug)]
 pub(crate) enum State {
     TicketTaken(TicketTaken),
     HelloWritten(HelloWritten),
@@ -20,12 +21,15 @@ pub(crate) enum State {
 }
 
 /// A ticket of a previous session was looked up.
+#[derive(Debug)]
 pub(crate) struct TicketTaken(());
 
 /// ClientHello is on its way to the transcript.
+#[derive(Debug)]
 pub(crate) struct HelloWritten(Option<Ticket>);
 
 /// Waits for the first ServerHello.
+#[derive(Debug)]
 pub(crate) struct ExpectServerHello(Option<Ticket>);
 
 /// The first step of a client.

@@ -34,6 +34,7 @@ pub(crate) enum Alpn {
 }
 
 /// What a client offers, as far as this server knows it.
+#[derive(Debug)]
 pub(crate) struct ClientHello {
     /// What the field of TLS 1.2 says, which an encrypted pre-master secret
     /// repeats.
@@ -71,7 +72,7 @@ pub(crate) struct Offer {
 }
 
 /// A key share of the client (RFC 8446 §4.2.8).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) group: Group,
     pub(crate) key: Place,

@@ -21,7 +21,9 @@ use crate::policy::{self, StepPolicy};
 use crate::script::{INTERNAL, Input, Refusal};
 use crate::{client, server};
 
-enum State {
+/// Where a handshake is.
+#[derive(Debug)]
+pub(crate) enum State {
     /// The offload component looks at the key rings.
     Beginning,
     Server(server::State),
@@ -75,6 +77,11 @@ impl Handshake {
                 size: 0,
             },
         }
+    }
+
+    /// Where it is.
+    pub(crate) const fn state(&self) -> &State {
+        &self.state
     }
 
     /// The segment whose verdict is due.

@@ -6,6 +6,7 @@ use ipc::segment::{MAX_SHARE, Segment, Stage};
 use crate::script::{Input, Progress, Refusal};
 
 /// Over: the keys are there.
+#[derive(Debug)]
 pub(crate) enum KeyAgreement {
     /// The secret is there.
     Agreed(Stage),

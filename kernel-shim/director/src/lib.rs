@@ -10,7 +10,7 @@
 //! each segment by the step [`policy`]. A [`server`] or a [`client`] begins it, and one
 //! of `tls13_server`, `tls12_server`, `tls13_client` and `tls12_client` goes on. What
 //! these have in common are sub-scripts: authenticate the [`peer`], prove [`own`]
-//! identity, [`key_agreement`]. Messages are read by [`client_hello`], [`server_hello`]
+//! identity, [`key_agreement`]. [`Machine`] shows the states to those that draw them. Messages are read by [`client_hello`], [`server_hello`]
 //! and [`certificate_request`], and written as a [`template`].
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ mod director;
 mod handshake;
 mod hello;
 mod key_agreement;
+mod machine;
 mod negotiation;
 mod numbers;
 mod own;
@@ -48,4 +49,5 @@ mod tls13_server;
 
 pub use audit::{Audit, Line};
 pub use budget::budget;
+pub use machine::Machine;
 pub use service::{Ports, Server};

@@ -35,7 +35,7 @@ pub(crate) struct StaticPlan {
 }
 
 /// What the handshake agrees on.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) suite: CipherSuite,
     pub(crate) group: Group,

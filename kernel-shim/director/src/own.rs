@@ -25,6 +25,7 @@ fn write_finished() -> Result<Segment, Refusal> {
 }
 
 /// The end of this side's flight in TLS 1.3 (RFC 8446 §4.4). Over: Finished is written.
+#[derive(Debug)]
 pub(crate) enum Flight {
     /// Certificate is written; a key of this ring will sign.
     Certificate(RingPlace, Scheme),
@@ -70,6 +71,7 @@ impl Flight {
 
 /// This side's ChangeCipherSpec and Finished in TLS 1.2 (RFC 5246 §7.1, §7.4.9). Over:
 /// both are written.
+#[derive(Debug)]
 pub(crate) enum Finished {
     /// ChangeCipherSpec is written.
     CipherSpecChanged,

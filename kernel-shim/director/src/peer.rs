@@ -44,6 +44,7 @@ impl<'a> Terms<'a> {
 }
 
 /// The peer's chain. Over: whether there is one.
+#[derive(Debug)]
 pub(crate) enum Chain {
     /// Waits for Certificate.
     Expected,
@@ -89,6 +90,7 @@ impl Chain {
 }
 
 /// The peer's signature over the transcript.
+#[derive(Debug)]
 pub(crate) enum Proof {
     /// Waits for CertificateVerify.
     Expected,
@@ -114,6 +116,7 @@ impl Proof {
 }
 
 /// The peer's Finished.
+#[derive(Debug)]
 pub(crate) enum Finished {
     /// TLS 1.2: waits for ChangeCipherSpec.
     ChangeCipherSpec,

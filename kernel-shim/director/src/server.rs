@@ -11,6 +11,7 @@ use crate::script::{INTERNAL, Input, MAX_HELLO, Transition, receive_all};
 use crate::{tls12_server, tls13_server};
 
 /// Where the handshake is.
+#[derive(Debug)]
 pub(crate) enum State {
     ClientHello(ExpectClientHello),
     Identity(ExpectIdentity),
@@ -19,9 +20,11 @@ pub(crate) enum State {
 }
 
 /// Waits for the first ClientHello.
+#[derive(Debug)]
 pub(crate) struct ExpectClientHello(());
 
 /// Waits for the verdict on which key rings fit the name in it.
+#[derive(Debug)]
 pub(crate) struct ExpectIdentity {
     hello: Box<ClientHello>,
 }

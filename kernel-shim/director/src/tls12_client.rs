@@ -46,6 +46,7 @@ const MAX_REQUEST: u16 = 16 * 1024;
 const MAX_TICKET: u16 = 16 * 1024;
 
 /// Where the handshake is: what the segment under way will have done.
+#[derive(Debug)]
 pub(crate) enum State {
     ResumptionNegotiated(ResumptionNegotiated),
     ResumedKeys(KeyAgreement, Facts),
@@ -67,6 +68,7 @@ pub(crate) enum State {
 }
 
 /// What ServerHello agreed on.
+#[derive(Debug)]
 pub(crate) struct Facts {
     alpn: Option<Protocol>,
     is_static_rsa: bool,
@@ -77,6 +79,7 @@ pub(crate) struct Facts {
 }
 
 /// And what the pre-master secret is made with.
+#[derive(Debug)]
 pub(crate) struct Exchange {
     facts: Facts,
     key: ServerKey,
@@ -86,6 +89,7 @@ pub(crate) struct Exchange {
 }
 
 /// What is left of it when the keys are there.
+#[derive(Debug)]
 pub(crate) struct End {
     facts: Facts,
     group: Option<Group>,
@@ -104,6 +108,7 @@ impl From<Exchange> for End {
 }
 
 /// The server's part in the key exchange.
+#[derive(Debug)]
 enum ServerKey {
     /// (EC)DHE.
     Share {
@@ -115,17 +120,28 @@ enum ServerKey {
 }
 
 /// The suite of the session that is resumed is decided.
+#[derive(Debug)]
 pub(crate) struct ResumptionNegotiated(Facts);
+#[derive(Debug)]
 pub(crate) struct Negotiated(Facts);
+#[derive(Debug)]
 pub(crate) struct ExpectServerKeyExchange(Facts);
+#[derive(Debug)]
 pub(crate) struct SignatureVerified(Exchange);
+#[derive(Debug)]
 pub(crate) struct ExpectRequestOrDone(Exchange);
+#[derive(Debug)]
 pub(crate) struct ExpectDone(Exchange);
+#[derive(Debug)]
 pub(crate) struct CertificateWritten(Exchange);
+#[derive(Debug)]
 pub(crate) struct ExchangeWritten(Exchange);
+#[derive(Debug)]
 pub(crate) struct SignatureWritten(Exchange);
 /// Waits for the ticket that ServerHello promised.
+#[derive(Debug)]
 pub(crate) struct ExpectTicket(End);
+#[derive(Debug)]
 pub(crate) struct TicketKept(End);
 
 /// Insists on the extended master secret (RFC 7627 §5.2).

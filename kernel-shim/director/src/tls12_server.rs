@@ -45,6 +45,7 @@ const MAX_EXCHANGE: u16 = 2 + MAX_ENCRYPTED as u16;
 const LENGTH_FIELD: u16 = 2;
 
 /// Where the handshake is: what the segment under way will have done.
+#[derive(Debug)]
 pub(crate) enum State {
     Resumption(Resumption, Facts),
     HelloWritten(HelloWritten),
@@ -63,7 +64,7 @@ pub(crate) enum State {
 }
 
 /// How the pre-master secret comes about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum KeyExchange {
     /// (EC)DHE, signed.
     Ephemeral { group: Group, scheme: Scheme },
@@ -72,6 +73,7 @@ enum KeyExchange {
 }
 
 /// What every state carries: what was agreed on, and whether the client signs.
+#[derive(Debug)]
 pub(crate) struct Facts {
     decided: Decided,
     exchange: KeyExchange,
@@ -84,11 +86,17 @@ pub(crate) struct Facts {
     gives_ticket: bool,
 }
 
+#[derive(Debug)]
 pub(crate) struct HelloWritten(Facts);
+#[derive(Debug)]
 pub(crate) struct CertificateWritten(Facts);
+#[derive(Debug)]
 pub(crate) struct ExchangeWritten(Facts);
+#[derive(Debug)]
 pub(crate) struct RequestWritten(Facts);
+#[derive(Debug)]
 pub(crate) struct DoneWritten(Facts);
+#[derive(Debug)]
 pub(crate) struct ExpectClientKeyExchange(Facts);
 
 /// Insists on the extended master secret (RFC 7627 §5.2).

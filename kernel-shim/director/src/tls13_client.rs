@@ -32,6 +32,7 @@ use retry::Retry;
     clippy::large_enum_variant,
     reason = "the handshake around it is in a box; a second one is an allocation a segment"
 )]
+#[derive(Debug)]
 pub(crate) enum State {
     Retry(Retry),
     Negotiated(Negotiated),
@@ -50,6 +51,7 @@ pub(crate) enum State {
 }
 
 /// What was agreed on so far.
+#[derive(Debug)]
 pub(crate) struct Facts {
     group: Group,
     alpn: Option<Protocol>,
@@ -62,7 +64,7 @@ pub(crate) struct Facts {
 }
 
 /// Whether the server asked for a certificate.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Request {
     None,
     /// None of this side's fits.
@@ -70,12 +72,19 @@ enum Request {
     Met(Scheme),
 }
 
+#[derive(Debug)]
 pub(crate) struct Negotiated(Facts, Place);
+#[derive(Debug)]
 pub(crate) struct Resumed(Facts, Place);
+#[derive(Debug)]
 pub(crate) struct Compatible(Facts, Place);
+#[derive(Debug)]
 pub(crate) struct ExpectExtensions(Facts);
+#[derive(Debug)]
 pub(crate) struct ExpectCertificateOrRequest(Facts);
+#[derive(Debug)]
 pub(crate) struct ApplicationKeys(Facts);
+#[derive(Debug)]
 pub(crate) struct TicketPrepared(Facts);
 
 /// Goes on after a first ServerHello, or a HelloRetryRequest.

@@ -27,6 +27,7 @@ use retry::{Retry, Second};
 use tickets::{NewTickets, Resumption};
 
 /// Where the handshake is: what the segment under way will have done.
+#[derive(Debug)]
 pub(crate) enum State {
     Retry(Retry),
     Resumption(Resumption),
@@ -44,9 +45,13 @@ pub(crate) enum State {
     Finishing,
 }
 
+#[derive(Debug)]
 pub(crate) struct HelloWritten(Plan);
+#[derive(Debug)]
 pub(crate) struct ExtensionsWritten(Plan);
+#[derive(Debug)]
 pub(crate) struct RequestWritten(Plan);
+#[derive(Debug)]
 pub(crate) struct ApplicationKeys(Plan);
 
 /// Decides between ServerHello and HelloRetryRequest.

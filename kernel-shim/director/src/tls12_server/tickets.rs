@@ -14,6 +14,7 @@ use crate::script::{INTERNAL, Input, Progress, Refusal};
 use crate::template::TemplateWriter;
 
 /// Over: the suite is decided, and whether a session is resumed.
+#[derive(Debug)]
 pub(crate) enum Resumption {
     /// A ticket was opened, or not.
     Opened(Box<Offer>),
@@ -24,6 +25,7 @@ pub(crate) enum Resumption {
 }
 
 /// What comes of the tickets of a hello.
+#[derive(Debug)]
 pub(crate) struct Decided {
     pub(super) suite: CipherSuite,
     /// The session of a ticket is resumed; its identifier is the client's
@@ -41,6 +43,7 @@ impl Decided {
 }
 
 /// What a hello with a ticket offers besides.
+#[derive(Debug)]
 pub(crate) struct Offer {
     /// Of a full handshake.
     suite: CipherSuite,
@@ -126,6 +129,7 @@ impl Offer {
 }
 
 /// The ticket before this side's ChangeCipherSpec. Over: it is written.
+#[derive(Debug)]
 pub(crate) enum NewTicket {
     /// What a ticket carries was made, or can't be.
     Prepared,

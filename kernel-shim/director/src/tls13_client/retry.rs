@@ -16,6 +16,7 @@ use crate::server_hello::{MAX_COOKIE, ServerHello};
 type Offered = (Group, Option<Group>);
 
 /// Over: the second ServerHello, and what was offered with it.
+#[derive(Debug)]
 pub(crate) enum Retry {
     /// The suite is decided.
     Negotiated(Wanted),
@@ -30,6 +31,7 @@ pub(crate) enum Retry {
 }
 
 /// What the server wants, and what comes of it.
+#[derive(Debug)]
 pub(crate) struct Wanted {
     suite: CipherSuite,
     offered: Offered,

@@ -11,6 +11,7 @@ use crate::script::{ILLEGAL, INTERNAL, Input, MAX_HELLO, MISSING, Progress, Refu
 use crate::template::TemplateWriter;
 
 /// Over: the second ClientHello.
+#[derive(Debug)]
 pub(crate) enum Retry {
     /// The suite is decided.
     Negotiated(Wanted),
@@ -32,6 +33,7 @@ pub(crate) struct Second {
 }
 
 /// What a second ClientHello must repeat, and have.
+#[derive(Debug)]
 pub(crate) struct Wanted {
     plan: Plan,
     group: Group,

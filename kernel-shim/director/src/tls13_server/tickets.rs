@@ -23,6 +23,7 @@ use crate::template::TemplateWriter;
 const TICKETS: u8 = 2;
 
 /// Over: the suite is decided, and whether a session is resumed.
+#[derive(Debug)]
 pub(crate) enum Resumption {
     /// A ticket was opened, or not.
     Opened(Candidates),
@@ -33,6 +34,7 @@ pub(crate) enum Resumption {
 }
 
 /// A hello's tickets, one of which may be opened.
+#[derive(Debug)]
 pub(crate) struct Candidates {
     plan: Plan,
     share: Share,
@@ -133,6 +135,7 @@ const fn negotiate(plan: &Plan) -> Segment {
 }
 
 /// Tickets after the client's Finished. Over: none is left to write.
+#[derive(Debug)]
 pub(crate) enum NewTickets {
     /// What tickets carry was made, or can't be.
     Prepared,
