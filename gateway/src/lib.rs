@@ -39,4 +39,4 @@ mod turned_away;
 mod waiting;
 
 pub use page::View;
-pub use server::{Ports, Server};
+pub use server::{Platform, Ports, Server};

@@ -45,18 +45,40 @@ const LOOK_PAUSE: Duration = Duration::from_millis(125);
 /// How much later than the domain that keeps a deadline first the gateway acts itself.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// What a gateway runs on: how it reaches other domains, and its clock.
+pub trait Platform {
+    /// Calls to the network stack.
+    type Net: Transport;
+    /// Calls to the kernel shim.
+    type Shim: Transport;
+    /// Signals to the record layer.
+    type Record: Doorbell;
+    /// Signals to the network stack.
+    type Backend: Doorbell;
+    /// The time.
+    type Clock: Clock;
+}
+
+impl<N: Transport, S: Transport, R: Doorbell, B: Doorbell, C: Clock> Platform for (N, S, R, B, C) {
+    type Net = N;
+    type Shim = S;
+    type Record = R;
+    type Backend = B;
+    type Clock = C;
+}
+
 /// The capabilities of the gateway.
-pub struct Ports<'a, T, S, P, B> {
+pub struct Ports<'a, P: Platform> {
     /// The network stack.
-    pub net: Client<Net, T>,
+    pub net: Client<Net, P::Net>,
     /// The kernel shim.
-    pub shim: Client<Control, S>,
+    pub shim: Client<Control, P::Shim>,
     /// The session capability in a slot of the window.
-    pub session: Box<dyn Fn(SlotIndex) -> Client<Control, S> + 'a>,
+    pub session: Box<dyn Fn(SlotIndex) -> Client<Control, P::Shim> + 'a>,
     /// Plaintext of sessions.
-    pub plain: Channel<P>,
+    pub plain: Channel<P::Record>,
     /// Connections without TLS: to backends, and of clients.
-    pub backend: Channel<B>,
+    pub backend: Channel<P::Backend>,
     /// What the status page shows.
     pub view: View<'a>,
     /// Takes one line for each handshake.
@@ -70,10 +92,10 @@ pub struct Ports<'a, T, S, P, B> {
 }
 
 /// The gateway.
-pub struct Server<'a, T, S, P, B, C> {
-    ports: Ports<'a, T, S, P, B>,
+pub struct Server<'a, P: Platform> {
+    ports: Ports<'a, P>,
     listeners: Vec<Listener>,
-    clock: C,
+    clock: P::Clock,
     /// When this turn began.
     now: Instant,
     guests: Guests,
@@ -167,17 +189,10 @@ const fn milliseconds(count: u32) -> Duration {
     Duration::from_millis(count as u64)
 }
 
-impl<'a, T, S, P, B, C> Server<'a, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<'a, P: Platform> Server<'a, P> {
     /// Listens on every port of the configuration. A port that is not available is
     /// logged, and the others work.
-    pub fn new(ports: Ports<'a, T, S, P, B>, config: provision::Gateway, clock: C) -> Self {
+    pub fn new(ports: Ports<'a, P>, config: provision::Gateway, clock: P::Clock) -> Self {
         // Nothing is left of a gateway that was here before.
         let net = ports.net.call(&net::Request::Begin);
         let shim = ports.shim.call(&control::Request::Begin);
@@ -320,7 +335,7 @@ where
         self.look_at = self.look_at.min(deadline);
     }
 
-    fn wires(&mut self) -> Wires<'_, P, B> {
+    fn wires(&mut self) -> Wires<'_, P::Record, P::Backend> {
         Wires {
             sessions: &mut self.ports.plain,
             connections: &mut self.ports.backend,

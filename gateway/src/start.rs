@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use gateway::{Ports, View};
 use ipc::transport::Client;
-use sel4::runtime::{self, Bell, Caller};
+use sel4::runtime::{self, Bell, Caller, SystemClock};
 
 use crate::system::{Capabilities, FACTS};
 
@@ -17,7 +17,10 @@ const _: () = ipc::budget::fits(
     FACTS.heap,
 );
 
-pub(crate) fn ports(held: Capabilities) -> Ports<'static, Caller, Caller, Bell, Bell> {
+/// What it runs on.
+pub(crate) type System = (Caller, Caller, Bell, Bell, SystemClock);
+
+pub(crate) fn ports(held: Capabilities) -> Ports<'static, System> {
     let mut key = [0; 16];
     if let Err(error) = getrandom::getrandom(&mut key) {
         panic!("{error}");

@@ -1,13 +1,12 @@
 //! New connections: admission and eviction.
 
-use ipc::channel::{Doorbell, SlotIndex};
-use ipc::clock::{Clock, Instant};
+use ipc::channel::SlotIndex;
+use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PolicyError};
 use ipc::net::{self, Address, ConnectionId, NetError, Readiness};
 use ipc::provision::Limits;
-use ipc::transport::Transport;
 
-use super::{Arrived, Purpose, QUANTUM, Server, Use, milliseconds};
+use super::{Arrived, Platform, Purpose, QUANTUM, Server, Use, milliseconds};
 use crate::relay::{End, RelayId};
 use crate::rules::{self, Verdict};
 use crate::turned_away::Reason;
@@ -16,14 +15,7 @@ use crate::waiting::Line;
 /// Why there is no connection, if the network stack said so.
 pub(super) type Unconnected = Option<NetError>;
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// Accepts connections that wait in the network stack. It never stops because of a
     /// full table here: then a connection is evicted or refused.
     pub(super) fn accept(&mut self) {

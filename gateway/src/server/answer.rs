@@ -3,12 +3,10 @@
 use core::fmt::{self, Write as _};
 
 use ipc::channel::{Doorbell, Status};
-use ipc::clock::Clock;
 use ipc::stats;
-use ipc::transport::Transport;
 
 use super::pump::Next;
-use super::{Server, milliseconds};
+use super::{Platform, Server, milliseconds};
 use crate::head::{Asked, Path};
 use crate::page::{self, Kind, Shown, Start};
 use crate::pages::Answering;
@@ -52,14 +50,7 @@ impl fmt::Write for Text {
     }
 }
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// Reads the request as far as it has come, then writes the answer.
     pub(super) fn pump_page(&mut self, id: RelayId, relay: &mut Relay) -> Next {
         let near = relay.near;

@@ -2,25 +2,17 @@
 //! them too. All of them are checked together, a few times a second at most, and not at
 //! all while none is near.
 
-use ipc::channel::{Doorbell, SlotIndex};
-use ipc::clock::{Clock, Instant};
+use ipc::channel::SlotIndex;
+use ipc::clock::Instant;
 use ipc::control::{self, HandshakeId};
 use ipc::stats;
-use ipc::transport::Transport;
 
-use super::{GRACE, LOOK_PAUSE, Purpose, Server, Use, milliseconds};
+use super::{GRACE, LOOK_PAUSE, Platform, Purpose, Server, Use, milliseconds};
 use crate::relay::{Far, Page, Relay, RelayId};
 use crate::turned_away::Reason;
 use crate::waiting::{ASK_AGAIN, Line};
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// Looks at every deadline.
     pub(super) fn look(&mut self) {
         // What is due is closed and has none; the others say when to check next.

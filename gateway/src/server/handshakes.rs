@@ -2,29 +2,21 @@
 
 use alloc::boxed::Box;
 
-use ipc::channel::{Doorbell, SlotIndex, Status};
-use ipc::clock::{Clock, Instant};
+use ipc::channel::{SlotIndex, Status};
+use ipc::clock::Instant;
 use ipc::control::{
     self, HandshakeError, HandshakeId, HandshakeRequest, PeerError, Resource, SessionResult,
 };
 use ipc::provision::{Backend, Tls, Upstream};
-use ipc::transport::Transport;
 
-use super::{Arrived, GRACE, Purpose, QUANTUM, Secure, Server, milliseconds};
+use super::{Arrived, GRACE, Platform, Purpose, QUANTUM, Secure, Server, milliseconds};
 use crate::guests::{NO_GROUP, Place, Places};
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
 use crate::turned_away::Reason;
 use crate::waiting::{ASK_AGAIN, Line, MAX_LONG};
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// Starts a handshake, or has it wait until one can be started.
     pub(super) fn start(&mut self, purpose: Purpose) {
         match purpose {

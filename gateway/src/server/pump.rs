@@ -4,13 +4,12 @@
 //! then is the other cut off too: it gets all there was, and never mistakes a truncated
 //! stream for a complete one.
 
-use ipc::channel::{Doorbell, Status};
-use ipc::clock::{Clock, Instant};
+use ipc::channel::Status;
+use ipc::clock::Instant;
 use ipc::ring::Misbehaved;
 use ipc::stats;
-use ipc::transport::Transport;
 
-use super::{Server, milliseconds};
+use super::{Platform, Server, milliseconds};
 use crate::forward::splice;
 use crate::relay::{End, Far, Flow, Relay, RelayId, Wires};
 
@@ -25,14 +24,7 @@ pub(super) enum Next {
     Ends,
 }
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// Moves what can be moved, and ends the relay when both directions are
     /// through.
     pub(super) fn pump(&mut self, id: RelayId) {

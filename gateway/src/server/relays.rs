@@ -2,29 +2,21 @@
 
 use alloc::vec::Vec;
 
-use ipc::channel::{Doorbell, Status};
-use ipc::clock::{Clock, Instant};
+use ipc::channel::Status;
+use ipc::clock::Instant;
 use ipc::control::{self, Established};
 use ipc::net::{self, NetError};
 use ipc::provision::{Backend, IdentityForm, Timeouts};
 use ipc::stats;
-use ipc::transport::Transport;
 
-use super::{Arrived, GRACE, Server, milliseconds};
+use super::{Arrived, GRACE, Platform, Server, milliseconds};
 use crate::guests::{Place, Places};
 use crate::head::Head;
 use crate::proxy;
 use crate::relay::{Answer, End, Facts, Far, Flow, Page, Relay, RelayId};
 use crate::turned_away::Reason;
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     // ---- the beginning ----
 
     /// Takes a client that speaks no TLS.

@@ -1,24 +1,14 @@
 //! What the log says of handshakes.
 
-use ipc::channel::Doorbell;
-use ipc::clock::Clock;
 use ipc::control::{HandshakeError, SessionResult};
 use ipc::net::Address;
 use ipc::stats;
-use ipc::transport::Transport;
 
-use super::{Arrived, Purpose, Secure, Server};
+use super::{Arrived, Platform, Purpose, Secure, Server};
 use crate::report::{Failure, Success};
 use crate::turned_away::Reason;
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// A handshake came to nothing.
     pub(super) fn report_failure(&mut self, purpose: Purpose, error: HandshakeError) {
         self.ports.stats.add(stats::gateway::FAILED, 1);

@@ -1,27 +1,19 @@
 //! SNI peek for clients whose rule depends on their ClientHello: their first bytes are
 //! read and not consumed, so that the handshake finds them.
 
-use ipc::channel::{Doorbell, SlotIndex, Status};
-use ipc::clock::{Clock, Instant};
+use ipc::channel::{SlotIndex, Status};
+use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PeerError};
 use ipc::net;
-use ipc::transport::Transport;
 use tls::Alert;
 
-use super::{Arrived, GRACE, Purpose, Server, Use, milliseconds};
+use super::{Arrived, GRACE, Platform, Purpose, Server, Use, milliseconds};
 use crate::hello::{self, Seen};
 use crate::relay::End;
 use crate::rules;
 use crate::turned_away::Reason;
 
-impl<T, S, P, B, C> Server<'_, T, S, P, B, C>
-where
-    T: Transport,
-    S: Transport,
-    P: Doorbell,
-    B: Doorbell,
-    C: Clock,
-{
+impl<P: Platform> Server<'_, P> {
     /// Has the connection's bytes come here, as long as its rules allow.
     pub(super) fn begin_peek(&mut self, arrived: Arrived) {
         let attach = net::Request::Attach {

@@ -78,9 +78,12 @@ impl Clock for Time {
 
 type Doorbell = LocalDoorbell<Silent>;
 
+/// What the gateway of the tests runs on.
+type Host = (Link, Link, Doorbell, Doorbell, Time);
+
 /// All of it.
 pub(crate) struct World {
-    pub(crate) server: Server<'static, Link, Link, Doorbell, Doorbell, Time>,
+    pub(crate) server: Server<'static, Host>,
     pub(crate) net: Rc<RefCell<Net>>,
     pub(crate) shim: Rc<RefCell<Shim>>,
     /// The record layer's side.
