@@ -128,6 +128,24 @@ pub enum Completion {
     },
 }
 
+impl Completion {
+    /// Slot and generation of the handshake, and what became of it.
+    pub fn into_parts(self) -> (SlotIndex, u16, Result<Box<Established>, HandshakeError>) {
+        match self {
+            Self::Established {
+                slot,
+                generation,
+                established,
+            } => (slot, generation, Ok(established)),
+            Self::Failed {
+                slot,
+                generation,
+                error,
+            } => (slot, generation, Err(error)),
+        }
+    }
+}
+
 /// Bytes of the encoding of a directive or completion that says no more than which
 /// handshake it means, and why: its kind, slot, generation and [`HandshakeError`].
 const SHORT: usize = 1 + 3 + 3 + HandshakeError::POSTCARD_MAX_SIZE;

@@ -18,8 +18,7 @@ use ipc::control::{
     Answer, Control, HandshakeError, PolicyError, Request, Resource, SessionResult,
 };
 use ipc::director::OrderQueue;
-use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
-use ipc::mailbox::Malformed;
+use ipc::handshake::{DirectiveQueue, ForgetQueue};
 use ipc::net::{self, ConnectionId, Net, NetError, TcpPosition};
 use ipc::record::Record;
 use ipc::stats;
@@ -165,20 +164,11 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
         let is_director_new = self.ports.director.peer_is_new();
         while let Some(completion) = self.ports.offload.receive() {
             // What is none costs its own handshake; the deadline ends that.
-            let (name, outcome) = match completion {
-                Ok(Completion::Established {
-                    slot,
-                    generation,
-                    established,
-                }) => (Name { slot, generation }, Ok(established)),
-                Ok(Completion::Failed {
-                    slot,
-                    generation,
-                    error,
-                }) => (Name { slot, generation }, Err(error)),
-                Err(Malformed(_)) => continue,
+            let Ok(completion) = completion else {
+                continue;
             };
-            self.complete(name, outcome);
+            let (slot, generation, outcome) = completion.into_parts();
+            self.complete(Name { slot, generation }, outcome);
         }
         if is_new {
             self.fail_all();
@@ -195,7 +185,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     /// Names the oldest completion that was not taken, as [`untaken`] does. The other
     /// queues are never sent anything.
     pub fn untaken(&self) -> u64 {
-        untaken([self.offload.oldest_event()])
+        untaken([self.ports.offload.oldest_event()])
     }
 
     /// When to call [`Server::run`] again at the latest.
