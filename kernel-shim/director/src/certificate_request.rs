@@ -21,8 +21,10 @@ pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refu
     body.end()?;
     let mut schemes: Option<List<Scheme, 9>> = None;
     while let Some((kind, mut content)) = extensions.next_extension()? {
-        if kind == ExtensionType::SIGNATURE_ALGORITHMS {
-            let mut list = content.vec16()?;
+        if kind == ExtensionType::CERTIFICATE_AUTHORITIES {
+            names(content)?;
+        } else if kind == ExtensionType::SIGNATURE_ALGORITHMS {
+            let mut list = content.filled16()?;
             content.end()?;
             schemes = Some(known(&mut list, Scheme::from_number)?);
         }
@@ -35,12 +37,21 @@ pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refu
 pub(crate) fn tls12(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refusal> {
     let mut body = Reader::new(body);
     let types = body.vec8()?.rest();
-    let mut list = body.vec16()?;
+    let mut list = body.filled16()?;
     body.vec16()?;
     body.end()?;
     let schemes: List<Scheme, 9> = known(&mut list, Scheme::from_number)?;
     let scheme = config.own_scheme(&schemes, Version::Tls12);
     Ok(scheme.filter(|scheme| types.contains(&certificate_type(KeyKind::of(*scheme)))))
+}
+
+/// RFC 8446 §4.2.4: one name at least, and none of them empty. They choose nothing here.
+pub(crate) fn names(mut content: Reader<'_>) -> Result<(), Refusal> {
+    let mut list = content.filled16()?;
+    while !list.is_empty() {
+        list.filled16()?;
+    }
+    Ok(content.end()?)
 }
 
 const fn certificate_type(kind: KeyKind) -> u8 {
@@ -59,6 +70,7 @@ mod tests {
     use ipc::tls::PeerAuthentication;
 
     use super::*;
+    use crate::script::DECODE;
 
     /// What a client with a key of `kind` answers to a CertificateRequest of
     /// `types` and `schemes`, without authorities.
@@ -103,7 +115,7 @@ mod tests {
         );
         assert_eq!(answer(p256, &[RSA_SIGN], &[0x0401, 0x0403]), None);
         assert_eq!(answer(p256, &[ECDSA_SIGN], &[0x0401]), None);
-        assert_eq!(answer(p256, &[], &[]), None);
+        assert_eq!(answer(p256, &[], &[0x0403]), None);
         assert_eq!(answer(None, &[ECDSA_SIGN], &[0x0403]), None);
         let ed25519 = answer(Some(KeyKind::Ed25519), &[ECDSA_SIGN], &[0x0807]);
         assert_eq!(ed25519, Some(Scheme::Ed25519));
@@ -120,8 +132,31 @@ mod tests {
             &[1, 64, 0, 1, 4, 0, 0],
             &[1, 64, 0, 2, 4, 3],
             &[1, 64, 0, 2, 4, 3, 0, 0, 0],
+            // Nothing would be accepted.
+            &[1, 64, 0, 0, 0, 0],
         ] {
             assert!(tls12(body, &config(None)).is_err(), "{body:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_list_in_a_request_of_tls_1_3_is_a_decode_error() {
+        let request = |extensions: &[u8]| {
+            let length = u8::try_from(extensions.len()).unwrap();
+            let body = [&[0, 0, length], extensions].concat();
+            tls13(&body, &config(None)).err()
+        };
+        let schemes = [0, 13, 0, 4, 0, 2, 4, 3];
+        let with = |more: &[u8]| request(&[&schemes, more].concat());
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&[0, 47, 0, 5, 0, 3, 0, 1, 7]), None);
+        for wrong in [
+            &[0, 47, 0, 2, 0, 0][..],
+            &[0, 47, 0, 4, 0, 2, 0, 0],
+            &[0, 47, 0, 6, 0, 3, 0, 1, 7, 9],
+        ] {
+            assert_eq!(with(wrong), Some(DECODE), "{wrong:?}");
+        }
+        assert_eq!(request(&[0, 13, 0, 2, 0, 0]), Some(DECODE));
     }
 }

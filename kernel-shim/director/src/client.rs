@@ -155,6 +155,43 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_was_not_offered_is_told_before_its_suite() {
+        let new = config(&[Version::Tls13]);
+        let refusal = Refusal(tls::Alert::PROTOCOL_VERSION);
+        assert_eq!(answer(&new, &[5; 8], &[]), Some(refusal));
+    }
+
+    /// A ServerHello of TLS 1.2 with one more extension.
+    fn answer_with(extension: &[u8]) -> Option<Refusal> {
+        let mut config = config(&[Version::Tls12]);
+        let name = ipc::bounded::Bytes::from_slice(b"h2").unwrap();
+        config.parameters.alpn = List::from_items([name]).unwrap();
+        let mut body = [&[3, 3], &[5; 32][..], &[0, 0xc0, 0x2b, 0]].concat();
+        let length = u16::try_from(4 + extension.len()).unwrap();
+        body.extend(length.to_be_bytes());
+        body.extend([0, 23, 0, 0]);
+        body.extend(extension);
+        let kind = HandshakeType::SERVER_HELLO;
+        let input = Input::Message { kind, body: &body };
+        ExpectServerHello(None).next(input, &config).err()
+    }
+
+    #[test]
+    fn groups_in_a_server_hello_of_tls_1_2_are_ignored() {
+        assert_eq!(answer_with(&[0, 10, 0, 4, 0, 2, 0, 29]), None);
+    }
+
+    #[test]
+    fn an_empty_name_of_a_protocol_is_a_decode_error() {
+        assert_eq!(answer_with(&[0, 16, 0, 5, 0, 3, 2, b'h', b'2']), None);
+        assert_eq!(
+            answer_with(&[0, 16, 0, 5, 0, 3, 2, b'h', b'3']),
+            Some(ILLEGAL)
+        );
+        assert_eq!(answer_with(&[0, 16, 0, 3, 0, 1, 0]), Some(DECODE));
+    }
+
+    #[test]
     fn a_session_identifier_has_at_most_32_bytes() {
         let both = config(&[Version::Tls13, Version::Tls12]);
         assert_eq!(answer(&both, &[5; 8], &[9; 32]), None);

@@ -15,8 +15,25 @@ use crate::script::{DECODE, ILLEGAL, MISSING, Refusal};
 use crate::server_name::server_name;
 use crate::template::place;
 
-/// Extensions of one hello that are told apart, to find duplicates.
-const MAX_EXTENSIONS: usize = 64;
+/// Extensions of one hello that this server does not know and tells apart, to find
+/// duplicates. More are ignored, as each of them is (RFC 8446 §4.1.2).
+const MAX_UNKNOWN: usize = 64;
+/// Those that it knows.
+const KNOWN: [ExtensionType; 13] = [
+    ExtensionType::SERVER_NAME,
+    ExtensionType::SUPPORTED_GROUPS,
+    ExtensionType::EC_POINT_FORMATS,
+    ExtensionType::SIGNATURE_ALGORITHMS,
+    ExtensionType::ALPN,
+    ExtensionType::EXTENDED_MASTER_SECRET,
+    ExtensionType::SESSION_TICKET,
+    ExtensionType::PRE_SHARED_KEY,
+    ExtensionType::SUPPORTED_VERSIONS,
+    ExtensionType::PSK_KEY_EXCHANGE_MODES,
+    ExtensionType::CERTIFICATE_AUTHORITIES,
+    ExtensionType::KEY_SHARE,
+    ExtensionType::RENEGOTIATION_INFO,
+];
 /// Tickets of one hello that are looked at.
 pub(crate) const MAX_TICKETS: usize = 3;
 /// RFC 8446 §4.2.11: a binder is a hash, and none is shorter.
@@ -127,13 +144,18 @@ impl ClientHello {
         extensions: &mut Reader<'_>,
         ours: &Protocols,
     ) -> Result<(), Refusal> {
-        let mut seen = List::<ExtensionType, MAX_EXTENSIONS>::new();
+        let mut seen = List::<ExtensionType, { KNOWN.len() }>::new();
+        let mut unknown = List::<ExtensionType, MAX_UNKNOWN>::new();
         let (mut has_psk, mut has_modes) = (false, false);
         while let Some((kind, content)) = extensions.next_extension()? {
             // RFC 8446 §4.2: none twice; §4.2.11: pre_shared_key is the last.
-            if seen.contains(&kind) || has_psk || seen.push(kind).is_err() {
+            if seen.contains(&kind) || unknown.contains(&kind) || has_psk {
                 return Err(ILLEGAL);
             }
+            let _ = match KNOWN.contains(&kind) {
+                true => seen.push(kind),
+                false => unknown.push(kind),
+            };
             has_psk = kind == ExtensionType::PRE_SHARED_KEY;
             has_modes |= kind == ExtensionType::PSK_KEY_EXCHANGE_MODES;
             self.read_extension(kind, content, ours)?;
@@ -231,6 +253,9 @@ impl ClientHello {
                     return Err(DECODE);
                 }
                 self.has_psk_dhe = modes.contains(&PSK_DHE_KE);
+            }
+            ExtensionType::CERTIFICATE_AUTHORITIES => {
+                return crate::certificate_request::names(content);
             }
             ExtensionType::PRE_SHARED_KEY => self.tickets = offers(&mut content)?,
             _ => return Ok(()),

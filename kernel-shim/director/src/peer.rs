@@ -9,10 +9,8 @@ use tls::{Alert, HandshakeType};
 use crate::negotiation::Config;
 use crate::script::{INTERNAL, Input, MAX_CERTIFICATE, MAX_SIGNATURE, Progress, Refusal, receive};
 
-/// TLS 1.3: the longest hash.
-const MAX_FINISHED: u16 = 48;
-/// RFC 5246 §7.4.9.
-const FINISHED: u16 = 12;
+/// Any other message has room in place of Finished: it is refused for what it is.
+const MAX_FINISHED: u16 = MAX_CERTIFICATE;
 
 type Step<S, R> = Result<Progress<S, R>, Refusal>;
 
@@ -139,7 +137,7 @@ impl Finished {
         match self {
             Self::ChangeCipherSpec => {
                 input.done()?;
-                Ok(Progress::Next(Self::Expected, receive(FINISHED)))
+                Ok(Progress::Next(Self::Expected, receive(MAX_FINISHED)))
             }
             Self::Expected => {
                 input.message(HandshakeType::FINISHED)?;

@@ -4,6 +4,7 @@
 use ipc::bounded::Bytes;
 use ipc::segment::{Place, Ticket};
 use ipc::tls::Protocol;
+use tls::client_hello::NULL_COMPRESSION;
 use tls::codec::Reader;
 use tls::names::UNCOMPRESSED;
 use tls::server_hello::RETRY;
@@ -44,6 +45,28 @@ impl ServerHello {
         config: &Config,
         ticket: Option<&Ticket>,
     ) -> Result<Self, Refusal> {
+        Self::parse_as(body, config, ticket, |version| config.accepts(version))
+    }
+
+    /// The same behind a HelloRetryRequest, which chose TLS 1.3 (RFC 8446 §4.1.4).
+    pub(crate) fn parse_second(
+        body: &[u8],
+        config: &Config,
+        ticket: Option<&Ticket>,
+    ) -> Result<Self, Refusal> {
+        let second = Self::parse_as(body, config, ticket, |version| version == Version::Tls13);
+        second.map_err(|refusal| match refusal {
+            Refusal(Alert::PROTOCOL_VERSION) => ILLEGAL,
+            refusal => refusal,
+        })
+    }
+
+    fn parse_as(
+        body: &[u8],
+        config: &Config,
+        ticket: Option<&Ticket>,
+        accepts: impl Fn(Version) -> bool,
+    ) -> Result<Self, Refusal> {
         let mut body = Reader::new(body);
         if body.u16()? != LEGACY_VERSION {
             return Err(Refusal(Alert::PROTOCOL_VERSION));
@@ -54,12 +77,23 @@ impl ServerHello {
             return Err(DECODE);
         }
         let suite = CipherSuite::from_number(body.u16()?);
+        let compression = body.u8()?;
+        let mut extensions = match body.is_empty() {
+            true => body,
+            false => body.vec16()?,
+        };
+        body.end()?;
+        // The version decides what all else means, wherever it stands.
+        let version = version(extensions)?;
+        if !accepts(version) {
+            return Err(Refusal(Alert::PROTOCOL_VERSION));
+        }
         let suite = suite.filter(|suite| config.offers(*suite)).ok_or(ILLEGAL)?;
-        if body.u8()? != 0 {
+        if compression != NULL_COMPRESSION {
             return Err(ILLEGAL);
         }
         let mut hello = Self {
-            version: Version::Tls12,
+            version,
             random,
             suite,
             is_retry: random == RETRY,
@@ -70,11 +104,7 @@ impl ServerHello {
             is_resumed: false,
             gives_ticket: false,
         };
-        if !body.is_empty() {
-            let mut extensions = body.vec16()?;
-            body.end()?;
-            hello.read_extensions(&mut extensions, config, ticket)?;
-        }
+        hello.read_extensions(&mut extensions, config, ticket)?;
         let is_13 = hello.version == Version::Tls13;
         // RFC 8446 §4.1.3: it is echoed. RFC 5077 §3.4: where it need not be,
         // that is how a ticket is accepted.
@@ -90,9 +120,6 @@ impl ServerHello {
         }
         if let Some(ticket) = ticket.filter(|_| hello.is_resumed) {
             hello.must_fit(ticket)?;
-        }
-        if !config.accepts(hello.version) {
-            return Err(Refusal(Alert::PROTOCOL_VERSION));
         }
         if hello.suite.version() != hello.version || (hello.is_retry && !is_13) {
             return Err(ILLEGAL);
@@ -120,18 +147,6 @@ impl ServerHello {
         ticket: Option<&Ticket>,
     ) -> Result<(), Refusal> {
         let offers_13 = ticket.is_some_and(|ticket| ticket.suite.version() == Version::Tls13);
-        let whole = *extensions;
-        // The version decides what the others mean, wherever it stands.
-        let mut list = whole;
-        while let Some((kind, mut content)) = list.next_extension()? {
-            if kind == ExtensionType::SUPPORTED_VERSIONS {
-                if content.u16()? != Version::Tls13.number() {
-                    return Err(ILLEGAL);
-                }
-                content.end()?;
-                self.version = Version::Tls13;
-            }
-        }
         let mut seen = 0u8;
         while let Some((kind, content)) = extensions.next_extension()? {
             let bit = match (self.version, kind) {
@@ -147,6 +162,8 @@ impl ServerHello {
                 (Version::Tls12, ExtensionType::SESSION_TICKET) if config.parameters.resumption => {
                     32
                 }
+                // Not its place (RFC 8422 §5.2), but servers put it there.
+                (Version::Tls12, ExtensionType::SUPPORTED_GROUPS) => 64,
                 _ => return Err(UNSUPPORTED),
             };
             if seen & bit != 0 {
@@ -214,10 +231,26 @@ impl ServerHello {
             ExtensionType::SUPPORTED_VERSIONS => {
                 content.u16()?;
             }
+            ExtensionType::SUPPORTED_GROUPS => return Ok(()),
             _ => {}
         }
         Ok(content.end()?)
     }
+}
+
+/// The version that a server chose (RFC 8446 §4.2.1).
+pub(crate) fn version(mut extensions: Reader<'_>) -> Result<Version, Refusal> {
+    while let Some((kind, mut content)) = extensions.next_extension()? {
+        if kind == ExtensionType::SUPPORTED_VERSIONS {
+            let chosen = content.u16()?;
+            content.end()?;
+            return match chosen == Version::Tls13.number() {
+                true => Ok(Version::Tls13),
+                false => Err(ILLEGAL),
+            };
+        }
+    }
+    Ok(Version::Tls12)
 }
 
 /// The session identifier of a hello with this ticket. RFC 8446 §D.4: one that offers TLS
@@ -235,6 +268,47 @@ pub(crate) fn protocol(content: &mut Reader<'_>, config: &Config) -> Result<Prot
     let mut list = content.vec16()?;
     let name = list.vec8()?.rest();
     list.end()?;
+    if name.is_empty() {
+        return Err(DECODE);
+    }
     let ours = config.parameters.alpn.iter().find(|own| ***own == *name);
     ours.cloned().ok_or(ILLEGAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use ipc::bounded::List;
+    use ipc::control::Parameters;
+    use ipc::tls::PeerAuthentication;
+
+    use super::*;
+
+    #[test]
+    fn a_server_hello_behind_a_retry_is_of_tls_1_3_or_illegal() {
+        let config = Config::new(Box::new(Parameters {
+            versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),
+            suites: List::new(),
+            allow_static_rsa: false,
+            groups: List::new(),
+            keyrings: List::new(),
+            peer_authentication: PeerAuthentication::None,
+            server_name: None,
+            alpn: List::new(),
+            segment_size: 1400,
+            resumption: false,
+            expose_keys: false,
+        }));
+        let start = [&[3, 3], &[5; 32][..], &[32], &[0; 32], &[0x13, 1, 0]].concat();
+        let share = [&[0, 51, 0, 36, 0, 0x1d, 0, 32], &[9; 32][..]].concat();
+        let second = |version: &[u8]| {
+            let length = u16::try_from(share.len() + version.len()).unwrap();
+            let body = [&start[..], &length.to_be_bytes(), &share, version].concat();
+            ServerHello::parse_second(&body, &config, None).err()
+        };
+        assert_eq!(second(&[0, 43, 0, 2, 3, 4]), None);
+        assert_eq!(second(&[]), Some(ILLEGAL));
+        assert_eq!(second(&[0, 43, 0, 2, 3, 3]), Some(ILLEGAL));
+    }
 }

@@ -181,15 +181,14 @@ fn write_hello(plan: Plan) -> Transition<State> {
 }
 
 impl HelloWritten {
-    /// RFC 8446 §D.4: a client that sends a session identifier wants to see a
-    /// ChangeCipherSpec.
+    /// RFC 8446 §D.4: a ChangeCipherSpec, also for a client without a session identifier,
+    /// as every other server sends it.
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(plan) = self;
-        let is_due = !plan.session_id.is_empty() && !plan.compatibility_sent;
-        let (keys, segment) = match is_due {
-            true => KeyAgreement::with(Segment::WriteChangeCipherSpec, Stage::Handshake),
-            false => KeyAgreement::derive(Stage::Handshake),
+        let (keys, segment) = match plan.compatibility_sent {
+            true => KeyAgreement::derive(Stage::Handshake),
+            false => KeyAgreement::with(Segment::WriteChangeCipherSpec, Stage::Handshake),
         };
         Ok((State::Keys(keys, plan), segment))
     }

@@ -248,3 +248,28 @@ fn a_list_of_tickets_that_is_wrong_is_refused() {
     more[3] += 1;
     assert_eq!(alert_of(more), decode);
 }
+
+#[test]
+fn a_hello_may_have_any_number_of_extensions_that_are_not_known() {
+    let many = |count: u16| (0..count).map(|number| extension(0x4000 + number, &[]));
+    let mut extensions: Vec<_> = many(200).collect();
+    extensions.extend(good());
+    let parsed = parse(&hello(&extensions)).ok().unwrap();
+    assert_eq!(parsed.server_name.as_deref(), Some("name"));
+    // One that is known is found twice all the same.
+    extensions.push(extension(23, &[]));
+    assert_eq!(alert(&hello(&extensions)), Some(Alert::ILLEGAL_PARAMETER));
+}
+
+#[test]
+fn authorities_that_can_not_be_are_a_decode_error() {
+    let with = |content: &[u8]| {
+        let mut extensions = good();
+        extensions.push(extension(47, content));
+        alert(&hello(&extensions))
+    };
+    assert_eq!(with(&[0, 3, 0, 1, 9]), None);
+    for wrong in [&[0, 0][..], &[0, 2, 0, 0], &[0, 3, 0, 1, 9, 9]] {
+        assert_eq!(with(wrong), Some(Alert::DECODE_ERROR), "{wrong:?}");
+    }
+}

@@ -111,11 +111,11 @@ impl Wanted {
     /// A second ServerHello keeps to the first.
     fn answer(self, input: Input<'_>, config: &Config) -> Result<(ServerHello, Offered), Refusal> {
         let body = input.message(HandshakeType::SERVER_HELLO)?;
-        let hello = ServerHello::parse(body, config, self.ticket.as_ref())?;
+        let hello = ServerHello::parse_second(body, config, self.ticket.as_ref())?;
         if hello.is_retry {
             return Err(UNEXPECTED);
         }
-        if hello.suite != self.suite || hello.version != Version::Tls13 {
+        if hello.suite != self.suite {
             return Err(ILLEGAL);
         }
         Ok((hello, self.offered))

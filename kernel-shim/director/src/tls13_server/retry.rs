@@ -64,11 +64,11 @@ impl Retry {
                 let segment = wanted.request()?;
                 (Self::Written(wanted), segment)
             }
-            Self::Written(wanted) if !wanted.plan.session_id.is_empty() => {
+            Self::Written(wanted) => {
                 input.done()?;
                 (Self::Compatible(wanted), Segment::WriteChangeCipherSpec)
             }
-            Self::Written(wanted) | Self::Compatible(wanted) => {
+            Self::Compatible(wanted) => {
                 input.done()?;
                 (Self::Hello(wanted), receive_all(MAX_HELLO))
             }
