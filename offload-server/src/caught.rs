@@ -21,8 +21,9 @@ use rustls::{
     Tls12CipherSuite, Tls13CipherSuite,
 };
 use spin::Mutex;
+use tls::protection::Key;
 use tls::schedule13::{HashSecret, TrafficSecrets};
-use tls::{CipherSuite, Secret, TrafficKey};
+use tls::{Alert, CipherSuite, ContentType, Secret, TrafficKey, Version};
 
 /// NSS key log format: the first application traffic secrets of TLS 1.3.
 const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
@@ -40,6 +41,7 @@ pub(crate) struct Caught {
     rx_next: Option<u64>,
     client: Option<HashSecret>,
     server: Option<HashSecret>,
+    alert: Option<Alert>,
 }
 
 impl Caught {
@@ -56,6 +58,7 @@ impl Caught {
         replace(&mut self.rx_next, &mut later.rx_next);
         replace(&mut self.client, &mut later.client);
         replace(&mut self.server, &mut later.server);
+        replace(&mut self.alert, &mut later.alert);
     }
 
     /// Whether any are in use.
@@ -69,6 +72,34 @@ impl Caught {
             traffic_key(self.tx.take()?, self.tx_next?),
             traffic_key(self.rx.take()?, self.rx_next?),
         ))
+    }
+
+    /// The alert that rustls sealed.
+    pub(crate) const fn alert(&self) -> Option<Alert> {
+        self.alert
+    }
+
+    /// A record with a fatal alert, as the peer can read it now. The keys are used up.
+    pub(crate) fn last_record(
+        &mut self,
+        suite: Option<CipherSuite>,
+        alert: Alert,
+    ) -> Option<Vec<u8>> {
+        // In TLS 1.2 they are in use when Finished has gone with them.
+        let is_sealing = |suite: CipherSuite| match suite.version() {
+            Version::Tls13 => self.tx.is_some(),
+            Version::Tls12 => self.tx_next.is_some_and(|next| next > 0),
+        };
+        let Some(suite) = suite.filter(|suite| is_sealing(*suite)) else {
+            return Some(alert.fatal_record().to_vec());
+        };
+        let mut key = Key::new(suite, &traffic_key(self.tx.take()?, self.tx_next?)).ok()?;
+        let (form, text) = (key.form(), alert.fatal());
+        let mut record = alloc::vec![0; form.overhead() + text.len()];
+        let at = form.plaintext_at();
+        record.get_mut(at..at + text.len())?.copy_from_slice(&text);
+        key.seal(ContentType::Alert, &mut record, text.len())?;
+        Some(record)
     }
 
     /// TLS 1.3: the application traffic secrets.
@@ -284,7 +315,11 @@ impl MessageEncrypter for Counting<Box<dyn MessageEncrypter>> {
         sequence: u64,
     ) -> Result<OutboundOpaqueMessage, Error> {
         let mut caught = self.caught.lock();
-        caught.get_or_insert_default().tx_next = sequence.checked_add(1);
+        let of = caught.get_or_insert_default();
+        of.tx_next = sequence.checked_add(1);
+        if message.typ == rustls::ContentType::Alert {
+            of.alert = message.payload.to_vec().get(1).copied().map(Alert);
+        }
         drop(caught);
         self.cipher.encrypt(message, sequence)
     }

@@ -5,12 +5,14 @@
 //! owner of the connection. A handshake that waits for a record holds no
 //! buffer.
 
+mod last_word;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use ipc::bounded::Bytes;
+use ipc::bounded::{Bytes, List};
 use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::control::{Established, HandshakeError, Parameters, PeerError, Resource};
@@ -32,9 +34,9 @@ use crate::loans::TooMuch;
 use crate::output::Output;
 use crate::server::Entry;
 
-/// The most records of one handshake: 32 KiB in the smallest that any stack makes (RFC
-/// 8449: 64 bytes). More is work for nothing.
-pub(crate) const MAX_RECORDS: u16 = 512;
+/// The most records of one handshake. BoringSSL and OpenSSL bound the bytes of a message
+/// and the records without any, not the records: this is a flight in records of one byte.
+pub(crate) const MAX_RECORDS: u16 = 8192;
 
 /// Names the session that the handshake is for.
 #[derive(Clone, Copy)]
@@ -53,6 +55,7 @@ pub(crate) struct Handshake {
     pub(crate) choice: Option<Box<Choice>>,
     pub(crate) caught: Caught,
     engine: Engine,
+    versions: List<Version, 2>,
     catch: Arc<Catch>,
     /// Records that rustls could not finish with yet: parts of one message.
     incoming: Vec<u8>,
@@ -68,6 +71,8 @@ pub(crate) struct Handshake {
     /// A message was whole since this was asked last.
     has_moved: bool,
     failure: Option<HandshakeError>,
+    /// The alert that went out.
+    alert: Option<Alert>,
 }
 
 /// What became of a step.
@@ -109,6 +114,7 @@ impl Handshake {
             choice: None,
             caught: Caught::default(),
             engine,
+            versions: parameters.versions.clone(),
             catch,
             incoming: Vec::new(),
             output: Output::new(position.tx_next, parameters.segment_size),
@@ -119,6 +125,7 @@ impl Handshake {
             has_heard: false,
             has_moved: false,
             failure: None,
+            alert: None,
         });
         // A client speaks first.
         if handshake.role() == Role::Client {
@@ -188,6 +195,10 @@ impl Handshake {
                     Alert::UNEXPECTED_MESSAGE,
                     HandshakeError::Peer(PeerError::AlertSent(Alert::UNEXPECTED_MESSAGE)),
                 );
+                continue;
+            }
+            if let Some(alert) = self.refused_hello() {
+                self.end_with(alert, HandshakeError::Peer(PeerError::AlertSent(alert)));
                 continue;
             }
             self.process();
@@ -300,15 +311,6 @@ impl Handshake {
         }
     }
 
-    /// Gives up with an alert, as long as it can be read without keys.
-    fn end_with(&mut self, alert: Alert, failure: HandshakeError) {
-        if !self.has_heard {
-            let record = alert.fatal_record();
-            self.output.buffer().extend_from_slice(&record);
-        }
-        self.fail(failure);
-    }
-
     fn is_handshaking(&self) -> bool {
         self.engine.state().is_handshaking()
     }
@@ -382,6 +384,7 @@ impl Handshake {
         if let Some(choice) = self.engine.take_choice() {
             self.choice = Some(choice);
         }
+        self.settle_alert();
     }
 
     /// The same, with its facts where they belong.
@@ -398,7 +401,9 @@ impl Handshake {
                 Outcome::Said(start) => {
                     self.has_heard |= self.first_byte.is_some();
                     let record = self.output.buffer().get(start..).unwrap_or_default();
-                    self.failure = self.failure.map(|cause| as_sent(cause, record));
+                    if self.failure.is_some() {
+                        self.alert = self.alert.or(convert::plaintext_alert(record));
+                    }
                     true
                 }
                 Outcome::Sent => true,
@@ -432,16 +437,6 @@ impl Handshake {
 
     fn fail(&mut self, failure: HandshakeError) {
         self.failure.get_or_insert(failure);
-    }
-}
-
-/// The cause with the alert that really went out, if `record` is it.
-fn as_sent(cause: HandshakeError, record: &[u8]) -> HandshakeError {
-    match (cause, convert::plaintext_alert(record)) {
-        (HandshakeError::Peer(PeerError::AlertSent(_)), Some(alert)) => {
-            HandshakeError::Peer(PeerError::AlertSent(alert))
-        }
-        _ => cause,
     }
 }
 

@@ -30,6 +30,7 @@ mod engine;
 mod finished;
 mod full_handshake;
 mod handshake;
+mod hello_check;
 mod hybrid;
 mod identity;
 mod judge;

@@ -308,7 +308,7 @@ fn one_byte_records_are_ended_when_there_were_too_many() {
     for mode in [Mode::Autonomous, Mode::Directed] {
         let mut world = world(mode);
         world.start_as(0, Role::Server, parameters(&["web"]));
-        let answer = world.exchange(0, &endless(3000, 2900, 1));
+        let answer = world.exchange(0, &endless(12_000, 9000, 1));
         let alert = Alert::UNEXPECTED_MESSAGE;
         assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert.0], "{mode:?}");
         let sent = HandshakeError::Peer(PeerError::AlertSent(alert));
