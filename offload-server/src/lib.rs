@@ -23,6 +23,7 @@ mod announced;
 mod budget;
 mod by_request;
 mod caught;
+mod certified;
 mod convert;
 mod current;
 mod directed;

@@ -103,9 +103,8 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self
-            .must_be_chosen()?
-            .verify_client_cert(end_entity, intermediates, now)?;
+        let judge = self.must_be_chosen()?;
+        let verified = judge::judge_client(judge, end_entity, intermediates, now)?;
         self.notes.authenticated(end_entity, intermediates);
         Ok(verified)
     }
@@ -116,8 +115,8 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.must_be_chosen()?
-            .verify_tls12_signature(message, cert, dss)
+        let judge = self.must_be_chosen()?;
+        judge::judge_signature(cert, || judge.verify_tls12_signature(message, cert, dss))
     }
 
     fn verify_tls13_signature(
@@ -126,8 +125,8 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.must_be_chosen()?
-            .verify_tls13_signature(message, cert, dss)
+        let judge = self.must_be_chosen()?;
+        judge::judge_signature(cert, || judge.verify_tls13_signature(message, cert, dss))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -185,7 +184,9 @@ impl ServerCertVerifier for ServerVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        judge::judge_signature(cert, || {
+            verify_tls12_signature(message, cert, dss, algorithms)
+        })
     }
 
     fn verify_tls13_signature(
@@ -195,7 +196,9 @@ impl ServerCertVerifier for ServerVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        judge::judge_signature(cert, || {
+            verify_tls13_signature(message, cert, dss, algorithms)
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -298,6 +298,55 @@ fn r17_a_servers_signature_that_is_wrong_is_refused() {
 }
 
 #[test]
+fn a_signature_by_a_scheme_that_is_not_the_key_s_is_refused() {
+    // rsa_pss_rsae_sha256 by a key of P-256.
+    let signature = [8, 4, 0, 4, 1, 2, 3, 4];
+    let mut server = server(REQUIRE);
+    let mut script = Script::new();
+    script.hello13(&mut server);
+    script.certificate13();
+    script.write(15, &signature, &[]);
+    ends_with(&mut script, &mut server, Alert::ILLEGAL_PARAMETER, "client");
+
+    let mut client = client();
+    let mut script = Script::server();
+    script.server_hello12(&mut client);
+    script.certificate12();
+    let exchange = [&[3, 0, 0x1d, 32][..], &[9; 32], &signature].concat();
+    script.write(12, &exchange, &[]);
+    ends_with(&mut script, &mut client, Alert::ILLEGAL_PARAMETER, "server");
+}
+
+#[test]
+fn a_certificate_that_does_not_go_with_the_suite_is_refused() {
+    let mut client = client();
+    let mut script = Script::server();
+    let (_, hello) = script.read(&mut client);
+    script.done(Segment::Negotiate {
+        suite: tls::CipherSuite::EcdheRsaAes128GcmSha256,
+        peer_random: hello[2..34].try_into().unwrap(),
+    });
+    let body = [3, 3, 0, 0xc0, 0x2f, 0, 0, 4, 0, 23, 0, 0];
+    let fill = ipc::segment::Fill::Random { downgraded: false };
+    script.write(2, &body, &[script::hole(6, 0, fill)]);
+    script.certificate12();
+    ends_with(&mut script, &mut client, Alert::ILLEGAL_PARAMETER, "ECDSA");
+}
+
+#[test]
+fn a_message_of_the_next_flight_behind_a_hello_is_refused() {
+    for version in [0x0303, 0x0304] {
+        let mut server = server(NONE);
+        let mut script = Script::new();
+        let (body, holes) = client_hello(&[0xc02b, 0x1301], &[version], true);
+        script.write(1, &body, &holes);
+        script.write(16, &[1], &[]);
+        let case = format!("{version:#x}");
+        ends_with(&mut script, &mut server, Alert::UNEXPECTED_MESSAGE, &case);
+    }
+}
+
+#[test]
 fn r03_the_script_finishes_when_it_keeps_to_the_protocol() {
     for authentication in [NONE, REQUIRE] {
         let mut server = server(authentication);

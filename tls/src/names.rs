@@ -127,6 +127,8 @@ impl ExtensionType {
     pub const SESSION_TICKET: Self = Self(35);
     /// RFC 8446 §4.2.11.
     pub const PRE_SHARED_KEY: Self = Self(41);
+    /// RFC 8446 §4.2.10.
+    pub const EARLY_DATA: Self = Self(42);
     /// RFC 8446 §4.2.1.
     pub const SUPPORTED_VERSIONS: Self = Self(43);
     /// RFC 8446 §4.2.2.

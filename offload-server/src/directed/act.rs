@@ -5,11 +5,14 @@ use alloc::sync::Arc;
 use ipc::bounded::List;
 use ipc::segment::{MAX_PART, Segment, Verdict};
 use rustls::SupportedCipherSuite;
-use rustls::pki_types::ServerName;
-use tls::{CipherSuite, Role, Version};
+use rustls::pki_types::{CertificateDer, ServerName};
+use tls::client_hello::ClientHello;
+use tls::codec::Reader;
+use tls::{Alert, CipherSuite, ExtensionType, Role, Version};
 
 use super::peer::Peer;
-use super::{Context, Directed, Fault, name};
+use super::{Context, Directed, Fault, Message, name};
+use crate::certified;
 use crate::convert;
 use crate::full_handshake::FullHandshake;
 use crate::keyring::Keyring;
@@ -43,6 +46,8 @@ impl Directed {
                 self.transcript.restart().ok_or(Fault::INTERNAL)?;
             }
             Segment::Write(template) => {
+                // Nobody answers amid the peer's flight.
+                self.inbound.must_be_empty()?;
                 self.absorb();
                 let message = self.complete(template, context)?;
                 self.transcript.add(&message);
@@ -63,6 +68,12 @@ impl Directed {
                 let version = self.version().ok_or(Fault::INTERNAL)?;
                 let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
                 let chain = Peer::decode(version, message.body())?;
+                let suite = self.suite.ok_or(Fault::INTERNAL)?;
+                let fits = |certificate: &CertificateDer<'_>| certified::is_for(suite, certificate);
+                // A client's goes with any suite.
+                if self.role == Role::Client && !chain.first().is_none_or(fits) {
+                    return Err(Fault::Refused(Alert::ILLEGAL_PARAMETER));
+                }
                 let count = u8::try_from(chain.len()).map_err(|_| Fault::INTERNAL)?;
                 self.peer = match count {
                     0 => Peer::Unknown,
@@ -120,6 +131,14 @@ impl Directed {
         self.transcript
             .start(hash, suite.version() == Version::Tls12);
         self.inbound.version = Some(suite.version());
+        // RFC 8446 §4.1.2: a second ClientHello offers none.
+        if self.role == Role::Server
+            && self.suite.is_none()
+            && suite.version() == Version::Tls13
+            && self.message.as_ref().is_some_and(offers_early_data)
+        {
+            self.inbound.skip_early_data();
+        }
         self.suite = Some(suite);
         self.peer_random = *peer_random;
         Ok(())
@@ -132,4 +151,14 @@ impl Directed {
             message.is_in_transcript = true;
         }
     }
+}
+
+/// RFC 8446 §4.2.10.
+fn offers_early_data(hello: &Message) -> bool {
+    let extensions = ClientHello::parse(hello.body()).and_then(|hello| hello.extensions());
+    let mut extensions = extensions.unwrap_or(Reader::new(&[]));
+    let kinds = core::iter::from_fn(|| extensions.next_extension().ok()?);
+    kinds
+        .map(|(kind, _)| kind)
+        .any(|kind| kind == ExtensionType::EARLY_DATA)
 }

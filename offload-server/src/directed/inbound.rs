@@ -19,6 +19,10 @@ const MAX_IGNORED: u8 = 2;
 /// Alerts of TLS 1.2 that are no more than warnings and change nothing.
 const MAX_WARNINGS: u8 = 4;
 
+/// Bytes of a client's early data that are skipped: as many as BoringSSL does
+/// (`kMaxEarlyDataSkipped`), for none was allowed here.
+const MAX_SKIPPED: usize = 16 * 1024;
+
 const UNEXPECTED: Fault = Fault::Refused(Alert::UNEXPECTED_MESSAGE);
 const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
 
@@ -44,6 +48,8 @@ pub(super) struct Inbound {
     records: u16,
     ignored: u8,
     warnings: u8,
+    /// Bytes of early data that may still come (RFC 8446 §4.2.10), where some can.
+    skippable: Option<usize>,
 }
 
 impl Inbound {
@@ -56,6 +62,7 @@ impl Inbound {
             records: 0,
             ignored: 0,
             warnings: 0,
+            skippable: None,
         }
     }
 
@@ -70,6 +77,12 @@ impl Inbound {
         self.must_be_empty()?;
         self.protection = Some(protection);
         Ok(())
+    }
+
+    /// The client sends early data, which is not accepted: records that can't be read are
+    /// dropped until the first that can.
+    pub(super) fn skip_early_data(&mut self) {
+        self.skippable = Some(MAX_SKIPPED);
     }
 
     /// The sequence number of the next record.
@@ -142,6 +155,7 @@ impl Inbound {
     /// The longest body of a record (RFC 8446 §5.2, RFC 5246 §6.2.3).
     fn longest(&self) -> usize {
         match (&self.protection, self.version) {
+            (None, _) if self.skippable.is_some() => max_body(Version::Tls13),
             (None, _) => MAX_PLAINTEXT,
             (Some(_), version) => max_body(version.unwrap_or(Version::Tls12)),
         }
@@ -164,15 +178,37 @@ impl Inbound {
             (ContentType::Alert, Some(protection)) if is_13 && protection.sequence() == 0 => {
                 self.alert(body_of(record))
             }
+            // RFC 8446 §4.2.10: a HelloRetryRequest leaves it without keys.
+            (ContentType::ApplicationData, None) if self.skippable.is_some() => self.skip(record),
             (kind, Some(protection)) => {
                 if is_13 && kind != ContentType::ApplicationData {
                     return Err(UNEXPECTED);
                 }
-                let (kind, text) = protection.open(kind, record).map_err(Fault::Refused)?;
+                let (kind, text) = match protection.open(kind, record) {
+                    Err(Alert::BAD_RECORD_MAC) if self.skippable.is_some() => {
+                        return self.skip(record);
+                    }
+                    opened => opened.map_err(Fault::Refused)?,
+                };
+                self.skippable = None;
                 self.plain(kind, record.get(text).unwrap_or_default())
             }
-            (kind, None) => self.plain(kind, body_of(record)),
+            (kind, None) => {
+                if kind == ContentType::Handshake {
+                    // RFC 8446 §4.1.2: a second ClientHello offers none.
+                    self.skippable = None;
+                }
+                self.plain(kind, body_of(record))
+            }
         }
+    }
+
+    /// Drops a record of early data.
+    fn skip(&mut self, record: &[u8]) -> Result<Found, Fault> {
+        let left = self.skippable.unwrap_or(0);
+        let left = left.checked_sub(body_of(record).len());
+        self.skippable = Some(left.ok_or(UNEXPECTED)?);
+        Ok(Found::Record)
     }
 
     fn plain(&mut self, kind: ContentType, text: &[u8]) -> Result<Found, Fault> {

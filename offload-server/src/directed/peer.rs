@@ -9,6 +9,7 @@ use tls::codec::Reader;
 use tls::{Alert, Role, Scheme, Version};
 
 use super::Fault;
+use crate::certified;
 use crate::convert;
 use crate::judge::{self, NO_TRUST_ANCHOR};
 use crate::keyring::Keyring;
@@ -86,9 +87,7 @@ impl Peer {
                 // Its handshake is one ring's (`ring_of`).
                 let judge = rings.first().and_then(|ring| ring.judge.as_ref());
                 let judge = judge.ok_or(Fault::Over(NO_TRUST_ANCHOR))?;
-                let verified = judge
-                    .of_clients
-                    .verify_client_cert(first, intermediates, now);
+                let verified = judge::judge_client(&judge.of_clients, first, intermediates, now);
                 verified.map(|_| ())
             }
             Role::Server => {
@@ -122,6 +121,9 @@ impl Peer {
             .filter(|scheme| version == Version::Tls12 || scheme.in_tls13())
             .ok_or(Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
         let certificate = chain.first().ok_or(Fault::INTERNAL)?;
+        if !certified::may_sign(certificate) {
+            return Err(Fault::Refused(Alert::UNSUPPORTED_CERTIFICATE));
+        }
         let certificate = webpki::EndEntityCert::try_from(certificate)
             .map_err(|_| Fault::Refused(Alert::BAD_CERTIFICATE))?;
         let algorithms = provider::default_provider().signature_verification_algorithms;
@@ -135,15 +137,16 @@ impl Peer {
             Version::Tls13 => candidates.get(..1).unwrap_or_default(),
             Version::Tls12 => candidates,
         };
-        let is_good = candidates.iter().any(|algorithm| {
-            certificate
-                .verify_signature(*algorithm, message, signature)
-                .is_ok()
-        });
-        match is_good {
-            true => Ok(Self::Proved(chain)),
-            false => Err(Fault::Refused(Alert::DECRYPT_ERROR)),
+        // RFC 8446 §4.4.3: the scheme has to be one for the key.
+        let mut refused = Alert::ILLEGAL_PARAMETER;
+        for algorithm in candidates {
+            match certificate.verify_signature(*algorithm, message, signature) {
+                Ok(()) => return Ok(Self::Proved(chain)),
+                Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)) => {}
+                Err(_) => refused = Alert::DECRYPT_ERROR,
+            }
         }
+        Err(Fault::Refused(refused))
     }
 
     /// What it showed.

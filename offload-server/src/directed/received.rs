@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use spin::Mutex;
 use tls::codec::Reader;
 use tls::schedule13::ResumptionSecret;
-use tls::{Alert, CipherSuite};
+use tls::{Alert, CipherSuite, ExtensionType};
 
 use super::earlier::Earlier;
 use crate::full_handshake::FullHandshake;
@@ -120,7 +120,17 @@ impl Tickets {
         if ticket.is_empty() || !body.is_empty() {
             return Err(Alert::DECODE_ERROR);
         }
-        while extensions.next_extension()?.is_some() {}
+        let mut has_early_data = false;
+        while let Some((kind, mut content)) = extensions.next_extension()? {
+            // RFC 8446 §4.2: none twice, of those that are known here.
+            if kind == ExtensionType::EARLY_DATA {
+                content.u32()?;
+                content.end()?;
+                if core::mem::replace(&mut has_early_data, true) {
+                    return Err(Alert::ILLEGAL_PARAMETER);
+                }
+            }
+        }
         let given = Given {
             ticket: ticket.to_vec(),
             age_add,
@@ -215,7 +225,7 @@ mod tests {
         };
         let now = Instant::from_millis(0);
         let good = [
-            0, 0, 0, 9, 1, 2, 3, 4, 1, 0, 0, 2, 8, 8, 0, 5, 0, 42, 0, 1, 7,
+            0, 0, 0, 9, 1, 2, 3, 4, 1, 0, 0, 2, 8, 8, 0, 8, 0, 42, 0, 4, 0, 0, 0, 7,
         ];
         assert_eq!(tickets.take(&good, now), Ok(()));
         let (given, earlier) = tickets.kept.take(now, NOW).unwrap();
@@ -231,6 +241,9 @@ mod tests {
         }
         let empty = [0, 0, 0, 9, 1, 2, 3, 4, 1, 0, 0, 0, 0, 0];
         assert_eq!(tickets.take(&empty, now), Err(Alert::DECODE_ERROR));
+        let (start, data) = good.split_at(14);
+        let twice = [start, &[0, 16], &data[2..], &data[2..]].concat();
+        assert_eq!(tickets.take(&twice, now), Err(Alert::ILLEGAL_PARAMETER));
         let more = [&good[..], &[0]].concat();
         assert_eq!(tickets.take(&more, now), Err(Alert::DECODE_ERROR));
         assert!(tickets.kept.take(now, NOW).is_none());
