@@ -1,14 +1,21 @@
 //! What a peer may ask for without bringing data.
 
 use ipc::clock::Instant;
+use tls::Role;
 
 /// Consecutive records without content, as in BoringSSL (`kMaxEmptyRecords`).
 const MAX_EMPTY: u16 = 32;
 /// Consecutive alerts that are warnings, as in BoringSSL (`kMaxWarningAlerts`).
 const MAX_WARNINGS: u16 = 4;
-/// Consecutive records of any kind that bring no data: a ticket of the longest kind
-/// in the smallest records of any stack (RFC 8449: 64 bytes).
+/// Consecutive records of any kind that bring no data, of a client: a server has nothing
+/// long to hear.
 const MAX_QUIET: u16 = 256;
+/// The same of a server: two tickets of the longest kind that is kept
+/// ([`MAX_POST_HANDSHAKE`]), in records of one byte. BoringSSL and OpenSSL have no such
+/// bound.
+///
+/// [`MAX_POST_HANDSHAKE`]: ipc::record::MAX_POST_HANDSHAKE
+const MAX_QUIET_TICKETS: u16 = 8192;
 /// Messages after the handshake at once, as in BoringSSL (`kMaxKeyUpdates`) and
 /// rustls (`allowed_key_update_requests`).
 const BURST: u64 = 32;
@@ -18,8 +25,8 @@ const SECOND: u64 = 1_000_000_000;
 const DATA: u64 = 1 << 14;
 
 /// Counts what a session's peer has asked for.
-#[derive(Default)]
 pub(crate) struct Allowance {
+    most_quiet: u16,
     empty: u16,
     warnings: u16,
     quiet: u16,
@@ -31,6 +38,23 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
+    /// For the peer of a session in which this side is `role`.
+    pub(crate) const fn new(role: Role) -> Self {
+        Self {
+            most_quiet: match role {
+                Role::Server => MAX_QUIET,
+                Role::Client => MAX_QUIET_TICKETS,
+            },
+            empty: 0,
+            warnings: 0,
+            quiet: 0,
+            messages: 0,
+            earned: 0,
+            data: 0,
+            since: None,
+        }
+    }
+
     /// A record with `length` bytes of data arrived.
     pub(crate) fn data(&mut self, length: usize) -> bool {
         if length == 0 {
@@ -53,7 +77,7 @@ impl Allowance {
     /// A record without data arrived; false when it is one too many.
     pub(crate) fn quiet(&mut self) -> bool {
         self.quiet = self.quiet.saturating_add(1);
-        self.quiet <= MAX_QUIET
+        self.quiet <= self.most_quiet
     }
 
     /// A message is passed on; false when it is one too many.
@@ -83,7 +107,7 @@ mod tests {
 
     #[test]
     fn empty_records_and_warnings_count_until_data_comes() {
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         for _ in 0..10 {
             assert!((0..MAX_EMPTY).all(|_| allowance.data(0)));
             assert!((0..MAX_WARNINGS).all(|_| allowance.warning()));
@@ -91,28 +115,33 @@ mod tests {
         }
         assert!((0..MAX_WARNINGS).all(|_| allowance.warning()));
         assert!(!allowance.warning());
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         assert_eq!((0..1000).take_while(|_| allowance.data(0)).count(), 32);
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         assert_eq!((0..1000).take_while(|_| allowance.quiet()).count(), 256);
+        let mut allowance = Allowance::new(Role::Client);
+        let two_tickets = 2 * ipc::record::MAX_POST_HANDSHAKE;
+        assert!((0..two_tickets).all(|_| allowance.quiet()));
+        let more = (0..10_000).take_while(|_| allowance.quiet()).count();
+        assert_eq!(more + two_tickets, usize::from(MAX_QUIET_TICKETS));
     }
 
     #[test]
     fn messages_come_in_a_burst_then_with_time_or_data() {
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         let burst = (0..1000).take_while(|_| allowance.message(at(5))).count();
         assert_eq!(burst as u64, BURST);
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         for second in 0..10_000 {
             assert!(allowance.message(at(second)), "{second}");
         }
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         for _ in 0..10_000 {
             allowance.data(1 << 14);
             assert!(allowance.message(at(5)));
         }
         // A byte of data earns nothing.
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(Role::Server);
         let count = (0..1000).take_while(|_| {
             allowance.data(1);
             allowance.message(at(5))

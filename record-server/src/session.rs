@@ -119,7 +119,7 @@ impl Session {
             sent_close: false,
             got_close: false,
             messages: Messages::new(suite.version(), role),
-            allowance: Allowance::default(),
+            allowance: Allowance::new(role),
             certificate: Vec::new(),
         })
     }
