@@ -189,6 +189,10 @@ fn read_word<'a>(
         // After early data that was refused.
         return Err(Refused::Excluded(Excluded::new("feature", "-on-retry-")));
     }
+    if word.starts_with("-on-shim-") {
+        // Of two programs that share a handshake.
+        return Err(Refused::Excluded(Excluded::new("api", "-on-shim-")));
+    }
     let (bare, to) = match word.strip_prefix("-on-initial-") {
         Some(rest) => (format!("-{rest}"), Some(0)),
         None => match word.strip_prefix("-on-resume-") {

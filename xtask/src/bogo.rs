@@ -1,5 +1,6 @@
 //! `cargo xtask bogo`: BoringSSL's protocol tests.
 
+mod reasons;
 mod report;
 mod runner;
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::reasons::{self, Reasons};
 use crate::screen::Screen;
 
 /// Who drives the handshakes.
@@ -52,6 +53,7 @@ type Place = (Mode, &'static str, &'static str);
 #[derive(Debug)]
 pub(super) struct Report {
     config: Value,
+    reasons: Reasons,
     counts: BTreeMap<Place, Counts>,
     /// By class.
     excluded: BTreeMap<String, usize>,
@@ -76,8 +78,10 @@ fn load(file: &Path) -> Result<Value> {
 
 impl Report {
     pub(super) fn new(config: &Path) -> Result<Self> {
+        let config = load(config)?;
         Ok(Self {
-            config: load(config)?,
+            reasons: reasons::read(&config)?,
+            config,
             counts: BTreeMap::new(),
             excluded: BTreeMap::new(),
             surprises: Vec::new(),
@@ -236,28 +240,22 @@ impl Report {
             let _ = writeln!(text, "| {class}: {explained} | {count} |");
         }
         text += "\n| reason of a known failure | directed | autonomous |\n|---|---|---|\n";
-        for (reason, explained) in self.table_of("reasons") {
+        for (name, reason) in &self.reasons {
             let count = |mode: &str| {
                 let known = self.config.pointer(&format!("/known/{mode}"));
                 let known = known.and_then(Value::as_object);
                 let reasons = known.into_iter().flat_map(|known| known.values());
-                reasons.filter(|other| **other == reason).count()
+                reasons.filter(|other| *other == name).count()
             };
             let _ = writeln!(
                 text,
-                "| {reason}: {explained} | {} | {} |",
+                "| {} | {} | {} |",
+                reason.row(name),
                 count("directed"),
                 count("autonomous")
             );
         }
         text
-    }
-
-    fn table_of(&self, name: &str) -> Vec<(&str, &str)> {
-        let table = self.config.get(name).and_then(Value::as_object);
-        let rows = table.into_iter().flatten();
-        rows.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-            .collect()
     }
 
     /// Writes the tables between the marks of the document.
@@ -306,6 +304,7 @@ mod tests {
     fn report() -> Report {
         Report {
             config: json!({ "known": { "directed": { "Known": "open" } } }),
+            reasons: Reasons::new(),
             counts: BTreeMap::new(),
             excluded: BTreeMap::new(),
             surprises: Vec::new(),
