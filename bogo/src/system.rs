@@ -42,7 +42,7 @@ const STEPS: usize = 40;
 
 type Shim = kernel_shim::Server<'static, Stack, Slots, Bell, Silent, Windows, Now>;
 type Director = director::Server<'static, Bell, Bell, Now>;
-type Offload = offload_server::Server<'static, Bell, Bell, Bell, Install, Now>;
+type Offload = offload_server::Server<'static, (Bell, Bell, Bell, Install, Now)>;
 
 /// How a stream of plaintext ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

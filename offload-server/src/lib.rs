@@ -53,4 +53,4 @@ mod work;
 pub use budget::budget;
 pub use convert::supported_group as key_exchange_group;
 pub use keyring::StartError;
-pub use server::{Ports, Server, Turn};
+pub use server::{Platform, Ports, Server, Turn};

@@ -60,21 +60,50 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub stats: &'a stats::Page,
 }
 
+/// What the offload component runs on: how it reaches other domains, and its clock.
+pub trait Platform {
+    /// Signals to the network stack.
+    type Net: Doorbell;
+    /// Signals to the kernel shim and the director.
+    type Shim: Doorbell;
+    /// Signals to the record layer.
+    type Record: Doorbell;
+    /// Calls to the record layer, one for each session.
+    type Install: Transport;
+    /// The time.
+    type Clock: Clock + Clone + Send + Sync + 'static;
+}
+
+impl<N, S, R, W, C> Platform for (N, S, R, W, C)
+where
+    N: Doorbell,
+    S: Doorbell,
+    R: Doorbell,
+    W: Transport,
+    C: Clock + Clone + Send + Sync + 'static,
+{
+    type Net = N;
+    type Shim = S;
+    type Record = R;
+    type Install = W;
+    type Clock = C;
+}
+
 /// The offload component.
-pub struct Server<'a, N, S, R, W, C> {
-    net: Channel<N>,
-    shim: CompletionQueue<S>,
-    director: VerdictQueue<S>,
-    forget: ForgetInbox<S>,
-    record: PostHandshakeInbox<R>,
-    install: Box<dyn Fn(SlotIndex) -> Client<Record, W> + 'a>,
+pub struct Server<'a, P: Platform> {
+    net: Channel<P::Net>,
+    shim: CompletionQueue<P::Shim>,
+    director: VerdictQueue<P::Shim>,
+    forget: ForgetInbox<P::Shim>,
+    record: PostHandshakeInbox<P::Record>,
+    install: Box<dyn Fn(SlotIndex) -> Client<Record, P::Install> + 'a>,
     profiles: Profiles,
     handshakes: Vec<Option<Box<Handshake>>>,
     directed: Vec<Option<Box<Directed>>>,
     keystore: Arc<dyn Sign + Send + Sync>,
     fetch: Box<dyn Fn() -> Result<Vec<Arc<Keyring>>, StartError> + 'a>,
     sessions: Sessions,
-    clock: C,
+    clock: P::Clock,
     heap_used: fn() -> usize,
     stats: &'a stats::Page,
     /// What handshakes hold on behalf of their peers.
@@ -148,21 +177,14 @@ const fn session_of(start: &Start) -> SessionSlot {
     }
 }
 
-impl<'a, N, S, R, W, C> Server<'a, N, S, R, W, C>
-where
-    N: Doorbell,
-    S: Doorbell,
-    R: Doorbell,
-    W: Transport,
-    C: Clock + Clone + Send + Sync + 'static,
-{
+impl<'a, P: Platform> Server<'a, P> {
     /// Fetches the key rings and is ready for directives.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn new<K: Transport + Send + Sync + 'static>(
-        ports: Ports<'a, N, S, R, K, W>,
-        clock: C,
+        ports: Ports<'a, P::Net, P::Shim, P::Record, K, P::Install>,
+        clock: P::Clock,
     ) -> Result<Self, StartError> {
         let keystore: Arc<KeystoreClient<K>> = Arc::new(ports.keystore);
         let keyrings = keyring::fetch(&keystore)?;

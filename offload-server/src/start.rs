@@ -24,7 +24,7 @@ const STACK_USED: usize = 40 * 1024;
 /// As deep as ML-KEM-1024 goes below them, and more.
 const DEEP_STACK_USED: usize = STACK_USED + 64 * 1024;
 
-type System = Server<'static, Bell, Bell, Bell, Caller, SystemClock>;
+type System = Server<'static, (Bell, Bell, Bell, Caller, SystemClock)>;
 
 /// # Panics
 /// At start-up: without the key store there are no handshakes.

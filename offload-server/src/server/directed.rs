@@ -4,17 +4,16 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ipc::channel::{Doorbell, SlotIndex};
+use ipc::channel::SlotIndex;
 use ipc::clock::Clock;
 use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
 use ipc::director::{DirectedSegment, DirectedVerdict};
 use ipc::handshake::Start;
 use ipc::segment::{Segment, Verdict};
-use ipc::transport::Transport;
 use rustls::time_provider::TimeProvider;
 use tls::Role;
 
-use super::{Entry, Server, session_of};
+use super::{Entry, Platform, Server, session_of};
 use crate::by_request::Asked;
 use crate::directed::{Context, Directed, Step};
 use crate::keyring::Keyring;
@@ -24,14 +23,7 @@ use crate::work::{Class, Work};
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
-impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
-where
-    N: Doorbell,
-    S: Doorbell,
-    R: Doorbell,
-    W: Transport,
-    C: Clock + Clone + Send + Sync + 'static,
-{
+impl<P: Platform> Server<'_, P> {
     pub(super) fn start_directed(&mut self, start: &Start, entry: Entry) {
         let (slot, generation) = (start.slot, start.generation);
         // A segment that the end of the slot's last handshake overtook.

@@ -3,30 +3,22 @@
 use alloc::boxed::Box;
 
 use ipc::bounded::Blob;
-use ipc::channel::{Doorbell, SlotIndex};
+use ipc::channel::SlotIndex;
 use ipc::clock::Clock;
 use ipc::control::{Established, HandshakeError, Resource};
 use ipc::handshake::Completion;
 use ipc::record::{Answer, MAX_CERTIFICATE_PART, Request};
 use ipc::stats;
-use ipc::transport::Transport;
 use tls::TrafficKey;
 
-use super::Server;
+use super::{Platform, Server};
 use crate::convert;
 use crate::finished::Finished;
 use crate::handshake::SessionSlot;
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
-impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
-where
-    N: Doorbell,
-    S: Doorbell,
-    R: Doorbell,
-    W: Transport,
-    C: Clock + Clone + Send + Sync + 'static,
-{
+impl<P: Platform> Server<'_, P> {
     /// Installs the keys and reports what was agreed on, or why there is no session (R30,
     /// R31).
     pub(super) fn establish(

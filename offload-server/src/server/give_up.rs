@@ -2,27 +2,19 @@
 
 use core::time::Duration;
 
-use ipc::channel::{Doorbell, SlotIndex};
+use ipc::channel::SlotIndex;
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, PeerError, Resource};
-use ipc::transport::Transport;
 use tls::{Alert, Role};
 
-use super::{Entry, GRACE, Server};
+use super::{Entry, GRACE, Platform, Server};
 
 /// How old a handshake must be to be evicted although its peer has sent a whole
 /// ClientHello: a second flight takes less on most links, and a flood of good hellos
 /// loses its slots soon (ADR 0130).
 const STALE: Duration = Duration::from_millis(500);
 
-impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
-where
-    N: Doorbell,
-    S: Doorbell,
-    R: Doorbell,
-    W: Transport,
-    C: Clock + Clone + Send + Sync + 'static,
-{
+impl<P: Platform> Server<'_, P> {
     /// Ends the handshake in `slot`, if there is one, of this generation if one is named.
     pub(super) fn give_up(
         &mut self,

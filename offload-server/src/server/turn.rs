@@ -1,12 +1,11 @@
 //! One turn: what is taken in, and in what order it is worked on.
 
-use ipc::channel::{Doorbell, Event, SlotIndex};
+use ipc::channel::{Event, SlotIndex};
 use ipc::clock::Clock;
 use ipc::handshake::Completion;
 use ipc::stats;
-use ipc::transport::Transport;
 
-use super::{Entry, Server};
+use super::{Entry, Platform, Server};
 use crate::ml_kem;
 use crate::work::{Class, Work};
 
@@ -30,14 +29,7 @@ const EVENTS_AT_ONCE: usize = 256;
 const WORK_A_TURN: usize = 16;
 const QUESTIONS_A_TURN: usize = 8;
 
-impl<N, S, R, W, C> Server<'_, N, S, R, W, C>
-where
-    N: Doorbell,
-    S: Doorbell,
-    R: Doorbell,
-    W: Transport,
-    C: Clock + Clone + Send + Sync + 'static,
-{
+impl<P: Platform> Server<'_, P> {
     /// Does one turn of what there is to do; call it at each wake-up, and
     /// [`Server::flush`] after it.
     // Its frames are below the caller's, where they can be scrubbed.

@@ -105,7 +105,7 @@ pub struct World {
     pub authority: CertificateDer<'static>,
     pub issuer: CertifiedIssuer<'static, KeyPair>,
     pub stats: &'static stats::Page,
-    offload: Server<'static, Bell, Bell, Bell, Install, Now>,
+    offload: Server<'static, (Bell, Bell, Bell, Install, Now)>,
     /// Shim and director, where they drive handshakes.
     director: Option<director::Director>,
     /// Who asks, where the test is the shim.
