@@ -80,7 +80,8 @@ pub(crate) fn check_order(name: &str, chain: &[Vec<u8>]) -> Result<(), Complaint
     Ok(())
 }
 
-/// Refuses a chain with which no peer would take this end for `role`.
+/// Refuses a chain that many peers, browsers and webpki among them, do not accept of an
+/// end in `role`.
 ///
 /// # Errors
 /// What is wrong with it, and what to do, without the file's name.
@@ -94,13 +95,13 @@ pub(crate) fn check_use(chain: &[Vec<u8>], role: Role) -> Result<(), Complaint> 
     let unfit = |what: &str, remedy: &str| Err(Complaint::new(what, remedy));
     if first.version() != X509Version::V3 {
         return unfit(
-            "its certificate is none of version 3, which all peers refuse",
+            "its certificate is none of version 3, which many peers refuse",
             "have it issued again, with extensions (RFC 5280 §4.1.2.1)",
         );
     }
     if is_authority(&first) {
         return unfit(
-            "its first certificate is that of an authority (basicConstraints CA:TRUE)",
+            "its first certificate is that of an authority (basicConstraints CA:TRUE), which many peers refuse",
             "put the certificate that was issued for this key first, with CA:FALSE; \
              openssl req -x509 makes such a one with -addext basicConstraints=CA:FALSE",
         );
@@ -133,11 +134,16 @@ pub(crate) fn check_use(chain: &[Vec<u8>], role: Role) -> Result<(), Complaint> 
     if role == Role::Server && names.is_none_or(|names| names.value.general_names.is_empty()) {
         return unfit(
             "its certificate has no subjectAltName",
-            "have it issued with one; clients read no commonName (RFC 9525)",
+            "have it issued with one; most clients read no commonName (RFC 9525)",
         );
     }
     for (index, issuer) in certificates.enumerate() {
         let number = index + 2;
+        // An old root, which peers skip.
+        let is_root = issuer.version() == X509Version::V1 && issuer.issuer() == issuer.subject();
+        if is_root {
+            continue;
+        }
         if !is_authority(&issuer) || !key_usage(&issuer).is_none_or(|u| u.key_cert_sign()) {
             return unfit(
                 &format!("certificate {number} of its chain is no authority's"),

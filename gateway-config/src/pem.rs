@@ -8,6 +8,15 @@ use crate::problem::Complaint;
 
 /// What stands beside keys and certificates in many files, and is nothing to lose.
 const PARAMETERS: [&str; 2] = ["EC PARAMETERS", "DH PARAMETERS"];
+/// A marker of a section is about one of these.
+const THINGS: [&[u8]; 6] = [
+    b"CERTIFICATE",
+    b"KEY",
+    b"CRL",
+    b"PARAMETERS",
+    b"PKCS",
+    b"CMS",
+];
 /// A line of base64 as long as that is no remark.
 const CONTENT: usize = 48;
 
@@ -148,9 +157,11 @@ enum Mark<'a> {
 
 fn mark(line: &[u8]) -> Mark<'_> {
     let line = line.trim_ascii_end();
-    let capitals = line.to_ascii_uppercase();
-    let has = |word: &[u8]| capitals.windows(word.len()).any(|found| found == word);
-    if !has(b"--") || !(has(b"BEGIN") || has(b"END")) {
+    let letters = line.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let letters: Vec<u8> = letters.map(u8::to_ascii_uppercase).collect();
+    let has = |word: &[u8]| letters.windows(word.len()).any(|found| found == word);
+    let is_like_one = has(b"--BEGIN") || has(b"--END");
+    if !is_like_one || !THINGS.iter().any(|thing| has(thing)) {
         return Mark::None;
     }
     let label = |start: &[u8]| {
@@ -171,6 +182,59 @@ fn mark(line: &[u8]) -> Mark<'_> {
 
 fn is_content(line: &[u8]) -> bool {
     let line = line.trim_ascii();
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-    line.len() >= CONTENT && line.iter().all(is_base64)
+    // Not a fingerprint, and no line that is drawn.
+    let is_number = line.iter().all(u8::is_ascii_hexdigit);
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let line = line.strip_suffix(b"=").unwrap_or(line);
+    let line = line.strip_suffix(b"=").unwrap_or(line);
+    let has_letter = line.iter().any(u8::is_ascii_alphanumeric);
+    line.len() >= CONTENT && !is_number && has_letter && line.iter().all(is_base64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+    fn count(before: &str) -> Option<usize> {
+        let file = format!("{before}\n{BLOCK}");
+        Some(sections("a.pem", file.as_bytes()).ok()?.len())
+    }
+
+    #[test]
+    fn remarks_between_sections_are_skipped() {
+        for remark in [
+            "Hellenic Academic and Research Institutions RootCA 2015",
+            "=======================================================",
+            "////////////////////////////////////////////////////////",
+            "# --- Vendor CA ---",
+            "-- end of chain --",
+            "subject=CN = xn--fsq-backend.example",
+            "    Signature Algorithm: ecdsa-with-SHA256",
+            "# SHA256 Fingerprint: AA:BB",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "",
+        ] {
+            assert_eq!(count(remark), Some(1), "{remark}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_part_of_a_section_is_refused() {
+        for part in [
+            "  -----BEGIN CERTIFICATE-----",
+            "----BEGIN CERTIFICATE----",
+            "-----begin certificate-----",
+            "# -----END CERTIFICATE-----",
+            "-----END CERTIFICATE----------BEGIN CERTIFICATE-----",
+            "----- BEGIN CERTIFICATE -----",
+            "-----BEGIN CERTIFICATE-----",
+            "-----END CERTIFICATE-----",
+            "MIIBszCCAVmgAwIBAgIUbwRk0Zq1j2m0X5k5q3nq0ylw4m8wCgYIKoZIzj0EAwIw",
+            "MIIBszCCAVmgAwIBAgIUbwRk0Zq1j2m0X5k5q3nq0ylw4m8wCgYIKoZIzj0EAw==",
+        ] {
+            assert_eq!(count(part), None, "{part}");
+        }
+    }
 }
