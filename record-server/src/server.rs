@@ -149,6 +149,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         if self.offload.peer_is_new() {
             self.fail_waiting();
         }
+        // The offload component rings for room once until this is taken.
+        self.offload.note_room();
         self.send_questions();
         let (mut from_net, mut from_apps) = (SLOTS_A_TURN, SLOTS_A_TURN);
         // Those that had a turn come after those that had none.
