@@ -1,42 +1,50 @@
 //! What a certificate says of its own key, which webpki leaves to its caller: what the key
 //! may be used for (RFC 5280 §4.2.1.3), and of which kind it is.
+//!
+//! It is read where it lies: these are certificates of peers that nobody has validated, and
+//! what is made of one would be many times as large.
 
 use alloc::vec::Vec;
 
+use der::asn1::{AnyRef, ObjectIdentifier};
+use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use rustls::pki_types::CertificateDer;
 use tls::CipherSuite;
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::ext::pkix::KeyUsage;
 
 /// rsaEncryption (RFC 8017 §A.1).
-const RSA: der::asn1::ObjectIdentifier =
-    der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+/// id-ce-keyUsage (RFC 5280 §4.2.1.3), and the first byte of its bits.
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const DIGITAL_SIGNATURE: u8 = 0x80;
+const KEY_CERT_SIGN: u8 = 0x04;
 
 /// Whether the key may sign a handshake (RFC 8446 §4.4.2.2, RFC 5246 §7.4.2:
 /// digitalSignature, where the certificate has a key usage).
 pub(crate) fn may_sign(certificate: &[u8]) -> bool {
-    usage(certificate).is_none_or(|usage| usage.is_some_and(|usage| usage.digital_signature()))
+    is_usable(certificate, DIGITAL_SIGNATURE)
 }
 
 /// Those that may sign certificates (RFC 5280 §6.1.4 (n): keyCertSign); a path does not
 /// lead over the others.
 pub(crate) fn issuers<'a>(intermediates: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
-    let may_certify = |certificate: &&CertificateDer<'_>| {
-        usage(certificate).is_none_or(|usage| usage.is_some_and(|usage| usage.key_cert_sign()))
-    };
+    let may_certify = |der: &&CertificateDer<'_>| is_usable(der, KEY_CERT_SIGN);
     intermediates.iter().filter(may_certify).cloned().collect()
+}
+
+/// Nothing is allowed by one that can't be read.
+fn is_usable(certificate: &[u8], bit: u8) -> bool {
+    let facts = Facts::read(certificate);
+    facts.is_some_and(|facts| facts.usage.is_none_or(|usage| usage & bit != 0))
 }
 
 /// Whether a server of TLS 1.2 that chose `suite` may show this certificate (RFC 5246
 /// §7.4.2, RFC 8422 §2.2: an EdDSA key goes with the suites of ECDSA).
 pub(crate) fn is_for(suite: CipherSuite, certificate: &[u8]) -> bool {
-    let Ok(certificate) = Certificate::from_der(certificate) else {
+    let Some(facts) = Facts::read(certificate) else {
         // Validation says what is wrong with it.
         return true;
     };
-    let info = certificate.tbs_certificate().subject_public_key_info();
-    let has_rsa = info.algorithm.oid == RSA;
+    let has_rsa = facts.algorithm == RSA.as_bytes();
     match suite {
         CipherSuite::EcdheRsaAes128GcmSha256
         | CipherSuite::EcdheRsaAes256GcmSha384
@@ -52,15 +60,70 @@ pub(crate) fn is_for(suite: CipherSuite, certificate: &[u8]) -> bool {
     }
 }
 
-/// `None` without a key usage; nothing in it of one that can't be read.
-fn usage(certificate: &[u8]) -> Option<Option<KeyUsage>> {
-    let Ok(certificate) = Certificate::from_der(certificate) else {
-        return Some(None);
+/// What is read of a certificate (RFC 5280 §4.1).
+struct Facts<'a> {
+    /// The object identifier of the key's algorithm, encoded.
+    algorithm: &'a [u8],
+    /// The first byte of the key usage, where there is one.
+    usage: Option<u8>,
+}
+
+impl<'a> Facts<'a> {
+    fn read(certificate: &'a [u8]) -> Option<Self> {
+        let version = context(0);
+        let parts = items(AnyRef::from_der(certificate).ok()?)?.next()??;
+        // Serial number, signature, issuer, validity, subject, key, and what may follow.
+        let mut parts = items(parts)?
+            .skip_while(|part| part.as_ref().is_some_and(|part| part.tag() == version))
+            .skip(5);
+        let key = items(parts.next()??)?.next()??;
+        let mut facts = Self {
+            algorithm: items(key)?.next()??.value(),
+            usage: None,
+        };
+        for part in parts {
+            let part = part?;
+            if part.tag() == context(3) {
+                facts.usage = key_usage(part.value())?;
+            }
+        }
+        Some(facts)
+    }
+}
+
+/// Of the extensions of a certificate; `None` if they can't be read.
+fn key_usage(extensions: &[u8]) -> Option<Option<u8>> {
+    for extension in items(AnyRef::from_der(extensions).ok()?)? {
+        let mut fields = items(extension?)?;
+        if fields.next()??.value() == KEY_USAGE.as_bytes() {
+            // Whether it is critical may stand before it.
+            let bits = AnyRef::from_der(fields.last()??.value()).ok()?;
+            let is_bits = bits.tag() == Tag::BitString;
+            return is_bits.then(|| bits.value().get(1).copied().or(Some(0)));
+        }
+    }
+    Some(None)
+}
+
+/// What is in a sequence; `None` for what can't be read.
+fn items(sequence: AnyRef<'_>) -> Option<impl Iterator<Item = Option<AnyRef<'_>>>> {
+    let is_sequence = sequence.tag() == Tag::Sequence;
+    let mut reader = SliceReader::new(sequence.value()).ok()?;
+    let next = move || {
+        let item = (!reader.is_finished()).then(|| AnyRef::decode(&mut reader).ok())?;
+        // Nothing can be found behind what can't be read.
+        if item.is_none() {
+            reader = SliceReader::new(&[]).ok()?;
+        }
+        Some(item)
     };
-    match certificate.tbs_certificate().get_extension::<KeyUsage>() {
-        Ok(None) => None,
-        Ok(Some((_, usage))) => Some(Some(usage)),
-        Err(_) => Some(None),
+    is_sequence.then(|| core::iter::from_fn(next))
+}
+
+const fn context(number: u32) -> Tag {
+    Tag::ContextSpecific {
+        constructed: true,
+        number: TagNumber(number),
     }
 }
 
@@ -90,6 +153,24 @@ mod tests {
         assert!(may_sign(&certificate(&[KeyUsagePurpose::DigitalSignature])));
         assert!(!may_sign(&certificate(&[KeyUsagePurpose::KeyAgreement])));
         assert!(!may_sign(&[7; 100]));
+        let whole = certificate(&[KeyUsagePurpose::DigitalSignature]);
+        for length in 0..whole.len() {
+            assert!(!may_sign(&whole[..length]), "{length}");
+        }
+    }
+
+    /// 2.25 and a UUID (X.667): a number that does not fit 32 bits.
+    #[test]
+    fn an_extension_with_any_name_is_in_nobody_s_way() {
+        let mut params = rcgen::CertificateParams::default();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let name = [2, 25, u64::MAX - 1];
+        let extension = rcgen::CustomExtension::from_oid_content(&name, vec![5, 0]);
+        params.custom_extensions.push(extension);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        assert!(may_sign(certificate.der()));
+        assert!(issuers(&[certificate.der().clone()]).is_empty());
     }
 
     #[test]

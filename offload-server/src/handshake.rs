@@ -38,6 +38,9 @@ use crate::server::Entry;
 /// and the records without any, not the records: this is a flight in records of one byte.
 pub(crate) const MAX_RECORDS: u16 = 8192;
 
+/// Records of one handshake that are taken before others have their turn.
+const RECORDS_A_LOOK: u16 = 32;
+
 /// Names the session that the handshake is for.
 #[derive(Clone, Copy)]
 pub(crate) struct SessionSlot {
@@ -79,6 +82,8 @@ pub(crate) struct Handshake {
 pub(crate) enum Step {
     /// It waits for the peer, or for room.
     Waiting,
+    /// There may be more to read: it goes on when others had their turn.
+    Busy,
     /// The peer's Finished was good and all that we had to say is in the ring.
     Finished,
     /// It has failed; the alert, if one was due, is in the ring.
@@ -161,6 +166,7 @@ impl Handshake {
     ) -> Result<Step, Misbehaved> {
         // Read before the bytes: with END set, none come after those found.
         let status = channel.peer_status(slot);
+        let most = self.records.saturating_add(RECORDS_A_LOOK);
         loop {
             let is_over = self.failure.is_none() && !self.is_handshaking();
             match is_over {
@@ -176,6 +182,9 @@ impl Handshake {
             }
             if is_over {
                 return Ok(Step::Finished);
+            }
+            if self.records >= most {
+                return Ok(Step::Busy);
             }
             let taken = match self.take_record(channel, slot)? {
                 Taken::Nothing => {
@@ -202,7 +211,9 @@ impl Handshake {
                 continue;
             }
             self.process();
-            if charge(self.held()).is_err() {
+            let is_charged = charge(self.held()).is_ok();
+            // What has failed has said its last word.
+            if !is_charged && self.failure.is_none() {
                 self.end_with(
                     Alert::INTERNAL_ERROR,
                     HandshakeError::Resource(Resource::Memory),
@@ -342,7 +353,10 @@ impl Handshake {
             false => HEADER,
         };
         let start = self.incoming.len();
-        self.incoming.reserve_exact(length);
+        if self.incoming.capacity() - start < length {
+            // Not for each record of a long message: growing copies and clears what is there.
+            self.incoming.reserve_exact(length.max(start / 4));
+        }
         self.incoming.resize(start + length, 0);
         let record = self.incoming.get_mut(start..).unwrap_or_default();
         incoming.take(&mut bytes, record)?;

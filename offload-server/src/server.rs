@@ -352,6 +352,10 @@ impl<'a, P: Platform> Server<'a, P> {
                 self.note_left(slot);
                 false
             }
+            Step::Busy => {
+                self.note_news(slot);
+                false
+            }
             Step::Failed(error) => {
                 self.forget(slot);
                 self.fail(slot, generation, error);

@@ -317,6 +317,32 @@ fn one_byte_records_are_ended_when_there_were_too_many() {
 }
 
 #[test]
+fn others_have_their_turn_amid_the_records_of_one() {
+    const RECORDS: usize = 4000;
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = world(Mode::Autonomous);
+    for slot in 0..2 {
+        world.start_as(slot, Role::Server, parameters(&["web"]));
+    }
+    world.run();
+    let unread = world.net.writable(0).unwrap() - 6 * RECORDS;
+    world.net.write(0, &endless(12_000, RECORDS, 1)).unwrap();
+    let hello = Client::new(&world, &ClientOptions::default()).outgoing;
+    world.net.write(1, &hello).unwrap();
+    // One of these, and one of those.
+    for _ in 0..2 {
+        assert!(world.turn().is_busy);
+    }
+    assert!(world.net.readable(1).unwrap() > 0);
+    let taken = (world.net.writable(0).unwrap() - unread) / 6;
+    assert!((32..1000).contains(&taken), "{taken} of {RECORDS}");
+    world.run();
+    assert_eq!(world.net.writable(0).unwrap(), unread + 6 * RECORDS);
+}
+
+#[test]
 fn questions_of_sessions_are_answered_a_few_in_a_turn() {
     let _alone = ALONE
         .lock()
