@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -110,8 +110,12 @@ pub fn build(request: &Request<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
     for package in &packages {
         step = step.args(["--package", package, "--bin", package]);
     }
-    step.show().context("building the guest programs")?;
     let folder = target_folder(request.workspace, request.system);
+    // Until they are read: another build, with other features, writes over them.
+    fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join("programs.lock"))?;
+    lock.lock().context("waiting for another build")?;
+    step.show().context("building the guest programs")?;
     let folder = folder.join(TARGET).join("guest");
     let mut programs = BTreeMap::new();
     for package in packages {

@@ -74,8 +74,10 @@ fn r02_openssl_of_today_agrees_on_a_hybrid_in_both_roles_and_modes() {
         let start = site.guest.log().end();
         let ended = modern_openssl(site.address(port), &site.material);
         ended.expect(&["OpenSSL 4.", PAGE, group]);
-        let made = site.handshake_at(start, port).unwrap();
-        assert_eq!(made.value("group"), "X25519MLKEM768");
+        // Others have handshakes there meanwhile.
+        let made = site.handshakes_at(start, port);
+        let is_hybrid = |handshake: &Handshake| handshake.value("group") == "X25519MLKEM768";
+        assert!(made.iter().any(is_hybrid), "{made:#?}");
     }
     for port in [port::MODERN, directed(port::MODERN)] {
         for resumed in ["false", "true"] {
