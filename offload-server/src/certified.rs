@@ -111,7 +111,7 @@ fn items(sequence: AnyRef<'_>) -> Option<impl Iterator<Item = Option<AnyRef<'_>>
     let mut reader = SliceReader::new(sequence.value()).ok()?;
     let next = move || {
         let item = (!reader.is_finished()).then(|| AnyRef::decode(&mut reader).ok())?;
-        // Nothing can be found behind what can't be read.
+        // Nothing can be found after what can't be read.
         if item.is_none() {
             reader = SliceReader::new(&[]).ok()?;
         }

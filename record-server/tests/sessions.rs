@@ -168,6 +168,16 @@ fn r33_a_key_update_goes_to_the_offload_component_and_back() {
     );
 }
 
+/// The offload component's answer to `RekeyDue`.
+fn new_key_to_send(world: &mut World) -> Request {
+    Request::Rekey {
+        generation: 3,
+        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
+        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
+        rx: None,
+    }
+}
+
 #[test]
 fn r33_a_key_near_its_limit_is_changed_before_it() {
     let limits = Limits {
@@ -185,12 +195,7 @@ fn r33_a_key_near_its_limit_is_changed_before_it() {
         Some(Ok(PostHandshake::RekeyDue { slot: SLOT, .. }))
     ));
     assert!(world.offload.receive().is_none(), "asked once");
-    let rekey = Request::Rekey {
-        generation: 3,
-        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
-        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
-        rx: None,
-    };
+    let rekey = new_key_to_send(&mut world);
     assert_eq!(world.call(SESSION, &rekey), Ok(()));
     world.app.write(SLOT, b"y").unwrap();
     world.settle().unwrap();
@@ -213,12 +218,7 @@ fn r33_a_new_key_that_is_late_is_waited_for() {
     assert!(!world.net.peer_status(SLOT).has(Status::END));
     let due = world.offload.receive();
     assert!(matches!(due, Some(Ok(PostHandshake::RekeyDue { .. }))));
-    let rekey = Request::Rekey {
-        generation: 3,
-        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
-        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
-        rx: None,
-    };
+    let rekey = new_key_to_send(&mut world);
     assert_eq!(world.call(SESSION, &rekey), Ok(()));
     world.settle().unwrap();
     let rest = world.client_read();
@@ -241,12 +241,7 @@ fn a_new_key_after_the_end_of_what_is_sent_counts_as_none() {
     world.app.notify(SLOT);
     world.settle().unwrap();
     assert_eq!(world.client_read(), b"xxx");
-    let rekey = Request::Rekey {
-        generation: 3,
-        message: Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap(),
-        tx: Some(traffic(world.secrets.update_tx_secret().unwrap())),
-        rx: None,
-    };
+    let rekey = new_key_to_send(&mut world);
     assert_eq!(world.call(SESSION, &rekey), Ok(()));
     assert_eq!(world.stats.read(stats::record::REKEYS), 0);
 }

@@ -48,7 +48,7 @@ impl ServerHello {
         Self::parse_as(body, config, ticket, |version| config.accepts(version))
     }
 
-    /// The same behind a HelloRetryRequest, which chose TLS 1.3 (RFC 8446 §4.1.4).
+    /// The same after a HelloRetryRequest, which chose TLS 1.3 (RFC 8446 §4.1.4).
     pub(crate) fn parse_second(
         body: &[u8],
         config: &Config,
