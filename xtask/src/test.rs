@@ -11,11 +11,13 @@ use crate::bogo;
 use crate::screen::Screen;
 use crate::setup::{self, Need};
 
-/// Tests that build or boot an image, or take long on the host: no part of the quick tier.
-const SLOW: [(&str, &str); 4] = [
+/// Tests that build an image or start the emulator, or take long on the host: no part of
+/// the quick tier.
+const SLOW: [(&str, &str); 5] = [
     ("image", "attack"),
     ("image", "bill"),
     ("image", "probes"),
+    ("qemu", "control"),
     ("qemu", "system"),
 ];
 
