@@ -21,8 +21,10 @@ use std::sync::{Arc, Mutex};
 use client::{Client, ClientOptions, complete, established};
 
 use ipc::bounded::{Blob, Text};
+use ipc::channel::local::{Silent, pair};
 use ipc::control::{HandshakeError, PeerError, Resource};
 use ipc::keystore::KeyKind;
+use ipc::queue::Queue;
 use ipc::record::PostHandshake;
 use ipc::tls::{Mode, PeerAuthentication};
 use offload_server::budget;
@@ -370,6 +372,31 @@ fn questions_of_sessions_are_answered_a_few_in_a_turn() {
     assert!(turn.is_busy);
     world.run();
     assert_eq!(answered(&world), before + 20);
+}
+
+#[test]
+fn a_question_that_is_none_keeps_no_other_waiting() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = world(Mode::Autonomous);
+    world.start(0, parameters(&["web"]));
+    let mut client = Client::new(&world, &ClientOptions::default());
+    established(complete(&mut world, 0, &mut client));
+    let (nobody, _) = pair(1, 64, 64, Silent, Silent);
+    let record = core::mem::replace(&mut world.record, Queue::new(nobody));
+    let mut channel = record.into_channel();
+    // One byte that is no discriminant.
+    channel.write(0, &[1, 0, 0x7f]).unwrap();
+    world.record = Queue::new(channel);
+    let message = PostHandshake::Message {
+        slot: 0,
+        generation: 9,
+        message: Blob::from_slice(&[24, 0, 0, 1, 1]).unwrap(),
+    };
+    world.record.send(&message).unwrap();
+    world.turn();
+    assert_eq!(world.installed.borrow()[&0].len(), 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use ipc::channel::{Event, SlotIndex};
 use ipc::clock::Clock;
 use ipc::handshake::Completion;
+use ipc::queue::ReceiveError;
 use ipc::stats;
 
 use super::{Entry, Platform, Server};
@@ -71,10 +72,16 @@ impl<P: Platform> Server<'_, P> {
         while left > 0
             && let Some(asked) = self.record.receive()
         {
-            let Ok(asked) = asked else { break };
             left -= 1;
-            turn.touched_secrets = true;
-            self.post_handshake(&asked);
+            match asked {
+                Ok(asked) => {
+                    turn.touched_secrets = true;
+                    self.post_handshake(&asked);
+                }
+                // It costs itself alone.
+                Err(ReceiveError::Malformed) => {}
+                Err(ReceiveError::Broken) => break,
+            }
         }
         turn.is_busy |= left == 0;
         let now = self.clock.now();
