@@ -2,8 +2,8 @@
 //!
 //! A SYN is answered as long as something can be evicted: first a connection that is
 //! over, then one without an owner whose peer takes too little, then the oldest that is
-//! half open or quiet. One without an owner that still sends is evicted for no SYN: that
-//! one has no answer, and comes again. Only the owner can give up a connection that has
+//! half open or quiet. One without an owner that still sends is evicted for a SYN only if
+//! its peer has many of them: else the SYN has no answer, and comes again. Only the owner can give up a connection that has
 //! one. Where all have, and where one peer has its share, the answer is a reset.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -38,30 +38,59 @@ impl Peer {
     }
 }
 
+/// What one peer has.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Count {
+    /// Connections that count against its share.
+    open: u16,
+    /// Those that their owner has released, and that are not gone yet.
+    released: u16,
+}
+
 /// How many connections each peer has. Those without any are not in the table,
 /// so that it has no more entries than there are connections.
-pub(crate) struct Peers(BTreeMap<Peer, u16>);
+pub(crate) struct Peers(BTreeMap<Peer, Count>);
 
 impl Peers {
     pub(crate) const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Counts one more; how many there are.
+    /// Counts one more; how many are open.
     pub(crate) fn add(&mut self, peer: Peer) -> u16 {
-        let count = self.0.entry(peer).or_insert(0);
-        *count = count.saturating_add(1);
-        *count
+        let count = self.0.entry(peer).or_default();
+        count.open = count.open.saturating_add(1);
+        count.open
     }
 
-    /// Counts one less.
-    pub(crate) fn remove(&mut self, peer: Peer) {
+    /// One that was counted is released by its owner.
+    pub(crate) fn release(&mut self, peer: Peer) {
         if let Some(count) = self.0.get_mut(&peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+            count.open = count.open.saturating_sub(1);
+            count.released = count.released.saturating_add(1);
+        }
+    }
+
+    /// One is gone that counted as open, or as released.
+    pub(crate) fn remove(&mut self, peer: Peer, is_released: bool) {
+        if let Some(count) = self.0.get_mut(&peer) {
+            let of = match is_released {
+                true => &mut count.released,
+                false => &mut count.open,
+            };
+            *of = of.saturating_sub(1);
+            if (count.open, count.released) == (0, 0) {
                 self.0.remove(&peer);
             }
         }
+    }
+
+    /// The peer that has most released connections, if those are more than
+    /// [`MOST_RELEASED`].
+    pub(crate) fn crowding(&self) -> Option<Peer> {
+        let most = self.0.iter().max_by_key(|(_, count)| count.released);
+        most.filter(|(_, count)| count.released > MOST_RELEASED)
+            .map(|(peer, _)| *peer)
     }
 }
 
@@ -91,6 +120,10 @@ pub(crate) const STALLED: Duration = Duration::from_secs(2);
 /// Bytes within [`STALLED`]: 512 a second, as Apache's `RequestReadTimeout` asks of a
 /// client (`MinRate=500`).
 pub(crate) const LEAST_TAKEN: u32 = 1024;
+
+/// Released connections of one peer that send, and that no SYN evicts: two browsers with
+/// six connections each have fewer. Of the peer that has most, those above give way.
+pub(crate) const MOST_RELEASED: u16 = 16;
 
 fn place((rank, since): (Rank, Instant), index: u32) -> u128 {
     (rank as u128) << 96 | u128::from(since.as_nanos()) << 32 | u128::from(index)
@@ -176,12 +209,40 @@ mod tests {
         let one = peer("192.0.2.1");
         assert_eq!([(); 3].map(|()| peers.add(one)), [1, 2, 3]);
         assert_eq!(peers.add(peer("192.0.2.2")), 1);
-        peers.remove(one);
+        peers.remove(one, false);
         assert_eq!(peers.add(one), 3);
         for _ in 0..5 {
-            peers.remove(one);
+            peers.remove(one, false);
         }
         assert_eq!(peers.0.len(), 1);
+    }
+
+    #[test]
+    fn of_released_connections_those_of_the_peer_that_has_most_give_way() {
+        let mut peers = Peers::new();
+        let [few, many] = ["192.0.2.1", "192.0.2.2"].map(peer);
+        let mut release = |peer, times| {
+            for _ in 0..times {
+                peers.add(peer);
+                peers.release(peer);
+            }
+            peers.crowding()
+        };
+        assert_eq!(release(few, MOST_RELEASED), None);
+        assert_eq!(release(many, MOST_RELEASED + 1), Some(many));
+        assert_eq!(release(few, 2), Some(few));
+        // They do not count against a peer's share.
+        assert_eq!(peers.add(few), 1);
+        peers.remove(few, true);
+        peers.remove(few, true);
+        peers.remove(many, true);
+        assert_eq!(peers.crowding(), None);
+        for _ in 0..MOST_RELEASED {
+            peers.remove(many, true);
+            peers.remove(few, true);
+        }
+        peers.remove(few, false);
+        assert!(peers.0.is_empty());
     }
 
     #[test]

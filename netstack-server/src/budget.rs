@@ -10,7 +10,7 @@ use ipc::budget::Line;
 use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
-use crate::admission::Peer;
+use crate::admission::{Count, Peer};
 use crate::config::{Buffers, Limits, MAX_BACKLOG, PAIRS};
 use crate::connection::Connection;
 use crate::listener::Listener;
@@ -40,7 +40,7 @@ const CONNECTION: usize = size_of::<Connection>()
     // By the two ends, by the timer, by the peer.
     + entry(size_of::<(Tuple, u32)>())
     + entry(size_of::<(Instant, u32)>())
-    + entry(size_of::<(Peer, u16)>());
+    + entry(size_of::<(Peer, Count)>());
 
 /// Of a connection with these buffers.
 const fn connection(buffers: Buffers) -> usize {

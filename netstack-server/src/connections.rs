@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use ipc::clock::Instant;
 use ipc::net::{ConnectionId, NetError, Owner};
 
-use crate::admission::{Rank, Yielding};
+use crate::admission::{Peer, Rank, Yielding};
 use crate::config::Limits;
 use crate::connection::{Connection, Phase};
 use crate::sequence::Tuple;
@@ -234,6 +234,17 @@ impl Connections {
     /// The one that is on its way out and sends, if there is one.
     pub(crate) fn first_sending(&self) -> Option<u32> {
         self.yielding.first_sending()
+    }
+
+    /// The same, of one peer's.
+    pub(crate) fn first_sending_to(&mut self, peer: Peer) -> Option<u32> {
+        let table = &mut self.table;
+        let mut lingering = self.yielding.of(Rank::Lingering);
+        let found = lingering.find(|(index, _)| {
+            let found = table.get_mut(*index);
+            found.is_some_and(|found| found.peer == Some(peer))
+        });
+        found.map(|(index, _)| index)
     }
 
     /// A connection but `index` that holds bytes between two owners and may lose them: the

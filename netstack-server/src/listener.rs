@@ -7,7 +7,7 @@ use core::time::Duration;
 use ipc::net::{Address, Ready, Share};
 
 use crate::admission::{Peer, Peers};
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 
 /// A port that a client listens on. A connection to it is in the list of its [`Phase`]:
 /// half open, quiet, or counted as waiting.
@@ -195,10 +195,22 @@ impl Listeners {
         self.peers.add(peer)
     }
 
-    /// A connection of that peer is released or evicted, if there was one.
-    pub(crate) fn uncount(&mut self, peer: Option<Peer>) {
-        if let Some(peer) = peer {
-            self.peers.remove(peer);
+    /// A connection of that peer is released by its owner.
+    pub(crate) fn released(&mut self, peer: Peer) {
+        self.peers.release(peer);
+    }
+
+    /// A connection is gone, or evicted. Which peer it had is taken from it, so that it
+    /// is not counted a second time.
+    pub(crate) fn uncount(&mut self, connection: &mut Connection) {
+        if let Some(peer) = connection.peer.take() {
+            let is_released = matches!(connection.phase, Phase::Lingering(_));
+            self.peers.remove(peer, is_released);
         }
+    }
+
+    /// The peer whose released connections give way first, if it has many.
+    pub(crate) fn crowding(&self) -> Option<Peer> {
+        self.peers.crowding()
     }
 }

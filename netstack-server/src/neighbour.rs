@@ -112,15 +112,16 @@ impl Questions {
         }
     }
 
-    /// Whether `ip` is asked for now; then that is noted. A neighbour that is `known`, since
-    /// it answered before, does not wait for those that never did.
-    pub(crate) fn may_ask(&mut self, ip: IpAddr, is_known: bool, now: Instant) -> bool {
+    /// Whether `ip` is asked for now; then that is noted. A neighbour that is `wanted`, since
+    /// it answered before or a connection of ours is opened to it, does not wait for those
+    /// that never did.
+    pub(crate) fn may_ask(&mut self, ip: IpAddr, is_wanted: bool, now: Instant) -> bool {
         while self
             .asked
             .pop_front_if(|(_, at)| now >= *at + ASK_AGAIN)
             .is_some()
         {}
-        let room = match is_known {
+        let room = match is_wanted {
             true => NEIGHBOURS + STRANGERS as usize,
             false => STRANGERS as usize,
         };

@@ -9,6 +9,10 @@ use crate::admission::Peer;
 use crate::connection::{Connection, Hello, Phase};
 use crate::stack::Core;
 
+/// Bits of the IPv6 prefix that is one peer to a listener without shares: one host may
+/// have all of it (RFC 4291 §2.5.1).
+const NETWORK: u8 = 64;
+
 impl<B: Doorbell> Core<'_, B> {
     /// A connection is open now: it is offered to its client, or waits until it is
     /// ready. Of too many that wait, the oldest is evicted.
@@ -22,13 +26,15 @@ impl<B: Doorbell> Core<'_, B> {
             return;
         };
         let patience = listener.patience();
-        if let Some(share) = listener.share() {
-            let peer = Peer::new(tuple.local_port, tuple.remote, share.ipv6_prefix);
-            connection.peer = Some(peer);
-            if self.listeners.count(peer) > share.connections && !self.quiet_gives_way(peer) {
-                self.stats.add(counters::PEER_FULL, 1);
-                return self.offer(index, Readiness::OverShare, now);
-            }
+        let share = listener.share();
+        let prefix = share.map_or(NETWORK, |share| share.ipv6_prefix);
+        let peer = Peer::new(tuple.local_port, tuple.remote, prefix);
+        connection.peer = Some(peer);
+        let count = self.listeners.count(peer);
+        let is_over_share = share.is_some_and(|share| count > share.connections);
+        if is_over_share && !self.quiet_gives_way(peer) {
+            self.stats.add(counters::PEER_FULL, 1);
+            return self.offer(index, Readiness::OverShare, now);
         }
         let Some(patience) = patience else {
             return self.offer(index, Readiness::Ready, now);
@@ -83,7 +89,7 @@ impl<B: Doorbell> Core<'_, B> {
     fn turn_away(&mut self, index: u32) {
         self.note_gave_way(index);
         if let Some(connection) = self.connections.get_mut(index) {
-            self.listeners.uncount(connection.peer.take());
+            self.listeners.uncount(connection);
             if let Some(wire) = &mut connection.wire {
                 wire.socket().abort();
             }

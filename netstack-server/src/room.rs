@@ -13,7 +13,7 @@ use crate::stack::Core;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Newcomer {
     /// A SYN of anybody. Left without an answer it comes again, so that it cuts off no
-    /// answer that is on its way.
+    /// answer that is on its way, but of a peer that has many of them.
     Syn,
     /// A connection to a backend: a client was admitted for it, and it is not tried again.
     Opened,
@@ -26,7 +26,10 @@ impl<B: Doorbell> Core<'_, B> {
         let connections = &self.connections;
         let found = connections.first_to_evict(half_open, quiet, now);
         let found = match newcomer {
-            Newcomer::Syn => found,
+            Newcomer::Syn => found.or_else(|| {
+                let peer = self.listeners.crowding()?;
+                self.connections.first_sending_to(peer)
+            }),
             Newcomer::Opened => found.or_else(|| connections.first_sending()),
         };
         let Some(index) = found else {
@@ -74,7 +77,7 @@ impl<B: Doorbell> Core<'_, B> {
         if connection.is_held {
             self.clients.let_go(connection.client);
         }
-        self.listeners.uncount(connection.peer);
+        self.listeners.uncount(&mut connection);
         if connection.phase == Phase::Waiting
             && let Some(client) = self.clients.client(connection.client)
         {

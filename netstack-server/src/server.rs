@@ -305,9 +305,11 @@ impl<B: Doorbell> Core<'_, B> {
         }
         let is_opening = connection.phase == Phase::Opening;
         connection.let_go(ending, now + LINGER);
-        // Its peer has time to take what there is; it does not count for its address.
+        // Its peer has time to take what there is; it is no more of its address's share.
         connection.get_on(now);
-        self.listeners.uncount(connection.peer.take());
+        if let Some(peer) = connection.peer {
+            self.listeners.released(peer);
+        }
         if connection.wire.is_none() || is_opening {
             self.forget(index);
         } else {

@@ -234,8 +234,9 @@ impl<B: Doorbell> Core<'_, B> {
         let sent = self.link.send(nic, &mut wire.sockets, limit, now);
         connection.note_sent(&sent);
         if sent.lacks_neighbour() {
-            let remote = connection.tuple.remote;
-            self.link.ask(nic, remote, &sent, now);
+            let is_ours = connection.phase == Phase::Opening;
+            let to = (connection.tuple.remote, is_ours);
+            self.link.ask(nic, to, &sent, now);
             self.connections.wait_for_neighbour(index);
         }
         sent.frames > 0

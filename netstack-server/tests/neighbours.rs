@@ -122,6 +122,42 @@ fn a_neighbour_that_does_not_answer_keeps_no_other_from_being_asked_for() {
 }
 
 #[test]
+fn a_backend_that_was_never_heard_of_is_asked_for_beside_forged_syns() {
+    let backend = [10, 0, 2, 99];
+    let mut network = world::network(world::fixed_address());
+    let to = world::address(backend, 443);
+    network.rights[0].connect.push(to);
+    let mut world = World::of(netstack_server::Limits::default(), network);
+    world.listen(64);
+    let forged = |world: &mut World| {
+        for last in 100..228 {
+            world.inject(&world::Forged::syn([10, 0, 2, last], 3000));
+        }
+    };
+    let asks = |world: &World| {
+        let log = &world.from_stack.borrow().log;
+        let asks = |frame: &&Vec<u8>| frame[12..14] == [8, 6] && frame[38..42] == backend;
+        log.iter().filter(asks).count()
+    };
+    forged(&mut world);
+    world.run(1);
+    let request = Request::Connect {
+        to,
+        deadline: world.now + Duration::from_secs(5),
+    };
+    world.ask(&request).unwrap();
+    world.run(1);
+    // At once, and once a second while SYNs come.
+    assert_eq!(asks(&world), 1);
+    for _ in 0..15 {
+        forged(&mut world);
+        world.sleep(Duration::from_millis(100));
+        world.run(1);
+    }
+    assert_eq!(asks(&world), 2);
+}
+
+#[test]
 fn what_no_neighbour_would_announce_moves_nobody() {
     let mut world = World::new();
     let (handle, connection) = world.connected();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ipc::net::{ConnectionId, Request};
 use ipc::stats::netstack as counters;
 use netstack_server::config;
-use world::crowd::{accept_all, enter_at, full, knock, near_router, segment, somebody};
+use world::crowd::{accept_all, enter, enter_at, full, knock, near_router, segment, somebody};
 use world::frames::ACK;
 use world::{BACKEND_PORT, PEER_IP, PORT, World, address, pattern};
 
@@ -186,4 +186,42 @@ fn a_connection_to_a_backend_takes_the_place_of_who_still_sends() {
     let connection = slow.others[0];
     slow.world.ask(&Request::Abort { connection }).unwrap();
     assert_eq!(slow.knock(1002), Some(true));
+}
+
+#[test]
+fn of_one_address_that_lets_go_of_many_no_more_than_sixteen_keep_syns_out() {
+    const MANY: u16 = 200;
+    const KEPT: u16 = 16;
+    let mut world = near_router();
+    let mut ends = Vec::new();
+    let mut honest = 0;
+    let ports = 5000..5000 + MANY;
+    let crowd = ports.map(|port| ([192, 0, 2, 7], port));
+    for (ip, port) in crowd.chain([(Slow::IP, 4000)]) {
+        honest = enter_at(&mut world, ip, port).unwrap();
+        let connection = accept_all(&mut world)[0];
+        ends.push((connection, world.attach(connection)));
+    }
+    full(&mut world);
+    // The honest client's is the oldest: it is not by its age that it stays.
+    for (connection, slot) in ends.into_iter().rev() {
+        world.gateway.write(slot, &pattern(8000)).unwrap();
+        world.gateway.notify(slot);
+        world.poll();
+        world.ask(&Request::Release { connection }).unwrap();
+    }
+    let newcomers = (0..1000).take_while(|number| {
+        let is_in = enter(&mut world, somebody(30_000 + number), 2000);
+        accept_all(&mut world);
+        is_in
+    });
+    assert_eq!(newcomers.count(), usize::from(MANY - KEPT));
+    assert_eq!(world.count(counters::EVICTED), u64::from(MANY - KEPT));
+    assert_eq!(world.count(counters::DEFERRED), 1);
+    world.from_stack.borrow_mut().log.clear();
+    let taken = honest.wrapping_add(1000);
+    world.put(segment(Slow::IP, 4000, 1001, taken, ACK).frame());
+    world.poll();
+    let goes_on = |sent: &world::Sent| sent.to_port == 4000 && !sent.rst;
+    assert!(world.sent().iter().any(goes_on));
 }

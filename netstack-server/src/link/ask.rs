@@ -17,14 +17,21 @@ use crate::device::{Sent, send_frame};
 use crate::{discovery, neighbour};
 
 impl Link<'_> {
-    /// `sent` lacked the neighbour by which `remote` is reached: it is asked for.
-    pub(crate) fn ask(&mut self, nic: &mut impl Device, remote: IpAddr, sent: &Sent, now: Instant) {
+    /// `sent` lacked the neighbour by which `remote` is reached: it is asked for. `is_ours`:
+    /// this host opens the connection.
+    pub(crate) fn ask(
+        &mut self,
+        nic: &mut impl Device,
+        (remote, is_ours): (IpAddr, bool),
+        sent: &Sent,
+        now: Instant,
+    ) {
         let Some(hop) = self.next_hop(remote) else {
             return;
         };
-        let is_known = self.neighbours.hardware(hop).is_some();
+        let is_wanted = is_ours || self.neighbours.hardware(hop).is_some();
         // One that smoltcp asks for is noted, too.
-        if !self.questions.may_ask(hop, is_known, now) || sent.has_question() {
+        if !self.questions.may_ask(hop, is_wanted, now) || sent.has_question() {
             return;
         }
         let Some(from) = self.source(hop) else {
