@@ -46,6 +46,20 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Where programs are, from the workspace's folder, whose packages could not be installed
+/// beside others.
+pub const PROGRAMS: &str = "target/tools/packages/bin";
+
+/// What starts the program with this name: that in `PATH`, or else one that is unpacked
+/// in this checkout. `None` if there is neither.
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let installed = env::split_paths(&folders).map(|folder| folder.join(name));
+    let unpacked = root().ok().map(|root| root.join(PROGRAMS).join(name));
+    installed.chain(unpacked).find(|program| program.is_file())
+}
+
 fn above(start: &Path) -> Result<PathBuf> {
     let found = start
         .ancestors()
@@ -71,6 +85,12 @@ mod tests {
         for inside in ["", "image", "image/src/policy", "examples/echo", "fuzz"] {
             assert_eq!(above(&root.join(inside)).unwrap(), root, "{inside}");
         }
+    }
+
+    #[test]
+    fn a_program_is_found_in_the_path_and_one_that_nobody_has_is_not() {
+        assert!(program("sh").unwrap().is_absolute());
+        assert_eq!(program("no-such-program-anywhere"), None);
     }
 
     #[test]

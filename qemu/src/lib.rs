@@ -19,5 +19,5 @@ mod machine;
 mod spawn;
 
 pub use guest::Guest;
-pub use machine::{Accelerator, Boot, Entropy, Forward, MACHINE_TYPE, Machine, Network};
+pub use machine::{Accelerator, Boot, Entropy, Forward, MACHINE_TYPE, Machine, Network, program};
 pub use spawn::bound_to_thread;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use image::workspace;
 
 use crate::guest::Guest;
 
@@ -141,12 +142,21 @@ pub struct Machine {
     pub resumes: Option<PathBuf>,
 }
 
+/// The emulator that is installed, or the one that `cargo xtask setup` has unpacked in
+/// this checkout.
+pub fn program() -> PathBuf {
+    /// Of Debian's package `qemu-system-x86`.
+    const NAME: &str = "qemu-system-x86_64";
+    // If there is neither, starting it says so.
+    workspace::program(NAME).unwrap_or_else(|| NAME.into())
+}
+
 impl Machine {
     /// A machine of 128 MiB without forwards, whose log is `serial.log` in
     /// `folder`. No packet is captured unless [`Machine::capture`] says where.
     pub fn new(boot: Boot, folder: &Path) -> Self {
         Self {
-            program: "qemu-system-x86_64".into(),
+            program: program(),
             boot,
             memory_mib: 128,
             network: Network::User(Vec::new()),

@@ -24,7 +24,7 @@ impl Drop for Running {
 
 fn qemu(socket: &Path) -> Running {
     let _ = fs::remove_file(socket);
-    let child = Command::new("qemu-system-x86_64")
+    let child = Command::new(qemu::program())
         .args([
             "-machine",
             qemu::MACHINE_TYPE,

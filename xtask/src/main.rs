@@ -102,7 +102,7 @@ fn code(error: &anyhow::Error) -> u8 {
     let is_refusal = error.is::<gateway_config::Problem>() || error.is::<run::Refused>();
     if is_refusal {
         2
-    } else if error.is::<setup::Missing>() || error.is::<setup::Removes>() {
+    } else if error.is::<setup::Missing>() {
         3
     } else {
         1

@@ -1,12 +1,14 @@
 //! System packages: which are missing, and how they get there.
 
-use std::env;
+mod unpacked;
+
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use image::command::Step;
+use image::workspace;
 
 use crate::screen::Screen;
 
@@ -108,23 +110,6 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// Packages can't be installed without others being removed.
-#[derive(Debug)]
-pub(crate) struct Removes(Vec<&'static str>, Vec<String>);
-
-impl fmt::Display for Removes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (names, removed) = (self.0.join(" "), self.1.join(" "));
-        write!(
-            f,
-            "system packages are missing: {names}\n  their installation would remove {removed}; \
-             if you agree: apt-get install {names}"
-        )
-    }
-}
-
-impl std::error::Error for Removes {}
-
 /// Sees to it that the packages for `needs` are there: as root on Debian they
 /// are installed.
 ///
@@ -142,26 +127,33 @@ pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
         "installing system packages: {}",
         missing.join(" ")
     ));
-    let apt = || Step::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
-    let install = || {
-        let options = ["--yes", "--quiet", "--no-install-recommends"];
+    apt("update").arg("--quiet").show()?;
+    let (mut beside, mut installed) = (Vec::new(), Vec::new());
+    for name in missing {
+        match plan(&[name])?.removed.is_empty() {
+            true => installed.push(name),
+            false => beside.push(name),
+        }
+    }
+    if !installed.is_empty() {
+        let upgraded = plan(&installed)?.upgraded.join(" ");
+        if !upgraded.is_empty() {
+            screen.note(&format!("they need newer versions of: {upgraded}"));
+        }
         // No other package goes, and none is upgraded that is not needed.
         let others = ["--no-remove", "--no-upgrade"];
-        apt().arg("install").args(options).args(others)
-    };
-    apt().args(["update", "--quiet"]).show()?;
-    let planned = install().arg("--simulate").args(&missing).output()?;
-    let (removed, upgraded) = changes(&planned);
-    if !removed.is_empty() {
-        return Err(Removes(missing, removed).into());
+        install().args(others).args(&installed).show()?;
     }
-    if !upgraded.is_empty() {
+    if !beside.is_empty() {
+        let Plan { removed, added, .. } = plan(&beside)?;
         screen.note(&format!(
-            "they need newer versions of: {}",
-            upgraded.join(" ")
+            "{} can't be installed without removing {}: unpacked in this checkout alone",
+            beside.join(" "),
+            removed.join(" ")
         ));
+        let programs = beside.iter().flat_map(|name| programs(name));
+        unpacked::unpack(&workspace::root()?, &added, programs)?;
     }
-    install().args(&missing).show()?;
     let missing = self::missing(needs);
     if missing.is_empty() {
         Ok(())
@@ -170,21 +162,55 @@ pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
     }
 }
 
-/// The packages that an installation would remove, and those that it would upgrade, by
-/// what `apt-get --simulate` says: `Remv NAME …`, and `Inst NAME [OLD VERSION] …`.
-fn changes(planned: &str) -> (Vec<String>, Vec<String>) {
-    let (mut removed, mut upgraded) = (Vec::new(), Vec::new());
+fn apt(command: &str) -> Step {
+    Step::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .arg(command)
+}
+
+fn install() -> Step {
+    apt("install").args(["--yes", "--quiet", "--no-install-recommends"])
+}
+
+/// The programs by which a package is seen.
+fn programs(package: &str) -> Vec<&'static str> {
+    let own = PACKAGES.iter().filter(|(name, _, _)| *name == package);
+    own.filter_map(|(_, _, sign)| match sign {
+        Sign::Program(name) => Some(*name),
+        Sign::Path(_) | Sign::Module(_) => None,
+    })
+    .collect()
+}
+
+/// What an installation would do with other packages.
+#[derive(Default)]
+struct Plan {
+    removed: Vec<String>,
+    upgraded: Vec<String>,
+    added: Vec<String>,
+}
+
+fn plan(names: &[&str]) -> Result<Plan> {
+    let planned = install().arg("--simulate").args(names).output()?;
+    Ok(changes(&planned))
+}
+
+/// What `apt-get --simulate` says: `Remv NAME …`, `Inst NAME [OLD VERSION] …`, and
+/// `Inst NAME (VERSION …)`.
+fn changes(planned: &str) -> Plan {
+    let mut plan = Plan::default();
     for line in planned.lines() {
         let mut words = line.split(' ');
         match (words.next(), words.next(), words.next()) {
-            (Some("Remv"), Some(name), _) => removed.push(name.to_string()),
+            (Some("Remv"), Some(name), _) => plan.removed.push(name.to_string()),
             (Some("Inst"), Some(name), Some(old)) if old.starts_with('[') => {
-                upgraded.push(name.to_string());
+                plan.upgraded.push(name.to_string());
             }
+            (Some("Inst"), Some(name), _) => plan.added.push(name.to_string()),
             _ => {}
         }
     }
-    (removed, upgraded)
+    plan
 }
 
 fn missing(needs: &[Need]) -> Vec<&'static str> {
@@ -202,10 +228,7 @@ fn missing(needs: &[Need]) -> Vec<&'static str> {
 
 fn is_there(sign: &Sign) -> bool {
     match sign {
-        Sign::Program(name) => {
-            let folders = env::var_os("PATH").unwrap_or_default();
-            env::split_paths(&folders).any(|folder| folder.join(name).is_file())
-        }
+        Sign::Program(name) => workspace::program(name).is_some(),
         Sign::Path(path) => Path::new(path).exists(),
         Sign::Module(name) => Step::new("python3")
             .args(["-c", &format!("import venv, {name}")])
@@ -263,11 +286,10 @@ mod tests {
         let planned = "Reading package lists...\nRemv qemu-utils [1:7.2] [seabios ]\n\
                        Inst qemu-system-x86 (1:7.2 Debian:12 [amd64])\n\
                        Inst libc6 [2.36-9] (2.36-10 Debian:12 [amd64])\nConf libc6 (2.36-10)\n";
-        let (removed, upgraded) = changes(planned);
-        assert_eq!(removed, ["qemu-utils"]);
-        assert_eq!(upgraded, ["libc6"]);
-        let shown = Removes(vec!["qemu-system-x86"], removed).to_string();
-        assert!(shown.contains("would remove qemu-utils;"), "{shown}");
+        let plan = changes(planned);
+        assert_eq!(plan.removed, ["qemu-utils"]);
+        assert_eq!(plan.upgraded, ["libc6"]);
+        assert_eq!(plan.added, ["qemu-system-x86"]);
     }
 
     #[test]
