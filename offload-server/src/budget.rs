@@ -9,14 +9,14 @@ use ipc::queue::MAX_QUEUED;
 use ipc::segment::Segment;
 use tls::record::MAX_RECORD;
 
+use crate::autonomous::Handshake;
+use crate::autonomous::profile::KEPT;
+use crate::autonomous::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
 use crate::directed::{Directed, Kept};
-use crate::handshake::Handshake;
 use crate::loans::{GUARANTEED, POOL};
-use crate::profile::KEPT;
 use crate::session::{self, TAKER, TAKERS};
 use crate::session_cache::PLACES;
 use crate::ticket_keys::{KEY, KEYS};
-use crate::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
 use crate::work::WorkQueue;
 
 /// Copies of each byte that a peer makes a handshake hold: as received, until its message

@@ -44,8 +44,8 @@ use tls::protection::Key;
 use tls::schedule13::Schedule;
 use tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 
+use crate::autonomous::{SessionSlot, cut_off};
 use crate::full_handshake::FullHandshake;
-use crate::handshake::{SessionSlot, cut_off};
 use crate::keyring::Keyring;
 use crate::output::Output;
 use crate::server::Entry;

@@ -8,7 +8,7 @@ use ipc::record::MAX_PEER_CERTIFICATE;
 use tls::schedule13::TrafficSecrets;
 use tls::{Role, TrafficKey};
 
-use crate::handshake::SessionSlot;
+use crate::autonomous::SessionSlot;
 use crate::session::Tickets;
 
 /// What the record layer, the sessions and the completion need of it.

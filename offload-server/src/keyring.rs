@@ -20,7 +20,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use spin::Mutex;
 
-use crate::current::Current;
+use crate::autonomous::current::Current;
 use crate::judge::Judge;
 use crate::signer::{KeystoreClient, RemoteKey, can_sign};
 

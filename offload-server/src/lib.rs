@@ -19,19 +19,14 @@
 
 extern crate alloc;
 
-mod announced;
+mod autonomous;
 mod budget;
 mod by_request;
-mod caught;
 mod certified;
 mod convert;
-mod current;
 mod directed;
-mod engine;
 mod finished;
 mod full_handshake;
-mod handshake;
-mod hello_check;
 mod hybrid;
 mod identity;
 mod judge;
@@ -39,15 +34,12 @@ mod keyring;
 mod loans;
 mod ml_kem;
 mod output;
-mod profile;
 mod server;
 mod session;
 mod session_cache;
 mod signer;
 mod ticket_keys;
-mod tickets;
 mod time;
-mod verifier;
 mod work;
 
 pub use budget::budget;

@@ -23,12 +23,12 @@ use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::{Client, Transport};
 
+use crate::autonomous::profile::Profiles;
+use crate::autonomous::{Handshake, SessionSlot, Step};
 use crate::by_request::Asked;
 use crate::directed::Directed;
-use crate::handshake::{Handshake, SessionSlot, Step};
 use crate::keyring::{self, Keyring, StartError};
 use crate::loans::{Loans, Whose};
-use crate::profile::Profiles;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;

@@ -16,11 +16,11 @@ use rustls::kernel::KernelConnection;
 use tls::schedule13::TrafficSecrets;
 use tls::{Alert, HandshakeType, Role, TrafficKey};
 
+use crate::autonomous::SessionSlot;
+use crate::autonomous::current::{Current, Facts};
+use crate::autonomous::tickets::MAX_CHAIN;
 use crate::convert;
-use crate::current::{Current, Facts};
 use crate::directed;
-use crate::handshake::SessionSlot;
-use crate::tickets::MAX_CHAIN;
 
 const KEY_UPDATE: u8 = HandshakeType::KEY_UPDATE.0;
 const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;

@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::profile::KEPT;
+use crate::autonomous::profile::KEPT;
 
 /// Sessions that are remembered of one server.
 pub(crate) const FOR_EACH: usize = 4;

@@ -49,7 +49,7 @@ impl Given {
     /// NewSessionTicket of TLS 1.2 (RFC 5077 §3.3); `None` when the server
     /// changed its mind, or it is too long to be remembered.
     pub(super) fn parse12(body: &[u8], now: Instant) -> Result<Option<Self>, Alert> {
-        let fits = body.len() <= crate::tickets::MAX_TICKET;
+        let fits = body.len() <= crate::autonomous::tickets::MAX_TICKET;
         let mut body = Reader::new(body);
         let lifetime = body.u32()?;
         let ticket = body.vec16()?.rest();

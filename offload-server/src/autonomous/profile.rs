@@ -15,18 +15,18 @@ use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use tls::{CipherSuite, Group, Role, Version};
 
+use super::caught::Catch;
+use super::current::{Current, Facts};
+use super::engine::{Connection, Engine};
+use super::tickets::Remembered;
+use super::verifier::{ClientVerifier, Notes, ServerVerifier};
 use crate::by_request::{Asked, ByRequest};
-use crate::caught::Catch;
 use crate::convert;
-use crate::current::{Current, Facts};
 use crate::directed;
-use crate::engine::{Connection, Engine};
 use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
 use crate::session_cache::Places;
 use crate::ticket_keys::TicketKeys;
-use crate::tickets::Remembered;
 use crate::time::Time;
-use crate::verifier::{ClientVerifier, Notes, ServerVerifier};
 
 /// Configurations kept for requests to come.
 pub(crate) const KEPT: usize = 32;

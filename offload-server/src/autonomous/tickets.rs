@@ -20,7 +20,7 @@ use rustls::server::ProducesTickets;
 use spin::Mutex;
 use zeroize::Zeroizing;
 
-use crate::current::Current;
+use super::current::Current;
 use crate::full_handshake::FullHandshake;
 use crate::keyring::Keyring;
 use crate::session_cache::{Places, SessionCache};

@@ -5,7 +5,15 @@
 //! owner of the connection. A handshake that waits for a record holds no
 //! buffer.
 
+mod announced;
+mod caught;
+pub(crate) mod current;
+mod engine;
+mod hello_check;
 mod last_word;
+pub(crate) mod profile;
+pub(crate) mod tickets;
+mod verifier;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -23,16 +31,16 @@ use rustls::ProtocolVersion::TLSv1_2;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
 use tls::{Alert, CipherSuite, ContentType, Role, Version};
 
-use crate::announced::Announced;
-use crate::caught::{Catch, Caught};
 use crate::convert;
-use crate::engine::{Engine, Outcome};
 use crate::finished::Finished;
 use crate::identity::Peer;
 use crate::keyring::Choice;
 use crate::loans::TooMuch;
 use crate::output::Output;
 use crate::server::Entry;
+use announced::Announced;
+use caught::{Catch, Caught};
+use engine::{Engine, Outcome};
 
 /// The most records of one handshake. BoringSSL and OpenSSL bound the bytes of a message
 /// and the records without any, not the records: this is a flight in records of one byte.

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use crate::current::Current;
+use super::current::Current;
 use crate::full_handshake::FullHandshake;
 use crate::judge::{self, NO_TRUST_ANCHOR};
 use crate::keyring::Keyring;

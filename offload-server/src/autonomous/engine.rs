@@ -10,10 +10,10 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{CommonState, Error};
 use tls::Role;
 
-use crate::current::{Current, Facts};
+use super::current::{Current, Facts};
+use super::tickets::MAX_CHAIN;
 use crate::keyring::{Choice, Resolver};
 use crate::session::{AutonomousTickets, Tickets};
-use crate::tickets::MAX_CHAIN;
 
 /// A connection of rustls, and what its configuration has to know of it.
 pub(crate) struct Engine {

@@ -4,7 +4,7 @@ use ipc::control::{HandshakeError, PeerError};
 use tls::{Alert, CipherSuite, Role};
 
 use super::Handshake;
-use crate::hello_check;
+use super::hello_check;
 
 impl Handshake {
     /// Gives up with an alert.
