@@ -7,11 +7,12 @@
 
 mod announced;
 mod caught;
-pub(crate) mod current;
+mod current;
 mod engine;
 mod hello_check;
 mod last_word;
 pub(crate) mod profile;
+mod resolver;
 pub(crate) mod tickets;
 mod verifier;
 
@@ -21,7 +22,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use ipc::bounded::{Bytes, List};
-use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex, Status};
+use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex};
 use ipc::clock::Instant;
 use ipc::control::{Established, HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
@@ -31,30 +32,21 @@ use rustls::ProtocolVersion::TLSv1_2;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
 use tls::{Alert, CipherSuite, ContentType, Role, Version};
 
+use crate::connection::{MAX_RECORDS, cut_off};
 use crate::convert;
 use crate::finished::Finished;
 use crate::identity::Peer;
-use crate::keyring::Choice;
 use crate::loans::TooMuch;
 use crate::output::Output;
 use crate::server::Entry;
+use crate::session::SessionSlot;
 use announced::Announced;
 use caught::{Catch, Caught};
 use engine::{Engine, Outcome};
-
-/// The most records of one handshake. BoringSSL and OpenSSL bound the bytes of a message
-/// and the records without any, not the records: this is a flight in records of one byte.
-pub(crate) const MAX_RECORDS: u16 = 8192;
+use resolver::Choice;
 
 /// Records of one handshake that are taken before others have their turn.
 const RECORDS_A_LOOK: u16 = 32;
-
-/// Names the session that the handshake is for.
-#[derive(Clone, Copy)]
-pub(crate) struct SessionSlot {
-    pub(crate) slot: SlotIndex,
-    pub(crate) generation: u16,
-}
 
 /// A handshake in progress.
 pub(crate) struct Handshake {
@@ -460,20 +452,4 @@ impl Handshake {
     fn fail(&mut self, failure: HandshakeError) {
         self.failure.get_or_insert(failure);
     }
-}
-
-/// What the network stack's status means for a handshake that has nothing left
-/// to do with the bytes it has.
-pub(crate) fn cut_off(status: Status) -> Option<HandshakeError> {
-    if status.has(Status::REFUSED) {
-        return Some(HandshakeError::Resource(Resource::Internal));
-    }
-    let cause = if status.has(Status::DEADLINE) {
-        PeerError::Deadline
-    } else if status.has(Status::RESET) || status.has(Status::END) {
-        PeerError::Closed
-    } else {
-        return None;
-    };
-    Some(HandshakeError::Peer(cause))
 }

@@ -10,12 +10,12 @@ use ipc::segment::Segment;
 use tls::record::MAX_RECORD;
 
 use crate::autonomous::Handshake;
-use crate::autonomous::profile::KEPT;
-use crate::autonomous::tickets::{MAX_CHAIN, MAX_TICKET, Remembered};
-use crate::directed::{Directed, Kept};
+use crate::autonomous::tickets::{AfterHandshake, Remembered};
+use crate::by_request::KEPT;
+use crate::directed::{Directed, Kept, Tickets};
 use crate::loans::{GUARANTEED, POOL};
-use crate::session::{self, TAKER, TAKERS};
-use crate::session_cache::PLACES;
+use crate::session::{self, TAKERS};
+use crate::session_cache::{MAX_CHAIN, MAX_TICKET, PLACES};
 use crate::ticket_keys::{KEY, KEYS};
 use crate::work::WorkQueue;
 
@@ -40,6 +40,11 @@ const KEY_SHARE: usize = 2 * block(2 * 1024);
 
 /// A session of TLS 1.3: its traffic secrets.
 const SESSION: usize = session::SESSION + block(256);
+
+/// Bytes of what takes the tickets of one session, with the server's chain. rustls' state
+/// is in private types: measured, and held against this by `tests/crowd.rs`.
+const TAKER: usize =
+    block(size_of::<AfterHandshake>()) + block(size_of::<Tickets>()) + block(MAX_CHAIN) + 2 * 1024;
 
 /// What a request asks for, as a configuration of rustls, and as one of directed mode,
 /// and a client's lists of sessions for both.

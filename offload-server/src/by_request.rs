@@ -6,6 +6,9 @@ use alloc::collections::VecDeque;
 use ipc::control::Parameters;
 use tls::Role;
 
+/// Configurations of each mode that are kept for requests to come.
+pub(crate) const KEPT: usize = 32;
+
 /// What a request asks for, and who.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {

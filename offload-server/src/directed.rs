@@ -44,11 +44,12 @@ use tls::protection::Key;
 use tls::schedule13::Schedule;
 use tls::{Alert, CipherSuite, Role, TrafficKey, Version};
 
-use crate::autonomous::{SessionSlot, cut_off};
+use crate::connection::cut_off;
 use crate::full_handshake::FullHandshake;
 use crate::keyring::Keyring;
 use crate::output::Output;
 use crate::server::Entry;
+use crate::session::SessionSlot;
 use crate::signer::Sign;
 use crate::time::Moment;
 use earlier::Earlier;

@@ -8,8 +8,7 @@ use ipc::record::MAX_PEER_CERTIFICATE;
 use tls::schedule13::TrafficSecrets;
 use tls::{Role, TrafficKey};
 
-use crate::autonomous::SessionSlot;
-use crate::session::Tickets;
+use crate::session::{SessionSlot, TakeTickets};
 
 /// What the record layer, the sessions and the completion need of it.
 pub(crate) struct Finished {
@@ -20,7 +19,7 @@ pub(crate) struct Finished {
     /// TLS 1.3: for key updates.
     pub(crate) secrets: Option<TrafficSecrets>,
     /// TLS 1.3, client: takes the tickets to come.
-    pub(crate) tickets: Option<Tickets>,
+    pub(crate) tickets: Option<Box<dyn TakeTickets>>,
     /// DER; empty when the peer showed none.
     pub(crate) certificate: Blob<MAX_PEER_CERTIFICATE>,
     /// Give the keys to the caller, too.

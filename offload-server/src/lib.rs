@@ -23,6 +23,7 @@ mod autonomous;
 mod budget;
 mod by_request;
 mod certified;
+mod connection;
 mod convert;
 mod directed;
 mod finished;

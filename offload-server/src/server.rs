@@ -24,11 +24,12 @@ use ipc::tls::Mode;
 use ipc::transport::{Client, Transport};
 
 use crate::autonomous::profile::Profiles;
-use crate::autonomous::{Handshake, SessionSlot, Step};
+use crate::autonomous::{Handshake, Step};
 use crate::by_request::Asked;
 use crate::directed::Directed;
 use crate::keyring::{self, Keyring, StartError};
 use crate::loans::{Loans, Whose};
+use crate::session::SessionSlot;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;

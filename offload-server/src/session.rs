@@ -3,24 +3,14 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ipc::bounded::Bytes;
-use ipc::budget::block;
 use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::record::{PostHandshake, Request};
-use rustls::client::ClientConnectionData;
-use rustls::kernel::KernelConnection;
 use tls::schedule13::TrafficSecrets;
 use tls::{Alert, HandshakeType, Role, TrafficKey};
-
-use crate::autonomous::SessionSlot;
-use crate::autonomous::current::{Current, Facts};
-use crate::autonomous::tickets::MAX_CHAIN;
-use crate::convert;
-use crate::directed;
 
 const KEY_UPDATE: u8 = HandshakeType::KEY_UPDATE.0;
 const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;
@@ -28,28 +18,20 @@ const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;
 const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
 
-/// Takes the tickets that a server sends.
-pub(crate) enum Tickets {
-    /// The handshake was autonomous.
-    Autonomous(Box<AutonomousTickets>),
-    /// It was directed.
-    Directed(Box<directed::Tickets>),
+/// Names the session that a handshake is for.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionSlot {
+    pub(crate) slot: SlotIndex,
+    pub(crate) generation: u16,
 }
 
-/// rustls' part of a client, for what is after its handshake.
-pub(crate) struct AutonomousTickets {
-    pub(crate) connection: KernelConnection<ClientConnectionData>,
-    pub(crate) facts: Facts,
-    pub(crate) current: Arc<Current>,
-}
-
-impl AutonomousTickets {
-    fn take(&mut self, ticket: &[u8]) -> Result<(), Alert> {
-        let connection = &mut self.connection;
-        let take = || connection.handle_new_session_ticket(ticket);
-        let taken = self.current.with(&mut self.facts, take);
-        taken.map_err(|error| convert::alert_for(&error))
-    }
+/// Takes the tickets that a server sends after its handshake, for later sessions with it.
+pub(crate) trait TakeTickets {
+    /// Takes the one in the body of a NewSessionTicket (RFC 8446 §4.6.1).
+    ///
+    /// # Errors
+    /// The alert for the server.
+    fn take(&mut self, ticket: &[u8], now: Instant) -> Result<(), Alert>;
 }
 
 struct Session {
@@ -57,7 +39,7 @@ struct Session {
     role: Role,
     secrets: TrafficSecrets,
     /// A client's.
-    tickets: Option<Tickets>,
+    tickets: Option<Box<dyn TakeTickets>>,
 }
 
 /// Bytes of one session in the table.
@@ -66,13 +48,6 @@ pub(crate) const SESSION: usize = size_of::<Option<Session>>();
 /// Sessions that take tickets, at most: the latest. A server sends them right after the
 /// handshake, so that the oldest have theirs.
 pub(crate) const TAKERS: usize = 64;
-
-/// Bytes of what takes the tickets of one session, with the server's chain. rustls' state
-/// is in private types: measured, and held against this by `tests/crowd.rs`.
-pub(crate) const TAKER: usize = block(size_of::<AutonomousTickets>())
-    + block(size_of::<directed::Tickets>())
-    + block(MAX_CHAIN)
-    + 2 * 1024;
 
 /// Established TLS 1.3 sessions, by their slot at the record layer.
 pub(crate) struct Sessions {
@@ -95,7 +70,7 @@ impl Sessions {
         session: SessionSlot,
         role: Role,
         secrets: TrafficSecrets,
-        tickets: Option<Tickets>,
+        tickets: Option<Box<dyn TakeTickets>>,
     ) {
         if tickets.is_some() {
             self.make_room();
@@ -190,11 +165,7 @@ impl Session {
                 Role::Client => Answer::Proceed,
             };
         };
-        let kept = match tickets {
-            Tickets::Autonomous(tickets) => tickets.take(ticket),
-            Tickets::Directed(tickets) => tickets.take(ticket, now),
-        };
-        match kept {
+        match tickets.take(ticket, now) {
             Ok(()) => Answer::Proceed,
             Err(alert) => refuse(alert),
         }

@@ -8,13 +8,22 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::autonomous::profile::KEPT;
+use ipc::record::MAX_POST_HANDSHAKE;
+
+use crate::by_request::KEPT;
 
 /// Sessions that are remembered of one server.
 pub(crate) const FOR_EACH: usize = 4;
 /// Cached sessions in all: one for each configuration that is kept, and as many again,
 /// first come, first served.
 pub(crate) const PLACES: usize = 2 * KEPT;
+
+/// Bytes of a NewSessionTicket that is kept, without its header: those of TLS 1.3 are not
+/// longer, and a longer one of TLS 1.2 is not cached.
+pub(crate) const MAX_TICKET: usize = MAX_POST_HANDSHAKE;
+/// Bytes of a server's chain that is kept with its tickets, and by each session that
+/// takes some. No tickets are taken from a server whose chain is longer.
+pub(crate) const MAX_CHAIN: usize = 4096;
 
 /// The room, by the places that are taken.
 #[derive(Default)]

@@ -11,9 +11,10 @@ use rustls::{CommonState, Error};
 use tls::Role;
 
 use super::current::{Current, Facts};
-use super::tickets::MAX_CHAIN;
-use crate::keyring::{Choice, Resolver};
-use crate::session::{AutonomousTickets, Tickets};
+use super::resolver::{Choice, Resolver};
+use super::tickets::AfterHandshake;
+use crate::session::TakeTickets;
+use crate::session_cache::MAX_CHAIN;
 
 /// A connection of rustls, and what its configuration has to know of it.
 pub(crate) struct Engine {
@@ -81,7 +82,7 @@ impl Engine {
     }
 
     /// What a client of TLS 1.3 needs to take tickets.
-    pub(crate) fn into_tickets(self) -> Option<Tickets> {
+    pub(crate) fn into_tickets(self) -> Option<Box<dyn TakeTickets>> {
         let Connection::Client { connection, .. } = self.connection else {
             return None;
         };
@@ -89,11 +90,11 @@ impl Engine {
             return None;
         }
         let (_keys, kernel) = connection.dangerous_into_kernel_connection().ok()?;
-        Some(Tickets::Autonomous(Box::new(AutonomousTickets {
+        Some(Box::new(AfterHandshake {
             connection: kernel,
             facts: self.facts,
             current: self.current,
-        })))
+        }))
     }
 
     /// Goes on by one state. What rustls says is appended to `output`. Only amid

@@ -18,18 +18,17 @@ use tls::{CipherSuite, Group, Role, Version};
 use super::caught::Catch;
 use super::current::{Current, Facts};
 use super::engine::{Connection, Engine};
+use super::resolver::{Choice, OwnCertificate, Resolver};
 use super::tickets::Remembered;
 use super::verifier::{ClientVerifier, Notes, ServerVerifier};
-use crate::by_request::{Asked, ByRequest};
+use crate::by_request::{Asked, ByRequest, KEPT};
 use crate::convert;
 use crate::directed;
-use crate::keyring::{Choice, Keyring, OwnCertificate, Resolver};
+use crate::keyring::Keyring;
 use crate::session_cache::Places;
 use crate::ticket_keys::TicketKeys;
 use crate::time::Time;
 
-/// Configurations kept for requests to come.
-pub(crate) const KEPT: usize = 32;
 /// Tickets sent after a handshake of TLS 1.3: for two connections at once.
 const TICKETS: usize = 2;
 

@@ -10,29 +10,28 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use ipc::clock::Instant;
 use ipc::control::Parameters;
-use ipc::record::MAX_POST_HANDSHAKE;
 use ring::digest;
 use rustls::NamedGroup;
-use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::client::{
+    ClientConnectionData, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
+use rustls::kernel::KernelConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
 use spin::Mutex;
+use tls::Alert;
 use zeroize::Zeroizing;
 
-use super::current::Current;
+use super::current::{Current, Facts};
+use crate::convert;
 use crate::full_handshake::FullHandshake;
 use crate::keyring::Keyring;
-use crate::session_cache::{Places, SessionCache};
+use crate::session::TakeTickets;
+use crate::session_cache::{MAX_CHAIN, MAX_TICKET, Places, SessionCache};
 use crate::ticket_keys::{ROTATION, TicketKeys};
 use crate::time::Time;
-
-/// Bytes of a NewSessionTicket that is kept, without its header: those of TLS 1.3 are not
-/// longer, and a longer one of TLS 1.2 is not cached.
-pub(crate) const MAX_TICKET: usize = MAX_POST_HANDSHAKE;
-/// Bytes of a server's chain that is kept with its tickets, and by each session that
-/// takes some. No tickets are taken from a server whose chain is longer.
-pub(crate) const MAX_CHAIN: usize = 4096;
 
 impl TicketKeys {
     /// Tickets for sessions that were requested with these parameters: a request with
@@ -108,6 +107,22 @@ impl ProducesTickets for Ticketer {
         }
         self.current.set_full(Some(full));
         Some(plain.to_vec())
+    }
+}
+
+/// rustls' part of a client, for what is after its handshake.
+pub(crate) struct AfterHandshake {
+    pub(super) connection: KernelConnection<ClientConnectionData>,
+    pub(super) facts: Facts,
+    pub(super) current: Arc<Current>,
+}
+
+impl TakeTickets for AfterHandshake {
+    fn take(&mut self, ticket: &[u8], _now: Instant) -> Result<(), Alert> {
+        let connection = &mut self.connection;
+        let take = || connection.handle_new_session_ticket(ticket);
+        let taken = self.current.with(&mut self.facts, take);
+        taken.map_err(|error| convert::alert_for(&error))
     }
 }
 

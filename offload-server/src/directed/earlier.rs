@@ -14,7 +14,7 @@ use crate::full_handshake::FullHandshake;
 const MAX_SECRET: usize = 48;
 /// A longer certificate goes into no ticket: the next ClientHello has to carry
 /// it back.
-const MAX_CERTIFICATE: usize = crate::autonomous::tickets::MAX_CHAIN;
+const MAX_CERTIFICATE: usize = crate::session_cache::MAX_CHAIN;
 
 /// What a session is resumed with.
 pub(super) struct Earlier {

@@ -12,7 +12,7 @@ use tls::{Role, TrafficKey};
 use super::{Directed, Keys};
 use crate::finished::Finished;
 use crate::identity;
-use crate::session::Tickets;
+use crate::session::TakeTickets;
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
@@ -25,7 +25,9 @@ impl Directed {
         let suite = self.suite.ok_or(INTERNAL)?;
         let ring = self.rings.get(usize::from(agreed.ring)).ok_or(INTERNAL)?;
         let keyring = ring.label.clone();
-        let tickets = self.remember().map(Box::new).map(Tickets::Directed);
+        let tickets = self
+            .remember()
+            .map(|tickets| Box::new(tickets) as Box<dyn TakeTickets>);
         let (keys, secrets) = self.take_keys().ok_or(INTERNAL)?;
         let peer = core::mem::take(&mut self.peer).into_proved();
         let peer = identity::Peer::of(peer.as_deref())?;

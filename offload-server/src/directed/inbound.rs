@@ -11,7 +11,7 @@ use tls::record::{HEADER, Incoming, MAX_PLAINTEXT, max_body};
 use tls::{Alert, ContentType, Version};
 
 use super::Fault;
-use crate::autonomous::MAX_RECORDS;
+use crate::connection::MAX_RECORDS;
 
 /// ChangeCipherSpecs that a peer of TLS 1.3 may send for old middleboxes: one,
 /// and one more with a HelloRetryRequest.

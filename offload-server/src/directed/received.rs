@@ -12,6 +12,7 @@ use tls::{Alert, CipherSuite, ExtensionType};
 
 use super::earlier::Earlier;
 use crate::full_handshake::FullHandshake;
+use crate::session::TakeTickets;
 use crate::session_cache::{Places, SessionCache};
 use crate::time::Moment;
 
@@ -49,7 +50,7 @@ impl Given {
     /// NewSessionTicket of TLS 1.2 (RFC 5077 §3.3); `None` when the server
     /// changed its mind, or it is too long to be remembered.
     pub(super) fn parse12(body: &[u8], now: Instant) -> Result<Option<Self>, Alert> {
-        let fits = body.len() <= crate::autonomous::tickets::MAX_TICKET;
+        let fits = body.len() <= crate::session_cache::MAX_TICKET;
         let mut body = Reader::new(body);
         let lifetime = body.u32()?;
         let ticket = body.vec16()?.rest();
@@ -105,12 +106,8 @@ pub(crate) struct Tickets {
     pub(super) kept: Arc<Kept>,
 }
 
-impl Tickets {
-    /// Keeps the ticket in the body of a NewSessionTicket (RFC 8446 §4.6.1).
-    ///
-    /// # Errors
-    /// The alert for the server.
-    pub(crate) fn take(&self, body: &[u8], now: Instant) -> Result<(), Alert> {
+impl TakeTickets for Tickets {
+    fn take(&mut self, body: &[u8], now: Instant) -> Result<(), Alert> {
         let mut body = Reader::new(body);
         let lifetime = body.u32()?;
         let age_add = body.u32()?;
@@ -216,7 +213,7 @@ mod tests {
         let suite = CipherSuite::Aes128GcmSha256;
         let hash = ring::digest::digest(&SHA256, b"");
         let schedule = tls::schedule13::Schedule::new(suite.hash());
-        let tickets = Tickets {
+        let mut tickets = Tickets {
             suite,
             secret: schedule.resumption(hash.as_ref()).unwrap(),
             peer: None,

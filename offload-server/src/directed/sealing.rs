@@ -2,7 +2,7 @@
 //! issues.
 //!
 //! The sealing, its keys and the bit that makes a ticket good for once are
-//! [`crate::autonomous::tickets`]', as in autonomous mode; what is sealed is this module's
+//! [`crate::ticket_keys`]', as in autonomous mode; what is sealed is this module's
 //! (ADR 0071).
 
 use alloc::sync::Arc;

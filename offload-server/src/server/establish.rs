@@ -12,9 +12,9 @@ use ipc::stats;
 use tls::TrafficKey;
 
 use super::{Platform, Server};
-use crate::autonomous::SessionSlot;
 use crate::convert;
 use crate::finished::Finished;
+use crate::session::SessionSlot;
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
