@@ -11,9 +11,9 @@ mod current;
 mod engine;
 mod hello_check;
 mod last_word;
-pub(crate) mod profile;
+mod profile;
 mod resolver;
-pub(crate) mod tickets;
+mod tickets;
 mod verifier;
 
 use alloc::boxed::Box;
@@ -38,25 +38,21 @@ use crate::finished::Finished;
 use crate::identity::Peer;
 use crate::loans::TooMuch;
 use crate::output::Output;
-use crate::server::Entry;
-use crate::session::SessionSlot;
 use announced::Announced;
 use caught::{Catch, Caught};
 use engine::{Engine, Outcome};
+pub(crate) use profile::Profiles;
 use resolver::Choice;
+pub(crate) use tickets::{AfterHandshake, Remembered};
 
 /// Records of one handshake that are taken before others have their turn.
 const RECORDS_A_LOOK: u16 = 32;
 
-/// A handshake in progress.
-pub(crate) struct Handshake {
-    pub(crate) generation: u16,
-    pub(crate) session: SessionSlot,
-    pub(crate) entry: Entry,
-    pub(crate) expose_keys: bool,
-    pub(crate) first_byte: Option<Instant>,
-    pub(crate) choice: Option<Box<Choice>>,
-    pub(crate) caught: Caught,
+/// An autonomous handshake in progress.
+pub(crate) struct Autonomous {
+    first_byte: Option<Instant>,
+    choice: Option<Box<Choice>>,
+    caught: Caught,
     engine: Engine,
     versions: List<Version, 2>,
     catch: Arc<Catch>,
@@ -100,21 +96,14 @@ enum Taken {
     Bytes(u32),
 }
 
-impl Handshake {
-    pub(crate) fn new(
-        generation: u16,
-        session: SessionSlot,
+impl Autonomous {
+    fn new(
         engine: Engine,
         catch: Arc<Catch>,
         position: TcpPosition,
         parameters: &Parameters,
-        entry: Entry,
     ) -> Box<Self> {
         let mut handshake = Box::new(Self {
-            generation,
-            session,
-            entry,
-            expose_keys: parameters.expose_keys,
             first_byte: None,
             choice: None,
             caught: Caught::default(),
@@ -222,11 +211,11 @@ impl Handshake {
         }
     }
 
-    /// What was agreed on, once a step has finished it.
+    /// What was agreed on, once a step has finished it; it began then.
     ///
     /// # Errors
     /// The peer's certificate can't be kept; else what can't be.
-    pub(crate) fn finish(mut self: Box<Self>) -> Result<Finished, HandshakeError> {
+    pub(crate) fn finish(mut self: Box<Self>, began: Instant) -> Result<Finished, HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = self.choice.take().ok_or(INTERNAL)?;
         let agreed = self.engine.state();
@@ -256,7 +245,7 @@ impl Handshake {
                 tx_next: self.output.next(),
                 rx_next: self.rx_next,
             },
-            first_byte: self.first_byte.unwrap_or(self.entry.began),
+            first_byte: self.first_byte.unwrap_or(began),
             installed: Instant::NEVER,
         });
         let role = self.role();
@@ -268,13 +257,11 @@ impl Handshake {
             Version::Tls12 => (None, None),
         };
         Ok(Finished {
-            session: self.session,
             role,
             keys,
             secrets,
             tickets,
             certificate: peer.certificate,
-            expose_keys: self.expose_keys,
             established,
         })
     }

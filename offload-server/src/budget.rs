@@ -9,10 +9,10 @@ use ipc::queue::MAX_QUEUED;
 use ipc::segment::Segment;
 use tls::record::MAX_RECORD;
 
-use crate::autonomous::Handshake;
-use crate::autonomous::tickets::{AfterHandshake, Remembered};
+use crate::autonomous::{AfterHandshake, Autonomous, Remembered};
 use crate::by_request::KEPT;
 use crate::directed::{Directed, Kept, Tickets};
+use crate::in_progress::InProgress;
 use crate::loans::{GUARANTEED, POOL};
 use crate::session::{self, TAKERS};
 use crate::session_cache::{MAX_CHAIN, MAX_TICKET, PLACES};
@@ -26,7 +26,8 @@ const COPIES: usize = 2;
 
 /// What a handshake holds beside that. rustls' state and `ring`'s keys behind it are in
 /// private types: measured, and held against this by `tests/crowd.rs`.
-const HANDSHAKE: usize = block(size_of::<Handshake>())
+const HANDSHAKE: usize = InProgress::PLACE
+    + block(size_of::<Autonomous>())
     + block(size_of::<Directed>())
     + 4 * 1024
     + KEY_SHARE

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use ipc::control::Parameters;
+use ipc::handshake::Start;
 use tls::Role;
 
 /// Configurations of each mode that are kept for requests to come.
@@ -16,6 +17,16 @@ pub(crate) struct Asked<'a> {
     pub(crate) client: u16,
     pub(crate) role: Role,
     pub(crate) parameters: &'a Parameters,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) const fn by(start: &'a Start) -> Self {
+        Self {
+            client: start.origin.client,
+            role: start.role,
+            parameters: &start.parameters,
+        }
+    }
 }
 
 /// A few values, the latest used first. When there is no room, the client with the most

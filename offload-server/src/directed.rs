@@ -6,6 +6,7 @@
 //! without a transcript, a Finished without keys).
 
 mod act;
+mod begin;
 mod check;
 mod earlier;
 mod fill;
@@ -48,10 +49,9 @@ use crate::connection::cut_off;
 use crate::full_handshake::FullHandshake;
 use crate::keyring::Keyring;
 use crate::output::Output;
-use crate::server::Entry;
-use crate::session::SessionSlot;
 use crate::signer::Sign;
 use crate::time::Moment;
+pub(crate) use begin::Resumptions;
 use earlier::Earlier;
 use inbound::{Found, Inbound};
 use key_share::KeyShare;
@@ -61,7 +61,7 @@ use peer::Peer;
 use received::Given;
 pub(crate) use received::{Kept, Tickets};
 use resumption::Prepared;
-pub(crate) use sealing::Resumption;
+use sealing::Resumption;
 use transcript::Transcript;
 
 /// What a step needs from outside the handshake.
@@ -136,11 +136,7 @@ impl Message {
 
 /// A directed handshake in progress.
 pub(crate) struct Directed {
-    pub(crate) generation: u16,
-    pub(crate) session: SessionSlot,
-    pub(crate) entry: Entry,
-    pub(crate) expose_keys: bool,
-    pub(crate) first_byte: Option<Instant>,
+    first_byte: Option<Instant>,
     role: Role,
     rings: Vec<Arc<Keyring>>,
     /// Server: the ring of this handshake, once a segment named it.
@@ -184,22 +180,14 @@ pub(crate) struct Directed {
 }
 
 impl Directed {
-    #[expect(clippy::too_many_arguments, reason = "what a directive says")]
-    pub(crate) fn new(
-        generation: u16,
-        session: SessionSlot,
+    fn new(
         role: Role,
         rings: Vec<Arc<Keyring>>,
         parameters: &Parameters,
         position: TcpPosition,
         resumption: Resumption,
-        entry: Entry,
     ) -> Self {
         Self {
-            generation,
-            session,
-            entry,
-            expose_keys: parameters.expose_keys,
             first_byte: None,
             role,
             ring: None,
@@ -236,7 +224,7 @@ impl Directed {
     ///
     /// # Errors
     /// No random bytes can be had.
-    pub(crate) fn begun(&self) -> Result<Verdict, HandshakeError> {
+    fn begun(&self) -> Result<Verdict, HandshakeError> {
         let kinds = self.rings.iter().map(|ring| ring.kind);
         let authorities = self.rings.iter().map(|ring| match self.asks_peer {
             // As many bytes fit.

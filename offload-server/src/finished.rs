@@ -8,11 +8,10 @@ use ipc::record::MAX_PEER_CERTIFICATE;
 use tls::schedule13::TrafficSecrets;
 use tls::{Role, TrafficKey};
 
-use crate::session::{SessionSlot, TakeTickets};
+use crate::session::TakeTickets;
 
 /// What the record layer, the sessions and the completion need of it.
 pub(crate) struct Finished {
-    pub(crate) session: SessionSlot,
     pub(crate) role: Role,
     /// Sent with, and received with.
     pub(crate) keys: (TrafficKey, TrafficKey),
@@ -22,8 +21,6 @@ pub(crate) struct Finished {
     pub(crate) tickets: Option<Box<dyn TakeTickets>>,
     /// DER; empty when the peer showed none.
     pub(crate) certificate: Blob<MAX_PEER_CERTIFICATE>,
-    /// Give the keys to the caller, too.
-    pub(crate) expose_keys: bool,
     /// What was agreed on; without keys, and not installed yet.
     pub(crate) established: Box<Established>,
 }

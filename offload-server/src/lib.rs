@@ -8,12 +8,12 @@
 //! capability made for one session). **Must never** hold a long-term private
 //! key or application data.
 //!
-//! The layers: [`Server`] takes directives and events; `handshake` runs one
-//! handshake from record to record, `engine` rustls in it; `directed` does the
-//! steps of one that the shim drives; `profile` turns what a request asks for
-//! into a rustls configuration, once for all requests that ask the same;
-//! `keyring` and `signer` reach the key store; `verifier` judges peers, and
-//! `full_handshake` bounds for how long that holds; `session` changes keys later.
+//! The layers: [`Server`] takes directives and events, and `in_progress` is its table of
+//! handshakes. One of two engines runs each: `autonomous` is rustls, from record to
+//! record, and `directed` does the steps that the director says. Neither names the other.
+//! Below them is what both use: `credentials` has what they are made with; `keyring` and
+//! `signer` reach the key store; `judge` judges peers, and `full_handshake` bounds for how
+//! long that holds; `finished` is how both end, and `session` changes keys after that.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -25,11 +25,13 @@ mod by_request;
 mod certified;
 mod connection;
 mod convert;
+mod credentials;
 mod directed;
 mod finished;
 mod full_handshake;
 mod hybrid;
 mod identity;
+mod in_progress;
 mod judge;
 mod keyring;
 mod loans;

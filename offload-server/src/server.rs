@@ -1,5 +1,6 @@
 //! Takes directives and events, runs handshakes, reports completions.
 
+mod autonomous;
 mod directed;
 mod establish;
 mod give_up;
@@ -16,24 +17,23 @@ use ipc::channel::{Channel, Doorbell, SlotIndex, Status, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::director::VerdictQueue;
-use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Origin, Start};
+use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Start};
 use ipc::mailbox::Malformed;
 use ipc::record::{PostHandshakeInbox, Record};
 use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::{Client, Transport};
 
-use crate::autonomous::profile::Profiles;
-use crate::autonomous::{Handshake, Step};
-use crate::by_request::Asked;
-use crate::directed::Directed;
+use crate::autonomous::Profiles;
+use crate::credentials::Credentials;
+use crate::directed::Resumptions;
+use crate::in_progress::{Entry, Handshake, InProgress, Progress};
 use crate::keyring::{self, Keyring, StartError};
-use crate::loans::{Loans, Whose};
-use crate::session::SessionSlot;
+use crate::loans::Loans;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
-use crate::work::{Class, WorkQueue};
+use crate::work::WorkQueue;
 
 /// The capabilities of the offload component.
 pub struct Ports<'a, N, S, R, K, W> {
@@ -98,9 +98,11 @@ pub struct Server<'a, P: Platform> {
     forget: ForgetInbox<P::Shim>,
     record: PostHandshakeInbox<P::Record>,
     install: Box<dyn Fn(SlotIndex) -> Client<Record, P::Install> + 'a>,
-    profiles: Profiles,
-    handshakes: Vec<Option<Box<Handshake>>>,
-    directed: Vec<Option<Box<Directed>>>,
+    credentials: Credentials,
+    /// The engines' configurations.
+    autonomous: Profiles,
+    directed: Resumptions,
+    in_progress: InProgress,
     keystore: Arc<dyn Sign + Send + Sync>,
     fetch: Box<dyn Fn() -> Result<Vec<Arc<Keyring>>, StartError> + 'a>,
     sessions: Sessions,
@@ -119,64 +121,9 @@ pub struct Server<'a, P: Platform> {
     earliest: Instant,
 }
 
-/// Whose a handshake is, and how old.
-pub(crate) struct Entry {
-    pub(crate) origin: Origin,
-    /// Counts handshakes.
-    pub(crate) number: u64,
-    pub(crate) began: Instant,
-    /// Bytes in its ring that the last look left there: of a record that is not whole.
-    pub(crate) left: usize,
-    /// Its peer has reacted to what was sent to it.
-    pub(crate) has_answered: bool,
-    /// News of its connection wait to be looked at.
-    pub(crate) has_news: bool,
-    /// A segment of it waits to be performed.
-    pub(crate) has_segment: bool,
-    /// When a look first found a part of the message that is next, and no more.
-    part_since: Option<Instant>,
-    /// A look found no more than a part [`WHOLE_WITHIN`] after that.
-    is_late: bool,
-}
-
-impl Entry {
-    pub(crate) const fn class(&self) -> Class {
-        Class::of(self.origin.standing, self.has_answered)
-    }
-
-    pub(crate) const fn is_queued(&self) -> bool {
-        self.has_news || self.has_segment
-    }
-
-    /// A look has found a part of a message, and no more.
-    fn note_part(&mut self, now: Instant) {
-        let since = *self.part_since.get_or_insert(now);
-        self.is_late = now >= since + WHOLE_WITHIN;
-    }
-
-    /// A message was whole, or none has begun.
-    const fn note_whole(&mut self) {
-        self.part_since = None;
-        self.is_late = false;
-    }
-}
-
-/// A message must be whole so long after its first part was there. Then its peer owes it,
-/// whatever else it sends now and then: Apache's `RequestReadTimeout` and nginx'
-/// `client_header_timeout` are for the whole handshake or head likewise, not for the pause
-/// between two parts. Before that it is kept, as others are that owe an answer.
-const WHOLE_WITHIN: Duration = Duration::from_millis(500);
-
 /// How long after its deadline a handshake is cancelled here, if the network stack did
 /// not end it.
 const GRACE: Duration = Duration::from_secs(1);
-
-const fn session_of(start: &Start) -> SessionSlot {
-    SessionSlot {
-        slot: start.session,
-        generation: start.session_generation,
-    }
-}
 
 impl<'a, P: Platform> Server<'a, P> {
     /// Fetches the key rings and is ready for directives.
@@ -192,7 +139,7 @@ impl<'a, P: Platform> Server<'a, P> {
         let time = Arc::new(SystemTime(clock.clone()));
         let slots = ports.net.slots();
         // What was in progress before this start is over.
-        let lost = in_progress(ports.stats);
+        let lost = count_in_progress(ports.stats);
         ports.stats.add(stats::offload::FAILED, lost);
         ports.stats.set(stats::offload::IN_PROGRESS, 0);
         Ok(Self {
@@ -202,9 +149,10 @@ impl<'a, P: Platform> Server<'a, P> {
             forget: ports.forget,
             record: ports.record,
             install: ports.install,
-            profiles: Profiles::new(keyrings, ports.clients, time),
-            handshakes: (0..slots).map(|_| None).collect(),
-            directed: (0..slots).map(|_| None).collect(),
+            credentials: Credentials::new(keyrings, ports.clients, time),
+            autonomous: Profiles::new(),
+            directed: Resumptions::new(),
+            in_progress: InProgress::new(slots),
             fetch: Box::new({
                 let keystore = keystore.clone();
                 move || keyring::fetch(&keystore)
@@ -226,7 +174,9 @@ impl<'a, P: Platform> Server<'a, P> {
     /// go on with those that they began with.
     pub fn refetch(&mut self) {
         if let Ok(keyrings) = (self.fetch)() {
-            self.profiles.replace(keyrings);
+            self.credentials.replace(keyrings);
+            self.autonomous.clear();
+            self.directed.clear();
         }
     }
 
@@ -265,132 +215,40 @@ impl<'a, P: Platform> Server<'a, P> {
     }
 
     fn start(&mut self, start: Start) {
+        let (slot, generation) = (start.slot, start.generation);
         self.stats.add(stats::offload::STARTED, 1);
-        self.net.follow(start.slot);
-        let entry = self.enter(start.origin);
-        match start.mode {
+        self.net.follow(slot);
+        self.begun += 1;
+        self.earliest = self.earliest.min(start.origin.deadline + GRACE);
+        let entry = Entry::new(&start, self.begun, self.clock.now());
+        let has_begun = match start.mode {
+            _ if !Parameters::SEGMENT_SIZES.contains(&start.parameters.segment_size) => {
+                Err(HandshakeError::Request(RequestError::SegmentSize))
+            }
             Mode::Autonomous => self.start_autonomous(&start, entry),
             Mode::Directed => self.start_directed(&start, entry),
-        }
-    }
-
-    fn enter(&mut self, origin: Origin) -> Entry {
-        self.begun += 1;
-        self.earliest = self.earliest.min(origin.deadline + GRACE);
-        Entry {
-            origin,
-            number: self.begun,
-            began: self.clock.now(),
-            left: 0,
-            has_answered: false,
-            has_news: false,
-            has_segment: false,
-            part_since: None,
-            is_late: false,
-        }
-    }
-
-    fn start_autonomous(&mut self, start: &Start, entry: Entry) {
-        let slot = start.slot;
-        match self.begin_autonomous(start, entry) {
-            Ok(handshake) => {
-                if let Some(place) = self.handshakes.get_mut(usize::from(slot)) {
-                    *place = Some(handshake);
-                }
-                self.count_in_progress();
-                // The peer may have spoken already.
-                self.note_news(slot);
-            }
-            Err(error) => self.fail(slot, start.generation, error),
-        }
-    }
-
-    fn begin_autonomous(
-        &mut self,
-        start: &Start,
-        entry: Entry,
-    ) -> Result<Box<Handshake>, HandshakeError> {
-        if !Parameters::SEGMENT_SIZES.contains(&start.parameters.segment_size) {
-            return Err(HandshakeError::Request(RequestError::SegmentSize));
-        }
-        let engine = self.profiles.engine(Asked {
-            client: entry.origin.client,
-            role: start.role,
-            parameters: &start.parameters,
-        })?;
-        let catch = self.profiles.catch();
-        let (session, position) = (session_of(start), start.position);
-        let parameters = &start.parameters;
-        Ok(Handshake::new(
-            start.generation,
-            session,
-            engine,
-            catch,
-            position,
-            parameters,
-            entry,
-        ))
-    }
-
-    /// Goes on with the handshake in `slot`; true if it ended.
-    fn step(&mut self, slot: SlotIndex) -> bool {
-        let place = usize::from(slot);
-        let Some(handshake) = self.handshakes.get_mut(place).and_then(Option::as_mut) else {
-            return false;
         };
-        let (clock, loans) = (&self.clock, &mut self.loans);
-        let whose = Whose::of(&handshake.entry.origin);
-        let step = handshake.step(
-            &mut self.net,
-            slot,
-            || clock.now(),
-            |held| loans.charge(slot, whose, held),
-        );
-        let generation = handshake.generation;
-        self.end_displaced();
-        match step {
-            Step::Waiting => {
-                self.note_left(slot);
-                false
-            }
-            Step::Busy => {
-                self.note_news(slot);
-                false
-            }
-            Step::Failed(error) => {
-                self.forget(slot);
-                self.fail(slot, generation, error);
-                true
-            }
-            Step::Finished => {
-                if let Some(handshake) = self.forget(slot) {
-                    self.establish(slot, generation, handshake.finish());
-                }
-                true
-            }
+        if let Err(error) = has_begun {
+            self.fail(slot, generation, error);
         }
+    }
+
+    /// The handshake begins in its slot.
+    fn enter(&mut self, slot: SlotIndex, entry: Entry, progress: Progress) {
+        self.in_progress.put(slot, Handshake { entry, progress });
+        self.count_in_progress();
     }
 
     /// What there was to read in `slot` was read.
     fn note_left(&mut self, slot: SlotIndex) {
         let left = self.net.readable(slot).unwrap_or(0);
-        let place = usize::from(slot);
-        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
-        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
-        let (entry, has_part, is_next) = match (autonomous, directed) {
-            (Some(handshake), _) => {
-                let has_part = left > 0 || handshake.has_part();
-                let is_next = handshake.take_moved();
-                (&mut handshake.entry, has_part, is_next)
-            }
-            (_, Some(directed)) => {
-                // Before the director wants one no message is late.
-                let is_wanted = directed.is_waiting();
-                let has_part = is_wanted && (left > 0 || directed.has_part());
-                (&mut directed.entry, has_part, !is_wanted)
-            }
-            _ => return,
+        let Some(Handshake { entry, progress }) = self.in_progress.get_mut(slot) else {
+            return;
         };
+        // Before the director wants one no message is late.
+        let is_waiting = progress.is_waiting();
+        let has_part = is_waiting && (left > 0 || progress.has_part());
+        let is_next = progress.take_moved() || !is_waiting;
         entry.left = left;
         if is_next || !has_part {
             entry.note_whole();
@@ -400,8 +258,9 @@ impl<'a, P: Platform> Server<'a, P> {
         }
     }
 
-    fn forget(&mut self, slot: SlotIndex) -> Option<Box<Handshake>> {
-        let handshake = self.handshakes.get_mut(usize::from(slot))?.take();
+    /// It is in progress no more.
+    fn forget(&mut self, slot: SlotIndex) -> Option<Handshake> {
+        let handshake = self.in_progress.take(slot);
         if handshake.as_ref().is_some_and(|h| h.entry.is_queued()) {
             self.work.forget(slot);
         }
@@ -409,20 +268,15 @@ impl<'a, P: Platform> Server<'a, P> {
         handshake
     }
 
-    fn in_progress(&self) -> u64 {
-        in_progress(self.stats)
-    }
-
     fn count_in_progress(&self) {
-        let count = self.in_progress();
+        let count = count_in_progress(self.stats);
         self.stats.set(stats::offload::IN_PROGRESS, count);
     }
 
     /// Ends what was said to the peer, and reports.
     fn fail(&mut self, slot: SlotIndex, generation: u16, error: HandshakeError) {
         self.stats.add(stats::offload::FAILED, 1);
-        self.stats
-            .set(stats::offload::IN_PROGRESS, self.in_progress());
+        self.count_in_progress();
         self.net.set_status(slot, Status::END);
         self.complete(&Completion::Failed {
             slot,
@@ -447,7 +301,7 @@ impl<'a, P: Platform> Server<'a, P> {
     }
 }
 
-fn in_progress(stats: &stats::Page) -> u64 {
+fn count_in_progress(stats: &stats::Page) -> u64 {
     let started = stats.read(stats::offload::STARTED);
     let over = stats.read(stats::offload::FINISHED) + stats.read(stats::offload::FAILED);
     started.saturating_sub(over)

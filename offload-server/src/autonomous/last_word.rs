@@ -3,10 +3,10 @@
 use ipc::control::{HandshakeError, PeerError};
 use tls::{Alert, CipherSuite, Role};
 
-use super::Handshake;
+use super::Autonomous;
 use super::hello_check;
 
-impl Handshake {
+impl Autonomous {
     /// Gives up with an alert.
     pub(super) fn end_with(&mut self, alert: Alert, failure: HandshakeError) {
         self.say(alert);

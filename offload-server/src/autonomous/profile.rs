@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
+use ipc::handshake::Start;
 use ipc::keystore::KeyKind;
 use ipc::tls::PeerAuthentication;
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -15,6 +16,7 @@ use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use tls::{CipherSuite, Group, Role, Version};
 
+use super::Autonomous;
 use super::caught::Catch;
 use super::current::{Current, Facts};
 use super::engine::{Connection, Engine};
@@ -23,29 +25,17 @@ use super::tickets::Remembered;
 use super::verifier::{ClientVerifier, Notes, ServerVerifier};
 use crate::by_request::{Asked, ByRequest, KEPT};
 use crate::convert;
-use crate::directed;
+use crate::credentials::Credentials;
 use crate::keyring::Keyring;
-use crate::session_cache::Places;
-use crate::ticket_keys::TicketKeys;
-use crate::time::Time;
 
 /// Tickets sent after a handshake of TLS 1.3: for two connections at once.
 const TICKETS: usize = 2;
 
 /// Configurations by what was asked for, the latest used first.
 pub(crate) struct Profiles {
-    keyrings: Vec<Arc<Keyring>>,
-    time: Arc<dyn Time>,
     current: Arc<Current>,
     catch: Arc<Catch>,
-    /// Clients of the shim.
-    clients: u16,
-    /// Of each client that asked for resumption: no other makes its keys change.
-    tickets: Vec<(u16, Arc<TicketKeys>)>,
-    /// Of all sessions that can be resumed as client.
-    places: Arc<Places>,
     kept: ByRequest<Profile>,
-    resumptions: ByRequest<directed::Resumption>,
 }
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
@@ -64,37 +54,44 @@ enum Profile {
 }
 
 impl Profiles {
-    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, clients: u16, time: Arc<dyn Time>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            keyrings,
-            clients,
-            tickets: Vec::new(),
-            time,
             current: Arc::default(),
             catch: Arc::new(Catch::new()),
-            places: Arc::default(),
             kept: ByRequest::new(KEPT),
-            resumptions: ByRequest::new(KEPT),
         }
     }
 
-    /// Takes key rings that replace others. What began with those goes on; no
-    /// session is resumed whose peer was judged by them.
-    pub(crate) fn replace(&mut self, keyrings: Vec<Arc<Keyring>>) {
-        self.keyrings = keyrings;
+    /// Other key rings count from here on. What began with those before goes on.
+    pub(crate) fn clear(&mut self) {
         self.kept.clear();
-        self.resumptions.clear();
-        self.tickets.clear();
     }
 
-    /// Where the keys of all suites are captured.
-    pub(crate) fn catch(&self) -> Arc<Catch> {
-        self.catch.clone()
+    /// The handshake that is asked for, or why there can be none.
+    ///
+    /// # Errors
+    /// What is asked for can't be had.
+    pub(crate) fn begin(
+        &mut self,
+        start: &Start,
+        credentials: &mut Credentials,
+    ) -> Result<Box<Autonomous>, HandshakeError> {
+        let engine = self.engine(Asked::by(start), credentials)?;
+        let catch = self.catch.clone();
+        Ok(Autonomous::new(
+            engine,
+            catch,
+            start.position,
+            &start.parameters,
+        ))
     }
 
-    /// What runs the handshake that is asked for, or why there can be none.
-    pub(crate) fn engine(&mut self, asked: Asked<'_>) -> Result<Engine, HandshakeError> {
-        match self.profile(asked)? {
+    fn engine(
+        &mut self,
+        asked: Asked<'_>,
+        credentials: &mut Credentials,
+    ) -> Result<Engine, HandshakeError> {
+        match self.profile(asked, credentials)? {
             Profile::Server { config, resolver } => {
                 let connection = UnbufferedServerConnection::new(config).map_err(|_| INTERNAL)?;
                 let connection = Box::new(connection);
@@ -132,64 +129,35 @@ impl Profiles {
         }
     }
 
-    fn notes(&self) -> Notes {
+    fn notes(&self, credentials: &Credentials) -> Notes {
         Notes {
             current: self.current.clone(),
-            time: self.time.clone(),
+            time: credentials.time().clone(),
         }
     }
 
-    /// How directed handshakes for this request are resumed.
-    pub(crate) fn resumption(&mut self, asked: Asked<'_>) -> directed::Resumption {
-        if !asked.parameters.resumption {
-            return directed::Resumption::Off;
-        }
-        if let Some(resumption) = self.resumptions.get(asked) {
-            return resumption;
-        }
-        let resumption = match asked.role {
-            Role::Client => directed::Resumption::client(&self.places),
-            Role::Server => match self.ticket_keys(asked.client) {
-                Some(keys) => directed::Resumption::server(asked.parameters, keys),
-                None => directed::Resumption::Off,
-            },
-        };
-        self.resumptions.put(asked, resumption.clone());
-        resumption
-    }
-
-    /// The keys of this client's tickets.
-    fn ticket_keys(&mut self, client: u16) -> Option<Arc<TicketKeys>> {
-        if let Some((_, keys)) = self.tickets.iter().find(|(of, _)| *of == client) {
-            return Some(keys.clone());
-        }
-        // The shim has no more of them.
-        if self.tickets.len() >= usize::from(self.clients) {
-            return None;
-        }
-        let keys = TicketKeys::new(self.time.clone());
-        self.tickets.push((client, keys.clone()));
-        Some(keys)
-    }
-
-    fn profile(&mut self, asked: Asked<'_>) -> Result<Profile, HandshakeError> {
+    fn profile(
+        &mut self,
+        asked: Asked<'_>,
+        credentials: &mut Credentials,
+    ) -> Result<Profile, HandshakeError> {
         if let Some(profile) = self.kept.get(asked) {
             return Ok(profile);
         }
         let profile = match asked.role {
-            Role::Server => self.build_server(asked)?,
-            Role::Client => self.build_client(asked.parameters)?,
+            Role::Server => self.build_server(asked, credentials)?,
+            Role::Client => self.build_client(asked.parameters, credentials)?,
         };
         self.kept.put(asked, profile.clone());
         Ok(profile)
     }
 
-    fn keyring_of(&self, label: &str) -> Option<&Arc<Keyring>> {
-        self.keyrings.iter().find(|ring| *ring.label == *label)
-    }
-
-    fn build_client(&self, parameters: &Parameters) -> Result<Profile, HandshakeError> {
-        let rings = self.rings_with_or_without_key(parameters)?;
+    fn build_client(
+        &self,
+        parameters: &Parameters,
+        credentials: &Credentials,
+    ) -> Result<Profile, HandshakeError> {
+        let rings = credentials.rings_with_or_without_key(parameters)?;
         let name = parameters
             .server_name
             .as_ref()
@@ -198,8 +166,8 @@ impl Profiles {
             .to_owned();
         let provider = Arc::new(provider(parameters, None, &self.catch)?);
         let versions = versions(parameters);
-        let verifier = ServerVerifier::new(&rings, provider.clone(), self.notes())?;
-        let builder = ClientConfig::builder_with_details(provider, self.time.clone())
+        let verifier = ServerVerifier::new(&rings, provider.clone(), self.notes(credentials))?;
+        let builder = ClientConfig::builder_with_details(provider, credentials.time().clone())
             .with_protocol_versions(&versions)
             .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?
             // Our own verifier is rustls', and notes when it was asked.
@@ -214,8 +182,8 @@ impl Profiles {
         config.resumption = match parameters.resumption {
             true => Resumption::store(Arc::new(Remembered::new(
                 self.current.clone(),
-                self.time.clone(),
-                self.places.clone(),
+                credentials.time().clone(),
+                credentials.places().clone(),
             ))),
             false => Resumption::disabled(),
         };
@@ -225,19 +193,25 @@ impl Profiles {
         })
     }
 
-    fn build_server(&mut self, asked: Asked<'_>) -> Result<Profile, HandshakeError> {
+    fn build_server(
+        &self,
+        asked: Asked<'_>,
+        credentials: &mut Credentials,
+    ) -> Result<Profile, HandshakeError> {
         let parameters = asked.parameters;
-        let rings = self.rings(parameters)?;
+        let rings = credentials.rings(parameters)?;
         let provider = Arc::new(provider(parameters, Some(&rings), &self.catch)?);
         let versions = versions(parameters);
-        let builder = ServerConfig::builder_with_details(provider.clone(), self.time.clone())
-            .with_protocol_versions(&versions)
-            .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?;
+        let builder =
+            ServerConfig::builder_with_details(provider.clone(), credentials.time().clone())
+                .with_protocol_versions(&versions)
+                .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?;
         let builder = match parameters.peer_authentication {
             PeerAuthentication::None => builder.with_no_client_auth(),
             asked => {
                 let is_mandatory = asked == PeerAuthentication::Require;
-                let verifier = ClientVerifier::new(&rings, &provider, is_mandatory, self.notes())?;
+                let verifier =
+                    ClientVerifier::new(&rings, &provider, is_mandatory, self.notes(credentials))?;
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };
@@ -250,7 +224,7 @@ impl Profiles {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         if parameters.resumption
-            && let Some(keys) = self.ticket_keys(asked.client)
+            && let Some(keys) = credentials.ticket_keys(asked.client)
         {
             config.ticketer = keys.ticketer(parameters, &rings, self.current.clone());
             config.send_tls13_tickets = TICKETS;
@@ -259,39 +233,6 @@ impl Profiles {
             config: Arc::new(config),
             resolver,
         })
-    }
-
-    /// The rings of a request, if there are all of them.
-    pub(crate) fn named(&self, parameters: &Parameters) -> Option<Vec<Arc<Keyring>>> {
-        let labels = parameters.keyrings.iter();
-        labels
-            .map(|label| self.keyring_of(label).cloned())
-            .collect()
-    }
-
-    /// The rings of a request; one of them can be shown.
-    pub(crate) fn rings(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
-        let rings = self.rings_with_or_without_key(parameters)?;
-        match rings.iter().any(|ring| ring.kind.is_some()) {
-            true => Ok(rings),
-            false => Err(HandshakeError::Request(RequestError::NoKeyring)),
-        }
-    }
-
-    /// The rings of a request; a client needs no key.
-    fn rings_with_or_without_key(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
-        if parameters.versions.is_empty() {
-            return Err(HandshakeError::Request(RequestError::NoVersion));
-        }
-        self.named(parameters)
-            .filter(|rings| !rings.is_empty())
-            .ok_or(HandshakeError::Request(RequestError::NoKeyring))
     }
 }
 

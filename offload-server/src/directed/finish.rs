@@ -17,11 +17,15 @@ use crate::session::TakeTickets;
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
 impl Directed {
-    /// What was agreed on, as the director says, and its keys (R30, R31).
+    /// What was agreed on, as the director says, and its keys (R30, R31); it began then.
     ///
     /// # Errors
     /// The peer's certificate can't be kept; else the director has left out a step.
-    pub(crate) fn finish(mut self: Box<Self>, agreed: Agreed) -> Result<Finished, HandshakeError> {
+    pub(crate) fn finish(
+        mut self: Box<Self>,
+        began: Instant,
+        agreed: Agreed,
+    ) -> Result<Finished, HandshakeError> {
         let suite = self.suite.ok_or(INTERNAL)?;
         let ring = self.rings.get(usize::from(agreed.ring)).ok_or(INTERNAL)?;
         let keyring = ring.label.clone();
@@ -47,17 +51,15 @@ impl Directed {
                 tx_next: self.outbound.next(),
                 rx_next: self.rx_start.wrapping_add(self.inbound.taken()),
             },
-            first_byte: self.first_byte.unwrap_or(self.entry.began),
+            first_byte: self.first_byte.unwrap_or(began),
             installed: Instant::NEVER,
         });
         Ok(Finished {
-            session: self.session,
             role: self.role,
             keys,
             secrets,
             tickets,
             certificate: peer.certificate,
-            expose_keys: self.expose_keys,
             established,
         })
     }

@@ -1,22 +1,18 @@
 //! Directed handshakes: segments in, verdicts out.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use ipc::channel::SlotIndex;
 use ipc::clock::Clock;
-use ipc::control::{HandshakeError, Parameters, RequestError, Resource};
+use ipc::control::{HandshakeError, Resource};
 use ipc::director::{DirectedSegment, DirectedVerdict};
 use ipc::handshake::Start;
 use ipc::segment::{Segment, Verdict};
 use rustls::time_provider::TimeProvider;
-use tls::Role;
 
-use super::{Entry, Platform, Server, session_of};
-use crate::by_request::Asked;
-use crate::directed::{Context, Directed, Step};
-use crate::keyring::Keyring;
+use super::{Platform, Server};
+use crate::directed::{Context, Step};
+use crate::in_progress::{Entry, Handshake, Progress};
 use crate::loans::Whose;
 use crate::time::SystemTime;
 use crate::work::{Class, Work};
@@ -24,59 +20,19 @@ use crate::work::{Class, Work};
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
 
 impl<P: Platform> Server<'_, P> {
-    pub(super) fn start_directed(&mut self, start: &Start, entry: Entry) {
-        let (slot, generation) = (start.slot, start.generation);
+    pub(super) fn start_directed(
+        &mut self,
+        start: &Start,
+        entry: Entry,
+    ) -> Result<(), HandshakeError> {
+        let slot = start.slot;
         // A segment that the end of the slot's last handshake overtook.
         self.director.discard(slot);
-        let verdict = self
-            .rings(start.role, &start.parameters)
-            .map(|rings| {
-                let resumption = self.profiles.resumption(Asked {
-                    client: entry.origin.client,
-                    role: start.role,
-                    parameters: &start.parameters,
-                });
-                Directed::new(
-                    generation,
-                    session_of(start),
-                    start.role,
-                    rings,
-                    &start.parameters,
-                    start.position,
-                    resumption,
-                    entry,
-                )
-            })
-            .and_then(|directed| Ok((directed.begun()?, Box::new(directed))));
-        match verdict {
-            Ok((verdict, directed)) => {
-                if let Some(place) = self.directed.get_mut(usize::from(slot)) {
-                    *place = Some(directed);
-                }
-                self.count_in_progress();
-                self.answer(slot, generation, verdict);
-            }
-            Err(error) => self.fail(slot, generation, error),
-        }
+        let (directed, begun) = self.directed.begin(start, &mut self.credentials)?;
+        self.enter(slot, entry, Progress::Directed(directed));
+        self.answer(slot, start.generation, begun);
         self.director.flush();
-    }
-
-    fn rings(
-        &self,
-        role: Role,
-        parameters: &Parameters,
-    ) -> Result<Vec<Arc<Keyring>>, HandshakeError> {
-        if !Parameters::SEGMENT_SIZES.contains(&parameters.segment_size) {
-            return Err(HandshakeError::Request(RequestError::SegmentSize));
-        }
-        match role {
-            Role::Server => self.profiles.rings(parameters),
-            // It needs trust anchors; a certificate only if the server asks.
-            Role::Client => self
-                .profiles
-                .named(parameters)
-                .ok_or(HandshakeError::Request(RequestError::NoKeyring)),
-        }
+        Ok(())
     }
 
     /// A segment waits for its turn, or is done if nothing else waits for one; one for a
@@ -88,22 +44,21 @@ impl<P: Platform> Server<'_, P> {
             segment,
         } = step;
         let is_alone = self.work.is_empty() && !self.has_more_to_take_in();
-        let place = usize::from(slot);
-        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
-        let Some(directed) = directed.filter(|directed| directed.generation == generation) else {
+        let directed = self.in_progress.directed_mut(slot);
+        let Some((entry, _)) = directed.filter(|(entry, _)| entry.generation == generation) else {
             return false;
         };
         let class = match segment {
             // It costs a copy, and others wait until the message is collected.
             Segment::Show { .. } => Class::First,
-            _ => directed.entry.class(),
+            _ => entry.class(),
         };
         if is_alone {
             self.perform(slot, generation, segment);
             return true;
         }
         // One at a time is the rule of the queue.
-        if core::mem::replace(&mut directed.entry.has_segment, true) {
+        if core::mem::replace(&mut entry.has_segment, true) {
             self.give_up(slot, Some(generation), INTERNAL);
             return false;
         }
@@ -124,11 +79,8 @@ impl<P: Platform> Server<'_, P> {
             unix_time: unix_time(&self.clock),
             now: self.clock.now(),
         };
-        let Some(directed) = self
-            .directed
-            .get_mut(usize::from(slot))
-            .and_then(Option::as_mut)
-            .filter(|directed| directed.generation == generation)
+        let directed = self.in_progress.directed_mut(slot);
+        let Some((_, directed)) = directed.filter(|(entry, _)| entry.generation == generation)
         else {
             return;
         };
@@ -144,19 +96,15 @@ impl<P: Platform> Server<'_, P> {
 
     /// Goes on with a directed handshake whose connection has news.
     pub(super) fn step_directed(&mut self, slot: SlotIndex) -> bool {
-        let Some(directed) = self
-            .directed
-            .get_mut(usize::from(slot))
-            .and_then(Option::as_mut)
-        else {
+        let Some((entry, directed)) = self.in_progress.directed_mut(slot) else {
             return false;
         };
+        let generation = entry.generation;
         let context = Context {
             keystore: &*self.keystore,
             unix_time: unix_time(&self.clock),
             now: self.clock.now(),
         };
-        let generation = directed.generation;
         let step = directed.step(&mut self.net, slot, &context);
         if !self.charge_directed(slot) {
             return true;
@@ -170,15 +118,11 @@ impl<P: Platform> Server<'_, P> {
     /// Accounts for what the handshake in `slot` holds; false when it is aborted for
     /// that.
     fn charge_directed(&mut self, slot: SlotIndex) -> bool {
-        let directed = self
-            .directed
-            .get(usize::from(slot))
-            .and_then(Option::as_ref);
-        let Some(directed) = directed else {
+        let Some((entry, directed)) = self.in_progress.directed_mut(slot) else {
             self.loans.give_back(slot);
             return true;
         };
-        let whose = Whose::of(&directed.entry.origin);
+        let whose = Whose::of(&entry.origin);
         let charged = self.loans.charge(slot, whose, directed.held());
         self.end_displaced();
         if charged.is_err() {
@@ -192,13 +136,16 @@ impl<P: Platform> Server<'_, P> {
             Step::Waiting => {}
             Step::Answer(verdict) => self.answer(slot, generation, verdict),
             Step::Failed(error) => {
-                self.forget_directed(slot);
+                self.forget(slot);
                 self.fail(slot, generation, error);
             }
             Step::Finished(agreed) => {
-                let directed = self.forget_directed(slot).ok_or(INTERNAL);
-                let finished = directed.and_then(|directed| directed.finish(*agreed));
-                self.establish(slot, generation, finished);
+                if let Some(Handshake { entry, progress }) = self.forget(slot)
+                    && let Progress::Directed(directed) = progress
+                {
+                    let finished = directed.finish(entry.began, *agreed);
+                    self.establish(slot, &entry, finished);
+                }
             }
         }
     }
@@ -212,15 +159,6 @@ impl<P: Platform> Server<'_, P> {
                 verdict,
             })
             .ok();
-    }
-
-    pub(super) fn forget_directed(&mut self, slot: SlotIndex) -> Option<Box<Directed>> {
-        let directed = self.directed.get_mut(usize::from(slot))?.take();
-        if directed.as_ref().is_some_and(|d| d.entry.is_queued()) {
-            self.work.forget(slot);
-        }
-        self.loans.give_back(slot);
-        directed
     }
 }
 

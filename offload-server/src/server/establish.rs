@@ -14,6 +14,7 @@ use tls::TrafficKey;
 use super::{Platform, Server};
 use crate::convert;
 use crate::finished::Finished;
+use crate::in_progress::Entry;
 use crate::session::SessionSlot;
 
 const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
@@ -24,10 +25,11 @@ impl<P: Platform> Server<'_, P> {
     pub(super) fn establish(
         &mut self,
         slot: SlotIndex,
-        generation: u16,
+        entry: &Entry,
         finished: Result<Finished, HandshakeError>,
     ) {
-        match finished.and_then(|finished| self.install(finished)) {
+        let generation = entry.generation;
+        match finished.and_then(|finished| self.install(entry, finished)) {
             Ok(established) => {
                 self.stats.add(stats::offload::FINISHED, 1);
                 self.count_in_progress();
@@ -42,16 +44,20 @@ impl<P: Platform> Server<'_, P> {
         }
     }
 
-    fn install(&mut self, finished: Finished) -> Result<Box<Established>, HandshakeError> {
+    fn install(
+        &mut self,
+        entry: &Entry,
+        finished: Finished,
+    ) -> Result<Box<Established>, HandshakeError> {
+        let session = entry.session;
         let Finished {
-            session,
             role,
             keys: (tx, rx),
             mut established,
             ..
         } = finished;
         let suite = established.suite;
-        if finished.expose_keys {
+        if entry.expose_keys {
             let check = |key| convert::key_check(suite, key);
             established.key_check = Some((check(&tx), check(&rx)));
             established.keys = Some((copy(&tx).ok_or(INTERNAL)?, copy(&rx).ok_or(INTERNAL)?));

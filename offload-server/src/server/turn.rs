@@ -6,7 +6,8 @@ use ipc::handshake::Completion;
 use ipc::queue::ReceiveError;
 use ipc::stats;
 
-use super::{Entry, Platform, Server};
+use super::{Platform, Server};
+use crate::in_progress::{Handshake, Progress};
 use crate::ml_kem;
 use crate::work::{Class, Work};
 
@@ -164,21 +165,10 @@ impl<P: Platform> Server<'_, P> {
 
     /// The connection of the handshake in `slot` has news.
     pub(super) fn note_news(&mut self, slot: SlotIndex) {
-        let place = usize::from(slot);
-        let autonomous = self.handshakes.get_mut(place).and_then(Option::as_mut);
-        let directed = self.directed.get_mut(place).and_then(Option::as_mut);
-        let (entry, has_answered) = match (autonomous, directed) {
-            (Some(handshake), _) => {
-                let has_answered = handshake.has_sent_flight();
-                (&mut handshake.entry, has_answered)
-            }
-            (_, Some(directed)) => {
-                let has_answered = directed.has_sent_flight();
-                (&mut directed.entry, has_answered)
-            }
-            _ => return,
+        let Some(Handshake { entry, progress }) = self.in_progress.get_mut(slot) else {
+            return;
         };
-        entry.has_answered |= has_answered;
+        entry.has_answered |= progress.has_sent_flight();
         if !core::mem::replace(&mut entry.has_news, true) {
             self.work.push(entry.class(), Work::Look(slot));
         }
@@ -188,31 +178,26 @@ impl<P: Platform> Server<'_, P> {
     fn work_on(&mut self, work: Work) -> bool {
         match work {
             Work::Look(slot) => {
-                if let Some(entry) = self.entry_mut(slot) {
-                    entry.has_news = false;
+                let Some(handshake) = self.in_progress.get_mut(slot) else {
+                    return false;
+                };
+                handshake.entry.has_news = false;
+                match handshake.progress {
+                    Progress::Autonomous(_) => self.step_autonomous(slot),
+                    Progress::Directed(_) => self.step_directed(slot),
                 }
-                self.step(slot) | self.step_directed(slot)
             }
             Work::Perform {
                 slot,
                 generation,
                 segment,
             } => {
-                if let Some(entry) = self.entry_mut(slot) {
-                    entry.has_segment = false;
+                if let Some(handshake) = self.in_progress.get_mut(slot) {
+                    handshake.entry.has_segment = false;
                 }
                 self.perform(slot, generation, *segment);
                 true
             }
         }
-    }
-
-    pub(super) fn entry_mut(&mut self, slot: SlotIndex) -> Option<&mut Entry> {
-        let place = usize::from(slot);
-        let autonomous = self.handshakes.get_mut(place)?.as_mut();
-        let directed = self.directed.get_mut(place)?.as_mut();
-        autonomous
-            .map(|handshake| &mut handshake.entry)
-            .or(directed.map(|directed| &mut directed.entry))
     }
 }
