@@ -290,9 +290,14 @@ impl Autonomous {
 
     /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
     /// it has not taken from us.
-    fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         let taken = self.rx_next.wrapping_sub(self.rx_start);
         taken as usize + self.output.waiting()
+    }
+
+    /// Whether something is to be sent first.
+    pub(crate) fn sends(&self) -> bool {
+        !self.output.is_empty()
     }
 
     /// Sends the peer an alert, if it can read that without keys and there is room.

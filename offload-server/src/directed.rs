@@ -276,6 +276,11 @@ impl Directed {
         self.inbound.taken() as usize + self.outbound.waiting()
     }
 
+    /// Whether something is to be sent first.
+    pub(crate) fn sends(&self) -> bool {
+        !self.outbound.is_empty()
+    }
+
     /// Sends the peer an alert, if there is room.
     pub(crate) fn say_last<D: Doorbell>(
         &mut self,

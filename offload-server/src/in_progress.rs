@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     pub(crate) has_news: bool,
     /// A segment of it waits to be performed.
     pub(crate) has_segment: bool,
+    /// All of that waits for memory.
+    pub(crate) is_set_aside: bool,
     /// When a look first found a part of the message that is next, and no more.
     part_since: Option<Instant>,
     /// A look found no more than a part [`WHOLE_WITHIN`] after that.
@@ -67,6 +69,7 @@ impl Entry {
             has_answered: false,
             has_news: false,
             has_segment: false,
+            is_set_aside: false,
             part_since: None,
             is_late: false,
         }
@@ -148,6 +151,22 @@ impl Progress {
         match self {
             Self::Autonomous(autonomous) => autonomous.has_sent_flight(),
             Self::Directed(directed) => directed.has_sent_flight(),
+        }
+    }
+
+    /// Bytes held on behalf of the peer, at most.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Autonomous(autonomous) => autonomous.held(),
+            Self::Directed(directed) => directed.held(),
+        }
+    }
+
+    /// Whether something is to be sent before more is read.
+    pub(crate) fn sends(&self) -> bool {
+        match self {
+            Self::Autonomous(autonomous) => autonomous.sends(),
+            Self::Directed(directed) => directed.sends(),
         }
     }
 

@@ -5,15 +5,19 @@
 //! [`GUARANTEED`] of them. More is lent out of a pool of [`POOL`] bytes, up to [`MOST`]
 //! for one handshake. When the pool is empty, a loan of the client with the most of it
 //! (whoever asks counted with what is asked for) is called in: of a peer with the worst
-//! standing (ADR 0152), and of those the oldest. An honest peer with a long hello or chain
-//! needs one for some round trips, a hostile one keeps it as long as it can.
+//! standing (ADR 0152), and of those the oldest. Before more is taken from a peer, it waits
+//! until there is room for it: its equals' loans are called in when they are [`LEAST`] old.
+//! An honest peer with a long hello or chain needs one for some round trips, a hostile one
+//! keeps it as long as it can, and gets the next no sooner than others theirs.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::time::Duration;
 
 use ipc::channel::SlotIndex;
+use ipc::clock::Instant;
 use ipc::control::Standing;
 use ipc::handshake::Origin;
 
@@ -25,6 +29,10 @@ pub(crate) const POOL: usize = 384 * 1024;
 /// Bytes that one handshake may hold: a chain of 64 KiB, and what is around it.
 pub(crate) const MOST: usize = 96 * 1024;
 
+/// How long a loan is left to a peer, whatever its equals ask for: what is asked for is there
+/// already, and the rest of a flight takes less on most links.
+pub(crate) const LEAST: Duration = Duration::from_millis(500);
+
 /// A handshake holds more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMuch;
@@ -33,8 +41,9 @@ pub(crate) struct TooMuch;
 #[derive(Clone, Copy, Default)]
 struct Loan {
     bytes: usize,
-    /// When it began: loans are counted.
-    since: u64,
+    /// Its number: loans are counted.
+    number: u64,
+    began: Instant,
     whose: Whose,
 }
 
@@ -90,30 +99,16 @@ impl Loans {
         slot: SlotIndex,
         whose: Whose,
         held: usize,
+        now: Instant,
     ) -> Result<(), TooMuch> {
-        let bytes = held.saturating_sub(GUARANTEED);
         let own = self.lent.get(usize::from(slot)).ok_or(TooMuch)?;
-        if bytes == own.bytes {
+        if held.saturating_sub(GUARANTEED) == own.bytes {
             return Ok(());
         }
         if held > MOST {
             return Err(TooMuch);
         }
-        let since = match own.bytes {
-            0 => {
-                self.begun += 1;
-                self.begun
-            }
-            _ => own.since,
-        };
-        self.set(
-            slot,
-            Loan {
-                bytes,
-                since,
-                whose,
-            },
-        );
+        self.lend(slot, whose, held, now);
         while self.total > POOL {
             let Some(oldest) = self.next_to_call_in() else {
                 return Err(TooMuch);
@@ -125,6 +120,75 @@ impl Loans {
             self.called_in.push_back(oldest);
         }
         Ok(())
+    }
+
+    /// Lends what the handshake in `slot`, of `whose`, needs to hold so many bytes; false if
+    /// it has to wait for others.
+    pub(crate) fn reserve(
+        &mut self,
+        slot: SlotIndex,
+        whose: Whose,
+        wanted: usize,
+        now: Instant,
+    ) -> bool {
+        // One that goes beyond is ended when it does.
+        let wanted = wanted.min(MOST);
+        let Some(own) = self.lent.get(usize::from(slot)).copied() else {
+            return true;
+        };
+        if wanted.saturating_sub(GUARANTEED) <= own.bytes {
+            return true;
+        }
+        self.lend(slot, whose, wanted, now);
+        while self.total > POOL {
+            let next = self.next_to_call_in().filter(|next| *next != slot);
+            let next = next.filter(|next| self.gives_way(*next, whose, now));
+            let Some(next) = next else {
+                self.set(slot, own);
+                return false;
+            };
+            self.give_back(next);
+            self.called_in.push_back(next);
+        }
+        true
+    }
+
+    /// Whether the loan of `slot` is called in for another of `whose` that could wait.
+    fn gives_way(&self, slot: SlotIndex, whose: Whose, now: Instant) -> bool {
+        let loan = self.lent.get(usize::from(slot));
+        loan.is_some_and(|loan| {
+            loan.whose.client != whose.client
+                || loan.whose.standing > whose.standing
+                || now >= loan.began + LEAST
+        })
+    }
+
+    /// When a loan is [`LEAST`] old that was younger at `now`.
+    pub(crate) fn next_due(&self, now: Instant) -> Instant {
+        let loans = self.lent.iter().filter(|loan| loan.bytes > 0);
+        let due = loans.map(|loan| loan.began + LEAST);
+        due.filter(|due| *due > now).min().unwrap_or(Instant::NEVER)
+    }
+
+    fn lend(&mut self, slot: SlotIndex, whose: Whose, held: usize, now: Instant) {
+        let own = self.lent.get(usize::from(slot)).copied();
+        let (number, began) = match own {
+            Some(own) if own.bytes > 0 => (own.number, own.began),
+            _ => {
+                self.begun += 1;
+                (self.begun, now)
+            }
+        };
+        let bytes = held.saturating_sub(GUARANTEED);
+        self.set(
+            slot,
+            Loan {
+                bytes,
+                number,
+                began,
+                whose,
+            },
+        );
     }
 
     /// The handshake in `slot` is over.
@@ -146,7 +210,7 @@ impl Loans {
         let (greatest, _) = self.by_client.iter().max_by_key(|(_, bytes)| *bytes)?;
         let own = (0..).zip(&self.lent);
         let own = own.filter(|(_, loan)| loan.whose.client == *greatest && loan.bytes > 0);
-        let next = own.min_by_key(|(_, loan)| (Reverse(loan.whose.standing), loan.since));
+        let next = own.min_by_key(|(_, loan)| (Reverse(loan.whose.standing), loan.number));
         next.map(|(slot, _)| slot)
     }
 
@@ -184,6 +248,8 @@ mod tests {
     const CLIENT: Whose = whose(1, Standing::New);
     const OTHER: Whose = whose(2, Standing::New);
 
+    const AT: Instant = Instant::from_millis(1000);
+
     const fn whose(client: u16, standing: Standing) -> Whose {
         Whose { client, standing }
     }
@@ -192,14 +258,14 @@ mod tests {
     fn a_known_peer_s_loan_outlives_those_of_any_number_of_others() {
         let mut loans = Loans::new(SLOTS);
         let known = whose(1, Standing::Known);
-        assert_eq!(loans.charge(0, known, 3 * GUARANTEED), Ok(()));
+        assert_eq!(loans.charge(0, known, 3 * GUARANTEED, AT), Ok(()));
         for slot in 1..SLOTS {
             let standing = match slot % 2 {
                 0 => Standing::New,
                 _ => Standing::Penalized,
             };
             // One that is worse than all others may have none itself.
-            let _ = loans.charge(slot, whose(1, standing), 4 * GUARANTEED);
+            let _ = loans.charge(slot, whose(1, standing), 4 * GUARANTEED, AT);
             assert!(loans.total <= POOL);
         }
         let ended: Vec<_> = core::iter::from_fn(|| loans.next_called_in()).collect();
@@ -215,7 +281,7 @@ mod tests {
     fn what_is_guaranteed_is_there_for_all_at_once() {
         let mut loans = Loans::new(SLOTS);
         for slot in 0..SLOTS {
-            assert_eq!(loans.charge(slot, CLIENT, GUARANTEED), Ok(()));
+            assert_eq!(loans.charge(slot, CLIENT, GUARANTEED, AT), Ok(()));
         }
         assert_eq!((loans.total, loans.next_called_in()), (0, None));
     }
@@ -226,7 +292,11 @@ mod tests {
         let mut ended = Vec::new();
         for slot in 0..SLOTS {
             for held in (0..=MOST).step_by(16 * 1024) {
-                assert_eq!(loans.charge(slot, CLIENT, held), Ok(()), "{slot} {held}");
+                assert_eq!(
+                    loans.charge(slot, CLIENT, held, AT),
+                    Ok(()),
+                    "{slot} {held}"
+                );
                 let sum: usize = loans.lent.iter().map(|loan| loan.bytes).sum();
                 assert_eq!(sum, loans.total);
                 assert!(loans.total <= POOL);
@@ -243,8 +313,8 @@ mod tests {
     #[test]
     fn one_that_holds_more_than_any_may_is_ended_and_costs_nobody_else() {
         let mut loans = Loans::new(SLOTS);
-        assert_eq!(loans.charge(1, CLIENT, 20_000), Ok(()));
-        assert_eq!(loans.charge(2, CLIENT, MOST + 1), Err(TooMuch));
+        assert_eq!(loans.charge(1, CLIENT, 20_000, AT), Ok(()));
+        assert_eq!(loans.charge(2, CLIENT, MOST + 1, AT), Err(TooMuch));
         assert_eq!(loans.next_called_in(), None);
         loans.give_back(2);
         loans.give_back(1);
@@ -254,24 +324,64 @@ mod tests {
     #[test]
     fn the_oldest_loan_gives_way_when_it_grows_itself() {
         let mut loans = Loans::new(SLOTS);
-        assert_eq!(loans.charge(0, CLIENT, 2 * GUARANTEED), Ok(()));
+        assert_eq!(loans.charge(0, CLIENT, 2 * GUARANTEED, AT), Ok(()));
         let mut slot = 1;
         while loans.total + MOST - GUARANTEED <= POOL {
-            assert_eq!(loans.charge(slot, CLIENT, MOST), Ok(()));
+            assert_eq!(loans.charge(slot, CLIENT, MOST, AT), Ok(()));
             slot += 1;
         }
-        assert_eq!(loans.charge(0, CLIENT, MOST), Err(TooMuch));
+        assert_eq!(loans.charge(0, CLIENT, MOST, AT), Err(TooMuch));
         assert_eq!(loans.next_called_in(), None);
+    }
+
+    #[test]
+    fn who_can_wait_waits_for_equals_until_they_had_their_time() {
+        let mut loans = Loans::new(SLOTS);
+        let held = 8 * GUARANTEED;
+        let all = u16::try_from(POOL / (held - GUARANTEED)).unwrap();
+        for slot in 0..all {
+            assert!(loans.reserve(
+                slot,
+                CLIENT,
+                held,
+                AT + Duration::from_millis(u64::from(slot))
+            ));
+        }
+        let next = all;
+        assert!(!loans.reserve(next, CLIENT, held, AT));
+        assert_eq!(
+            (loans.next_due(AT), loans.next_called_in()),
+            (AT + LEAST, None)
+        );
+        // What it waits for is not charged, what all have is there for it.
+        assert!(loans.reserve(next, CLIENT, GUARANTEED, AT));
+        assert!(!loans.reserve(next, CLIENT, held, AT + LEAST - Duration::from_millis(1)));
+        assert!(loans.reserve(next, CLIENT, held, AT + LEAST));
+        assert_eq!(loans.next_called_in(), Some(0));
+        // Nor does one that grows wait for its own.
+        assert!(!loans.reserve(1, CLIENT, MOST, AT + LEAST));
+        // One whose standing is better does not wait, nor another client.
+        let [known, penalized] = [Standing::Known, Standing::Penalized].map(|s| whose(1, s));
+        assert!(!loans.reserve(next + 1, penalized, held, AT + LEAST));
+        assert!(loans.reserve(next + 1, known, held, AT + LEAST));
+        assert_eq!(loans.next_called_in(), Some(1));
+        assert!(loans.reserve(next + 2, OTHER, held, AT + LEAST));
+        assert_eq!(loans.next_called_in(), Some(2));
+        // What is given back is there at once.
+        loans.give_back(4);
+        assert!(loans.reserve(next + 3, penalized, held, AT + LEAST));
+        assert_eq!(loans.next_called_in(), None);
+        assert!(loans.total <= POOL);
     }
 
     #[test]
     fn a_client_that_borrows_all_gives_way_to_another_and_to_nobody_when_it_goes_on() {
         let mut loans = Loans::new(SLOTS);
         // An honest one, older than all of the other's.
-        assert_eq!(loans.charge(0, CLIENT, 3 * GUARANTEED), Ok(()));
+        assert_eq!(loans.charge(0, CLIENT, 3 * GUARANTEED, AT), Ok(()));
         let mut ended = Vec::new();
         for slot in 1..128 {
-            assert_eq!(loans.charge(slot, OTHER, MOST), Ok(()));
+            assert_eq!(loans.charge(slot, OTHER, MOST, AT), Ok(()));
             ended.extend(core::iter::from_fn(|| loans.next_called_in()));
         }
         assert!(ended.len() > 100 && !ended.contains(&0), "{ended:?}");
@@ -279,10 +389,10 @@ mod tests {
         let half = POOL / (MOST - GUARANTEED) / 2;
         let own: Vec<_> = (200..).take(half).collect();
         for slot in &own {
-            assert_eq!(loans.charge(*slot, CLIENT, MOST), Ok(()));
+            assert_eq!(loans.charge(*slot, CLIENT, MOST, AT), Ok(()));
         }
         for slot in 128..200 {
-            assert_eq!(loans.charge(slot, OTHER, MOST), Ok(()));
+            assert_eq!(loans.charge(slot, OTHER, MOST, AT), Ok(()));
         }
         let ended: Vec<_> = core::iter::from_fn(|| loans.next_called_in()).collect();
         assert!(ended.iter().all(|slot| *slot != 0 && !own.contains(slot)));

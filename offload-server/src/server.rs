@@ -4,6 +4,7 @@ mod autonomous;
 mod directed;
 mod establish;
 mod give_up;
+mod memory;
 mod turn;
 
 pub use turn::Turn;

@@ -25,9 +25,20 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    const fn slot(&self) -> SlotIndex {
+    pub(crate) const fn slot(&self) -> SlotIndex {
         match self {
             Self::Look(slot) | Self::Perform { slot, .. } => *slot,
+        }
+    }
+
+    /// Whether it takes bytes of the peer from the connection.
+    pub(crate) fn reads(&self) -> bool {
+        match self {
+            Self::Look(_) => true,
+            Self::Perform { segment, .. } => matches!(
+                **segment,
+                Segment::Receive { .. } | Segment::ReceiveChangeCipherSpec
+            ),
         }
     }
 }
@@ -58,6 +69,8 @@ const FIRST_IN_A_ROW: u32 = 3;
 /// All work: of each handshake one of each kind at most.
 pub(crate) struct WorkQueue {
     queues: [VecDeque<Work>; Class::ALL.len()],
+    /// What waits for memory, in order of arrival.
+    set_aside: VecDeque<(Class, Work)>,
     /// So many were taken while others waited behind them.
     in_a_row: u32,
     /// Of those behind, the last in every second turn of theirs.
@@ -66,11 +79,13 @@ pub(crate) struct WorkQueue {
 
 impl WorkQueue {
     /// Bytes of the places that one handshake can need: a queue grows by doubling.
-    pub(crate) const PLACES: usize = 2 * 2 * Class::ALL.len() * size_of::<Work>();
+    pub(crate) const PLACES: usize =
+        2 * 2 * (Class::ALL.len() * size_of::<Work>() + size_of::<(Class, Work)>());
 
     pub(crate) const fn new() -> Self {
         Self {
             queues: [const { VecDeque::new() }; Class::ALL.len()],
+            set_aside: VecDeque::new(),
             in_a_row: 0,
             takes_last: false,
         }
@@ -110,6 +125,30 @@ impl WorkQueue {
         queue.pop_front().map(|work| (class, work))
     }
 
+    /// Keeps work until there is memory for it: nobody waits behind it meanwhile.
+    pub(crate) fn set_aside(&mut self, class: Class, work: Work) {
+        self.set_aside.push_back((class, work));
+    }
+
+    /// The handshake whose work has waited longest for memory, of the most important.
+    pub(crate) fn first_set_aside(&self) -> Option<SlotIndex> {
+        let first = self.set_aside.iter().min_by_key(|(class, _)| *class)?;
+        Some(first.1.slot())
+    }
+
+    /// All work of this handshake waits for its turn again.
+    pub(crate) fn take_up(&mut self, slot: SlotIndex) {
+        let mut kept = VecDeque::new();
+        for (class, work) in core::mem::take(&mut self.set_aside) {
+            match work.slot() == slot {
+                true => self.push(class, work),
+                false => kept.push_back((class, work)),
+            }
+        }
+        self.set_aside = kept;
+    }
+
+    /// Whether there is nothing to be done now.
     pub(crate) fn is_empty(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty)
     }
@@ -119,6 +158,7 @@ impl WorkQueue {
         for queue in &mut self.queues {
             queue.retain(|work| work.slot() != slot);
         }
+        self.set_aside.retain(|(_, work)| work.slot() != slot);
     }
 }
 
@@ -142,6 +182,25 @@ mod tests {
         let expected = [0, 1, 2, 20, 3, 4, 5, 10, 6, 7, 11, 21, 12, 13, 22, 23];
         assert_eq!(order, expected);
         assert!(work.is_empty());
+    }
+
+    #[test]
+    fn what_was_set_aside_is_taken_up_in_order_of_importance() {
+        let mut work = WorkQueue::new();
+        for (class, slot) in [(Class::Third, 1), (Class::Second, 2), (Class::Second, 3)] {
+            work.set_aside(class, Work::Look(slot));
+        }
+        work.set_aside(Class::Second, Work::Look(2));
+        assert!(work.is_empty());
+        let mut order = Vec::new();
+        while let Some(slot) = work.first_set_aside() {
+            work.take_up(slot);
+            order.extend(core::iter::from_fn(|| next(&mut work)));
+        }
+        assert_eq!(order, [2, 2, 3, 1]);
+        work.set_aside(Class::First, Work::Look(4));
+        work.forget(4);
+        assert_eq!(work.first_set_aside(), None);
     }
 
     #[test]

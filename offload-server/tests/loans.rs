@@ -14,15 +14,20 @@
 mod client;
 mod world;
 
+use std::time::Duration;
+
 use client::{Client, ClientOptions, established};
-use ipc::control::{HandshakeError, Resource, Standing};
+use ipc::channel::Status;
+use ipc::control::{HandshakeError, PeerError, Resource, Standing};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::tls::Mode;
 use tls::Group;
-use world::{World, parameters};
+use world::{World, parameters, set_passed};
 
 const HANDSHAKES: u16 = 224;
+/// How long a loan is left to a peer.
+const STEP: Duration = Duration::from_millis(500);
 const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::Rsa)];
 
 /// A ClientHello with so many bytes of names for ALPN.
@@ -54,6 +59,14 @@ fn begin(world: &mut World, slot: u16, options: &ClientOptions) -> Client {
     client
 }
 
+/// A ClientHello in parts of a record that never has an end.
+fn endless() -> Vec<u8> {
+    let mut hello = vec![1, 0, 0x3f, 0];
+    hello.resize(15_000, 3);
+    let [high, low] = (hello.len() as u16).to_be_bytes();
+    [&[22, 3, 1, high, low], &hello[..]].concat()
+}
+
 /// The slots of those that lost their handshakes for want of memory.
 fn ended(world: &mut World) -> Vec<u16> {
     let all = std::iter::from_fn(|| world.completion());
@@ -67,11 +80,16 @@ fn ended(world: &mut World) -> Vec<u16> {
     .collect()
 }
 
-/// More than the pool has, from peers that then say nothing.
+/// More than the pool has, from peers that then say nothing; and time for each of them.
 fn flood(world: &mut World, first: u16) {
     for slot in first..first + 50 {
         begin(world, slot, &long(15_000));
     }
+    for step in 1..5 {
+        set_passed(step * STEP);
+        world.run();
+    }
+    set_passed(Duration::ZERO);
 }
 
 #[test]
@@ -105,4 +123,50 @@ fn a_known_peer_s_loan_is_called_in_after_those_of_others() {
     assert!(!ended.is_empty() && !ended.contains(&0), "{ended:?}");
     world.exchange(0, &core::mem::take(&mut known.outgoing));
     established(world.completion().unwrap());
+}
+
+#[test]
+fn hellos_without_end_have_their_time_and_one_that_ends_is_served_among_them() {
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let mut world = world(mode);
+        for slot in 0..100 {
+            world.start(slot, parameters(&["web"]));
+            world.exchange(slot, &endless());
+        }
+        let mut client = begin(&mut world, 100, &long(10_000));
+        // There is memory for a third of them, and none of those is ended for another yet.
+        set_passed(STEP - Duration::from_millis(1));
+        world.run();
+        assert_eq!(ended(&mut world), []);
+        assert!(client.outgoing.is_empty(), "it waits as well");
+        let mut count = 0;
+        for step in 1..8 {
+            set_passed(step * STEP);
+            world.run();
+            let ended = ended(&mut world).len();
+            // As many as make room for others, and they have theirs as long.
+            assert!((1..40).contains(&ended), "{mode:?}: {ended}");
+            count += ended;
+            let flight = world.exchange(100, &[]);
+            if !flight.is_empty() {
+                client.receive(&flight);
+                break;
+            }
+        }
+        assert!(count < 100, "{mode:?}: {count} were ended");
+        world.exchange(100, &client.outgoing);
+        established(world.completion().unwrap());
+        // One whose connection is reset while it waits is over at once.
+        world.net.set_status(99, Status::RESET);
+        world.net.notify(99);
+        world.run();
+        let Some(Completion::Failed {
+            slot: 99, error, ..
+        }) = world.completion()
+        else {
+            panic!("it goes on waiting");
+        };
+        assert_eq!(error, HandshakeError::Peer(PeerError::Closed));
+        set_passed(Duration::ZERO);
+    }
 }

@@ -35,7 +35,7 @@ impl<P: Platform> Server<'_, P> {
             &mut self.net,
             slot,
             || clock.now(),
-            |held| loans.charge(slot, whose, held),
+            |held| loans.charge(slot, whose, held, clock.now()),
         );
         self.end_displaced();
         match step {

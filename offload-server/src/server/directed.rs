@@ -48,28 +48,29 @@ impl<P: Platform> Server<'_, P> {
         let Some((entry, _)) = directed.filter(|(entry, _)| entry.generation == generation) else {
             return false;
         };
-        let class = match segment {
-            // It costs a copy, and others wait until the message is collected.
-            Segment::Show { .. } => Class::First,
-            _ => entry.class(),
-        };
-        if is_alone {
-            self.perform(slot, generation, segment);
-            return true;
-        }
         // One at a time is the rule of the queue.
         if core::mem::replace(&mut entry.has_segment, true) {
             self.give_up(slot, Some(generation), INTERNAL);
             return false;
         }
+        let class = match segment {
+            // It costs a copy, and others wait until the message is collected.
+            Segment::Show { .. } => Class::First,
+            _ => entry.class(),
+        };
         let segment = Box::new(segment);
         let work = Work::Perform {
             slot,
             generation,
             segment,
         };
-        self.work.push(class, work);
-        false
+        match is_alone {
+            true => self.work_on(work),
+            false => {
+                self.work.push(class, work);
+                false
+            }
+        }
     }
 
     /// Does one segment; one for a handshake that is over is dropped.
@@ -123,7 +124,8 @@ impl<P: Platform> Server<'_, P> {
             return true;
         };
         let whose = Whose::of(&entry.origin);
-        let charged = self.loans.charge(slot, whose, directed.held());
+        let now = self.clock.now();
+        let charged = self.loans.charge(slot, whose, directed.held(), now);
         self.end_displaced();
         if charged.is_err() {
             self.give_up(slot, None, HandshakeError::Resource(Resource::Memory));

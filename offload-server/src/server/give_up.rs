@@ -90,10 +90,11 @@ impl<P: Platform> Server<'_, P> {
     }
 
     /// Whether it is the peer's turn there, and the peer is a client: all that has come was
-    /// looked at, or its message is late.
+    /// looked at, or its message is late, or too long for now.
     fn owes(&self, slot: SlotIndex, entry: &Entry, progress: &Progress) -> bool {
         let is_seen = || !entry.is_queued() && self.net.readable(slot) == Ok(entry.left);
         // The segments of a directed one come one by one: it may be this side's turn.
-        progress.role() == Role::Server && progress.is_waiting() && (entry.is_late || is_seen())
+        let is_late = entry.is_late || entry.is_set_aside;
+        progress.role() == Role::Server && progress.is_waiting() && (is_late || is_seen())
     }
 }

@@ -89,6 +89,9 @@ impl<P: Platform> Server<'_, P> {
         if self.earliest <= now {
             self.give_up_overdue(now);
         }
+        // After all that can have given memory back.
+        self.take_up();
+        turn.is_busy |= !self.work.is_empty();
         turn.went_deep = ml_kem::was_used();
         turn.touched_secrets |= turn.went_deep;
         // Before anybody is told that a handshake is over: whoever asks for the counters
@@ -169,13 +172,20 @@ impl<P: Platform> Server<'_, P> {
             return;
         };
         entry.has_answered |= progress.has_sent_flight();
+        if entry.is_set_aside {
+            return self.end_if_cut_off(slot);
+        }
         if !core::mem::replace(&mut entry.has_news, true) {
             self.work.push(entry.class(), Work::Look(slot));
         }
     }
 
     /// True if it touched secrets.
-    fn work_on(&mut self, work: Work) -> bool {
+    pub(super) fn work_on(&mut self, work: Work) -> bool {
+        if work.reads() && !self.may_read(work.slot()) {
+            self.set_aside(work);
+            return false;
+        }
         match work {
             Work::Look(slot) => {
                 let Some(handshake) = self.in_progress.get_mut(slot) else {
