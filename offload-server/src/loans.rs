@@ -110,7 +110,7 @@ impl Loans {
         }
         self.lend(slot, whose, held, now);
         while self.total > POOL {
-            let Some(oldest) = self.next_to_call_in() else {
+            let Some(oldest) = self.next_to_call_in(None) else {
                 return Err(TooMuch);
             };
             self.give_back(oldest);
@@ -131,17 +131,15 @@ impl Loans {
         wanted: usize,
         now: Instant,
     ) -> bool {
-        // One that goes beyond is ended when it does.
-        let wanted = wanted.min(MOST);
+        if self.covers(slot, wanted) {
+            return true;
+        }
         let Some(own) = self.lent.get(usize::from(slot)).copied() else {
             return true;
         };
-        if wanted.saturating_sub(GUARANTEED) <= own.bytes {
-            return true;
-        }
-        self.lend(slot, whose, wanted, now);
+        self.lend(slot, whose, wanted.min(MOST), now);
         while self.total > POOL {
-            let next = self.next_to_call_in().filter(|next| *next != slot);
+            let next = self.next_to_call_in(Some(slot));
             let next = next.filter(|next| self.gives_way(*next, whose, now));
             let Some(next) = next else {
                 self.set(slot, own);
@@ -151,6 +149,14 @@ impl Loans {
             self.called_in.push_back(next);
         }
         true
+    }
+
+    /// Whether the handshake in `slot` may hold so many bytes as it is. One that goes beyond
+    /// [`MOST`] is ended when it does.
+    pub(crate) fn covers(&self, slot: SlotIndex, wanted: usize) -> bool {
+        let bytes = wanted.min(MOST).saturating_sub(GUARANTEED);
+        let own = self.lent.get(usize::from(slot));
+        bytes == 0 || own.is_some_and(|own| bytes <= own.bytes)
     }
 
     /// Whether the loan of `slot` is called in for another of `whose` that could wait.
@@ -205,11 +211,12 @@ impl Loans {
     }
 
     /// Of the client that has borrowed most, and of those with the worst standing, the
-    /// slot with the oldest loan.
-    fn next_to_call_in(&self) -> Option<SlotIndex> {
+    /// slot with the oldest loan, but the one that asks.
+    fn next_to_call_in(&self, asks: Option<SlotIndex>) -> Option<SlotIndex> {
         let (greatest, _) = self.by_client.iter().max_by_key(|(_, bytes)| *bytes)?;
         let own = (0..).zip(&self.lent);
         let own = own.filter(|(_, loan)| loan.whose.client == *greatest && loan.bytes > 0);
+        let own = own.filter(|(slot, _)| Some(*slot) != asks);
         let next = own.min_by_key(|(_, loan)| (Reverse(loan.whose.standing), loan.number));
         next.map(|(slot, _)| slot)
     }
@@ -336,40 +343,39 @@ mod tests {
 
     #[test]
     fn who_can_wait_waits_for_equals_until_they_had_their_time() {
+        const ALL: u16 = 8;
+        // All of them together have all.
+        let held = GUARANTEED + POOL / usize::from(ALL);
+        let later = AT + Duration::from_millis(1);
         let mut loans = Loans::new(SLOTS);
-        let held = 8 * GUARANTEED;
-        let all = u16::try_from(POOL / (held - GUARANTEED)).unwrap();
-        for slot in 0..all {
-            assert!(loans.reserve(
-                slot,
-                CLIENT,
-                held,
-                AT + Duration::from_millis(u64::from(slot))
-            ));
+        for slot in 0..ALL {
+            let at = if slot == 0 { AT } else { later };
+            assert!(loans.reserve(slot, CLIENT, held, at));
         }
-        let next = all;
-        assert!(!loans.reserve(next, CLIENT, held, AT));
-        assert_eq!(
-            (loans.next_due(AT), loans.next_called_in()),
-            (AT + LEAST, None)
-        );
-        // What it waits for is not charged, what all have is there for it.
-        assert!(loans.reserve(next, CLIENT, GUARANTEED, AT));
-        assert!(!loans.reserve(next, CLIENT, held, AT + LEAST - Duration::from_millis(1)));
-        assert!(loans.reserve(next, CLIENT, held, AT + LEAST));
+        assert!(!loans.reserve(ALL, CLIENT, held, later));
+        assert_eq!(loans.next_called_in(), None);
+        assert_eq!(loans.next_due(later), AT + LEAST);
+        // It is not charged, and has what all have.
+        assert!(loans.reserve(ALL, CLIENT, GUARANTEED, later));
+        assert!(loans.reserve(ALL, CLIENT, held, AT + LEAST));
         assert_eq!(loans.next_called_in(), Some(0));
-        // Nor does one that grows wait for its own.
-        assert!(!loans.reserve(1, CLIENT, MOST, AT + LEAST));
+        assert!(!loans.reserve(0, CLIENT, held, AT + LEAST));
+        // One that grows does not wait for its own loan, which is the oldest now.
+        assert!(!loans.reserve(1, CLIENT, held + 1, AT + LEAST));
+        assert!(loans.reserve(1, CLIENT, held + 1, later + LEAST));
+        assert_eq!(loans.next_called_in(), Some(2));
+        loans.give_back(1);
+        assert!(loans.reserve(1, CLIENT, 2 * held - GUARANTEED, later + LEAST));
         // One whose standing is better does not wait, nor another client.
         let [known, penalized] = [Standing::Known, Standing::Penalized].map(|s| whose(1, s));
-        assert!(!loans.reserve(next + 1, penalized, held, AT + LEAST));
-        assert!(loans.reserve(next + 1, known, held, AT + LEAST));
-        assert_eq!(loans.next_called_in(), Some(1));
-        assert!(loans.reserve(next + 2, OTHER, held, AT + LEAST));
-        assert_eq!(loans.next_called_in(), Some(2));
+        assert!(!loans.reserve(20, penalized, held, AT));
+        assert!(loans.reserve(21, known, held, AT));
+        assert_eq!(loans.next_called_in(), Some(3));
+        assert!(loans.reserve(22, OTHER, held, AT));
+        assert_eq!(loans.next_called_in(), Some(4));
         // What is given back is there at once.
-        loans.give_back(4);
-        assert!(loans.reserve(next + 3, penalized, held, AT + LEAST));
+        loans.give_back(5);
+        assert!(loans.reserve(20, penalized, held, AT));
         assert_eq!(loans.next_called_in(), None);
         assert!(loans.total <= POOL);
     }

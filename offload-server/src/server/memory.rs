@@ -23,11 +23,13 @@ impl<P: Platform> Server<'_, P> {
         if unread == 0 || progress.sends() {
             return true;
         }
+        let wanted = progress.held() + unread;
+        if self.loans.covers(slot, wanted) {
+            return true;
+        }
         let whose = Whose::of(&entry.origin);
         let now = self.clock.now();
-        let may_read = self
-            .loans
-            .reserve(slot, whose, progress.held() + unread, now);
+        let may_read = self.loans.reserve(slot, whose, wanted, now);
         self.end_displaced();
         may_read
     }
