@@ -1,19 +1,58 @@
 //! The tables `[[application]]`: what domains besides the gateway may ask for.
 
-use std::ops::RangeInclusive;
-
 use ::tls::Role;
-use ipc::provision::{Keyrings, Listener};
+use ipc::provision::Listener;
 use ipc::tls::{Label, Mode};
 
-use crate::problem::Problem;
+use crate::keyring::Rings;
+use crate::problem::Reported;
+use crate::reference::{Key, Kind, Need, Table};
 use crate::tls;
-use crate::words::{Word, Words};
+use crate::words::{Word, each};
 
-/// What a table can say.
-const WORDS: [&str; 4] = ["client", "listen", "keyring", "mode"];
-/// Client numbers in badges; the gateway has the first.
-const CLIENTS: RangeInclusive<u32> = 2..=4095;
+/// The table; client numbers are those in badges, of which the gateway has the first.
+pub(crate) static TABLE: Table = Table {
+    name: "[[application]]",
+    about: "What a domain besides the gateway may ask for (`docs/porting.md`).",
+    keys: &[
+        Key {
+            name: "client",
+            kind: Kind::Number {
+                least: 2,
+                most: 4095,
+                unit: "",
+            },
+            need: Need::Required,
+            example: "2",
+            meaning: "Its number in the system description.",
+        },
+        Key {
+            name: "listen",
+            kind: Kind::Numbers {
+                least: 1,
+                most: u16::MAX as u32,
+                unit: "ports",
+            },
+            need: Need::Required,
+            example: "[8443]",
+            meaning: "The guest's ports that it may listen on.",
+        },
+        Key {
+            name: "keyring",
+            kind: tls::RINGS,
+            need: Need::Required,
+            example: "\"web\"",
+            meaning: "The labels of key rings that it may have handshakes with, as a server.",
+        },
+        Key {
+            name: "mode",
+            kind: Kind::Choices(|| tls::MODES.map(|(name, _)| name).to_vec()),
+            need: Need::Required,
+            example: "\"autonomous\"",
+            meaning: "The modes of its handshakes.",
+        },
+    ],
+};
 
 /// What an application may ask of the network stack and of the shim: to accept
 /// connections, and to have handshakes as a server.
@@ -31,60 +70,49 @@ pub struct Application {
 
 /// Reads the tables.
 pub(crate) fn read(
-    file: &Words<'_>,
-    keyrings: &Keyrings,
+    tables: Vec<Word<'_>>,
+    keyrings: &Rings<'_>,
     listeners: &[Listener],
-) -> Result<Vec<Application>, Problem> {
-    let list = match file.optional("application") {
-        Some(word) => word.list()?,
-        None => Vec::new(),
-    };
-    let mut applications: Vec<Application> = Vec::new();
-    for word in list {
-        let words = word.table("[[application]]", &WORDS)?;
-        let number = words.required("client", "2")?;
-        let client = u16::try_from(number.number(CLIENTS)?).unwrap_or_default();
-        if applications.iter().any(|other| other.client == client) {
-            return Err(number.problem(
-                format!("client {client} is there twice"),
-                "give each application the number of its badges in the system description",
-            ));
-        }
-        let mut ports = Vec::new();
-        for item in words.required("listen", "[8443]")?.list()? {
-            ports.push(port(item, &ports, &applications, listeners)?);
-        }
-        applications.push(Application {
-            client,
-            listen: ports,
-            keyrings: tls::rings(
-                words.required("keyring", "\"web\"")?,
-                Role::Server,
-                keyrings,
-            )?,
-            modes: words
-                .required("mode", "\"autonomous\"")?
-                .choices(&tls::MODES)?,
+) -> Result<Vec<Application>, Reported> {
+    let mut clients: Vec<u16> = Vec::new();
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
+    each(tables, |word| {
+        let words = word.table()?;
+        let client = words.required("client").and_then(|word| {
+            let client = word.number()?;
+            if clients.contains(&client) {
+                return Err(word.problem(
+                    format!("client {client} is there twice"),
+                    "give each application the number of its badges in the system description",
+                ));
+            }
+            clients.push(client);
+            Ok(client)
         });
-    }
-    Ok(applications)
+        let listen = words.required("listen").and_then(|word| word.list());
+        let listen = listen.and_then(|items| each(items, |item| port(item, &mut ports)));
+        let rings = words.required("keyring");
+        let rings = rings.and_then(|word| tls::rings(word, Role::Server, keyrings));
+        let modes = words.required("mode");
+        let modes = modes.and_then(|word| word.choices(&tls::MODES));
+        Ok(Application {
+            client: client?,
+            listen: listen?,
+            keyrings: rings?,
+            modes: modes?,
+        })
+    })
 }
 
-/// A port that no other listener uses.
-fn port(
-    word: Word<'_>,
-    own: &[u16],
-    others: &[Application],
-    listeners: &[Listener],
-) -> Result<u16, Problem> {
-    let port = u16::try_from(word.number(1..=u32::from(u16::MAX))?).unwrap_or_default();
-    let others = others.iter().flat_map(|other| &other.listen);
-    let is_listeners = listeners.iter().any(|listener| listener.port == port);
-    if is_listeners || others.chain(own).any(|other| *other == port) {
+/// A port that nobody else uses.
+fn port(word: Word<'_>, used: &mut Vec<u16>) -> Result<u16, Reported> {
+    let port = word.number()?;
+    if used.contains(&port) {
         return Err(word.problem(
             format!("port {port} is listened on already"),
             "give each listener and each application ports of its own",
         ));
     }
+    used.push(port);
     Ok(port)
 }

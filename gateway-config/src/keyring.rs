@@ -11,55 +11,160 @@ use tls::Role;
 use zeroize::Zeroizing;
 
 use crate::application::Application;
-use crate::problem::Problem;
-use crate::words::{Word, Words};
-use crate::{chain, key};
+use crate::problem::Reported;
+use crate::reference::{Key, Kind, Need, Table};
+use crate::words::{Word, Words, if_there};
+use crate::{chain, key, step};
 
-/// What a table can say.
-pub(crate) const WORDS: [&str; 5] = ["label", "chain", "key", "trust", "refuse"];
 /// Most key rings: the key store numbers them in one byte.
-const MAX_KEYRINGS: usize = 64;
+pub(crate) const MAX_KEYRINGS: usize = 64;
 /// Longest label in bytes.
-const MAX_LABEL: usize = 32;
+pub(crate) const MAX_LABEL: usize = 32;
 /// Largest file that is looked at.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// The table.
+pub(crate) static TABLE: Table = Table {
+    name: "[[keyring]]",
+    about: "A private key with its certificates, and whom to trust. A server needs `chain` \
+            and `key`, a client `trust`; whoever asks others for certificates needs all three.",
+    keys: &[
+        Key {
+            name: "label",
+            kind: Kind::Text { most: MAX_LABEL },
+            need: Need::Required,
+            example: "\"web\"",
+            meaning: "What other tables call it.",
+        },
+        Key {
+            name: "chain",
+            kind: Kind::File,
+            need: Need::Depends("must be there, but for a ring with `trust` alone"),
+            example: "\"web-chain.pem\"",
+            meaning: "The certificates in PEM, the server's first, then each one's issuer.",
+        },
+        Key {
+            name: "key",
+            kind: Kind::File,
+            need: Need::Depends("must be there, but for a ring with `trust` alone"),
+            example: "\"web-key.pem\"",
+            meaning: "The private key of the first certificate: PKCS#8, SEC1 or PKCS#1 in PEM; \
+                      ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits.",
+        },
+        Key {
+            name: "trust",
+            kind: Kind::File,
+            need: Need::Depends("nobody is trusted"),
+            example: "\"client-ca.pem\"",
+            meaning: "The certificates of those who may issue the peers', in PEM.",
+        },
+        Key {
+            name: "refuse",
+            kind: Kind::Choices(|| step::every().map(|(name, _)| name).to_vec()),
+            need: Need::Depends("no step is refused"),
+            example: "[\"sign-without-server-name\"]",
+            meaning: "Steps that the director refuses in every directed handshake with the ring \
+                      (`docs/adr/0075`).",
+        },
+    ],
+};
+
+/// The key rings, and what others need to know of those that were not read.
+pub(crate) struct Rings<'a> {
+    /// Those that are good.
+    pub(crate) good: Keyrings,
+    /// Labels of those that are not; no label stands for one that has none.
+    pub(crate) bad: Vec<(Option<Label>, Reported)>,
+    /// The key `refuse` of the good ones.
+    pub(crate) refusals: Vec<(Label, Word<'a>)>,
+}
+
+impl Rings<'_> {
+    /// Whether the ring with this label may be one that was not read.
+    pub(crate) fn reported(&self, label: &Label) -> Option<Reported> {
+        let mut bad = self.bad.iter();
+        let found = bad.find(|(bad, _)| bad.as_ref().is_none_or(|bad| bad == label));
+        found.map(|(_, reported)| *reported)
+    }
+}
+
 /// Reads all key rings and the files that they name.
-pub(crate) fn read(
-    file: &Words<'_>,
-    folder: &Path,
-    now: OffsetDateTime,
-) -> Result<Keyrings, Problem> {
-    let list = match file.optional("keyring") {
-        Some(word) => word.list()?,
-        None => Vec::new(),
+pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> Rings<'a> {
+    let mut rings = Rings {
+        good: Keyrings(Vec::new()),
+        bad: Vec::new(),
+        refusals: Vec::new(),
+    };
+    let list = match file.tables("keyring") {
+        Ok(list) => list,
+        Err(reported) => {
+            rings.bad.push((None, reported));
+            return rings;
+        }
     };
     if list.is_empty() {
-        return Err(file.problem(
+        let reported = file.problem(
             "there is no [[keyring]]",
             "add one with label, chain and key",
+        );
+        rings.bad.push((None, reported));
+    }
+    if let Some(word) = list.get(MAX_KEYRINGS) {
+        let reported = word.problem(
+            format!("more than {MAX_KEYRINGS} key rings"),
+            "leave out those that no listener uses",
+        );
+        rings.bad.push((None, reported));
+    }
+    let mut labels: Vec<Label> = Vec::new();
+    for word in list.into_iter().take(MAX_KEYRINGS) {
+        let words = match word.table() {
+            Ok(words) => words,
+            Err(reported) => {
+                rings.bad.push((None, reported));
+                continue;
+            }
+        };
+        let label = own_label(&words, &labels);
+        // Its files are looked at, whatever its label is.
+        let parts = parts(&words, folder, now);
+        let read = label.clone().and_then(|label| {
+            let (key, chain, trust) = parts?;
+            Ok(Keyring {
+                label,
+                roles: Vec::new(),
+                decrypts: false,
+                key,
+                chain,
+                trust,
+            })
+        });
+        labels.extend(label.clone());
+        match read {
+            Ok(ring) => {
+                let refuse = words.optional("refuse");
+                rings
+                    .refusals
+                    .extend(refuse.map(|word| (ring.label.clone(), word)));
+                rings.good.0.push(ring);
+            }
+            Err(reported) => rings.bad.push((label.ok(), reported)),
+        }
+    }
+    rings
+}
+
+/// The label of a ring, if no other has it.
+fn own_label(words: &Words<'_>, others: &[Label]) -> Result<Label, Reported> {
+    let word = words.required("label")?;
+    let label = label(word)?;
+    if others.contains(&label) {
+        return Err(word.problem(
+            format!("a second key ring is called \"{label}\""),
+            "give each key ring a label of its own",
         ));
     }
-    let mut rings: Vec<Keyring> = Vec::new();
-    for word in list {
-        if rings.len() == MAX_KEYRINGS {
-            return Err(word.problem(
-                format!("more than {MAX_KEYRINGS} key rings"),
-                "leave out those that no listener uses",
-            ));
-        }
-        let words = word.table("[[keyring]]", &WORDS)?;
-        let label_word = words.required("label", "\"web\"")?;
-        let label = label(label_word)?;
-        if rings.iter().any(|ring| ring.label == label) {
-            return Err(label_word.problem(
-                format!("a second key ring is called \"{label}\""),
-                "give each key ring a label of its own",
-            ));
-        }
-        rings.push(ring(&words, label, folder, now)?);
-    }
-    Ok(Keyrings(rings))
+    Ok(label)
 }
 
 /// Allows each key to sign in the roles of the `tls` tables that name its ring, as a
@@ -97,9 +202,9 @@ fn decrypts(listener: &Listener, ring: &Keyring) -> bool {
     })
 }
 
-/// A label: 1 to 32 bytes.
-pub(crate) fn label(word: Word<'_>) -> Result<Label, Problem> {
-    let text = word.short_text(MAX_LABEL)?;
+/// A label of 1 to [`MAX_LABEL`] bytes.
+pub(crate) fn label(word: Word<'_>) -> Result<Label, Reported> {
+    let text = word.short_text()?;
     Label::from_text(text).map_err(|_| {
         word.problem(
             format!("label \"{text}\" is too long"),
@@ -108,30 +213,20 @@ pub(crate) fn label(word: Word<'_>) -> Result<Label, Problem> {
     })
 }
 
-fn ring(
-    words: &Words<'_>,
-    label: Label,
-    folder: &Path,
-    now: OffsetDateTime,
-) -> Result<Keyring, Problem> {
+/// The key, its chain, and whom the ring trusts.
+type Parts = (Option<PrivateKey>, Vec<Vec<u8>>, Vec<Vec<u8>>);
+
+fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts, Reported> {
+    let trust = if_there(words.optional("trust"), |word| {
+        certificates(word, folder, now)
+    });
     let identity = match (words.optional("chain"), words.optional("key")) {
         // Trust anchors alone: for a client's peers.
-        (None, None) if words.optional("trust").is_some() => None,
-        _ => Some(identity(words, folder, now)?),
+        (None, None) if words.optional("trust").is_some() => Ok(None),
+        _ => identity(words, folder, now).map(Some),
     };
-    let (key, chain) = identity.unzip();
-    let trust = match words.optional("trust") {
-        Some(word) => certificates(word, folder, now)?,
-        None => Vec::new(),
-    };
-    Ok(Keyring {
-        label,
-        roles: Vec::new(),
-        decrypts: false,
-        key,
-        chain: chain.unwrap_or_default(),
-        trust,
-    })
+    let (key, chain) = identity?.unzip();
+    Ok((key, chain.unwrap_or_default(), trust?.unwrap_or_default()))
 }
 
 /// A private key and its chain.
@@ -139,13 +234,15 @@ fn identity(
     words: &Words<'_>,
     folder: &Path,
     now: OffsetDateTime,
-) -> Result<(PrivateKey, Vec<Vec<u8>>), Problem> {
-    let chain_word = words.required("chain", "\"web-chain.pem\"")?;
-    let key_word = words.required("key", "\"web-key.pem\"")?;
-    let chain = certificates(chain_word, folder, now)?;
-    chain::check_order(chain_word.text()?, &chain)
-        .map_err(|complaint| chain_word.complain(complaint))?;
-    let pem = contents(key_word, folder)?;
+) -> Result<(PrivateKey, Vec<Vec<u8>>), Reported> {
+    let chain = words.required("chain").and_then(|word| {
+        let chain = certificates(word, folder, now)?;
+        chain::check_order(word.text()?, &chain).map_err(|complaint| word.complain(complaint))?;
+        Ok((word, chain))
+    });
+    let key = words.required("key");
+    let key = key.and_then(|word| Ok((word, contents(word, folder)?)));
+    let ((chain_word, chain), (key_word, pem)) = (chain?, key?);
     let end_entity = chain.first().map(Vec::as_slice).unwrap_or_default();
     let key = chain::with_public_key(chain_word.text()?, end_entity, |public| {
         public
@@ -161,13 +258,13 @@ fn certificates(
     word: Word<'_>,
     folder: &Path,
     now: OffsetDateTime,
-) -> Result<Vec<Vec<u8>>, Problem> {
+) -> Result<Vec<Vec<u8>>, Reported> {
     let pem = contents(word, folder)?;
     chain::read(word.text()?, &pem, now).map_err(|complaint| word.complain(complaint))
 }
 
 /// The contents of the file that `word` names, relative to `folder`.
-pub(crate) fn contents(word: Word<'_>, folder: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub(crate) fn contents(word: Word<'_>, folder: &Path) -> Result<Zeroizing<Vec<u8>>, Reported> {
     let name = word.text()?;
     let path = folder.join(name);
     let unreadable = |error: std::io::Error| {

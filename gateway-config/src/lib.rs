@@ -29,6 +29,7 @@ mod tls;
 mod words;
 
 pub mod demo;
+pub mod reference;
 
 use std::fs;
 use std::path::Path;
@@ -38,13 +39,14 @@ use time::OffsetDateTime;
 use toml::de::DeTable;
 
 pub use application::Application;
-pub use problem::Problem;
+pub use problem::{Problem, Problems};
 pub use provision::{GATEWAY_CLIENT, ProvisionError};
 pub use rotation::{UpdateError, update};
 pub use seal::{Kek, SealError};
 
-use problem::{Complaint, Source};
-use words::Words;
+use problem::{Complaint, Reported, Sink};
+use reference::{Kind, Need, Table};
+use words::{Words, if_there};
 
 /// A configuration that was checked. No `Debug`: it holds private keys.
 pub struct Config {
@@ -72,54 +74,120 @@ pub struct Config {
     pub audit: bool,
 }
 
+/// A configuration with every key, for people to begin with.
+pub const EXAMPLE: &str = include_str!("../example.toml");
+
+/// The file as a whole.
+pub static FILE: Table = Table {
+    name: "the file",
+    about: "Paths are relative to the file.",
+    keys: &[
+        reference::Key {
+            name: "network",
+            kind: Kind::Table(&network::TABLE),
+            need: Need::Depends("address by DHCP"),
+            example: "{ address = \"dhcp\" }",
+            meaning: "How the system is attached to its network.",
+        },
+        reference::Key {
+            name: "keyring",
+            kind: Kind::Tables {
+                table: &keyring::TABLE,
+                count: keyring::MAX_KEYRINGS,
+            },
+            need: Need::Required,
+            example: "[{ label = \"web\", chain = \"web-chain.pem\", key = \"web-key.pem\" }]",
+            meaning: "Private keys and certificates.",
+        },
+        reference::Key {
+            name: "listener",
+            kind: Kind::Tables {
+                table: &listener::TABLE,
+                count: listener::MAX_LISTENERS,
+            },
+            need: Need::Required,
+            example: "[{ … }]",
+            meaning: "Ports that are served.",
+        },
+        reference::Key {
+            name: "application",
+            kind: Kind::Tables {
+                table: &application::TABLE,
+                count: 4094,
+            },
+            need: Need::Depends("the gateway alone has sessions"),
+            example: "[{ client = 2, listen = [8443], keyring = \"web\", mode = \"autonomous\" }]",
+            meaning: "What domains besides the gateway may ask for.",
+        },
+        reference::Key {
+            name: "rotation",
+            kind: Kind::Table(&rotation::TABLE),
+            need: Need::Depends("no key ring of a running system is replaced"),
+            example: "{ signer = \"signer-public.pem\" }",
+            meaning: "Who may replace key rings of the running system.",
+        },
+    ],
+};
+
 /// Reads the configuration in `file` and what it names, and checks it as of
 /// `now`.
 ///
 /// # Errors
-/// The first [`Problem`]; nothing is left half done.
-pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problem> {
-    let empty = Source { file, text: "" };
+/// All [`Problems`] that can be told; nothing is left half done.
+pub fn load(file: &Path, now: OffsetDateTime) -> Result<Config, Problems> {
     let text = fs::read_to_string(file).map_err(|error| {
         let complaint = Complaint::new(
             format!("can't be read: {error}"),
             "name a configuration that is there, or leave --config out for the demo",
         );
-        empty.problem(0, complaint)
+        Problems::of_file(file, 1, complaint)
     })?;
-    let source = Source { file, text: &text };
     let document = DeTable::parse(&text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let complaint = Complaint::new(
             format!("not TOML: {}", error.message().replace('\n', ", ")),
             "see https://toml.io for how it is written",
         );
-        source.problem(at, complaint)
+        Problems::of_file(file, problem::line(&text, at), complaint)
     })?;
-    let known = ["network", "keyring", "listener", "application", "rotation"];
-    let words = Words::new(source, "the file", 0, document.get_ref(), &known)?;
-    let link = match words.optional("network") {
-        Some(word) => network::read(word)?,
-        None => network::Link::default(),
-    };
+    let sink = Sink::default();
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
-    let mut keyrings = keyring::read(&words, folder, now)?;
-    let listeners = listener::read(&words, &keyrings)?;
-    let applications = application::read(&words, &keyrings, &listeners)?;
-    keyring::assign_roles(&mut keyrings, &listeners, &applications);
-    let refused_steps = step::read(&words, &listeners)?;
-    let signer = match words.optional("rotation") {
-        Some(word) => Some(rotation::read(word, folder)?),
-        None => None,
-    };
+    let words = Words::new(&sink, &FILE, 0, document.get_ref());
+    let config = read(&words, folder, now);
+    match (sink.problems(file, &text, document.get_ref()), config) {
+        (None, Ok(config)) => Ok(config),
+        (Some(problems), _) => Err(problems),
+        // Nothing is `Reported` but by a report.
+        (None, Err(_)) => Err(Problems::of_file(
+            file,
+            1,
+            Complaint::new("it is refused, and no reason was kept", "report this"),
+        )),
+    }
+}
+
+fn read(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Config, Reported> {
+    let link = if_there(words.optional("network"), network::read);
+    let mut rings = keyring::read(words, folder, now);
+    let listeners = listener::read(words, &rings);
+    let applications = words.tables("application");
+    let applications =
+        applications.and_then(|tables| application::read(tables, &rings, &listeners));
+    let refused_steps = step::read(&rings.refusals, &listeners);
+    let signer = if_there(words.optional("rotation"), |word| {
+        rotation::read(word, folder)
+    });
+    let (link, applications) = (link?.unwrap_or_default(), applications?);
+    keyring::assign_roles(&mut rings.good, &listeners, &applications);
     Ok(Config {
-        refused_steps,
-        signer,
+        refused_steps: refused_steps?,
+        signer: signer?,
         kek: None,
         audit: false,
         address: link.address,
         mtu: link.mtu,
         router_advertisements: link.router_advertisements,
-        keyrings,
+        keyrings: rings.good,
         listeners,
         applications,
     })

@@ -4,8 +4,52 @@ use std::net::Ipv4Addr;
 
 use ipc::provision::{AddressConfig, MTU};
 
-use crate::problem::Problem;
-use crate::words::Word;
+use crate::problem::Reported;
+use crate::reference::{Key, Kind, Need, Table};
+use crate::words::{Word, if_there};
+
+/// The table.
+pub(crate) static TABLE: Table = Table {
+    name: "[network]",
+    about: "How the system is attached to its network.",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text { most: 18 },
+            need: Need::Required,
+            example: "\"dhcp\"",
+            meaning: "`\"dhcp\"`, or an IPv4 address of its own with the length of the \
+                      network's prefix, such as `\"10.0.2.15/24\"`.",
+        },
+        Key {
+            name: "gateway",
+            kind: Kind::Text { most: 15 },
+            need: Need::Depends(
+                "without it only neighbours are reached; not with DHCP, which tells it",
+            ),
+            example: "\"10.0.2.2\"",
+            meaning: "The router's IPv4 address.",
+        },
+        Key {
+            name: "mtu",
+            kind: Kind::Number {
+                least: *MTU.start() as u32,
+                most: *MTU.end() as u32,
+                unit: "bytes",
+            },
+            need: Need::Depends("what the NIC can"),
+            example: "1500",
+            meaning: "The largest IP packet of the link.",
+        },
+        Key {
+            name: "router_advertisements",
+            kind: Kind::Flag,
+            need: Need::Depends("`true` with DHCP, `false` with an address of one's own"),
+            example: "true",
+            meaning: "Whether routers may give IPv6 addresses and routes.",
+        },
+    ],
+};
 
 /// What the table says.
 pub(crate) struct Link {
@@ -26,25 +70,16 @@ impl Default for Link {
 }
 
 /// Reads the table.
-pub(crate) fn read(word: Word<'_>) -> Result<Link, Problem> {
-    let known = ["address", "gateway", "mtu", "router_advertisements"];
-    let words = word.table("[network]", &known)?;
-    let address = address(
-        words.required("address", "\"dhcp\"")?,
-        words.optional("gateway"),
-    )?;
-    let mtu = match words.optional("mtu") {
-        None => None,
-        Some(word) => {
-            let bytes = word.number(u32::from(*MTU.start())..=u32::from(*MTU.end()))?;
-            u16::try_from(bytes).ok()
-        }
-    };
-    let router_advertisements = match words.optional("router_advertisements") {
-        Some(word) => word.flag()?,
-        // With a static address, router advertisements of the link are not wanted.
-        None => address == AddressConfig::Dhcp,
-    };
+pub(crate) fn read(word: Word<'_>) -> Result<Link, Reported> {
+    let words = word.table()?;
+    let address = words.required("address");
+    let address = address.and_then(|word| self::address(word, words.optional("gateway")));
+    let mtu = if_there(words.optional("mtu"), |word| word.number());
+    let router_advertisements =
+        if_there(words.optional("router_advertisements"), |word| word.flag());
+    let (address, mtu) = (address?, mtu?);
+    // With a static address, router advertisements of the link are not wanted.
+    let router_advertisements = router_advertisements?.unwrap_or(address == AddressConfig::Dhcp);
     Ok(Link {
         address,
         mtu,
@@ -52,7 +87,7 @@ pub(crate) fn read(word: Word<'_>) -> Result<Link, Problem> {
     })
 }
 
-fn address(address: Word<'_>, router: Option<Word<'_>>) -> Result<AddressConfig, Problem> {
+fn address(address: Word<'_>, router: Option<Word<'_>>) -> Result<AddressConfig, Reported> {
     if address.text()? == "dhcp" {
         return match router {
             None => Ok(AddressConfig::Dhcp),
@@ -63,10 +98,7 @@ fn address(address: Word<'_>, router: Option<Word<'_>>) -> Result<AddressConfig,
         };
     }
     let (host, prefix) = network(address)?;
-    let gateway = match router {
-        None => None,
-        Some(router) => Some(neighbour(router, host, prefix)?),
-    };
+    let gateway = if_there(router, |router| neighbour(router, host, prefix))?;
     Ok(AddressConfig::Static {
         address: host,
         prefix,
@@ -74,7 +106,7 @@ fn address(address: Word<'_>, router: Option<Word<'_>>) -> Result<AddressConfig,
     })
 }
 
-fn network(word: Word<'_>) -> Result<(Ipv4Addr, u8), Problem> {
+fn network(word: Word<'_>) -> Result<(Ipv4Addr, u8), Reported> {
     let text = word.text()?;
     let parsed = text.split_once('/').and_then(|(host, prefix)| {
         let host = host.parse::<Ipv4Addr>().ok()?;
@@ -97,7 +129,7 @@ fn network(word: Word<'_>) -> Result<(Ipv4Addr, u8), Problem> {
     }
 }
 
-fn neighbour(word: Word<'_>, host: Ipv4Addr, prefix: u8) -> Result<Ipv4Addr, Problem> {
+fn neighbour(word: Word<'_>, host: Ipv4Addr, prefix: u8) -> Result<Ipv4Addr, Reported> {
     let text = word.text()?;
     let router: Ipv4Addr = text.parse().map_err(|_| {
         word.problem(

@@ -13,9 +13,24 @@ use rustls_pki_types::pem::PemObject;
 use crate::asn1::{Algorithm, ED25519};
 use crate::keyring;
 use crate::pem;
-use crate::problem::{Complaint, Problem};
+use crate::problem::{Complaint, Reported};
+use crate::reference::{Key, Kind, Need, Table};
 use crate::seal::{self, Kek, SealError};
 use crate::words::Word;
+
+/// The table.
+pub(crate) static TABLE: Table = Table {
+    name: "[rotation]",
+    about: "Who may replace key rings of the running system (`docs/adr/0087`); without the \
+            table nobody.",
+    keys: &[Key {
+        name: "signer",
+        kind: Kind::File,
+        need: Need::Required,
+        example: "\"signer-public.pem\"",
+        meaning: "The Ed25519 public key that updates are signed for, in PEM.",
+    }],
+};
 
 /// Why there is no update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +62,8 @@ impl std::fmt::Display for UpdateError {
 impl std::error::Error for UpdateError {}
 
 /// Reads the table: who may sign updates.
-pub(crate) fn read(word: Word<'_>, folder: &Path) -> Result<[u8; 32], Problem> {
-    let words = word.table("[rotation]", &["signer"])?;
-    let signer = words.required("signer", "\"signer-public.pem\"")?;
+pub(crate) fn read(word: Word<'_>, folder: &Path) -> Result<[u8; 32], Reported> {
+    let signer = word.table()?.required("signer")?;
     let file = keyring::contents(signer, folder)?;
     public_key(signer.text()?, &file).map_err(|complaint| signer.complain(complaint))
 }

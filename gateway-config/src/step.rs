@@ -1,29 +1,26 @@
-//! The word `refuse` of `[[keyring]]`: steps of directed handshakes that the
+//! The key `refuse` of `[[keyring]]`: steps of directed handshakes that the
 //! shim refuses where the ring is used.
 
 use ipc::provision::{Listener, RefusedSteps};
 use ipc::step::Step;
-use ipc::tls::Mode;
+use ipc::tls::{Label, Mode};
 
-use crate::keyring;
-use crate::problem::Problem;
-use crate::words::Words;
+use crate::problem::Reported;
+use crate::words::{Word, each};
 
-/// Reads the key `refuse` of every key ring; the tables themselves were read before.
-pub(crate) fn read(file: &Words<'_>, listeners: &[Listener]) -> Result<Vec<RefusedSteps>, Problem> {
-    let every = Step::ALL.map(|step| (step.name(), step));
-    let list = match file.optional("keyring") {
-        Some(word) => word.list()?,
-        None => Vec::new(),
-    };
-    let mut refused = Vec::new();
-    for word in list {
-        let words = word.table("[[keyring]]", &keyring::WORDS)?;
-        let Some(word) = words.optional("refuse") else {
-            continue;
-        };
-        let keyring = keyring::label(words.required("label", "\"web\"")?)?;
-        let steps = word.choices(&every)?;
+/// The steps with their names.
+pub(crate) fn every() -> [(&'static str, Step); Step::ALL.len()] {
+    Step::ALL.map(|step| (step.name(), step))
+}
+
+/// Reads the key `refuse` of the key rings that have it.
+pub(crate) fn read(
+    refusals: &[(Label, Word<'_>)],
+    listeners: &[Listener],
+) -> Result<Vec<RefusedSteps>, Reported> {
+    each(refusals, |(keyring, word)| {
+        let keyring = keyring.clone();
+        let steps = word.choices(&every())?;
         let mut handshakes = listeners.iter().flat_map(Listener::handshakes);
         if handshakes
             .any(|tls| tls.mode == Mode::Autonomous && tls.parameters.keyrings.contains(&keyring))
@@ -35,7 +32,6 @@ pub(crate) fn read(file: &Words<'_>, listeners: &[Listener]) -> Result<Vec<Refus
                 "write mode = \"directed\" in each tls that names the ring, or take refuse out",
             ));
         }
-        refused.push(RefusedSteps { keyring, steps });
-    }
-    Ok(refused)
+        Ok(RefusedSteps { keyring, steps })
+    })
 }

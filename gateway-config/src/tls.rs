@@ -3,32 +3,31 @@
 use ipc::bounded::List;
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
-use ipc::provision::{Keyrings, Tls};
+use ipc::provision::{Keyring, Tls};
 use ipc::tls::{Label, Mode, PeerAuthentication, Protocol, ServerName};
 use tls::{CipherSuite, Group, Role, Version};
 
 use crate::chain;
-use crate::keyring;
-use crate::problem::Problem;
-use crate::words::{Word, Words};
+use crate::keyring::{self, Rings};
+use crate::problem::Reported;
+use crate::words::{Word, Words, each, if_there};
 
-/// The keys of a `tls` table.
-const TLS_WORDS: [&str; 14] = [
-    "role",
-    "mode",
-    "keyring",
-    "versions",
-    "alpn",
-    "client_auth",
-    "handshake_timeout_ms",
-    "suites",
-    "groups",
-    "segment_size",
-    "expose_keys",
-    "resumption",
-    "server_name",
-    "allow_static_rsa",
+mod keys;
+
+pub(crate) use keys::{MAX_PROTOCOL, MAX_PROTOCOLS, RINGS, TABLE};
+
+/// What a role can be.
+const ROLES: [(&str, Role); 2] = [("server", Role::Server), ("client", Role::Client)];
+/// What a version can be.
+const VERSIONS: [(&str, Version); 2] = [("1.3", Version::Tls13), ("1.2", Version::Tls12)];
+/// Whether a server asks for a certificate.
+const CLIENT_AUTH: [(&str, PeerAuthentication); 3] = [
+    ("none", PeerAuthentication::None),
+    ("request", PeerAuthentication::Request),
+    ("require", PeerAuthentication::Require),
 ];
+/// As many key rings as a handshake request can name.
+const MAX_RINGS: usize = 4;
 const DEFAULT_TIMEOUT_MS: u32 = 10_000;
 /// What most servers send at most in one record's fragment (RFC 8446 §5.1).
 const DEFAULT_SEGMENT_SIZE: u16 = 16384;
@@ -41,83 +40,74 @@ pub(crate) const MODES: [(&str, Mode); 2] = [
 
 /// Reads the table of a listener (where this system is the server) or of a
 /// backend (the client).
-pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Keyrings) -> Result<Tls, Problem> {
-    let words = word.table("tls", &TLS_WORDS)?;
-    let role = role(&words, place)?;
-    let mode = match words.optional("mode") {
-        Some(word) => word.choice(&MODES)?,
-        None => Mode::Autonomous,
+pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Rings<'_>) -> Result<Tls, Reported> {
+    let words = word.table()?;
+    let there = |name| words.optional(name);
+    let role = role(&words, place);
+    let mode = if_there(there("mode"), |word| word.choice(&MODES));
+    let rings = words.required("keyring");
+    let rings = rings.and_then(|word| self::rings(word, place, keyrings));
+    let versions = if_there(there("versions"), |word| word.choices(&VERSIONS));
+    let alpn = if_there(there("alpn"), alpn);
+    let server_name = server_name(&words, place);
+    let handshake_timeout_ms = if_there(there("handshake_timeout_ms"), |word| word.number());
+    let segment_size = if_there(there("segment_size"), |word| word.number());
+    let flag = |name| if_there(there(name), |word| word.flag());
+    let (expose_keys, resumption) = (flag("expose_keys"), flag("resumption"));
+    // What these can be depends on those before.
+    let (mode, versions) = (mode?.unwrap_or(Mode::Autonomous), versions?);
+    let versions = versions.unwrap_or_else(|| VERSIONS.map(|(_, version)| version).to_vec());
+    let groups = if_there(there("groups"), |word| groups(&word, &versions));
+    let rings = rings?;
+    let asked = Asked {
+        role: place,
+        mode,
+        versions: &versions,
+        used: used(&rings, keyrings),
     };
-    let rings = rings(words.required("keyring", "\"web\"")?, role, keyrings)?;
-    let versions = match words.optional("versions") {
-        Some(word) => word.choices(&[("1.3", Version::Tls13), ("1.2", Version::Tls12)])?,
-        None => vec![Version::Tls13, Version::Tls12],
-    };
-    let allow_static_rsa = match words.optional("allow_static_rsa") {
-        Some(word) => static_rsa(word, role, mode, &versions, &rings, keyrings)?,
-        None => false,
-    };
-    let suites = match words.optional("suites") {
-        Some(word) => suites(word, role, &versions, &rings, keyrings, allow_static_rsa)?,
-        None => Vec::new(),
-    };
-    let groups = match words.optional("groups") {
-        Some(word) => groups(&word, &versions)?,
-        None => Vec::new(),
-    };
-    let alpn = match words.optional("alpn") {
-        Some(word) => alpn(word)?,
-        None => List::new(),
-    };
-    let peer_authentication = match words.optional("client_auth") {
-        Some(word) if role == Role::Client => return Err(of_servers(word)),
-        Some(word) => client_auth(word, &rings, keyrings)?,
-        None => PeerAuthentication::None,
-    };
-    let server_name = server_name(&words, role)?;
-    let handshake_timeout_ms = match words.optional("handshake_timeout_ms") {
-        Some(word) => word.number(100..=600_000)?,
-        None => DEFAULT_TIMEOUT_MS,
-    };
-    let segment_size = match words.optional("segment_size") {
-        Some(word) => {
-            let sizes = Parameters::SEGMENT_SIZES;
-            let number = word.number(u32::from(*sizes.start())..=u32::from(*sizes.end()))?;
-            u16::try_from(number).unwrap_or(DEFAULT_SEGMENT_SIZE)
-        }
-        None => DEFAULT_SEGMENT_SIZE,
-    };
-    let expose_keys = match words.optional("expose_keys") {
-        Some(word) => word.flag()?,
-        None => false,
-    };
-    let resumption = match words.optional("resumption") {
-        Some(word) => word.flag()?,
-        None => true,
-    };
+    let peer_authentication = if_there(there("client_auth"), |word| client_auth(word, &asked));
+    let allow_static_rsa = if_there(there("allow_static_rsa"), |word| static_rsa(word, &asked));
+    let allow_static_rsa = allow_static_rsa?.unwrap_or(false);
+    let suites = if_there(there("suites"), |word| {
+        suites(word, &asked, allow_static_rsa)
+    });
     let full = |_| word.problem("a list in tls is too long", "name each value once");
     Ok(Tls {
-        role,
+        role: role?,
         mode,
         parameters: Parameters {
-            versions: List::from_items(versions).map_err(full)?,
-            suites: List::from_items(suites).map_err(full)?,
+            suites: List::from_items(suites?.unwrap_or_default()).map_err(full)?,
             allow_static_rsa,
-            groups: List::from_items(groups).map_err(full)?,
+            groups: List::from_items(groups?.unwrap_or_default()).map_err(full)?,
+            versions: List::from_items(versions).map_err(full)?,
             keyrings: List::from_items(rings).map_err(full)?,
-            peer_authentication,
-            server_name,
-            alpn,
-            segment_size,
-            resumption,
-            expose_keys,
+            peer_authentication: peer_authentication?.unwrap_or(PeerAuthentication::None),
+            server_name: server_name?,
+            alpn: alpn?.unwrap_or_default(),
+            segment_size: segment_size?.unwrap_or(DEFAULT_SEGMENT_SIZE),
+            resumption: resumption?.unwrap_or(true),
+            expose_keys: expose_keys?.unwrap_or(false),
         },
-        handshake_timeout_ms,
+        handshake_timeout_ms: handshake_timeout_ms?.unwrap_or(DEFAULT_TIMEOUT_MS),
     })
 }
 
+/// What a table says that other keys of it depend on.
+struct Asked<'a> {
+    role: Role,
+    mode: Mode,
+    versions: &'a [Version],
+    /// The key rings that it names.
+    used: Vec<&'a Keyring>,
+}
+
+fn used<'a>(labels: &[Label], keyrings: &'a Rings<'_>) -> Vec<&'a Keyring> {
+    let rings = keyrings.good.0.iter();
+    rings.filter(|ring| labels.contains(&ring.label)).collect()
+}
+
 /// Each version needs one that is for it.
-fn groups(word: &Word<'_>, versions: &[Version]) -> Result<Vec<Group>, Problem> {
+fn groups(word: &Word<'_>, versions: &[Version]) -> Result<Vec<Group>, Reported> {
     let groups = word.choices(&Group::ALL.map(|group| (group.name(), group)))?;
     let is_met = |version: &Version| groups.iter().any(|group| group.is_for(*version));
     match versions.iter().all(is_met) {
@@ -129,19 +119,13 @@ fn groups(word: &Word<'_>, versions: &[Version]) -> Result<Vec<Group>, Problem> 
     }
 }
 
-fn role(words: &Words<'_>, place: Role) -> Result<Role, Problem> {
-    let (name, where_to) = match place {
-        Role::Server => (
-            "server",
-            "a listener is a server: role = \"client\" is for a backend",
-        ),
-        Role::Client => (
-            "client",
-            "to a backend the gateway is a client: role = \"client\"",
-        ),
+fn role(words: &Words<'_>, place: Role) -> Result<Role, Reported> {
+    let where_to = match place {
+        Role::Server => "a listener is a server: role = \"client\" is for a backend",
+        Role::Client => "to a backend the gateway is a client: role = \"client\"",
     };
-    let word = words.required("role", &format!("\"{name}\""))?;
-    let role = word.choice(&[("server", Role::Server), ("client", Role::Client)])?;
+    let word = words.required("role")?;
+    let role = word.choice(&ROLES)?;
     match role == place {
         true => Ok(role),
         false => Err(word.problem(
@@ -152,10 +136,10 @@ fn role(words: &Words<'_>, place: Role) -> Result<Role, Problem> {
 }
 
 /// Whom a client expects: a DNS name or an IP address.
-fn server_name(words: &Words<'_>, role: Role) -> Result<Option<ServerName>, Problem> {
+fn server_name(words: &Words<'_>, role: Role) -> Result<Option<ServerName>, Reported> {
     const EXAMPLE: &str = "\"backend.example\"";
     let word = match role {
-        Role::Client => words.required("server_name", EXAMPLE)?,
+        Role::Client => words.required("server_name")?,
         Role::Server => match words.optional("server_name") {
             Some(word) => {
                 return Err(word.problem(
@@ -177,27 +161,28 @@ fn server_name(words: &Words<'_>, role: Role) -> Result<Option<ServerName>, Prob
     })
 }
 
-fn of_servers(word: Word<'_>) -> Problem {
-    word.problem(
-        "client_auth is for a server; a client always has the server's certificate checked",
-        "take it out",
-    )
-}
-
-/// The labels of key rings that exist.
+/// The labels of key rings that exist, and serve a `role`.
 pub(crate) fn rings(
     word: Word<'_>,
     role: Role,
-    keyrings: &Keyrings,
-) -> Result<Vec<Label>, Problem> {
-    /// As many as a handshake request can name.
-    const MAX: usize = 4;
+    keyrings: &Rings<'_>,
+) -> Result<Vec<Label>, Reported> {
+    let items = word.one_or_more()?;
+    if let Some(item) = items.get(MAX_RINGS) {
+        return Err(item.problem(
+            format!("more than {MAX_RINGS} key rings for one listener"),
+            "spread the names over several listeners",
+        ));
+    }
     let mut labels = Vec::new();
-    for item in word.one_or_more()? {
+    each(items, |item| {
         let label = keyring::label(item)?;
-        let Some(ring) = keyrings.0.iter().find(|ring| ring.label == label) else {
-            let known: Vec<String> = keyrings
-                .0
+        let rings = &keyrings.good.0;
+        let Some(ring) = rings.iter().find(|ring| ring.label == label) else {
+            if let Some(reported) = keyrings.reported(&label) {
+                return Err(reported);
+            }
+            let known: Vec<String> = rings
                 .iter()
                 .map(|ring| format!("\"{}\"", ring.label))
                 .collect();
@@ -228,46 +213,33 @@ pub(crate) fn rings(
                 "name it once; the first of a list is for clients that ask for no name",
             ));
         }
-        if labels.len() == MAX {
-            return Err(item.problem(
-                format!("more than {MAX} key rings for one listener"),
-                "spread the names over several listeners",
-            ));
-        }
-        labels.push(label);
-    }
-    Ok(labels)
+        labels.push(label.clone());
+        Ok(label)
+    })
 }
 
 /// The key that allows suites without forward secrecy, for peers that have no other.
-fn static_rsa(
-    word: Word<'_>,
-    role: Role,
-    mode: Mode,
-    versions: &[Version],
-    rings: &[Label],
-    keyrings: &Keyrings,
-) -> Result<bool, Problem> {
+fn static_rsa(word: Word<'_>, asked: &Asked<'_>) -> Result<bool, Reported> {
     if !word.flag()? {
         return Ok(false);
     }
-    if mode != Mode::Directed {
+    if asked.mode != Mode::Directed {
         return Err(word.problem(
             "static RSA exists in directed mode alone",
             "write mode = \"directed\", or take allow_static_rsa out",
         ));
     }
-    if !versions.contains(&Version::Tls12) {
+    if !asked.versions.contains(&Version::Tls12) {
         return Err(word.problem(
             "static RSA belongs to TLS 1.2, which versions does not name",
             "take allow_static_rsa out, or add \"1.2\"",
         ));
     }
-    let mut used = keyrings.0.iter().filter(|ring| rings.contains(&ring.label));
     let is_rsa = |kind: Option<KeyKind>| kind == Some(KeyKind::Rsa);
+    let mut used = asked.used.iter();
     let mut has_key = used.any(|ring| is_rsa(ring.key.as_ref().map(|key| key.kind)));
     // As client it is the server's key.
-    has_key |= role == Role::Client;
+    has_key |= asked.role == Role::Client;
     match has_key {
         true => Ok(true),
         false => Err(word.problem(
@@ -277,17 +249,19 @@ fn static_rsa(
     }
 }
 
+/// The suites with their names.
+fn every_suite() -> Vec<(&'static str, CipherSuite)> {
+    let every = CipherSuite::ALL.into_iter().chain(CipherSuite::STATIC_RSA);
+    every.map(|suite| (suite.name(), suite)).collect()
+}
+
 fn suites(
     word: Word<'_>,
-    role: Role,
-    versions: &[Version],
-    rings: &[Label],
-    keyrings: &Keyrings,
+    asked: &Asked<'_>,
     allow_static_rsa: bool,
-) -> Result<Vec<CipherSuite>, Problem> {
-    let every = CipherSuite::ALL.into_iter().chain(CipherSuite::STATIC_RSA);
-    let every: Vec<_> = every.map(|suite| (suite.name(), suite)).collect();
-    let suites = word.choices(&every)?;
+) -> Result<Vec<CipherSuite>, Reported> {
+    let versions = asked.versions;
+    let suites = word.choices(&every_suite())?;
     if let Some(suite) = suites.iter().find(|suite| suite.is_static_rsa())
         && !allow_static_rsa
     {
@@ -296,7 +270,6 @@ fn suites(
             "take it out, or write allow_static_rsa = true",
         ));
     }
-    let used = || keyrings.0.iter().filter(|ring| rings.contains(&ring.label));
     for version in versions {
         let name = version_name(*version);
         let of_version = suites.iter().filter(|suite| suite.version() == *version);
@@ -307,7 +280,7 @@ fn suites(
             ));
         }
         // What fits the server's key, a client learns from the server.
-        for ring in used().filter(|_| role == Role::Server) {
+        for ring in asked.used.iter().filter(|_| asked.role == Role::Server) {
             let kind = ring.key.as_ref().map(|key| key.kind);
             if !of_version.clone().any(|suite| fits(*suite, kind)) {
                 return Err(word.problem(
@@ -333,11 +306,10 @@ fn suites(
     Ok(suites)
 }
 
-const fn version_name(version: Version) -> &'static str {
-    match version {
-        Version::Tls12 => "1.2",
-        Version::Tls13 => "1.3",
-    }
+fn version_name(version: Version) -> &'static str {
+    let mut versions = VERSIONS.iter();
+    let found = versions.find(|(_, other)| *other == version);
+    found.map_or("?", |(name, _)| name)
 }
 
 /// Whether a key can be used with a suite (RFC 8446 §B.4, RFC 8422 §2.1).
@@ -352,11 +324,16 @@ fn fits(suite: CipherSuite, key: Option<KeyKind>) -> bool {
     }
 }
 
-fn alpn(word: Word<'_>) -> Result<List<Protocol, 4>, Problem> {
+fn alpn(word: Word<'_>) -> Result<List<Protocol, MAX_PROTOCOLS>, Reported> {
     let mut names = List::new();
     for item in word.one_or_more()? {
-        let text = item.short_text(32)?;
-        let too_many = |_| item.problem("more than 4 ALPN names", "name 4 at most");
+        let text = item.short_text()?;
+        let too_many = |_| {
+            item.problem(
+                format!("more than {MAX_PROTOCOLS} ALPN names"),
+                format!("name {MAX_PROTOCOLS} at most"),
+            )
+        };
         let name = Protocol::from_slice(text.as_bytes()).map_err(too_many)?;
         if names.contains(&name) {
             return Err(item.problem(
@@ -369,21 +346,16 @@ fn alpn(word: Word<'_>) -> Result<List<Protocol, 4>, Problem> {
     Ok(names)
 }
 
-fn client_auth(
-    word: Word<'_>,
-    rings: &[Label],
-    keyrings: &Keyrings,
-) -> Result<PeerAuthentication, Problem> {
-    let wanted = word.choice(&[
-        ("none", PeerAuthentication::None),
-        ("request", PeerAuthentication::Request),
-        ("require", PeerAuthentication::Require),
-    ])?;
-    let without = keyrings
-        .0
-        .iter()
-        .find(|ring| rings.contains(&ring.label) && ring.trust.is_empty());
-    match without {
+fn client_auth(word: Word<'_>, asked: &Asked<'_>) -> Result<PeerAuthentication, Reported> {
+    if asked.role == Role::Client {
+        return Err(word.problem(
+            "client_auth is for a server; a client always has the server's certificate checked",
+            "take it out",
+        ));
+    }
+    let wanted = word.choice(&CLIENT_AUTH)?;
+    let mut used = asked.used.iter();
+    match used.find(|ring| ring.trust.is_empty()) {
         Some(ring) if wanted != PeerAuthentication::None => Err(word.problem(
             format!(
                 "client_auth asks for certificates, but key ring \"{}\" trusts nobody",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gateway_config::{Config, Problem, demo, load};
+use gateway_config::{Config, Problems, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{AddressConfig, Backend, Keyrings, KeystoreData, Limits, Rings, Timeouts};
@@ -19,7 +19,7 @@ fn test_day() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_798_761_600)
 }
 
-fn load_test(file: &str) -> Result<Config, Problem> {
+fn load_test(file: &str) -> Result<Config, Problems> {
     load(Path::new(file), test_day())
 }
 

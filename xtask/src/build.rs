@@ -107,7 +107,7 @@ pub(crate) struct Chosen {
 /// The configuration in `file`, or the demo's.
 ///
 /// # Errors
-/// [`gateway_config::Problem`].
+/// [`gateway_config::Problems`].
 pub(crate) fn configuration(workspace: &Path, file: Option<&Path>) -> Result<Chosen> {
     let now = OffsetDateTime::now_utc();
     if let Some(file) = file {

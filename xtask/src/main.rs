@@ -9,6 +9,7 @@ mod bogo;
 mod budget;
 mod build;
 mod check;
+mod config;
 mod directed;
 mod fuzz;
 mod policy;
@@ -53,6 +54,8 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Build kernel, image, bootable disc and manifest into a folder.
     Image(build::ImageArguments),
+    /// Check a configuration; print an example, or what it can say.
+    Config(config::Arguments),
     /// Build the seL4 kernel and show where it is.
     Kernel(build::KernelArguments),
     /// Replace key rings of a running system.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Task::Bogo(arguments) => bogo::bogo(&workspace, &screen, &arguments),
         Task::Fuzz(arguments) => fuzz::fuzz(&workspace, &screen, &arguments),
         Task::Image(arguments) => build::image(&workspace, &screen, &arguments),
+        Task::Config(arguments) => config::config(&arguments),
         Task::Kernel(arguments) => build::kernel(&workspace, &screen, &arguments),
         Task::Rotate(arguments) => rotate::rotate(&workspace, &screen, &arguments),
         Task::Policy(arguments) => policy::policy(&workspace, &arguments),
@@ -99,7 +103,7 @@ fn main() -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    let is_refusal = error.is::<gateway_config::Problem>() || error.is::<run::Refused>();
+    let is_refusal = error.is::<gateway_config::Problems>() || error.is::<run::Refused>();
     if is_refusal {
         2
     } else if error.is::<setup::Missing>() {
