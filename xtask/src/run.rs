@@ -1,5 +1,7 @@
 //! `cargo xtask run`.
 
+mod place;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,6 +20,7 @@ use qemu::{Accelerator, Boot, Forward, Guest, Machine, Network};
 use crate::build::{self, Chosen};
 use crate::screen::Screen;
 use crate::setup::{self, Need};
+use place::Place;
 
 /// How long the guest may take to get ready. Slow machines without KVM need
 /// some ten seconds.
@@ -41,7 +44,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MIB", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(32..=3072))]
     memory: u32,
-    /// Folder for serial.log, and for network.pcap if there is to be one.
+    /// Folder for serial.log; without it target/run, or target/run-2 for a second run beside
+    /// the first. network.pcap is there too, if there is to be one.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
     /// Keep the NIC's traffic in network.pcap. It is not encrypted
@@ -91,18 +95,26 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     let mut chosen = build::configuration(workspace, arguments.config.as_deref())?;
     chosen.config.audit = arguments.audit.is_some();
     chosen.config.kek = build::seal(screen, arguments.seal.as_deref())?;
-    let mut audit = match &arguments.audit {
-        Some(file) => Some(File::create(file).with_context(|| file.display().to_string())?),
-        None => None,
-    };
     let forwards = forwards(&arguments.forward, &ports(&chosen.config))?;
     // Before anything is built.
     refuse_taken(&forwards)?;
+    if let Some(socket) = &arguments.qmp {
+        place::refuse_answered("--qmp", socket)?;
+    }
+    let own = Place::first_free(&workspace.join("target/run"))?;
+    let logs = match &arguments.log_dir {
+        Some(folder) => Some(Place::of("--log-dir", folder)?),
+        None => None,
+    };
+    let mut audit = match &arguments.audit {
+        Some(file) => Some(place::own_file("--audit", file)?),
+        None => None,
+    };
     let mut needs = vec![Need::Build, Need::Run];
     needs.extend(arguments.iso.then_some(Need::Disc));
     setup::ensure(screen, &needs)?;
     screen.step("building kernel and image");
-    let folder = workspace.join("target/run");
+    let folder = &own.folder;
     let image = build::pack(
         workspace,
         &folder.join("image"),
@@ -117,11 +129,11 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
             root: image.root,
         },
     };
-    let logs = arguments.log_dir.as_ref().unwrap_or(&folder);
+    let logs = logs.as_ref().map_or(folder, |logs| &logs.folder);
     let mut machine = Machine::new(boot, logs);
     machine.capture = arguments.capture.then(|| logs.join("network.pcap"));
     machine.memory_mib = arguments.memory;
-    machine.key = build::write_key(&chosen.config, &folder)?;
+    machine.key = build::write_key(&chosen.config, folder)?;
     let line = folder.join("rotation.socket");
     machine.line = chosen.config.signer.map(|_| line);
     machine.network = Network::User(forwards.clone());
