@@ -17,6 +17,7 @@ mod rotate;
 mod run;
 mod screen;
 mod setup;
+mod shell;
 mod test;
 
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ const EXIT_CODES: &str = "Exit codes:
 
 /// Builds, runs and tests Handoff, a TLS gateway of isolated services on seL4.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Task,
@@ -72,6 +73,10 @@ enum Task {
     Check(check::Arguments),
     /// Install the system packages that are missing, or show the command.
     Setup,
+    /// Print what a shell needs to complete these commands; with alias xtask="cargo xtask".
+    Completions(shell::CompletionsArguments),
+    /// Print the manual page, or write one for each command.
+    Man(shell::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +97,11 @@ fn main() -> ExitCode {
         Task::Directed(arguments) => directed::directed(&arguments),
         Task::Check(arguments) => check::check(&workspace, &screen, &arguments),
         Task::Setup => setup::ensure(&screen, &setup::EVERYTHING),
+        Task::Completions(arguments) => {
+            shell::completions::<Arguments>(&arguments);
+            Ok(())
+        }
+        Task::Man(arguments) => shell::man::<Arguments>(&arguments),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
