@@ -23,7 +23,7 @@ use qemu::{Boot, Machine};
 use time::OffsetDateTime;
 
 use crate::build;
-use crate::screen::Screen;
+use crate::screen::{Screen, print};
 use crate::setup::{self, Need};
 
 /// Of the machine that measures: its programs, with clients in them, are larger than the
@@ -95,7 +95,7 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
         shipped(workspace, screen, &folder, &mut figures)?;
     }
     table::derive(&mut figures);
-    print!("{}", table::table(&figures));
+    print(table::table(&figures));
     if let Some(file) = &arguments.json {
         let text = serde_json::to_string_pretty(&rounded(&figures))? + "\n";
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;

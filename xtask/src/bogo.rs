@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use image::command::Step;
 
-use crate::screen::Screen;
+use crate::screen::{Screen, print};
 use crate::setup::{self, Need};
 use crate::test::cargo;
 use report::{Mode, Report};
@@ -47,7 +47,7 @@ pub(crate) fn bogo(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
         Some(Which::Autonomous) => &[Mode::Autonomous],
     };
     let report = run(workspace, screen, modes, &arguments.names)?;
-    print!("{}", report.table());
+    print(report.table());
     if let Some(file) = &arguments.json {
         fs::write(file, report.json()).with_context(|| file.display().to_string())?;
     }
@@ -60,7 +60,7 @@ pub(crate) fn bogo(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
 /// All tests in both modes, for `cargo xtask test`.
 pub(crate) fn all(workspace: &Path, screen: &Screen) -> Result<()> {
     let report = run(workspace, screen, &[Mode::Directed, Mode::Autonomous], &[])?;
-    print!("{}", report.table());
+    print(report.table());
     report.judge(screen)
 }
 

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::run::Refused;
-use crate::screen::Screen;
+use crate::screen::{Screen, print_line};
 use crate::setup::{self, Need};
 
 /// Where the demo's key ring is kept, below the workspace.
@@ -71,13 +71,13 @@ pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArgument
              them (--seal)",
         ),
     }
-    println!("{}", image.kernel.display());
-    println!("{}", image.root.display());
+    print_line(image.kernel.display());
+    print_line(image.root.display());
     if let Some(disc) = &image.disc {
-        println!("{}", disc.display());
+        print_line(disc.display());
     }
-    println!("{}", image.manifest.display());
-    println!("{}", image.bill.display());
+    print_line(image.manifest.display());
+    print_line(image.bill.display());
     Ok(())
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArgument
 pub(crate) fn kernel(workspace: &Path, screen: &Screen, arguments: &KernelArguments) -> Result<()> {
     setup::ensure(screen, &[Need::Build])?;
     let prefix = kernel::prefix(workspace, kernel_configuration(arguments.debug))?;
-    println!("{}", prefix.display());
+    print_line(prefix.display());
     Ok(())
 }
 

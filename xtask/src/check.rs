@@ -14,7 +14,7 @@ use image::{layout, load};
 
 use crate::bench;
 use crate::policy;
-use crate::screen::Screen;
+use crate::screen::{Screen, print};
 use crate::setup::{self, Need};
 use crate::test::cargo;
 
@@ -73,7 +73,7 @@ pub(crate) fn check(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
     screen.step("figures that may only fall");
     let description = load::file(&system)?;
     let figures = figures::collect(workspace, &description)?;
-    print!("{}", figures::page(&figures));
+    print(figures::page(&figures));
     let told = baseline::check(workspace, &figures, arguments.lower_baseline)?;
     if let Some(told) = told {
         screen.note(&told);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::run::Refused;
+use crate::screen::{print, print_line};
 
 /// Arguments of `config`.
 #[derive(clap::Args)]
@@ -50,15 +51,15 @@ pub(crate) fn config(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Check { file, json } => check(file, *json),
         Command::Example => {
-            print!("{}", gateway_config::EXAMPLE);
+            print(gateway_config::EXAMPLE);
             Ok(())
         }
         Command::Reference { json_schema: true } => {
-            println!("{:#}", schema::schema());
+            print_line(format_args!("{:#}", schema::schema()));
             Ok(())
         }
         Command::Reference { json_schema: false } => {
-            print!("{}", reference::page());
+            print(reference::page());
             Ok(())
         }
     }
@@ -68,13 +69,13 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
     let problems = match load(file, OffsetDateTime::now_utc()) {
         Ok(config) => {
             match as_json {
-                true => println!("[]"),
-                false => println!(
+                true => print_line("[]"),
+                false => print_line(format_args!(
                     "{}: good ({} listeners, {} key rings)",
                     file.display(),
                     config.listeners.len(),
                     config.keyrings.0.len()
-                ),
+                )),
             }
             return Ok(());
         }
@@ -83,7 +84,7 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
     if !as_json {
         return Err(problems.into());
     }
-    println!("{:#}", list(&problems));
+    print_line(format_args!("{:#}", list(&problems)));
     let count = problems.list().len();
     Err(Refused(format!("{}: problems: {count}", file.display())).into())
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use director_table::{record, svg, text};
 
+use crate::screen::print;
+
 /// Arguments of `directed`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -25,7 +27,7 @@ pub(crate) fn directed(arguments: &Arguments) -> Result<()> {
             fs::write(file, svg(&rows)).with_context(|| format!("writing {}", file.display()))
         }
         None => {
-            print!("{}", text(&rows));
+            print(text(&rows));
             Ok(())
         }
     }

@@ -3,6 +3,8 @@
 //!
 //! Progress goes to standard error, results to standard output.
 #![forbid(unsafe_code)]
+// `screen::print`: who reads may go.
+#![deny(clippy::print_stdout)]
 
 mod bench;
 mod bogo;

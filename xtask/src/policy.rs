@@ -13,6 +13,7 @@ use image::policy::{self, Report, Verdict};
 use image::workspace::DESCRIPTION;
 
 use crate::run::Refused;
+use crate::screen::print;
 use crate::{budget, screen};
 
 const GREEN: &str = "\x1b[32m";
@@ -59,9 +60,9 @@ pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()
     let description = check::load(&path).map_err(refused)?;
     let report = policy::judge(&description, own.as_deref()).map_err(refused)?;
     let colour = io::stdout().is_terminal() && screen::colour_is_wanted();
-    print!("{}", page(&report, colour));
+    print(page(&report, colour));
     let budgets = budget::budgets(&description);
-    print!("{}", budget::page(&budgets));
+    print(budget::page(&budgets));
     let broken = report.broken().count();
     if broken > 0 {
         bail!("the policy is broken: {broken} of {}", report.judged.len());
@@ -80,7 +81,7 @@ pub(crate) fn graph(workspace: &Path, arguments: &GraphArguments) -> Result<()> 
     match &arguments.out {
         Some(out) => fs::write(out, picture).with_context(|| format!("writing {}", out.display())),
         None => {
-            print!("{picture}");
+            print(picture);
             Ok(())
         }
     }

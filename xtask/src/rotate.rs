@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::build;
 use crate::run::Refused;
-use crate::screen::Screen;
+use crate::screen::{Screen, print_line};
 
 /// How long the key store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ pub(crate) fn rotate(workspace: &Path, screen: &Screen, arguments: &Arguments) -
     let answer = screen.during("replacing key rings", || send(&arguments.line, &bytes))?;
     match answer.strip_prefix(ACCEPTED) {
         Some(version) => {
-            println!("key rings in use: {}", version.trim());
+            print_line(format_args!("key rings in use: {}", version.trim()));
             Ok(())
         }
         None => {

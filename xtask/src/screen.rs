@@ -1,7 +1,9 @@
 //! What a person sees: steps with their progress, failures, colour.
 
 use std::env;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::process;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +26,26 @@ pub(crate) struct Screen {
 /// `NO_COLOR` (no-color.org) is not set.
 pub(crate) fn colour_is_wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints to standard output. Who reads it may have seen enough (`… | head`): then there is
+/// nothing more to do, and the exit code is the one that a shell gives for SIGPIPE.
+pub(crate) fn print(what: impl Display) {
+    let mut output = io::stdout().lock();
+    let printed = write!(output, "{what}").and_then(|()| output.flush());
+    match printed {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(141),
+        Err(error) => {
+            eprintln!("error: standard output: {error}");
+            process::exit(1)
+        }
+    }
+}
+
+/// The same, with the end of a line.
+pub(crate) fn print_line(what: impl Display) {
+    print(format_args!("{what}\n"));
 }
 
 impl Screen {

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::run::Refused;
-use crate::screen::Screen;
+use crate::screen::{Screen, print_line};
 use crate::setup::{self, Need};
 
 use attack::{ATTACKS, Attack, BEYOND};
@@ -140,12 +140,12 @@ pub(super) fn run(
         let status = addresses::enclose()?;
         std::process::exit(status.code().unwrap_or(1));
     }
-    println!("{}", heading());
+    print_line(heading());
     let mut rows = Vec::new();
     for (number, attack) in chosen.iter().enumerate() {
         let what = format!("{} of {}: {}", number + 1, chosen.len(), attack.name);
         let row = one(&stage, screen, attack, &what).with_context(|| what.clone())?;
-        println!("{}", row.line());
+        print_line(row.line());
         rows.push(row);
         if let Some(file) = file {
             write(file, &rows)?;

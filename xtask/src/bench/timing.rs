@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::Figures;
+use crate::screen::print_line;
 
 /// All decryptions, and those of the quieter three quarters: an interrupt in
 /// between hides a difference, and a difference that is great enough hides in what
@@ -53,7 +54,7 @@ impl Sample {
 /// One of them can be told from a right one.
 pub(super) fn judge(figures: &Figures) -> Result<()> {
     let mut worst = 0.0f64;
-    println!("       padding        decryptions   instructions   deviation       t");
+    print_line("       padding        decryptions   instructions   deviation       t");
     for set in SETS {
         let good = Sample::of(figures, set, GOOD)?;
         let prefix = format!("static_rsa_{set}_mean_");
@@ -61,7 +62,9 @@ pub(super) fn judge(figures: &Figures) -> Result<()> {
             let sample = Sample::of(figures, set, kind)?;
             let t = sample.t(&good);
             let (count, mean, deviation) = (sample.count, sample.mean, sample.variance.sqrt());
-            println!("{set:6} {kind:14} {count:11.0} {mean:14.0} {deviation:11.1} {t:7.2}");
+            print_line(format_args!(
+                "{set:6} {kind:14} {count:11.0} {mean:14.0} {deviation:11.1} {t:7.2}"
+            ));
             // Not a number: too few to compare.
             worst = worst.max(if t.is_nan() { f64::INFINITY } else { t.abs() });
         }
