@@ -17,7 +17,7 @@ const SLOW: [(&str, &str); 5] = [
     ("image", "attack"),
     ("image", "bill"),
     ("image", "probes"),
-    ("qemu", "control"),
+    ("qemu", "qmp"),
     ("qemu", "system"),
 ];
 
