@@ -122,7 +122,7 @@ impl System {
         let ports = offload_server::Ports {
             net: offload_net,
             shim: Mailbox::new(completions),
-            director: Mailbox::new(verdicts),
+            director: Some(Mailbox::new(verdicts)),
             forget: Mailbox::new(forgotten),
             record: Queue::new(inbox),
             keystore: Client::new(Keys(Arc::new(Mutex::new(store)))),
@@ -159,7 +159,7 @@ impl System {
                 sessions: SLOTS,
             }],
             windows: Windows(minted.clone()),
-            director: Mailbox::new(orders),
+            director: Some(Mailbox::new(orders)),
             stats: page(),
         };
         let director = director::Ports {

@@ -71,6 +71,15 @@ impl Config {
         ShimRights([gateway].into_iter().chain(others).collect())
     }
 
+    /// Whether some handshake may be directed: an image for another configuration needs
+    /// no director.
+    pub fn has_directed(&self) -> bool {
+        let ShimRights(clients) = self.shim_rights();
+        clients
+            .iter()
+            .any(|rights| rights.modes.contains(&Mode::Directed))
+    }
+
     /// What the gateway serves.
     pub fn gateway(&self) -> Gateway {
         Gateway {

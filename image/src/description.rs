@@ -50,6 +50,9 @@ pub struct Description {
     /// there may be, when absent.
     #[serde(default = "most_records")]
     pub rekey_after: u64,
+    /// What this image is built without ([`crate::left_out`]): no file says it.
+    #[serde(skip)]
+    pub left_out: LeftOut,
 }
 
 /// The largest and the default `rekey_after`: twice as many stay below the 2^24.5
@@ -87,6 +90,27 @@ pub struct Domain {
     /// what it held.
     #[serde(default)]
     pub restarts: Vec<String>,
+    /// What it is for, if not every configuration asks for that: an image whose own does
+    /// not is built without this domain and its channels. Nothing else may name it but the
+    /// `restarts` of others.
+    pub only_for: Option<Purpose>,
+}
+
+/// What a configuration may ask for or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Purpose {
+    /// Handshakes in directed mode.
+    #[serde(rename = "directed")]
+    Directed,
+}
+
+/// What is not in an image, although its description has it.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut {
+    /// Domains.
+    pub domains: Vec<Domain>,
+    /// Channels that one of them was to have.
+    pub channels: Vec<Channel>,
 }
 
 /// The right to call a domain: an endpoint capability with a badge.

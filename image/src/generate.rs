@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::layout::{self, DomainLayout, Layout};
+use crate::left_out;
 use crate::load;
 use crate::workspace;
 
@@ -59,7 +60,9 @@ pub fn system() -> Result<(PathBuf, Layout)> {
     let named = env::var_os(SYSTEM_VARIABLE);
     let path = named.map_or_else(workspace::description, |path| Ok(path.into()))?;
     println!("cargo::rerun-if-changed={}", watched(&path)?.display());
-    let layout = layout::layout(&load::file(&path)?);
+    println!("cargo::rerun-if-env-changed={}", left_out::VARIABLE);
+    let purposes = left_out::parse(&env::var(left_out::VARIABLE).unwrap_or_default())?;
+    let layout = layout::layout(&left_out::without(load::file(&path)?, &purposes)?);
     Ok((path, layout))
 }
 

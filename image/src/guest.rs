@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::command::Step;
+use crate::description::Purpose;
 use crate::elf::Program;
 use crate::generate::SYSTEM_VARIABLE;
+use crate::left_out;
 
 /// The target whose prebuilt libraries the programs use. It is not this
 /// system's: no system call of Linux is ever made. It is chosen because `ring`
@@ -38,8 +40,14 @@ const CFLAGS: &str = "-fno-stack-protector -ffreestanding -U_FORTIFY_SOURCE -DND
 pub const ROOT: &str = "init";
 
 /// Environment and arguments of cargo for guest programs: for a build, and for
-/// a check with clippy. `system` is the system description.
-pub fn cargo(workspace: &Path, prefix: &Path, system: &Path, subcommand: &str) -> Step {
+/// a check with clippy. `system` is the system description, of which the image is without
+/// what is for these purposes.
+pub fn cargo(
+    workspace: &Path,
+    prefix: &Path,
+    (system, without): (&Path, &[Purpose]),
+    subcommand: &str,
+) -> Step {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let flags = RUSTFLAGS.join("\u{1f}");
     // The build's place must not reach the bytes.
@@ -55,8 +63,9 @@ pub fn cargo(workspace: &Path, prefix: &Path, system: &Path, subcommand: &str) -
         .env("CFLAGS_x86_64_unknown_linux_gnu", CFLAGS)
         .env("SEL4_PREFIX", prefix)
         .env(SYSTEM_VARIABLE, system)
+        .env(left_out::VARIABLE, names(without).join(" "))
         .args([subcommand, "--target", TARGET, "--target-dir"])
-        .arg(target_folder(workspace, system))
+        .arg(target_folder(workspace, system, without))
 }
 
 /// Where cargo keeps the sources of packages.
@@ -65,14 +74,23 @@ fn cargo_home() -> Option<PathBuf> {
     given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))
 }
 
-/// One for each description: its constants are in every program, so one folder for all
-/// would rebuild all of them at each change from one description to another.
-fn target_folder(workspace: &Path, system: &Path) -> PathBuf {
+fn names(purposes: &[Purpose]) -> Vec<&'static str> {
+    purposes.iter().map(|purpose| purpose.name()).collect()
+}
+
+/// One for each description, and what is left out of it: its constants are in every
+/// program, so one folder for all would rebuild all of them at each change from one to
+/// another.
+fn target_folder(workspace: &Path, system: &Path, without: &[Purpose]) -> PathBuf {
     let beside = system.parent().and_then(Path::file_name);
-    match beside.and_then(OsStr::to_str) {
-        None | Some("image") => workspace.join("target/guest"),
-        Some(other) => workspace.join(format!("target/guest-{other}")),
+    let mut name = match beside.and_then(OsStr::to_str) {
+        None | Some("image") => "target/guest".to_string(),
+        Some(other) => format!("target/guest-{other}"),
+    };
+    for purpose in names(without) {
+        name += &format!("-without-{purpose}");
     }
+    workspace.join(name)
 }
 
 /// What to build.
@@ -84,6 +102,8 @@ pub struct Request<'a> {
     pub prefix: &'a Path,
     /// The system description.
     pub system: &'a Path,
+    /// What the image is without.
+    pub without: &'a [Purpose],
     /// Packages; each has a binary of the same name.
     pub packages: &'a BTreeSet<String>,
     /// Features of packages besides "guest", as `package/feature`.
@@ -104,13 +124,14 @@ pub fn build(request: &Request<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
         .collect();
     let mut features: Vec<String> = packages.iter().map(|p| format!("{p}/guest")).collect();
     features.extend_from_slice(request.features);
-    let mut step = cargo(request.workspace, request.prefix, request.system, "build")
+    let system = (request.system, request.without);
+    let mut step = cargo(request.workspace, request.prefix, system, "build")
         .args(["--profile", "guest", "--features"])
         .arg(features.join(","));
     for package in &packages {
         step = step.args(["--package", package, "--bin", package]);
     }
-    let folder = target_folder(request.workspace, request.system);
+    let folder = target_folder(request.workspace, request.system, request.without);
     // Until they are read: another build, with other features, writes over them.
     fs::create_dir_all(&folder)?;
     let lock = File::create(folder.join("programs.lock"))?;

@@ -6,7 +6,8 @@
 //! - [`description`] is what `system.toml` may say, [`check`] keeps its rules,
 //!   [`layout`] gives everything its address and slot, [`policy`] says who must never
 //!   reach what, and [`load`] does the first two and asks the last for everybody who
-//!   builds something. Each of them knows those before it and no other;
+//!   builds something; [`left_out`] is what a configuration has no use for. Each of them
+//!   knows those before it and no other;
 //! - [`generate`] writes the constants of the servers' programs;
 //! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
@@ -24,6 +25,7 @@ pub mod graph;
 pub mod guest;
 pub mod kernel;
 pub mod layout;
+pub mod left_out;
 pub mod load;
 pub mod pack;
 pub mod plan;

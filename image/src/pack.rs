@@ -12,13 +12,14 @@ use serde_json::json;
 use crate::bill::{self, Crate};
 use crate::check::check;
 use crate::command::Step;
-use crate::description::Restart;
+use crate::description::{Purpose, Restart};
 use crate::elf::{Program, write_with_segment};
 use crate::figures;
 use crate::graph;
 use crate::guest::{self, ROOT, Request};
 use crate::kernel::{self, Configuration};
 use crate::layout::layout;
+use crate::left_out;
 use crate::load;
 use crate::plan::{self, Provisions};
 use crate::policy;
@@ -43,6 +44,9 @@ pub struct Options {
     pub out: PathBuf,
     /// The system description; `None` for `image/system.toml`.
     pub system: Option<PathBuf>,
+    /// What the configuration does not ask for: the image is built without the domains
+    /// that are only for that.
+    pub without: Vec<Purpose>,
     /// Which kernel.
     pub configuration: Configuration,
     /// Boot-time data by name.
@@ -81,7 +85,7 @@ pub fn build(options: &Options) -> Result<Image> {
     let prefix = kernel::prefix(&options.workspace, options.configuration)?;
     let shipped = options.workspace.join(workspace::DESCRIPTION);
     let system = options.system.as_ref().unwrap_or(&shipped);
-    let mut description = load::file(system)?;
+    let mut description = left_out::without(load::file(system)?, &options.without)?;
     if let Some(records) = options.rekey_after {
         let mut changed = description.into_inner();
         changed.rekey_after = records;
@@ -101,6 +105,7 @@ pub fn build(options: &Options) -> Result<Image> {
         workspace: &options.workspace,
         prefix: &prefix,
         system,
+        without: &options.without,
         packages: &packages,
         features: &options.features,
     })?;

@@ -69,6 +69,7 @@ fn parts() -> &'static Parts {
             workspace: &workspace(),
             prefix: &prefix,
             system: &workspace::description().unwrap(),
+            without: &[],
             packages: &packages.chain(["hostile".to_string()]).collect(),
             features: &[],
         });

@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use image::check::{self, check};
+use image::description::Purpose;
+use image::layout::{DomainLayout, layout};
+use image::left_out::without;
 use image::load;
 use image::policy::{self, Report, Verdict};
 use image::workspace;
@@ -70,6 +73,50 @@ fn c06_the_shipped_system_keeps_its_policy() {
     let report = judge(&shipped());
     assert_eq!(report.broken().collect::<Vec<_>>(), []);
     assert!(report.judged.len() > 50);
+}
+
+#[test]
+fn c06_the_system_without_a_director_keeps_the_same_policy() {
+    let whole = check::parse(&shipped()).unwrap();
+    let description = without(whole.clone(), &[Purpose::Directed]).unwrap();
+    let own = policy::path_of(&workspace::description().unwrap());
+    let report = policy::judge(&description, own.as_deref()).unwrap();
+    assert_eq!(report.broken().collect::<Vec<_>>(), []);
+    let names: Vec<_> = description.domains.iter().map(|d| &*d.name).collect();
+    assert_eq!(
+        names,
+        BOUNDS
+            .into_iter()
+            .filter(|name| *name != "director")
+            .collect::<Vec<_>>()
+    );
+    // Its peers have `None` in place of its channels, and the right to signal it less; its
+    // memory is nobody's.
+    let (whole, left) = (layout(&whole), layout(&description));
+    let none = |domain: &DomainLayout| {
+        let fields = domain.fields.iter().filter(|field| field.value == "None");
+        fields.map(|field| field.name.clone()).collect::<Vec<_>>()
+    };
+    for domain in &left.domains {
+        let before = whole.domains.iter().find(|other| other.name == domain.name);
+        let before = before.unwrap();
+        let expected: &[&str] = match &*domain.name {
+            "kernel-shim" => &["channel_orders"],
+            "offload-server" => &["channel_segments"],
+            _ => &[],
+        };
+        assert_eq!(none(domain), expected);
+        assert_eq!(none(before), [""; 0]);
+        assert_eq!(before.slots.len() - domain.slots.len(), expected.len());
+    }
+    let of_it = |name: &str| name.contains("director") || name.starts_with("orders");
+    assert!(whole.regions.iter().any(|region| of_it(&region.name)));
+    assert!(!left.regions.iter().any(|region| of_it(&region.name)));
+    // What is said of a domain that no system has is still refused.
+    let strange = "[[callers]]\nname = \"a\"\nof = \"directer\"\nare = []\n";
+    let mut report = Report::default();
+    policy::judge_by(&policy::parse(strange).unwrap(), &description, &mut report);
+    assert_eq!(breaks_of(&report, "a"), ["there is no domain \"directer\""]);
 }
 
 #[test]

@@ -49,8 +49,8 @@ pub struct Ports<'a, T, R, O, A, W> {
     pub offload: DirectiveQueue<O>,
     /// Tells the offload component of sessions that are over.
     pub forget: ForgetQueue<O>,
-    /// Has the director begin and end directed handshakes.
-    pub director: OrderQueue<O>,
+    /// Has the director begin and end directed handshakes. Without it there are none.
+    pub director: Option<OrderQueue<O>>,
     /// Who may have handshakes and sessions.
     pub applications: Vec<Application<A>>,
     /// Where capabilities for sessions are put.
@@ -161,7 +161,8 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     pub fn run(&mut self) {
         self.count_wakeup();
         let is_new = self.ports.offload.peer_is_new();
-        let is_director_new = self.ports.director.peer_is_new();
+        let director = self.ports.director.as_mut();
+        let is_director_new = director.is_some_and(OrderQueue::peer_is_new);
         while let Some(completion) = self.ports.offload.receive() {
             // What is none costs its own handshake; the deadline ends that.
             let Ok(completion) = completion else {
@@ -197,7 +198,9 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     fn end_turn(&mut self) {
         let ports = &mut self.ports;
         // First: it has to know a handshake before the offload component begins it.
-        ports.director.flush();
+        if let Some(director) = &mut ports.director {
+            director.flush();
+        }
         ports.offload.flush();
         ports.forget.flush();
         let in_progress = self.handshakes.len().saturating_sub(self.over.len());

@@ -36,7 +36,7 @@ pub(crate) fn server(held: Capabilities) -> (System, Service) {
         record: Client::new(held.call_record_server),
         offload: DirectiveQueue::new(held.channel_directives),
         forget: ForgetQueue::new(held.channel_session_ends),
-        director: OrderQueue::new(held.channel_orders),
+        director: held.channel_orders.map(OrderQueue::new),
         applications,
         windows: SystemWindows {
             install: held.manage_install,

@@ -374,6 +374,23 @@ fn the_director_is_told_of_each_directed_handshake_and_of_its_end() {
 }
 
 #[test]
+fn without_a_director_directed_handshakes_are_refused_and_others_are_not() {
+    let mut world = World::without_director();
+    // The rights would allow it.
+    let refused = world.start_in(FIRST, Mode::Directed);
+    assert_eq!(refused, Err(HandshakeError::Policy(PolicyError::Mode)));
+    assert_eq!(world.net.asked.take(), []);
+    assert_eq!(world.held(), []);
+    assert!(world.offload.receive().is_none());
+    let id = world.start(FIRST).unwrap();
+    let start = world.next_start();
+    assert_eq!(start.mode, Mode::Autonomous);
+    world.establish(start.slot, start.generation);
+    let answer = world.call(FIRST, &Request::CollectResult(id));
+    assert!(matches!(answer, Ok(Answer::Established(..))));
+}
+
+#[test]
 fn c05_a_director_that_restarts_loses_its_handshakes_and_no_other() {
     let mut world = World::new(1);
     let autonomous = world.start(FIRST).unwrap();

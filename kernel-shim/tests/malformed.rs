@@ -189,7 +189,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         record: Client::new(Willing),
         offload: Mailbox::new(shim_side),
         forget: Mailbox::new(forget),
-        director: Mailbox::new(orders),
+        director: Some(Mailbox::new(orders)),
         applications: vec![Application {
             client: 1,
             bell: Silent,

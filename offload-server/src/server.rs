@@ -42,8 +42,8 @@ pub struct Ports<'a, N, S, R, K, W> {
     pub net: Channel<N>,
     /// Directives in, completions out.
     pub shim: CompletionQueue<S>,
-    /// Segments of directed handshakes in, verdicts out.
-    pub director: VerdictQueue<S>,
+    /// Segments of directed handshakes in, verdicts out. Without it there are none.
+    pub director: Option<VerdictQueue<S>>,
     /// Sessions that are over.
     pub forget: ForgetInbox<S>,
     /// What sessions need after their handshake.
@@ -95,7 +95,7 @@ where
 pub struct Server<'a, P: Platform> {
     net: Channel<P::Net>,
     shim: CompletionQueue<P::Shim>,
-    director: VerdictQueue<P::Shim>,
+    director: Option<VerdictQueue<P::Shim>>,
     forget: ForgetInbox<P::Shim>,
     record: PostHandshakeInbox<P::Record>,
     install: Box<dyn Fn(SlotIndex) -> Client<Record, P::Install> + 'a>,
@@ -186,7 +186,7 @@ impl<'a, P: Platform> Server<'a, P> {
         untaken([
             self.net.oldest_event(),
             self.shim.oldest_event(),
-            self.director.oldest_event(),
+            self.director.as_ref().and_then(VerdictQueue::oldest_event),
             self.forget.oldest_event(),
             self.record.oldest_event(),
         ])

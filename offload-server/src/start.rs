@@ -33,7 +33,7 @@ pub(crate) fn server(held: Capabilities) -> System {
     let ports = Ports {
         net: held.channel_handshake,
         shim: Mailbox::new(held.channel_directives),
-        director: Mailbox::new(held.channel_segments),
+        director: held.channel_segments.map(Mailbox::new),
         forget: Mailbox::new(held.channel_session_ends),
         record: Queue::new(held.channel_post_handshake),
         keystore: Client::new(held.call_keystore_server),

@@ -132,6 +132,7 @@ fn measuring_image(workspace: &Path, folder: &Path, features: Vec<String>) -> Re
         workspace: workspace.to_path_buf(),
         out: folder.join("image"),
         system: Some(system),
+        without: Vec::new(),
         configuration: Configuration::Release,
         provisions: provisions(&config)?,
         features,

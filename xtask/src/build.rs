@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gateway_config::{Config, Kek, demo};
 use image::kernel::{self, Configuration};
+use image::left_out;
 use image::pack::{self, Image, Options};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -138,6 +139,7 @@ pub(crate) fn pack(
         workspace: workspace.to_path_buf(),
         out: out.to_path_buf(),
         system: None,
+        without: left_out::unneeded(config.has_directed()),
         configuration,
         provisions: config.provisions()?,
         features: Vec::new(),

@@ -96,7 +96,7 @@ fn guest_step(
     system: &Path,
     packages: &[String],
 ) -> Step {
-    let mut step = guest::cargo(workspace, prefix, system, subcommand);
+    let mut step = guest::cargo(workspace, prefix, (system, &[]), subcommand);
     for package in packages {
         step = step.args(["--package", package]);
     }

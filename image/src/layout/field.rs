@@ -21,6 +21,11 @@ impl DomainLayout {
     }
 }
 
+/// The type of what images of some configurations are without.
+pub(super) fn some(kind: &str) -> String {
+    format!("Option<{kind}>")
+}
+
 /// A name as part of a field's.
 pub(super) fn snake(name: &str) -> String {
     name.replace('-', "_")

@@ -3,7 +3,7 @@
 use ipc::boot::{PAGE, place};
 
 use super::builder::Builder;
-use super::field::{CHANNEL, hex, snake, taken};
+use super::field::{CHANNEL, hex, snake, some, taken};
 use super::placed::Source;
 use crate::description::MappingRights;
 
@@ -34,6 +34,10 @@ impl Builder<'_> {
                 let bell = self.bell(side, peer);
                 let value = taken("ipc::channel::Channel::new", "layout, bell");
                 let value = format!("{{\nlet layout = {layout};\nlet bell = {bell};\n{value}\n}}");
+                let (kind, value) = match self.description.is_optional(peer) {
+                    true => (some(CHANNEL), format!("Some({value})")),
+                    false => (CHANNEL.to_string(), value),
+                };
                 if self.is_of_application(side, &channel.name) {
                     let key = (side.clone(), channel.name.clone());
                     self.of_applications.insert(key, value);
@@ -42,8 +46,29 @@ impl Builder<'_> {
                 self.domain(side).field(
                     &format!("The channel \"{}\" with `{peer}`.", channel.name),
                     &format!("channel_{}", snake(&channel.name)),
-                    CHANNEL,
+                    &kind,
                     value,
+                );
+            }
+        }
+        self.left_out_channels();
+    }
+
+    /// Whoever is there would share them with a domain that is not.
+    fn left_out_channels(&mut self) {
+        let left_out = &self.description.left_out;
+        for channel in &left_out.channels {
+            let is_there =
+                |side: &&String| left_out.domains.iter().all(|domain| domain.name != **side);
+            for side in channel.between.iter().filter(is_there) {
+                self.domain(side).field(
+                    &format!(
+                        "The channel \"{}\", which this image is without.",
+                        channel.name
+                    ),
+                    &format!("channel_{}", snake(&channel.name)),
+                    &some(CHANNEL),
+                    "None".to_string(),
                 );
             }
         }

@@ -41,11 +41,7 @@ pub(super) fn unreachable(asserted: &Unreachable, system: &System<'_>) -> Breaks
     let named = from.iter().chain(to).chain(unless_through);
     let mut breaks = strangers(system, named);
     for pattern in ignoring {
-        if !system
-            .memory
-            .iter()
-            .any(|memory| matches(pattern, &memory.name))
-        {
+        if !system.knows_memory(|name| matches(pattern, name)) {
             breaks.push(format!("no memory is called \"{pattern}\""));
         }
     }
@@ -140,7 +136,8 @@ pub(super) fn sees(asserted: &Sees, system: &System<'_>) -> Breaks {
             breaks.push(format!("{reader} may read \"{}\"", memory.name));
         }
     }
-    if found == 0 && !optional {
+    let is_known = |pattern: &String| system.knows_memory(|name| matches(pattern, name));
+    if found == 0 && !optional && !region.as_ref().is_some_and(is_known) {
         breaks.push("there is no such memory".to_string());
     }
     breaks

@@ -99,9 +99,28 @@ impl<'a> System<'a> {
         }
     }
 
-    /// Whether there is such a domain.
+    /// Whether there is such a domain, or would be in images of other configurations.
     pub fn knows(&self, name: &str) -> bool {
-        name == MONITOR || self.layout.domains.iter().any(|d| d.name == name)
+        let mut left_out = self.description.left_out.domains.iter();
+        name == MONITOR
+            || self.layout.domains.iter().any(|d| d.name == name)
+            || left_out.any(|domain| domain.name == name)
+    }
+
+    /// Whether there is memory whose name is `meant`, or would be in images of other
+    /// configurations.
+    pub fn knows_memory(&self, meant: impl Fn(&str) -> bool) -> bool {
+        let left_out = &self.description.left_out;
+        let sides = left_out.channels.iter().flat_map(|channel| {
+            let sides = channel.between.iter();
+            sides.map(|side| format!("{}: {side}", channel.name))
+        });
+        let own = left_out
+            .domains
+            .iter()
+            .map(|d| format!("counters: {}", d.name));
+        let there = self.memory.iter().map(|memory| memory.name.clone());
+        there.chain(sides).chain(own).any(|name| meant(&name))
     }
 
     /// The shortest way from `from` to `to` over edges that `allows` lets

@@ -233,8 +233,8 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "name = \"director\"\npriority = 168\nstack = \"64K\"\nheap = \"1184K\"\nserves = false",
-            "name = \"director\"\npriority = 168\nstack = \"64K\"\nheap = \"1184K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"director\"\nbadge = 9",
+            "name = \"director\"\npriority = 168\nstack = \"64K\"\nheap = \"1184K\"\nserves = false\nonly_for = \"directed\"",
+            "name = \"director\"\npriority = 168\nstack = \"64K\"\nheap = \"1184K\"\nserves = true\nonly_for = \"directed\"\n[[call]]\nfrom = \"gateway\"\nto = \"director\"\nbadge = 9",
         ),
         "nobody calls the director",
         "gateway calls director",

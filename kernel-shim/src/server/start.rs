@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use ipc::channel::Doorbell;
 use ipc::clock::Clock;
-use ipc::control::{HandshakeError, HandshakeId, HandshakeRequest, RequestError, Resource};
+use ipc::control::{
+    HandshakeError, HandshakeId, HandshakeRequest, PolicyError, RequestError, Resource,
+};
 use ipc::director::Order;
 use ipc::handshake::{Directive, Origin, Start};
 use ipc::net::{self, NetError, Owner};
@@ -27,6 +29,10 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     pub(super) fn start(&mut self, client: u16, request: HandshakeRequest) -> Outcome<HandshakeId> {
         let started = self.clock.now();
         request.check(started).map_err(HandshakeError::Request)?;
+        let is_directed = request.mode == Mode::Directed;
+        if is_directed && self.ports.director.is_none() {
+            return Err(HandshakeError::Policy(PolicyError::Mode));
+        }
         let full = HandshakeError::Resource;
         // No client takes a place of the tables from another.
         let part = self.part(client)?;
@@ -43,7 +49,6 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             expected_tx_next: request.tcp_sequence,
         };
         let position = self.move_connection(&to_offload).map_err(blame)?;
-        let is_directed = request.mode == Mode::Directed;
         if is_directed && let Err(error) = self.begin_directed(client, name, &request) {
             self.release(connection);
             return Err(error);
@@ -113,9 +118,13 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             refused: self.rights.steps(client, &request.parameters.keyrings)?,
             is_audited: self.rights.audits(client),
         };
-        let sent = self.ports.director.send(&begin);
+        let director = self.ports.director.as_mut();
+        let sent = director.is_some_and(|director| director.send(&begin).is_ok());
         // Who has no room does not take its orders.
-        sent.map_err(|_| HandshakeError::Resource(Resource::Queue))
+        match sent {
+            true => Ok(()),
+            false => Err(HandshakeError::Resource(Resource::Queue)),
+        }
     }
 
     pub(super) fn end_directed(&mut self, name: Name) {
@@ -123,7 +132,9 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         // Its mailbox has room for one; a director that does not take its orders drives
         // nothing either.
         let end = Order::End { slot, generation };
-        self.ports.director.send(&end).ok();
+        if let Some(director) = &mut self.ports.director {
+            director.send(&end).ok();
+        }
     }
 }
 

@@ -194,7 +194,23 @@ impl World {
         )
     }
 
+    /// In an image without a director.
+    pub fn without_director() -> Self {
+        let modes = [Mode::Autonomous, Mode::Directed];
+        Self::built(HANDSHAKES, SESSIONS, 1, &modes, false)
+    }
+
     pub fn sized(handshake_slots: u16, session_slots: u16, clients: u16, modes: &[Mode]) -> Self {
+        Self::built(handshake_slots, session_slots, clients, modes, true)
+    }
+
+    fn built(
+        handshake_slots: u16,
+        session_slots: u16,
+        clients: u16,
+        modes: &[Mode],
+        has_director: bool,
+    ) -> Self {
         let (shim_side, offload) = pair(handshake_slots, 1024, 1024, Silent, Silent);
         let (forget, forgotten) = pair(session_slots, 64, 64, Silent, Silent);
         let (orders, director) = pair(handshake_slots, 1024, 64, Silent, Silent);
@@ -221,7 +237,7 @@ impl World {
             record: Client::new(record.clone()),
             offload: Mailbox::new(shim_side),
             forget: Mailbox::new(forget),
-            director: Mailbox::new(orders),
+            director: has_director.then(|| Mailbox::new(orders)),
             applications: (1..)
                 .zip(told.clone())
                 .map(|(client, bell)| Application {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use ipc::channel::SlotIndex;
 use ipc::clock::Clock;
-use ipc::control::{HandshakeError, Resource};
+use ipc::control::{HandshakeError, PolicyError, Resource};
 use ipc::director::{DirectedSegment, DirectedVerdict};
 use ipc::handshake::Start;
 use ipc::segment::{Segment, Verdict};
@@ -26,12 +26,14 @@ impl<P: Platform> Server<'_, P> {
         entry: Entry,
     ) -> Result<(), HandshakeError> {
         let slot = start.slot;
+        let director = self.director.as_mut();
+        let director = director.ok_or(HandshakeError::Policy(PolicyError::Mode))?;
         // A segment that the end of the slot's last handshake overtook.
-        self.director.discard(slot);
+        director.discard(slot);
         let (directed, begun) = self.directed.begin(start, &mut self.credentials)?;
         self.enter(slot, entry, Progress::Directed(directed));
         self.answer(slot, start.generation, begun);
-        self.director.flush();
+        self.flush_director();
         Ok(())
     }
 
@@ -91,7 +93,7 @@ impl<P: Platform> Server<'_, P> {
             self.note_left(slot);
         }
         // The director runs at once and queues the next.
-        self.director.flush();
+        self.flush_director();
         self.shim.flush();
     }
 
@@ -153,14 +155,21 @@ impl<P: Platform> Server<'_, P> {
     }
 
     fn answer(&mut self, slot: SlotIndex, generation: u16, verdict: Verdict) {
+        let verdict = DirectedVerdict {
+            slot,
+            generation,
+            verdict,
+        };
         // Its mailbox has room for one, and for one of the slot's last handshake.
-        self.director
-            .send(&DirectedVerdict {
-                slot,
-                generation,
-                verdict,
-            })
-            .ok();
+        if let Some(director) = &mut self.director {
+            director.send(&verdict).ok();
+        }
+    }
+
+    pub(super) fn flush_director(&mut self) {
+        if let Some(director) = &mut self.director {
+            director.flush();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ipc::channel::{Event, SlotIndex};
 use ipc::clock::Clock;
+use ipc::director::VerdictQueue;
 use ipc::handshake::Completion;
 use ipc::queue::ReceiveError;
 use ipc::stats;
@@ -117,7 +118,7 @@ impl<P: Platform> Server<'_, P> {
         }
         self.net.flush();
         self.shim.flush();
-        self.director.flush();
+        self.flush_director();
         self.record.flush();
         told_keys
     }
@@ -135,7 +136,8 @@ impl<P: Platform> Server<'_, P> {
         }
         let mut segments = 0;
         while segments < SEGMENTS_AT_ONCE
-            && let Some(segment) = self.director.receive()
+            && let Some(director) = &mut self.director
+            && let Some(segment) = director.receive()
         {
             segments += 1;
             // What is none costs its own handshake; the deadline ends that.
@@ -163,7 +165,9 @@ impl<P: Platform> Server<'_, P> {
 
     /// Whether something has come that was not taken in.
     pub(super) fn has_more_to_take_in(&self) -> bool {
-        self.shim.has_others() || self.director.has_others() || self.net.has_events()
+        let director = self.director.as_ref();
+        let has_segments = director.is_some_and(VerdictQueue::has_others);
+        self.shim.has_others() || has_segments || self.net.has_events()
     }
 
     /// The connection of the handshake in `slot` has news.

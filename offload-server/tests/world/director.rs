@@ -143,7 +143,7 @@ impl Director {
                 sessions: slots.max(8),
             }],
             windows: sessions.clone(),
-            director: Mailbox::new(orders),
+            director: Some(Mailbox::new(orders)),
             stats: Box::leak(Box::default()),
         };
         let rights = Rights::new(ShimRights(vec![rights]));

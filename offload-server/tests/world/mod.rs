@@ -209,7 +209,7 @@ impl World {
         let ports = Ports {
             net: net_side,
             shim: Mailbox::new(shim_side),
-            director: Mailbox::new(segments_side),
+            director: Some(Mailbox::new(segments_side)),
             forget: Mailbox::new(forget_side),
             record: Queue::new(record_side),
             keystore: Client::new(Direct(Arc::new(Mutex::new(store)))),

@@ -39,5 +39,6 @@ mod selftest;
 mod session;
 mod static_rsa;
 mod status;
+mod undirected;
 mod upstream;
 mod wire;

@@ -132,6 +132,33 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
     text
 }
 
+/// The status page and the echo, in each of these modes, and nothing else.
+pub(super) fn few_listeners(network: &str, echo: u16, modes: &[&str]) -> String {
+    let mut text = format!(
+        "[network]\n{network}\n\n[[keyring]]\nlabel = \"p256\"\n\
+         chain = \"p256-chain.pem\"\nkey = \"p256-key.pem\"\n\n"
+    );
+    let backends = [
+        (port::STATUS, "status = true".to_string()),
+        (port::ECHO, format!("connect = \"10.0.2.2:{echo}\"")),
+    ];
+    for mode in modes {
+        for (port, backend) in &backends {
+            let listen = match *mode {
+                "directed" => port::directed(*port),
+                _ => *port,
+            };
+            let _ = write!(
+                text,
+                "[[listener]]\nname = \"at-{listen}\"\nlisten = {listen}\n\
+                 tls = {{ role = \"server\", mode = \"{mode}\", keyring = \"p256\" }}\n\
+                 backend = {{ {backend} }}\n\n"
+            );
+        }
+    }
+    text
+}
+
 /// The part of it where the gateway is a client.
 pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16) -> String {
     let mut text = String::from(

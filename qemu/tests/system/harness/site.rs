@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use gateway_config::Kek;
 use image::description::Restart;
 use image::kernel::Configuration;
+use image::left_out;
 use image::pack::{self, Options};
 use image::workspace;
 use qemu::{Boot, Forward, Guest, Machine, Network};
@@ -18,7 +19,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::backend::{Backend, Kind};
-use super::configuration::{client_configuration, configuration};
+use super::configuration::{client_configuration, configuration, few_listeners};
 use super::material::Material;
 use super::memory::{DOMAINS, Memory, ROOT};
 pub(crate) use super::port;
@@ -87,6 +88,8 @@ struct Wanted {
     system: Option<PathBuf>,
     /// More text of the configuration.
     more: String,
+    /// Only the status page and the echo, in each of these modes.
+    modes: Option<&'static [&'static str]>,
     /// Features of the programs.
     features: Vec<String>,
 }
@@ -101,6 +104,7 @@ impl Default for Wanted {
             sealed: None,
             system: None,
             more: String::new(),
+            modes: None,
             features: Vec::new(),
         }
     }
@@ -182,6 +186,15 @@ impl Prepared {
         Self::build_for(name, wanted)
     }
 
+    /// Builds an image with the status page and the echo alone, in each of these modes.
+    pub(crate) fn build_in_modes(name: &str, modes: &'static [&'static str]) -> Result<Self> {
+        let wanted = Wanted {
+            modes: Some(modes),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
     /// Builds an image whose keys seal `records` records each.
     pub(crate) fn build_rekeying(name: &str, records: u64) -> Result<Self> {
         let wanted = Wanted {
@@ -210,6 +223,7 @@ impl Prepared {
             sealed,
             system,
             more,
+            modes,
             features,
         } = wanted;
         let folder = workspace::scratch(name)?;
@@ -227,9 +241,14 @@ impl Prepared {
         let file = folder.join("material/gateway.toml");
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let held_port = held.local_addr()?.port();
-        let text = configuration(&network, &ports)
-            + &client_configuration(&upstreams, ports[0], held_port)
-            + &more;
+        let text = match modes {
+            Some(modes) => few_listeners(&network, ports[0], modes),
+            None => {
+                configuration(&network, &ports)
+                    + &client_configuration(&upstreams, ports[0], held_port)
+                    + &more
+            }
+        };
         fs::write(&file, text)?;
         let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
             .with_context(|| format!("checking {}", file.display()))?;
@@ -244,11 +263,12 @@ impl Prepared {
             None => None,
         };
         let workspace = workspace::root()?;
-        let is_shipped = system.is_none() && features.is_empty();
+        let is_shipped = system.is_none() && features.is_empty() && config.has_directed();
         let image = pack::build(&Options {
             workspace: workspace.clone(),
             out: folder.join("image"),
             system,
+            without: left_out::unneeded(config.has_directed()),
             configuration: Configuration::Release,
             provisions: config.provisions()?,
             features,
