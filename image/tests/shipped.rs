@@ -62,6 +62,19 @@ fn c01_every_service_is_a_domain_of_its_own() {
 }
 
 #[test]
+fn each_domain_has_counters_and_their_names_are_its_own() {
+    let mut names = BTreeSet::new();
+    for domain in &shipped().domains {
+        let counters = ipc::stats::of(&domain.name);
+        let has = |end: &str| counters.iter().any(|counter| counter.name.ends_with(end));
+        assert!(has("_restarts_total"), "{}", domain.name);
+        for counter in counters {
+            assert!(names.insert(counter.name), "{}", counter.name);
+        }
+    }
+}
+
+#[test]
 fn c02_calls_are_those_of_the_architecture_and_no_others() {
     let calls: Pairs = shipped()
         .calls

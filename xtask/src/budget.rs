@@ -122,7 +122,7 @@ mod tests {
         let path = image::workspace::description().unwrap();
         let description = image::check::load(&path).unwrap();
         let mut budgets = budgets(&description);
-        assert_eq!(budgets.len(), 7);
+        assert_eq!(budgets.len(), description.domains.len());
         check(&budgets).unwrap();
         assert!(page(&budgets).contains("offload-server: bytes of heap at most"));
         budgets[2].heap = 3 << 20;

@@ -3,25 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::harness::memory::DOMAINS;
-use crate::harness::system;
-
-/// Pairs of domains with a channel between them, as the architecture has them.
-const CHANNELS: [[&str; 2]; 8] = [
-    ["director", "kernel-shim"],
-    ["director", "offload-server"],
-    ["gateway", "netstack-server"],
-    ["gateway", "record-server"],
-    ["kernel-shim", "offload-server"],
-    ["netstack-server", "offload-server"],
-    ["netstack-server", "record-server"],
-    ["offload-server", "record-server"],
-];
+use crate::harness::{shipped, system};
 
 #[test]
 fn c01_domains_share_memory_only_where_a_channel_is() {
     let site = system();
     let memory = site.memory();
+    let channels = shipped::channels();
     let shared: BTreeMap<_, _> = memory
         .sharing()
         .into_iter()
@@ -29,14 +17,13 @@ fn c01_domains_share_memory_only_where_a_channel_is() {
         .collect();
     for (owners, pages) in &shared {
         // The time, which the root task tells to all.
-        if *pages == 1 && owners.len() == DOMAINS.len() + 1 && owners.contains("init") {
+        if *pages == 1 && owners.len() == shipped::domains().count() + 1 && owners.contains("init")
+        {
             continue;
         }
         let pair: Vec<_> = owners.iter().copied().collect();
-        let [first, second] = pair[..] else {
-            panic!("{pages} pages are shared by {pair:?}");
-        };
-        let is_channel = CHANNELS.contains(&[first, second]);
+        assert_eq!(pair.len(), 2, "{pages} pages are shared by {pair:?}");
+        let is_channel = channels.contains(owners);
         // The page of counters that each domain shows to the gateway.
         let is_counters = pair.contains(&"gateway") && !pair.contains(&"init") && *pages == 1;
         // Its log, which the root task prints.
@@ -46,8 +33,7 @@ fn c01_domains_share_memory_only_where_a_channel_is() {
             "{pages} pages: {pair:?}"
         );
     }
-    for pair in CHANNELS {
-        let pair = BTreeSet::from(pair);
+    for pair in channels {
         assert!(shared.contains_key(&pair), "no memory between {pair:?}");
     }
 }
@@ -57,7 +43,7 @@ fn c01_each_domain_has_memory_of_its_own() {
     let site = system();
     let memory = site.memory();
     let sharing = memory.sharing();
-    for name in DOMAINS {
+    for name in shipped::domains() {
         assert!(sharing.contains_key(&BTreeSet::from([name])), "{name}");
     }
 }

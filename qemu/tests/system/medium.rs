@@ -7,8 +7,8 @@ use std::path::Path;
 use ring::digest;
 use serde_json::Value;
 
-use crate::harness::memory::{DOMAINS, ROOT};
-use crate::harness::prepared;
+use crate::harness::memory::ROOT;
+use crate::harness::{prepared, shipped};
 
 #[test]
 fn r35_the_manifest_tells_size_and_digest_of_every_part() {
@@ -26,7 +26,7 @@ fn r35_the_manifest_tells_size_and_digest_of_every_part() {
     }
     let programs = manifest["programs"].as_object().unwrap();
     let named: BTreeSet<&str> = programs.keys().map(String::as_str).collect();
-    let domains: BTreeSet<&str> = DOMAINS.into_iter().chain([ROOT]).collect();
+    let domains: BTreeSet<&str> = shipped::domains().chain([ROOT]).collect();
     assert_eq!(named, domains, "the programs are those of the domains");
     for key in ["BEGIN", "PRIVATE"] {
         assert!(!text.contains(key), "the manifest has key material");

@@ -13,7 +13,7 @@ use qemu::{Entropy, Guest};
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::harness::client::tcp;
-use crate::harness::memory::DOMAINS;
+use crate::harness::shipped;
 use crate::harness::site::{Prepared, Site, port};
 use crate::resumption::{session, session_at};
 
@@ -174,7 +174,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     // Every secret of the machine is in it.
     fs::remove_file(state).unwrap();
     guest.wait_line(PATIENCE, is_told).unwrap();
-    for name in DOMAINS {
+    for name in shipped::domains() {
         let starts = format!("init: {name} starts anew");
         guest.wait_line(PATIENCE, |line| line == starts).unwrap();
     }

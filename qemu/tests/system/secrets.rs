@@ -12,7 +12,7 @@ use crate::harness::breaker::{Breakage, Breaker};
 use crate::harness::client::{Session, Wish, tcp};
 use crate::harness::site::{Site, port};
 use crate::harness::{PATIENCE, alone, own};
-use crate::restart::{DOMAINS, open};
+use crate::restart::{domains, open};
 
 /// Bytes that are compared: too many to turn up by chance, few enough to find
 /// what is cut by a page's end on one of its sides.
@@ -86,7 +86,7 @@ fn the_keys_of_a_session_that_was_closed_properly_are_nowhere() {
 #[test]
 fn c06_after_any_domain_terminates_no_secret_is_outside_its_owner() {
     let site = own("ends");
-    for (domain, survives) in DOMAINS {
+    for (domain, survives) in domains() {
         let breaker = Breaker::of(&site, domain).unwrap();
         let mut session = open(&site);
         session.echo(b"in use").unwrap();

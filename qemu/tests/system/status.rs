@@ -3,7 +3,7 @@
 use crate::harness::client::Wish;
 use crate::harness::program::curl;
 use crate::harness::site::port;
-use crate::harness::system;
+use crate::harness::{shipped, system};
 
 #[test]
 fn the_status_page_shows_a_session_with_version_suite_and_mode() {
@@ -20,14 +20,8 @@ fn the_status_page_shows_a_session_with_version_suite_and_mode() {
         "name=viewport",
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
         "autonomous",
-        "netstack-server",
-        "keystore-server",
-        "record-server",
-        "kernel-shim",
-        "director",
-        "offload-server",
-        "gateway",
     ]);
+    ended.expect(&shipped::domains().collect::<Vec<_>>());
 }
 
 #[test]

@@ -10,16 +10,8 @@ use image::elf::Program;
 use qemu::Guest;
 use serde_json::json;
 
-/// The domains, which are also the names of their programs.
-pub(crate) const DOMAINS: [&str; 7] = [
-    "netstack-server",
-    "keystore-server",
-    "record-server",
-    "kernel-shim",
-    "director",
-    "offload-server",
-    "gateway",
-];
+use super::shipped;
+
 /// The root task's program.
 pub(crate) const ROOT: &str = "init";
 
@@ -179,7 +171,7 @@ impl Memory {
         let mut spaces: Vec<Space> = tables.map(|table| self.walk(table)).collect();
         spaces.retain(|space| !space.is_empty());
         let mut named = Vec::new();
-        for name in DOMAINS.into_iter().chain([ROOT]) {
+        for name in shipped::domains().chain([ROOT]) {
             let file = folder.join(name);
             let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
             let program = Program::parse(&bytes)?;

@@ -18,6 +18,7 @@ pub(crate) mod port;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod schedule;
+pub(crate) mod shipped;
 pub(crate) mod site;
 pub(crate) mod upstream;
 pub(crate) mod wire;

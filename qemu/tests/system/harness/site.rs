@@ -21,8 +21,9 @@ use time::OffsetDateTime;
 use super::backend::{Backend, Kind};
 use super::configuration::{client_configuration, configuration, few_listeners};
 use super::material::Material;
-use super::memory::{DOMAINS, Memory, ROOT};
+use super::memory::{Memory, ROOT};
 pub(crate) use super::port;
+use super::shipped;
 use super::upstream::{Program, Upstream};
 use super::wire::{GUEST, HOST, Wire};
 
@@ -377,7 +378,7 @@ fn socket(folder: &Path, name: &str) -> PathBuf {
 /// Copies the programs that were packed: another build may replace them.
 fn keep_programs(workspace: &Path, folder: &Path) -> Result<()> {
     let built = workspace.join("target/guest/x86_64-unknown-linux-gnu/guest");
-    for name in DOMAINS.into_iter().chain([ROOT]) {
+    for name in shipped::domains().chain([ROOT]) {
         let from = built.join(name);
         fs::copy(&from, folder.join(name)).with_context(|| from.display().to_string())?;
     }
