@@ -27,6 +27,7 @@ pub mod kernel;
 pub mod layout;
 pub mod left_out;
 pub mod load;
+mod memory;
 pub mod pack;
 pub mod plan;
 pub mod policy;

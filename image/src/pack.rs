@@ -21,6 +21,7 @@ use crate::kernel::{self, Configuration};
 use crate::layout::layout;
 use crate::left_out;
 use crate::load;
+use crate::memory;
 use crate::plan::{self, Provisions};
 use crate::policy;
 use crate::workspace;
@@ -75,6 +76,8 @@ pub struct Image {
     pub manifest: PathBuf,
     /// The bill of materials.
     pub bill: PathBuf,
+    /// MiB of memory that a machine must have.
+    pub memory_mib: u32,
 }
 
 /// Builds everything.
@@ -113,6 +116,8 @@ pub fn build(options: &Options) -> Result<Image> {
     let behind = plan::make(&layout, &programs, &provisions)?;
     let root = options.out.join("root.elf");
     fs::write(&root, root_image(&programs, &behind)?)?;
+    let file = programs.get(ROOT).context("no root task")?;
+    let memory_mib = memory::needed_mib(&Program::parse(file)?, &behind)?;
     let kernel = options.out.join("kernel.elf");
     write_kernel(&prefix, &kernel)?;
     let disc = options
@@ -130,7 +135,8 @@ pub fn build(options: &Options) -> Result<Image> {
     for package in programs.keys() {
         linked.insert(package.clone(), bill::linked(&options.workspace, package)?);
     }
-    fs::write(&manifest, describe(options, &parts, &programs, &linked)?)?;
+    let described = describe(options, &parts, &programs, &linked, memory_mib)?;
+    fs::write(&manifest, described)?;
     let bill = options.out.join(bill::FILE);
     fs::write(&bill, bill::bill(&options.workspace, &linked)?)?;
     Ok(Image {
@@ -139,6 +145,7 @@ pub fn build(options: &Options) -> Result<Image> {
         disc,
         manifest,
         bill,
+        memory_mib,
     })
 }
 
@@ -195,6 +202,7 @@ fn describe(
     parts: &BTreeMap<&str, &Path>,
     programs: &BTreeMap<String, Vec<u8>>,
     linked: &BTreeMap<String, BTreeSet<Crate>>,
+    memory_mib: u32,
 ) -> Result<String> {
     let mut listed = serde_json::Map::new();
     for (name, path) in parts {
@@ -219,7 +227,7 @@ fn describe(
         inside.insert(name.clone(), entry);
     }
     fs::remove_file(scratch)?;
-    let list = json!({ "parts": listed, "programs": inside });
+    let list = json!({ "memory_mib": memory_mib, "parts": listed, "programs": inside });
     Ok(serde_json::to_string_pretty(&list)? + "\n")
 }
 

@@ -180,9 +180,7 @@ impl Guest {
         loop {
             match self.log.next(&mut cursor, deadline) {
                 Next::Line(line) if log::is_ready(&line) => return Ok(()),
-                Next::Line(line) if log::is_end(&line) => {
-                    bail!("the guest stopped while it started\n{}", self.shown());
-                }
+                Next::Line(line) if log::is_end(&line) => return Err(self.stopped(&line)),
                 Next::Line(line) if log::is_fault(&line) && fault.is_none() => {
                     deadline = deadline.min(Instant::now() + AFTER_FAULT);
                     fault = Some(line);
@@ -228,6 +226,14 @@ impl Guest {
         }
     }
 
+    /// Why the root task gave up with `line`, as an error: its own words, or the panic's.
+    pub fn stopped(&self, line: &str) -> anyhow::Error {
+        let lines = self.log.since(Cursor::default());
+        let mut reasons = lines.iter().rev().filter_map(|line| log::no_system(line));
+        let reason = reasons.next().unwrap_or(line);
+        anyhow::anyhow!("the guest stopped: {reason}\n{}", self.shown())
+    }
+
     /// Why QEMU is no more, as an error.
     pub fn ended(&mut self) -> anyhow::Error {
         // The serial port is closed a moment before the process is gone.
@@ -254,7 +260,10 @@ impl Guest {
         let tail = self.log.tail(SHOWN_LINES);
         let file = self.log_file.display();
         if tail.is_empty() {
-            format!("the guest printed nothing ({file})")
+            format!(
+                "the guest printed nothing ({file}); does its processor have what \
+                 docs/machines.md lists?"
+            )
         } else {
             format!("the end of {file}:\n{tail}")
         }

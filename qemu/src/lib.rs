@@ -19,5 +19,7 @@ mod machine;
 mod spawn;
 
 pub use guest::Guest;
-pub use machine::{Accelerator, Boot, Entropy, Forward, MACHINE_TYPE, Machine, Network, program};
+pub use machine::{
+    Accelerator, Boot, Entropy, Forward, MACHINE_TYPE, Machine, Network, Nic, program,
+};
 pub use spawn::bound_to_thread;

@@ -61,6 +61,13 @@ pub fn is_end(line: &str) -> bool {
     line.starts_with("panic at ")
 }
 
+/// What a line of the root task says of why there is no system, if it does.
+pub fn no_system(line: &str) -> Option<&str> {
+    let text = line.strip_prefix("init: ")?;
+    let is_reason = text.starts_with("no ") || text.starts_with("the plan can't");
+    is_reason.then(|| text.strip_prefix("no system: ").unwrap_or(text))
+}
+
 /// The lines so far, and whether there will be more.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -240,6 +247,10 @@ mod tests {
         assert!(!is_ready("offload-server: ready"));
         assert_eq!(handshake("netstack-server: handshake x"), None);
         assert_eq!(handshake("gateway: handshake TLS 1.3"), Some("TLS 1.3"));
+        assert_eq!(no_system("init: no system: no NIC"), Some("no NIC"));
+        assert_eq!(no_system("init: no plan"), Some("no plan"));
+        assert_eq!(no_system("init: 7 domains"), None);
+        assert_eq!(no_system("gateway: no system: x"), None);
         assert!(is_fault("fault: gateway: page fault"));
         assert!(!is_fault("gateway: fault: none"));
     }

@@ -83,6 +83,20 @@ pub enum Network {
     },
 }
 
+/// What the machine's network ends in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nic {
+    /// A virtio NIC of version 1.0 or later, for which there is a driver.
+    #[default]
+    Modern,
+    /// One that can be used as a legacy one too.
+    Transitional,
+    /// Intel's 82540EM.
+    E1000,
+    /// Nothing.
+    Absent,
+}
+
 /// What gives the machine's virtio-rng its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Entropy {
@@ -124,6 +138,10 @@ pub struct Machine {
     /// What its real-time clock starts with, as QEMU's `-rtc base=` wants it; without
     /// it the host's time, UTC.
     pub date: Option<String>,
+    /// Its NIC.
+    pub nic: Nic,
+    /// It has an HPET.
+    pub timer: bool,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -166,6 +184,8 @@ impl Machine {
             generation: Some("auto".into()),
             entropy: Entropy::default(),
             date: None,
+            nic: Nic::default(),
+            timer: true,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: None,
@@ -244,7 +264,9 @@ impl Machine {
         add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
         let lacks = self.lacks.iter().map(|feature| format!(",-{feature}"));
         let processor = format!("{PROCESSOR}{}", lacks.collect::<String>());
-        add(&["-machine", MACHINE_TYPE, "-cpu", &processor, "-accel"]);
+        let timer = if self.timer { "" } else { ",hpet=off" };
+        let machine = format!("{MACHINE_TYPE}{timer}");
+        add(&["-machine", &machine, "-cpu", &processor, "-accel"]);
         add(&[match self.accelerator {
             Accelerator::Tcg => "tcg",
             Accelerator::Kvm => "kvm",
@@ -291,14 +313,22 @@ impl Machine {
                 escaped(peer)
             ),
         };
-        let nic = "virtio-net-pci,netdev=net,disable-legacy=on,romfile=";
         if self.iommu {
             // Before the NIC, which asks for it.
             add(&["-device", "intel-iommu,intremap=off"]);
-            add(&["-netdev", &netdev, "-device"]);
-            add(&[&format!("{nic},iommu_platform=on")]);
-        } else {
-            add(&["-netdev", &netdev, "-device", nic]);
+        }
+        add(&["-netdev", &netdev]);
+        let confined = if self.iommu { ",iommu_platform=on" } else { "" };
+        let nic = match self.nic {
+            Nic::Modern => Some(format!("virtio-net-pci,disable-legacy=on{confined}")),
+            Nic::Transitional => {
+                Some("virtio-net-pci,disable-legacy=off,disable-modern=off".into())
+            }
+            Nic::E1000 => Some("e1000".into()),
+            Nic::Absent => None,
+        };
+        if let Some(nic) = nic {
+            add(&["-device", &format!("{nic},netdev=net,romfile=")]);
         }
         let backend: &[&str] = match &self.entropy {
             Entropy::Absent => &[],
@@ -315,7 +345,6 @@ impl Machine {
             ],
         };
         if !backend.is_empty() {
-            let confined = if self.iommu { ",iommu_platform=on" } else { "" };
             let device = format!("virtio-rng-pci,rng=rng,disable-legacy=on{confined}");
             add(backend);
             add(&["-device", &device]);

@@ -96,6 +96,31 @@ fn a_stopped_domain_ends_the_wait_early() {
 }
 
 #[test]
+fn a_root_task_that_gives_up_ends_the_wait_at_once_with_its_reason() {
+    for (name, line, reason) in [
+        (
+            "gives-up",
+            "init: no system: there is no NIC",
+            "there is no NIC",
+        ),
+        (
+            "panics",
+            "init: 7 domains",
+            "panic at init/main.rs:9: no plan",
+        ),
+    ] {
+        let script =
+            format!("echo '{line}'; echo 'panic at init/main.rs:9: no plan'; exec sleep 60");
+        let started = Instant::now();
+        let error = machine(name, &script).boot(PATIENCE).unwrap_err();
+        assert!(started.elapsed() < PATIENCE / 2);
+        let text = error.to_string();
+        let expected = format!("the guest stopped: {reason}\n");
+        assert!(text.starts_with(&expected), "{text}");
+    }
+}
+
+#[test]
 fn a_guest_that_is_dropped_does_not_run_on() {
     let script = "echo 'gateway: ready'; exec sleep 60";
     let guest = machine("dropped", script).boot(PATIENCE).unwrap();

@@ -3,7 +3,7 @@
 mod place;
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ const READY_PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_secs(3600);
 /// Added to a well-known port to get a port that anybody may listen on.
 const UNPRIVILEGED: u16 = 8000;
+
+/// What the guest's processor must have, as Linux names it.
+const PROCESSOR: [&str; 2] = ["fsgsbase", "rdrand"];
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -101,6 +104,10 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     if let Some(socket) = &arguments.qmp {
         place::refuse_answered("--qmp", socket)?;
     }
+    if matches!(arguments.accel, Accel::Kvm) {
+        // Where it can't be read, it is tried.
+        refuse_processor(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())?;
+    }
     let own = Place::first_free(&workspace.join("target/run"))?;
     let logs = match &arguments.log_dir {
         Some(folder) => Some(Place::of("--log-dir", folder)?),
@@ -122,6 +129,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
         Configuration::Release,
         arguments.iso,
     )?;
+    refuse_small(arguments.memory, image.memory_mib)?;
     let boot = match image.disc {
         Some(disc) => Boot::Disc(disc),
         None => Boot::Files {
@@ -186,6 +194,37 @@ fn forwards(asked: &[Forward], ports: &[u16]) -> Result<Vec<Forward>, Refused> {
         }
     }
     Ok(asked.to_vec())
+}
+
+/// Refuses a machine with less memory than the image needs.
+fn refuse_small(memory: u32, needed: u32) -> Result<(), Refused> {
+    match memory < needed {
+        true => Err(Refused(format!(
+            "--memory {memory}: the image needs {needed} MiB, the machine has {memory}\n  \
+             write --memory {needed}, or more"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a processor on which the guest's kernel would halt without a word.
+fn refuse_processor(cpuinfo: &str) -> Result<(), Refused> {
+    let mut lines = cpuinfo.lines();
+    let flags = lines.find_map(|line| line.strip_prefix("flags")?.split_once(": "));
+    // Not told: it is tried.
+    let Some((_, flags)) = flags else {
+        return Ok(());
+    };
+    let is_missing = |feature: &&&str| !flags.split(' ').any(|flag| flag == **feature);
+    let missing: Vec<&str> = PROCESSOR.iter().filter(is_missing).copied().collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Refused(format!(
+            "--accel kvm: this processor has no {}\n  write --accel tcg, or use another machine \
+             (docs/machines.md)",
+            missing.join(", ")
+        ))),
+    }
 }
 
 /// Refuses a port of this machine on which nothing can listen.
@@ -277,6 +316,8 @@ fn follow(screen: &Screen, guest: &mut Guest, mut audit: Option<&mut File>) -> R
                     writeln!(io::stdout().lock(), "handshake {handshake}")?;
                 } else if let (Some(segment), Some(file)) = (log::audit(&line), &mut audit) {
                     writeln!(file, "{segment}").context("the audit log")?;
+                } else if log::is_end(&line) {
+                    return Err(guest.stopped(&line));
                 } else if log::is_fault(&line) || log::text(&line).starts_with("panic") {
                     screen.failure(&line);
                 }
@@ -306,6 +347,23 @@ mod tests {
         assert!(refused.to_string().starts_with(&reason), "{refused}");
         drop(other);
         refuse_taken(&[Forward { host, guest: 443 }]).unwrap();
+    }
+
+    #[test]
+    fn a_machine_that_is_too_small_is_refused_with_what_is_needed() {
+        let refused = refuse_small(64, 120).unwrap_err().to_string();
+        assert!(refused.contains("the image needs 120 MiB, the machine has 64"));
+        refuse_small(120, 120).unwrap();
+    }
+
+    #[test]
+    fn a_processor_on_which_the_kernel_would_halt_is_refused_by_what_it_lacks() {
+        let told = |flags: &str| format!("model name\t: x\nflags\t\t: {flags}\nbugs\t: y\n");
+        refuse_processor(&told("fpu rdrand fsgsbase")).unwrap();
+        refuse_processor("nothing of the kind").unwrap();
+        let refused = refuse_processor(&told("fpu rdrandom")).unwrap_err();
+        let reason = "this processor has no fsgsbase, rdrand\n";
+        assert!(refused.to_string().contains(reason), "{refused}");
     }
 
     #[test]

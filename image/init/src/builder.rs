@@ -17,7 +17,8 @@ mod watch;
 use alloc::vec::Vec;
 
 use init::timekeeper::Timekeeper;
-use init::{Domain, Plan};
+use init::unfit::Unfit;
+use init::{Domain, Plan, memory};
 use ipc::boot::{Extent, FACTS_MAGIC, Facts, MAX_EXTENTS, place, slot, start};
 use ipc::clock::ClockPage;
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
@@ -89,6 +90,14 @@ pub(crate) enum Refusal {
     Random(getrandom::Error),
     /// A source of entropy that is there gives none; why.
     Entropy(&'static str),
+    /// The machine lacks something.
+    Machine(Unfit),
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        Self::Machine(unfit)
+    }
 }
 
 impl From<Error> for Refusal {
@@ -160,6 +169,10 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         clock: None,
         capabilities: 0,
     };
+    let (needed, there) = (memory::needed(plan), work.resources.total_memory());
+    if needed > there {
+        return Err(Unfit::Memory { needed, there }.into());
+    }
     work.stop_interval_timer()?;
     for domain in &plan.domains {
         let endpoint = if domain.serves {

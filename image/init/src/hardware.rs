@@ -25,6 +25,8 @@ const COMMAND: u8 = 0x04;
 const COMMAND_MEMORY_AND_BUS_MASTER: u32 = 0b110;
 const COMMAND_DECODE: u32 = 0b011;
 const COMMAND_ALL: u32 = COMMAND_MEMORY_AND_BUS_MASTER | COMMAND_DECODE;
+const CLASS: u8 = 0x08;
+const CLASS_NETWORK: u32 = 0x02;
 const BAR_0: u8 = 0x10;
 const BARS: u8 = 6;
 const INTERRUPT_LINE: u8 = 0x3c;
@@ -82,6 +84,19 @@ impl Pci {
         for device in 0..32 {
             if self.read(device, 0)? == kind << 16 | VENDOR_VIRTIO {
                 return Ok(Some(Place(device)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks for a NIC of any kind: its device number, and its vendor and device as the
+    /// first register has them.
+    pub(crate) fn find_other_card(&self) -> Result<Option<(u8, u32)>, Error> {
+        for device in 0..32 {
+            let identifier = self.read(device, 0)?;
+            // The upper byte is the class (PCI 3.0 §D).
+            if identifier != u32::MAX && self.read(device, CLASS)? >> 24 == CLASS_NETWORK {
+                return Ok(Some((device, identifier)));
             }
         }
         Ok(None)

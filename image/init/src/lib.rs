@@ -19,8 +19,10 @@ extern crate alloc;
 pub mod calendar;
 pub mod console;
 pub mod log_quota;
+pub mod memory;
 pub mod supervisor;
 pub mod timekeeper;
+pub mod unfit;
 pub mod watchdog;
 
 use alloc::string::String;

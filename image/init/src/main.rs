@@ -56,6 +56,10 @@ fn main(boot: BootInfo) -> ! {
             log!("init: no random numbers: virtio-rng {why}");
             panic!("no system")
         }
+        Err(Refusal::Machine(unfit)) => {
+            log!("init: no system: {unfit}");
+            panic!("no system")
+        }
         Err(Refusal::Kernel(error)) => {
             log!("init: the plan can't be carried out: {error}");
             panic!("no system")

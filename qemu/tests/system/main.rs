@@ -25,6 +25,7 @@ mod identity;
 mod isolation;
 mod keys;
 mod load;
+mod machines;
 mod matrix;
 mod medium;
 mod negotiation;

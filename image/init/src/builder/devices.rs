@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use init::Content;
+use init::unfit::Unfit;
 use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, PAGE};
 use sel4::Error;
 
-use super::Work;
+use super::{Refusal, Work};
 use crate::hardware::{PCI_PORTS, Pci};
 use crate::resources::{Page, granule};
 
@@ -50,7 +51,7 @@ pub(super) fn place_bars(snapshot: &mut DeviceSnapshot, mut address: u64) -> Vec
 
 impl Work<'_> {
     /// Finds the NIC and writes down what its driver needs.
-    pub(super) fn fill_snapshot(&mut self) -> Result<(), Error> {
+    pub(super) fn fill_snapshot(&mut self) -> Result<(), Refusal> {
         let Some(device) = self.plan.device else {
             return Ok(());
         };
@@ -59,11 +60,16 @@ impl Work<'_> {
         let pci = Pci::new(ports);
         // SAFETY: all-zero bytes are a valid snapshot: it is numbers only.
         let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
-        self.card = pci.find_card()?;
-        if let Some(card) = self.card {
-            snapshot.magic = DEVICE_MAGIC;
-            pci.describe(card.place, &mut snapshot)?;
-        }
+        let Some(card) = pci.find_card()? else {
+            return Err(match pci.find_other_card()? {
+                Some((device, identifier)) => Unfit::Nic { device, identifier },
+                None => Unfit::NoNic,
+            }
+            .into());
+        };
+        self.card = Some(card);
+        snapshot.magic = DEVICE_MAGIC;
+        pci.describe(card.place, &mut snapshot)?;
         self.resources.slot(port_slot).delete()?;
         let mut address = device.address;
         snapshot.timer_address = address;

@@ -5,13 +5,14 @@ use core::ops::RangeInclusive;
 
 use init::calendar::Utc;
 use init::timekeeper::Timekeeper;
+use init::unfit::Unfit;
 use ipc::clock::ClockPage;
 use sel4::cap::{Cache, ObjectKind};
 use sel4::runtime::SystemClock;
 use sel4::{BootInfo, Error, log};
 
 use super::devices::TIMER_PHYSICAL;
-use super::{SCRATCH, Work};
+use super::{Refusal, SCRATCH, Work};
 use crate::hardware::{CLOCK_PORTS, Cmos};
 use crate::resources::{Page, granule};
 
@@ -45,9 +46,13 @@ struct Pair {
 
 impl Work<'_> {
     /// Measures, reads, and says so.
-    pub(super) fn read_clocks(&mut self, boot: &BootInfo) -> Result<(Timekeeper, u64), Error> {
+    pub(super) fn read_clocks(&mut self, boot: &BootInfo) -> Result<(Timekeeper, u64), Refusal> {
         let told = boot.tsc_hz();
         let measured = self.measure(told)?;
+        // A driver without a timer would never send anything again.
+        if measured.is_none() && self.plan.device.is_some() {
+            return Err(Unfit::Timer.into());
+        }
         let (hz, by) = match measured {
             Some(hz) => (hz, "by the HPET"),
             None => (told, "by the kernel: there is no HPET"),

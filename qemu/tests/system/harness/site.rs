@@ -121,6 +121,8 @@ pub(crate) struct Seal {
 pub(crate) struct Prepared {
     /// The machine.
     pub(crate) machine: Machine,
+    /// MiB of memory that a machine must have.
+    pub(crate) memory_mib: u32,
     material: Material,
     /// All files of this run.
     pub(crate) folder: PathBuf,
@@ -280,6 +282,7 @@ impl Prepared {
         if is_shipped {
             keep_programs(&workspace, &folder)?;
         }
+        let memory_mib = image.memory_mib;
         let boot = match image.disc {
             Some(disc) => Boot::Disc(disc),
             None => Boot::Files {
@@ -298,6 +301,7 @@ impl Prepared {
         machine.network = Network::User(forwards.collect());
         Ok(Self {
             machine,
+            memory_mib,
             material,
             folder,
             upstreams,
