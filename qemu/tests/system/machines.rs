@@ -84,8 +84,9 @@ fn the_documented_command_boots_the_disc() {
     let page = fs::read_to_string(page).unwrap();
     let (_, rest) = page.split_once("```sh\n").unwrap();
     let (command, _) = rest.split_once("```").unwrap();
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = port.local_addr().unwrap().port().to_string();
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
     let shown = "target/image/handoff.iso";
     assert!(command.contains(shown) && command.contains("8443"));
     let command = command.replace(shown, &disc.display().to_string());
