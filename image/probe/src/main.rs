@@ -30,6 +30,10 @@ fn main() -> ! {
         Some(b"makes-up-a-system-call") => forbidden::make_up_system_call(),
         Some(b"invokes-its-cspace") => forbidden::invoke_cspace(),
         Some(b"panics") => panic!("on purpose"),
+        Some(b"panics-with-a-value") => panic!(
+            "the value {}",
+            core::hint::black_box(sel4::runtime::boot_facts().domain)
+        ),
         Some(b"talks-without-end") => forbidden::talk_without_end(),
         Some(b"lasts") => sel4::log!("probes done"),
         Some(b"keystore-server") => {}

@@ -5,13 +5,17 @@ use core::panic::PanicInfo;
 
 use super::log;
 
-/// Tells where, never what: a message may quote a value. Then faults, so that
-/// the monitor knows.
+/// Tells where, and why if that is a constant: a formatted message may quote a secret.
+/// Then faults, so that the monitor knows.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
-        Some(place) => log::write(format_args!("panic at {}:{}", place.file(), place.line())),
-        None => log::write(format_args!("panic")),
+        Some(place) => log::write_part(format_args!("panic at {}:{}", place.file(), place.line())),
+        None => log::write_part(format_args!("panic")),
+    }
+    match info.message().as_str() {
+        Some(text) => log::write(format_args!(": {text}")),
+        None => log::write(format_args!("")),
     }
     stop()
 }
