@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
 use ipc::badge::Badge;
-use ipc::bounded::Bytes;
+use ipc::bounded::{Bytes, List};
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, PRE_MASTER, Request};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats::Page;
@@ -110,6 +110,7 @@ fn key_store(key: &PrivateKey) -> Server<'static> {
         label: ipc::tls::Label::default(),
         roles: vec![],
         decrypts: true,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind: key.kind,
             pkcs8: key.pkcs8.clone(),

@@ -8,7 +8,7 @@ use ipc::bounded::{Bytes, List, Text};
 use ipc::control::{Established, HandshakeError, Parameters, PeerError};
 use ipc::provision::Keyrings;
 use ipc::tls::{Mode, PeerAuthentication};
-use tls::{CipherSuite, Role, Version};
+use tls::{CipherSuite, Role, Scheme, Version};
 
 use crate::calls::Now;
 use crate::exclusions::Excluded;
@@ -38,19 +38,29 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     let mut rings = Vec::new();
     let mut requests = Vec::new();
     for (place, settings) in command.settings.iter().enumerate() {
-        // Tickets are the ring's: the same files, the same ring.
+        // Tickets are the rings': the same files, the same rings.
         let first = command.settings.iter().position(|other| {
-            (&other.certificate, &other.key, &other.trust)
-                == (&settings.certificate, &settings.key, &settings.trust)
+            let identity = |of: &Settings| (of.trusts_nobody, of.trust.clone());
+            identity(other) == identity(settings)
+                && other.all_credentials().eq(settings.all_credentials())
         });
-        let label = format!("ring-{}", first.unwrap_or(place));
-        if first.is_none_or(|first| first == place) {
-            match keyring(&label, settings)? {
-                Ok(ring) => rings.push(ring),
-                Err(excluded) => return Ok(Outcome::Excluded(excluded)),
+        let first = first.unwrap_or(place);
+        let mut labels = Vec::new();
+        for (number, credential) in settings.all_credentials().enumerate() {
+            let is_last = number == settings.credentials.len();
+            if is_last && number > 0 && credential.key.is_none() {
+                break;
             }
+            let label = ring_label(first, number);
+            if first == place {
+                match keyring(&label, credential, settings)? {
+                    Ok(ring) => rings.push(ring),
+                    Err(excluded) => return Ok(Outcome::Excluded(excluded)),
+                }
+            }
+            labels.push(label);
         }
-        match parameters(&label, settings, (command.is_server, command.mode))? {
+        match parameters(&labels, settings, (command.is_server, command.mode))? {
             Ok(parameters) => requests.push((settings, parameters)),
             Err(excluded) => return Ok(Outcome::Excluded(excluded)),
         }
@@ -81,6 +91,11 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The label of a credential's ring, by its place.
+fn ring_label(settings: usize, credential: usize) -> String {
+    format!("ring-{settings}-{credential}")
+}
+
 fn connect(command: &Command) -> Result<TcpStream> {
     let host: IpAddr = match command.is_ipv6 {
         true => Ipv6Addr::LOCALHOST.into(),
@@ -92,7 +107,7 @@ fn connect(command: &Command) -> Result<TcpStream> {
 }
 
 fn parameters(
-    label: &str,
+    labels: &[String],
     settings: &Settings,
     (is_server, mode): (bool, Mode),
 ) -> Result<Result<Parameters, Excluded>> {
@@ -131,7 +146,15 @@ fn parameters(
             versions: List::from_items(versions).ok()?,
             suites: List::from_items(suites).ok()?,
             groups: List::from_items(settings.groups.iter().copied()).ok()?,
-            keyrings: List::from_items([Text::from_text(label).ok()?]).ok()?,
+            keyrings: List::from_items(
+                labels
+                    .iter()
+                    .map(|label| Text::from_text(label))
+                    .collect::<Result<Vec<_>, _>>()
+                    .ok()?,
+            )
+            .ok()?,
+            peer_schemes: List::from_items(settings.peer_schemes.iter().copied()).ok()?,
             peer_authentication: match is_server {
                 true => peer_authentication,
                 false => PeerAuthentication::None,
@@ -185,6 +208,9 @@ impl Connection<'_> {
             server_name,
             certificate,
             no_certificate,
+            credential,
+            peer_scheme,
+            retry,
             no_resumption,
         } = &self.settings.expected;
         let is = |what, wrong| match wrong {
@@ -211,6 +237,21 @@ impl Connection<'_> {
                 "server name",
                 server_name.is_some() && server_name.as_deref() != name,
             ),
+            is(
+                "credential",
+                credential.is_some_and(|number| !self.has_shown(number, established)),
+            ),
+            // Kept for a handshake that it was in.
+            is(
+                "signature scheme",
+                peer_scheme.is_some()
+                    && !established.resumed
+                    && *peer_scheme != established.peer_scheme.map(Scheme::number),
+            ),
+            is(
+                "answer to the first hello",
+                retry.is_some_and(|retry| retry != self.system.has_retried()),
+            ),
             is("peer", *no_certificate && established.peer.is_some()),
             is(
                 "resumption",
@@ -228,6 +269,14 @@ impl Connection<'_> {
         let length = established.peer.as_ref().map(|peer| peer.certificate_len);
         let has_length = wanted.first().map(Vec::len) == length.map(usize::from);
         Ok(is("certificate", !has_length))
+    }
+
+    /// Whether the credential of that number was shown.
+    fn has_shown(&self, number: isize, established: &Established) -> bool {
+        let credentials = &self.settings.credentials;
+        let place = usize::try_from(number).unwrap_or(credentials.len());
+        let label = ring_label(0, place);
+        *established.keyring == *label || *established.keyring == *ring_label(1, place)
     }
 
     /// Sends back what comes, inverted, until the peer closes.

@@ -4,7 +4,7 @@
 //! exclusions names ends the test as not implemented; one that nobody knows is an error.
 
 use ipc::tls::Mode;
-use tls::{CipherSuite, Group, Version};
+use tls::{CipherSuite, Group, Scheme, Version};
 
 use crate::exclusions::{Excluded, Exclusions};
 
@@ -48,8 +48,14 @@ pub(crate) struct Settings {
     pub(crate) without: Vec<Version>,
     pub(crate) groups: Vec<Group>,
     pub(crate) suites: Vec<CipherSuite>,
-    pub(crate) certificate: Option<String>,
-    pub(crate) key: Option<String>,
+    /// What the peer may sign by.
+    pub(crate) peer_schemes: Vec<Scheme>,
+    /// To choose from, in the order of preference.
+    pub(crate) credentials: Vec<Credential>,
+    /// What is shown when none of them is chosen.
+    pub(crate) fallback: Credential,
+    /// No certificate of the peer is good.
+    pub(crate) trusts_nobody: bool,
     pub(crate) trust: Option<String>,
     pub(crate) host_name: Option<String>,
     pub(crate) alpn: Vec<Vec<u8>>,
@@ -64,6 +70,15 @@ pub(crate) struct Settings {
     pub(crate) expected: Expected,
 }
 
+/// A certificate with its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
+    /// What the key signs by; all, if it is empty.
+    pub(crate) schemes: Vec<Scheme>,
+}
+
 /// What has to come out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expected {
@@ -74,6 +89,11 @@ pub(crate) struct Expected {
     pub(crate) server_name: Option<String>,
     pub(crate) certificate: Option<String>,
     pub(crate) no_certificate: bool,
+    /// Which of the credentials is shown; -1 is the last resort.
+    pub(crate) credential: Option<isize>,
+    pub(crate) peer_scheme: Option<u16>,
+    /// Whether there is a HelloRetryRequest.
+    pub(crate) retry: Option<bool>,
     pub(crate) no_resumption: bool,
 }
 
@@ -85,8 +105,10 @@ impl Default for Settings {
             without: Vec::new(),
             groups: Vec::new(),
             suites: Vec::new(),
-            certificate: None,
-            key: None,
+            peer_schemes: Vec::new(),
+            credentials: Vec::new(),
+            fallback: Credential::default(),
+            trusts_nobody: false,
             trust: None,
             host_name: None,
             alpn: Vec::new(),
@@ -111,11 +133,21 @@ impl Settings {
             .filter(|version| !self.without.contains(version))
             .collect()
     }
+
+    /// The one that words are about.
+    fn credential(&mut self) -> &mut Credential {
+        self.credentials.last_mut().unwrap_or(&mut self.fallback)
+    }
+
+    /// All that there are, in the order of preference.
+    pub(crate) fn all_credentials(&self) -> impl Iterator<Item = &Credential> {
+        self.credentials.iter().chain([&self.fallback])
+    }
 }
 
 /// Words that change nothing here: how BoringSSL calls itself, and what this system always
 /// does.
-const WITHOUT_EFFECT: [&str; 17] = [
+const WITHOUT_EFFECT: [&str; 23] = [
     "-async",
     "-implicit-handshake",
     "-no-op-extra-handshake",
@@ -133,6 +165,15 @@ const WITHOUT_EFFECT: [&str; 17] = [
     "-server-preference",
     "-expect-extended-master-secret",
     "-expect-secure-renegotiation",
+    // A peer's certificate that is not good ends the handshake.
+    "-expect-verify-result",
+    // A client declines each renegotiation, and a server each.
+    "-renegotiate-ignore",
+    "-forbid-renegotiation-after-handshake",
+    // Which sessions a client has can't be asked for.
+    "-expect-ticket-renewal",
+    "-expect-session-id",
+    "-expect-no-session-id",
 ];
 
 /// The test's name, from the word that says where to write files of it.
@@ -246,12 +287,16 @@ fn read_word<'a>(
 }
 
 /// Words of one connection without a value.
-const HAS_NO_VALUE: [&str; 11] = [
+const HAS_NO_VALUE: [&str; 15] = [
     "-new-x509-credential",
     "-no-tls12",
     "-no-tls13",
     "-no-ticket",
     "-verify-peer",
+    "-verify-fail",
+    "-expect-hrr",
+    "-expect-no-hrr",
+    "-read-with-unfinished-write",
     "-require-any-client-certificate",
     "-shim-writes-first",
     "-shim-shuts-down",
@@ -261,16 +306,14 @@ const HAS_NO_VALUE: [&str; 11] = [
 ];
 
 fn setting(word: &str, value: &str, settings: &mut Settings) -> Result<(), Refused> {
-    let expected = &mut settings.expected;
     let text = || Some(value.to_string());
     match word {
-        "-new-x509-credential" => {
-            if settings.certificate.is_some() {
-                return Err(Refused::Excluded(Excluded::planned(
-                    "several certificates to choose from",
-                )));
-            }
+        "-new-x509-credential" => settings.credentials.push(Credential::default()),
+        "-signing-prefs" => {
+            let scheme = scheme(number(word, value)?)?;
+            settings.credential().schemes.push(scheme);
         }
+        "-verify-prefs" => settings.peer_schemes.push(scheme(number(word, value)?)?),
         "-min-version" => settings.min_version = number(word, value)?,
         "-max-version" => settings.max_version = number(word, value)?,
         "-no-tls12" => settings.without.push(Version::Tls12),
@@ -282,29 +325,36 @@ fn setting(word: &str, value: &str, settings: &mut Settings) -> Result<(), Refus
             })?);
         }
         "-tls13-ciphers" => settings.suites.push(suite(number(word, value)?)?),
-        "-cert-file" => settings.certificate = text(),
-        "-key-file" => settings.key = text(),
+        "-cert-file" => settings.credential().certificate = text(),
+        "-key-file" => settings.credential().key = text(),
         "-trust-cert" => settings.trust = text().filter(|path| !path.is_empty()),
         "-host-name" => settings.host_name = text(),
         "-advertise-alpn" => settings.alpn = protocols(value.as_bytes()),
         "-select-alpn" => settings.alpn = vec![value.as_bytes().to_vec()],
         "-no-ticket" => settings.has_tickets = false,
         "-verify-peer" => settings.asks_for_certificate = true,
+        "-verify-fail" => settings.trusts_nobody = true,
         "-require-any-client-certificate" => settings.requires_certificate = true,
-        "-shim-writes-first" => settings.writes_first = true,
+        "-shim-writes-first" | "-read-with-unfinished-write" => settings.writes_first = true,
         "-shim-shuts-down" => settings.shuts_down = true,
         "-check-close-notify" => settings.checks_close = true,
         "-resumption-delay" => settings.delay = number(word, value)?,
         // How much one read takes at most: BoringSSL's buffer.
         "-read-size" => {}
-        "-expect-version" => expected.version = Some(number(word, value)?),
-        "-expect-cipher" => expected.suite = Some(number(word, value)?),
-        "-expect-curve-id" => expected.group = Some(number(word, value)?),
-        "-expect-alpn" => expected.alpn = Some(value.as_bytes().to_vec()),
-        "-expect-server-name" => expected.server_name = text(),
-        "-expect-peer-cert-file" => expected.certificate = text(),
-        "-expect-no-peer-cert" => expected.no_certificate = true,
-        "-expect-session-miss" => expected.no_resumption = true,
+        "-expect-version" => settings.expected.version = Some(number(word, value)?),
+        "-expect-cipher" => settings.expected.suite = Some(number(word, value)?),
+        "-expect-curve-id" => settings.expected.group = Some(number(word, value)?),
+        "-expect-alpn" => settings.expected.alpn = Some(value.as_bytes().to_vec()),
+        "-expect-server-name" => settings.expected.server_name = text(),
+        "-expect-peer-cert-file" => settings.expected.certificate = text(),
+        "-expect-peer-signature-algorithm" => {
+            settings.expected.peer_scheme = Some(number(word, value)?)
+        }
+        "-expect-selected-credential" => settings.expected.credential = Some(number(word, value)?),
+        "-expect-hrr" => settings.expected.retry = Some(true),
+        "-expect-no-hrr" => settings.expected.retry = Some(false),
+        "-expect-no-peer-cert" => settings.expected.no_certificate = true,
+        "-expect-session-miss" => settings.expected.no_resumption = true,
         _ => return Err(Refused::Unknown(word.to_string())),
     }
     Ok(())
@@ -313,6 +363,13 @@ fn setting(word: &str, value: &str, settings: &mut Settings) -> Result<(), Refus
 fn suite(number: u16) -> Result<CipherSuite, Refused> {
     CipherSuite::from_number(number)
         .ok_or_else(|| Refused::Unknown(format!("suite {number:#06x} of TLS 1.3")))
+}
+
+/// *ring* signs and verifies with no others that the runner names; those with SHA-1 are
+/// refused (RFC 9155).
+fn scheme(number: u16) -> Result<Scheme, Refused> {
+    let unknown = || Excluded::new("primitive", &format!("signature scheme {number:#06x}"));
+    Scheme::from_number(number).ok_or_else(|| Refused::Excluded(unknown()))
 }
 
 /// Names with a byte of length in front (RFC 7301 §3.1).

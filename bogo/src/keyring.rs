@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use ipc::bounded::Text;
+use ipc::bounded::{List, Text};
 use ipc::keystore::KeyKind;
 use ipc::provision::{Keyring, PrivateKey};
 use rustls_pki_types::pem::PemObject;
@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tls::Role;
 
 use crate::exclusions::Excluded;
-use crate::flags::Settings;
+use crate::flags::{Credential, Settings};
 
 /// Identifiers of keys in PKCS#8 (RFC 8017 §A.1, RFC 5480 §2.1.1.1, RFC 8410 §3), DER.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -25,10 +25,14 @@ const HEAD: usize = 32;
 /// An RSA key with a modulus of 2048 bits has more bytes than this, a shorter one fewer.
 const SHORT_RSA: usize = 1000;
 
-/// The key ring of a connection, or why it can't be had.
-pub(crate) fn keyring(label: &str, settings: &Settings) -> Result<Result<Keyring, Excluded>> {
+/// The key ring of a credential, or why it can't be had.
+pub(crate) fn keyring(
+    label: &str,
+    credential: &Credential,
+    settings: &Settings,
+) -> Result<Result<Keyring, Excluded>> {
     let (mut chain, mut key) = (Vec::new(), None);
-    if let (Some(certificate), Some(path)) = (&settings.certificate, &settings.key) {
+    if let (Some(certificate), Some(path)) = (&credential.certificate, &credential.key) {
         let der = PrivatePkcs8KeyDer::from_pem_file(path).with_context(|| path.clone())?;
         let kind = match kind(der.secret_pkcs8_der()) {
             Ok(kind) => kind,
@@ -40,21 +44,27 @@ pub(crate) fn keyring(label: &str, settings: &Settings) -> Result<Result<Keyring
             pkcs8: PrivateKeyDer::from(der).secret_der().to_vec(),
         });
     }
+    let nobody = || anyhow::Ok(vec![CertificateDer::from_pem_slice(NOBODY)?.to_vec()]);
     let trust = match &settings.trust {
+        _ if settings.trusts_nobody => nobody()?,
         Some(path) => certificates(path)?,
         // Whoever asks for certificates has to trust somebody.
         None => match chain.last() {
             Some(own) => vec![own.clone()],
-            None => vec![CertificateDer::from_pem_slice(NOBODY)?.to_vec()],
+            None => nobody()?,
         },
     };
     let Ok(label) = Text::from_text(label) else {
         bail!("a label of {} bytes", label.len());
     };
+    let Ok(schemes) = List::from_items(credential.schemes.iter().copied()) else {
+        bail!("{} signature schemes", credential.schemes.len());
+    };
     Ok(Ok(Keyring {
         label,
         roles: vec![Role::Server, Role::Client],
         decrypts: key.as_ref().is_some_and(|key| key.kind == KeyKind::Rsa),
+        schemes,
         key,
         chain,
         trust,
@@ -74,9 +84,12 @@ fn kind(pkcs8: &[u8]) -> Result<KeyKind, Excluded> {
         (ED25519, KeyKind::Ed25519),
     ];
     let found = kinds.into_iter().find(|(id, _)| has(id));
-    found
-        .map(|(_, kind)| kind)
-        .ok_or_else(|| Excluded::planned("a key that is not P-256, P-384, Ed25519 or RSA"))
+    found.map(|(_, kind)| kind).ok_or_else(|| {
+        Excluded::new(
+            "primitive",
+            "a key that is not P-256, P-384, Ed25519 or RSA",
+        )
+    })
 }
 
 pub(crate) fn certificates(path: &str) -> Result<Vec<Vec<u8>>> {

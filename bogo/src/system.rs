@@ -302,6 +302,11 @@ impl System {
         self.turn()
     }
 
+    /// Whether the server asked for another ClientHello (RFC 8446 §4.1.4).
+    pub fn has_retried(&self) -> bool {
+        self.wire.borrow().has_retried()
+    }
+
     /// Part of the peer's certificate.
     ///
     /// # Errors

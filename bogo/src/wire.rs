@@ -3,6 +3,9 @@
 use ipc::channel::local::{LocalChannel, Silent};
 use ipc::channel::{SlotIndex, Status};
 use ipc::net::{NetError, Owner, SegmentHeader, TcpPosition};
+use tls::ContentType;
+use tls::record::Header;
+use tls::server_hello::RETRY;
 
 /// Who reads and writes the connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) struct Wire {
     pub(crate) outgoing: Vec<u8>,
     /// The peer sends nothing more.
     has_ended: bool,
+    /// What a HelloRetryRequest is found by, in what came and in what goes.
+    hellos: [Hellos; 2],
     /// Sequence numbers of the next byte: given to the owner, and taken from it.
     given: u32,
     sent: u32,
@@ -37,6 +42,7 @@ impl Wire {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             has_ended: false,
+            hellos: Default::default(),
             given: 0,
             sent: 0,
         }
@@ -48,6 +54,12 @@ impl Wire {
         self.incoming.clear();
         self.outgoing.clear();
         self.has_ended = false;
+        self.hellos = Default::default();
+    }
+
+    /// Whether a HelloRetryRequest came or went.
+    pub(crate) fn has_retried(&self) -> bool {
+        self.hellos.iter().any(Hellos::has_retry)
     }
 
     /// Moves what can be moved between the owner and the buffers; true if something was.
@@ -57,7 +69,9 @@ impl Wire {
             Phase::Waiting => 0,
             Phase::Handshake(slot) => {
                 self.take_segments(slot);
-                self.handshake.write(slot, &self.incoming).unwrap_or(0)
+                let written = self.handshake.write(slot, &self.incoming).unwrap_or(0);
+                self.hellos[0].add(self.incoming.get(..written).unwrap_or_default());
+                written
             }
             Phase::Session(slot) => {
                 self.take_records(slot);
@@ -98,6 +112,7 @@ impl Wire {
                 return;
             }
             self.sent = self.sent.wrapping_add(u32::from(header.length));
+            self.hellos[1].add(&segment);
             self.outgoing.extend(segment);
         }
     }
@@ -170,4 +185,37 @@ impl Wire {
 
 fn length(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The handshake messages of one direction before anything is protected.
+#[derive(Default)]
+struct Hellos {
+    /// Of a record that is not whole.
+    records: Vec<u8>,
+    messages: Vec<u8>,
+    is_over: bool,
+}
+
+impl Hellos {
+    fn add(&mut self, bytes: &[u8]) {
+        self.records.extend_from_slice(bytes);
+        while let Some((header, rest)) = Header::split_from(&self.records)
+            && !self.is_over
+        {
+            let Some(body) = rest.get(..header.length()) else {
+                return;
+            };
+            match header.content_type() {
+                Some(ContentType::Handshake) => self.messages.extend_from_slice(body),
+                Some(ContentType::ChangeCipherSpec | ContentType::Alert) => {}
+                _ => self.is_over = true,
+            }
+            self.records.drain(..header.record_length());
+        }
+    }
+
+    fn has_retry(&self) -> bool {
+        let mut windows = self.messages.windows(RETRY.len());
+        windows.any(|window| window == RETRY)
+    }
 }

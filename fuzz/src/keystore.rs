@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use ipc::badge::Badge;
-use ipc::bounded::Text;
+use ipc::bounded::{List, Text};
 use ipc::keystore::{KeyKind, Keystore};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
 use ipc::stats;
@@ -77,6 +77,7 @@ fn rings() -> Keyrings {
         label: Text::from_text("web").expect("a short label"),
         roles: vec![Role::Server, Role::Client],
         decrypts: kind == KeyKind::Rsa,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind,
             pkcs8: key_of(kind).serialize_der(),

@@ -58,6 +58,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
     let rings = List::from_items(kinds).expect("two rings");
     let mut verdict = Verdict::Begun {
         rings,
+        schemes: List::new(),
         authorities: List::from_items([40, 40]).expect("two rings"),
         session_id: SESSION_ID,
     };

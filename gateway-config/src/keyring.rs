@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use ipc::bounded::List;
 use ipc::keystore::KeyKind;
 use ipc::provision::{Keyring, Keyrings, Listener, PrivateKey};
-use ipc::tls::Label;
+use ipc::tls::{Label, Schemes};
 use time::OffsetDateTime;
-use tls::Role;
+use tls::{Role, Scheme};
 use zeroize::Zeroizing;
 
 use crate::application::Application;
@@ -65,6 +66,14 @@ pub(crate) static TABLE: Table = Table {
             example: "[\"sign-without-server-name\"]",
             meaning: "Steps that the director refuses in every directed handshake with the ring \
                       (`docs/adr/0075`).",
+        },
+        Key {
+            name: "signature_schemes",
+            kind: Kind::Choices(|| Scheme::ALL.map(Scheme::name).to_vec()),
+            need: Need::Depends("all of the key's kind"),
+            example: "[\"ecdsa_secp256r1_sha256\"]",
+            meaning: "What the key signs by, and nothing else, in the order of preference \
+                      (`docs/adr/0173`).",
         },
     ],
 };
@@ -129,11 +138,12 @@ pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> 
         // Its files are looked at, whatever its label is.
         let parts = parts(&words, folder, now);
         let read = label.clone().and_then(|label| {
-            let (key, chain, trust) = parts?;
+            let (key, schemes, chain, trust) = parts?;
             Ok(Keyring {
                 label,
                 roles: Vec::new(),
                 decrypts: false,
+                schemes,
                 key,
                 chain,
                 trust,
@@ -213,8 +223,8 @@ pub(crate) fn label(word: Word<'_>) -> Result<Label, Reported> {
     })
 }
 
-/// The key, its chain, and whom the ring trusts.
-type Parts = (Option<PrivateKey>, Vec<Vec<u8>>, Vec<Vec<u8>>);
+/// The key, what it signs by, its chain, and whom the ring trusts.
+type Parts = (Option<PrivateKey>, Schemes, Vec<Vec<u8>>, Vec<Vec<u8>>);
 
 fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts, Reported> {
     let trust = if_there(words.optional("trust"), |word| {
@@ -226,7 +236,28 @@ fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts,
         _ => identity(words, folder, now).map(Some),
     };
     let (key, chain) = identity?.unzip();
-    Ok((key, chain.unwrap_or_default(), trust?.unwrap_or_default()))
+    let schemes = if_there(words.optional("signature_schemes"), |word| {
+        schemes(&word, key.as_ref().map(|key| key.kind))
+    });
+    let (schemes, trust) = (schemes?.unwrap_or_default(), trust?.unwrap_or_default());
+    Ok((key, schemes, chain.unwrap_or_default(), trust))
+}
+
+/// What the key signs by: schemes for its kind.
+fn schemes(word: &Word<'_>, key: Option<KeyKind>) -> Result<Schemes, Reported> {
+    let schemes = word.choices(&Scheme::ALL.map(|scheme| (scheme.name(), scheme)))?;
+    if let Some(scheme) = schemes.iter().find(|s| key != Some(KeyKind::of(**s))) {
+        return Err(word.problem(
+            format!("{} is not for the key of this ring", scheme.name()),
+            "name schemes for its kind of key, or take signature_schemes out",
+        ));
+    }
+    List::from_items(schemes).map_err(|_| {
+        word.problem(
+            "more signature schemes than there are",
+            "name each of them once",
+        )
+    })
 }
 
 /// A private key and its chain.

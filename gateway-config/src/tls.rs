@@ -5,7 +5,7 @@ use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{Keyring, Tls};
 use ipc::tls::{Label, Mode, PeerAuthentication, Protocol, ServerName};
-use tls::{CipherSuite, Group, Role, Version};
+use tls::{CipherSuite, Group, Role, Scheme, Version};
 
 use crate::chain;
 use crate::keyring::{self, Rings};
@@ -71,6 +71,10 @@ pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Rings<'_>) -> Result<
     let suites = if_there(there("suites"), |word| {
         suites(word, &asked, allow_static_rsa)
     });
+    let peer_schemes = if_there(there("peer_signature_schemes"), |word| {
+        peer_schemes(&word, &versions)
+    });
+    check_signatures(&word, &asked)?;
     let full = |_| word.problem("a list in tls is too long", "name each value once");
     Ok(Tls {
         role: role?,
@@ -78,6 +82,7 @@ pub(crate) fn read(word: Word<'_>, place: Role, keyrings: &Rings<'_>) -> Result<
         parameters: Parameters {
             suites: List::from_items(suites?.unwrap_or_default()).map_err(full)?,
             allow_static_rsa,
+            peer_schemes: List::from_items(peer_schemes?.unwrap_or_default()).map_err(full)?,
             groups: List::from_items(groups?.unwrap_or_default()).map_err(full)?,
             versions: List::from_items(versions).map_err(full)?,
             keyrings: List::from_items(rings).map_err(full)?,
@@ -117,6 +122,44 @@ fn groups(word: &Word<'_>, versions: &[Version]) -> Result<Vec<Group>, Reported>
             "name another group too, or say versions = [\"1.3\"]",
         )),
     }
+}
+
+/// A peer needs one for each version.
+fn peer_schemes(word: &Word<'_>, versions: &[Version]) -> Result<Vec<Scheme>, Reported> {
+    let schemes = word.choices(&Scheme::ALL.map(|scheme| (scheme.name(), scheme)))?;
+    match versions.iter().all(|version| signs(&schemes, *version)) {
+        true => Ok(schemes),
+        false => Err(word.problem(
+            "none of these signature schemes is for TLS 1.3, which versions has",
+            "name one that is not of PKCS#1 too, or say versions = [\"1.2\"]",
+        )),
+    }
+}
+
+/// A server's key that signs by some schemes alone has one for each version.
+fn check_signatures(word: &Word<'_>, asked: &Asked<'_>) -> Result<(), Reported> {
+    let mut wrong = asked.used.iter().filter(|ring| {
+        let is_met = |version: &Version| signs(&ring.schemes, *version);
+        asked.role == Role::Server && !asked.versions.iter().all(is_met)
+    });
+    match wrong.next() {
+        None => Ok(()),
+        Some(ring) => Err(word.problem(
+            format!(
+                "key ring \"{}\" signs by no scheme of TLS 1.3, which versions has",
+                ring.label
+            ),
+            "add one to its signature_schemes, or say versions = [\"1.2\"]",
+        )),
+    }
+}
+
+/// Whether one of `schemes`, or of all, is for a version.
+fn signs(schemes: &[Scheme], version: Version) -> bool {
+    Scheme::choose(schemes, |scheme| {
+        version == Version::Tls12 || scheme.in_tls13()
+    })
+    .is_some()
 }
 
 fn role(words: &Words<'_>, place: Role) -> Result<Role, Reported> {

@@ -12,7 +12,7 @@ use ipc::tls::{Mode, PeerAuthentication};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use time::{Duration, OffsetDateTime};
-use tls::{CipherSuite, Group, Role, Version};
+use tls::{CipherSuite, Group, Role, Scheme, Version};
 
 /// 2027-01-01: the material was made for that day.
 fn test_day() -> OffsetDateTime {
@@ -176,6 +176,7 @@ fn every_word_reaches_the_handshake_request() {
         resumption,
         expose_keys,
         allow_static_rsa,
+        peer_schemes,
     } = &tls.parameters;
     assert!(!allow_static_rsa);
     assert_eq!(&**versions, [Version::Tls12]);
@@ -185,6 +186,13 @@ fn every_word_reaches_the_handshake_request() {
     ];
     assert_eq!(&**suites, wanted);
     assert_eq!(&**groups, [Group::Secp384r1, Group::X25519]);
+    let wanted = [Scheme::Ed25519, Scheme::RsaPssRsaeSha384];
+    assert_eq!(&**peer_schemes, wanted);
+    let rsa = config.keyrings.0.iter().find(|ring| &*ring.label == "rsa");
+    assert_eq!(
+        &*rsa.unwrap().schemes,
+        [Scheme::RsaPssRsaeSha256, Scheme::RsaPkcs1Sha256]
+    );
     assert_eq!(
         keyrings.iter().map(|l| &**l).collect::<Vec<_>>(),
         ["rsa", "ecdsa"]

@@ -168,6 +168,7 @@ mod tests {
             server_name: Some(Text::from_text("a.test").unwrap()),
             keyring: Text::from_text("web").unwrap(),
             resumed: false,
+            peer_scheme: None,
             tcp: TcpPosition::default(),
             first_byte: Instant::from_millis(0),
             installed: Instant::from_millis(0),

@@ -181,6 +181,7 @@ mod tests {
                 server_name: Some(Text::from_text(server_name).unwrap()),
                 keyring: Text::from_text("web").unwrap(),
                 resumed: false,
+                peer_scheme: None,
                 tcp: TcpPosition::default(),
                 first_byte: Instant::default(),
                 installed: Instant::default(),

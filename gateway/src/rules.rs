@@ -108,6 +108,7 @@ mod tests {
             resumption: false,
             expose_keys: false,
             allow_static_rsa: false,
+            peer_schemes: List::new(),
         };
         Rule {
             from: from.iter().map(prefix).collect(),

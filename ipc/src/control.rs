@@ -8,14 +8,14 @@ use alloc::boxed::Box;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{Alert, CipherSuite, Group, Role, TrafficKey, Version};
+use tls::{Alert, CipherSuite, Group, Role, Scheme, TrafficKey, Version};
 
 use crate::bounded::{Blob, List, Text};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::net::{ConnectionId, TcpPosition};
 use crate::record::MAX_CERTIFICATE_PART;
-use crate::tls::{Label, Mode, PeerAuthentication, Protocols, ServerName};
+use crate::tls::{Label, Mode, PeerAuthentication, Protocols, Schemes, ServerName};
 use crate::transport;
 
 /// What the handshake must use and reach (R5–R8).
@@ -99,6 +99,8 @@ pub struct Parameters {
     pub keyrings: List<Label, 4>,
     /// Whether the peer must show a certificate.
     pub peer_authentication: PeerAuthentication,
+    /// What the peer may sign the handshake by, in the order in which it is told.
+    pub peer_schemes: Schemes,
     /// Client: whom to expect.
     pub server_name: Option<ServerName>,
     /// ALPN names in the order of preference; empty means no ALPN.
@@ -179,6 +181,8 @@ pub struct Established {
     pub keys: Option<(TrafficKey, TrafficKey)>,
     /// What the peer proved of itself (R10).
     pub peer: Option<PeerIdentity>,
+    /// How it signed, if it did so in this handshake.
+    pub peer_scheme: Option<Scheme>,
     /// The ALPN name agreed on.
     pub alpn: Option<crate::tls::Protocol>,
     /// The name that the client asked for, if any.

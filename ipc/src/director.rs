@@ -25,6 +25,7 @@ use crate::keystore::KeyKind;
 use crate::mailbox::{Letter, Mailbox, framed};
 use crate::segment::{MAX_RINGS, RingPlace, Segment, Verdict};
 use crate::step::Step;
+use crate::tls::Schemes;
 
 /// Steps that are refused in one handshake: each step for each ring.
 pub const MAX_REFUSED: usize = MAX_RINGS * Step::ALL.len();
@@ -86,10 +87,11 @@ pub struct DirectedVerdict {
 /// Bytes of the encoding of an order that says no more than which handshake it means: its
 /// kind, slot and generation.
 const SHORT: usize = 1 + 3 + 3;
-/// Bytes of the encoding of [`Verdict::Begun`]: the same, a kind and a length for each ring,
-/// and a session identifier.
+/// Bytes of the encoding of [`Verdict::Begun`]: the same, a kind, schemes and a length for
+/// each ring, and a session identifier.
 const BEGUN: usize = SHORT
     + List::<Option<KeyKind>, MAX_RINGS>::POSTCARD_MAX_SIZE
+    + List::<Schemes, MAX_RINGS>::POSTCARD_MAX_SIZE
     + List::<u16, MAX_RINGS>::POSTCARD_MAX_SIZE
     + 32;
 
@@ -133,6 +135,8 @@ const _: () =
 
 #[cfg(test)]
 mod tests {
+    use tls::Scheme;
+
     use super::*;
     use crate::bounded::Blob;
     use crate::segment::MAX_PART;
@@ -208,6 +212,10 @@ mod tests {
             generation: u16::MAX,
             verdict: Verdict::Begun {
                 rings: List::from_items([Some(KeyKind::EcdsaP256); MAX_RINGS]).unwrap(),
+                schemes: List::from_items(
+                    [(); MAX_RINGS].map(|()| List::from_items(Scheme::ALL).unwrap()),
+                )
+                .unwrap(),
                 authorities: List::from_items([u16::MAX; MAX_RINGS]).unwrap(),
                 session_id: [u8::MAX; 32],
             },

@@ -6,10 +6,10 @@
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{Role, Scheme, Secret};
+use tls::{Group, Role, Scheme, Secret};
 
 use crate::bounded::{Blob, Bytes};
-use crate::tls::Label;
+use crate::tls::{Label, Schemes};
 use crate::transport::Protocol;
 
 /// A key ring, by its place in the key store.
@@ -35,6 +35,16 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// The curve that a client of TLS 1.2 has to offer for a certificate with such a key
+    /// (RFC 8422 §5.3).
+    pub const fn curve(self) -> Option<Group> {
+        match self {
+            Self::EcdsaP256 => Some(Group::Secp256r1),
+            Self::EcdsaP384 => Some(Group::Secp384r1),
+            Self::Ed25519 | Self::Rsa => None,
+        }
+    }
+
     /// The kind of key that a scheme signs with.
     pub const fn of(scheme: Scheme) -> Self {
         match scheme {
@@ -137,6 +147,8 @@ pub enum Answer {
         label: Label,
         /// Its key; `None` for a ring of trust anchors alone.
         key: Option<KeyKind>,
+        /// What its key signs by.
+        schemes: Schemes,
         /// Certificates in its chain.
         chain: u8,
         /// Its trust anchors.

@@ -13,7 +13,7 @@ use crate::control::Parameters;
 use crate::keystore::KeyKind;
 use crate::net::Address;
 use crate::step::Step;
-use crate::tls::{Label, Mode, Protocol};
+use crate::tls::{Label, Mode, Protocol, Schemes};
 
 /// For the key store alone.
 #[derive(Serialize, Deserialize)]
@@ -131,6 +131,8 @@ pub struct Keyring {
     pub roles: Vec<Role>,
     /// Whether its key may decrypt, for static RSA.
     pub decrypts: bool,
+    /// What its key signs by, and nothing else.
+    pub schemes: Schemes,
     /// The private key; `None` for a ring of trust anchors alone.
     pub key: Option<PrivateKey>,
     /// Certificates in DER, end entity first.

@@ -19,7 +19,7 @@ use tls::{Alert, CipherSuite, Group, Scheme, Version};
 use crate::bounded::{Blob, Bytes, List};
 use crate::control::HandshakeError;
 use crate::keystore::KeyKind;
-use crate::tls::{Protocol, ServerName};
+use crate::tls::{Protocol, Schemes, ServerName};
 
 /// Bytes of a peer's message that are handed up at once.
 pub const MAX_PART: usize = 1024;
@@ -312,6 +312,8 @@ pub enum Verdict {
     Begun {
         /// The kind of each ring's key; `None` for trust anchors alone.
         rings: List<Option<KeyKind>, MAX_RINGS>,
+        /// What each of them signs by.
+        schemes: List<Schemes, MAX_RINGS>,
         /// Bytes of each ring's [`Fill::Authorities`]; zero where the peer is not
         /// asked for a certificate, or there is no list.
         authorities: List<u16, MAX_RINGS>,

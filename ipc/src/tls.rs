@@ -4,6 +4,8 @@
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 
+use tls::Scheme;
+
 use crate::bounded::{Bytes, List, Text};
 
 /// Who drives the handshake.
@@ -32,6 +34,8 @@ pub type Label = Text<32>;
 pub type Protocol = Bytes<32>;
 /// ALPN protocol names in the order of preference.
 pub type Protocols = List<Protocol, 4>;
+/// Signature schemes in the order of preference; empty means all.
+pub type Schemes = List<Scheme, { Scheme::COUNT }>;
 /// A DNS name without a trailing dot, or, where this system is the client, an IP address.
 /// The type takes any text: check [`tls::is_dns_name`] before printing one or passing it
 /// on.

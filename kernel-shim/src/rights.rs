@@ -122,6 +122,7 @@ mod tests {
                 versions: List::new(),
                 suites: List::new(),
                 allow_static_rsa: true,
+                peer_schemes: List::new(),
                 groups: List::new(),
                 keyrings: List::from_items([web.clone()]).unwrap(),
                 peer_authentication: PeerAuthentication::None,

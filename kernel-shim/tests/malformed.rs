@@ -160,6 +160,7 @@ fn request() -> HandshakeRequest {
             resumption: false,
             expose_keys: false,
             allow_static_rsa: false,
+            peer_schemes: List::new(),
         }),
         tcp_sequence: None,
         deadline: Instant::from_millis(10_000),

@@ -7,7 +7,7 @@ use core::fmt;
 use ipc::bounded::Blob;
 use ipc::keystore::{CertificateList, KeyKind, KeystoreError, PRE_MASTER};
 use ipc::provision;
-use ipc::tls::Label;
+use ipc::tls::{Label, Schemes};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair};
 use tls::{Role, Scheme};
@@ -57,6 +57,7 @@ pub(crate) struct Keyring {
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) trust: Vec<Vec<u8>>,
     roles: Vec<Role>,
+    pub(crate) schemes: Schemes,
     key: Option<PrivateKey>,
     /// The same key, for static RSA.
     decryption: Option<DecryptionKey>,
@@ -85,6 +86,7 @@ impl Keyring {
             chain: ring.chain,
             trust: ring.trust,
             roles: ring.roles,
+            schemes: ring.schemes,
             key,
         })
     }
@@ -120,7 +122,9 @@ impl Keyring {
         random: &SystemRandom,
     ) -> Result<Blob<512>, KeystoreError> {
         let key = self.key.as_ref().ok_or(KeystoreError::WrongScheme)?;
-        if self.kind != Some(KeyKind::of(scheme)) || !self.roles.contains(&role) {
+        let is_allowed = self.schemes.is_empty() || self.schemes.contains(&scheme);
+        let is_meant = self.kind == Some(KeyKind::of(scheme)) && self.roles.contains(&role);
+        if !is_allowed || !is_meant {
             return Err(KeystoreError::WrongScheme);
         }
         let failed = |_| KeystoreError::Failed;

@@ -250,6 +250,7 @@ impl<'a> Server<'a> {
         Ok(Answer::Keyring {
             label: ring.label.clone(),
             key: ring.kind,
+            schemes: ring.schemes.clone(),
             chain: count(&ring.chain),
             trust: count(&ring.trust),
             current: KeyringIndex(index.0 | mark),

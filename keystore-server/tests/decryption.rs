@@ -9,7 +9,7 @@
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
 use ipc::badge::Badge;
-use ipc::bounded::{Bytes, Text};
+use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, KeystoreError, PRE_MASTER, Request};
 use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
@@ -37,6 +37,7 @@ fn ring(kind: KeyKind, pkcs8: Vec<u8>, decrypts: bool) -> Keyring {
         label: Text::from_text("web").unwrap(),
         roles: vec![Role::Server],
         decrypts,
+        schemes: List::new(),
         key: Some(PrivateKey { kind, pkcs8 }),
         chain: vec![],
         trust: vec![],

@@ -10,7 +10,7 @@
 mod noise;
 
 use ipc::badge::Badge;
-use ipc::bounded::{Blob, Bytes, Text};
+use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
@@ -96,6 +96,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         label: Text::from_text("web").unwrap(),
         roles: vec![Role::Server, Role::Client],
         decrypts: false,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind: KeyKind::EcdsaP256,
             pkcs8: key.serialize_der(),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
 use ipc::badge::Badge;
-use ipc::bounded::{Bytes, Text};
+use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
@@ -35,6 +35,7 @@ fn ring_with(kind: KeyKind, key: &KeyPair, roles: Vec<Role>) -> Keyring {
         label: Text::from_text("web").unwrap(),
         roles,
         decrypts: false,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind,
             pkcs8: key.serialize_der(),
@@ -191,6 +192,26 @@ fn a_ring_signs_only_in_its_roles() {
 }
 
 #[test]
+fn a_ring_signs_only_by_its_schemes() {
+    let key = key_of(KeyKind::Rsa);
+    let mut ring = ring_with(KeyKind::Rsa, &key, vec![Role::Server]);
+    ring.schemes = List::from_items([Scheme::RsaPssRsaeSha384]).unwrap();
+    with_store(vec![ring], OFFLOAD, |store, _| {
+        let allowed = exchange_request(Scheme::RsaPssRsaeSha384);
+        assert!(store.call(&allowed).unwrap().is_ok());
+        for scheme in [Scheme::RsaPssRsaeSha256, Scheme::RsaPkcs1Sha384] {
+            let refused = refusal(store, &exchange_request(scheme));
+            assert_eq!(refused, KeystoreError::WrongScheme);
+        }
+        let described = store.call(&Request::Keyring(KeyringIndex(0))).unwrap();
+        let Ok(Answer::Keyring { schemes, .. }) = described else {
+            panic!("no ring");
+        };
+        assert_eq!(&*schemes, [Scheme::RsaPssRsaeSha384]);
+    });
+}
+
+#[test]
 fn a_scheme_of_another_key_is_refused() {
     let key = key_of(KeyKind::EcdsaP256);
     let ring = ring_with(KeyKind::EcdsaP256, &key, vec![Role::Server]);
@@ -261,6 +282,7 @@ fn rings_are_described_and_numbered_from_zero() {
         let Ok(Answer::Keyring {
             label,
             key: Some(KeyKind::EcdsaP384),
+            schemes: _,
             chain: 1,
             trust: 1,
             current: KeyringIndex(0),

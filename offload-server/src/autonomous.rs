@@ -235,11 +235,12 @@ impl Autonomous {
             key_check: None,
             keys: None,
             peer: peer.identity,
+            peer_scheme: self.engine.facts.scheme,
             alpn: agreed
                 .alpn_protocol()
                 .and_then(|name| Bytes::from_slice(name).ok()),
             server_name: choice.server_name,
-            keyring: choice.keyring,
+            keyring: self.engine.shown().unwrap_or(choice.keyring),
             resumed: agreed.handshake_kind() == Some(HandshakeKind::Resumed),
             tcp: TcpPosition {
                 tx_next: self.output.next(),

@@ -120,6 +120,7 @@ mod tests {
             resumption: false,
             expose_keys: false,
             allow_static_rsa: false,
+            peer_schemes: List::new(),
         }
     }
 

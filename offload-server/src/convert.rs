@@ -5,11 +5,11 @@ use ring::digest;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::ring as provider;
 use rustls::{
-    AlertDescription, CertificateError, Error, InvalidMessage, ProtocolVersion,
+    AlertDescription, CertificateError, Error, InvalidMessage, ProtocolVersion, SignatureScheme,
     SupportedCipherSuite, SupportedProtocolVersion,
 };
 use tls::record::Header;
-use tls::{Alert, CipherSuite, ContentType, Group, TrafficKey, Version};
+use tls::{Alert, CipherSuite, ContentType, Group, Scheme, TrafficKey, Version};
 
 use crate::hybrid;
 
@@ -26,6 +26,16 @@ pub(crate) fn version(version: ProtocolVersion) -> Option<Version> {
         ProtocolVersion::TLSv1_3 => Some(Version::Tls13),
         _ => None,
     }
+}
+
+/// By their numbers, which are the registry's.
+pub(crate) fn signature_scheme(scheme: Scheme) -> SignatureScheme {
+    SignatureScheme::from(scheme.number())
+}
+
+/// Of those that keys here can be used with.
+pub(crate) fn scheme(scheme: SignatureScheme) -> Option<Scheme> {
+    Scheme::from_number(u16::from(scheme))
 }
 
 pub(crate) fn supported_suite(suite: CipherSuite) -> Option<SupportedCipherSuite> {

@@ -38,12 +38,12 @@ use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
-use ipc::tls::PeerAuthentication;
+use ipc::tls::{PeerAuthentication, Schemes};
 use rustls::pki_types::UnixTime;
 use tls::codec::{DecodeError, MESSAGE_HEADER};
 use tls::protection::Key;
 use tls::schedule13::Schedule;
-use tls::{Alert, CipherSuite, Role, TrafficKey, Version};
+use tls::{Alert, CipherSuite, Role, Scheme, TrafficKey, Version};
 
 use crate::connection::cut_off;
 use crate::full_handshake::FullHandshake;
@@ -143,6 +143,9 @@ pub(crate) struct Directed {
     ring: Option<RingPlace>,
     /// Whether the peer is asked for a certificate.
     asks_peer: bool,
+    /// What the peer may sign by; and what it signed by.
+    peer_schemes: Schemes,
+    peer_scheme: Option<Scheme>,
     rx_start: u32,
     inbound: Inbound,
     outbound: Outbound,
@@ -192,6 +195,8 @@ impl Directed {
             role,
             ring: None,
             asks_peer: parameters.peer_authentication != PeerAuthentication::None,
+            peer_schemes: parameters.peer_schemes.clone(),
+            peer_scheme: None,
             rings,
             rx_start: position.rx_next,
             inbound: Inbound::new(),
@@ -226,6 +231,7 @@ impl Directed {
     /// No random bytes can be had.
     fn begun(&self) -> Result<Verdict, HandshakeError> {
         let kinds = self.rings.iter().map(|ring| ring.kind);
+        let schemes = self.rings.iter().map(|ring| ring.schemes.clone());
         let authorities = self.rings.iter().map(|ring| match self.asks_peer {
             // As many bytes fit.
             true => u16::try_from(peer::authorities(ring).len()).unwrap_or(0),
@@ -233,6 +239,7 @@ impl Directed {
         });
         Ok(Verdict::Begun {
             rings: List::from_items(kinds).unwrap_or_default(),
+            schemes: List::from_items(schemes).unwrap_or_default(),
             authorities: List::from_items(authorities).unwrap_or_default(),
             session_id: match self.role {
                 Role::Server => [0; 32],

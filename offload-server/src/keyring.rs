@@ -7,14 +7,15 @@ use alloc::vec::Vec;
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, KeystoreError, MAX_PART, Request,
 };
-use ipc::tls::Label;
+use ipc::tls::{Label, Schemes};
 use ipc::transport::Transport;
+use rustls::SignatureScheme;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 
 use crate::judge::Judge;
-use crate::signer::{KeystoreClient, RemoteKey};
+use crate::signer::{KeystoreClient, RemoteKey, can_sign};
 
 /// A key ring without its key.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Keyring {
     pub(crate) index: KeyringIndex,
     pub(crate) label: Label,
     pub(crate) kind: Option<KeyKind>,
+    /// What its key signs by.
+    pub(crate) schemes: Schemes,
     /// `None` without trust anchors.
     pub(crate) judge: Option<Judge>,
     /// Chain and key, for rings that can be shown.
@@ -53,6 +56,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
         let Ok(Answer::Keyring {
             label,
             key,
+            schemes,
             chain,
             trust,
             current: keyring,
@@ -77,6 +81,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
                 keystore: keystore.clone(),
                 keyring,
                 kind,
+                schemes: schemes.clone(),
             };
             Arc::new(CertifiedKey::new(chain, Arc::new(key)))
         });
@@ -84,6 +89,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             index: keyring,
             label,
             kind: key,
+            schemes,
             judge: Judge::new(&trust, &provider),
             identity,
         }));
@@ -116,6 +122,12 @@ fn certificate<T: Transport>(
 }
 
 impl Keyring {
+    /// Whether its key can sign by one of `offered`.
+    pub(crate) fn can_sign(&self, offered: &[SignatureScheme]) -> bool {
+        self.kind
+            .is_some_and(|kind| can_sign(kind, &self.schemes, offered))
+    }
+
     /// The chain to show, end entity first.
     pub(crate) fn chain(&self) -> Option<&[CertificateDer<'static>]> {
         self.identity.as_ref().map(|identity| &identity.cert[..])

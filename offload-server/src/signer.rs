@@ -10,10 +10,13 @@ use ipc::bounded::{Blob, Bytes};
 use ipc::keystore::{
     Answer, KeyKind, KeyringIndex, Keystore, MAX_PART, PRE_MASTER, Request, ToBeSigned,
 };
+use ipc::tls::Schemes;
 use ipc::transport::{Client, Transport};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use tls::{Role, Scheme, Secret};
+
+use crate::convert;
 
 /// Calls to the key store.
 pub(crate) type KeystoreClient<T> = Client<Keystore, T>;
@@ -97,6 +100,8 @@ pub(crate) struct RemoteKey<T> {
     pub(crate) keystore: Arc<KeystoreClient<T>>,
     pub(crate) keyring: KeyringIndex,
     pub(crate) kind: KeyKind,
+    /// What it signs by.
+    pub(crate) schemes: Schemes,
 }
 
 impl<T> fmt::Debug for RemoteKey<T> {
@@ -105,43 +110,24 @@ impl<T> fmt::Debug for RemoteKey<T> {
     }
 }
 
-/// Schemes of each kind of key, best first.
-const SCHEMES: [(SignatureScheme, Scheme); 9] = [
-    (
-        SignatureScheme::ECDSA_NISTP256_SHA256,
-        Scheme::EcdsaSecp256r1Sha256,
-    ),
-    (
-        SignatureScheme::ECDSA_NISTP384_SHA384,
-        Scheme::EcdsaSecp384r1Sha384,
-    ),
-    (SignatureScheme::ED25519, Scheme::Ed25519),
-    (SignatureScheme::RSA_PSS_SHA256, Scheme::RsaPssRsaeSha256),
-    (SignatureScheme::RSA_PSS_SHA384, Scheme::RsaPssRsaeSha384),
-    (SignatureScheme::RSA_PSS_SHA512, Scheme::RsaPssRsaeSha512),
-    (SignatureScheme::RSA_PKCS1_SHA256, Scheme::RsaPkcs1Sha256),
-    (SignatureScheme::RSA_PKCS1_SHA384, Scheme::RsaPkcs1Sha384),
-    (SignatureScheme::RSA_PKCS1_SHA512, Scheme::RsaPkcs1Sha512),
-];
-
-/// Whether a key of `kind` can sign by one of `offered`.
-pub(crate) fn can_sign(kind: KeyKind, offered: &[SignatureScheme]) -> bool {
-    choose(kind, offered).is_some()
+/// Whether a key of `kind`, which signs by `own`, can sign by one of `offered`.
+pub(crate) fn can_sign(kind: KeyKind, own: &[Scheme], offered: &[SignatureScheme]) -> bool {
+    choose(kind, own, offered).is_some()
 }
 
-fn choose(kind: KeyKind, offered: &[SignatureScheme]) -> Option<(SignatureScheme, Scheme)> {
-    SCHEMES
-        .into_iter()
-        .find(|(wire, scheme)| KeyKind::of(*scheme) == kind && offered.contains(wire))
+fn choose(kind: KeyKind, own: &[Scheme], offered: &[SignatureScheme]) -> Option<Scheme> {
+    let is_offered = |scheme| offered.contains(&convert::signature_scheme(scheme));
+    Scheme::choose(own, |scheme| {
+        KeyKind::of(scheme) == kind && is_offered(scheme)
+    })
 }
 
 impl<T: Transport + Send + Sync + 'static> SigningKey for RemoteKey<T> {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let (wire, scheme) = choose(self.kind, offered)?;
+        let scheme = choose(self.kind, &self.schemes, offered)?;
         Some(Box::new(RemoteSigner {
             keystore: self.keystore.clone(),
             keyring: self.keyring,
-            wire,
             scheme,
         }))
     }
@@ -158,7 +144,6 @@ impl<T: Transport + Send + Sync + 'static> SigningKey for RemoteKey<T> {
 struct RemoteSigner<T> {
     keystore: Arc<KeystoreClient<T>>,
     keyring: KeyringIndex,
-    wire: SignatureScheme,
     scheme: Scheme,
 }
 
@@ -189,7 +174,7 @@ impl<T: Transport + Send + Sync> Signer for RemoteSigner<T> {
     }
 
     fn scheme(&self) -> SignatureScheme {
-        self.wire
+        convert::signature_scheme(self.scheme)
     }
 }
 

@@ -115,6 +115,7 @@ fn assert_same(autonomous: Established, directed: Established) {
             key_check,
             keys,
             peer,
+            peer_scheme,
             alpn,
             server_name,
             keyring,
@@ -124,6 +125,7 @@ fn assert_same(autonomous: Established, directed: Established) {
             first_byte,
             installed,
         } = established;
+        assert_eq!(peer_scheme.is_some(), peer.is_some());
         assert!(first_byte <= installed && installed > Instant::default());
         let (tx, rx) = keys.unwrap();
         let keys = [tx, rx].map(|key| {
@@ -132,7 +134,7 @@ fn assert_same(autonomous: Established, directed: Established) {
         });
         (
             (version, suite, group, sequence, key_check, keys),
-            (peer, alpn, server_name, keyring, resumed, tcp),
+            (peer, peer_scheme, alpn, server_name, keyring, resumed, tcp),
         )
     };
     assert_eq!(comparable(autonomous), comparable(directed));

@@ -278,8 +278,11 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// How many there are.
+    pub const COUNT: usize = 9;
+
     /// Every scheme, in the order of preference for each kind of key.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; Self::COUNT] = [
         Self::EcdsaSecp256r1Sha256,
         Self::EcdsaSecp384r1Sha384,
         Self::Ed25519,
@@ -293,7 +296,7 @@ impl Scheme {
 
     /// All of them in the order in which a peer is told of them, the strongest of a
     /// kind first; the same in both modes.
-    pub const OFFERED: [Self; 9] = [
+    pub const OFFERED: [Self; Self::COUNT] = [
         Self::EcdsaSecp384r1Sha384,
         Self::EcdsaSecp256r1Sha256,
         Self::Ed25519,
@@ -304,6 +307,38 @@ impl Scheme {
         Self::RsaPkcs1Sha384,
         Self::RsaPkcs1Sha256,
     ];
+
+    /// What a peer is told of: `wanted`, or all.
+    pub const fn offered(wanted: &[Self]) -> &[Self] {
+        match wanted {
+            [] => &Self::OFFERED,
+            wanted => wanted,
+        }
+    }
+
+    /// The first of `own`, or of all, that `fits`.
+    pub fn choose(own: &[Self], fits: impl Fn(Self) -> bool) -> Option<Self> {
+        let own = match own {
+            [] => &Self::ALL,
+            own => own,
+        };
+        own.iter().copied().find(|scheme| fits(*scheme))
+    }
+
+    /// Its name in the registry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RsaPkcs1Sha256 => "rsa_pkcs1_sha256",
+            Self::RsaPkcs1Sha384 => "rsa_pkcs1_sha384",
+            Self::RsaPkcs1Sha512 => "rsa_pkcs1_sha512",
+            Self::EcdsaSecp256r1Sha256 => "ecdsa_secp256r1_sha256",
+            Self::EcdsaSecp384r1Sha384 => "ecdsa_secp384r1_sha384",
+            Self::RsaPssRsaeSha256 => "rsa_pss_rsae_sha256",
+            Self::RsaPssRsaeSha384 => "rsa_pss_rsae_sha384",
+            Self::RsaPssRsaeSha512 => "rsa_pss_rsae_sha512",
+            Self::Ed25519 => "ed25519",
+        }
+    }
 
     /// Its number on the wire.
     pub const fn number(self) -> u16 {

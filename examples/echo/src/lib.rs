@@ -180,6 +180,7 @@ where
                 versions: List::from_items([Version::Tls13]).unwrap_or_default(),
                 suites: List::new(),
                 allow_static_rsa: false,
+                peer_schemes: List::new(),
                 groups: List::new(),
                 keyrings: Text::from_text(KEYRING)
                     .and_then(|label| List::from_items([label]))

@@ -124,6 +124,7 @@ pub(super) fn rings() -> Keyrings {
         label: Text::from_text("web").expect("a label"),
         roles: vec![Role::Server],
         decrypts: false,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind,
             pkcs8: key_of(kind).serialize_der(),

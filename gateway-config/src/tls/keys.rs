@@ -7,7 +7,7 @@ use super::{
 use crate::keyring::MAX_LABEL;
 use crate::reference::{Key, Kind, Need, Table, written};
 use ipc::control::Parameters;
-use tls::Group;
+use tls::{Group, Scheme};
 
 /// Longest ALPN name in bytes.
 pub(crate) const MAX_PROTOCOL: usize = 32;
@@ -131,6 +131,14 @@ pub(crate) static TABLE: Table = Table {
             need: Need::Default(|| "true".into()),
             example: "false",
             meaning: "`false`: no tickets, every handshake is a full one.",
+        },
+        Key {
+            name: "peer_signature_schemes",
+            kind: Kind::Choices(|| Scheme::ALL.map(Scheme::name).to_vec()),
+            need: Need::Depends("all"),
+            example: "[\"ecdsa_secp256r1_sha256\", \"rsa_pss_rsae_sha256\"]",
+            meaning: "What the peer may sign by, in the order in which it is told \
+                      (`docs/adr/0173`).",
         },
         Key {
             name: "server_name",

@@ -131,14 +131,14 @@ impl Sizes {
 }
 
 pub(crate) fn tls(role: Role) -> Tls {
-    let empty = ipc::bounded::List::new;
     Tls {
         role,
         mode: Mode::Autonomous,
         parameters: Parameters {
             versions: ipc::bounded::List::from_items([Version::Tls13]).unwrap(),
-            suites: empty(),
+            suites: ipc::bounded::List::new(),
             allow_static_rsa: false,
+            peer_schemes: ipc::bounded::List::new(),
             groups: ipc::bounded::List::new(),
             keyrings: ipc::bounded::List::new(),
             peer_authentication: PeerAuthentication::None,

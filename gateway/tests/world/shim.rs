@@ -268,6 +268,7 @@ fn established() -> Established {
         server_name: None,
         keyring: Text::from_text("web").unwrap(),
         resumed: false,
+        peer_scheme: None,
         tcp: TcpPosition::default(),
         first_byte: Instant::default(),
         installed: Instant::default(),

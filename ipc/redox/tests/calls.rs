@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 
 use ipc::badge::Badge;
-use ipc::bounded::Text;
+use ipc::bounded::{List, Text};
 use ipc::keystore::{Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, Request};
 use ipc::provision::{Keyring, Keyrings, KeystoreData};
 use ipc::stats;
@@ -35,6 +35,7 @@ impl Kernel {
             label: Text::from_text("anchors").unwrap(),
             roles: vec![Role::Client],
             decrypts: false,
+            schemes: List::new(),
             key: None,
             chain: Vec::new(),
             trust: vec![vec![7; 700]],

@@ -1,25 +1,25 @@
 //! CertificateRequest, as a client reads it.
 
-use ipc::bounded::List;
 use ipc::keystore::KeyKind;
+use ipc::tls::Schemes;
 use tls::codec::Reader;
 use tls::names::{ECDSA_SIGN, RSA_SIGN};
 use tls::{ExtensionType, Scheme, Version};
 
-use crate::negotiation::Config;
+use crate::negotiation::{Config, Proof};
 use crate::numbers::known;
 use crate::script::{ILLEGAL, MISSING, Refusal};
 
 /// How this side can authenticate in TLS 1.3, of what the request accepts (RFC 8446
 /// §4.3.2).
-pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refusal> {
+pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Proof>, Refusal> {
     let mut body = Reader::new(body);
     if !body.vec8()?.is_empty() {
         return Err(ILLEGAL);
     }
     let mut extensions = body.vec16()?;
     body.end()?;
-    let mut schemes: Option<List<Scheme, 9>> = None;
+    let mut schemes: Option<Schemes> = None;
     while let Some((kind, mut content)) = extensions.next_extension()? {
         if kind == ExtensionType::CERTIFICATE_AUTHORITIES {
             names(content)?;
@@ -34,15 +34,17 @@ pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refu
 
 /// The same in TLS 1.2 (RFC 5246 §7.4.4): types, schemes, authorities. The chain goes out
 /// for any authorities: the server decides.
-pub(crate) fn tls12(body: &[u8], config: &Config) -> Result<Option<Scheme>, Refusal> {
+pub(crate) fn tls12(body: &[u8], config: &Config) -> Result<Option<Proof>, Refusal> {
     let mut body = Reader::new(body);
     let types = body.vec8()?.rest();
     let mut list = body.filled16()?;
     body.vec16()?;
     body.end()?;
-    let schemes: List<Scheme, 9> = known(&mut list, Scheme::from_number)?;
-    let scheme = config.own_scheme(&schemes, Version::Tls12);
-    Ok(scheme.filter(|scheme| types.contains(&certificate_type(KeyKind::of(*scheme)))))
+    let is_accepted = |scheme: &Scheme| types.contains(&certificate_type(KeyKind::of(*scheme)));
+    let schemes: Schemes = known(&mut list, |number| {
+        Scheme::from_number(number).filter(is_accepted)
+    })?;
+    Ok(config.own_scheme(&schemes, Version::Tls12))
 }
 
 /// RFC 8446 §4.2.4: one name at least, and none of them empty. They choose nothing here.
@@ -66,6 +68,7 @@ const fn certificate_type(kind: KeyKind) -> u8 {
 mod tests {
     use alloc::boxed::Box;
 
+    use ipc::bounded::List;
     use ipc::control::Parameters;
     use ipc::tls::PeerAuthentication;
 
@@ -75,12 +78,17 @@ mod tests {
     /// What a client with a key of `kind` answers to a CertificateRequest of
     /// `types` and `schemes`, without authorities.
     fn answer(kind: Option<KeyKind>, types: &[u8], schemes: &[u16]) -> Option<Scheme> {
+        let proof = answer_of(&config(kind), types, schemes);
+        proof.map(|proof| proof.scheme)
+    }
+
+    fn answer_of(config: &Config, types: &[u8], schemes: &[u16]) -> Option<Proof> {
         let mut body = vec![u8::try_from(types.len()).unwrap()];
         body.extend(types);
         body.extend(u16::try_from(2 * schemes.len()).unwrap().to_be_bytes());
         body.extend(schemes.iter().flat_map(|scheme| scheme.to_be_bytes()));
         body.extend([0, 0]);
-        tls12(&body, &config(kind)).ok().unwrap()
+        tls12(&body, config).ok().unwrap()
     }
 
     fn config(kind: Option<KeyKind>) -> Config {
@@ -88,6 +96,7 @@ mod tests {
             versions: List::from_items([Version::Tls12]).unwrap(),
             suites: List::new(),
             allow_static_rsa: false,
+            peer_schemes: List::new(),
             groups: List::new(),
             keyrings: List::new(),
             peer_authentication: PeerAuthentication::None,
@@ -100,6 +109,7 @@ mod tests {
         Config {
             parameters: Box::new(parameters),
             rings: List::from_items([kind]).unwrap(),
+            schemes: List::new(),
             authorities: List::new(),
             session_id: [7; 32],
         }
@@ -121,6 +131,28 @@ mod tests {
         assert_eq!(ed25519, Some(Scheme::Ed25519));
         let rsa = answer(Some(KeyKind::Rsa), &[RSA_SIGN], &[0x0401, 0x0401]);
         assert_eq!(rsa, Some(Scheme::RsaPkcs1Sha256));
+    }
+
+    #[test]
+    fn the_first_ring_is_shown_whose_key_signs_as_the_server_wants() {
+        let mut config = config(None);
+        let kinds = [None, Some(KeyKind::Rsa), Some(KeyKind::EcdsaP256)];
+        config.rings = List::from_items(kinds).unwrap();
+        let rsa = [Scheme::RsaPkcs1Sha384, Scheme::RsaPkcs1Sha256];
+        let of_rsa = List::from_items(rsa).unwrap();
+        config.schemes = List::from_items([List::new(), of_rsa, List::new()]).unwrap();
+        let types = [RSA_SIGN, ECDSA_SIGN];
+        let shown = |schemes: &[u16]| {
+            let proof = answer_of(&config, &types, schemes)?;
+            Some((proof.ring, proof.scheme))
+        };
+        let all = [0x0403, 0x0401, 0x0501, 0x0804];
+        assert_eq!(shown(&all), Some((1, Scheme::RsaPkcs1Sha384)));
+        assert_eq!(shown(&all[..2]), Some((1, Scheme::RsaPkcs1Sha256)));
+        // Its key could, and is not to.
+        let ecdsa = Some((2, Scheme::EcdsaSecp256r1Sha256));
+        assert_eq!(shown(&[0x0804, 0x0403]), ecdsa);
+        assert_eq!(shown(&[0x0804]), None);
     }
 
     #[test]

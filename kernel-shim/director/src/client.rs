@@ -121,6 +121,7 @@ mod tests {
             versions: List::from_items(versions.iter().copied()).unwrap(),
             suites: List::new(),
             allow_static_rsa: false,
+            peer_schemes: List::new(),
             groups: List::new(),
             keyrings: List::new(),
             peer_authentication: PeerAuthentication::None,

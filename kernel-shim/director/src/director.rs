@@ -183,6 +183,7 @@ mod tests {
             versions: List::from_items([Version::Tls13]).unwrap(),
             suites: List::new(),
             allow_static_rsa: false,
+            peer_schemes: List::new(),
             groups: List::new(),
             keyrings: List::new(),
             peer_authentication: PeerAuthentication::None,
@@ -197,6 +198,7 @@ mod tests {
     fn begun() -> Verdict {
         Verdict::Begun {
             rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
+            schemes: List::new(),
             authorities: List::from_items([0]).unwrap(),
             session_id: [7; 32],
         }

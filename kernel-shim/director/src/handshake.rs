@@ -119,10 +119,12 @@ impl Handshake {
         let next = match verdict {
             Verdict::Begun {
                 rings,
+                schemes,
                 authorities,
                 session_id,
             } => {
                 self.config.rings = rings.clone();
+                self.config.schemes = schemes.clone();
                 self.config.authorities = authorities.clone();
                 self.config.session_id = *session_id;
                 return self.begin();

@@ -5,7 +5,7 @@ use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
 use tls::codec::Writer;
 use tls::names::UNCOMPRESSED;
 use tls::server_name::HOST_NAME;
-use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Scheme, Version};
+use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Version};
 
 use crate::negotiation::Config;
 use crate::server_hello::session_id_of;
@@ -71,7 +71,7 @@ pub(crate) fn hello(
             .nested(0, |w| {
                 w.nested(0, |w| {
                     // Those for certificates alone too (RFC 8446 §4.2.3).
-                    for scheme in Scheme::OFFERED {
+                    for scheme in config.peer_schemes() {
                         w.u16(scheme.number());
                     }
                 });

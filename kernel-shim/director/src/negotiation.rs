@@ -6,7 +6,7 @@ use ipc::bounded::{Bytes, List};
 use ipc::control::{HandshakeError, Parameters, RequestError};
 use ipc::keystore::KeyKind;
 use ipc::segment::{MAX_RINGS, RingPlace};
-use ipc::tls::{PeerAuthentication, Protocol, ServerName};
+use ipc::tls::{PeerAuthentication, Protocol, Schemes, ServerName};
 use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
 
 use crate::client_hello::{Alpn, ClientHello, Share};
@@ -19,10 +19,19 @@ pub(crate) const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
 pub(crate) struct Config {
     pub(crate) parameters: Box<Parameters>,
     pub(crate) rings: List<Option<KeyKind>, MAX_RINGS>,
+    /// What each of them signs by.
+    pub(crate) schemes: List<Schemes, MAX_RINGS>,
     /// Bytes of the list of names that a CertificateRequest carries, by ring.
     pub(crate) authorities: List<u16, MAX_RINGS>,
     /// Client: what its hello says where no ticket says it.
     pub(crate) session_id: [u8; 32],
+}
+
+/// How a client shows who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Proof {
+    pub(crate) ring: RingPlace,
+    pub(crate) scheme: Scheme,
 }
 
 /// What a handshake with static RSA agrees on.
@@ -58,6 +67,7 @@ impl Config {
         Self {
             parameters,
             rings: List::new(),
+            schemes: List::new(),
             authorities: List::new(),
             session_id: [0; 32],
         }
@@ -192,13 +202,13 @@ impl Config {
         };
         let schemes = hello.schemes.as_ref().ok_or(missing)?;
         let groups = hello.groups.as_ref().ok_or(missing)?;
-        let common = |kind: &Option<KeyKind>| {
+        let common = |place: usize, kind: &Option<KeyKind>| {
             let kind = (*kind)?;
-            let scheme = Scheme::ALL.into_iter().find(|scheme| {
-                KeyKind::of(*scheme) == kind
-                    && schemes.contains(scheme)
-                    && (version == Version::Tls12 || scheme.in_tls13())
-            })?;
+            let scheme = self.scheme(place, schemes, version)?;
+            let has_curve = kind.curve().is_none_or(|curve| groups.contains(&curve));
+            if version == Version::Tls12 && !has_curve {
+                return None;
+            }
             let suite = self.suites().iter().copied().find(|suite| {
                 suite.version() == version && hello.suites.contains(suite) && is_for(*suite, kind)
             })?;
@@ -206,7 +216,7 @@ impl Config {
         };
         let usable = || {
             let rings = self.rings.iter().enumerate();
-            rings.filter_map(|(place, kind)| Some((place, common(kind)?)))
+            rings.filter_map(|(place, kind)| Some((place, common(place, kind)?)))
         };
         let is_named = |place: usize| named.get(place).copied().unwrap_or(false);
         let (place, (scheme, suite)) = usable()
@@ -271,15 +281,30 @@ impl Config {
         Ok(self.groups().iter().find_map(of).copied())
     }
 
-    /// Client: how the first ring's key signs, if the server accepts it: its certificate
-    /// is the one that is shown.
-    pub(crate) fn own_scheme(&self, accepted: &[Scheme], version: Version) -> Option<Scheme> {
-        let kind = (*self.rings.first()?)?;
-        Scheme::ALL.into_iter().find(|scheme| {
-            KeyKind::of(*scheme) == kind
-                && accepted.contains(scheme)
+    /// Client: the first ring whose key signs as the server accepts, and how: its
+    /// certificate is the one that is shown.
+    pub(crate) fn own_scheme(&self, accepted: &[Scheme], version: Version) -> Option<Proof> {
+        (0..self.rings.len()).find_map(|place| {
+            let scheme = self.scheme(place, accepted, version)?;
+            let ring = RingPlace::try_from(place).ok()?;
+            Some(Proof { ring, scheme })
+        })
+    }
+
+    /// How the key of a ring signs, by one of `accepted`.
+    fn scheme(&self, place: usize, accepted: &[Scheme], version: Version) -> Option<Scheme> {
+        let kind = (*self.rings.get(place)?)?;
+        let own = self.schemes.get(place).map_or(&[][..], |schemes| schemes);
+        Scheme::choose(own, |scheme| {
+            KeyKind::of(scheme) == kind
+                && accepted.contains(&scheme)
                 && (version == Version::Tls12 || scheme.in_tls13())
         })
+    }
+
+    /// What the peer is told that it may sign by.
+    pub(crate) fn peer_schemes(&self) -> &[Scheme] {
+        Scheme::offered(&self.parameters.peer_schemes)
     }
 
     /// RFC 7301 §3.2.

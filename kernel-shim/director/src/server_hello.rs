@@ -291,6 +291,7 @@ mod tests {
             versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),
             suites: List::new(),
             allow_static_rsa: false,
+            peer_schemes: List::new(),
             groups: List::new(),
             keyrings: List::new(),
             peer_authentication: PeerAuthentication::None,

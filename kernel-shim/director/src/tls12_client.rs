@@ -17,21 +17,21 @@
 //!   -> ChangeCipherSpec, Finished
 //! ```
 //!
-//! Asked for a certificate, this client shows that of its first key ring, if the
-//! server accepts such a key, and signs the whole transcript (RFC 5246 §7.4.8);
+//! Asked for a certificate, this client shows that of its first key ring whose key the
+//! server accepts, and signs the whole transcript (RFC 5246 §7.4.8);
 //! or else an empty list, and the server decides whether that is enough.
 
 use alloc::boxed::Box;
 
 use ipc::bounded::Bytes;
-use ipc::segment::{Agreed, Fill, MAX_SHARE, Segment, Stage};
+use ipc::segment::{Agreed, Fill, MAX_SHARE, RingPlace, Segment, Stage};
 use ipc::tls::Protocol;
 use tls::codec::{Reader, Writer};
 use tls::names::NAMED_CURVE;
-use tls::{Alert, Group, HandshakeType, Role, Scheme, Version};
+use tls::{Alert, Group, HandshakeType, Role, Version};
 
 use crate::key_agreement::KeyAgreement;
-use crate::negotiation::Config;
+use crate::negotiation::{Config, Proof};
 use crate::script::{
     DECODE, ILLEGAL, INTERNAL, Input, Refusal, Transition, UNEXPECTED, receive, receive_all,
 };
@@ -85,7 +85,7 @@ pub(crate) struct Exchange {
     key: ServerKey,
     /// How this side proves who it is: the server asked for a certificate, and
     /// one can be shown.
-    proof: Option<Scheme>,
+    proof: Option<Proof>,
 }
 
 /// What is left of it when the keys are there.
@@ -93,12 +93,15 @@ pub(crate) struct Exchange {
 pub(crate) struct End {
     facts: Facts,
     group: Option<Group>,
+    /// The ring that was shown, or the first.
+    ring: RingPlace,
 }
 
 impl From<Exchange> for End {
     fn from(exchange: Exchange) -> Self {
         Self {
             facts: exchange.facts,
+            ring: exchange.proof.map_or(0, |proof| proof.ring),
             group: match exchange.key {
                 ServerKey::Share { group, .. } => Some(group),
                 ServerKey::Certified => None,
@@ -171,7 +174,13 @@ impl State {
         match self {
             Self::ResumptionNegotiated(state) => state.next(input),
             Self::ResumedKeys(keys, facts) => {
-                let after = |(), facts| Ok(server_ends(End { facts, group: None }));
+                let after = |(), facts| {
+                    Ok(server_ends(End {
+                        facts,
+                        group: None,
+                        ring: 0,
+                    }))
+                };
                 keys.next(input)?.then(facts, Self::ResumedKeys, after)
             }
             Self::Negotiated(state) => state.next(input),
@@ -314,7 +323,7 @@ impl ExpectDone {
         input.message(HandshakeType::SERVER_HELLO_DONE)?;
         let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
         let template = match self.0.proof {
-            Some(_) => writer.hole(3, Fill::Chain(0)),
+            Some(proof) => writer.hole(3, Fill::Chain(proof.ring)),
             None => writer.bytes(&[0, 0, 0]),
         }
         .finish()
@@ -357,10 +366,10 @@ impl ExchangeWritten {
 
 /// RFC 7627 §3: after the messages that the master secret stands for.
 fn prove(exchange: Exchange) -> Transition<State> {
-    let Some(scheme) = exchange.proof else {
+    let Some(Proof { ring, scheme }) = exchange.proof else {
         return Ok(own_finished(exchange.into()));
     };
-    let segment = own::certificate_verify(0, scheme)?;
+    let segment = own::certificate_verify(ring, scheme)?;
     Ok((State::SignatureWritten(SignatureWritten(exchange)), segment))
 }
 
@@ -410,7 +419,7 @@ fn finish(end: End, config: &Config) -> (State, Segment) {
         group: end.group,
         alpn: end.facts.alpn,
         server_name: config.parameters.server_name.clone(),
-        ring: 0,
+        ring: end.ring,
     };
     (State::Finishing, Segment::Finish(Box::new(agreed)))
 }

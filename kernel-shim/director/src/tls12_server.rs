@@ -305,7 +305,7 @@ impl ExchangeWritten {
         writer
             .vec8(&CERTIFICATE_TYPES)
             .nested(0, |w| {
-                for scheme in Scheme::OFFERED {
+                for scheme in config.peer_schemes() {
                     w.u16(scheme.number());
                 }
             })

@@ -14,10 +14,10 @@ use alloc::boxed::Box;
 use ipc::segment::{Agreed, Place, Segment, Stage, Ticket};
 use ipc::tls::Protocol;
 use tls::codec::Reader;
-use tls::{ExtensionType, Group, HandshakeType, Scheme};
+use tls::{ExtensionType, Group, HandshakeType};
 
 use crate::key_agreement::KeyAgreement;
-use crate::negotiation::Config;
+use crate::negotiation::{Config, Proof};
 use crate::script::{
     ILLEGAL, INTERNAL, Input, MAX_CERTIFICATE, MAX_EXTENSIONS, MISSING, Transition, UNEXPECTED,
     UNSUPPORTED, receive_all,
@@ -69,7 +69,7 @@ enum Request {
     None,
     /// None of this side's fits.
     Unmet,
-    Met(Scheme),
+    Met(Proof),
 }
 
 #[derive(Debug)]
@@ -266,9 +266,9 @@ impl ExpectCertificateOrRequest {
                 Ok((State::ServerChain(chain, self.0), segment))
             }
             HandshakeType::CERTIFICATE_REQUEST => {
-                let scheme = certificate_request::tls13(body, config)?;
+                let proof = certificate_request::tls13(body, config)?;
                 let facts = Facts {
-                    request: scheme.map_or(Request::Unmet, Request::Met),
+                    request: proof.map_or(Request::Unmet, Request::Met),
                     ..self.0
                 };
                 let (chain, segment) = peer::Chain::expect();
@@ -292,7 +292,7 @@ impl ApplicationKeys {
         let (flight, segment) = match self.0.request {
             Request::None => own::Flight::finished()?,
             Request::Unmet => own::Flight::with_empty_certificate()?,
-            Request::Met(scheme) => own::Flight::with_certificate(0, scheme)?,
+            Request::Met(Proof { ring, scheme }) => own::Flight::with_certificate(ring, scheme)?,
         };
         Ok((State::OwnFlight(flight, self.0), segment))
     }
@@ -319,7 +319,10 @@ impl TicketPrepared {
             group: Some(self.0.group),
             alpn: self.0.alpn,
             server_name: config.parameters.server_name.clone(),
-            ring: 0,
+            ring: match self.0.request {
+                Request::Met(proof) => proof.ring,
+                Request::None | Request::Unmet => 0,
+            },
         };
         Ok((State::Finishing, Segment::Finish(Box::new(agreed))))
     }

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 
 use ipc::segment::{Agreed, Fill, Segment, Stage};
 use tls::codec::Writer;
-use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Role, Scheme, Version};
+use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Role, Version};
 
 use crate::client_hello::{ClientHello, Share};
 use crate::key_agreement::KeyAgreement;
@@ -237,7 +237,7 @@ impl ExtensionsWritten {
                     w.nested(0, |w| {
                         // RFC 8446 §4.2.3: those of RSASSA-PKCS1-v1_5 are for the
                         // signatures in certificates.
-                        for scheme in Scheme::OFFERED {
+                        for scheme in config.peer_schemes() {
                             w.u16(scheme.number());
                         }
                     });
@@ -306,7 +306,7 @@ fn finish(plan: Plan) -> (State, Segment) {
 #[cfg(test)]
 mod tests {
     use ipc::bounded::{Bytes, Text};
-    use tls::{CipherSuite, Group};
+    use tls::{CipherSuite, Group, Scheme};
 
     use super::*;
 

@@ -23,7 +23,7 @@ use ipc::mailbox::Mailbox;
 use ipc::segment::{MAX_PART, MAX_RINGS, Segment, Verdict};
 use ipc::stats;
 use ipc::tls::PeerAuthentication;
-use tls::{Role, Version};
+use tls::{Role, Scheme, Version};
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
@@ -117,12 +117,14 @@ fn parameters() -> Box<Parameters> {
         resumption: false,
         expose_keys: false,
         allow_static_rsa: false,
+        peer_schemes: List::new(),
     })
 }
 
 fn begun() -> Verdict {
     Verdict::Begun {
         rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
+        schemes: List::new(),
         authorities: List::from_items([0]).unwrap(),
         session_id: [7; 32],
     }
@@ -209,6 +211,10 @@ fn the_longest_messages_of_a_slot_have_room_beside_those_of_its_last_handshake()
         world.tell(slot, 1, longest);
         let begun = Verdict::Begun {
             rings: List::from_items([Some(KeyKind::EcdsaP256); MAX_RINGS]).unwrap(),
+            schemes: List::from_items(
+                [(); MAX_RINGS].map(|()| List::from_items(Scheme::ALL).unwrap()),
+            )
+            .unwrap(),
             authorities: List::from_items([u16::MAX; MAX_RINGS]).unwrap(),
             session_id: [u8::MAX; 32],
         };

@@ -6,7 +6,7 @@ mod line;
 
 use gateway_config::{Kek, update};
 use ipc::badge::Badge;
-use ipc::bounded::{Bytes, Text};
+use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
@@ -34,6 +34,7 @@ fn rings(label: &str, key: &KeyPair) -> Keyrings {
         label: Text::from_text(label).unwrap(),
         roles: vec![Role::Server],
         decrypts: false,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind: KeyKind::Ed25519,
             pkcs8: key.serialize_der(),

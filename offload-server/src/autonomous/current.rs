@@ -8,14 +8,19 @@
 use core::{fmt, mem};
 
 use spin::Mutex;
+use tls::{Scheme, Version};
 
 use crate::full_handshake::FullHandshake;
 
 /// What is known of one handshake.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Facts {
-    /// Server: the key ring that was chosen, by its place in the request.
+    /// The key ring that was chosen to be shown, by its place in the request.
     pub(crate) ring: Option<usize>,
+    /// Server: the version, where the client's hello came in one record.
+    pub(crate) version: Option<Version>,
+    /// How the peer signed.
+    pub(crate) scheme: Option<Scheme>,
     /// When this session's peer was authenticated: in this handshake, or in the one that
     /// it resumes.
     pub(crate) full: Option<FullHandshake>,
@@ -42,6 +47,10 @@ impl Current {
 
     pub(crate) fn set_ring(&self, ring: usize) {
         self.0.lock().ring = Some(ring);
+    }
+
+    pub(crate) fn set_scheme(&self, scheme: Option<Scheme>) {
+        self.0.lock().scheme = scheme;
     }
 
     pub(crate) fn set_full(&self, full: Option<FullHandshake>) {

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use ipc::tls::Label;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
@@ -11,7 +12,7 @@ use rustls::{CommonState, Error};
 use tls::Role;
 
 use super::current::{Current, Facts};
-use super::resolver::{Choice, Resolver};
+use super::resolver::{Choice, OwnCertificate, Resolver};
 use super::tickets::AfterHandshake;
 use crate::session::TakeTickets;
 use crate::session_cache::MAX_CHAIN;
@@ -34,6 +35,8 @@ pub(crate) enum Connection {
         connection: Box<UnbufferedClientConnection>,
         /// Known from the start; taken once.
         choice: Option<Box<Choice>>,
+        /// Tells which key ring was shown.
+        own: Arc<OwnCertificate>,
     },
 }
 
@@ -78,6 +81,14 @@ impl Engine {
         match &mut self.connection {
             Connection::Server { resolver, .. } => resolver.take_choice(),
             Connection::Client { choice, .. } => choice.take(),
+        }
+    }
+
+    /// Client: the key ring that was shown.
+    pub(crate) fn shown(&self) -> Option<Label> {
+        match &self.connection {
+            Connection::Server { .. } => None,
+            Connection::Client { own, .. } => own.label(self.facts.ring?),
         }
     }
 

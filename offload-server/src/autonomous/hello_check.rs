@@ -8,23 +8,28 @@ use tls::names::UNCOMPRESSED;
 use tls::record::HEADER;
 use tls::{Alert, ContentType, ExtensionType, HandshakeType, Version};
 
-/// The alert for the client whose hello is in `record`, if one is due from a server that
-/// speaks `versions`.
-pub(crate) fn refusal(record: &[u8], versions: &[Version]) -> Option<Alert> {
+/// The version that the hello in `record` leads to with a server that speaks `versions`;
+/// `None` of what is no whole hello.
+///
+/// # Errors
+/// The alert that is due.
+pub(crate) fn look(record: &[u8], versions: &[Version]) -> Result<Option<Version>, Alert> {
+    // What can't be decoded is rustls' to refuse.
+    let looked = hello_in(record).map(|body| check(body, versions));
+    looked.and_then(Result::ok).transpose()
+}
+
+fn hello_in(record: &[u8]) -> Option<&[u8]> {
     let (header, payload) = record.split_at_checked(HEADER)?;
     let (head, body) = payload.split_first_chunk::<MESSAGE_HEADER>()?;
     let [kind, a, b, c] = *head;
     let is_hello = header.first() == Some(&ContentType::Handshake.number())
         && HandshakeType(kind) == HandshakeType::CLIENT_HELLO
         && u32::from_be_bytes([0, a, b, c]) as usize == body.len();
-    match is_hello {
-        // What can't be decoded is rustls' to refuse.
-        true => check(body, versions).ok()?,
-        false => None,
-    }
+    is_hello.then_some(body)
 }
 
-fn check(body: &[u8], versions: &[Version]) -> Result<Option<Alert>, DecodeError> {
+fn check(body: &[u8], versions: &[Version]) -> Result<Result<Version, Alert>, DecodeError> {
     let hello = ClientHello::parse(body)?;
     let mut extensions = hello.extensions()?;
     let mut offered = (hello.version >= Version::Tls12.number(), false);
@@ -48,19 +53,25 @@ fn check(body: &[u8], versions: &[Version]) -> Result<Option<Alert>, DecodeError
     if offered.1 && speaks(Version::Tls13) {
         // RFC 8446 §9.2.
         let is_whole = has_groups && has_share;
-        return Ok((!is_whole).then_some(Alert::MISSING_EXTENSION));
+        return Ok(match is_whole {
+            true => Ok(Version::Tls13),
+            false => Err(Alert::MISSING_EXTENSION),
+        });
     }
     // RFC 7507 §3.
     let speaks_better = speaks(Version::Tls13) || !offered.0;
     if speaks_better && has_number(hello.cipher_suites, FALLBACK_SCSV)? {
-        return Ok(Some(Alert::INAPPROPRIATE_FALLBACK));
+        return Ok(Err(Alert::INAPPROPRIATE_FALLBACK));
     }
     // RFC 8446 §4.2.1.
     if !(offered.0 && speaks(Version::Tls12)) {
-        return Ok(Some(Alert::PROTOCOL_VERSION));
+        return Ok(Err(Alert::PROTOCOL_VERSION));
     }
     // RFC 8422 §5.1.2.
-    Ok((!has_points).then_some(Alert::ILLEGAL_PARAMETER))
+    Ok(match has_points {
+        true => Ok(Version::Tls12),
+        false => Err(Alert::ILLEGAL_PARAMETER),
+    })
 }
 
 fn has_number(mut list: Reader<'_>, wanted: u16) -> Result<bool, DecodeError> {
@@ -76,6 +87,10 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+
+    fn refusal(record: &[u8], versions: &[Version]) -> Option<Alert> {
+        look(record, versions).err()
+    }
 
     const BOTH: [Version; 2] = [Version::Tls13, Version::Tls12];
     const GROUPS: &[u8] = &[0, 10, 0, 4, 0, 2, 0, 29];
@@ -94,6 +109,16 @@ mod tests {
     fn new(extensions: &[&[u8]]) -> Option<Alert> {
         let extensions = [&[NEW], extensions].concat();
         refusal(&hello([3, 3], [0x13, 1], &extensions), &BOTH)
+    }
+
+    #[test]
+    fn the_version_that_a_hello_leads_to_is_known_before_rustls_sees_it() {
+        let whole = hello([3, 3], [0x13, 1], &[NEW, GROUPS, SHARE]);
+        assert_eq!(look(&whole, &BOTH), Ok(Some(Version::Tls13)));
+        assert_eq!(look(&whole, &[Version::Tls12]), Ok(Some(Version::Tls12)));
+        assert_eq!(look(&whole[..whole.len() - 1], &BOTH), Ok(None));
+        let old = hello([3, 3], [0xc0, 0x2b], &[GROUPS]);
+        assert_eq!(look(&old, &BOTH), Ok(Some(Version::Tls12)));
     }
 
     #[test]

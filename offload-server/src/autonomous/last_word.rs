@@ -23,10 +23,16 @@ impl Autonomous {
     }
 
     /// What is to be told to a client for the hello that has come, before rustls sees it.
-    pub(super) fn refused_hello(&self) -> Option<Alert> {
-        match self.role() == Role::Server && !self.caught.has_keys() {
-            true => hello_check::refusal(&self.incoming, &self.versions),
-            false => None,
+    pub(super) fn refused_hello(&mut self) -> Option<Alert> {
+        if self.role() != Role::Server || self.caught.has_keys() {
+            return None;
+        }
+        match hello_check::look(&self.incoming, &self.versions) {
+            Ok(version) => {
+                self.engine.facts.version = self.engine.facts.version.or(version);
+                None
+            }
+            Err(alert) => Some(alert),
         }
     }
 

@@ -50,6 +50,7 @@ enum Profile {
     Client {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        own: Arc<OwnCertificate>,
     },
 }
 
@@ -101,7 +102,7 @@ impl Profiles {
                 };
                 Ok(self.engine_of(connection, Facts::default()))
             }
-            Profile::Client { config, name } => {
+            Profile::Client { config, name, own } => {
                 let mut facts = Facts::default();
                 // It looks for a session to resume.
                 let begin = || UnbufferedClientConnection::new(config, name);
@@ -109,6 +110,7 @@ impl Profiles {
                 let parameters = asked.parameters;
                 let connection = Connection::Client {
                     connection: Box::new(connection.map_err(|_| INTERNAL)?),
+                    own,
                     choice: parameters.keyrings.first().map(|ring| {
                         Box::new(Choice {
                             keyring: ring.clone(),
@@ -129,8 +131,9 @@ impl Profiles {
         }
     }
 
-    fn notes(&self, credentials: &Credentials) -> Notes {
+    fn notes(&self, credentials: &Credentials, parameters: &Parameters) -> Notes {
         Notes {
+            schemes: parameters.peer_schemes.clone(),
             current: self.current.clone(),
             time: credentials.time().clone(),
         }
@@ -166,14 +169,19 @@ impl Profiles {
             .to_owned();
         let provider = Arc::new(provider(parameters, None, &self.catch)?);
         let versions = versions(parameters);
-        let verifier = ServerVerifier::new(&rings, provider.clone(), self.notes(credentials))?;
+        let verifier = ServerVerifier::new(
+            &rings,
+            provider.clone(),
+            self.notes(credentials, parameters),
+        )?;
         let builder = ClientConfig::builder_with_details(provider, credentials.time().clone())
             .with_protocol_versions(&versions)
             .map_err(|_| HandshakeError::Request(RequestError::NoSuite))?
             // Our own verifier is rustls', and notes when it was asked.
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = builder.with_client_cert_resolver(Arc::new(OwnCertificate::new(&rings)));
+        let own = Arc::new(OwnCertificate::new(&rings, self.current.clone()));
+        let mut config = builder.with_client_cert_resolver(own.clone());
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.require_ems = true;
         config.key_log = self.catch.key_log();
@@ -190,6 +198,7 @@ impl Profiles {
         Ok(Profile::Client {
             config: Arc::new(config),
             name,
+            own,
         })
     }
 
@@ -211,7 +220,7 @@ impl Profiles {
             asked => {
                 let is_mandatory = asked == PeerAuthentication::Require;
                 let verifier =
-                    ClientVerifier::new(&rings, &provider, is_mandatory, self.notes(credentials))?;
+                    ClientVerifier::new(&rings, is_mandatory, self.notes(credentials, parameters))?;
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };

@@ -8,16 +8,16 @@ use core::fmt;
 use ipc::bounded::Text;
 use ipc::keystore::KeyKind;
 use ipc::tls::{Label, ServerName as Name};
-use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 use spin::Mutex;
+use tls::{Group, Version};
 
 use super::current::Current;
 use crate::keyring::Keyring;
-use crate::signer::can_sign;
 
 /// Chooses among the rings of a request by the name that the client asks for
 /// (RFC 6066 §3) and the signatures that it can check; the first ring is the
@@ -28,6 +28,8 @@ pub(crate) struct Resolver {
     chosen: Mutex<Option<Box<Choice>>>,
     /// For the parts of the configuration that go by it.
     current: Arc<Current>,
+    /// For a client that none of them is for.
+    without_key: Arc<CertifiedKey>,
 }
 
 /// Which ring was chosen, and for what name.
@@ -42,6 +44,7 @@ impl Resolver {
             keyrings,
             chosen: Mutex::new(None),
             current,
+            without_key: Arc::new(CertifiedKey::new(Vec::new(), Arc::new(WithoutKey))),
         }
     }
 
@@ -60,11 +63,17 @@ impl fmt::Debug for Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_tls12 = self.current.facts().version == Some(Version::Tls12);
+        let groups = hello.named_groups().unwrap_or_default();
+        // RFC 8422 §5.3.
+        let has_curve = |ring: &Keyring| {
+            let curve = ring.kind.and_then(KeyKind::curve);
+            let is_offered = |curve: Group| groups.iter().any(|g| u16::from(*g) == curve.number());
+            !is_tls12 || curve.is_none_or(is_offered)
+        };
         let usable = || {
-            self.keyrings.iter().enumerate().filter(|(_, ring)| {
-                ring.kind
-                    .is_some_and(|kind| can_sign(kind, hello.signature_schemes()))
-            })
+            let rings = self.keyrings.iter().enumerate();
+            rings.filter(|(_, ring)| ring.can_sign(hello.signature_schemes()) && has_curve(ring))
         };
         let named = || {
             let name = ServerName::try_from(hello.server_name()?).ok()?;
@@ -74,8 +83,9 @@ impl ResolvesServerCert for Resolver {
             1 => usable().next(),
             _ => named().or_else(|| usable().next()),
         }
-        // Without a common signature scheme rustls has the right alert to give.
+        // Then rustls has the right alert to give.
         .or_else(|| Some((0, self.keyrings.first()?)))?;
+        let is_usable = ring.can_sign(hello.signature_schemes()) && has_curve(ring);
         self.current.set_ring(place);
         *self.chosen.lock() = Some(Box::new(Choice {
             keyring: ring.label.clone(),
@@ -83,24 +93,51 @@ impl ResolvesServerCert for Resolver {
                 .server_name()
                 .and_then(|name| Text::from_text(name).ok()),
         }));
-        ring.identity.clone()
+        match is_usable {
+            true => ring.identity.clone(),
+            false => Some(self.without_key.clone()),
+        }
+    }
+}
+
+/// The key of nothing: no suite goes with it, and no signature.
+#[derive(Debug)]
+struct WithoutKey;
+
+impl SigningKey for WithoutKey {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        None
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::Anonymous
     }
 }
 
 /// What a client shows when it is asked: the identity of the first ring that
 /// has one and whose key can sign as the server wants.
-pub(crate) struct OwnCertificate(Vec<(KeyKind, Arc<CertifiedKey>)>);
+pub(crate) struct OwnCertificate {
+    keyrings: Vec<Arc<Keyring>>,
+    current: Arc<Current>,
+}
 
 impl OwnCertificate {
-    pub(crate) fn new(keyrings: &[Arc<Keyring>]) -> Self {
-        let shown = |ring: &Arc<Keyring>| ring.kind.zip(ring.identity.clone());
-        Self(keyrings.iter().filter_map(shown).collect())
+    pub(crate) fn new(keyrings: &[Arc<Keyring>], current: Arc<Current>) -> Self {
+        Self {
+            keyrings: keyrings.to_vec(),
+            current,
+        }
+    }
+
+    /// The label of the ring at that place.
+    pub(crate) fn label(&self, place: usize) -> Option<Label> {
+        self.keyrings.get(place).map(|ring| ring.label.clone())
     }
 }
 
 impl fmt::Debug for OwnCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OwnCertificate(of {})", self.0.len())
+        write!(f, "OwnCertificate({} key rings)", self.keyrings.len())
     }
 }
 
@@ -110,11 +147,13 @@ impl ResolvesClientCert for OwnCertificate {
         _authorities: &[&[u8]],
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        let usable = self.0.iter().find(|(kind, _)| can_sign(*kind, schemes));
-        usable.map(|(_, identity)| identity.clone())
+        let mut rings = self.keyrings.iter().enumerate();
+        let (place, ring) = rings.find(|(_, ring)| ring.can_sign(schemes))?;
+        self.current.set_ring(place);
+        ring.identity.clone()
     }
 
     fn has_certs(&self) -> bool {
-        !self.0.is_empty()
+        self.keyrings.iter().any(|ring| ring.identity.is_some())
     }
 }

@@ -241,6 +241,7 @@ mod tests {
                 index: KeyringIndex(0),
                 label: Text::from_text(label).unwrap(),
                 kind: None,
+                schemes: ipc::tls::Schemes::new(),
                 judge: None,
                 identity: None,
             })

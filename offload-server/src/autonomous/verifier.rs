@@ -6,14 +6,20 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::control::HandshakeError;
+use ipc::tls::Schemes;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
+    SignatureScheme,
+};
+use tls::Scheme;
 
 use super::current::Current;
+use crate::convert;
 use crate::full_handshake::FullHandshake;
 use crate::judge::{self, NO_TRUST_ANCHOR};
 use crate::keyring::Keyring;
@@ -23,9 +29,34 @@ use crate::time::Time;
 pub(crate) struct Notes {
     pub(crate) current: Arc<Current>,
     pub(crate) time: Arc<dyn Time>,
+    /// What the peer may sign by; all, if it is empty.
+    pub(crate) schemes: Schemes,
 }
 
 impl Notes {
+    /// What the peer is told.
+    fn offered(&self) -> Vec<SignatureScheme> {
+        let offered = Scheme::offered(&self.schemes).iter().copied();
+        offered.map(convert::signature_scheme).collect()
+    }
+
+    /// The peer signed, by a scheme that it was told of; `judge` has the rest to say.
+    fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        judge: impl FnOnce() -> Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let scheme = convert::scheme(signed.scheme);
+        let offered = Scheme::offered(&self.schemes);
+        if !scheme.is_some_and(|scheme| offered.contains(&scheme)) {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        }
+        let valid = judge::judge_signature(certificate, judge)?;
+        self.current.set_scheme(scheme);
+        Ok(valid)
+    }
+
     /// The peer is who its chain says.
     fn authenticated(&self, first: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) {
         let chain: Vec<_> = core::iter::once(first).chain(rest).cloned().collect();
@@ -40,7 +71,6 @@ impl Notes {
 pub(crate) struct ClientVerifier {
     /// By the ring's place in the request; `None` of one that can't be chosen.
     of_rings: Vec<Option<Arc<dyn ClientCertVerifier>>>,
-    schemes: Vec<SignatureScheme>,
     is_mandatory: bool,
     notes: Notes,
 }
@@ -50,7 +80,6 @@ impl ClientVerifier {
     /// A ring that can be chosen has no trust anchors.
     pub(crate) fn new(
         rings: &[Arc<Keyring>],
-        provider: &CryptoProvider,
         is_mandatory: bool,
         notes: Notes,
     ) -> Result<Self, HandshakeError> {
@@ -62,9 +91,6 @@ impl ClientVerifier {
         };
         Ok(Self {
             of_rings: rings.iter().map(of_ring).collect::<Result<_, _>>()?,
-            schemes: provider
-                .signature_verification_algorithms
-                .supported_schemes(),
             is_mandatory,
             notes,
         })
@@ -116,7 +142,9 @@ impl ClientCertVerifier for ClientVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let judge = self.must_be_chosen()?;
-        judge::judge_signature(cert, || judge.verify_tls12_signature(message, cert, dss))
+        self.notes.judge(cert, dss, || {
+            judge.verify_tls12_signature(message, cert, dss)
+        })
     }
 
     fn verify_tls13_signature(
@@ -126,11 +154,13 @@ impl ClientCertVerifier for ClientVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let judge = self.must_be_chosen()?;
-        judge::judge_signature(cert, || judge.verify_tls13_signature(message, cert, dss))
+        self.notes.judge(cert, dss, || {
+            judge.verify_tls13_signature(message, cert, dss)
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
+        self.notes.offered()
     }
 }
 
@@ -184,7 +214,7 @@ impl ServerCertVerifier for ServerVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        judge::judge_signature(cert, || {
+        self.notes.judge(cert, dss, || {
             verify_tls12_signature(message, cert, dss, algorithms)
         })
     }
@@ -196,13 +226,12 @@ impl ServerCertVerifier for ServerVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        judge::judge_signature(cert, || {
+        self.notes.judge(cert, dss, || {
             verify_tls13_signature(message, cert, dss, algorithms)
         })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        algorithms.supported_schemes()
+        self.notes.offered()
     }
 }

@@ -13,23 +13,26 @@ impl Directed {
         let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
         let signed = message.body().get(offset..).ok_or(Fault::INTERNAL)?;
         let peer = core::mem::take(&mut self.peer);
-        self.peer = match (version, self.role) {
+        let allowed = &self.peer_schemes;
+        let (peer, scheme) = match (version, self.role) {
             (Version::Tls13, _) => {
                 let hash = self.transcript.hash().ok_or(Fault::INTERNAL)?;
                 let context = context(self.peer_role());
                 let content = [&PADDING, context, hash.as_ref()].concat();
-                peer.verify(version, &content, signed)?
+                peer.verify(version, &content, signed, allowed)?
             }
             (Version::Tls12, Role::Server) => {
                 let content = self.transcript.messages().ok_or(Fault::INTERNAL)?;
-                peer.verify(version, content, signed)?
+                peer.verify(version, content, signed, allowed)?
             }
             (Version::Tls12, Role::Client) => {
                 let parameters = message.body().get(..offset).unwrap_or_default();
                 let content = [&self.own_random[..], &self.peer_random, parameters].concat();
-                peer.verify(version, &content, signed)?
+                peer.verify(version, &content, signed, allowed)?
             }
         };
+        self.peer = peer;
+        self.peer_scheme = Some(scheme);
         Ok(())
     }
 

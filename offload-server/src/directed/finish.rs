@@ -43,6 +43,7 @@ impl Directed {
             key_check: None,
             keys: None,
             peer: peer.identity,
+            peer_scheme: self.peer_scheme,
             alpn: agreed.alpn,
             server_name: agreed.server_name,
             keyring,

@@ -103,13 +103,15 @@ impl Peer {
         }
     }
 
-    /// Checks the scheme, length and signature in `signed` over `message`.
+    /// Checks the scheme, length and signature in `signed` over `message`. The scheme is one
+    /// of `allowed`, or of all.
     pub(super) fn verify(
         self,
         version: Version,
         message: &[u8],
         signed: &[u8],
-    ) -> Result<Self, Fault> {
+        allowed: &[Scheme],
+    ) -> Result<(Self, Scheme), Fault> {
         let Self::Validated(chain) = self else {
             return Err(Fault::INTERNAL);
         };
@@ -119,6 +121,7 @@ impl Peer {
         signed.end()?;
         let scheme = Scheme::from_number(scheme)
             .filter(|scheme| version == Version::Tls12 || scheme.in_tls13())
+            .filter(|scheme| Scheme::offered(allowed).contains(scheme))
             .ok_or(Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
         let certificate = chain.first().ok_or(Fault::INTERNAL)?;
         if !certified::may_sign(certificate) {
@@ -141,7 +144,7 @@ impl Peer {
         let mut refused = Alert::ILLEGAL_PARAMETER;
         for algorithm in candidates {
             match certificate.verify_signature(*algorithm, message, signature) {
-                Ok(()) => return Ok(Self::Proved(chain)),
+                Ok(()) => return Ok((Self::Proved(chain), scheme)),
                 Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)) => {}
                 Err(_) => refused = Alert::DECRYPT_ERROR,
             }

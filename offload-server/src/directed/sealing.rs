@@ -146,6 +146,7 @@ mod tests {
             versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),
             suites: List::new(),
             allow_static_rsa: false,
+            peer_schemes: List::new(),
             groups: List::new(),
             keyrings: List::from_items([Text::from_text("web").unwrap()]).unwrap(),
             peer_authentication: PeerAuthentication::None,

@@ -60,7 +60,7 @@ fn verifies(
     ]
     .concat();
     let peer = Peer::Validated(vec![certificate.clone()]);
-    peer.verify(version, message, &signed).is_ok()
+    peer.verify(version, message, &signed, &[]).is_ok()
 }
 
 fn expect(result: TestResult, is_good: bool, case: &str) {

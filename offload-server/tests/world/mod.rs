@@ -143,6 +143,7 @@ pub fn keyring(
         label: Text::from_text(label).unwrap(),
         roles: vec![Role::Server, Role::Client],
         decrypts: kind == KeyKind::Rsa,
+        schemes: List::new(),
         key: Some(PrivateKey {
             kind,
             pkcs8: key.serialize_der(),
@@ -483,5 +484,6 @@ pub fn parameters(rings: &[&str]) -> Parameters {
         resumption: false,
         expose_keys: false,
         allow_static_rsa: false,
+        peer_schemes: List::new(),
     }
 }

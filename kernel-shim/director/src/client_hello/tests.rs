@@ -273,3 +273,38 @@ fn authorities_that_can_not_be_are_a_decode_error() {
         assert_eq!(with(wrong), Some(Alert::DECODE_ERROR), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_certificate_of_tls_1_2_is_on_a_curve_that_the_client_offers() {
+    let mut config = crate::negotiation::Config::new(Box::new(ipc::control::Parameters {
+        versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),
+        suites: List::new(),
+        allow_static_rsa: false,
+        peer_schemes: List::new(),
+        groups: List::new(),
+        keyrings: List::new(),
+        peer_authentication: ipc::tls::PeerAuthentication::None,
+        server_name: None,
+        alpn: List::new(),
+        segment_size: 1400,
+        resumption: false,
+        expose_keys: false,
+    }));
+    use ipc::keystore::KeyKind::{EcdsaP256, EcdsaP384};
+    config.rings = List::from_items([Some(EcdsaP384), Some(EcdsaP256)]).unwrap();
+    let mut extensions = good();
+    extensions[3] = extension(13, &[0, 4, 4, 3, 5, 3]);
+    let ring = |version, groups: &[u8]| {
+        let mut extensions = extensions.clone();
+        extensions[1] = extension(10, groups);
+        let hello = parse(&hello(&extensions)).ok().unwrap();
+        let plan = config.plan(version, &hello, &[]);
+        plan.ok().map(|plan| plan.ring)
+    };
+    let both = [0, 4, 0, 0x17, 0, 0x18];
+    assert_eq!(ring(Version::Tls12, &both), Some(0));
+    assert_eq!(ring(Version::Tls12, &[0, 2, 0, 0x17]), Some(1));
+    assert_eq!(ring(Version::Tls12, &[0, 2, 0, 0x1d]), None);
+    // RFC 8446 §4.2.7: there the groups are for the key exchange alone.
+    assert_eq!(ring(Version::Tls13, &[0, 2, 0, 0x1d]), Some(0));
+}

@@ -31,6 +31,7 @@ impl Setting {
             suites: List::new(),
             // A server decrypts with a key for RSA alone.
             allow_static_rsa: self.rings.contains(&Some(KeyKind::Rsa)),
+            peer_schemes: List::new(),
             groups: list([Group::X25519, Group::Secp256r1]),
             keyrings: list(self.rings.iter().map(|_| label.clone())),
             peer_authentication: self.peer_authentication,
@@ -50,6 +51,7 @@ impl Setting {
         match segment {
             None => vec![Verdict::Begun {
                 rings: list(self.rings.iter().copied()),
+                schemes: List::new(),
                 authorities: list(self.rings.iter().map(|_| 0)),
                 session_id: SESSION_ID,
             }],
