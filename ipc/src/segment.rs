@@ -26,7 +26,7 @@ pub const MAX_PART: usize = 1024;
 /// The longest message template.
 pub const MAX_TEMPLATE: usize = 1024;
 /// Holes of one template: a ClientHello that offers a ticket has the most.
-pub const MAX_HOLES: usize = 6;
+pub const MAX_HOLES: usize = 7;
 /// The longest public key of a classical key exchange.
 pub const MAX_SHARE: usize = 97;
 /// Key rings of one request.
@@ -40,7 +40,7 @@ pub type RingPlace = u8;
 pub enum Segment {
     /// Send what was written so far, wait for the peer's next handshake
     /// message, and show up to `show` bytes of its body:
-    /// [`Verdict::Message`]. A body longer than `limit` is refused.
+    /// [`Verdict::Message`]; of a body longer than `limit`, [`Verdict::TooLong`].
     Receive {
         /// The longest body that is accepted.
         limit: u16,
@@ -272,6 +272,9 @@ pub enum Fill {
     /// Server, in a CertificateRequest: the names of those whose certificates the
     /// ring trusts (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
     Authorities(RingPlace),
+    /// What is at a place in the body of the message received last: the cookie of a
+    /// HelloRetryRequest (RFC 8446 §4.2.2).
+    Received(Place),
     /// TLS 1.3, client: after the key share of a hybrid, the public key of its
     /// classical half again, as a share of its own (draft-ietf-tls-hybrid-design §3.2).
     ClassicalShare,
@@ -343,6 +346,11 @@ pub enum Verdict {
     Refused(Alert),
     /// A ticket, or none.
     Ticket(Option<Ticket>),
+    /// The peer's message is longer than the limit. There is nothing to go on with.
+    TooLong {
+        /// Its type.
+        kind: u8,
+    },
 }
 
 impl Segment {
@@ -400,6 +408,7 @@ impl Verdict {
             Self::Done => "done",
             Self::Refused(_) => "refused",
             Self::Ticket(_) => "ticket",
+            Self::TooLong { .. } => "too-long",
         }
     }
 }

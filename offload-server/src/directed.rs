@@ -53,7 +53,7 @@ use crate::signer::Sign;
 use crate::time::Moment;
 pub(crate) use begin::Resumptions;
 use earlier::Earlier;
-use inbound::{Found, Inbound};
+use inbound::{Found, Inbound, TooLong};
 use key_share::KeyShare;
 use keys::Keys;
 use outbound::Outbound;
@@ -417,8 +417,14 @@ impl Directed {
             Segment::Finish(agreed) => Ok(Step::Finished(agreed.clone())),
             Segment::Abort { error, .. } => Ok(Step::Failed(*error)),
             Segment::Receive { limit, show } => loop {
-                if let Some(message) = self.inbound.take_message(*limit)? {
-                    return self.received(message, *show).map(Step::Answer);
+                match self.inbound.take_message(*limit)? {
+                    Some(Ok(message)) => {
+                        return self.received(message, *show).map(Step::Answer);
+                    }
+                    Some(Err(TooLong { kind })) => {
+                        return Ok(Step::Answer(Verdict::TooLong { kind }));
+                    }
+                    None => {}
                 }
                 match self.inbound.take_record(channel, slot)? {
                     Found::Nothing => return Ok(waiting()),

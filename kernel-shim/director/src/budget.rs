@@ -11,7 +11,7 @@ use ipc::segment::MAX_PART;
 use crate::client_hello::ClientHello;
 use crate::director::{MAX_COLLECTING, PLACE};
 use crate::handshake::Handshake;
-use crate::script::MAX_CERTIFICATE;
+use crate::script::MAX_COLLECTED;
 
 /// A state machine with the hello that it is about, its request, and the first part of a
 /// message that it waits to collect.
@@ -22,8 +22,8 @@ const HANDSHAKE: usize = PLACE
     + block(size_of::<ClientHello>())
     + size_of::<(SlotIndex, u16)>();
 
-/// A message that is being collected: no state's limit is longer.
-const COLLECTED: usize = block(MAX_CERTIFICATE as usize);
+/// A message that is being collected.
+const COLLECTED: usize = block(MAX_COLLECTED as usize);
 
 /// Mailboxes' buffers, a message being decoded and one that is made, places of events.
 const FIXED: usize = 2 * block(MAX_LETTER) + 2 * block(4 * 1024) + 16 * 1024;

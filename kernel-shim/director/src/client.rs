@@ -42,7 +42,7 @@ pub(crate) fn begin(config: &Config) -> Option<(State, Segment)> {
 
 fn write(config: &Config, ticket: Option<Ticket>) -> Option<(State, Segment)> {
     let random = Fill::Random { downgraded: false };
-    let template = hello(config, random, config.shares()?, &[], ticket.as_ref())?;
+    let template = hello(config, random, config.shares()?, None, ticket.as_ref())?;
     let state = State::HelloWritten(HelloWritten(ticket));
     Some((state, Segment::Write(template)))
 }

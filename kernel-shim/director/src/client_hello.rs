@@ -36,8 +36,6 @@ const KNOWN: [ExtensionType; 13] = [
 ];
 /// Tickets of one hello that are looked at.
 pub(crate) const MAX_TICKETS: usize = 3;
-/// RFC 8446 §4.2.11: a binder is a hash, and none is shorter.
-const MIN_BINDER: usize = 32;
 
 /// The application protocol, seen from the server's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +159,7 @@ impl ClientHello {
             self.read_extension(kind, content, ours)?;
         }
         // RFC 8446 §4.2.9.
-        match has_psk && !has_modes {
+        match has_psk && !has_modes && self.offers_tls13 {
             true => Err(MISSING),
             false => Ok(()),
         }
@@ -257,6 +255,8 @@ impl ClientHello {
             ExtensionType::CERTIFICATE_AUTHORITIES => {
                 return crate::certificate_request::names(content);
             }
+            // A client without TLS 1.3 means nothing by it.
+            ExtensionType::PRE_SHARED_KEY if !self.offers_tls13 => return Ok(()),
             ExtensionType::PRE_SHARED_KEY => self.tickets = offers(&mut content)?,
             _ => return Ok(()),
         }
@@ -277,7 +277,9 @@ fn offers(content: &mut Reader<'_>) -> Result<List<Offer, MAX_TICKETS>, Refusal>
             return Err(ILLEGAL);
         }
         let binder = binders.vec8()?;
-        if ticket.is_empty() || binder.rest().len() < MIN_BINDER {
+        // One that is shorter than a hash is sent with a ticket of TLS 1.2, which does not
+        // open; with another it does not match.
+        if ticket.is_empty() || binder.is_empty() {
             return Err(DECODE);
         }
         let binder = Binder {

@@ -18,7 +18,7 @@ use tls::{Alert, HandshakeType, Role};
 use crate::client_hello::ClientHello;
 use crate::negotiation::Config;
 use crate::policy::{self, StepPolicy};
-use crate::script::{INTERNAL, Input, Refusal};
+use crate::script::{DECODE, INTERNAL, Input, MAX_COLLECTED, Refusal, UNEXPECTED};
 use crate::{client, server};
 
 /// Where a handshake is.
@@ -133,6 +133,7 @@ impl Handshake {
             Verdict::Message { kind, length, part } => {
                 self.message(HandshakeType(*kind), usize::from(*length), part)
             }
+            Verdict::TooLong { kind } => self.too_long(HandshakeType(*kind)),
             Verdict::Named(named) => self.transition(Input::Named(named)),
             Verdict::Certificates { count } => self.transition(Input::Certificates(*count)),
             Verdict::Ticket(ticket) => self.transition(Input::Ticket(ticket.as_ref())),
@@ -186,8 +187,13 @@ impl Handshake {
         length: usize,
         part: &[u8],
     ) -> Result<Segment, Refusal> {
-        if !self.wants_all || (self.collected.is_empty() && part.len() == length) {
+        // A chain is the offload component's to decode.
+        let is_enough = !self.wants_all || kind == HandshakeType::CERTIFICATE;
+        if is_enough || (self.collected.is_empty() && part.len() == length) {
             return self.transition(Input::Message { kind, body: part });
+        }
+        if length > usize::from(MAX_COLLECTED) {
+            return self.too_long(kind);
         }
         // The first part alone is kept until it is this handshake's turn to collect.
         let room = match self.collected.is_empty() {
@@ -204,6 +210,15 @@ impl Handshake {
         }
         let body = core::mem::take(&mut self.collected);
         self.transition(Input::Message { kind, body: &body })
+    }
+
+    /// A message that is in its place and longer than it may be is a decode_error; in
+    /// another's place its length does not matter.
+    fn too_long(&mut self, kind: HandshakeType) -> Result<Segment, Refusal> {
+        match self.transition(Input::Message { kind, body: &[] }) {
+            Err(UNEXPECTED) => Err(UNEXPECTED),
+            _ => Err(DECODE),
+        }
     }
 
     fn transition(&mut self, input: Input<'_>) -> Result<Segment, Refusal> {

@@ -1,6 +1,6 @@
 //! ClientHello, as this side writes it (RFC 8446 §4.1.2).
 
-use ipc::segment::{Fill, Template, Ticket};
+use ipc::segment::{Fill, Place, Template, Ticket};
 use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
 use tls::codec::Writer;
 use tls::names::UNCOMPRESSED;
@@ -21,7 +21,7 @@ pub(crate) fn hello(
     config: &Config,
     random: Fill,
     (share, half): (Group, Option<Group>),
-    cookie: &[u8],
+    cookie: Option<Place>,
     ticket: Option<&Ticket>,
 ) -> Option<Template> {
     let has_13 = config.accepts(Version::Tls13);
@@ -40,7 +40,8 @@ pub(crate) fn hello(
         _ => 0,
     };
     let for_age = if for_binders > 0 { AGE } else { 0 };
-    let missing = for_shares + for_ticket + for_age + for_binders;
+    let for_cookie = cookie.map_or(0, |cookie| 2 + usize::from(cookie.length));
+    let missing = for_cookie + for_shares + for_ticket + for_age + for_binders;
     let session_id = session_id_of(config, ticket);
     let mut writer = TemplateWriter::new(HandshakeType::CLIENT_HELLO);
     writer.u16(LEGACY_VERSION).hole(0, random).vec8(session_id);
@@ -102,9 +103,9 @@ pub(crate) fn hello(
                 _ => w.u16(0),
             };
         }
-        if !cookie.is_empty() {
-            w.extension(ExtensionType::COOKIE).nested(0, |w| {
-                w.len16(cookie.len()).bytes(cookie);
+        if let Some(cookie) = cookie {
+            w.extension(ExtensionType::COOKIE).nested(for_cookie, |w| {
+                w.hole(2, Fill::Received(cookie));
             });
         }
         if has_13 {

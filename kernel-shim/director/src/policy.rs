@@ -109,6 +109,7 @@ impl StepPolicy {
             | Fill::Binders
             | Fill::NewTicket { .. }
             | Fill::AgeAdd
+            | Fill::Received(_)
             | Fill::Authorities(_) => false,
         }
     }

@@ -6,11 +6,14 @@ use tls::{Alert, HandshakeType};
 
 /// The longest ClientHello that is read.
 pub(crate) const MAX_HELLO: u16 = 16 * 1024;
-/// The longest ServerHello and EncryptedExtensions.
-pub(crate) const MAX_SERVER_HELLO: u16 = 2048;
+/// The longest ServerHello, a HelloRetryRequest with its cookie among them, and
+/// EncryptedExtensions.
+pub(crate) const MAX_SERVER_HELLO: u16 = 16 * 1024;
 pub(crate) const MAX_EXTENSIONS: u16 = 4096;
-/// The longest chain, and signature.
-pub(crate) const MAX_CERTIFICATE: u16 = 32 * 1024;
+/// The longest message that is parsed here.
+pub(crate) const MAX_COLLECTED: u16 = 32 * 1024;
+/// The longest chain, which is not, and signature.
+pub(crate) const MAX_CERTIFICATE: u16 = u16::MAX;
 pub(crate) const MAX_SIGNATURE: u16 = 1024;
 
 /// Why a handshake is given up: the alert for the peer.

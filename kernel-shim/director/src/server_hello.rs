@@ -1,7 +1,6 @@
 //! ServerHello and HelloRetryRequest, as a client reads them (RFC 8446 §4.1.3,
 //! §4.1.4, RFC 5246 §7.4.1.3).
 
-use ipc::bounded::Bytes;
 use ipc::segment::{Place, Ticket};
 use ipc::tls::Protocol;
 use tls::client_hello::NULL_COMPRESSION;
@@ -16,8 +15,6 @@ use crate::template::place;
 
 /// RFC 8446 §4.1.3, RFC 5246 §7.4.1.3.
 const MAX_SESSION_ID: usize = 32;
-/// The longest cookie that is sent back.
-pub(crate) const MAX_COOKIE: usize = 256;
 
 /// What a server chose.
 pub(crate) struct ServerHello {
@@ -27,7 +24,8 @@ pub(crate) struct ServerHello {
     pub(crate) is_retry: bool,
     /// TLS 1.3: its group, and where its key share is; nowhere if it asks to retry.
     pub(crate) share: Option<(Group, Place)>,
-    pub(crate) cookie: Bytes<MAX_COOKIE>,
+    /// Where it is, in the body.
+    pub(crate) cookie: Option<Place>,
     pub(crate) has_extended_master_secret: bool,
     /// TLS 1.2.
     pub(crate) alpn: Option<Protocol>,
@@ -98,7 +96,7 @@ impl ServerHello {
             suite,
             is_retry: random == RETRY,
             share: None,
-            cookie: Bytes::new(),
+            cookie: None,
             has_extended_master_secret: false,
             alpn: None,
             is_resumed: false,
@@ -200,11 +198,11 @@ impl ServerHello {
                 self.share = Some((group, key));
             }
             ExtensionType::COOKIE => {
-                let cookie = content.vec16()?.rest();
+                let cookie = content.vec16()?;
                 if cookie.is_empty() {
                     return Err(DECODE);
                 }
-                self.cookie = Bytes::from_slice(cookie).map_err(|_| ILLEGAL)?;
+                self.cookie = Some(place(&cookie)?);
             }
             // RFC 8446 §4.2.11: one was offered, the first.
             ExtensionType::PRE_SHARED_KEY => {

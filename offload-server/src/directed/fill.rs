@@ -62,6 +62,10 @@ impl Directed {
                 let (_, half) = self.own_pair()?.hybrid_component().ok_or(Fault::INTERNAL)?;
                 out.bytes(half);
             }
+            Fill::Received(place) => {
+                let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+                out.bytes(resumption::part(message.body(), place)?);
+            }
             Fill::EncryptedPreMaster => self.encrypt(out)?,
             Fill::Ticket => {
                 out.bytes(&self.given()?.ticket);

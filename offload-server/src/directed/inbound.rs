@@ -36,6 +36,12 @@ pub(super) enum Found {
     ChangeCipherSpec,
 }
 
+/// A message of this type is longer than it may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong {
+    pub(super) kind: u8,
+}
+
 /// Bytes from the peer.
 pub(super) struct Inbound {
     protection: Option<Key>,
@@ -98,23 +104,27 @@ impl Inbound {
         }
     }
 
-    /// Takes the next whole handshake message, with its header.
-    pub(super) fn take_message(&mut self, limit: u16) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(&[_, a, b, c]) = self.messages.first_chunk::<MESSAGE_HEADER>() else {
+    /// Takes the next whole handshake message, with its header; of one that is longer than
+    /// `limit`, its type.
+    pub(super) fn take_message(
+        &mut self,
+        limit: u16,
+    ) -> Result<Option<Result<Vec<u8>, TooLong>>, Fault> {
+        let Some(&[kind, a, b, c]) = self.messages.first_chunk::<MESSAGE_HEADER>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes([0, a, b, c]);
         if length > u32::from(limit) {
-            return Err(DECODE);
+            return Ok(Some(Err(TooLong { kind })));
         }
         let end = MESSAGE_HEADER + usize::try_from(length).map_err(|_| DECODE)?;
         if self.messages.len() < end {
             return Ok(None);
         }
         if self.messages.len() == end {
-            return Ok(Some(core::mem::take(&mut self.messages)));
+            return Ok(Some(Ok(core::mem::take(&mut self.messages))));
         }
-        Ok(Some(self.messages.drain(..end).collect()))
+        Ok(Some(Ok(self.messages.drain(..end).collect())))
     }
 
     /// Takes one record from the connection, if there is a whole one.
@@ -255,4 +265,23 @@ impl Inbound {
 /// What comes after the header of a record.
 fn body_of(record: &[u8]) -> &[u8] {
     record.get(HEADER..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_message_that_is_too_long_the_type_is_told() {
+        let mut inbound = Inbound::new();
+        inbound.messages = vec![11, 0, 0, 3, 7, 7, 7];
+        let taken = |inbound: &mut Inbound, limit| inbound.take_message(limit).ok().unwrap();
+        let too_long = Some(Err(TooLong { kind: 11 }));
+        assert_eq!(taken(&mut inbound, 2), too_long);
+        let whole = taken(&mut inbound, 3).unwrap().unwrap();
+        assert_eq!(whole.len(), 7);
+        // Before it has come.
+        inbound.messages = vec![11, 1, 0, 0];
+        assert_eq!(taken(&mut inbound, u16::MAX), too_long);
+    }
 }

@@ -18,7 +18,7 @@ const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
 /// Longer lists of names are not sent.
 const MAX_AUTHORITIES: usize = 8192;
 /// No chain is longer.
-const MAX_CHAIN: usize = 10;
+const MAX_CHAIN: usize = 64;
 
 /// Whom the peer claims to be.
 #[derive(Default)]

@@ -237,9 +237,11 @@ fn a_list_of_tickets_that_is_wrong_is_refused() {
     assert_eq!(alert_of(list(&identity[..7], &binder)), decode);
     assert_eq!(alert_of(list(&[0, 0, 0, 0, 0, 9], &binder)), decode);
     assert_eq!(alert_of(list(&identity, &binder[..32])), decode);
+    assert_eq!(alert_of(list(&identity, &[0])), decode);
+    // With a ticket of TLS 1.2 it is as long as a Finished of that.
     assert_eq!(
-        alert_of(list(&identity, &[&[31], &binder[1..32]].concat())),
-        decode
+        alert_of(list(&identity, &[&[12], &binder[1..13]].concat())),
+        None
     );
     assert_eq!(alert_of(list(&identity.repeat(2), &binder)), illegal);
     assert_eq!(alert_of(list(&identity, &binder.repeat(2))), illegal);
@@ -307,4 +309,14 @@ fn a_certificate_of_tls_1_2_is_on_a_curve_that_the_client_offers() {
     assert_eq!(ring(Version::Tls12, &[0, 2, 0, 0x1d]), None);
     // RFC 8446 §4.2.7: there the groups are for the key exchange alone.
     assert_eq!(ring(Version::Tls13, &[0, 2, 0, 0x1d]), Some(0));
+}
+
+#[test]
+fn a_client_without_tls_1_3_may_offer_its_tickets_in_any_form() {
+    let mut extensions = good();
+    extensions.remove(7);
+    extensions[6] = extension(43, &[2, 3, 3]);
+    extensions.push(extension(41, &[1, 2, 3]));
+    let hello = parse(&hello(&extensions)).ok().unwrap();
+    assert!(hello.offers_tls12 && !hello.offers_tls13 && hello.tickets.is_empty());
 }

@@ -1,7 +1,6 @@
 //! HelloRetryRequest, as a client of TLS 1.3 answers it (RFC 8446 §4.1.4).
 
-use ipc::bounded::Bytes;
-use ipc::segment::{Fill, Segment, Ticket};
+use ipc::segment::{Fill, Place, Segment, Ticket};
 use tls::{CipherSuite, Group, HandshakeType, Version};
 
 use crate::hello::hello;
@@ -10,7 +9,7 @@ use crate::script::{
     ILLEGAL, INTERNAL, Input, MAX_SERVER_HELLO, Progress, Refusal, Transition, UNEXPECTED,
     receive_all,
 };
-use crate::server_hello::{MAX_COOKIE, ServerHello};
+use crate::server_hello::ServerHello;
 
 /// The groups of the key shares of a hello: one, and its classical half.
 type Offered = (Group, Option<Group>);
@@ -35,7 +34,8 @@ pub(crate) enum Retry {
 pub(crate) struct Wanted {
     suite: CipherSuite,
     offered: Offered,
-    cookie: Bytes<MAX_COOKIE>,
+    /// Where the cookie is, in the HelloRetryRequest.
+    cookie: Option<Place>,
     /// What is offered again.
     ticket: Option<Ticket>,
 }
@@ -50,7 +50,7 @@ impl Retry {
         let offered = match hello.share {
             Some((group, _)) if group == first.0 || Some(group) == first.1 => return Err(ILLEGAL),
             Some((group, _)) => (group, None),
-            None if hello.cookie.is_empty() => return Err(ILLEGAL),
+            None if hello.cookie.is_none() => return Err(ILLEGAL),
             // RFC 8446 §4.1.2: the same shares again.
             None => first,
         };
@@ -93,7 +93,7 @@ impl Retry {
                     ticket,
                     ..
                 } = &wanted;
-                let hello = hello(config, Fill::SameRandom, *offered, cookie, ticket.as_ref());
+                let hello = hello(config, Fill::SameRandom, *offered, *cookie, ticket.as_ref());
                 let segment = hello.map(Segment::Write).ok_or(INTERNAL)?;
                 (Self::Written(wanted), segment)
             }

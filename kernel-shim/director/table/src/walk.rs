@@ -78,8 +78,9 @@ impl Walk {
 /// All transitions, by their states, those nearer to the start first; and a way to each
 /// state with each thing that it can hold.
 ///
-/// Three rules hold in every state and are no rows: [`Verdict::Refused`] gives the
-/// handshake up with its alert, a message that no transition takes with
+/// Four rules hold in every state and are no rows: [`Verdict::Refused`] gives the
+/// handshake up with its alert, [`Verdict::TooLong`] with decode_error if a message of that
+/// type is expected, a message that no transition takes with
 /// unexpected_message, and one with the wrong content with the alert for that.
 pub fn record() -> (Vec<Row>, Vec<Walk>) {
     let (mut rows, mut walks) = (Vec::new(), Vec::new());
