@@ -110,11 +110,7 @@ fn clients_whose_chains_are_never_proved_in_every_slot_stay_within_the_budget() 
             let mut world = world(mode);
             let channels = heap::used() - before;
             // As long as each mode accepts one to be.
-            let more = match mode {
-                Mode::Autonomous => 60_000,
-                Mode::Directed => 31_500,
-            };
-            let chain = vec![CertificateDer::from(vec![7; more / 9]); 9];
+            let chain = vec![CertificateDer::from(vec![7; 60_000 / 9]); 9];
             let config = with_certificates(&world, version, &chain);
             let mut asked = parameters(&["web"]);
             asked.peer_authentication = PeerAuthentication::Require;

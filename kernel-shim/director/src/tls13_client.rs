@@ -28,10 +28,6 @@ use crate::{certificate_request, own, peer};
 use retry::Retry;
 
 /// Where the handshake is: what the segment under way will have done.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the handshake around it is in a box; a second one is an allocation a segment"
-)]
 #[derive(Debug)]
 pub(crate) enum State {
     Retry(Retry),
