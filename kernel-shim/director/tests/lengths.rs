@@ -1,4 +1,5 @@
 //! How long a peer's messages may be, and what of them comes here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ipc::bounded::{Blob, List, Text};
 use ipc::control::{HandshakeError, Parameters, PeerError};
