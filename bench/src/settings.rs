@@ -98,7 +98,12 @@ fn client(
             panic!("bad trust anchor");
         }
     }
-    let builder = ClientConfig::builder_with_details(provider(groups), Arc::new(Time));
+    // After those that are measured, which are preferred: a server of TLS 1.2 shows a
+    // certificate on a curve that is offered, or none (RFC 8422 §5.3).
+    let curve = ring.key.as_ref().and_then(|key| key.kind.curve());
+    let curve = curve.filter(|curve| !groups.contains(curve));
+    let groups: Vec<_> = groups.iter().copied().chain(curve).collect();
+    let builder = ClientConfig::builder_with_details(provider(&groups), Arc::new(Time));
     let Ok(builder) = builder.with_protocol_versions(versions) else {
         panic!("bad versions");
     };
