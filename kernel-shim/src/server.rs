@@ -161,8 +161,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     pub fn run(&mut self) {
         self.count_wakeup();
         let is_new = self.ports.offload.peer_is_new();
-        let director = self.ports.director.as_mut();
-        let is_director_new = director.is_some_and(OrderQueue::peer_is_new);
+        let is_director_new = self.ports.director.iter_mut().any(OrderQueue::peer_is_new);
         while let Some(completion) = self.ports.offload.receive() {
             // What is none costs its own handshake; the deadline ends that.
             let Ok(completion) = completion else {
@@ -198,9 +197,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     fn end_turn(&mut self) {
         let ports = &mut self.ports;
         // First: it has to know a handshake before the offload component begins it.
-        if let Some(director) = &mut ports.director {
-            director.flush();
-        }
+        ports.director.iter_mut().for_each(OrderQueue::flush);
         ports.offload.flush();
         ports.forget.flush();
         let in_progress = self.handshakes.len().saturating_sub(self.over.len());

@@ -118,13 +118,10 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             refused: self.rights.steps(client, &request.parameters.keyrings)?,
             is_audited: self.rights.audits(client),
         };
-        let director = self.ports.director.as_mut();
-        let sent = director.is_some_and(|director| director.send(&begin).is_ok());
+        let director = self.ports.director.as_mut().ok_or(INTERNAL)?;
         // Who has no room does not take its orders.
-        match sent {
-            true => Ok(()),
-            false => Err(HandshakeError::Resource(Resource::Queue)),
-        }
+        let sent = director.send(&begin);
+        sent.map_err(|_| HandshakeError::Resource(Resource::Queue))
     }
 
     pub(super) fn end_directed(&mut self, name: Name) {
@@ -132,9 +129,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         // Its mailbox has room for one; a director that does not take its orders drives
         // nothing either.
         let end = Order::End { slot, generation };
-        if let Some(director) = &mut self.ports.director {
-            director.send(&end).ok();
-        }
+        let _ = self.ports.director.as_mut().map(|d| d.send(&end));
     }
 }
 
