@@ -52,7 +52,8 @@ impl Hello<'_> {
         let mut extensions = vec![
             extension(
                 ExtensionType::SUPPORTED_GROUPS,
-                &numbers(&[Group::X25519.number()]),
+                // That of the certificate too (RFC 8422 §5.3).
+                &numbers(&[Group::X25519, Group::Secp256r1].map(Group::number)),
             ),
             extension(ExtensionType::SIGNATURE_ALGORITHMS, &numbers(&schemes)),
             extension(ExtensionType::EXTENDED_MASTER_SECRET, &[]),
