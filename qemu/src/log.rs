@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Lines that are kept in memory; the file has them all.
 const KEPT_LINES: usize = 20_000;
+/// The end of what the kernel says of a processor that lacks something; it ends no line.
+const KERNEL_HALTS: &str = " not supported by the processor";
 /// A line is cut there.
 const LONGEST_LINE: usize = 4096;
 
@@ -56,9 +58,10 @@ pub fn is_fault(line: &str) -> bool {
     line.starts_with("fault: ")
 }
 
-/// Whether the line tells that the root task gave up: nothing comes after it.
+/// Whether the line tells that the root task gave up, or the kernel before it: nothing
+/// comes after it.
 pub fn is_end(line: &str) -> bool {
-    line.starts_with("panic at ")
+    line.starts_with("panic at ") || line.ends_with(KERNEL_HALTS)
 }
 
 /// What a line of the root task says of why there is no system, if it does.
@@ -189,6 +192,9 @@ impl Log {
                     _ if line.len() < LONGEST_LINE => line.push(*byte),
                     _ => {}
                 }
+            }
+            if line.ends_with(KERNEL_HALTS.as_bytes()) {
+                self.push(&std::mem::take(&mut line));
             }
         }
         if !line.is_empty() {

@@ -121,6 +121,17 @@ fn a_root_task_that_gives_up_ends_the_wait_at_once_with_its_reason() {
 }
 
 #[test]
+fn a_kernel_that_halts_ends_the_wait_although_its_line_has_no_end() {
+    let script = "printf 'fsgsbase instructions not supported by the processor'; exec sleep 60";
+    let started = Instant::now();
+    let error = machine("halts", script).boot(PATIENCE).unwrap_err();
+    assert!(started.elapsed() < PATIENCE / 2);
+    let text = error.to_string();
+    let expected = "the guest stopped: fsgsbase instructions not supported by the processor\n";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
 fn a_guest_that_is_dropped_does_not_run_on() {
     let script = "echo 'gateway: ready'; exec sleep 60";
     let guest = machine("dropped", script).boot(PATIENCE).unwrap();

@@ -207,7 +207,7 @@ fn refuse_small(memory: u32, needed: u32) -> Result<(), Refused> {
     }
 }
 
-/// Refuses a processor on which the guest's kernel would halt without a word.
+/// Refuses a processor on which the guest's kernel would halt.
 fn refuse_processor(cpuinfo: &str) -> Result<(), Refused> {
     let mut lines = cpuinfo.lines();
     let flags = lines.find_map(|line| line.strip_prefix("flags")?.split_once(": "));
