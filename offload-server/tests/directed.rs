@@ -119,7 +119,7 @@ fn r03_messages_may_come_in_any_pieces() {
             let options = ClientOptions {
                 versions: vec![version],
                 // With one of ML-KEM's it would take more records than a handshake may have.
-                groups: vec![Group::X25519],
+                groups: vec![Group::X25519, Group::Secp256r1],
                 ..ClientOptions::default()
             };
             let mut client = Client::new(&world, &options);

@@ -59,7 +59,7 @@ impl Case {
     /// With a classical key exchange, which has fewer steps.
     fn classical(version: Version) -> Self {
         Self {
-            groups: &[Group::X25519],
+            groups: &[Group::X25519, Group::Secp256r1],
             ..Self::of(version)
         }
     }

@@ -61,7 +61,7 @@ impl Script {
     fn resuming_hello(&mut self, version: Version, ticket: Option<&Ticket>) {
         let is_tls13 = version == Version::Tls13;
         let mut extensions = Extensions::default();
-        extensions.add(10, &[0, 2, 0, 0x1d]);
+        extensions.add(10, &[0, 4, 0, 0x1d, 0, 0x17]);
         extensions.add(13, &[0, 2, 4, 3]);
         extensions.add(23, &[]);
         let length = ticket.map_or(0, |ticket| 2 + ticket.length);

@@ -348,7 +348,8 @@ pub fn client_hello(suites: &[u16], versions: &[u16], ems: bool) -> (Vec<u8>, Ve
         extensions.extend((content.len() as u16).to_be_bytes());
         extensions.extend(content);
     };
-    extension(10, &[0, 2, 0, 0x1d]);
+    // The second is the curve of certificates (RFC 8422 §5.3).
+    extension(10, &[0, 4, 0, 0x1d, 0, 0x17]);
     extension(13, &[0, 2, 4, 3]);
     if ems {
         extension(23, &[]);
