@@ -366,6 +366,11 @@ impl Segment {
         }
     }
 
+    /// Whether it takes bytes of the peer from the connection.
+    pub const fn reads(&self) -> bool {
+        matches!(self, Self::Receive { .. } | Self::ReceiveChangeCipherSpec)
+    }
+
     /// Its name in the audit log.
     pub const fn name(&self) -> &'static str {
         match self {

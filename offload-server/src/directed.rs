@@ -283,6 +283,17 @@ impl Directed {
         self.inbound.taken() as usize + self.outbound.waiting()
     }
 
+    /// Whether the segment under way takes what the peer sends.
+    pub(crate) fn reads(&self) -> bool {
+        self.waiting.as_ref().is_some_and(Segment::reads)
+    }
+
+    /// Sends what there is room for.
+    pub(crate) fn flush<D: Doorbell>(&mut self, channel: &mut Channel<D>, slot: SlotIndex) {
+        // What fails ends the handshake at its next step.
+        let _ = self.outbound.flush(channel, slot);
+    }
+
     /// Whether something is to be sent first.
     pub(crate) fn sends(&self) -> bool {
         !self.outbound.is_empty()

@@ -162,6 +162,22 @@ impl Progress {
         }
     }
 
+    /// Whether it takes what the peer sends, once all is sent that was written.
+    pub(crate) fn reads(&self) -> bool {
+        match self {
+            Self::Autonomous(_) => true,
+            Self::Directed(directed) => directed.reads(),
+        }
+    }
+
+    /// Sends what there is room for.
+    pub(crate) fn flush<D: Doorbell>(&mut self, channel: &mut Channel<D>, slot: SlotIndex) {
+        match self {
+            Self::Autonomous(autonomous) => autonomous.flush(channel, slot),
+            Self::Directed(directed) => directed.flush(channel, slot),
+        }
+    }
+
     /// Whether something is to be sent before more is read.
     pub(crate) fn sends(&self) -> bool {
         match self {

@@ -110,7 +110,7 @@ impl Loans {
         }
         self.lend(slot, whose, held, now);
         while self.total > POOL {
-            let Some(oldest) = self.next_to_call_in(None) else {
+            let Some(oldest) = self.next_to_call_in(|_| false) else {
                 return Err(TooMuch);
             };
             self.give_back(oldest);
@@ -138,17 +138,32 @@ impl Loans {
             return true;
         };
         self.lend(slot, whose, wanted.min(MOST), now);
-        while self.total > POOL {
-            let next = self.next_to_call_in(Some(slot));
-            let next = next.filter(|next| self.gives_way(*next, whose, now));
-            let Some(next) = next else {
+        // Nobody is ended for one that waits all the same.
+        let mut next = Vec::new();
+        let mut total = self.total;
+        while total > POOL {
+            let found = self.next_to_call_in(|other| other == slot || next.contains(&other));
+            let Some(found) = found.filter(|found| self.gives_way(*found, whose, now)) else {
                 self.set(slot, own);
                 return false;
             };
-            self.give_back(next);
-            self.called_in.push_back(next);
+            total -= self
+                .lent
+                .get(usize::from(found))
+                .map_or(0, |loan| loan.bytes);
+            next.push(found);
+        }
+        for slot in next {
+            self.give_back(slot);
+            self.called_in.push_back(slot);
         }
         true
+    }
+
+    /// Whether the handshake in `slot` has borrowed some.
+    pub(crate) fn has_one(&self, slot: SlotIndex) -> bool {
+        let own = self.lent.get(usize::from(slot));
+        own.is_some_and(|own| own.bytes > 0)
     }
 
     /// Whether the handshake in `slot` may hold so many bytes as it is. One that goes beyond
@@ -163,9 +178,11 @@ impl Loans {
     fn gives_way(&self, slot: SlotIndex, whose: Whose, now: Instant) -> bool {
         let loan = self.lent.get(usize::from(slot));
         loan.is_some_and(|loan| {
+            let is_old = now >= loan.began + LEAST;
+            let standing = loan.whose.standing;
             loan.whose.client != whose.client
-                || loan.whose.standing > whose.standing
-                || now >= loan.began + LEAST
+                || standing > whose.standing
+                || (standing == whose.standing && is_old)
         })
     }
 
@@ -211,12 +228,12 @@ impl Loans {
     }
 
     /// Of the client that has borrowed most, and of those with the worst standing, the
-    /// slot with the oldest loan, but the one that asks.
-    fn next_to_call_in(&self, asks: Option<SlotIndex>) -> Option<SlotIndex> {
+    /// slot with the oldest loan, but for those that are `spared`.
+    fn next_to_call_in(&self, spared: impl Fn(SlotIndex) -> bool) -> Option<SlotIndex> {
         let (greatest, _) = self.by_client.iter().max_by_key(|(_, bytes)| *bytes)?;
         let own = (0..).zip(&self.lent);
         let own = own.filter(|(_, loan)| loan.whose.client == *greatest && loan.bytes > 0);
-        let own = own.filter(|(slot, _)| Some(*slot) != asks);
+        let own = own.filter(|(slot, _)| !spared(*slot));
         let next = own.min_by_key(|(_, loan)| (Reverse(loan.whose.standing), loan.number));
         next.map(|(slot, _)| slot)
     }
@@ -366,9 +383,11 @@ mod tests {
         assert_eq!(loans.next_called_in(), Some(2));
         loans.give_back(1);
         assert!(loans.reserve(1, CLIENT, 2 * held - GUARANTEED, later + LEAST));
+        // One whose standing is worse waits however old their loans are.
+        let penalized = whose(1, Standing::Penalized);
+        assert!(!loans.reserve(20, penalized, held, later + 9 * LEAST));
         // One whose standing is better does not wait, nor another client.
-        let [known, penalized] = [Standing::Known, Standing::Penalized].map(|s| whose(1, s));
-        assert!(!loans.reserve(20, penalized, held, AT));
+        let known = whose(1, Standing::Known);
         assert!(loans.reserve(21, known, held, AT));
         assert_eq!(loans.next_called_in(), Some(3));
         assert!(loans.reserve(22, OTHER, held, AT));

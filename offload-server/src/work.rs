@@ -30,17 +30,6 @@ impl Work {
             Self::Look(slot) | Self::Perform { slot, .. } => *slot,
         }
     }
-
-    /// Whether it takes bytes of the peer from the connection.
-    pub(crate) fn reads(&self) -> bool {
-        match self {
-            Self::Look(_) => true,
-            Self::Perform { segment, .. } => matches!(
-                **segment,
-                Segment::Receive { .. } | Segment::ReceiveChangeCipherSpec
-            ),
-        }
-    }
 }
 
 /// How important the work of one handshake is.
@@ -136,6 +125,11 @@ impl WorkQueue {
         Some(first.1.slot())
     }
 
+    /// Whether one of this class, or of a better one, waits for memory.
+    pub(crate) fn is_waited_for(&self, class: Class) -> bool {
+        self.set_aside.iter().any(|(other, _)| *other <= class)
+    }
+
     /// All work of this handshake waits for its turn again.
     pub(crate) fn take_up(&mut self, slot: SlotIndex) {
         let mut kept = VecDeque::new();
@@ -192,6 +186,8 @@ mod tests {
         }
         work.set_aside(Class::Second, Work::Look(2));
         assert!(work.is_empty());
+        let waited_for = Class::ALL.map(|class| work.is_waited_for(class));
+        assert_eq!(waited_for, [false, true, true]);
         let mut order = Vec::new();
         while let Some(slot) = work.first_set_aside() {
             work.take_up(slot);

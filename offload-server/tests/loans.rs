@@ -19,10 +19,11 @@ use std::time::Duration;
 use client::{Client, ClientOptions, established};
 use ipc::channel::Status;
 use ipc::control::{HandshakeError, PeerError, Resource, Standing};
-use ipc::handshake::Completion;
+use ipc::handshake::{Completion, Directive};
 use ipc::keystore::KeyKind;
+use ipc::segment::Segment;
 use ipc::tls::Mode;
-use tls::Group;
+use tls::{Group, Role};
 use world::{World, parameters, set_passed};
 
 const HANDSHAKES: u16 = 224;
@@ -167,6 +168,63 @@ fn hellos_without_end_have_their_time_and_one_that_ends_is_served_among_them() {
             panic!("it goes on waiting");
         };
         assert_eq!(error, HandshakeError::Peer(PeerError::Closed));
+        // And one that was reset before it was looked at.
+        world.start(99, parameters(&["web"]));
+        world.net.write(99, &endless()).unwrap();
+        world.net.set_status(99, Status::RESET);
+        world.net.notify(99);
+        world.run();
+        let completion = world.completion();
+        assert!(
+            matches!(completion, Some(Completion::Failed { slot: 99, .. })),
+            "{mode:?}"
+        );
         set_passed(Duration::ZERO);
+    }
+}
+
+#[test]
+fn one_that_waits_for_memory_gives_its_place_to_others_in_both_modes() {
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        let mut world = World::sized(&RINGS, HANDSHAKES, HANDSHAKES);
+        for slot in 0..100 {
+            // The first have all the memory, the others are of another group.
+            world.group = u32::from(slot >= 50);
+            match mode {
+                Mode::Autonomous => world.start(slot, parameters(&["web"])),
+                Mode::Directed => world.begin(slot, Role::Server, parameters(&["web"])),
+            }
+            world.verdict();
+            // All is there before the director asks for it.
+            world.net.write(slot, &endless()).unwrap();
+            match mode {
+                Mode::Autonomous => world.run(),
+                Mode::Directed => {
+                    let segment = Segment::Receive {
+                        limit: 16_384,
+                        show: 1024,
+                    };
+                    world.perform(slot, segment);
+                }
+            }
+        }
+        assert_eq!(ended(&mut world), []);
+        for slot in 50..90 {
+            let directive = Directive::Displace {
+                slot: 99,
+                generation: 1,
+                same_group: true,
+            };
+            world.shim.send(&directive).unwrap();
+            world.run();
+            let Some(Completion::Failed {
+                slot: gone, error, ..
+            }) = world.completion()
+            else {
+                panic!("{mode:?}: nobody gave way, after {slot}");
+            };
+            assert_eq!(error, HandshakeError::Resource(Resource::Displaced));
+            assert_eq!(gone, slot);
+        }
     }
 }

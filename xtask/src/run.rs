@@ -110,6 +110,8 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     }
     let own = Place::first_free(&workspace.join("target/run"))?;
     let logs = match &arguments.log_dir {
+        // It is this run's own then.
+        Some(folder) if own.is(folder) => None,
         Some(folder) => Some(Place::of("--log-dir", folder)?),
         None => None,
     };

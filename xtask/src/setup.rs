@@ -145,14 +145,19 @@ pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
         install().args(others).args(&installed).show()?;
     }
     if !beside.is_empty() {
-        let Plan { removed, added, .. } = plan(&beside)?;
+        let Plan {
+            removed,
+            added,
+            upgraded,
+        } = plan(&beside)?;
         screen.note(&format!(
             "{} can't be installed without removing {}: unpacked in this checkout alone",
             beside.join(" "),
             removed.join(" ")
         ));
         let programs = beside.iter().flat_map(|name| programs(name));
-        unpacked::unpack(&workspace::root()?, &added, programs)?;
+        let needed = [added, upgraded].concat();
+        unpacked::unpack(&workspace::root()?, &needed, programs)?;
     }
     let missing = self::missing(needs);
     if missing.is_empty() {

@@ -62,6 +62,10 @@ impl Directed {
                 let (_, half) = self.own_pair()?.hybrid_component().ok_or(Fault::INTERNAL)?;
                 out.bytes(half);
             }
+            // A cookie, and that once: no director makes the message longer than it was.
+            Fill::Received(_) if out.length() > ipc::segment::MAX_TEMPLATE => {
+                return Err(Fault::INTERNAL);
+            }
             Fill::Received(place) => {
                 let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
                 out.bytes(resumption::part(message.body(), place)?);

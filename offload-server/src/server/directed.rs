@@ -51,7 +51,7 @@ impl<P: Platform> Server<'_, P> {
             return false;
         };
         // One at a time is the rule of the queue.
-        if core::mem::replace(&mut entry.has_segment, true) {
+        if entry.has_segment {
             self.give_up(slot, Some(generation), INTERNAL);
             return false;
         }
@@ -60,19 +60,21 @@ impl<P: Platform> Server<'_, P> {
             Segment::Show { .. } => Class::First,
             _ => entry.class(),
         };
+        if is_alone && (!segment.reads() || self.needs_nothing(slot)) {
+            self.perform(slot, generation, segment);
+            return true;
+        }
+        if let Some(Handshake { entry, .. }) = self.in_progress.get_mut(slot) {
+            entry.has_segment = true;
+        }
         let segment = Box::new(segment);
         let work = Work::Perform {
             slot,
             generation,
             segment,
         };
-        match is_alone {
-            true => self.work_on(work),
-            false => {
-                self.work.push(class, work);
-                false
-            }
-        }
+        self.work.push(class, work);
+        false
     }
 
     /// Does one segment; one for a handshake that is over is dropped.

@@ -94,7 +94,7 @@ impl<P: Platform> Server<'_, P> {
     fn owes(&self, slot: SlotIndex, entry: &Entry, progress: &Progress) -> bool {
         let is_seen = || !entry.is_queued() && self.net.readable(slot) == Ok(entry.left);
         // The segments of a directed one come one by one: it may be this side's turn.
-        let is_late = entry.is_late || entry.is_set_aside;
-        progress.role() == Role::Server && progress.is_waiting() && (is_late || is_seen())
+        let is_its_turn = || progress.is_waiting() && (entry.is_late || is_seen());
+        progress.role() == Role::Server && (entry.is_set_aside || is_its_turn())
     }
 }

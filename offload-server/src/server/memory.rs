@@ -4,7 +4,7 @@
 
 use ipc::channel::SlotIndex;
 use ipc::channel::Status;
-use ipc::clock::Clock;
+use ipc::clock::{Clock, Instant};
 
 use super::{Platform, Server};
 use crate::connection::cut_off;
@@ -13,44 +13,76 @@ use crate::loans::Whose;
 use crate::work::Work;
 
 impl<P: Platform> Server<'_, P> {
-    /// Whether there is memory for all that the peer of `slot` has sent. It is lent then.
-    pub(super) fn may_read(&mut self, slot: SlotIndex) -> bool {
-        let unread = self.net.readable(slot).unwrap_or(0);
+    /// Whether this work goes on now. What takes more of a peer's bytes than each may hold
+    /// waits for memory, and its first loan behind those of its class that wait.
+    pub(super) fn may_begin(&mut self, work: &Work) -> bool {
+        let slot = work.slot();
         let Some(Handshake { entry, progress }) = self.in_progress.get(slot) else {
             return true;
         };
-        // What is to be sent goes first, and waits for nobody.
-        if unread == 0 || progress.sends() {
+        let reads = match work {
+            Work::Look(_) => progress.reads(),
+            Work::Perform { segment, .. } => segment.reads(),
+        };
+        let class = entry.class();
+        if !reads || self.needs_nothing(slot) {
             return true;
         }
-        let wanted = progress.held() + unread;
-        if self.loans.covers(slot, wanted) {
+        // One that has a part of what it needs gives it back soonest with the rest.
+        let may_ask = self.loans.has_one(slot) || !self.work.is_waited_for(class);
+        may_ask && self.may_read(slot, self.clock.now())
+    }
+
+    /// Whether all that the peer of `slot` has sent is within what its handshake may hold,
+    /// or is not read yet, for something is to be sent first.
+    pub(super) fn needs_nothing(&mut self, slot: SlotIndex) -> bool {
+        let unread = self.net.readable(slot).unwrap_or(0);
+        let Some(Handshake { progress, .. }) = self.in_progress.get_mut(slot) else {
+            return true;
+        };
+        if unread == 0 || self.loans.covers(slot, progress.held() + unread) {
             return true;
         }
+        progress.flush(&mut self.net, slot);
+        progress.sends()
+    }
+
+    /// Whether there is memory for all that the peer of `slot` has sent. It is lent then.
+    fn may_read(&mut self, slot: SlotIndex, now: Instant) -> bool {
+        if self.needs_nothing(slot) {
+            return true;
+        }
+        let Some(Handshake { entry, progress }) = self.in_progress.get(slot) else {
+            return true;
+        };
         let whose = Whose::of(&entry.origin);
-        let now = self.clock.now();
+        let wanted = progress.held() + self.net.readable(slot).unwrap_or(0);
         let may_read = self.loans.reserve(slot, whose, wanted, now);
         self.end_displaced();
         may_read
     }
 
-    /// Keeps work of a handshake until [`Server::may_read`].
+    /// Keeps work of a handshake until there is memory for it.
     pub(super) fn set_aside(&mut self, work: Work) {
-        let Some(Handshake { entry, .. }) = self.in_progress.get_mut(work.slot()) else {
+        let slot = work.slot();
+        let Some(Handshake { entry, .. }) = self.in_progress.get_mut(slot) else {
             return;
         };
         entry.is_set_aside = true;
         let class = entry.class();
         self.work.set_aside(class, work);
+        // That was told before, and is not told again.
+        self.end_if_cut_off(slot);
     }
 
     /// Goes on with those for which there is memory now, and looks again when the next loan
     /// can be called in.
     pub(super) fn take_up(&mut self) {
         while let Some(slot) = self.work.first_set_aside() {
-            if !self.may_read(slot) {
-                let due = self.loans.next_due(self.clock.now());
-                self.earliest = self.earliest.min(due);
+            // One time for both: what is too young now is due later.
+            let now = self.clock.now();
+            if !self.may_read(slot, now) {
+                self.earliest = self.earliest.min(self.loans.next_due(now));
                 break;
             }
             self.work.take_up(slot);

@@ -185,8 +185,8 @@ impl<P: Platform> Server<'_, P> {
     }
 
     /// True if it touched secrets.
-    pub(super) fn work_on(&mut self, work: Work) -> bool {
-        if work.reads() && !self.may_read(work.slot()) {
+    fn work_on(&mut self, work: Work) -> bool {
+        if !self.may_begin(&work) {
             self.set_aside(work);
             return false;
         }

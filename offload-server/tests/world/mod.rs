@@ -111,6 +111,7 @@ pub struct World {
     /// Who asks, where the test is the shim.
     pub client: u16,
     pub standing: Standing,
+    pub group: u32,
     sent: HashMap<SlotIndex, u32>,
     written: HashMap<SlotIndex, u32>,
     /// Lengths of the segments seen, by slot.
@@ -239,6 +240,7 @@ impl World {
             director: None,
             client: 1,
             standing: Standing::New,
+            group: 0,
             sent: HashMap::new(),
             written: HashMap::new(),
             segments: HashMap::new(),
@@ -374,7 +376,7 @@ impl World {
             role,
             origin: Origin {
                 client: self.client,
-                group: 0,
+                group: self.group,
                 deadline: Instant::NEVER,
                 standing: self.standing,
             },

@@ -1,7 +1,7 @@
 //! Where a run keeps what is its own, so that a second one beside it does not disturb it:
 //! image, log, capture, key, sockets.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,12 @@ impl Place {
         })
     }
 
+    /// Whether this is that folder.
+    pub(super) fn is(&self, folder: &Path) -> bool {
+        let own = self.folder.canonicalize();
+        own.is_ok_and(|own| folder.canonicalize().is_ok_and(|other| other == own))
+    }
+
     fn take(folder: &Path) -> Result<Option<Self>, Refused> {
         let refused = |error: io::Error| {
             Refused(format!(
@@ -59,10 +65,14 @@ impl Place {
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false);
         let lock = lock.open(folder.join(LOCK)).map_err(refused)?;
-        Ok(lock.try_lock().is_ok().then(|| Self {
-            folder: folder.to_path_buf(),
-            _lock: lock,
-        }))
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self {
+                folder: folder.to_path_buf(),
+                _lock: lock,
+            })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(refused(error)),
+        }
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) fn unpack<'a>(
     let bin = workspace.join(PROGRAMS);
     let folder = bin.parent().context("the folder of unpacked packages")?;
     let archives = folder.join("archives");
-    // What a broken attempt left is no part of it.
-    let _ = fs::remove_dir_all(folder);
+    // What a broken attempt left. What was unpacked before stays: others may use it.
+    let _ = fs::remove_dir_all(&archives);
     fs::create_dir_all(&archives)?;
     // As root alone: apt's own user can't write here.
     apt("download")
