@@ -1,6 +1,7 @@
 //! Machines that the system can't run on: each is told with one sentence, at once, and
 //! nothing is started.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -91,7 +92,11 @@ fn the_documented_command_boots_the_disc() {
     assert!(command.contains(shown) && command.contains("8443"));
     let command = command.replace(shown, &disc.display().to_string());
     let command = format!("exec {}", command.replace("8443", &port));
+    // The page's reader has QEMU installed; here it may be unpacked in the checkout.
+    let unpacked = workspace::root().unwrap().join(workspace::PROGRAMS);
+    let path = format!("{}:{}", env::var("PATH").unwrap(), unpacked.display());
     let mut qemu = Command::new("sh")
+        .env("PATH", path)
         .args(["-c", &command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
