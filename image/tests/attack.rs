@@ -93,7 +93,7 @@ fn attack(domain: &str) -> String {
     let end = guest.wait_line(PATIENCE, |line| line.starts_with(&fault));
     // The reaction of the others comes after.
     std::thread::sleep(Duration::from_secs(5));
-    let log = fs::read_to_string(guest.log_file()).unwrap();
+    let log = qemu::log::read(guest.log_file()).unwrap();
     guest.stop();
     assert!(end.is_ok(), "{domain} was not stopped:\n{log}");
     log
@@ -189,7 +189,7 @@ fn c05_a_domain_that_always_ends_is_left_alone_behind_its_limit() {
         line == "init: gateway ended too often and is left alone"
     });
     std::thread::sleep(Duration::from_secs(3));
-    let log = fs::read_to_string(guest.log_file()).unwrap();
+    let log = qemu::log::read(guest.log_file()).unwrap();
     guest.stop();
     assert!(end.is_ok(), "{log}");
     let count = |wanted: &str| log.lines().filter(|line| *line == wanted).count();
@@ -313,7 +313,7 @@ fn misuse(iommu: bool) -> Misuse {
     fs::create_dir_all(&out).unwrap();
     let mut guest = boot("netstack-server", Restart::default(), iommu, &out);
     let found = guest.wait_line(PATIENCE, |line| line.starts_with(LEFT));
-    let log = fs::read_to_string(guest.log_file()).unwrap();
+    let log = qemu::log::read(guest.log_file()).unwrap();
     assert!(found.is_ok(), "{log}");
     let target = log.lines().find_map(|line| line.strip_prefix(LEFT));
     let target = usize::from_str_radix(target.unwrap(), 16).unwrap();

@@ -73,7 +73,7 @@ fn log() -> &'static [String] {
         guest
             .wait_line(PATIENCE, |line| line.starts_with(LIMITED))
             .unwrap();
-        let log = fs::read_to_string(guest.log_file()).unwrap();
+        let log = qemu::log::read(guest.log_file()).unwrap();
         guest.stop();
         log.lines().map(str::to_string).collect()
     })
@@ -126,7 +126,7 @@ fn spoiled(feature: &str, told: &str) {
             line == "init: no system: it is not as declared"
         })
         .unwrap();
-    let log = fs::read_to_string(guest.log_file()).unwrap();
+    let log = qemu::log::read(guest.log_file()).unwrap();
     guest.stop();
     assert!(log.lines().any(|line| line.starts_with(told)), "{log}");
     assert!(!log.contains("init: 16 domains"), "{log}");
@@ -166,7 +166,7 @@ fn c06_signals_that_are_there_already_do_not_stop_the_boot() {
     guest
         .wait_line(PATIENCE, |line| line.starts_with("init: 16 domains, "))
         .unwrap();
-    let log = fs::read_to_string(guest.log_file()).unwrap();
+    let log = qemu::log::read(guest.log_file()).unwrap();
     guest.stop();
     let told = |line: &&str| line.ends_with("signals 0x2000000 came before the proof");
     assert_eq!(log.lines().filter(told).count(), 16, "{log}");
@@ -205,6 +205,11 @@ fn c06_a_page_more_that_the_card_reaches_stops_the_boot() {
 #[test]
 fn c06_a_page_that_another_device_reaches_stops_the_boot() {
     spoiled("spoil-bus", "policy: device 0x48 reaches memory");
+}
+
+#[test]
+fn c06_a_page_more_that_the_console_reaches_stops_the_boot() {
+    spoiled("spoil-console", "policy: the console reaches memory at 0x");
 }
 
 #[test]
@@ -283,7 +288,7 @@ fn a_domain_that_waits_although_it_owes_an_answer_is_started_anew() {
     let mut missing = true;
     while missing && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(100));
-        log = fs::read_to_string(guest.log_file()).unwrap();
+        log = qemu::log::read(guest.log_file()).unwrap();
         let mut lines = log.lines();
         missing = !expected
             .iter()
@@ -326,7 +331,7 @@ fn the_clock_follows_the_host() {
     let [first, last] = [first, last].map(|part| *part.iter().min().unwrap());
     assert!(first.max(last) < EARLY + LATE, "{late:?}");
     assert!(first.abs_diff(last) < DRIFT, "{late:?}");
-    let log = fs::read_to_string(folder.join("serial.log")).unwrap();
+    let log = qemu::log::read(&folder.join("serial.log")).unwrap();
     let stopped = "fault: writes-the-time: memory fault: write at 0x10050000";
     assert!(log.lines().any(|line| line.starts_with(stopped)), "{log}");
 }

@@ -43,7 +43,7 @@ pub mod slot {
     pub const NOTIFICATION: u64 = 2;
     /// Where the kernel sends the domain's faults.
     pub const FAULT: u64 = 3;
-    /// Tells the monitor that the log ring has something.
+    /// Tells the monitor that a good part of the log ring is full.
     pub const LOG: u64 = 4;
     /// A second-level CNode whose slots hold CNode capabilities of windows
     /// and mint sources; only a manager has one.
@@ -81,8 +81,8 @@ pub const LOG_BYTES: u64 = 4 * PAGE;
 #[repr(C)]
 #[derive(Debug)]
 pub struct LogRing {
-    /// Bytes written since the start; the next one goes to this number modulo
-    /// the length of `data`.
+    /// Words written since the start; the next one goes to this number modulo
+    /// [`LogRing::WORDS`].
     pub written: AtomicU64,
     /// Counts heartbeats: waits for work, calls, pieces of work done.
     pub progress: AtomicU64,
@@ -99,8 +99,27 @@ pub struct LogRing {
     /// Names the oldest event of the domain's queues that it had not taken when it waited
     /// ([`untaken`](crate::channel::untaken)). Zero for none.
     pub untaken: AtomicU64,
-    /// The bytes.
-    pub data: [AtomicU64; (LOG_BYTES as usize - 48) / 8],
+    /// The lines ([`log_ring`](crate::log_ring)).
+    pub data: [AtomicU64; Self::WORDS],
+}
+
+impl LogRing {
+    /// Words of `data`.
+    pub const WORDS: usize = (LOG_BYTES as usize - 48) / 8;
+}
+
+impl Default for LogRing {
+    fn default() -> Self {
+        Self {
+            written: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            wake_at: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            untaken: AtomicU64::new(0),
+            data: [const { AtomicU64::new(0) }; Self::WORDS],
+        }
+    }
 }
 
 /// Starts a [`Facts`] page.

@@ -38,6 +38,7 @@ pub mod director;
 pub mod firmware;
 pub mod handshake;
 pub mod keystore;
+pub mod log_ring;
 pub mod mailbox;
 pub mod net;
 pub mod port;

@@ -1,12 +1,13 @@
 //! What the guest prints on its serial port.
 //!
-//! Each line has the form `domain: text`. What these of the gateway's begin
+//! Each line has the form `domain: text`, after the moment when the system runs. What these of the gateway's begin
 //! with means something to the host; it is the whole agreement between the two:
 //!
 //! | text | meaning |
 //! |---|---|
 //! | `ready…` | the gateway listens on all its ports |
 //! | `handshake ok …`, `handshake failed …` | one handshake is over; the rest tells how |
+//! | `session ended …` | one session is over; the rest tells what it was, and how it ended |
 //!
 //! With `audit …` the director begins the line of one segment of a directed
 //! handshake: microseconds, handshake, directive, bytes, what became of it.
@@ -38,6 +39,34 @@ fn of_gateway(line: &str) -> Option<&str> {
     line.strip_prefix("gateway: ")
 }
 
+/// A line without the moment before it, which the monitor puts there when the system runs:
+/// `2026-11-28T09:30:05.000250Z `.
+pub fn without_time(line: &str) -> &str {
+    const FORM: &[u8] = b"0000-00-00T00:00:00.000000Z ";
+    let Some((time, rest)) = line.split_at_checked(FORM.len()) else {
+        return line;
+    };
+    let same = |(byte, form): (u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == *form,
+    };
+    if time.bytes().zip(FORM).all(same) {
+        rest
+    } else {
+        line
+    }
+}
+
+/// All lines of a log file, without their moments.
+///
+/// # Errors
+/// It can't be read.
+pub fn read(file: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    let lines: Vec<&str> = text.lines().map(without_time).collect();
+    Ok(lines.join("\n"))
+}
+
 /// Whether the guest says that it serves.
 pub fn is_ready(line: &str) -> bool {
     of_gateway(line).is_some_and(|text| text == "ready" || text.starts_with("ready "))
@@ -46,6 +75,11 @@ pub fn is_ready(line: &str) -> bool {
 /// What a line says of a handshake that is over, if it does.
 pub fn handshake(line: &str) -> Option<&str> {
     of_gateway(line)?.strip_prefix("handshake ")
+}
+
+/// What a line says of a session that is over, if it does.
+pub fn session(line: &str) -> Option<&str> {
+    of_gateway(line)?.strip_prefix("session ended ")
 }
 
 /// What the director says of one segment of a directed handshake, if a line does.
@@ -209,7 +243,8 @@ impl Log {
     }
 
     fn push(&self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line).into_owned();
+        let line = String::from_utf8_lossy(line);
+        let line = without_time(&line).to_owned();
         let mut state = self.lock();
         if state.lines.len() == KEPT_LINES {
             state.lines.pop_front();
@@ -253,6 +288,17 @@ mod tests {
         assert!(!is_ready("offload-server: ready"));
         assert_eq!(handshake("netstack-server: handshake x"), None);
         assert_eq!(handshake("gateway: handshake TLS 1.3"), Some("TLS 1.3"));
+        assert_eq!(session("gateway: session ended web x"), Some("web x"));
+        let stamped = "2026-11-28T09:30:05.000250Z gateway: ready";
+        assert_eq!(without_time(stamped), "gateway: ready");
+        for other in [
+            "gateway: ready",
+            "2026-11-28 09:30:05.000250Z gateway: x",
+            "",
+            "é",
+        ] {
+            assert_eq!(without_time(other), other);
+        }
         assert_eq!(no_system("init: no system: no NIC"), Some("no NIC"));
         assert_eq!(no_system("init: no plan"), Some("no plan"));
         assert_eq!(no_system("init: 7 domains"), None);

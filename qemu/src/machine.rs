@@ -142,6 +142,8 @@ pub struct Machine {
     pub nic: Nic,
     /// It has an HPET.
     pub timer: bool,
+    /// It has a virtio console, for the log.
+    pub console: bool,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -186,6 +188,7 @@ impl Machine {
             date: None,
             nic: Nic::default(),
             timer: true,
+            console: true,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: None,
@@ -273,7 +276,8 @@ impl Machine {
         }]);
         add(&["-m", &format!("{}M", self.memory_mib)]);
         add(&["-display", "none", "-monitor", "none"]);
-        add(&["-chardev", "stdio,id=serial,signal=off"]);
+        // The console, where there is one, and the serial port end in one log.
+        add(&["-chardev", "stdio,id=serial,signal=off,mux=on"]);
         add(&["-serial", "chardev:serial"]);
         if let Some(socket) = &self.line {
             let socket = escaped(socket);
@@ -348,6 +352,10 @@ impl Machine {
             let device = format!("virtio-rng-pci,rng=rng,disable-legacy=on{confined}");
             add(backend);
             add(&["-device", &device]);
+        }
+        if self.console {
+            let bus = format!("virtio-serial-pci,max_ports=1,disable-legacy=on{confined}");
+            add(&["-device", &bus, "-device", "virtconsole,chardev=serial"]);
         }
         if let Some(file) = &self.capture {
             let file = escaped(file);

@@ -1,12 +1,14 @@
 //! Carries the plan out.
 
 mod confine;
+mod console;
 mod cspace;
 mod devices;
 mod entropy;
 mod give_up;
 mod machine;
 mod mapping;
+mod own_device;
 mod pages;
 mod proof;
 mod regions;
@@ -28,11 +30,12 @@ use crate::hardware::{INTERVAL_TIMER_PORTS, NetworkCard, Place, stop_interval_ti
 use crate::machine::Generation;
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
+use crate::terminal::VirtioConsole;
 use crate::ticker::Ticker;
 
 use confine::Confinement;
 use devices::Register;
-use entropy::Entropy;
+use own_device::{OwnDevice, OwnSpace};
 pub(crate) use watch::Gauge;
 
 /// Where the root task maps a page for a moment.
@@ -77,6 +80,8 @@ pub(crate) struct Built {
     pub(crate) timekeeper: Timekeeper,
     /// Where it tells the time to all domains.
     pub(crate) clock: &'static ClockPage,
+    /// Where the log goes from then on, where the machine has one.
+    pub(crate) console: Option<VirtioConsole>,
 }
 
 /// Why there is no system.
@@ -129,9 +134,13 @@ struct Work<'a> {
     /// Of the NIC and the timer, in their driver's space.
     registers: Vec<Register>,
     /// The source of entropy beside the processor, until it was asked.
-    entropy: Option<Entropy>,
+    entropy: Option<OwnDevice>,
     /// The same, from then on.
     asked: Option<Place>,
+    /// The console, until it is set up.
+    console: Option<OwnDevice>,
+    /// The same, from then on, and what it reaches, where there is an IOMMU.
+    transmits: Option<(Place, OwnSpace)>,
     /// Slot of the page with the time, and the page.
     clock: Option<(u64, &'static ClockPage)>,
     capabilities: usize,
@@ -166,6 +175,8 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         registers: Vec::new(),
         entropy: None,
         asked: None,
+        console: None,
+        transmits: None,
         clock: None,
         capabilities: 0,
     };
@@ -187,6 +198,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     work.make_tables()?;
     work.make_regions()?;
     work.find_entropy()?;
+    work.find_console()?;
     work.fill_snapshot()?;
     let generation = work.map_generation()?;
     work.take_registers()?;
@@ -195,6 +207,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     let mut facts = work.facts(tsc_hz);
     work.confine(boot.io_levels())?;
     work.gather_entropy(boot)?;
+    let console = work.open_console(boot)?;
     let fault = work.resources.make(ObjectKind::Endpoint)?;
     let log = work.resources.make(ObjectKind::Notification)?;
     let mut domains = Vec::new();
@@ -245,6 +258,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         tsc_hz,
         timekeeper,
         clock,
+        console,
     })
 }
 

@@ -2,6 +2,7 @@
 //! people write them.
 
 use core::fmt;
+use core::ops::Range;
 
 const DAY: u64 = 86_400;
 /// Days from 0000-03-01 to 1970-01-01.
@@ -81,20 +82,32 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
 #[derive(Clone, Copy, Debug)]
 pub struct Utc(pub u64);
 
-impl fmt::Display for Utc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, second) = (self.0 / DAY + TO_1970, self.0 % DAY);
+impl Utc {
+    /// Year, month, day.
+    fn date(self) -> (u64, u64, u64) {
+        let days = self.0 / DAY + TO_1970;
         let (era, day) = (days / ERA, days % ERA);
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
         let day = day - (365 * year + year / 4 - year / 100);
         let month = (5 * day + 2) / 153;
         let day = day - (153 * month + 2) / 5 + 1;
-        let (year, month) = if month < 10 {
-            (era * 400 + year, month + 3)
+        if month < 10 {
+            (era * 400 + year, month + 3, day)
         } else {
-            (era * 400 + year + 1, month - 9)
-        };
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+            (era * 400 + year + 1, month - 9, day)
+        }
+    }
+
+    /// Hour, minute, second.
+    const fn time(self) -> (u64, u64, u64) {
+        let second = self.0 % DAY;
+        (second / 3600, second / 60 % 60, second % 60)
+    }
+}
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
         write!(
             f,
             "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC"
@@ -102,8 +115,69 @@ impl fmt::Display for Utc {
     }
 }
 
+/// Bytes of a [`Stamp`], with the space after it.
+pub const STAMP: usize = 28;
+
+/// Moments as the log has them before each line: `2026-11-28T09:30:05.000250Z ` (RFC 3339
+/// §5.6). Most lines are of the second of the one before.
+#[derive(Debug)]
+pub struct Stamp {
+    second: u64,
+    text: [u8; STAMP],
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        let mut stamp = Self {
+            second: 0,
+            text: *b"0000-00-00T00:00:00.000000Z ",
+        };
+        stamp.set_second(0);
+        stamp
+    }
+}
+
+impl Stamp {
+    /// The moment so many nanoseconds after 1970-01-01 00:00 UTC.
+    pub fn at(&mut self, nanos: u64) -> &[u8; STAMP] {
+        const SECOND: u64 = 1_000_000_000;
+        let second = nanos / SECOND;
+        if second != self.second {
+            self.set_second(second);
+        }
+        self.put(20..26, nanos % SECOND / 1000);
+        &self.text
+    }
+
+    fn set_second(&mut self, second: u64) {
+        self.second = second;
+        let ((year, month, day), (hour, minute, seconds)) =
+            (Utc(second).date(), Utc(second).time());
+        let fields = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, hour),
+            (14..16, minute),
+            (17..19, seconds),
+        ];
+        for (place, value) in fields {
+            self.put(place, value);
+        }
+    }
+
+    /// The last digits of `value`.
+    fn put(&mut self, place: Range<usize>, mut value: u64) {
+        for digit in self.text.get_mut(place).into_iter().flatten().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
     use alloc::string::ToString;
 
     use super::*;
@@ -202,5 +276,25 @@ mod tests {
             }
         }
         assert_eq!(Utc(951_782_400).to_string(), "2000-02-29 00:00:00 UTC");
+    }
+
+    #[test]
+    fn a_stamp_says_what_utc_says_to_the_microsecond() {
+        let mut stamp = Stamp::default();
+        let said = |stamp: &mut Stamp, nanos| String::from_utf8_lossy(stamp.at(nanos)).into_owned();
+        assert_eq!(said(&mut stamp, 999), "1970-01-01T00:00:00.000000Z ");
+        for second in [
+            1,
+            1,
+            68_169_600,
+            951_827_696,
+            1_764_322_205,
+            4_107_542_399,
+            1,
+        ] {
+            let utc = Utc(second).to_string();
+            let expected = utc.replacen(' ', "T", 1).replace(" UTC", ".000250Z ");
+            assert_eq!(said(&mut stamp, second * 1_000_000_000 + 250_999), expected);
+        }
     }
 }

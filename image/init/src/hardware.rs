@@ -18,8 +18,9 @@ const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 
 const VENDOR_VIRTIO: u32 = 0x1af4;
-/// Modern virtio devices: NIC, source of entropy (virtio 1.2 §4.1.2, §5).
+/// Modern virtio devices: NIC, console, source of entropy (virtio 1.2 §4.1.2, §5).
 const DEVICE_NET: u32 = 0x1041;
+const DEVICE_CONSOLE: u32 = 0x1043;
 const DEVICE_ENTROPY: u32 = 0x1044;
 const COMMAND: u8 = 0x04;
 const COMMAND_MEMORY_AND_BUS_MASTER: u32 = 0b110;
@@ -105,6 +106,11 @@ impl Pci {
     /// Looks for the source of entropy.
     pub(crate) fn find_entropy(&self) -> Result<Option<Place>, Error> {
         self.find(DEVICE_ENTROPY)
+    }
+
+    /// Looks for the console.
+    pub(crate) fn find_console(&self) -> Result<Option<Place>, Error> {
+        self.find(DEVICE_CONSOLE)
     }
 
     /// Looks for the NIC.

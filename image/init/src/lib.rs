@@ -20,6 +20,7 @@ pub mod calendar;
 pub mod console;
 pub mod log_quota;
 pub mod memory;
+pub mod outlet;
 pub mod supervisor;
 pub mod timekeeper;
 pub mod unfit;

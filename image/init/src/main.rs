@@ -6,11 +6,13 @@ extern crate alloc;
 
 mod builder;
 mod hardware;
+mod logs;
 mod machine;
 mod monitor;
 mod resources;
 mod serial;
 mod space;
+mod terminal;
 mod ticker;
 
 use init::Plan;
@@ -91,7 +93,7 @@ fn open_serial(boot: &BootInfo) -> Result<(), Error> {
         .issue_ports(&ports, serial::FIRST_PORT, serial::LAST_PORT)?;
     // SAFETY: made just now.
     serial::init(unsafe { IOPort::from_bits(slot) })?;
-    sel4::runtime::log::use_sink(serial::write);
+    sel4::runtime::log::use_sink(serial::line);
     Ok(())
 }
 

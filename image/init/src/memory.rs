@@ -19,8 +19,9 @@ const OBJECTS: u64 = 8 * PAGE;
 /// Bytes of a slot for a capability.
 const SLOT: u64 = 32;
 /// What the root task makes for itself: tables over what it looks at, the page with the
-/// time, memory for the source of entropy, the IOMMU's tables, the monitor's threads.
-const OWN: u64 = 64 * PAGE;
+/// time, memory for the source of entropy and the console, the IOMMU's tables, the
+/// monitor's threads.
+const OWN: u64 = 96 * PAGE;
 /// Pages and tables of the root task itself, whose capabilities are kept.
 const OWN_SLOTS: u64 = 1024;
 

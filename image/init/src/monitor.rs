@@ -2,14 +2,13 @@
 //! log and what stops them, and restarts those that terminated.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::sync::atomic::Ordering;
 
-use init::Plan;
-use init::console;
-use init::log_quota::Quota;
 use init::supervisor::{Supervisor, Verdict};
 use init::timekeeper::Event;
 use init::watchdog::{self, Found, Heartbeat, Patience, Place, Watchdog};
+use init::{Plan, console, log_quota};
 use ipc::boot::{LogRing, start};
 use sel4::Error;
 use sel4::cap::REGISTER_NAMES;
@@ -18,14 +17,13 @@ use sel4::log;
 use sel4::runtime::SystemClock;
 
 use crate::builder::{Built, Gauge, TICK_BADGE, Watched};
+use crate::logs::Logs;
 use crate::machine::Generation;
-use crate::serial;
+use crate::terminal;
 use crate::ticker::TICK_MS;
 
 /// Set in the badge of faults; the rest is the domain's number.
 const FAULT_BADGE: u64 = 1 << 27;
-/// Longest line that is printed; longer ones are broken.
-const LINE: usize = 512;
 
 /// What a slice of the kernel's schedule is counted as. The embedded kernel's is one tick
 /// of 10 ms (ADR 0011); a host that gives this machine less than that at a time makes it
@@ -35,28 +33,14 @@ const SLICE_MS: u64 = 2;
 /// A yield that comes back within this part of a second gave the processor to no thread.
 const AT_ONCE: u64 = 10_000;
 
-/// How far a domain's log has been printed.
-struct Reader {
-    read: u64,
-    line: Vec<u8>,
-    quota: Quota,
-    limited: bool,
-}
-
-impl Reader {
-    fn new() -> Self {
-        Self {
-            read: 0,
-            line: Vec::with_capacity(LINE),
-            quota: Quota::new(SystemClock::ticks()),
-            limited: false,
-        }
-    }
-}
-
 /// Watches for ever.
-pub(crate) fn run(plan: &Plan, built: Built) -> ! {
-    let mut readers: Vec<Reader> = built.domains.iter().map(|_| Reader::new()).collect();
+pub(crate) fn run(plan: &Plan, mut built: Built) -> ! {
+    let rate = match built.console {
+        Some(_) => log_quota::RATE,
+        None => log_quota::SERIAL_RATE,
+    };
+    let mut logs = Logs::new(built.domains.len(), rate);
+    terminal::open(built.console.take(), built.timekeeper.scale());
     let groups = (0..plan.domains.len()).map(|number| group(plan, number));
     let supervisor = Supervisor::new(plan.restart, groups);
     let priorities: Vec<u8> = plan.domains.iter().map(|domain| domain.priority).collect();
@@ -79,9 +63,7 @@ pub(crate) fn run(plan: &Plan, built: Built) -> ! {
         let (badge, info) = watch.built.endpoint.recv();
         let fault = (badge & FAULT_BADGE != 0).then(|| Fault::from_message(info));
         // Lines that a domain wrote before its fault come first.
-        for (domain, reader) in watch.built.domains.iter().zip(&mut readers) {
-            drain(domain, reader, watch.built.tsc_hz);
-        }
+        logs.print(&watch.built.domains, watch.built.tsc_hz);
         let done = match fault {
             Some(fault) => {
                 let number = usize::try_from(badge & !FAULT_BADGE).unwrap_or(usize::MAX);
@@ -137,7 +119,7 @@ impl Watch {
             || self.supervisor.is_waiting();
         if !is_needed {
             // There is no next tick.
-            serial::be_patient(|_| u64::MAX);
+            terminal::be_patient(|_| u64::MAX);
         }
         self.built.ticker.set(is_needed)
     }
@@ -244,6 +226,7 @@ impl Watch {
         let (is_changed, event) = self.built.timekeeper.second(now, seconds);
         if is_changed {
             self.built.clock.publish(self.built.timekeeper.scale());
+            terminal::keep_time(self.built.timekeeper.scale());
         }
         match event {
             Some(Event::Stepped(ms)) => log!("clock: {ms} ms behind, set forward"),
@@ -276,9 +259,9 @@ impl Watch {
             return Ok(());
         }
         let tsc_hz = self.built.tsc_hz;
-        match serial::be_patient(|left| console::patience(left, tsc_hz, 1000 / TICK_MS)) {
-            0 => {}
-            lost => log!("init: the console is slow: {lost} bytes were dropped"),
+        match terminal::be_patient(|left| console::patience(left, tsc_hz, 1000 / TICK_MS)) {
+            (0, _) => {}
+            (lost, what) => log!("init: the console is slow: {lost} {what} were dropped"),
         }
         let generation = self.built.generation.as_mut();
         if generation.is_some_and(Generation::is_new) {
@@ -312,7 +295,7 @@ impl Watched {
 }
 
 /// The log ring of a domain.
-fn ring(domain: &Watched) -> &LogRing {
+pub(crate) fn ring(domain: &Watched) -> &LogRing {
     // SAFETY: `Work::map_log` mapped the ring there for good; it is atomics,
     // which another domain writes.
     unsafe { &*(domain.log as *const LogRing) }
@@ -327,61 +310,6 @@ fn heartbeat(domain: &Watched) -> Heartbeat {
         asked: ring.asked.load(Ordering::Relaxed),
         untaken: ring.untaken.load(Ordering::Relaxed),
     }
-}
-
-/// Prints the lines that `domain` has finished.
-fn drain(domain: &Watched, reader: &mut Reader, tsc_hz: u64) {
-    let ring = ring(domain);
-    let capacity = ring.data.len() as u64 * 8;
-    // Read-only memory here: no `Acquire` load (`core::sync::atomic`).
-    let written = ring.written.load(Ordering::Relaxed);
-    core::sync::atomic::fence(Ordering::Acquire);
-    let fresh = written.wrapping_sub(reader.read);
-    if fresh == 0 {
-        return;
-    }
-    let byte_at = |position: u64| {
-        let at = position % capacity;
-        let word = ring.data.get((at / 8) as usize);
-        word.map_or(0, |word| {
-            (word.load(Ordering::Relaxed) >> (at % 8 * 8)) as u8
-        })
-    };
-    let is_whole = fresh <= capacity;
-    let positions = (0..fresh.min(capacity)).map(|offset| reader.read.wrapping_add(offset));
-    let lines = positions.filter(|at| byte_at(*at) == b'\n').count() as u64;
-    let (name, now) = (domain.name.len(), SystemClock::ticks());
-    let allowed = is_whole && reader.quota.allows(fresh, lines, name, now, tsc_hz);
-    if !allowed && !reader.limited {
-        log!("{}: logs too much, lines are dropped", domain.name);
-    }
-    // Told again when the domain has been quiet, not for each byte in between.
-    reader.limited = !allowed || reader.limited && reader.quota.is_low();
-    if !allowed {
-        reader.read = written;
-        reader.line.clear();
-    }
-    while reader.read != written {
-        let byte = byte_at(reader.read);
-        reader.read = reader.read.wrapping_add(1);
-        if byte == b'\n' || reader.line.len() >= LINE {
-            print(domain, &reader.line);
-            reader.line.clear();
-        }
-        // A domain can't send control characters to the terminal.
-        match byte {
-            b'\n' => {}
-            b' '..=b'~' => reader.line.push(byte),
-            _ => reader.line.push(b'?'),
-        }
-    }
-}
-
-fn print(domain: &Watched, line: &[u8]) {
-    serial::write(domain.name.as_bytes());
-    serial::write(b": ");
-    serial::write(line);
-    serial::write(b"\n");
 }
 
 /// Tells which domain stopped, why, and its registers.
@@ -399,10 +327,16 @@ fn report(domain: &Watched, fault: Fault) {
     );
     let pairs: Vec<_> = REGISTER_NAMES.iter().zip(registers.others).collect();
     for row in pairs.chunks(3) {
-        serial::write(b"fault:");
-        for (register, value) in row {
-            sel4::runtime::log::write_part(format_args!(" {register:>3} {value:016x}"));
-        }
-        serial::write(b"\n");
+        log!("fault:{}", Row(row));
+    }
+}
+
+/// Registers and their values.
+struct Row<'a>(&'a [(&'a &'a str, u64)]);
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut row = self.0.iter();
+        row.try_for_each(|(register, value)| write!(f, " {register:>3} {value:016x}"))
     }
 }

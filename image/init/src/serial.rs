@@ -1,5 +1,6 @@
 //! The first serial port, which only the root task has.
 
+use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use init::console;
@@ -51,6 +52,20 @@ pub(crate) fn be_patient(patience: impl Fn(u64) -> u64) -> u64 {
     let left = PATIENCE.load(Ordering::Relaxed);
     PATIENCE.store(patience(left), Ordering::Relaxed);
     LOST.swap(0, Ordering::Relaxed)
+}
+
+/// Sends a line; nothing happens before [`init`].
+pub(crate) fn line(line: fmt::Arguments<'_>) {
+    struct Pieces;
+    impl Write for Pieces {
+        fn write_str(&mut self, piece: &str) -> fmt::Result {
+            write(piece.as_bytes());
+            Ok(())
+        }
+    }
+    // It never fails; a failing Display cuts the line short.
+    let _ = Pieces.write_fmt(line);
+    write(b"\n");
 }
 
 /// Sends bytes, those that the line takes in time; nothing happens before [`init`].

@@ -35,7 +35,7 @@ fn c06_without_a_random_number_generator_the_boot_stops() {
     let went_on = guest.wait_line(Duration::from_secs(10), |line| {
         line.contains(" domains, ") || line.starts_with("policy: ")
     });
-    let log = fs::read_to_string(guest.log_file()).unwrap();
+    let log = qemu::log::read(guest.log_file()).unwrap();
     assert!(went_on.is_err(), "{log}");
     guest.stop();
 

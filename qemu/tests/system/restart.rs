@@ -269,7 +269,7 @@ fn c05_a_domain_that_does_not_read_a_queue_is_restarted() {
         .boot()
         .unwrap();
     let found = || {
-        let log = std::fs::read_to_string(site.guest.log_file()).unwrap();
+        let log = qemu::log::read(site.guest.log_file()).unwrap();
         let line = "fault: offload-server: it waits, and a queue is not read";
         log.lines().filter(|printed| *printed == line).count()
     };

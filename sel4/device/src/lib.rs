@@ -2,7 +2,7 @@
 //! program that has no I/O port: all it knows of the device is in a
 //! [`DeviceSnapshot`], which the root task fills.
 //!
-//! A program drives one device by this crate. Nothing here knows the kernel.
+//! A program drives one device at a time by this crate. Nothing here knows the kernel.
 #![no_std]
 
 mod confined;
@@ -23,7 +23,7 @@ use notes::Notes;
 /// Why a device can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// This program has opened a device already.
+    /// This program has a device open already.
     Taken,
     /// It is no virtio device of version 1.0 or later.
     Unknown,
@@ -57,4 +57,11 @@ pub unsafe fn open(snapshot: &'static DeviceSnapshot) -> Result<Confined<PciTran
     let mut root = PciRoot::new(Notes::new(snapshot));
     let transport = PciTransport::new::<Memory, _>(&mut root, Notes::PLACE);
     transport.map(Confined::new).map_err(|_| OpenError::Unknown)
+}
+
+/// Resets the device, after which another may be opened.
+pub fn close(transport: Confined<PciTransport>) {
+    // The transport resets it.
+    drop(transport);
+    memory::forget();
 }

@@ -30,6 +30,11 @@ pub(crate) unsafe fn set_up(snapshot: &'static DeviceSnapshot) -> bool {
     is_first
 }
 
+/// There is no device any more: another may be opened.
+pub(crate) fn forget() {
+    SNAPSHOT.store(null_mut(), Ordering::Release);
+}
+
 /// `bytes` of the device's memory, zeroed, in whole pages; each is allocated once. A
 /// previous run of this program may have left something there. `None` when too little is
 /// left.

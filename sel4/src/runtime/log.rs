@@ -4,7 +4,9 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use ipc::boot::{LogRing, place, slot};
+use ipc::log_ring::Writer;
 
+use super::clock::SystemClock;
 use crate::syscall;
 
 /// Writes one line to the log. Never give it a secret.
@@ -13,8 +15,8 @@ macro_rules! log {
     ($($arg:tt)*) => { $crate::runtime::log::write(format_args!($($arg)*)) };
 }
 
-/// Takes finished pieces of a line.
-pub type Sink = fn(&[u8]);
+/// Takes a line.
+pub type Sink = fn(fmt::Arguments<'_>);
 
 static SINK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
@@ -33,29 +35,13 @@ pub(super) unsafe fn use_ring() {
 
 /// Writes one line. Without a sink nothing happens.
 pub fn write(line: fmt::Arguments<'_>) {
-    write_part(line);
-    write_part(format_args!("\n"));
-}
-
-/// Writes a part of a line.
-pub fn write_part(part: fmt::Arguments<'_>) {
     let pointer = SINK.load(Ordering::Relaxed);
     if pointer.is_null() {
         return;
     }
     // SAFETY: only `use_sink` stores a pointer there, made from a `Sink`.
     let sink: Sink = unsafe { core::mem::transmute::<*mut (), Sink>(pointer) };
-    // The writer itself never fails; a failing Display cuts the line short.
-    let _ = Pieces(sink).write_fmt(part);
-}
-
-struct Pieces(Sink);
-
-impl Write for Pieces {
-    fn write_str(&mut self, piece: &str) -> fmt::Result {
-        (self.0)(piece.as_bytes());
-        Ok(())
-    }
+    sink(line);
 }
 
 /// Sends the monitor a heartbeat: this domain waits for work, calls another, or has done
@@ -127,21 +113,11 @@ fn ring() -> &'static LogRing {
     unsafe { &*(place::LOG as *const LogRing) }
 }
 
-fn to_ring(piece: &[u8]) {
-    let ring = ring();
-    let capacity = ring.data.len() * 8;
-    let mut written = ring.written.load(Ordering::Relaxed);
-    for byte in piece {
-        let at = (written % capacity as u64) as usize;
-        let shift = at % 8 * 8;
-        if let Some(word) = ring.data.get(at / 8) {
-            let kept = word.load(Ordering::Relaxed) & !(0xff << shift);
-            word.store(kept | u64::from(*byte) << shift, Ordering::Relaxed);
-        }
-        written = written.wrapping_add(1);
-    }
-    ring.written.store(written, Ordering::Release);
-    if piece.ends_with(b"\n") {
+fn to_ring(line: fmt::Arguments<'_>) {
+    let mut writer = Writer::begin(ring());
+    // The writer itself never fails; a failing Display cuts the line short.
+    let _ = writer.write_fmt(line);
+    if writer.end(SystemClock::ticks()) {
         syscall::signal(slot::cptr(slot::LOG));
     }
 }

@@ -1,6 +1,7 @@
 //! What happens when a program can't go on, and symbols that the compiler's
 //! prebuilt parts name.
 
+use core::fmt;
 use core::panic::PanicInfo;
 
 use super::log;
@@ -9,15 +10,23 @@ use super::log;
 /// Then faults, so that the monitor knows.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    match info.location() {
-        Some(place) => log::write_part(format_args!("panic at {}:{}", place.file(), place.line())),
-        None => log::write_part(format_args!("panic")),
-    }
-    match info.message().as_str() {
-        Some(text) => log::write(format_args!(": {text}")),
-        None => log::write(format_args!("")),
-    }
+    log::write(format_args!("{}", Panic(info)));
     stop()
+}
+
+struct Panic<'a>(&'a PanicInfo<'a>);
+
+impl fmt::Display for Panic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("panic")?;
+        if let Some(place) = self.0.location() {
+            write!(f, " at {}:{}", place.file(), place.line())?;
+        }
+        match self.0.message().as_str() {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Raises an invalid opcode exception.

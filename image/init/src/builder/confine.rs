@@ -19,6 +19,9 @@ const CARD_DOMAIN: u16 = 0xff;
 /// The same for the source of entropy, while it is asked.
 pub(super) const ENTROPY_DOMAIN: u16 = 0xfe;
 
+/// The same for the console.
+pub(super) const CONSOLE_DOMAIN: u16 = 0xfd;
+
 /// Bits of an address that one table tells apart.
 const TABLE_BITS: u32 = 9;
 const PAGE_BITS: u32 = 12;
@@ -139,22 +142,9 @@ impl Work<'_> {
         let probe = unsafe { granule(probe) };
         // SAFETY: made by `confine`.
         let space: IOSpace = unsafe { Cap::from_bits(confinement.space) };
-        let mut wrong = 0;
-        for (slot, address) in &confinement.pages {
-            // SAFETY: mapped by `confine`.
-            let page = unsafe { granule(*slot) };
-            if !is_mapped(&page, *address, &space, &probe)? {
-                log!("policy: the network card does not reach {address:#x}");
-                wrong += 1;
-            }
-        }
-        let mut declared: Vec<u64> = confinement.pages.iter().map(|(_, at)| *at).collect();
-        declared.sort_unstable();
         let end = self.resources.memory_end();
-        for address in undeclared(&probe, &space, &declared, end)? {
-            log!("policy: the network card reaches memory at {address:#x}");
-            wrong += 1;
-        }
+        let mut wrong = compare("network card", &probe, &space, &confinement.pages, end)?;
+        wrong += self.prove_console(&probe, end)?;
         wrong += self.prove_others_reach_nothing(&probe, end)?;
         let count = confinement.pages.len();
         if wrong == 0 {
@@ -163,15 +153,28 @@ impl Work<'_> {
         Ok(wrong)
     }
 
+    /// The console reaches its own memory and no other.
+    fn prove_console(&self, probe: &Granule, end: u64) -> Result<usize, Error> {
+        let Some((_, own)) = &self.transmits else {
+            return Ok(0);
+        };
+        // SAFETY: made by `open_memory`.
+        let space: IOSpace = unsafe { Cap::from_bits(own.slot) };
+        compare("console", probe, &space, &own.pages, end)
+    }
+
     /// The source of entropy had an address space: that is searched. The others, whose
     /// only one could be the firmware's, are asked at its start.
     fn prove_others_reach_nothing(&mut self, probe: &Granule, end: u64) -> Result<usize, Error> {
         let asked = self.asked.map(Place::requester);
-        let own = self.card.map(|card| card.place.requester());
+        let card = self.card.map(|card| card.place.requester());
+        let console = self.transmits.as_ref();
+        let console = console.map(|(place, _)| place.requester());
+        let own = [card, console];
         let slot = self.resources.take_slots(1)?;
         let mut wrong = 0;
         // The kernel lets nobody map anything for number zero, the host bridge.
-        for requester in (1..REQUESTERS).filter(|number| Some(*number) != own) {
+        for requester in (1..REQUESTERS).filter(|number| !own.contains(&Some(*number))) {
             self.mint_io_space(slot, requester, CARD_DOMAIN)?;
             // SAFETY: made just now.
             let space: IOSpace = unsafe { Cap::from_bits(slot) };
@@ -185,6 +188,33 @@ impl Work<'_> {
         }
         Ok(wrong)
     }
+}
+
+/// Asks the kernel whether the device `name` reaches its `pages`, each a capability and an
+/// address, and no other page below `end`. How many differences there are.
+fn compare(
+    name: &str,
+    probe: &Granule,
+    space: &IOSpace,
+    pages: &[(u64, u64)],
+    end: u64,
+) -> Result<usize, Error> {
+    let mut wrong = 0;
+    for (slot, address) in pages {
+        // SAFETY: a small page was mapped there, and its capability is in that slot.
+        let page = unsafe { granule(*slot) };
+        if !is_mapped(&page, *address, space, probe)? {
+            log!("policy: the {name} does not reach {address:#x}");
+            wrong += 1;
+        }
+    }
+    let mut declared: Vec<u64> = pages.iter().map(|(_, at)| *at).collect();
+    declared.sort_unstable();
+    for address in undeclared(probe, space, &declared, end)? {
+        log!("policy: the {name} reaches memory at {address:#x}");
+        wrong += 1;
+    }
+    Ok(wrong)
 }
 
 /// Whether `page`, and no other, is at `address`; it is there afterwards as it

@@ -101,8 +101,9 @@ impl Work<'_> {
     /// Takes the pages of the devices' registers out of the machine's memory, in the
     /// order of their addresses, as they must be.
     pub(super) fn take_registers(&mut self) -> Result<(), Error> {
-        let entropy = self.entropy.iter_mut().flat_map(|e| &mut e.registers);
-        let mut all: Vec<_> = self.registers.iter_mut().chain(entropy).collect();
+        let own = self.entropy.iter_mut().chain(&mut self.console);
+        let own = own.flat_map(|device| &mut device.registers);
+        let mut all: Vec<_> = self.registers.iter_mut().chain(own).collect();
         all.sort_unstable_by_key(|register| register.physical);
         for register in all {
             register.slot = self.resources.device_page(register.physical)?;

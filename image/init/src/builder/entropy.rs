@@ -5,30 +5,33 @@
 //! task's generator, which every seed comes from. Then it is switched off, its memory
 //! cleared, and no domain has a capability to it.
 
-use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
-use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, PAGE, place};
-use sel4::cap::{Cache, IOSpace, ObjectKind};
+use device::Confined;
+use ipc::boot::{DeviceSnapshot, PAGE, place};
+use sel4::cap::{Cache, ObjectKind};
 use sel4::runtime::SystemClock;
-use sel4::{BootInfo, Cap, Error, Rights, log};
+use sel4::{BootInfo, Error, log};
 use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::{DeviceStatus, Transport};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::confine::ENTROPY_DOMAIN;
-use super::devices::{Register, place_bars};
+use super::own_device::{Mapped, agree};
 use super::{Refusal, Work};
 use crate::hardware::{PCI_PORTS, Pci, Place};
 use crate::resources::{Page, granule};
 use crate::space::Space;
 
-/// Where this task maps the source's registers and its memory while it asks.
-const REGISTERS: u64 = 0x6900_0000;
-const MEMORY: u64 = 0x6a00_0000;
-/// The source's memory: a page that nobody uses, two of the queue, the buffer.
-const MEMORY_BYTES: u64 = 4 * PAGE;
+/// The source while it is asked. Its memory is a page that nobody uses, two of the queue,
+/// the buffer.
+const MAPPED: Mapped = Mapped {
+    registers: 0x6900_0000,
+    memory: 0x6a00_0000,
+    bytes: 4 * PAGE,
+    domain: ENTROPY_DOMAIN,
+};
 /// Bytes that are asked for: the samples of the test at the start (SP 800-90B §4.3),
 /// and more than the generator can hold.
 const ASKED: usize = 1024;
@@ -37,35 +40,12 @@ const PATIENCE: u64 = 5;
 /// The one queue (virtio 1.2 §5.4.2), and how many requests it holds.
 const REQUESTS: u16 = 0;
 const QUEUE: usize = 2;
-/// The device keeps to version 1 (virtio 1.2 §6).
-const VERSION_1: u64 = 1 << 32;
-
-/// The source, switched on.
-pub(super) struct Entropy {
-    place: Place,
-    snapshot: DeviceSnapshot,
-    pub(super) registers: Vec<Register>,
-}
 
 impl Work<'_> {
     /// Looks for the source.
     pub(super) fn find_entropy(&mut self) -> Result<(), Error> {
-        let ports = self.ports(PCI_PORTS)?;
-        let slot = ports.bits();
-        let pci = Pci::new(ports);
-        if let Some(place) = pci.find_entropy()? {
-            // SAFETY: all-zero bytes are a valid snapshot: it is numbers only.
-            let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
-            snapshot.magic = DEVICE_MAGIC;
-            pci.describe(place, &mut snapshot)?;
-            let registers = place_bars(&mut snapshot, REGISTERS);
-            self.entropy = Some(Entropy {
-                place,
-                snapshot,
-                registers,
-            });
-        }
-        self.resources.slot(slot).delete()
+        self.entropy = self.find_own(Pci::find_entropy, MAPPED)?;
+        Ok(())
     }
 
     /// Mixes the source's bytes into this task's generator.
@@ -77,40 +57,27 @@ impl Work<'_> {
             log!("init: random numbers: no virtio-rng");
             return Ok(());
         };
-        for register in &source.registers {
-            let page = Page::Small(register.slot);
-            self.map_own(page, register.address, Cache::Uncacheable)?;
-        }
-        let memory = self.resources.make_contiguous(MEMORY_BYTES)?;
-        for (page, address) in memory.iter().zip((MEMORY..).step_by(PAGE as usize)) {
-            self.map_own(*page, address, Cache::WriteBack)?;
-        }
-        let first = memory.first().ok_or(Error::NotEnoughMemory)?;
-        source.snapshot.dma_physical = first.address()?;
-        source.snapshot.dma_bytes = MEMORY_BYTES;
-        source.snapshot.dma_address = MEMORY;
-        let opened = match boot.io_levels() {
-            Some(levels) => Some(self.open_memory(levels, source.place, &memory)?),
-            None => None,
-        };
+        let opened = self.open_own(boot, &mut source)?;
         // On the heap, so that no copy remains.
         let mut given = Zeroizing::new(vec![0; ASKED]);
         let deadline = SystemClock::ticks() + PATIENCE * boot.tsc_hz();
         // SAFETY: registers and memory were mapped above, for this call.
-        let asked = unsafe { ask(Box::leak(Box::new(source.snapshot)), deadline, &mut given) };
+        let asked = unsafe { ask(opened.snapshot, deadline, &mut given) };
         self.switch_off(source.place)?;
         self.asked = Some(source.place);
-        if let Some((space, copies)) = opened {
-            for slot in copies.into_iter().chain([space]) {
+        if let Some(space) = opened.space {
+            let copies = space.pages.into_iter().map(|(slot, _)| slot);
+            for slot in copies.chain([space.slot]) {
                 self.resources.slot(slot).delete()?;
             }
         }
         // SAFETY: mapped above, and the source that wrote there is off.
-        let bytes =
-            unsafe { core::slice::from_raw_parts_mut(MEMORY as *mut u8, MEMORY_BYTES as usize) };
+        let bytes = unsafe {
+            core::slice::from_raw_parts_mut(MAPPED.memory as *mut u8, MAPPED.bytes as usize)
+        };
         bytes.zeroize();
         let registers = source.registers.iter().map(|register| register.slot);
-        for slot in registers.chain(memory.iter().map(|page| page.slot())) {
+        for slot in registers.chain(opened.memory.iter().map(|page| page.slot())) {
             // SAFETY: small pages, mapped above.
             unsafe { granule(slot) }.frame_unmap()?;
             self.resources.unmapped_last();
@@ -122,36 +89,6 @@ impl Work<'_> {
         getrandom::add(&given).map_err(Refusal::Random)?;
         log!("init: random numbers: {ASKED} bytes of virtio-rng, sound");
         Ok(())
-    }
-
-    fn map_own(&mut self, page: Page, address: u64, cache: Cache) -> Result<(), Error> {
-        self.own
-            .map(&mut self.resources, page, address, true, cache)
-    }
-
-    /// Lets the source reach `memory`, and nothing else; the slots of its address
-    /// space and of the pages' capabilities there.
-    fn open_memory(
-        &mut self,
-        levels: u32,
-        source: Place,
-        memory: &[Page],
-    ) -> Result<(u64, Vec<u64>), Error> {
-        let slot = self.resources.take_slots(1)?;
-        self.mint_io_space(slot, source.requester(), ENTROPY_DOMAIN)?;
-        // SAFETY: made just now.
-        let space: IOSpace = unsafe { Cap::from_bits(slot) };
-        let (mut tables, mut copies) = (Vec::new(), Vec::new());
-        for page in memory {
-            let address = page.address()?;
-            self.ensure_io_tables(&space, levels, address, &mut tables)?;
-            let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
-            // SAFETY: copied above.
-            let frame = unsafe { granule(copy) };
-            frame.frame_map_io(&space, address, Rights::READ_WRITE)?;
-            copies.push(copy);
-        }
-        Ok((slot, copies))
     }
 
     fn switch_off(&mut self, source: Place) -> Result<(), Error> {
@@ -184,20 +121,24 @@ impl Work<'_> {
 unsafe fn ask(
     snapshot: &'static DeviceSnapshot,
     deadline: u64,
-    mut rest: &mut [u8],
+    rest: &mut [u8],
 ) -> Result<(), &'static str> {
     // SAFETY: passed on from the caller.
     let opened = unsafe { device::open(snapshot) };
-    // It resets the source when it goes.
     let mut transport = opened.map_err(|_| "is none of version 1.0 or later")?;
-    let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
-    transport.set_status(DeviceStatus::empty());
-    transport.set_status(status);
-    let features = transport.read_device_features() & VERSION_1;
-    transport.write_driver_features(features);
-    status |= DeviceStatus::FEATURES_OK;
-    transport.set_status(status);
-    let queue = VirtQueue::<device::Memory, QUEUE>::new(&mut transport, REQUESTS, false, false);
+    let asked = fill(&mut transport, deadline, rest);
+    device::close(transport);
+    asked
+}
+
+/// Asks the source behind `transport` until `rest` is full.
+fn fill(
+    transport: &mut Confined<PciTransport>,
+    deadline: u64,
+    mut rest: &mut [u8],
+) -> Result<(), &'static str> {
+    let status = agree(transport);
+    let queue = VirtQueue::<device::Memory, QUEUE>::new(transport, REQUESTS, false, false);
     let mut queue = queue.map_err(|_| "has no queue")?;
     // It is asked whether it is done.
     queue.set_dev_notify(false);

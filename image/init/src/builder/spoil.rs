@@ -17,6 +17,8 @@ const SLOT: u64 = 77;
 const OTHER_DEVICE: u16 = 9 << 3;
 /// An address that no table has which covers address zero.
 const FAR: u64 = 0x40_0000;
+/// What makes of an address another one that the same table has, far from it.
+const BESIDE: u64 = 1 << 20;
 /// A bit that no signal of the probes has.
 const STRAY: u64 = 1 << 25;
 /// Where no region is.
@@ -88,6 +90,16 @@ impl Work<'_> {
             let source = self.asked.ok_or(Error::InvalidArgument)?;
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
             self.open_to(Some(source.requester()), page, FAR)?;
+        }
+        if cfg!(feature = "spoil-console") {
+            // One more page that the console reaches, under a table that is there.
+            let page = self.resources.make_kept(ObjectKind::Granule)?;
+            let (_, own) = self.transmits.as_ref().ok_or(Error::InvalidArgument)?;
+            let (_, address) = own.pages.first().ok_or(Error::RangeError)?;
+            // SAFETY: made by `open_own`.
+            let space: IOSpace = unsafe { Cap::from_bits(own.slot) };
+            // SAFETY: made just now.
+            unsafe { granule(page) }.frame_map_io(&space, address ^ BESIDE, Rights::READ_WRITE)?;
         }
         if cfg!(feature = "spoil-monitor") {
             // Memory that this task keeps for itself.
