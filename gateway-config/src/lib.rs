@@ -17,6 +17,7 @@ mod key;
 mod keyring;
 mod limits;
 mod listener;
+mod log;
 mod network;
 mod pem;
 mod problem;
@@ -34,7 +35,7 @@ pub mod reference;
 use std::fs;
 use std::path::Path;
 
-use ipc::provision::{AddressConfig, Keyrings, Listener, RefusedSteps};
+use ipc::provision::{AddressConfig, Keyrings, Listener, LogWords, RefusedSteps};
 use time::OffsetDateTime;
 use toml::de::DeTable;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub applications: Vec<Application>,
     /// Steps that the shim refuses, by key ring.
     pub refused_steps: Vec<RefusedSteps>,
+    /// What the gateway logs.
+    pub log: LogWords,
     /// Who may sign updates of the key rings: an Ed25519 public key.
     pub signer: Option<[u8; 32]>,
     /// What the key rings are sealed with. Not a key of the file: the person who builds
@@ -108,6 +111,13 @@ pub static FILE: Table = Table {
             need: Need::Required,
             example: "[{ … }]",
             meaning: "Ports that are served.",
+        },
+        reference::Key {
+            name: "log",
+            kind: Kind::Table(&log::TABLE),
+            need: Need::Depends("the defaults of its keys"),
+            example: "{ sessions = true }",
+            meaning: "What is logged.",
         },
         reference::Key {
             name: "application",
@@ -174,6 +184,7 @@ fn read(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Config,
     let applications =
         applications.and_then(|tables| application::read(tables, &rings, &listeners));
     let refused_steps = step::read(&rings.refusals, &listeners);
+    let log = if_there(words.optional("log"), log::read);
     let signer = if_there(words.optional("rotation"), |word| {
         rotation::read(word, folder)
     });
@@ -181,6 +192,7 @@ fn read(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Config,
     keyring::assign_roles(&mut rings.good, &listeners, &applications);
     Ok(Config {
         refused_steps: refused_steps?,
+        log: log?.unwrap_or_default(),
         signer: signer?,
         kek: None,
         audit: false,

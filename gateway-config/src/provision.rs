@@ -84,6 +84,7 @@ impl Config {
     pub fn gateway(&self) -> Gateway {
         Gateway {
             listeners: self.listeners.clone(),
+            log: self.log,
         }
     }
 

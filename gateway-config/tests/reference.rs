@@ -42,6 +42,7 @@ client = 2
 listen = [445]
 keyring = "web"
 mode = "directed"
+[log]
 [rotation]
 signer = "signer-public.pem"
 "#;
@@ -87,6 +88,7 @@ fn with(table: &Table, key: &Key, value: Option<Value>) -> String {
         "backend" => &["listener", "0", "backend"],
         "[[listener.rule]]" => &["listener", "1", "rule", "0"],
         "[[application]]" => &["application", "0"],
+        "[log]" => &["log"],
         "[rotation]" => &["rotation"],
         other => panic!("no place for {other}"),
     };

@@ -19,7 +19,7 @@ use crate::handshakes::Handshakes;
 use crate::log_rate::LogRate;
 use crate::page::MAX_BODY;
 use crate::pages::MAX_PAGES;
-use crate::relay::{Relay, RelayId};
+use crate::relay::{Agreed, Relay, RelayId};
 use crate::server::Use;
 use crate::standing::Standings;
 use crate::table::Table;
@@ -48,8 +48,9 @@ pub const FIXED: usize = CHUNK
     + Standings::TABLES
     + 2 * CHUNK
     + 16 * 1024;
-/// For each slot of the channel to the record layer.
-pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT;
+/// For each slot of the channel to the record layer, with what the log says of it at its
+/// end.
+pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT + Agreed::MOST + BLOCK;
 /// For each slot of the channel to the network stack.
 pub const CONNECTION: usize = RELAY + size_of::<Use>() + EVENT;
 /// For each handshake at once.

@@ -9,7 +9,7 @@ use ipc::clock::Instant;
 use crate::relay::RelayId;
 
 /// Bodies at once.
-pub(crate) const MAX_PAGES: usize = 8;
+pub(crate) const MAX_PAGES: usize = 6;
 /// A body that did not move for so long may be evicted for another.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,10 @@
 //! One relay: a client downstream, a backend or the status page upstream, and plaintext
 //! between them.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::control::{HandshakeId, SessionId};
@@ -13,6 +17,7 @@ use crate::guests::{GuestId, Places};
 use crate::head::Head;
 use crate::page::Kind;
 use crate::pages::PageId;
+use crate::report::{Ending, Side, Why};
 use crate::table::Id;
 
 /// Names a relay.
@@ -29,6 +34,37 @@ pub(crate) struct Facts {
     /// From the start of the handshake to its completion.
     pub(crate) started: Instant,
     pub(crate) completed: Instant,
+    /// What the log says of it at its end ([`Agreed`](crate::report::Agreed)), where it does.
+    pub(crate) agreed: Option<Agreed>,
+}
+
+/// Words for the log, of [`Agreed::MOST`] bytes at the most.
+pub(crate) struct Agreed(Box<str>);
+
+impl Agreed {
+    /// Bytes.
+    pub(crate) const MOST: usize = 320;
+
+    /// As many of the words as there is room for.
+    pub(crate) fn new(words: fmt::Arguments<'_>) -> Self {
+        struct Cut(String);
+        impl fmt::Write for Cut {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                // All of it is ASCII.
+                let room = (Agreed::MOST - self.0.len()).min(text.len());
+                self.0.push_str(text.get(..room).unwrap_or_default());
+                Ok(())
+            }
+        }
+        let mut cut = Cut(String::with_capacity(Self::MOST));
+        // It never fails.
+        let _ = fmt::write(&mut cut, words);
+        Self(cut.0.into_boxed_str())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A client and where its plaintext goes.
@@ -52,6 +88,12 @@ pub(crate) struct Relay {
     pub(crate) has_spoken: bool,
     /// It waits for its next turn.
     pub(crate) is_due: bool,
+    /// The rule that was the client's.
+    pub(crate) rule: Option<usize>,
+    /// Bytes from the client, and to it.
+    pub(crate) bytes: (u64, u64),
+    /// Who ended it first, and why, as soon as somebody did.
+    pub(crate) ending: Option<Ending>,
     pub(crate) began: Instant,
     /// When a byte moved last.
     pub(crate) progress: Instant,
@@ -63,6 +105,20 @@ impl Relay {
     /// One direction's source was cut off: what is on its way still goes out.
     pub(crate) fn is_cut(&self) -> bool {
         self.up == Flow::Cut || self.down == Flow::Cut
+    }
+
+    /// Notes who ended it, if nobody has yet.
+    pub(crate) fn note_ending(&mut self, by: Side, why: Why) {
+        self.ending.get_or_insert(Ending::new(by, why));
+    }
+
+    /// Notes that a direction which comes from `by` is over.
+    pub(crate) fn note_flow(&mut self, by: Side, flow: Flow) {
+        match flow {
+            Flow::Open => {}
+            Flow::Ended => self.note_ending(by, Why::Closed),
+            Flow::Cut => self.note_ending(by, Why::Reset),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! One line for each handshake: what was agreed on, or why nothing was.
+//! One line for each session at its end, one for each handshake that comes to nothing, and
+//! one for each that succeeds, where the configuration asks for it.
 
 use core::fmt::{self, Write as _};
 use core::net::IpAddr;
+use core::time::Duration;
 
 use ipc::control::{HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
@@ -23,17 +25,15 @@ pub(crate) const fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// A handshake that succeeded. The words after the first few are
-/// `name=value`, for programs; nothing here is secret.
-pub(crate) struct Success<'a> {
-    pub(crate) listener: &'a str,
-    pub(crate) remote: Address,
+/// What was agreed on, as words `name=value` after the first few, for programs; nothing here
+/// is secret.
+pub(crate) struct Agreed<'a> {
     pub(crate) mode: Mode,
     pub(crate) role: Role,
     pub(crate) result: &'a SessionResult,
 }
 
-impl Success<'_> {
+impl Agreed<'_> {
     /// The name that the client asked for, or that this system did: a DNS name, or an
     /// address, or nothing.
     fn server_name(&self) -> Option<&str> {
@@ -43,34 +43,26 @@ impl Success<'_> {
     }
 }
 
-impl fmt::Display for Success<'_> {
+impl fmt::Display for Agreed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = self.result;
         let agreed = &result.established;
         write!(
             f,
-            "handshake ok {} {} {} {} {} {} us session={}",
-            Word(self.listener),
-            self.remote.0,
+            "{} {} {} {} us session={} resumed={}",
             version_name(agreed.version),
             agreed.suite.name(),
             mode_name(self.mode),
             (result.completed - result.started).as_micros(),
             result.session.0,
+            agreed.resumed,
         )?;
         if let Some(group) = agreed.group {
             write!(f, " group={}", group.name())?;
         }
-        let (tx, rx) = agreed.sequence;
-        write!(f, " sequence={tx}/{rx}")?;
-        if let Some((tx, rx)) = &agreed.key_check {
-            write!(f, " keys={}/{}", Hex(tx), Hex(rx))?;
-        }
-        let tcp = result.tcp;
-        write!(f, " tcp={}/{}", tcp.tx_next, tcp.rx_next)?;
         write!(f, " keyring={}", Word(&agreed.keyring))?;
         if self.role == Role::Client {
-            write!(f, " role=client")?;
+            f.write_str(" role=client")?;
         }
         if let Some(alpn) = &agreed.alpn {
             let name = core::str::from_utf8(alpn).unwrap_or("?");
@@ -83,14 +75,168 @@ impl fmt::Display for Success<'_> {
             write!(f, " peer={}", Hex(&peer.fingerprint))?;
             // A value has no space in it: a plus replaces it.
             write!(f, " subject={}", Word(&peer.subject))?;
+        }
+        Ok(())
+    }
+}
+
+/// A handshake that succeeded, with what only somebody who looks closely wants to know.
+pub(crate) struct Success<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) remote: Address,
+    pub(crate) agreed: Agreed<'a>,
+}
+
+impl fmt::Display for Success<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let result = self.agreed.result;
+        let agreed = &result.established;
+        let (listener, remote) = (Word(self.listener), self.remote.0);
+        write!(f, "handshake ok {listener} {remote} {}", self.agreed)?;
+        if let Some(peer) = &agreed.peer {
             write!(f, " names={}", Word(&peer.names))?;
         }
+        let (tx, rx) = agreed.sequence;
+        write!(f, " sequence={tx}/{rx}")?;
+        if let Some((tx, rx)) = &agreed.key_check {
+            write!(f, " keys={}/{}", Hex(tx), Hex(rx))?;
+        }
+        let tcp = result.tcp;
+        write!(f, " tcp={}/{}", tcp.tx_next, tcp.rx_next)?;
         let exposed = if agreed.keys.is_some() { "yes" } else { "no" };
-        write!(
-            f,
-            " resumed={} exposed={exposed} shim_wakeups={}",
-            agreed.resumed, result.shim_wakeups
-        )
+        let wakeups = result.shim_wakeups;
+        write!(f, " exposed={exposed} shim_wakeups={wakeups}")
+    }
+}
+
+/// A client and its backend, when they are over.
+pub(crate) struct Ended<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) remote: Address,
+    /// What was agreed on with the client ([`Agreed`]); `None` without TLS.
+    pub(crate) agreed: Option<&'a str>,
+    /// The rule that was the client's, counted from one.
+    pub(crate) rule: Option<usize>,
+    /// `None` for the status page.
+    pub(crate) backend: Option<Address>,
+    /// From the client, and to it.
+    pub(crate) bytes: (u64, u64),
+    /// Since the client was accepted.
+    pub(crate) duration: Duration,
+    pub(crate) ending: Ending,
+}
+
+impl fmt::Display for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (listener, remote) = (Word(self.listener), self.remote.0);
+        let agreed = self.agreed.unwrap_or("plaintext");
+        write!(f, "session ended {listener} {remote} {agreed}")?;
+        if let Some(rule) = self.rule {
+            write!(f, " rule={rule}")?;
+        }
+        match self.backend {
+            Some(backend) => write!(f, " backend={}", backend.0)?,
+            None => f.write_str(" backend=status")?,
+        }
+        let ((up, down), ms) = (self.bytes, self.duration.as_millis());
+        write!(f, " up={up} down={down} ms={ms} {}", self.ending)
+    }
+}
+
+/// A backend that could not be had.
+pub(crate) struct Unreached<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) backend: Address,
+    pub(crate) why: Why,
+}
+
+impl fmt::Display for Unreached<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (listener, backend) = (Word(self.listener), self.backend.0);
+        write!(f, "backend failed {listener} {backend} {}", self.why.name())
+    }
+}
+
+/// Who ended a relay, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) by: Side,
+    pub(crate) why: Why,
+}
+
+impl Ending {
+    pub(crate) const fn new(by: Side, why: Why) -> Self {
+        Self { by, why }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            Side::Client => "client",
+            Side::Backend => "backend",
+            Side::Gateway => "gateway",
+        };
+        write!(f, "by={by} why={}", self.why.name())
+    }
+}
+
+/// Who did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Downstream.
+    Client,
+    /// Upstream, the status page too.
+    Backend,
+    /// This system.
+    Gateway,
+}
+
+/// Why a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// All was passed on, the end of both directions too.
+    Closed,
+    /// One end was cut off: a reset, an alert, a missing `close_notify`.
+    Reset,
+    /// No byte moved for `idle_timeout_ms`.
+    Idle,
+    /// What was left was not taken within `linger_timeout_ms`.
+    Linger,
+    /// No request within `request_timeout_ms`, or its answer was not taken in time.
+    Request,
+    /// The backend refused the connection, or there is no way to it.
+    Refused,
+    /// The backend did not answer within `connect_timeout_ms`.
+    Unanswered,
+    /// The handshake with the backend came to nothing.
+    Handshake,
+    /// The client has as much as its limits allow.
+    Limit,
+    /// There was no room.
+    Room,
+    /// Others needed the place of one that had said nothing, or took too long.
+    Displaced,
+    /// Another domain wrote what can't be.
+    Misbehaved,
+}
+
+impl Why {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Idle => "idle",
+            Self::Linger => "linger",
+            Self::Request => "request_timeout",
+            Self::Refused => "backend_refused",
+            Self::Unanswered => "backend_timeout",
+            Self::Handshake => "backend_handshake",
+            Self::Limit => "limit",
+            Self::Room => "no_room",
+            Self::Displaced => "displaced",
+            Self::Misbehaved => "misbehaved",
+        }
     }
 }
 
@@ -194,9 +340,11 @@ mod tests {
         let success = Success {
             listener: text,
             remote: Address("10.0.2.2:7".parse().unwrap()),
-            mode: Mode::Directed,
-            role,
-            result: &result,
+            agreed: Agreed {
+                mode: Mode::Directed,
+                role,
+                result: &result,
+            },
         };
         format!("{success}")
     }

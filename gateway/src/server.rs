@@ -81,7 +81,7 @@ pub struct Ports<'a, P: Platform> {
     pub backend: Channel<P::Backend>,
     /// What the status page shows.
     pub view: View<'a>,
-    /// Takes one line for each handshake.
+    /// Takes lines.
     pub log: Box<dyn Fn(fmt::Arguments<'_>) + 'a>,
     /// Counters.
     pub stats: &'a stats::Page,
@@ -95,6 +95,8 @@ pub struct Ports<'a, P: Platform> {
 pub struct Server<'a, P: Platform> {
     ports: Ports<'a, P>,
     listeners: Vec<Listener>,
+    /// What the log tells besides failures.
+    words: provision::LogWords,
     clock: P::Clock,
     /// When this turn began.
     now: Instant,
@@ -246,6 +248,7 @@ impl<'a, P: Platform> Server<'a, P> {
             buffer: Box::new([0; CHUNK]),
             ports,
             listeners: config.listeners,
+            words: config.log,
             clock,
         }
     }

@@ -5,6 +5,7 @@
 
 mod world;
 
+use gateway::budget::PAGES;
 use ipc::channel::Status;
 use ipc::stats::gateway as counters;
 
@@ -50,9 +51,10 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
         world.send(slot, b"GET / HTTP/1.1\r\n\r\n");
         slot
     };
-    let slow: Vec<_> = (0..8).map(|number| ask(&mut world, number)).collect();
-    let ninth = ask(&mut world, 100);
-    let answer = String::from_utf8(world.receive(ninth)).unwrap();
+    let all = u16::try_from(PAGES).unwrap();
+    let slow: Vec<_> = (0..all).map(|number| ask(&mut world, number)).collect();
+    let next = ask(&mut world, 100);
+    let answer = String::from_utf8(world.receive(next)).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: "));
     assert_eq!(world.count(counters::PAGES_BUSY), 1);
     world.pass(1200);
@@ -63,8 +65,8 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
         .read(slow[0], &mut [0; 1000])
         .unwrap();
     world.settle();
-    let tenth = ask(&mut world, 101);
-    let answer = String::from_utf8(world.receive(tenth)).unwrap();
+    let other = ask(&mut world, 101);
+    let answer = String::from_utf8(world.receive(other)).unwrap();
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("</a>"),
         "{answer}"
@@ -74,7 +76,7 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
     assert!(answer.ends_with(b"</a>"));
     // A client that never reads is cut off.
     world.pass(9000);
-    assert!(!world.has_session(slow[7]));
+    assert!(!world.has_session(slow[PAGES - 1]));
 }
 
 #[test]

@@ -238,6 +238,26 @@ pub struct RefusedSteps {
 pub struct Gateway {
     /// What it serves.
     pub listeners: Vec<Listener>,
+    /// What it logs.
+    pub log: LogWords,
+}
+
+/// What the gateway logs besides failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogWords {
+    /// A line for each session at its end.
+    pub sessions: bool,
+    /// A line for each handshake that succeeds.
+    pub handshakes: bool,
+}
+
+impl Default for LogWords {
+    fn default() -> Self {
+        Self {
+            sessions: true,
+            handshakes: false,
+        }
+    }
 }
 
 /// One listener.

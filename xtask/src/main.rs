@@ -45,7 +45,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build the image, boot it, and tell of each handshake until Ctrl-C.
+    /// Build the image, boot it, and tell of each session until Ctrl-C.
     Run(run::Arguments),
     /// Run all tests, on this machine and against the booted image.
     Test(test::Arguments),

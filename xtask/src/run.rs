@@ -304,7 +304,7 @@ fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// One line for each handshake, and whatever stops a domain.
+/// One line for each session and each handshake of the log, and whatever stops a domain.
 fn follow(screen: &Screen, guest: &mut Guest, mut audit: Option<&mut File>) -> Result<()> {
     screen.note(&format!(
         "the guest's log is {}; Ctrl-C ends it",
@@ -316,6 +316,8 @@ fn follow(screen: &Screen, guest: &mut Guest, mut audit: Option<&mut File>) -> R
             Next::Line(line) => {
                 if let Some(handshake) = log::handshake(&line) {
                     writeln!(io::stdout().lock(), "handshake {handshake}")?;
+                } else if let Some(session) = log::session(&line) {
+                    writeln!(io::stdout().lock(), "session ended {session}")?;
                 } else if let (Some(segment), Some(file)) = (log::audit(&line), &mut audit) {
                     writeln!(file, "{segment}").context("the audit log")?;
                 } else if log::is_end(&line) {

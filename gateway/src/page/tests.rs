@@ -104,6 +104,7 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
         mode: Mode::Autonomous,
         started: Instant::default(),
         completed: Instant::NEVER,
+        agreed: None,
     };
     let view = view(&pages);
     let text = metrics(&Shown {

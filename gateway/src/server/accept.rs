@@ -8,6 +8,7 @@ use ipc::provision::Limits;
 
 use super::{Arrived, Platform, Purpose, QUANTUM, Server, Use, milliseconds};
 use crate::relay::{End, RelayId};
+use crate::report::{Ending, Side, Why};
 use crate::rules::{self, Verdict};
 use crate::turned_away::Reason;
 use crate::waiting::Line;
@@ -179,7 +180,7 @@ impl<P: Platform> Server<'_, P> {
                     let (listener, remote) = (relay.listener, relay.remote);
                     self.turn_away(listener, Reason::Silent, remote);
                 }
-                self.cut_off(id);
+                self.cut_off(id, Ending::new(Side::Gateway, Why::Displaced));
                 true
             }
             _ => false,

@@ -11,6 +11,7 @@ use crate::head::{Asked, Path};
 use crate::page::{self, Kind, Shown, Start};
 use crate::pages::Answering;
 use crate::relay::{Answer, End, Far, Flow, Page, Relay, RelayId, Wires};
+use crate::report::{Ending, Side, Why};
 
 const NOT_FOUND: &str = "404 Not Found";
 const LATE: &str = "408 Request Timeout";
@@ -57,6 +58,7 @@ impl<P: Platform> Server<'_, P> {
         // Before the bytes: with END set, none come after those found.
         let status = self.wires().peer_status(near);
         if status.has(Status::RESET) {
+            relay.note_ending(Side::Client, Why::Reset);
             return Next::Ends;
         }
         if let Far::Page(Page::Asking(head)) = &mut relay.far {
@@ -68,9 +70,11 @@ impl<P: Platform> Server<'_, P> {
                 return Next::Ends;
             };
             relay.has_spoken |= count > 0;
+            relay.bytes.0 += count as u64;
             match head.read(self.buffer.get(..count).unwrap_or_default()) {
                 Asked::Incomplete if status.has(Status::END) => {
                     (relay.up, relay.down) = (Flow::Ended, Flow::Ended);
+                    relay.note_flow(Side::Client, Flow::Ended);
                     return Next::Ends;
                 }
                 Asked::Incomplete => return Next::Waits,
@@ -115,7 +119,7 @@ impl<P: Platform> Server<'_, P> {
             return Answer::Refusal(BUSY);
         };
         if let Some(slow) = gives_way {
-            self.cut_off(slow);
+            self.cut_off(slow, Ending::new(Side::Gateway, Why::Displaced));
         }
         let view = &self.ports.view;
         let (listeners, turned_away) = (&self.listeners[..], &self.turned_away);
@@ -176,6 +180,7 @@ impl<P: Platform> Server<'_, P> {
             };
             let is_whole = *sent + count >= start.length + body.len();
             *sent += count;
+            relay.bytes.1 += count as u64;
             self.ports
                 .stats
                 .add(stats::gateway::BYTES_DOWN, count as u64);
@@ -190,6 +195,9 @@ impl<P: Platform> Server<'_, P> {
             if is_whole {
                 // The request has been read as far as it matters.
                 (relay.up, relay.down) = (Flow::Ended, Flow::Ended);
+                relay
+                    .ending
+                    .get_or_insert(Ending::new(Side::Backend, Why::Closed));
                 wires.signal(near, Status::END);
                 if let Answer::Made { page, .. } = *answer {
                     self.pages.free(page, id);

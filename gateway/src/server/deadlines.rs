@@ -9,6 +9,7 @@ use ipc::stats;
 
 use super::{GRACE, LOOK_PAUSE, Platform, Purpose, Server, Use, milliseconds};
 use crate::relay::{Far, Page, Relay, RelayId};
+use crate::report::{Ending, Side, Why};
 use crate::turned_away::Reason;
 use crate::waiting::{ASK_AGAIN, Line};
 
@@ -43,7 +44,7 @@ impl<P: Platform> Server<'_, P> {
             let until = self.handshake_ends(Purpose::Backend(secure));
             if self.now >= until {
                 // It takes itself off the queue.
-                self.backend_failed(secure.relay);
+                self.backend_failed(secure.relay, Why::Room);
             } else {
                 self.watch(until);
                 place += 1;
@@ -120,16 +121,20 @@ impl<P: Platform> Server<'_, P> {
         let is_idle = self.now < relay.until;
         match relay.far {
             Far::Page(Page::Asking(_)) => self.request_is_late(id),
-            Far::Opening { .. } => self.backend_failed(id),
+            Far::Opening { .. } => self.backend_failed(id, Why::Unanswered),
             Far::Open { is_established, .. } => {
-                if is_idle {
-                    self.ports.stats.add(stats::gateway::IDLE, 1);
-                } else if !is_established {
-                    self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
+                if !is_idle && !is_established {
+                    return self.backend_failed(id, Why::Unanswered);
                 }
-                self.cut_off(id);
+                let why = if is_idle {
+                    self.ports.stats.add(stats::gateway::IDLE, 1);
+                    Why::Idle
+                } else {
+                    Why::Linger
+                };
+                self.cut_off(id, Ending::new(Side::Gateway, why));
             }
-            _ => self.cut_off(id),
+            _ => self.cut_off(id, Ending::new(Side::Gateway, Why::Request)),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{Arrived, GRACE, Platform, Purpose, QUANTUM, Secure, Server, millisec
 use crate::guests::{NO_GROUP, Place, Places};
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
+use crate::report::Why;
 use crate::turned_away::Reason;
 use crate::waiting::{ASK_AGAIN, Line, MAX_LONG};
 
@@ -268,7 +269,7 @@ impl<P: Platform> Server<'_, P> {
                 relay, connection, ..
             }) => {
                 self.abort(connection);
-                self.backend_failed(relay);
+                self.backend_failed(relay, Why::Handshake);
             }
         }
     }
@@ -324,7 +325,7 @@ impl<P: Platform> Server<'_, P> {
                 }
                 self.guests.leave(arrived.guest);
             }
-            Purpose::Backend(secure) => self.backend_failed(secure.relay),
+            Purpose::Backend(secure) => self.backend_failed(secure.relay, Why::Handshake),
         }
     }
 
@@ -351,7 +352,7 @@ impl<P: Platform> Server<'_, P> {
             self.guests.leave(arrived.guest);
             return self.drop_session(slot);
         };
-        self.report_success(purpose, result);
+        let agreed = self.report_success(purpose, result);
         let facts = Facts {
             session: result.session,
             listener: arrived.listener,
@@ -361,6 +362,7 @@ impl<P: Platform> Server<'_, P> {
             mode,
             started: result.started,
             completed: result.completed,
+            agreed,
         };
         let near = End::Session(slot);
         self.begin(arrived, (near, places), Some((facts, &result.established)));

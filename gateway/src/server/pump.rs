@@ -12,6 +12,7 @@ use ipc::stats;
 use super::{Platform, Server, milliseconds};
 use crate::forward::splice;
 use crate::relay::{End, Far, Flow, Relay, RelayId, Wires};
+use crate::report::{Ending, Side, Why};
 
 /// What becomes of a relay.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,16 +42,22 @@ impl<P: Platform> Server<'_, P> {
             }
             if status.has(Status::RESET) {
                 self.relays.put(id, relay);
-                return self.backend_failed(id);
+                return self.backend_failed(id, Why::Refused);
             }
         }
         let next = match &relay.far {
-            Far::Open { .. } => self.pump_backend(&mut relay).unwrap_or(Next::Ends),
+            Far::Open { .. } => self.pump_backend(&mut relay).unwrap_or_else(|Misbehaved| {
+                relay.note_ending(Side::Gateway, Why::Misbehaved);
+                Next::Ends
+            }),
             Far::Page(_) => self.pump_page(id, &mut relay),
             // What the client sends meanwhile waits in its ring.
             Far::Opening { .. } | Far::Waiting | Far::Securing(_) => {
                 match self.wires().peer_status(relay.near).has(Status::RESET) {
-                    true => Next::Ends,
+                    true => {
+                        relay.note_ending(Side::Client, Why::Reset);
+                        Next::Ends
+                    }
                     false => Next::Waits,
                 }
             }
@@ -85,6 +92,9 @@ impl<P: Platform> Server<'_, P> {
         let (of_near, of_far) = (wires.peer_status(near), wires.peer_status(far));
         if of_far.has(Status::RESET) && !*is_established && !of_far.has(Status::ESTABLISHED) {
             stats.add(stats::gateway::BACKEND_FAILED, 1);
+            relay
+                .ending
+                .get_or_insert(Ending::new(Side::Backend, Why::Refused));
         }
         if !*is_established && of_far.has(Status::ESTABLISHED) {
             *is_established = true;
@@ -95,10 +105,13 @@ impl<P: Platform> Server<'_, P> {
             if of_far.has(Status::RESET) {
                 // There is no reader for it.
                 relay.up = Flow::Cut;
+                relay.note_flow(Side::Backend, Flow::Cut);
             } else {
                 let moved = splice(&mut wires, near, far, &mut self.buffer)?;
                 stats.add(stats::gateway::BYTES_UP, moved.count as u64);
                 relay.up = moved.flow;
+                relay.note_flow(Side::Client, moved.flow);
+                relay.bytes.0 += moved.count as u64;
                 has_more |= moved.has_more;
                 if moved.count > 0 {
                     relay.has_spoken = true;
@@ -109,10 +122,13 @@ impl<P: Platform> Server<'_, P> {
         if relay.down == Flow::Open {
             if of_near.has(Status::RESET) {
                 relay.down = Flow::Cut;
+                relay.note_flow(Side::Client, Flow::Cut);
             } else {
                 let moved = splice(&mut wires, far, near, &mut self.buffer)?;
                 stats.add(stats::gateway::BYTES_DOWN, moved.count as u64);
                 relay.down = moved.flow;
+                relay.note_flow(Side::Backend, moved.flow);
+                relay.bytes.1 += moved.count as u64;
                 has_more |= moved.has_more;
                 if moved.count > 0 {
                     relay.progress = self.now;

@@ -14,6 +14,7 @@ use crate::guests::{Place, Places};
 use crate::head::Head;
 use crate::proxy;
 use crate::relay::{Answer, End, Facts, Far, Flow, Page, Relay, RelayId};
+use crate::report::{Ending, Side, Why};
 use crate::turned_away::Reason;
 
 impl<P: Platform> Server<'_, P> {
@@ -64,6 +65,9 @@ impl<P: Platform> Server<'_, P> {
             down: Flow::Open,
             has_spoken: false,
             is_due: false,
+            rule: arrived.rule,
+            bytes: (0, 0),
+            ending: None,
             began: arrived.at,
             progress: self.now,
             until: Instant::NEVER,
@@ -77,8 +81,9 @@ impl<P: Platform> Server<'_, P> {
         self.secured += usize::from(is_session);
         self.count_sessions();
         self.set_use(near, Some(id));
-        let Some((far, until)) = self.reach(arrived, agreed, id) else {
-            return self.backend_failed(id);
+        let (far, until) = match self.reach(arrived, agreed, id) {
+            Ok(found) => found,
+            Err(why) => return self.backend_failed(id, why),
         };
         if let Some(relay) = self.relays.get_mut(id) {
             relay.far = far;
@@ -90,20 +95,22 @@ impl<P: Platform> Server<'_, P> {
         self.pump(id);
     }
 
-    /// The upstream end that the configuration names, and the deadline for it; `None`
-    /// when it is not available.
+    /// The upstream end that the configuration names, and the deadline for it.
+    ///
+    /// # Errors
+    /// Why it can't be had.
     fn reach(
         &mut self,
         arrived: Arrived,
         agreed: Option<&Established>,
         relay: RelayId,
-    ) -> Option<(Far, Instant)> {
-        let listener = self.listeners.get(arrived.listener)?;
+    ) -> Result<(Far, Instant), Why> {
+        let listener = self.listeners.get(arrived.listener).ok_or(Why::Room)?;
         let timeouts = listener.timeouts;
         let upstream = match &listener.backend {
             Backend::Status => {
                 let until = self.now + milliseconds(timeouts.request_ms);
-                return Some((Far::Page(Page::Asking(Head::default())), until));
+                return Ok((Far::Page(Page::Asking(Head::default())), until));
             }
             Backend::Connect(upstream) => upstream,
         };
@@ -118,7 +125,7 @@ impl<P: Platform> Server<'_, P> {
         ] {
             if place.is_some_and(|place| !self.take_place(relay, place)) {
                 self.turn_away(arrived.listener, reason, arrived.remote);
-                return None;
+                return Err(Why::Limit);
             }
         }
         let deadline = self.now + milliseconds(timeouts.connect_ms);
@@ -127,20 +134,15 @@ impl<P: Platform> Server<'_, P> {
             Ok(found) => found,
             Err(Some(NetError::Full)) => {
                 self.turn_away(arrived.listener, Reason::Room, arrived.remote);
-                return None;
+                return Err(Why::Room);
             }
-            Err(error) => {
-                if let Some(untold) = self.log_rate.failure(arrived.listener, self.now) {
-                    (self.ports.log)(format_args!("backend {}: {error:?}{untold}", to.0));
-                }
-                return None;
-            }
+            Err(_) => return Err(Why::Refused),
         };
         let end = End::Connection { connection, slot };
         // The ring is empty and many times as long.
         if self.wires().write(end, &introduction) != Ok(introduction.len()) {
             self.close(end, false);
-            return None;
+            return Err(Why::Misbehaved);
         }
         self.set_use(end, Some(relay));
         let far = match has_tls {
@@ -150,7 +152,7 @@ impl<P: Platform> Server<'_, P> {
                 is_established: false,
             },
         };
-        Some((far, deadline + GRACE))
+        Ok((far, deadline + GRACE))
     }
 
     /// One more place for a relay, if its client may have it.
@@ -176,15 +178,20 @@ impl<P: Platform> Server<'_, P> {
 
     // ---- the end ----
 
-    /// The backend is not reachable: the client is cut off.
-    pub(super) fn backend_failed(&mut self, id: RelayId) {
+    /// The backend can't be had: the client is cut off.
+    pub(super) fn backend_failed(&mut self, id: RelayId, why: Why) {
         self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
-        self.cut_off(id);
+        let by = match why {
+            Why::Refused | Why::Unanswered | Why::Handshake => Side::Backend,
+            _ => Side::Gateway,
+        };
+        self.cut_off(id, Ending::new(by, why));
     }
 
     /// Ends a relay at once; neither end may take that for a clean one.
-    pub(super) fn cut_off(&mut self, id: RelayId) {
-        if let Some(relay) = self.relays.take(id) {
+    pub(super) fn cut_off(&mut self, id: RelayId, ending: Ending) {
+        if let Some(mut relay) = self.relays.take(id) {
+            relay.ending.get_or_insert(ending);
             self.end(id, relay);
         }
     }
@@ -197,6 +204,7 @@ impl<P: Platform> Server<'_, P> {
             self.due.retain(|due| *due != id);
         }
         self.secured -= usize::from(relay.facts.is_some());
+        self.report_end(&relay);
         self.let_go(Some(id), relay);
         self.count_sessions();
     }

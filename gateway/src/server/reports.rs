@@ -1,11 +1,13 @@
-//! What the log says of handshakes.
+//! What the log says of handshakes, sessions and backends.
 
 use ipc::control::{HandshakeError, SessionResult};
 use ipc::net::Address;
+use ipc::provision::Backend;
 use ipc::stats;
 
 use super::{Arrived, Platform, Purpose, Secure, Server};
-use crate::report::{Failure, Success};
+use crate::relay::{self, Relay};
+use crate::report::{Agreed, Ended, Ending, Failure, Side, Success, Unreached, Why};
 use crate::turned_away::Reason;
 
 impl<P: Platform> Server<'_, P> {
@@ -49,21 +51,68 @@ impl<P: Platform> Server<'_, P> {
         }
     }
 
-    /// A handshake led to a session.
-    pub(super) fn report_success(&mut self, purpose: Purpose, result: &SessionResult) {
-        let Some(untold) = self.log_rate.session(self.now) else {
-            return;
-        };
-        let Some((tls, (listener, remote))) = self.tls(purpose).zip(self.parties(purpose)) else {
-            return;
-        };
-        let success = Success {
-            listener: self.listeners.get(listener).map_or("", |l| &l.name),
-            remote,
+    /// A handshake led to a session. What the log will say of it at its end.
+    pub(super) fn report_success(
+        &mut self,
+        purpose: Purpose,
+        result: &SessionResult,
+    ) -> Option<relay::Agreed> {
+        let (tls, (listener, remote)) = self.tls(purpose).zip(self.parties(purpose))?;
+        let agreed = Agreed {
             mode: tls.mode,
             role: tls.role,
             result,
         };
-        (self.ports.log)(format_args!("{success}{untold}"));
+        let words = self.words.sessions;
+        let words = words.then(|| relay::Agreed::new(format_args!("{agreed}")));
+        if self.words.handshakes
+            && let Some(untold) = self.log_rate.session(self.now)
+        {
+            let success = Success {
+                listener: self.listeners.get(listener).map_or("", |l| &l.name),
+                remote,
+                agreed,
+            };
+            (self.ports.log)(format_args!("{success}{untold}"));
+        }
+        words
+    }
+
+    /// A client and its backend are over.
+    pub(super) fn report_end(&mut self, relay: &Relay) {
+        let listener = self.listeners.get(relay.listener);
+        let name = listener.map_or("", |listener| &listener.name);
+        let backend = listener.and_then(|listener| match &listener.backend {
+            Backend::Connect(upstream) => Some(upstream.address),
+            Backend::Status => None,
+        });
+        let ending = relay.ending;
+        let ending = ending.unwrap_or(Ending::new(Side::Gateway, Why::Closed));
+        if let (Why::Refused | Why::Unanswered, Some(backend)) = (ending.why, backend)
+            && let Some(untold) = self.log_rate.failure(relay.listener, self.now)
+        {
+            let failed = Unreached {
+                listener: name,
+                backend,
+                why: ending.why,
+            };
+            (self.ports.log)(format_args!("{failed}{untold}"));
+        }
+        if self.words.sessions
+            && let Some(untold) = self.log_rate.session(self.now)
+        {
+            let agreed = relay.facts.as_ref().and_then(|facts| facts.agreed.as_ref());
+            let ended = Ended {
+                listener: name,
+                remote: relay.remote,
+                agreed: agreed.map(relay::Agreed::as_str),
+                rule: relay.rule.map(|rule| rule + 1),
+                backend,
+                bytes: relay.bytes,
+                duration: self.now - relay.began,
+                ending,
+            };
+            (self.ports.log)(format_args!("{ended}{untold}"));
+        }
     }
 }

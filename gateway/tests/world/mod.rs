@@ -20,7 +20,7 @@ use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
 use ipc::clock::{Clock, Instant};
 use ipc::control::Parameters;
 use ipc::net::{Address, ConnectionId};
-use ipc::provision::{Backend, Gateway, Limits, Listener, Rule, Timeouts, Tls, Upstream};
+use ipc::provision::{Backend, Gateway, Limits, Listener, LogWords, Rule, Timeouts, Tls, Upstream};
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError};
@@ -189,8 +189,25 @@ impl World {
         Self::with(listeners, Sizes::shipped())
     }
 
+    /// Which logs what the configuration says.
+    pub(crate) fn logging(listeners: Vec<Listener>, log: LogWords) -> Self {
+        Self::of(listeners, log, Sizes::shipped())
+    }
+
     /// Of a description that has other sizes than the shipped one.
-    pub(crate) fn with(listeners: Vec<Listener>, (sizes, description): (Sizes, Checked)) -> Self {
+    pub(crate) fn with(listeners: Vec<Listener>, sizes: (Sizes, Checked)) -> Self {
+        let all = LogWords {
+            sessions: true,
+            handshakes: true,
+        };
+        Self::of(listeners, all, sizes)
+    }
+
+    fn of(
+        listeners: Vec<Listener>,
+        words: LogWords,
+        (sizes, description): (Sizes, Checked),
+    ) -> Self {
         let ring = |name: &str| {
             let channel = description
                 .channels
@@ -240,6 +257,7 @@ impl World {
         // Its configuration is the gateway's.
         let config = memory::inside(|| Gateway {
             listeners: listeners.clone(),
+            log: words,
         });
         let server = memory::inside(|| Server::new(ports, config, clock));
         Self {

@@ -339,8 +339,8 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = \"4608K\"\nserves = false",
-            "priority = 165\nstack = \"256K\"\nheap = \"4608K\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = \"4672K\"\nserves = false",
+            "priority = 165\nstack = \"256K\"\nheap = \"4672K\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
         ),
         "nobody calls the gateway",
         "offload-server calls gateway",

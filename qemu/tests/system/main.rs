@@ -25,6 +25,7 @@ mod identity;
 mod isolation;
 mod keys;
 mod load;
+mod logs;
 mod machines;
 mod matrix;
 mod medium;

@@ -11,7 +11,7 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
     let &[echo, http, bulk, proxied] = backends else {
         panic!("a backend for each kind");
     };
-    let mut text = format!("[network]\n{network}\n\n");
+    let mut text = format!("[network]\n{network}\n\n[log]\nhandshakes = true\n\n");
     for label in super::material::SERVERS {
         let _ = write!(
             text,
