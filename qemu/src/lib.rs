@@ -4,6 +4,7 @@
 //!   the guest's own ready line;
 //! - [`Guest`] is a running machine: its log, its ports, its end;
 //! - [`log`] keeps what the guest prints on its serial port;
+//! - [`count`] counts the guest's instructions;
 //! - [`qmp`] asks QEMU itself: memory dumps, state.
 //!
 //! Nothing waits without a deadline. A guest that prints nothing is a failure, shown with
@@ -11,6 +12,7 @@
 //! the exit of the process that started it.
 #![forbid(unsafe_code)]
 
+pub mod count;
 pub mod log;
 pub mod qmp;
 

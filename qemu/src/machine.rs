@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use image::workspace;
 
+use crate::count::Counter;
 use crate::guest::Guest;
 
 /// QEMU's machine type: the one with an I/O memory management unit to be had.
@@ -118,6 +119,8 @@ pub struct Machine {
     pub program: PathBuf,
     /// What it boots from.
     pub boot: Boot,
+    /// What the kernel is told, if it boots from files.
+    pub command_line: Option<String>,
     /// Guest memory in MiB.
     pub memory_mib: u32,
     /// Its network.
@@ -127,6 +130,8 @@ pub struct Machine {
     /// Count instructions: one tick of the guest's clock for each, the same in
     /// every run.
     pub counted: bool,
+    /// Counts instructions from outside, whatever the guest's clock says.
+    pub counter: Option<Counter>,
     /// The NIC's accesses to memory go through an IOMMU.
     pub iommu: bool,
     /// The machine's generation, a GUID or `auto` for one of its own; without it the
@@ -178,10 +183,12 @@ impl Machine {
         Self {
             program: program(),
             boot,
+            command_line: None,
             memory_mib: 128,
             network: Network::User(Vec::new()),
             accelerator: Accelerator::default(),
             counted: false,
+            counter: None,
             iommu: true,
             generation: Some("auto".into()),
             entropy: Entropy::default(),
@@ -301,6 +308,9 @@ impl Machine {
                 "clock=vm",
             ]);
         }
+        if let Some(counter) = &self.counter {
+            add(&counter.arguments().each_ref().map(String::as_str));
+        }
         if let Some(date) = &self.date {
             add(&["-rtc", &format!("base={date}")]);
         }
@@ -370,12 +380,13 @@ impl Machine {
             add(&["-incoming", &format!("exec:cat '{}'", state.display())]);
         }
         match &self.boot {
-            Boot::Files { kernel, root } => list.extend([
-                "-kernel".into(),
-                kernel.into(),
-                "-initrd".into(),
-                escaped(root).into(),
-            ]),
+            Boot::Files { kernel, root } => {
+                list.extend(["-kernel".into(), kernel.into()]);
+                list.extend(["-initrd".into(), escaped(root).into()]);
+                if let Some(words) = &self.command_line {
+                    list.extend(["-append".into(), words.into()]);
+                }
+            }
             Boot::Disc(disc) => {
                 list.extend(["-boot".into(), "d".into(), "-cdrom".into(), disc.into()]);
             }
@@ -385,7 +396,7 @@ impl Machine {
 }
 
 /// A path inside an option with commas.
-fn escaped(path: &Path) -> String {
+pub(crate) fn escaped(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 

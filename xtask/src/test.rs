@@ -13,10 +13,11 @@ use crate::setup::{self, Need};
 
 /// Tests that build an image or start the emulator, or take long on the host: no part of
 /// the quick tier.
-const SLOW: [(&str, &str); 5] = [
+const SLOW: [(&str, &str); 6] = [
     ("image", "attack"),
     ("image", "bill"),
     ("image", "probes"),
+    ("qemu", "counter"),
     ("qemu", "qmp"),
     ("qemu", "system"),
 ];
