@@ -209,10 +209,15 @@ const fn place(at: u64, address: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
+        sample_with(b"the plan")
+    }
+
+    /// Two segments, and one more at the end.
+    pub(crate) fn sample_with(extra: &[u8]) -> Vec<u8> {
         let program = Program {
             bytes: &[],
             entry: 0x40_1000,
@@ -233,7 +238,7 @@ mod tests {
                 },
             ],
         };
-        write_with_segment(&program, b"the plan", 0x41_0000)
+        write_with_segment(&program, extra, 0x41_0000)
     }
 
     #[test]

@@ -12,10 +12,12 @@
 //! - [`graph`] draws who holds what;
 //! - [`guest`] builds and checks those programs, [`elf`] reads them;
 //! - [`plan`] makes the root task's plan, [`pack`] the finished image with its
-//!   [`bill`] of materials and the [`figures`] of its programs.
+//!   [`bill`] of materials and the [`figures`] of its programs, [`code`] tells whose the code
+//!   in it is.
 
 pub mod bill;
 pub mod check;
+pub mod code;
 pub mod command;
 pub mod description;
 pub mod elf;
