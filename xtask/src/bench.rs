@@ -2,6 +2,7 @@
 //! results.
 
 mod hostile;
+mod system;
 mod table;
 mod timing;
 
@@ -56,6 +57,10 @@ pub(crate) struct Arguments {
     /// and fail if a limit is missed.
     #[arg(long, conflicts_with_all = ["guest_only", "static_rsa"])]
     hostile: bool,
+    /// Count what a user pays on the booted image instead, with NIC, log, TCP and kernel,
+    /// by a plugin of QEMU.
+    #[arg(long, conflicts_with_all = ["guest_only", "static_rsa", "hostile"])]
+    system: bool,
     /// This attack of the hostile suite alone; can be repeated.
     #[arg(long, value_name = "NAME", requires = "hostile")]
     attack: Vec<String>,
@@ -73,6 +78,9 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
             &arguments.attack,
             arguments.json.as_deref(),
         );
+    }
+    if arguments.system {
+        return system::run(workspace, screen, arguments.json.as_deref());
     }
     setup::ensure(screen, &[Need::Build, Need::Run])?;
     let folder = workspace.join("target/bench");

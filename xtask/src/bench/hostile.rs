@@ -4,8 +4,8 @@
 mod addresses;
 mod attack;
 mod ground;
-mod honest;
-mod material;
+pub(super) mod honest;
+pub(super) mod material;
 mod record;
 mod spent;
 mod stage;

@@ -270,7 +270,7 @@ pub(super) fn table(figures: &Figures) -> String {
 }
 
 /// A whole number with spaces between thousands.
-fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

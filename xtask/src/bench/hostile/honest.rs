@@ -25,7 +25,7 @@ const BETWEEN: Duration = Duration::from_millis(250);
 const HOPELESS: usize = 3;
 
 /// A session of a client.
-pub(super) type Session = StreamOwned<ClientConnection, TcpStream>;
+pub(in crate::bench) type Session = StreamOwned<ClientConnection, TcpStream>;
 
 /// What became of some clients.
 #[derive(Debug, Default)]
@@ -152,7 +152,7 @@ fn connect((from, to): Way, config: &Arc<ClientConfig>, deadline: Instant) -> io
 }
 
 /// Finishes the handshake.
-pub(super) fn over(
+pub(in crate::bench) fn over(
     mut stream: TcpStream,
     config: &Arc<ClientConfig>,
     deadline: Instant,
@@ -169,7 +169,7 @@ pub(super) fn over(
 }
 
 /// Lets the next step fail when `deadline` has passed.
-fn wait_until(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
+pub(in crate::bench) fn wait_until(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());

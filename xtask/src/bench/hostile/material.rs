@@ -25,7 +25,7 @@ const NAME_LENGTH: usize = 220;
 const LABEL: usize = 63;
 
 /// What the clients have.
-pub(super) struct Material {
+pub(in crate::bench) struct Material {
     roots: Arc<RootCertStore>,
     client: CertificateDer<'static>,
     client_key: PrivatePkcs8KeyDer<'static>,
@@ -33,7 +33,7 @@ pub(super) struct Material {
 
 impl Material {
     /// Makes it, and writes into `folder` what the gateway's configuration names.
-    pub(super) fn make(folder: &Path) -> Result<Self> {
+    pub(in crate::bench) fn make(folder: &Path) -> Result<Self> {
         let usage = ExtendedKeyUsagePurpose::ServerAuth;
         let (servers, authority) = authority("Hostile suite, servers")?;
         let (server, key) = issue(&["localhost".to_string()], usage, &servers)?;
@@ -51,6 +51,11 @@ impl Material {
             client: client.der().clone(),
             client_key: PrivatePkcs8KeyDer::from(client_key.serialize_der()),
         })
+    }
+
+    /// Whom clients trust.
+    pub(in crate::bench) fn roots(&self) -> Arc<RootCertStore> {
+        self.roots.clone()
     }
 
     /// A client's configuration for one version; with `shows_certificate` it has the

@@ -1,0 +1,121 @@
+//! `cargo xtask bench --system`: what a user pays, counted on the booted image with NIC,
+//! log, TCP, kernel and all domains.
+
+mod backend;
+mod client;
+mod cost;
+mod goals;
+mod held;
+mod site;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use image::load;
+use image::workspace::DESCRIPTION;
+
+use super::{Figures, rounded};
+use crate::screen::{Screen, print};
+use crate::setup::{self, Need};
+
+use client::{Client, KINDS, Kind, Port};
+use cost::{Cost, KERNEL, OTHERS};
+use site::{Common, Running};
+
+/// Sessions that are open while handshakes are counted once more.
+const HELD: usize = 500;
+
+/// Measures, prints two tables, and writes JSON.
+pub(super) fn run(workspace: &Path, screen: &Screen, json: Option<&Path>) -> Result<()> {
+    setup::ensure(screen, &[Need::Build, Need::Run])?;
+    let common = Common::make(workspace)?;
+    let description = load::file(&workspace.join(DESCRIPTION))?;
+    let mut figures = Figures::new();
+    figures.insert(
+        "session_bytes".to_string(),
+        held::session_bytes(&description)? as f64,
+    );
+    let running = site::boot(workspace, screen, &common)?;
+    every_kind(screen, &running, &common, "handoff", &mut figures)?;
+    sessions(screen, &running, &common, &mut figures)?;
+    running.stop();
+    goals::derive(&mut figures);
+    let domains = description.domains.iter().map(|domain| domain.name.clone());
+    let others = [image::guest::ROOT, KERNEL, OTHERS].map(str::to_string);
+    let owners: Vec<String> = domains.chain(others).collect();
+    let tables = [goals::parts(&figures, &owners), goals::table(&figures)].join("\n");
+    print(&tables);
+    if let Some(file) = json {
+        let text = serde_json::to_string_pretty(&rounded(&figures))? + "\n";
+        fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The first handshake after the boot, an idle second, and each kind of visit.
+fn every_kind(
+    screen: &Screen,
+    running: &Running<'_>,
+    common: &Common,
+    who: &str,
+    figures: &mut Figures,
+) -> Result<()> {
+    let kinds = || KINDS.iter().filter(|kind| is_there(who, kind));
+    let first = kinds().next().context("no kind of client")?;
+    let client = Client::new(*first, &common.material)?;
+    client
+        .visit(running.address(first.port)?)
+        .context("the first handshake")?;
+    goals::add(figures, &format!("{who}_boot"), &running.so_far()?);
+    let idle = screen.during(&format!("{who}: an idle machine"), || running.idle())?;
+    goals::add(figures, &format!("{who}_idle"), &idle);
+    for kind in kinds() {
+        let client = Client::new(*kind, &common.material)?;
+        let what = format!("{who}: {}", kind.title);
+        let counted = screen
+            .during(&what, || running.visits(&idle, &client, kind.count))
+            .context(what.clone())?;
+        note(screen, &what, &counted.cost, counted.spread);
+        goals::add(figures, &format!("{who}_{}", kind.name), &counted.cost);
+        figures.insert(format!("{who}_{}_spread", kind.name), counted.spread);
+    }
+    Ok(())
+}
+
+/// Only Handoff has directed handshakes.
+fn is_there(who: &str, kind: &Kind) -> bool {
+    who == "handoff" || kind.port != Port::Directed
+}
+
+/// Handshakes beside sessions that are open, and how many of those there can be.
+fn sessions(
+    screen: &Screen,
+    running: &Running<'_>,
+    common: &Common,
+    figures: &mut Figures,
+) -> Result<()> {
+    let [kind, ..] = KINDS;
+    let client = Client::new(kind, &common.material)?;
+    let opening = format!("handoff: opening {HELD} sessions");
+    let held = screen.during(&opening, || held::hold(running, &client, HELD))?;
+    let idle = screen.during("handoff: idle with them", || running.idle())?;
+    goals::add(figures, "handoff_idle_held", &idle);
+    let what = format!("handoff: {} beside them", kind.title);
+    let counted = screen.during(&what, || running.visits(&idle, &client, kind.count))?;
+    note(screen, &what, &counted.cost, counted.spread);
+    goals::add(figures, "handoff_held", &counted.cost);
+    let filling = "handoff: sessions until the next is not served";
+    let most = screen.during(filling, || held::most(running, &client, held))?;
+    ensure!(most >= HELD, "of {HELD} sessions {most} are left");
+    figures.insert("sessions_128".to_string(), most as f64);
+    Ok(())
+}
+
+fn note(screen: &Screen, what: &str, cost: &Cost, spread: f64) {
+    screen.note(&format!(
+        "{what}: {} instructions; rounds differ by {:.2} %",
+        super::table::grouped(cost.total()),
+        spread * 100.0
+    ));
+}
