@@ -4,10 +4,7 @@ use ipc::stats::{Counter, Page};
 use sel4::runtime::SystemClock;
 
 /// Instructions that the domain `idle` has spent.
-pub(crate) const IDLE: Counter = Counter {
-    place: 0,
-    name: "idle_instructions_total",
-};
+pub(crate) const IDLE: Counter = Counter::nameless(0);
 
 /// Counts instructions of the whole machine, but for those of the domain that
 /// runs when there is nothing to do.

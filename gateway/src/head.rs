@@ -12,7 +12,12 @@ pub(crate) enum Asked {
     /// The head is not whole yet.
     Incomplete,
     /// A path, and whether only the head of the answer is wanted.
-    Get { path: Path, head_only: bool },
+    Get {
+        path: Path,
+        head_only: bool,
+        /// The client understands OpenMetrics.
+        open_metrics: bool,
+    },
     /// Something that gets this status and reason.
     Wrong(&'static str),
 }
@@ -22,9 +27,17 @@ pub(crate) enum Asked {
 pub(crate) enum Path {
     Status,
     Metrics,
+    /// Whether the gateway runs.
+    Alive,
+    /// Whether it serves.
+    Ready,
     Graph,
     Unknown,
 }
+
+/// What a client that understands OpenMetrics names in its Accept field (RFC 9110 §12.5.1);
+/// how much it would rather have it than another form is not looked at.
+const OPEN_METRICS: &[u8] = b"application/openmetrics-text";
 
 const BAD: Asked = Asked::Wrong("400 Bad Request");
 
@@ -76,8 +89,11 @@ pub(crate) struct Head {
     at: At,
     method: Start,
     path: Start,
-    version: Start,
+    /// The version, and after the first line the name of the field.
+    word: Start,
     count: u16,
+    /// How much of [`OPEN_METRICS`] the Accept field had last; all of it for good.
+    accepts: u8,
 }
 
 impl Default for Head {
@@ -86,8 +102,9 @@ impl Default for Head {
             at: At::Method,
             method: Start::EMPTY,
             path: Start::EMPTY,
-            version: Start::EMPTY,
+            word: Start::EMPTY,
             count: 0,
+            accepts: 0,
         }
     }
 }
@@ -129,16 +146,27 @@ impl Head {
             (At::Query, b'!'..=b'~') => At::Query,
             (At::Version, b'\r' | b'\n') if !self.is_http1() => return BAD,
             (At::Version, b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.') => {
-                self.version.push(byte);
+                self.word.push(byte);
                 At::Version
             }
             (At::LineStart, b'\r') => At::LastLineFeed,
             (At::LineStart | At::LastLineFeed, b'\n') => return self.whole(),
             (At::Version | At::Value, b'\r') => At::LineFeed,
             (At::Version | At::Value | At::LineFeed, b'\n') => At::LineStart,
-            (At::LineStart | At::Name, byte) if is_token(byte) => At::Name,
+            (At::LineStart | At::Name, byte) if is_token(byte) => {
+                if self.at == At::LineStart {
+                    self.word = Start::EMPTY;
+                }
+                self.word.push(byte.to_ascii_lowercase());
+                At::Name
+            }
             (At::Name, b':') => At::Value,
-            (At::Value, b'\t' | b' '..=b'~' | 0x80..) => At::Value,
+            (At::Value, b'\t' | b' '..=b'~' | 0x80..) => {
+                if self.word.is(b"accept") {
+                    self.look_for_open_metrics(byte.to_ascii_lowercase());
+                }
+                At::Value
+            }
             _ => return BAD,
         };
         self.at = next;
@@ -148,8 +176,17 @@ impl Head {
         }
     }
 
+    fn look_for_open_metrics(&mut self, byte: u8) {
+        let at = usize::from(self.accepts);
+        match OPEN_METRICS.get(at) {
+            None => {}
+            Some(wanted) if *wanted == byte => self.accepts += 1,
+            Some(_) => self.accepts = u8::from(OPEN_METRICS.first() == Some(&byte)),
+        }
+    }
+
     fn is_http1(&self) -> bool {
-        self.version.is(b"HTTP/1.1") || self.version.is(b"HTTP/1.0")
+        self.word.is(b"HTTP/1.1") || self.word.is(b"HTTP/1.0")
     }
 
     fn whole(&self) -> Asked {
@@ -161,10 +198,16 @@ impl Head {
         let path = match &self.path {
             path if path.is(b"/") => Path::Status,
             path if path.is(b"/metrics") => Path::Metrics,
+            path if path.is(b"/healthz") => Path::Alive,
+            path if path.is(b"/readyz") => Path::Ready,
             path if path.is(b"/graph.svg") => Path::Graph,
             _ => Path::Unknown,
         };
-        Asked::Get { path, head_only }
+        Asked::Get {
+            path,
+            head_only,
+            open_metrics: usize::from(self.accepts) == OPEN_METRICS.len(),
+        }
     }
 }
 
@@ -185,6 +228,7 @@ mod tests {
         let asked = Asked::Get {
             path: Path::Metrics,
             head_only: false,
+            open_metrics: false,
         };
         for cut in 0..length {
             let mut head = Head::default();
@@ -205,9 +249,41 @@ mod tests {
                 false,
             ),
             ("\r\nGET /? HTTP/1.1", Path::Status, false),
+            ("GET /healthz HTTP/1.1", Path::Alive, false),
+            ("GET /readyz HTTP/1.1", Path::Ready, false),
         ] {
             let bytes = [line.as_bytes(), b"\n\n"].concat();
-            assert_eq!(read(&bytes), Asked::Get { path, head_only }, "{line}");
+            let asked = Asked::Get {
+                path,
+                head_only,
+                open_metrics: false,
+            };
+            assert_eq!(read(&bytes), asked, "{line}");
+        }
+    }
+
+    #[test]
+    fn openmetrics_is_for_those_who_accept_it() {
+        for (fields, expected) in [
+            (
+                "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+                true,
+            ),
+            ("aCCEPT: text/plain,appliAPPLICATION/OpenMetrics-Text", true),
+            (
+                "Accept: text/plain\r\nAccept: application/openmetrics-text",
+                true,
+            ),
+            ("Accept: application/openmetrics-tex", false),
+            ("Accept: */*", false),
+            ("Accept-X: application/openmetrics-text", false),
+            ("X: Accept: application/openmetrics-text", false),
+        ] {
+            let bytes = ["GET /metrics HTTP/1.1\r\n", fields, "\r\n\r\n"].concat();
+            let Asked::Get { open_metrics, .. } = read(bytes.as_bytes()) else {
+                panic!("{fields}");
+            };
+            assert_eq!(open_metrics, expected, "{fields}");
         }
     }
 

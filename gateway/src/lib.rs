@@ -26,6 +26,7 @@ mod handshakes;
 mod head;
 mod hello;
 mod log_rate;
+mod metrics;
 mod page;
 mod pages;
 mod proxy;

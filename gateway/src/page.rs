@@ -10,6 +10,7 @@ use ipc::clock::Instant;
 use ipc::provision::{Backend, Listener};
 use ipc::stats::{self, Counter, Page};
 
+use crate::metrics::{Form, Observed};
 use crate::relay::Facts;
 use crate::report::{mode_name, version_name};
 use crate::turned_away::TurnedAway;
@@ -25,6 +26,8 @@ const MAX_ROWS: usize = 100;
 pub struct View<'a> {
     /// The capability graph, an SVG; may be empty.
     pub graph: &'a [u8],
+    /// The kernel's name and version.
+    pub kernel: &'a str,
     /// Counters of each domain.
     pub domains: Vec<(&'static str, &'a Page, &'static [Counter])>,
 }
@@ -33,11 +36,13 @@ impl<'a> View<'a> {
     /// A view of domains, each with its page of counters.
     pub fn new(
         graph: &'a [u8],
+        kernel: &'a str,
         counters: impl IntoIterator<Item = (&'static str, &'a Page)>,
     ) -> Self {
         let counters = counters.into_iter();
         Self {
             graph,
+            kernel,
             domains: counters
                 .map(|(name, page)| (name, page, stats::of(name)))
                 .collect(),
@@ -50,6 +55,7 @@ pub(crate) struct Shown<'v, 's, I> {
     pub(crate) view: &'s View<'v>,
     pub(crate) listeners: &'s [Listener],
     pub(crate) turned_away: &'s TurnedAway,
+    pub(crate) observed: &'s Observed,
     /// The sessions.
     pub(crate) sessions: I,
     pub(crate) now: Instant,
@@ -59,15 +65,18 @@ pub(crate) struct Shown<'v, 's, I> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Html,
-    Metrics,
+    Metrics(Form),
     Graph,
+    /// One word.
+    Word,
 }
 
 impl Kind {
     const fn media_type(self) -> &'static str {
         match self {
             Self::Html => "text/html; charset=utf-8",
-            Self::Metrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Metrics(form) => form.media_type(),
+            Self::Word => "text/plain; charset=utf-8",
             Self::Graph => "image/svg+xml",
         }
     }
@@ -125,15 +134,15 @@ impl fmt::Display for Start<'_> {
 }
 
 /// Text that takes no more than it was made for; what does not fit is left out.
-struct Bounded(String);
+pub(crate) struct Bounded(pub(crate) String);
 
 impl Bounded {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(String::with_capacity(MAX_BODY))
     }
 
     /// Whether there is room for one more row of a table.
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.0.len() < MAX_BODY - RESERVE
     }
 }
@@ -146,47 +155,6 @@ impl Write for Bounded {
         self.0.push_str(text);
         Ok(())
     }
-}
-
-/// OpenMetrics 1.0 text.
-pub(crate) fn metrics<I>(shown: &Shown<'_, '_, I>) -> String {
-    let mut text = Bounded::new();
-    // What does not fit is left out, and all that is not about listeners fits.
-    let _ = write_metrics(&mut text, shown);
-    let _ = text.write_str("# EOF\n");
-    text.0
-}
-
-fn write_metrics<I>(text: &mut Bounded, shown: &Shown<'_, '_, I>) -> fmt::Result {
-    for (_, page, counters) in &shown.view.domains {
-        for counter in *counters {
-            let value = page.read(*counter);
-            match counter.name.strip_suffix("_total") {
-                Some(family) => write!(
-                    text,
-                    "# TYPE handoff_{family} counter\nhandoff_{family}_total {value}\n"
-                )?,
-                None => write!(
-                    text,
-                    "# TYPE handoff_{0} gauge\nhandoff_{0} {value}\n",
-                    counter.name
-                )?,
-            }
-        }
-    }
-    text.write_str("# TYPE handoff_listener_turned_away counter\n")?;
-    for (place, listener) in shown.listeners.iter().enumerate() {
-        for (reason, count) in shown.turned_away.of(place) {
-            if count > 0 && text.has_room() {
-                let (name, reason) = (Label(&listener.name), reason.name());
-                writeln!(
-                    text,
-                    "handoff_listener_turned_away_total{{listener=\"{name}\",reason=\"{reason}\"}} {count}"
-                )?;
-            }
-        }
-    }
-    Ok(())
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;\
@@ -215,6 +183,7 @@ fn write_html<'f>(
         turned_away,
         sessions,
         now,
+        ..
     } = shown;
     write!(
         text,
@@ -229,16 +198,17 @@ fn write_html<'f>(
     for (name, page, counters) in &view.domains {
         write!(text, "<table><tr><th colspan=2>{name}")?;
         for counter in *counters {
-            let value = page.read(*counter);
+            let (value, (family, _)) = (page.read(*counter), counter.family());
             text.write_str("<tr><td>")?;
-            for word in counter.name.split('_') {
+            for word in family.split('_') {
                 write!(text, "{word} ")?;
             }
-            write!(text, "<td class=n>{value}")?;
+            let (_, label) = counter.labels.split_once('=').unwrap_or_default();
+            write!(text, "{}<td class=n>{value}", label.trim_matches('"'))?;
         }
         text.write_str("</table>")?;
     }
-    text.write_str("</div><p><a href=/metrics>OpenMetrics</a></p>")?;
+    text.write_str("</div><p><a href=/metrics>Metrics</a></p>")?;
     if !view.graph.is_empty() {
         text.write_str(
             "<h2>Who holds what</h2><p>Every capability of the running system.</p>\
@@ -341,20 +311,6 @@ impl fmt::Display for Escaped<'_> {
             '>' => f.write_str("&gt;"),
             '&' => f.write_str("&amp;"),
             '"' => f.write_str("&quot;"),
-            c => f.write_char(c),
-        })
-    }
-}
-
-/// The value of a label, as OpenMetrics 1.0 escapes it.
-struct Label<'a>(&'a str);
-
-impl fmt::Display for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '\n' => f.write_str("\\n"),
-            '"' => f.write_str("\\\""),
-            '\\' => f.write_str("\\\\"),
             c => f.write_char(c),
         })
     }

@@ -183,6 +183,8 @@ pub(crate) enum Page {
 pub(crate) enum Answer {
     /// This status.
     Refusal(&'static str),
+    /// All is well, or the head of that answer alone.
+    Word { head_only: bool },
     /// The capability graph, or the head of that answer alone.
     Graph { head_only: bool },
     /// A body that was made for this request.

@@ -28,6 +28,7 @@ use crate::forward::CHUNK;
 use crate::guests::{GuestId, Guests};
 use crate::handshakes::Handshakes;
 use crate::log_rate::LogRate;
+use crate::metrics::Observed;
 use crate::page::View;
 use crate::pages::Pages;
 use crate::relay::{End, Relay, RelayId, Wires};
@@ -95,6 +96,8 @@ pub struct Ports<'a, P: Platform> {
 pub struct Server<'a, P: Platform> {
     ports: Ports<'a, P>,
     listeners: Vec<Listener>,
+    /// Every port of the configuration is listened on, and results are told.
+    listens: bool,
     /// What the log tells besides failures.
     words: provision::LogWords,
     clock: P::Clock,
@@ -112,6 +115,7 @@ pub struct Server<'a, P: Platform> {
     due: VecDeque<RelayId>,
     pages: Pages,
     turned_away: TurnedAway,
+    observed: Observed,
     log_rate: LogRate,
     /// Relay by session slot.
     sessions: Vec<Option<RelayId>>,
@@ -201,6 +205,7 @@ impl<'a, P: Platform> Server<'a, P> {
         if net.is_err() || shim.is_err() {
             (ports.log)(format_args!("network stack or shim do not answer"));
         }
+        let mut listens = true;
         for listener in &config.listeners {
             let request = net::Request::Listen {
                 port: listener.port,
@@ -213,11 +218,13 @@ impl<'a, P: Platform> Server<'a, P> {
             };
             let answer = ports.net.call(&request);
             if !matches!(answer, Ok(Ok(net::Answer::Done))) {
+                listens = false;
                 let (name, port) = (Word(&listener.name), listener.port);
                 (ports.log)(format_args!("listener {name}: port {port}: {answer:?}"));
             }
         }
         if ports.shim.call(&control::Request::Subscribe).is_err() {
+            listens = false;
             (ports.log)(format_args!("the shim does not answer"));
         }
         let sessions = usize::from(ports.plain.slots());
@@ -238,6 +245,7 @@ impl<'a, P: Platform> Server<'a, P> {
             due: VecDeque::with_capacity(relays),
             pages: Pages::default(),
             turned_away: TurnedAway::new(config.listeners.len()),
+            observed: Observed::default(),
             log_rate: LogRate::new(config.listeners.len()),
             sessions: vec![None; sessions],
             connections: vec![Use::Free; connections],
@@ -248,6 +256,7 @@ impl<'a, P: Platform> Server<'a, P> {
             buffer: Box::new([0; CHUNK]),
             ports,
             listeners: config.listeners,
+            listens,
             words: config.log,
             clock,
         }

@@ -36,8 +36,15 @@ pub(crate) fn ports(held: Capabilities) -> Ports<'static, System> {
         session: Box::new(move |slot| Client::new(sessions.caller(slot))),
         plain: held.channel_plaintext,
         backend: held.channel_backend,
-        view: View::new(held.provision_capability_graph, counters),
+        view: View::new(held.provision_capability_graph, kernel(), counters),
         log: Box::new(runtime::log::write),
         stats: runtime::counters(),
     }
+}
+
+/// The kernel's name and version, as the root task tells it.
+fn kernel() -> &'static str {
+    let name = &runtime::boot_facts().kernel;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    core::str::from_utf8(name).unwrap_or("?")
 }

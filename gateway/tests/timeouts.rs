@@ -25,7 +25,10 @@ fn unfinished_requests_are_told_so_in_time_and_leave() {
         })
         .collect();
     let honest = world.session(STATUS, address(1000));
-    world.send(honest, b"GET /metrics HTTP/1.1\r\n\r\n");
+    world.send(
+        honest,
+        b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text\r\n\r\n",
+    );
     assert!(world.receive(honest).ends_with(b"# EOF\n"));
     world.pass(10_200);
     for slot in slots {

@@ -16,14 +16,52 @@ impl Default for Page {
     }
 }
 
-/// One counter of a domain: its place in the page and its name in
-/// OpenMetrics. Names ending in `_total` only ever grow; others are gauges.
+/// One counter of a domain: its place in the page, and what it is in OpenMetrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter {
+    /// Whose it is.
+    pub domain: &'static str,
     /// Place in the page, below [`COUNTERS`].
     pub place: usize,
-    /// As OpenMetrics wants it, without the `handoff_` prefix.
+    /// As OpenMetrics wants it, without the `handoff_` prefix. Names ending in `_total`
+    /// only ever grow; others are gauges. Domains that count the same have the same name.
     pub name: &'static str,
+    /// Labels besides `domain`, as OpenMetrics writes them; may be empty.
+    pub labels: &'static str,
+    /// What it counts.
+    help: &'static str,
+}
+
+impl Counter {
+    /// A place in a page that is shown under no name.
+    pub const fn nameless(place: usize) -> Self {
+        Self {
+            domain: "",
+            place,
+            name: "",
+            labels: "",
+            help: "",
+        }
+    }
+
+    /// What it counts, a sentence.
+    pub fn help(&self) -> &'static str {
+        self.help.trim_start()
+    }
+
+    /// The name without what OpenMetrics adds to that of a counter's family, and the
+    /// type of the family.
+    pub fn family(&self) -> (&'static str, &'static str) {
+        match self.name.strip_suffix("_total") {
+            Some(family) => (family, "counter"),
+            None => (self.name, "gauge"),
+        }
+    }
+
+    /// The unit, if it has one.
+    pub fn unit(&self) -> Option<&'static str> {
+        self.family().0.ends_with("_bytes").then_some("bytes")
+    }
 }
 
 impl Page {
@@ -51,227 +89,269 @@ impl Page {
     }
 }
 
-/// Place of the counter that the runtime of every domain keeps: how often it was
-/// restarted.
-pub const RESTARTS_PLACE: usize = COUNTERS - 1;
+/// The counter that the runtime of every domain keeps, whatever its program: how often it
+/// was restarted.
+pub const RESTARTS: Counter = Counter::nameless(COUNTERS - 1);
 
 /// The counters of the domain of that name: one of another program has only those of
 /// every domain.
 pub fn of(domain: &str) -> &'static [Counter] {
-    match domain {
-        "netstack-server" => netstack::ALL,
-        "keystore-server" => keystore::ALL,
-        "record-server" => record::ALL,
-        "kernel-shim" => shim::ALL,
-        "director" => director::ALL,
-        "offload-server" => offload::ALL,
-        "gateway" => gateway::ALL,
-        _ => &[],
-    }
+    let own = ALL.iter().find(|(name, _)| *name == domain);
+    own.map_or(&[], |(_, counters)| counters)
 }
 
+/// The first line of several is that of the family.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $module:ident { $($(#[$item_doc:meta])* $constant:ident = $place:literal $name:literal;)* })*) => {
+    ($($(#[$doc:meta])* $module:ident $domain:literal { $(
+        $(#[doc = $help:literal])+ $constant:ident = $place:literal $name:literal $($labels:literal)?;
+    )* })*) => {
         $($(#[$doc])*
         pub mod $module {
             use super::Counter;
-            $($(#[$item_doc])* pub const $constant: Counter = Counter { place: $place, name: $name };)*
+            $($(#[doc = $help])+ pub const $constant: Counter = Counter {
+                domain: $domain,
+                place: $place,
+                name: $name,
+                labels: concat!($($labels)?),
+                help: concat!($($help),+),
+            };)*
             /// Every counter of this domain.
             pub const ALL: &[Counter] = &[$($constant),*];
         })*
+        /// Each domain's counters.
+        const ALL: &[(&str, &[Counter])] = &[$(($domain, $module::ALL)),*];
     };
 }
 
 counters! {
     /// The network stack's counters.
-    netstack {
-        /// Times that it was woken.
-        WAKEUPS = 0 "netstack_wakeups_total";
-        /// Ethernet frames received.
-        FRAMES_IN = 1 "netstack_frames_in_total";
-        /// Ethernet frames sent.
-        FRAMES_OUT = 2 "netstack_frames_out_total";
-        /// Connections accepted.
-        ACCEPTED = 3 "netstack_accepted_total";
-        /// Connections opened to backends.
-        CONNECTED = 4 "netstack_connected_total";
-        /// Connections that exist.
-        CONNECTIONS = 5 "netstack_connections";
-        /// Half-open connections evicted.
-        HALF_OPEN_DROPPED = 6 "netstack_half_open_dropped_total";
-        /// Connections closed because their deadline passed.
-        DEADLINES = 7 "netstack_deadlines_total";
-        /// Segments refused because they were not the next one.
-        SEGMENTS_REFUSED = 8 "netstack_segments_refused_total";
-        /// Requests refused for want of rights.
-        DENIED = 9 "netstack_denied_total";
-        /// Connections refused, by a reset, because nothing could be evicted.
-        TABLE_FULL = 10 "netstack_table_full_total";
-        /// SYNs left without an answer because the listener's backlog was full; their
-        /// clients retry.
-        BACKLOG_FULL = 11 "netstack_backlog_full_total";
-        /// Connections refused, by a reset, because their peer had its share.
-        PEER_FULL = 12 "netstack_peer_full_total";
-        /// Connections without an owner that were evicted.
-        EVICTED = 13 "netstack_evicted_total";
+    netstack "netstack-server" {
+        /// Times that a domain was woken.
+        WAKEUPS = 0 "wakeups_total";
+        /// Ethernet frames of the NIC.
+        FRAMES_IN = 1 "frames_total" "direction=\"in\"";
+        /// Ethernet frames of the NIC.
+        FRAMES_OUT = 2 "frames_total" "direction=\"out\"";
+        /// Connections of clients accepted.
+        ACCEPTED = 3 "connections_accepted_total";
+        /// Connections to backends opened.
+        CONNECTED = 4 "connections_opened_total";
+        /// TCP connections that exist.
+        CONNECTIONS = 5 "connections";
+        /// Connections that the network stack ended or refused, by reason.
+        HALF_OPEN_DROPPED = 6 "connections_dropped_total" "reason=\"half_open\"";
+        /// Connections that the network stack ended or refused, by reason.
+        DEADLINES = 7 "connections_dropped_total" "reason=\"deadline\"";
+        /// Segments that were not the next one, or that a connection did not take (RFC 5961).
+        SEGMENTS_REFUSED = 8 "segments_rejected_total" "reason=\"order\"";
+        /// Requests refused, for want of rights or because they can't be carried out.
+        DENIED = 9 "requests_refused_total";
+        /// Connections that the network stack ended or refused, by reason.
+        TABLE_FULL = 10 "connections_dropped_total" "reason=\"table_full\"";
+        /// SYNs left without an answer, whose clients retry, by reason.
+        BACKLOG_FULL = 11 "syns_unanswered_total" "reason=\"backlog\"";
+        /// Connections that the network stack ended or refused, by reason.
+        PEER_FULL = 12 "connections_dropped_total" "reason=\"share\"";
+        /// Connections that the network stack ended or refused, by reason.
+        EVICTED = 13 "connections_dropped_total" "reason=\"evicted\"";
         /// Frames that are nothing that this system takes.
-        DROPPED = 14 "netstack_frames_dropped_total";
-        /// Bytes in use on the heap.
-        HEAP = 15 "netstack_heap_bytes";
-        /// Segments that a connection did not take (RFC 5961).
-        GUARDED = 16 "netstack_segments_guarded_total";
+        DROPPED = 14 "frames_dropped_total";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
+        /// Segments that were not the next one, or that a connection did not take (RFC 5961).
+        GUARDED = 16 "segments_rejected_total" "reason=\"blind\"";
         /// Times that a path was found to be narrow.
-        NARROWED = 17 "netstack_paths_narrowed_total";
-        /// "Too big" messages that were rejected.
-        NARROWED_REFUSED = 18 "netstack_paths_refused_total";
+        NARROWED = 17 "paths_narrowed_total";
+        /// Messages of a narrow path that were rejected.
+        NARROWED_REFUSED = 18 "path_messages_rejected_total";
         /// Neighbours that moved to another Ethernet address.
-        MOVED = 19 "netstack_neighbours_moved_total";
-        /// Connections that their peer reset before it had sent what they wait for.
-        RESET_EARLY = 20 "netstack_reset_early_total";
-        /// SYNs left without an answer because what still sends to peers that it was
-        /// released for has the memory; their clients retry.
-        DEFERRED = 21 "netstack_syns_deferred_total";
-        /// Times that it was restarted.
-        RESTARTS = 63 "netstack_restarts_total";
+        MOVED = 19 "neighbours_moved_total";
+        /// Connections that the network stack ended or refused, by reason.
+        RESET_EARLY = 20 "connections_dropped_total" "reason=\"reset\"";
+        /// SYNs left without an answer, whose clients retry, by reason.
+        DEFERRED = 21 "syns_unanswered_total" "reason=\"released\"";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
     }
     /// The offload component's counters.
-    offload {
-        /// Times that it was woken.
-        WAKEUPS = 0 "offload_wakeups_total";
+    offload "offload-server" {
+        /// Times that a domain was woken.
+        WAKEUPS = 0 "wakeups_total";
         /// Handshakes started.
-        STARTED = 1 "offload_handshakes_started_total";
-        /// Handshakes finished.
-        FINISHED = 2 "offload_handshakes_finished_total";
-        /// Handshakes failed.
-        FAILED = 3 "offload_handshakes_failed_total";
+        STARTED = 1 "handshakes_started_total";
+        /// Handshakes that led to a session.
+        FINISHED = 2 "handshakes_finished_total";
+        /// Handshakes that came to nothing.
+        FAILED = 3 "handshakes_failed_total";
         /// Handshakes in progress.
-        IN_PROGRESS = 4 "offload_handshakes_in_progress";
+        IN_PROGRESS = 4 "handshakes_in_progress";
         /// Post-handshake messages handled.
-        POST_HANDSHAKE = 5 "offload_post_handshake_total";
-        /// Bytes in use on the heap.
-        HEAP = 15 "offload_heap_bytes";
-        /// Times that it was restarted.
-        RESTARTS = 63 "offload_restarts_total";
+        POST_HANDSHAKE = 5 "post_handshake_messages_total";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
     }
     /// The key store's counters.
-    keystore {
-        /// Times that it was called.
-        CALLS = 0 "keystore_calls_total";
+    keystore "keystore-server" {
+        /// Calls of the key store.
+        CALLS = 0 "calls_total";
         /// Signatures made.
-        SIGNED = 1 "keystore_signatures_total";
-        /// Requests refused.
-        REFUSED = 2 "keystore_refused_total";
+        SIGNED = 1 "signatures_total";
+        /// Requests refused, for want of rights or because they can't be carried out.
+        REFUSED = 2 "requests_refused_total";
         /// Pre-master secrets returned, valid ones and substitutes.
-        DECRYPTED = 3 "keystore_pre_master_secrets_total";
-        /// Updates of key rings accepted.
-        ROTATED = 4 "keystore_rotations_total";
-        /// Updates refused.
-        ROTATIONS_REFUSED = 5 "keystore_rotations_refused_total";
-        /// Version of the last update accepted, also before a restart.
-        VERSION = 6 "keystore_rotation_version";
-        /// Bytes in use on the heap.
-        HEAP = 15 "keystore_heap_bytes";
-        /// Times that it was restarted.
-        RESTARTS = 63 "keystore_restarts_total";
+        DECRYPTED = 3 "pre_master_secrets_total";
+        /// Updates of key rings, by what became of them.
+        ROTATED = 4 "rotations_total" "result=\"accepted\"";
+        /// Updates of key rings, by what became of them.
+        ROTATIONS_REFUSED = 5 "rotations_total" "result=\"refused\"";
+        /// Version of the last update of key rings, also before a restart.
+        VERSION = 6 "rotation_version";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
     }
     /// The record layer's counters.
-    record {
-        /// Times that it was woken.
-        WAKEUPS = 0 "record_wakeups_total";
+    record "record-server" {
+        /// Times that a domain was woken.
+        WAKEUPS = 0 "wakeups_total";
         /// Sessions open.
-        SESSIONS = 1 "record_sessions";
-        /// Records opened.
-        OPENED = 2 "record_records_opened_total";
-        /// Records sealed.
-        SEALED = 3 "record_records_sealed_total";
-        /// Plaintext bytes received.
-        BYTES_IN = 4 "record_plaintext_bytes_in_total";
-        /// Plaintext bytes sent.
-        BYTES_OUT = 5 "record_plaintext_bytes_out_total";
+        SESSIONS = 1 "sessions";
+        /// Records opened and sealed.
+        OPENED = 2 "records_total" "direction=\"in\"";
+        /// Records opened and sealed.
+        SEALED = 3 "records_total" "direction=\"out\"";
+        /// Plaintext of records.
+        BYTES_IN = 4 "plaintext_bytes_total" "direction=\"in\"";
+        /// Plaintext of records.
+        BYTES_OUT = 5 "plaintext_bytes_total" "direction=\"out\"";
         /// Sessions that ended without close_notify.
-        TRUNCATED = 6 "record_truncated_total";
+        TRUNCATED = 6 "sessions_truncated_total";
         /// Sessions ended by a fatal alert, sent or received.
-        ALERTS = 7 "record_fatal_alerts_total";
+        ALERTS = 7 "fatal_alerts_total";
         /// Keys changed after the handshake.
-        REKEYS = 8 "record_rekeys_total";
-        /// Bytes in use on the heap.
-        HEAP = 15 "record_heap_bytes";
-        /// Times that it was restarted.
-        RESTARTS = 63 "record_restarts_total";
+        REKEYS = 8 "key_updates_total";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
     }
     /// The kernel shim's counters.
-    shim {
-        /// Times that it was woken.
-        WAKEUPS = 0 "shim_wakeups_total";
+    shim "kernel-shim" {
+        /// Times that a domain was woken.
+        WAKEUPS = 0 "wakeups_total";
         /// Handshakes started.
-        STARTED = 1 "shim_handshakes_started_total";
-        /// Results collected.
-        COLLECTED = 2 "shim_results_collected_total";
-        /// Requests refused by rights or limits.
-        REFUSED = 3 "shim_refused_total";
+        STARTED = 1 "handshakes_started_total";
+        /// Results that applications collected.
+        COLLECTED = 2 "results_collected_total";
+        /// Requests refused, for want of rights or because they can't be carried out.
+        REFUSED = 3 "requests_refused_total";
         /// Handshakes in progress.
-        IN_PROGRESS = 4 "shim_handshakes_in_progress";
-        /// Sessions established.
-        SESSIONS = 5 "shim_sessions";
-        /// Bytes in use on the heap.
-        HEAP = 15 "shim_heap_bytes";
-        /// Times that it was restarted.
-        RESTARTS = 63 "shim_restarts_total";
+        IN_PROGRESS = 4 "handshakes_in_progress";
+        /// Sessions open.
+        SESSIONS = 5 "sessions";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
     }
     /// The director's counters.
-    director {
-        /// Times that it was woken.
-        WAKEUPS = 0 "director_wakeups_total";
-        /// Segments sent.
-        SEGMENTS = 1 "director_segments_total";
-        /// Segments that the policy refused.
-        REFUSED = 2 "director_refused_total";
-        /// Bytes in use on the heap.
-        HEAP = 15 "director_heap_bytes";
-        /// Times that it was restarted.
-        RESTARTS = 63 "director_restarts_total";
+    director "director" {
+        /// Times that a domain was woken.
+        WAKEUPS = 0 "wakeups_total";
+        /// Segments of directed handshakes sent.
+        SEGMENTS = 1 "segments_sent_total";
+        /// Segments of directed handshakes that the policy refused.
+        REFUSED = 2 "segments_refused_total";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
     }
     /// The gateway's counters.
-    gateway {
-        /// Times that it was woken.
-        WAKEUPS = 0 "gateway_wakeups_total";
-        /// Bytes from clients to backends.
-        BYTES_UP = 1 "gateway_bytes_up_total";
-        /// Bytes from backends to clients.
-        BYTES_DOWN = 2 "gateway_bytes_down_total";
-        /// Sessions forwarded or served.
-        SESSIONS = 3 "gateway_sessions";
-        /// Handshakes that failed.
-        FAILED = 4 "gateway_handshakes_failed_total";
-        /// Backends that could not be reached.
-        BACKEND_FAILED = 5 "gateway_backend_failed_total";
-        /// Connections refused: their address has as many as it may.
-        AWAY_CONNECTIONS = 6 "gateway_away_connections_total";
-        /// Connections refused: their address has as many sessions as it may.
-        AWAY_SESSIONS = 7 "gateway_away_sessions_total";
-        /// Connections that waited for a handshake in vain.
-        AWAY_WAITING = 8 "gateway_away_waiting_total";
-        /// Connections that said nothing and gave way to others.
-        AWAY_SILENT = 9 "gateway_away_silent_total";
-        /// Connections refused because a table was full.
-        AWAY_ROOM = 10 "gateway_away_room_total";
-        /// Relays closed because no byte moved.
-        IDLE = 11 "gateway_idle_timeouts_total";
+    gateway "gateway" {
+        /// Times that a domain was woken.
+        WAKEUPS = 0 "wakeups_total";
+        /// Plaintext relayed, from clients (up) and to them (down).
+        BYTES_UP = 1 "relayed_bytes_total" "direction=\"up\"";
+        /// Plaintext relayed, from clients (up) and to them (down).
+        BYTES_DOWN = 2 "relayed_bytes_total" "direction=\"down\"";
+        /// Sessions open.
+        SESSIONS = 3 "sessions";
+        /// Handshakes that came to nothing.
+        FAILED = 4 "handshakes_failed_total";
+        /// Backends that could not be had.
+        BACKEND_FAILED = 5 "backends_failed_total";
+        /// Connections of clients turned away, by reason.
+        AWAY_CONNECTIONS = 6 "turned_away_total" "reason=\"connections\"";
+        /// Connections of clients turned away, by reason.
+        AWAY_SESSIONS = 7 "turned_away_total" "reason=\"sessions\"";
+        /// Connections of clients turned away, by reason.
+        AWAY_WAITING = 8 "turned_away_total" "reason=\"waiting\"";
+        /// Connections of clients turned away, by reason.
+        AWAY_SILENT = 9 "turned_away_total" "reason=\"silent\"";
+        /// Connections of clients turned away, by reason.
+        AWAY_ROOM = 10 "turned_away_total" "reason=\"room\"";
+        /// Sessions ended because no byte moved.
+        IDLE = 11 "idle_timeouts_total";
         /// Requests to the status page that were incomplete at their deadline.
-        REQUESTS_LATE = 12 "gateway_request_timeouts_total";
+        REQUESTS_LATE = 12 "request_timeouts_total";
         /// Handshakes cancelled because no other domain ended them by their deadline.
-        OVERDUE = 13 "gateway_handshakes_overdue_total";
+        OVERDUE = 13 "handshakes_overdue_total";
         /// Requests to the status page that were answered with Retry-After.
-        PAGES_BUSY = 14 "gateway_pages_busy_total";
-        /// Bytes in use on the heap.
-        HEAP = 15 "gateway_heap_bytes";
+        PAGES_BUSY = 14 "pages_busy_total";
+        /// Bytes in use on a domain's heap.
+        HEAP = 15 "heap_bytes";
         /// Client addresses, or prefixes, that have a connection.
-        ADDRESSES = 16 "gateway_addresses";
-        /// Connections that their clients closed before a whole hello.
-        AWAY_ENDED = 17 "gateway_away_ended_total";
-        /// Connections whose hello was incomplete at its deadline.
-        AWAY_LATE = 18 "gateway_away_late_total";
-        /// Times that it was restarted.
-        RESTARTS = 63 "gateway_restarts_total";
+        ADDRESSES = 16 "client_addresses";
+        /// Connections of clients turned away, by reason.
+        AWAY_ENDED = 17 "turned_away_total" "reason=\"ended\"";
+        /// Connections of clients turned away, by reason.
+        AWAY_LATE = 18 "turned_away_total" "reason=\"late\"";
+        /// Times that a domain was restarted.
+        RESTARTS = 63 "restarts_total";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_counter_has_a_place_and_a_series_of_its_own() {
+        for (domain, counters) in ALL {
+            let places: HashSet<_> = counters.iter().map(|c| c.place).collect();
+            let series: HashSet<_> = counters.iter().map(|c| (c.name, c.labels)).collect();
+            assert_eq!(
+                (places.len(), series.len()),
+                (counters.len(), counters.len())
+            );
+            assert!(places.iter().all(|place| *place < COUNTERS), "{domain}");
+            assert!(counters.iter().all(|c| c.domain == *domain));
+            let restarts = counters.iter().find(|c| c.name == "restarts_total");
+            assert_eq!(restarts.map(|c| c.place), Some(RESTARTS.place));
+        }
+    }
+
+    #[test]
+    fn those_of_one_family_say_the_same_of_it() {
+        let all: Vec<&Counter> = ALL.iter().flat_map(|(_, counters)| *counters).collect();
+        for one in &all {
+            let help = one.help();
+            assert!(
+                help.ends_with('.') && !help.contains(['\\', '\n', '"']),
+                "{help}"
+            );
+            for other in all.iter().filter(|other| other.name == one.name) {
+                assert_eq!(one.help(), other.help(), "{}", one.name);
+                // All of a family have the same labels.
+                let label = |counter: &Counter| counter.labels.split('=').next();
+                assert_eq!(label(one), label(other), "{}", one.name);
+            }
+        }
     }
 }

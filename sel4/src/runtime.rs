@@ -36,7 +36,6 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use ipc::boot::{FACTS_MAGIC, Facts, place, start};
-use ipc::stats::Counter;
 
 pub use clock::{DEADLINE_SIGNAL, SystemClock, wake_at};
 pub use heap::{heap_peak, heap_used};
@@ -105,12 +104,6 @@ macro_rules! system {
     };
 }
 
-/// Every domain has this counter at the same place, under its own name.
-const RESTARTS: Counter = Counter {
-    place: ipc::stats::RESTARTS_PLACE,
-    name: "restarts",
-};
-
 /// Where the seed of this program's random numbers is, in a page of this domain alone;
 /// null in the root task, which has none. The crate `getrandom` of this workspace reads
 /// it by this name, so that programs without random numbers don't need it.
@@ -139,7 +132,7 @@ pub unsafe fn start_domain(why: u64) {
     match why {
         start::PARKED => service::refuse_all(),
         start::AGAIN => {
-            counters().add(RESTARTS, 1);
+            counters().add(ipc::stats::RESTARTS, 1);
         }
         _ => {}
     }

@@ -50,7 +50,7 @@ enum Sign {
 }
 
 /// Debian's name of a package, what it is needed for, and its sign.
-const PACKAGES: [(&str, Need, Sign); 20] = [
+const PACKAGES: [(&str, Need, Sign); 21] = [
     ("gcc", Need::Build, Sign::Program("gcc")),
     ("make", Need::Build, Sign::Program("make")),
     ("binutils", Need::Build, Sign::Program("objcopy")),
@@ -75,6 +75,7 @@ const PACKAGES: [(&str, Need, Sign); 20] = [
     ("curl", Need::Test, Sign::Program("curl")),
     ("chromium", Need::Test, Sign::Program("chromium")),
     ("libnss3-tools", Need::Test, Sign::Program("certutil")),
+    ("prometheus", Need::Test, Sign::Program("promtool")),
     ("openssl", Need::Bogo, Sign::Program("openssl")),
     (
         "golang-golang-x-crypto-dev",
@@ -92,6 +93,10 @@ const PACKAGES: [(&str, Need, Sign); 20] = [
         Sign::Path("/usr/share/gocode/src/golang.org/x/term"),
     ),
 ];
+
+/// Packages that start a service when they are installed. Their programs need nothing of
+/// other packages, and are unpacked in the checkout.
+const SERVICES: [&str; 1] = ["prometheus"];
 
 /// Packages are missing and can't be installed here.
 #[derive(Debug)]
@@ -129,6 +134,14 @@ pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
     ));
     apt("update").arg("--quiet").show()?;
     let (mut beside, mut installed) = (Vec::new(), Vec::new());
+    let (services, missing): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|name| SERVICES.contains(name));
+    if !services.is_empty() {
+        let names: Vec<_> = services.iter().map(ToString::to_string).collect();
+        let programs = services.iter().flat_map(|name| programs(name));
+        unpacked::unpack(&workspace::root()?, &names, programs)?;
+    }
     for name in missing {
         match plan(&[name])?.removed.is_empty() {
             true => installed.push(name),

@@ -8,6 +8,7 @@ use ipc::tls::Mode;
 use tls::{CipherSuite, Version};
 
 use super::*;
+use crate::metrics::metrics;
 use crate::turned_away::Reason;
 
 const DOMAINS: [&str; 7] = [
@@ -21,7 +22,7 @@ const DOMAINS: [&str; 7] = [
 ];
 
 fn view(pages: &[Page; 7]) -> View<'_> {
-    View::new(b"<svg/>", DOMAINS.into_iter().zip(pages))
+    View::new(b"<svg/>", "seL4 5", DOMAINS.into_iter().zip(pages))
 }
 
 fn listener(name: &str) -> Listener {
@@ -44,25 +45,63 @@ fn remote() -> Address {
     )
 }
 
-#[test]
-fn metrics_end_as_openmetrics_must() {
+/// The metrics of a system in which this and that has happened.
+fn text(form: Form) -> String {
     let pages: [Page; 7] = Default::default();
     pages[1].add(stats::keystore::SIGNED, 3);
+    pages[0].add(stats::netstack::FRAMES_OUT, 7);
     let listeners = [listener("a\"\n")];
     let mut turned_away = TurnedAway::new(1);
     turned_away.count(0, "", Reason::Silent, (remote(), 1), Instant::default());
-    let text = metrics(&Shown {
+    let shown = Shown {
         view: &view(&pages),
         listeners: &listeners,
         turned_away: &turned_away,
+        observed: &Observed::default(),
         sessions: (),
         now: Instant::default(),
-    });
-    assert!(text.contains(
-        "# TYPE handoff_keystore_signatures counter\nhandoff_keystore_signatures_total 3\n"
-    ));
+    };
+    metrics(&shown, form)
+}
+
+#[test]
+fn metrics_are_grouped_by_family_with_labels_and_end_as_openmetrics_must() {
+    let text = text(Form::OpenMetrics);
+    for part in [
+        "# HELP handoff_signatures Signatures made.\n# TYPE handoff_signatures counter\n\
+         handoff_signatures_total{domain=\"keystore-server\"} 3\n",
+        "handoff_frames_total{domain=\"netstack-server\",direction=\"in\"} 0\n\
+         handoff_frames_total{domain=\"netstack-server\",direction=\"out\"} 7\n",
+        "# TYPE handoff_heap_bytes gauge\n# UNIT handoff_heap_bytes bytes\n",
+        "# TYPE handoff_build info\nhandoff_build_info{version=\"",
+        "# TYPE handoff_handshake_seconds histogram\n# UNIT handoff_handshake_seconds seconds\n",
+        "_bucket{version=\"TLSv1.3\",mode=\"directed\",le=\"+Inf\"} 0\n",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
     let end = "_turned_away_total{listener=\"a\\\"\\n\",reason=\"silent\"} 1\n# EOF\n";
     assert!(text.ends_with(end), "{text}");
+    let families: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = families.iter().collect();
+    assert_eq!(families.len(), distinct.len(), "a family in two places");
+}
+
+#[test]
+fn prometheus_own_format_names_the_series() {
+    let text = text(Form::Prometheus);
+    assert!(
+        !text.contains("# EOF") && !text.contains("# UNIT"),
+        "{text}"
+    );
+    for part in [
+        "# TYPE handoff_signatures_total counter\nhandoff_signatures_total{",
+        "# TYPE handoff_build_info gauge\nhandoff_build_info{",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }
 
 #[test]
@@ -107,19 +146,22 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
         agreed: None,
     };
     let view = view(&pages);
-    let text = metrics(&Shown {
+    let shown = Shown {
         view: &view,
         listeners: &listeners,
         turned_away: &turned_away,
+        observed: &Observed::default(),
         sessions: (),
         now: Instant::NEVER,
-    });
+    };
+    let text = metrics(&shown, Form::OpenMetrics);
     assert_eq!(text.capacity(), MAX_BODY);
     assert!(text.ends_with("# EOF\n"));
     let text = html(Shown {
         view: &view,
         listeners: &listeners,
         turned_away: &turned_away,
+        observed: &Observed::default(),
         sessions: core::iter::repeat_n(&facts, 1152),
         now: Instant::NEVER,
     });

@@ -8,6 +8,7 @@ use ipc::stats;
 use super::pump::Next;
 use super::{Platform, Server, milliseconds};
 use crate::head::{Asked, Path};
+use crate::metrics::{Form, metrics};
 use crate::page::{self, Kind, Shown, Start};
 use crate::pages::Answering;
 use crate::relay::{Answer, End, Far, Flow, Page, Relay, RelayId, Wires};
@@ -15,6 +16,8 @@ use crate::report::{Ending, Side, Why};
 
 const NOT_FOUND: &str = "404 Not Found";
 const LATE: &str = "408 Request Timeout";
+/// The answer to `/healthz`, and to `/readyz` when it is.
+const OK: &[u8] = b"ok\n";
 const BUSY: &str = "503 Service Unavailable";
 /// Bytes of the longest start of an answer, with a refusal's body.
 const MAX_START: usize = 512;
@@ -79,8 +82,16 @@ impl<P: Platform> Server<'_, P> {
                 }
                 Asked::Incomplete => return Next::Waits,
                 Asked::Wrong(status) => self.answer(relay, Answer::Refusal(status)),
-                Asked::Get { path, head_only } => {
-                    let answer = self.choose(id, relay, path, head_only);
+                Asked::Get {
+                    path,
+                    head_only,
+                    open_metrics,
+                } => {
+                    let form = match open_metrics {
+                        true => Form::OpenMetrics,
+                        false => Form::Prometheus,
+                    };
+                    let answer = self.choose(id, relay, (path, form), head_only);
                     self.answer(relay, answer);
                 }
             }
@@ -107,10 +118,19 @@ impl<P: Platform> Server<'_, P> {
         self.watch(relay.until);
     }
 
-    fn choose(&mut self, id: RelayId, relay: &Relay, path: Path, head_only: bool) -> Answer {
+    fn choose(
+        &mut self,
+        id: RelayId,
+        relay: &Relay,
+        (path, form): (Path, Form),
+        head_only: bool,
+    ) -> Answer {
         let kind = match path {
             Path::Status => Kind::Html,
-            Path::Metrics => Kind::Metrics,
+            Path::Metrics => Kind::Metrics(form),
+            Path::Alive => return Answer::Word { head_only },
+            Path::Ready if self.listens => return Answer::Word { head_only },
+            Path::Ready => return Answer::Refusal(BUSY),
             Path::Graph if !self.ports.view.graph.is_empty() => return Answer::Graph { head_only },
             Path::Graph | Path::Unknown => return Answer::Refusal(NOT_FOUND),
         };
@@ -128,11 +148,12 @@ impl<P: Platform> Server<'_, P> {
             view,
             listeners,
             turned_away,
+            observed: &self.observed,
             sessions: relay.facts.iter().chain(others),
             now: self.now,
         };
         let body = match kind {
-            Kind::Metrics => page::metrics(&shown),
+            Kind::Metrics(form) => metrics(&shown, form),
             _ => page::html(shown),
         };
         if head_only {
@@ -162,6 +183,10 @@ impl<P: Platform> Server<'_, P> {
             let graph = self.ports.view.graph;
             let (start, body) = match *answer {
                 Answer::Refusal(status) => (Text::of(&Start::refusal(status), status), &[][..]),
+                Answer::Word { head_only } => {
+                    let start = Start::ok(Kind::Word, OK.len());
+                    (Text::of(&start, ""), if head_only { &[] } else { OK })
+                }
                 Answer::Graph { head_only } => {
                     let start = Start::ok(Kind::Graph, graph.len());
                     (Text::of(&start, ""), if head_only { &[] } else { graph })

@@ -353,6 +353,9 @@ impl<P: Platform> Server<'_, P> {
             return self.drop_session(slot);
         };
         let agreed = self.report_success(purpose, result);
+        let took = result.completed - result.started;
+        self.observed
+            .handshake(result.established.version, mode, took);
         let facts = Facts {
             session: result.session,
             listener: arrived.listener,

@@ -80,6 +80,7 @@ impl<P: Platform> Server<'_, P> {
 
     /// A client and its backend are over.
     pub(super) fn report_end(&mut self, relay: &Relay) {
+        self.observed.session(relay.bytes);
         let listener = self.listeners.get(relay.listener);
         let name = listener.map_or("", |listener| &listener.name);
         let backend = listener.and_then(|listener| match &listener.backend {

@@ -243,7 +243,7 @@ impl World {
             }),
             plain: near,
             backend,
-            view: View::new(b"<svg/>", others.chain([("gateway", stats)])),
+            view: View::new(b"<svg/>", "seL4", others.chain([("gateway", stats)])),
             log: Box::new(move |line| {
                 outside(|| lines.borrow_mut().push(line.to_string()));
             }),

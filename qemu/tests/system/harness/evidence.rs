@@ -160,7 +160,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     super::backend::sha256(&mut &*bytes).unwrap()
 }
 
-/// Counters by name.
+/// Counters by domain, name and labels.
 #[derive(Debug)]
 pub(crate) struct Counters(BTreeMap<String, u64>);
 
@@ -168,10 +168,8 @@ impl Counters {
     pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let pairs = lines.filter_map(|line| {
-            let (name, value) = line.split_once(' ')?;
-            // Labels tell domains apart; here the names do.
-            let name = name.split('{').next()?.strip_prefix("handoff_")?;
-            Some((name.to_string(), value.trim().parse().ok()?))
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_string(), value.trim().parse().ok()?))
         });
         Self(pairs.collect())
     }
@@ -179,9 +177,12 @@ impl Counters {
     /// A counter.
     #[track_caller]
     pub(crate) fn of(&self, counter: ipc::stats::Counter) -> u64 {
-        match self.0.get(counter.name) {
+        let (domain, name, labels) = (counter.domain, counter.name, counter.labels);
+        let comma = if labels.is_empty() { "" } else { "," };
+        let series = format!("handoff_{name}{{domain=\"{domain}\"{comma}{labels}}}");
+        match self.0.get(&series) {
             Some(value) => *value,
-            None => panic!("/metrics has no {}", counter.name),
+            None => panic!("/metrics has no {series}"),
         }
     }
 }
@@ -202,7 +203,8 @@ fn a_handshake_line_is_read() {
 
 #[test]
 fn counters_are_read() {
-    let text = "# TYPE handoff_shim_wakeups counter\nhandoff_shim_wakeups_total 12\n# EOF\n";
+    let text = "# TYPE handoff_wakeups counter\nhandoff_wakeups_total{domain=\"director\"} 3\n\
+                handoff_wakeups_total{domain=\"kernel-shim\"} 12\n# EOF\n";
     let counters = Counters::parse(text);
     assert_eq!(counters.of(ipc::stats::shim::WAKEUPS), 12);
 }
