@@ -49,6 +49,8 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
 /// Where programs are, from the workspace's folder, whose packages could not be installed
 /// beside others.
 pub const PROGRAMS: &str = "target/tools/packages/bin";
+/// Where the files of those packages are, from the workspace's folder.
+pub const UNPACKED: &str = "target/tools/packages/root";
 
 /// What starts the program with this name: that in `PATH`, or else one that is unpacked
 /// in this checkout. `None` if there is neither.

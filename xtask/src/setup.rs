@@ -47,10 +47,12 @@ enum Sign {
     Path(&'static str),
     /// A Python module that can be imported.
     Module(&'static str),
+    /// A file of a package that is unpacked in the checkout.
+    Unpacked(&'static str),
 }
 
 /// Debian's name of a package, what it is needed for, and its sign.
-const PACKAGES: [(&str, Need, Sign); 21] = [
+const PACKAGES: [(&str, Need, Sign); 23] = [
     ("gcc", Need::Build, Sign::Program("gcc")),
     ("make", Need::Build, Sign::Program("make")),
     ("binutils", Need::Build, Sign::Program("objcopy")),
@@ -76,6 +78,12 @@ const PACKAGES: [(&str, Need, Sign); 21] = [
     ("chromium", Need::Test, Sign::Program("chromium")),
     ("libnss3-tools", Need::Test, Sign::Program("certutil")),
     ("prometheus", Need::Test, Sign::Program("promtool")),
+    (
+        "libvirt0",
+        Need::Test,
+        Sign::Unpacked("usr/share/libvirt/schemas/domain.rng"),
+    ),
+    ("systemd", Need::Test, Sign::Program("systemd-analyze")),
     ("openssl", Need::Bogo, Sign::Program("openssl")),
     (
         "golang-golang-x-crypto-dev",
@@ -94,9 +102,9 @@ const PACKAGES: [(&str, Need, Sign); 21] = [
     ),
 ];
 
-/// Packages that start a service when they are installed. Their programs need nothing of
-/// other packages, and are unpacked in the checkout.
-const SERVICES: [&str; 1] = ["prometheus"];
+/// Packages that start a service when they are installed, or of which only files are
+/// wanted. They need nothing of other packages, and are unpacked in the checkout.
+const UNPACKED: [&str; 2] = ["prometheus", "libvirt0"];
 
 /// Packages are missing and can't be installed here.
 #[derive(Debug)]
@@ -136,7 +144,7 @@ pub(crate) fn ensure(screen: &Screen, needs: &[Need]) -> Result<()> {
     let (mut beside, mut installed) = (Vec::new(), Vec::new());
     let (services, missing): (Vec<_>, Vec<_>) = missing
         .into_iter()
-        .partition(|name| SERVICES.contains(name));
+        .partition(|name| UNPACKED.contains(name));
     if !services.is_empty() {
         let names: Vec<_> = services.iter().map(ToString::to_string).collect();
         let programs = services.iter().flat_map(|name| programs(name));
@@ -195,7 +203,7 @@ fn programs(package: &str) -> Vec<&'static str> {
     let own = PACKAGES.iter().filter(|(name, _, _)| *name == package);
     own.filter_map(|(_, _, sign)| match sign {
         Sign::Program(name) => Some(*name),
-        Sign::Path(_) | Sign::Module(_) => None,
+        Sign::Path(_) | Sign::Module(_) | Sign::Unpacked(_) => None,
     })
     .collect()
 }
@@ -248,6 +256,10 @@ fn is_there(sign: &Sign) -> bool {
     match sign {
         Sign::Program(name) => workspace::program(name).is_some(),
         Sign::Path(path) => Path::new(path).exists(),
+        Sign::Unpacked(path) => {
+            let root = workspace::root();
+            root.is_ok_and(|root| root.join(workspace::UNPACKED).join(path).exists())
+        }
         Sign::Module(name) => Step::new("python3")
             .args(["-c", &format!("import venv, {name}")])
             .run()
