@@ -95,7 +95,12 @@ pub fn is_fault(line: &str) -> bool {
 /// Whether the line tells that the root task gave up, or the kernel before it: nothing
 /// comes after it.
 pub fn is_end(line: &str) -> bool {
-    line.starts_with("panic at ") || line.ends_with(KERNEL_HALTS)
+    line.starts_with("panic at ") || is_kernel_s_last(line)
+}
+
+/// Whether the kernel says so of its processor: it names no domain.
+fn is_kernel_s_last(line: &str) -> bool {
+    line.ends_with(KERNEL_HALTS) && !line.contains(": ")
 }
 
 /// What a line of the root task says of why there is no system, if it does.
@@ -227,7 +232,7 @@ impl Log {
                     _ => {}
                 }
             }
-            if line.ends_with(KERNEL_HALTS.as_bytes()) {
+            if is_kernel_s_last(&String::from_utf8_lossy(&line)) {
                 self.push(&std::mem::take(&mut line));
             }
         }
@@ -303,6 +308,15 @@ mod tests {
         assert_eq!(no_system("init: no plan"), Some("no plan"));
         assert_eq!(no_system("init: 7 domains"), None);
         assert_eq!(no_system("gateway: no system: x"), None);
+        let halts = "fsgsbase instructions not supported by the processor";
+        assert!(is_end(halts) && is_end("panic at image/init/src/main.rs:70: no system"));
+        assert!(!is_end(&format!("gateway: {halts}")));
+        let split = filled(format!("gateway: {halts}gateway: ready\n").as_bytes());
+        assert_eq!(
+            split.end(),
+            Cursor(1),
+            "no domain ends a line in the middle"
+        );
         assert!(is_fault("fault: gateway: page fault"));
         assert!(!is_fault("gateway: fault: none"));
     }
