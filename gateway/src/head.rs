@@ -32,6 +32,7 @@ pub(crate) enum Path {
     /// Whether it serves.
     Ready,
     Graph,
+    Script,
     Unknown,
 }
 
@@ -201,6 +202,7 @@ impl Head {
             path if path.is(b"/healthz") => Path::Alive,
             path if path.is(b"/readyz") => Path::Ready,
             path if path.is(b"/graph.svg") => Path::Graph,
+            path if path.is(b"/page.js") => Path::Script,
             _ => Path::Unknown,
         };
         Asked::Get {
@@ -251,6 +253,7 @@ mod tests {
             ("\r\nGET /? HTTP/1.1", Path::Status, false),
             ("GET /healthz HTTP/1.1", Path::Alive, false),
             ("GET /readyz HTTP/1.1", Path::Ready, false),
+            ("HEAD /page.js HTTP/1.1", Path::Script, true),
         ] {
             let bytes = [line.as_bytes(), b"\n\n"].concat();
             let asked = Asked::Get {

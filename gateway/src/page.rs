@@ -5,6 +5,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::time::Duration;
 
 use ipc::clock::Instant;
 use ipc::provision::{Backend, Listener};
@@ -69,6 +70,8 @@ pub(crate) enum Kind {
     Graph,
     /// One word.
     Word,
+    /// [`SCRIPT`].
+    Script,
 }
 
 impl Kind {
@@ -77,6 +80,7 @@ impl Kind {
             Self::Html => "text/html; charset=utf-8",
             Self::Metrics(form) => form.media_type(),
             Self::Word => "text/plain; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
             Self::Graph => "image/svg+xml",
         }
     }
@@ -157,13 +161,36 @@ impl Write for Bounded {
     }
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;\
-padding:1rem;color:#1c2430;background:#fbfbf8}h1{font-size:1.4rem}h2{font-size:1.1rem;\
-margin-top:2rem}div{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
-th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #d8dbe0;\
-white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}\
-img{max-width:100%;height:auto}.domains{display:grid;gap:1rem 2rem;align-items:start;\
+const STYLE: &str = ":root{color-scheme:light dark;--ink:#1c2430;--paper:#fbfbf8;--line:#d8dbe0;\
+--good:#1a7f37;--bad:#b3261e}@media(prefers-color-scheme:dark){:root{--ink:#e4e7eb;\
+--paper:#15191f;--line:#3a424d;--good:#5bd07a;--bad:#ff8a80}}\
+body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1rem;\
+color:var(--ink);background:var(--paper)}h1{font-size:1.4rem}h2{font-size:1.1rem;\
+margin-top:2rem}a{color:inherit}div{overflow-x:auto}table{border-collapse:collapse;\
+font-size:.9rem}th,td{text-align:left;padding:.25rem .8rem .25rem 0;\
+border-bottom:1px solid var(--line);white-space:nowrap}td.n{text-align:right;\
+font-variant-numeric:tabular-nums}img{max-width:100%;height:auto;background:#fff}\
+dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem}dt{font-size:.8rem}dd{margin:0;font-size:1.3rem;\
+font-variant-numeric:tabular-nums}.good{color:var(--good)}.bad{color:var(--bad)}\
+.domains{display:grid;gap:1rem 2rem;align-items:start;\
 grid-template-columns:repeat(auto-fill,minmax(20rem,1fr))}";
+
+/// Keeps the page up to date where scripts run; without one it is as it was when it was
+/// asked for.
+pub(crate) const SCRIPT: &[u8] = b"'use strict';\n\
+setInterval(async () => {\n\
+  if (document.hidden) return;\n\
+  const note = document.getElementById('note');\n\
+  try {\n\
+    const answer = await fetch('/');\n\
+    if (!answer.ok) throw answer.status;\n\
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');\n\
+    document.querySelector('main').replaceWith(page.querySelector('main'));\n\
+    note.textContent = '';\n\
+  } catch (error) {\n\
+    note.textContent = 'no answer since ' + new Date().toLocaleTimeString();\n\
+  }\n\
+}, 2000);\n";
 
 /// The status page itself.
 pub(crate) fn html<'f>(shown: Shown<'_, '_, impl Iterator<Item = &'f Facts>>) -> String {
@@ -189,9 +216,10 @@ fn write_html<'f>(
         text,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
          content=\"width=device-width,initial-scale=1\"><title>Handoff</title>\
-         <style>{STYLE}</style><h1>Handoff</h1><p>Up for {} s.</p>",
-        now.as_nanos() / 1_000_000_000
+         <style>{STYLE}</style><script src=/page.js defer></script>\
+         <h1>Handoff</h1><p id=note class=bad></p><main>"
     )?;
+    write_summary(text, view, now)?;
     write_listeners(text, listeners, turned_away)?;
     write_sessions(text, listeners, sessions, now)?;
     text.write_str("<h2>Domains</h2><div class=domains>")?;
@@ -208,7 +236,7 @@ fn write_html<'f>(
         }
         text.write_str("</table>")?;
     }
-    text.write_str("</div><p><a href=/metrics>Metrics</a></p>")?;
+    text.write_str("</div></main><p><a href=/metrics>Metrics</a></p>")?;
     if !view.graph.is_empty() {
         text.write_str(
             "<h2>Who holds what</h2><p>Every capability of the running system.</p>\
@@ -216,6 +244,56 @@ fn write_html<'f>(
         )?;
     }
     Ok(())
+}
+
+/// Whether it is well, in one line.
+fn write_summary(text: &mut Bounded, view: &View<'_>, now: Instant) -> fmt::Result {
+    let sum = |wanted: &str| -> u64 {
+        let domains = view.domains.iter();
+        let all = domains.flat_map(|(_, page, counters)| counters.iter().map(move |c| (page, c)));
+        let wanted = all.filter(|(_, counter)| counter.name == wanted);
+        // What another domain wrote there is only its word.
+        wanted.fold(0, |sum, (page, counter)| {
+            page.read(*counter).saturating_add(sum)
+        })
+    };
+    let of = |wanted: Counter| {
+        let mut domains = view.domains.iter();
+        let found = domains.find(|(name, ..)| *name == wanted.domain);
+        found.map_or(0, |(_, page, _)| page.read(wanted))
+    };
+    let restarts = sum(stats::gateway::RESTARTS.name);
+    let (finished, failed) = (of(stats::offload::FINISHED), of(stats::gateway::FAILED));
+    let state = |is_good| if is_good { "good" } else { "bad" };
+    write!(
+        text,
+        "<dl><div><dt>Up<dd>{}</div><div><dt>Sessions<dd>{}</div>\
+         <div><dt>Handshakes<dd>{finished}</div><div><dt>Failed<dd>{failed}</div>\
+         <div><dt>Backends failed<dd class={}>{}</div>\
+         <div><dt>Domains restarted<dd class={}>{restarts}</div></dl>",
+        Span(Duration::from_nanos(now.as_nanos())),
+        of(stats::gateway::SESSIONS),
+        state(of(stats::gateway::BACKEND_FAILED) == 0),
+        of(stats::gateway::BACKEND_FAILED),
+        state(restarts == 0),
+    )
+}
+
+/// A length of time as people say it, in its two largest units.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, micros) = (self.0.as_secs(), self.0.subsec_micros());
+        match seconds {
+            0 if micros < 1000 => write!(f, "{micros} µs"),
+            0 => write!(f, "{}.{} ms", micros / 1000, micros % 1000 / 100),
+            1..60 => write!(f, "{seconds} s"),
+            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+            _ => write!(f, "{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+        }
+    }
 }
 
 fn write_listeners(
@@ -275,18 +353,18 @@ fn write_sessions<'f>(
             continue;
         }
         let listener = listeners.get(facts.listener).map_or("", |l| &l.name);
-        let handshake = (facts.completed - facts.started).as_micros();
+        let handshake = Span(facts.completed - facts.started);
         write!(
             text,
-            "<tr><td class=n>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td class=n>{handshake} µs\
-             <td class=n>{} s",
+            "<tr><td class=n>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td class=n>{handshake}\
+             <td class=n>{}",
             facts.session.0,
             Escaped(listener),
             facts.remote.0,
             version_name(facts.version),
             facts.suite.name(),
             mode_name(facts.mode),
-            (now - facts.completed).as_secs(),
+            Span(now - facts.completed),
         )?;
     }
     write_end(text, more)

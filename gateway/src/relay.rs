@@ -183,14 +183,23 @@ pub(crate) enum Page {
 pub(crate) enum Answer {
     /// This status.
     Refusal(&'static str),
-    /// All is well, or the head of that answer alone.
-    Word { head_only: bool },
-    /// The capability graph, or the head of that answer alone.
-    Graph { head_only: bool },
+    /// A body that is always the same, or the head of that answer alone.
+    Fixed { body: Fixed, head_only: bool },
     /// A body that was made for this request.
     Made { kind: Kind, page: PageId },
     /// The head of such an answer, with the length of its body.
     Head { kind: Kind, length: usize },
+}
+
+/// A body that is always the same.
+#[derive(Clone, Copy)]
+pub(crate) enum Fixed {
+    /// All is well.
+    Ok,
+    /// The capability graph.
+    Graph,
+    /// What keeps the status page up to date.
+    Script,
 }
 
 /// Both channels that an end can be in.

@@ -188,6 +188,10 @@ fn a_ring_signs_only_in_its_roles() {
                 .is_ok()
         );
         assert_eq!(stats.read(stats::keystore::REFUSED), 2);
+        // Asking for one ring more than there are is how the last is found.
+        let next = Request::Keyring(KeyringIndex(1));
+        assert_eq!(refusal(store, &next), KeystoreError::Unknown);
+        assert_eq!(stats.read(stats::keystore::REFUSED), 2);
     });
 }
 

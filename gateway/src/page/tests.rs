@@ -110,6 +110,22 @@ fn text_from_the_configuration_is_escaped() {
 }
 
 #[test]
+fn lengths_of_time_are_told_as_people_say_them() {
+    for (micros, expected) in [
+        (0, "0 µs"),
+        (999, "999 µs"),
+        (4_899, "4.8 ms"),
+        (1_000_000, "1 s"),
+        (59_999_999, "59 s"),
+        (3_599_000_000, "59 min 59 s"),
+        (86_399_000_000, "23 h 59 min"),
+        (26 * 3_600_000_000, "1 d 2 h"),
+    ] {
+        assert_eq!(format!("{}", Span(Duration::from_micros(micros))), expected);
+    }
+}
+
+#[test]
 fn a_refusal_says_what_to_do() {
     let text = format!("{}", Start::refusal("503 Service Unavailable"));
     assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));

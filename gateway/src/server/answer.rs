@@ -11,7 +11,7 @@ use crate::head::{Asked, Path};
 use crate::metrics::{Form, metrics};
 use crate::page::{self, Kind, Shown, Start};
 use crate::pages::Answering;
-use crate::relay::{Answer, End, Far, Flow, Page, Relay, RelayId, Wires};
+use crate::relay::{Answer, End, Far, Fixed, Flow, Page, Relay, RelayId, Wires};
 use crate::report::{Ending, Side, Why};
 
 const NOT_FOUND: &str = "404 Not Found";
@@ -125,13 +125,15 @@ impl<P: Platform> Server<'_, P> {
         (path, form): (Path, Form),
         head_only: bool,
     ) -> Answer {
+        let fixed = |body| Answer::Fixed { body, head_only };
         let kind = match path {
             Path::Status => Kind::Html,
             Path::Metrics => Kind::Metrics(form),
-            Path::Alive => return Answer::Word { head_only },
-            Path::Ready if self.listens => return Answer::Word { head_only },
+            Path::Alive => return fixed(Fixed::Ok),
+            Path::Ready if self.listens => return fixed(Fixed::Ok),
             Path::Ready => return Answer::Refusal(BUSY),
-            Path::Graph if !self.ports.view.graph.is_empty() => return Answer::Graph { head_only },
+            Path::Graph if !self.ports.view.graph.is_empty() => return fixed(Fixed::Graph),
+            Path::Script => return fixed(Fixed::Script),
             Path::Graph | Path::Unknown => return Answer::Refusal(NOT_FOUND),
         };
         let Some((page, gives_way)) = self.pages.place(self.now) else {
@@ -183,13 +185,14 @@ impl<P: Platform> Server<'_, P> {
             let graph = self.ports.view.graph;
             let (start, body) = match *answer {
                 Answer::Refusal(status) => (Text::of(&Start::refusal(status), status), &[][..]),
-                Answer::Word { head_only } => {
-                    let start = Start::ok(Kind::Word, OK.len());
-                    (Text::of(&start, ""), if head_only { &[] } else { OK })
-                }
-                Answer::Graph { head_only } => {
-                    let start = Start::ok(Kind::Graph, graph.len());
-                    (Text::of(&start, ""), if head_only { &[] } else { graph })
+                Answer::Fixed { body, head_only } => {
+                    let (kind, bytes) = match body {
+                        Fixed::Ok => (Kind::Word, OK),
+                        Fixed::Graph => (Kind::Graph, graph),
+                        Fixed::Script => (Kind::Script, page::SCRIPT),
+                    };
+                    let start = Start::ok(kind, bytes.len());
+                    (Text::of(&start, ""), if head_only { &[] } else { bytes })
                 }
                 Answer::Head { kind, length } => (Text::of(&Start::ok(kind, length), ""), &[][..]),
                 Answer::Made { kind, page } => {
