@@ -157,6 +157,9 @@ impl Head {
             (At::LineStart | At::Name, byte) if is_token(byte) => {
                 if self.at == At::LineStart {
                     self.word = Start::EMPTY;
+                    if usize::from(self.accepts) < OPEN_METRICS.len() {
+                        self.accepts = 0;
+                    }
                 }
                 self.word.push(byte.to_ascii_lowercase());
                 At::Name
@@ -278,6 +281,7 @@ mod tests {
                 true,
             ),
             ("Accept: application/openmetrics-tex", false),
+            ("Accept: application/open\r\nAccept:metrics-text", false),
             ("Accept: */*", false),
             ("Accept-X: application/openmetrics-text", false),
             ("X: Accept: application/openmetrics-text", false),

@@ -12,7 +12,9 @@ use ipc::clock::Instant;
 const OF_LISTENER: (u32, u32) = (32, 8);
 /// Of failures at all listeners.
 const OF_ALL: (u32, u32) = (256, 64);
-/// Of sessions.
+/// Of sessions at one listener.
+const OF_SESSIONS_AT_ONE: (u32, u32) = (320, 192);
+/// Of sessions at all listeners.
 const OF_SESSIONS: (u32, u32) = (640, 384);
 
 /// A token bucket, by the moment at which it would be full again.
@@ -64,43 +66,47 @@ pub(crate) struct LogRate {
     /// By listener.
     failures: Vec<Kind>,
     all: Bucket,
-    sessions: Kind,
+    /// By listener.
+    sessions: Vec<Kind>,
+    all_sessions: Bucket,
 }
 
 impl LogRate {
     /// Bytes for one listener.
-    pub(crate) const PLACE: usize = size_of::<Kind>();
+    pub(crate) const PLACE: usize = 2 * size_of::<Kind>();
 
     pub(crate) fn new(listeners: usize) -> Self {
         Self {
             failures: (0..listeners).map(|_| Kind::new(OF_LISTENER)).collect(),
             all: Bucket::new(OF_ALL),
-            sessions: Kind::new(OF_SESSIONS),
+            sessions: (0..listeners)
+                .map(|_| Kind::new(OF_SESSIONS_AT_ONE))
+                .collect(),
+            all_sessions: Bucket::new(OF_SESSIONS),
         }
     }
 
     /// Whether a failure at this listener is logged, and how many were not before.
     pub(crate) fn failure(&mut self, listener: usize, now: Instant) -> Option<Untold> {
-        let kind = self.failures.get_mut(listener)?;
-        if !self.all.has_one(now) || !kind.bucket.has_one(now) {
-            kind.untold += 1;
-            return None;
-        }
-        self.all.take(now);
-        kind.bucket.take(now);
-        Some(Untold(core::mem::take(&mut kind.untold)))
+        take(self.failures.get_mut(listener)?, &mut self.all, now)
     }
 
-    /// The same of a session.
-    pub(crate) fn session(&mut self, now: Instant) -> Option<Untold> {
-        let kind = &mut self.sessions;
-        if !kind.bucket.has_one(now) {
-            kind.untold += 1;
-            return None;
-        }
-        kind.bucket.take(now);
-        Some(Untold(core::mem::take(&mut kind.untold)))
+    /// The same of a session, or of a handshake that succeeded.
+    pub(crate) fn session(&mut self, listener: usize, now: Instant) -> Option<Untold> {
+        let kind = self.sessions.get_mut(listener)?;
+        take(kind, &mut self.all_sessions, now)
     }
+}
+
+/// Whether there is one more line of a kind, and how many were not told before.
+fn take(kind: &mut Kind, all: &mut Bucket, now: Instant) -> Option<Untold> {
+    if !all.has_one(now) || !kind.bucket.has_one(now) {
+        kind.untold += 1;
+        return None;
+    }
+    all.take(now);
+    kind.bucket.take(now);
+    Some(Untold(core::mem::take(&mut kind.untold)))
 }
 
 /// The end of a line: how many were not logged before it.
@@ -145,7 +151,18 @@ mod tests {
         let now = Instant::from_millis(20_000);
         assert_eq!(rate.failure(1, now), Some(Untold(0)));
         // And sessions.
-        assert_eq!(rate.session(now), Some(Untold(0)));
+        assert_eq!(rate.session(0, now), Some(Untold(0)));
+    }
+
+    #[test]
+    fn a_flood_of_sessions_at_one_listener_hides_none_of_another() {
+        let mut rate = LogRate::new(2);
+        let (lines, _) = flood(|now| rate.session(0, now), 10);
+        assert!((1900..=2300).contains(&lines), "{lines}");
+        assert_eq!(
+            rate.session(1, Instant::from_millis(20_000)),
+            Some(Untold(0))
+        );
     }
 
     #[test]
@@ -158,7 +175,13 @@ mod tests {
             lines += flood(|now| rate.failure(listener, now), 1).0;
         }
         assert!(lines <= 256 + 64, "{lines}");
-        let (sessions, _) = flood(|now| rate.session(now), SECONDS);
+        // As many as all listeners together may have.
+        let mut turn = 0;
+        let in_turn = |now| {
+            turn += 1;
+            rate.session(turn % 64, now)
+        };
+        let (sessions, _) = flood(in_turn, SECONDS);
         // A session's line has what was agreed on, and as much again.
         const LINE: u64 = 600;
         let bytes = (sessions - 640) / SECONDS * LINE + 64 * 100;

@@ -115,8 +115,8 @@ impl Observed {
 }
 
 /// The whole text.
-pub(crate) fn metrics<I>(shown: &Shown<'_, '_, I>, form: Form) -> String {
-    let mut text = Bounded::new();
+pub(crate) fn metrics<I>(shown: &Shown<'_, '_, I>, form: Form, memory: String) -> String {
+    let mut text = Bounded::new(memory);
     // What does not fit is left out, and all that is not about listeners fits.
     let _ = write_all(&mut text, shown, form);
     if form == Form::OpenMetrics {
@@ -338,7 +338,7 @@ mod tests {
         for micros in [0, 1_000, 1_001, 99_999, 5_000_001] {
             histogram.observe(micros);
         }
-        let mut text = Bounded::new();
+        let mut text = Bounded::new(String::with_capacity(4096));
         write_histogram(&mut text, "x", &[("a", "b")], &histogram, &|f, value| {
             write!(f, "{}", Micros(value))
         })

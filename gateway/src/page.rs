@@ -141,8 +141,9 @@ impl fmt::Display for Start<'_> {
 pub(crate) struct Bounded(pub(crate) String);
 
 impl Bounded {
-    pub(crate) fn new() -> Self {
-        Self(String::with_capacity(MAX_BODY))
+    /// In this memory, which has [`MAX_BODY`] bytes.
+    pub(crate) fn new(memory: String) -> Self {
+        Self(memory)
     }
 
     /// Whether there is room for one more row of a table.
@@ -193,8 +194,11 @@ setInterval(async () => {\n\
 }, 2000);\n";
 
 /// The status page itself.
-pub(crate) fn html<'f>(shown: Shown<'_, '_, impl Iterator<Item = &'f Facts>>) -> String {
-    let mut text = Bounded::new();
+pub(crate) fn html<'f>(
+    shown: Shown<'_, '_, impl Iterator<Item = &'f Facts>>,
+    memory: String,
+) -> String {
+    let mut text = Bounded::new(memory);
     // What does not fit is left out: the end, of which nothing depends.
     let _ = write_html(&mut text, shown);
     text.0

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use ipc::clock::Instant;
 
+use crate::page::MAX_BODY;
 use crate::relay::RelayId;
 
 /// Bodies at once.
@@ -21,9 +22,21 @@ pub(crate) struct Answering {
     pub(crate) progress: Instant,
 }
 
-/// All of them.
-#[derive(Default)]
-pub(crate) struct Pages([Option<Answering>; MAX_PAGES]);
+/// All of them, and the memory for those that are not there, had at the start: among what
+/// sessions hold there may be no such large piece later.
+pub(crate) struct Pages {
+    held: [Option<Answering>; MAX_PAGES],
+    free: [String; MAX_PAGES],
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self {
+            held: [const { None }; MAX_PAGES],
+            free: core::array::from_fn(|_| String::with_capacity(MAX_BODY)),
+        }
+    }
+}
 
 /// Names a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,35 +47,50 @@ impl Pages {
     /// when all places are in use.
     pub(crate) fn place(&self, now: Instant) -> Option<(PageId, Option<RelayId>)> {
         let name = |place| u8::try_from(place).ok().map(PageId);
-        if let Some(place) = self.0.iter().position(Option::is_none) {
+        if let Some(place) = self.held.iter().position(Option::is_none) {
             return Some((name(place)?, None));
         }
-        let places = self.0.iter().enumerate();
+        let places = self.held.iter().enumerate();
         let held = places.filter_map(|(place, held)| Some((place, held.as_ref()?)));
         let (place, slowest) = held.min_by_key(|(_, answering)| answering.progress)?;
         let gives_way = now > slowest.progress + PATIENCE;
         gives_way.then_some((name(place)?, Some(slowest.relay)))
     }
 
+    /// The memory of a place that [`Pages::place`] named and nobody holds: a body is made
+    /// in it, and [`Pages::put`] or [`Pages::give_back`] takes it back.
+    pub(crate) fn memory(&mut self, id: PageId) -> String {
+        let place = self.free.get_mut(usize::from(id.0));
+        place.map(core::mem::take).unwrap_or_default()
+    }
+
+    /// A body is not needed any more.
+    pub(crate) fn give_back(&mut self, id: PageId, mut body: String) {
+        body.clear();
+        if let Some(place) = self.free.get_mut(usize::from(id.0)) {
+            *place = body;
+        }
+    }
+
     /// Puts a body into a place that [`Pages::place`] named.
     pub(crate) fn put(&mut self, id: PageId, answering: Answering) {
-        if let Some(place) = self.0.get_mut(usize::from(id.0)) {
+        if let Some(place) = self.held.get_mut(usize::from(id.0)) {
             *place = Some(answering);
         }
     }
 
     /// The body of a relay, unless it was evicted.
     pub(crate) fn of(&mut self, id: PageId, relay: RelayId) -> Option<&mut Answering> {
-        let place = self.0.get_mut(usize::from(id.0))?;
+        let place = self.held.get_mut(usize::from(id.0))?;
         place.as_mut().filter(|answering| answering.relay == relay)
     }
 
     /// The relay is over.
     pub(crate) fn free(&mut self, id: PageId, relay: RelayId) {
-        if let Some(place) = self.0.get_mut(usize::from(id.0))
-            && place.as_ref().is_some_and(|held| held.relay == relay)
+        if let Some(place) = self.held.get_mut(usize::from(id.0))
+            && let Some(held) = place.take_if(|held| held.relay == relay)
         {
-            *place = None;
+            self.give_back(id, held.body);
         }
     }
 }

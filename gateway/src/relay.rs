@@ -50,9 +50,13 @@ impl Agreed {
         struct Cut(String);
         impl fmt::Write for Cut {
             fn write_str(&mut self, text: &str) -> fmt::Result {
-                // All of it is ASCII.
-                let room = (Agreed::MOST - self.0.len()).min(text.len());
-                self.0.push_str(text.get(..room).unwrap_or_default());
+                // All of it is ASCII. What does not fit is left out, and one sign tells so.
+                let room = Agreed::MOST - 1 - self.0.len().min(Agreed::MOST - 1);
+                self.0
+                    .push_str(text.get(..room.min(text.len())).unwrap_or_default());
+                if room < text.len() && self.0.len() < Agreed::MOST {
+                    self.0.push('~');
+                }
                 Ok(())
             }
         }
@@ -92,7 +96,9 @@ pub(crate) struct Relay {
     pub(crate) rule: Option<usize>,
     /// Bytes from the client, and to it.
     pub(crate) bytes: (u64, u64),
-    /// Who ended it first, and why, as soon as somebody did.
+    /// Whose direction was over first.
+    pub(crate) first: Option<Side>,
+    /// Who ended it, and why, if not both directions came to their end.
     pub(crate) ending: Option<Ending>,
     pub(crate) began: Instant,
     /// When a byte moved last.
@@ -109,16 +115,28 @@ impl Relay {
 
     /// Notes who ended it, if nobody has yet.
     pub(crate) fn note_ending(&mut self, by: Side, why: Why) {
-        self.ending.get_or_insert(Ending::new(by, why));
+        self.ending.get_or_insert(Ending { by, why });
     }
 
-    /// Notes that a direction which comes from `by` is over.
+    /// Notes how far the direction is that comes from `by`.
     pub(crate) fn note_flow(&mut self, by: Side, flow: Flow) {
         match flow {
             Flow::Open => {}
-            Flow::Ended => self.note_ending(by, Why::Closed),
+            Flow::Ended => {
+                self.first.get_or_insert(by);
+            }
             Flow::Cut => self.note_ending(by, Why::Reset),
         }
+    }
+
+    /// How it ended, when it has.
+    pub(crate) fn ending(&self) -> Ending {
+        let is_clean = self.up == Flow::Ended && self.down == Flow::Ended;
+        let why = if is_clean { Why::Closed } else { Why::Reset };
+        self.ending.unwrap_or(Ending {
+            by: self.first.unwrap_or(Side::Gateway),
+            why,
+        })
     }
 }
 

@@ -64,17 +64,18 @@ impl fmt::Display for Agreed<'_> {
         if self.role == Role::Client {
             f.write_str(" role=client")?;
         }
+        // Before what a client can make as long as it likes: the end may be cut off.
+        if let Some(peer) = &agreed.peer {
+            write!(f, " peer={}", Hex(&peer.fingerprint))?;
+            // A value has no space in it: a plus replaces it.
+            write!(f, " subject={}", Word(&peer.subject))?;
+        }
         if let Some(alpn) = &agreed.alpn {
             let name = core::str::from_utf8(alpn).unwrap_or("?");
             write!(f, " alpn={}", Word(name))?;
         }
         if let Some(name) = self.server_name() {
             write!(f, " server_name={name}")?;
-        }
-        if let Some(peer) = &agreed.peer {
-            write!(f, " peer={}", Hex(&peer.fingerprint))?;
-            // A value has no space in it: a plus replaces it.
-            write!(f, " subject={}", Word(&peer.subject))?;
         }
         Ok(())
     }
@@ -164,12 +165,6 @@ pub(crate) struct Ending {
     pub(crate) why: Why,
 }
 
-impl Ending {
-    pub(crate) const fn new(by: Side, why: Why) -> Self {
-        Self { by, why }
-    }
-}
-
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = match self.by {
@@ -217,6 +212,9 @@ pub(crate) enum Why {
     Room,
     /// Others needed the place of one that had said nothing, or took too long.
     Displaced,
+    /// This system refused or ended the handshake with the backend: rights, tables, a
+    /// domain that was restarted.
+    Internal,
     /// Another domain wrote what can't be.
     Misbehaved,
 }
@@ -235,6 +233,7 @@ impl Why {
             Self::Limit => "limit",
             Self::Room => "no_room",
             Self::Displaced => "displaced",
+            Self::Internal => "internal",
             Self::Misbehaved => "misbehaved",
         }
     }
@@ -372,6 +371,36 @@ mod tests {
         let failure = format!("{failure}");
         assert!(failure.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
         assert_eq!(failure.split(' ').count(), 5, "{failure}");
+    }
+
+    #[test]
+    fn no_name_that_a_client_asks_for_hides_its_certificate() {
+        let long = [
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(61),
+        ]
+        .join(".");
+        let line = line(&long, b"h2", "plain", Role::Server);
+        let (_, agreed) = line
+            .split_once("autonomous")
+            .or(line.split_once("directed"))
+            .unwrap();
+        let kept = crate::relay::Agreed::new(format_args!("TLSv1.3 x directed{agreed}"));
+        let kept = kept.as_str();
+        assert!(
+            kept.len() <= crate::relay::Agreed::MOST && kept.ends_with('~'),
+            "{kept}"
+        );
+        assert!(
+            kept.contains(&"07".repeat(32)) && kept.contains(" subject=plain"),
+            "{kept}"
+        );
+        assert_eq!(
+            crate::relay::Agreed::new(format_args!("a {}", 7)).as_str(),
+            "a 7"
+        );
     }
 
     #[test]

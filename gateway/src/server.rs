@@ -202,10 +202,10 @@ impl<'a, P: Platform> Server<'a, P> {
         // Nothing is left of a gateway that was here before.
         let net = ports.net.call(&net::Request::Begin);
         let shim = ports.shim.call(&control::Request::Begin);
-        if net.is_err() || shim.is_err() {
+        let mut listens = matches!((&net, &shim), (Ok(Ok(_)), Ok(Ok(_))));
+        if !listens {
             (ports.log)(format_args!("network stack or shim do not answer"));
         }
-        let mut listens = true;
         for listener in &config.listeners {
             let request = net::Request::Listen {
                 port: listener.port,
@@ -223,7 +223,7 @@ impl<'a, P: Platform> Server<'a, P> {
                 (ports.log)(format_args!("listener {name}: port {port}: {answer:?}"));
             }
         }
-        if ports.shim.call(&control::Request::Subscribe).is_err() {
+        if !matches!(ports.shim.call(&control::Request::Subscribe), Ok(Ok(_))) {
             listens = false;
             (ports.log)(format_args!("the shim does not answer"));
         }

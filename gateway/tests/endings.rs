@@ -136,6 +136,71 @@ fn who_ended_it_and_why_is_told_of_each_end() {
     );
 }
 
+/// The client of a session says that nothing more comes.
+fn half_close(world: &mut World, slot: u16) {
+    let mut plain = world.plain.borrow_mut();
+    plain.set_status(slot, Status::END);
+    plain.notify(slot);
+    drop(plain);
+    world.settle();
+}
+
+#[test]
+fn an_end_that_came_after_the_first_half_was_closed_is_told_as_what_it_was() {
+    let mut lists = listeners();
+    for listener in &mut lists {
+        listener.timeouts.idle_ms = 5000;
+    }
+    let mut world = World::logging(lists, LogWords::default());
+    // The backend's answer is cut off.
+    let slot = world.session(FORWARD, address(1));
+    half_close(&mut world, slot);
+    set_backend(&mut world, 0, Status::RESET);
+    world.pass(11_000);
+    assert_last(&world, ("at-2", 1), " by=backend why=reset");
+    // It never comes.
+    let slot = world.session(FORWARD, address(2));
+    set_backend(&mut world, 1, 0);
+    half_close(&mut world, slot);
+    world.pass(5500);
+    assert_last(&world, ("at-2", 2), " by=gateway why=idle");
+    // The backend refuses a client that had said all at once.
+    world.net.borrow_mut().answers = false;
+    let slot = world.session(FORWARD, address(3));
+    half_close(&mut world, slot);
+    world.net.borrow_mut().answers = true;
+    {
+        let mut net = world.net.borrow_mut();
+        let backend = net.opened[2];
+        let place = net.slot(backend).unwrap();
+        net.side.set_status(place, Status::RESET);
+        net.side.notify(place);
+    }
+    world.settle();
+    world.pass(11_000);
+    assert_last(&world, ("at-2", 3), " by=backend why=backend_refused");
+    let log = world.log.borrow();
+    let failed = log
+        .iter()
+        .filter(|line| line.starts_with("backend failed "));
+    assert_eq!(failed.count(), 1);
+}
+
+#[test]
+fn a_request_that_is_not_whole_in_time_and_an_answer_that_nobody_takes_are_told() {
+    let mut world = World::logging(listeners(), LogWords::default());
+    let late = world.session(STATUS, address(1));
+    world.send(late, b"GET / HT");
+    world.pass(10_200);
+    assert!(world.receive(late).starts_with(b"HTTP/1.1 408 "));
+    assert_last(&world, ("at-1", 1), " by=gateway why=request_timeout");
+    let gone = world.session(STATUS, address(2));
+    world.send(gone, b"GET / HTTP/1.1\r\n\r\n");
+    world.reset(gone);
+    world.pass(11_000);
+    assert_last(&world, ("at-1", 2), " by=client why=reset");
+}
+
 #[test]
 fn nothing_is_told_of_sessions_that_should_not_be() {
     let quiet = LogWords {

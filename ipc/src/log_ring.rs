@@ -143,6 +143,11 @@ impl Reader {
         Some(Line { ticks, text })
     }
 
+    /// Takes all lines that are there, unread.
+    pub fn skip(&mut self, ring: &LogRing) {
+        self.read = ring.written.load(Ordering::Relaxed);
+    }
+
     fn length(&self, ring: &LogRing) -> Option<usize> {
         let len = usize::try_from(self.load(ring, 0)?).ok()?;
         (len <= LINE).then_some(len)
@@ -228,6 +233,17 @@ mod tests {
         assert_eq!(lines, 10_000);
         // Not for each line.
         assert!(calls < 600, "{calls}");
+    }
+
+    #[test]
+    fn what_is_skipped_is_not_read_and_what_comes_after_it_is() {
+        let (ring, mut reader) = (LogRing::default(), Reader::new());
+        put(&ring, 1, "one");
+        put(&ring, 2, "two");
+        reader.skip(&ring);
+        assert_eq!(next(&mut reader, &ring), None);
+        put(&ring, 3, "three");
+        assert_eq!(next(&mut reader, &ring), Some((3, b"three".to_vec())));
     }
 
     #[test]

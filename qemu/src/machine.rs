@@ -149,6 +149,8 @@ pub struct Machine {
     pub timer: bool,
     /// It has a virtio console, for the log.
     pub console: bool,
+    /// What its serial port prints is in the log too.
+    pub serial: bool,
     /// Features of the processor that it does not have, as QEMU names them.
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
@@ -196,6 +198,7 @@ impl Machine {
             nic: Nic::default(),
             timer: true,
             console: true,
+            serial: true,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
             capture: None,
@@ -285,7 +288,12 @@ impl Machine {
         add(&["-display", "none", "-monitor", "none"]);
         // The console, where there is one, and the serial port end in one log.
         add(&["-chardev", "stdio,id=serial,signal=off,mux=on"]);
-        add(&["-serial", "chardev:serial"]);
+        let serial = if self.serial {
+            "chardev:serial"
+        } else {
+            "null"
+        };
+        add(&["-serial", serial]);
         if let Some(socket) = &self.line {
             let socket = escaped(socket);
             let line = format!("socket,id=line,path={socket},server=on,wait=off");

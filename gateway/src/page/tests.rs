@@ -61,7 +61,7 @@ fn text(form: Form) -> String {
         sessions: (),
         now: Instant::default(),
     };
-    metrics(&shown, form)
+    metrics(&shown, form, String::with_capacity(MAX_BODY))
 }
 
 #[test]
@@ -170,17 +170,18 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
         sessions: (),
         now: Instant::NEVER,
     };
-    let text = metrics(&shown, Form::OpenMetrics);
+    let text = metrics(&shown, Form::OpenMetrics, String::with_capacity(MAX_BODY));
     assert_eq!(text.capacity(), MAX_BODY);
     assert!(text.ends_with("# EOF\n"));
-    let text = html(Shown {
+    let shown = Shown {
         view: &view,
         listeners: &listeners,
         turned_away: &turned_away,
         observed: &Observed::default(),
         sessions: core::iter::repeat_n(&facts, 1152),
         now: Instant::NEVER,
-    });
+    };
+    let text = html(shown, String::with_capacity(MAX_BODY));
     assert_eq!(text.capacity(), MAX_BODY);
     assert!(
         text.contains(" more.</p>") && text.ends_with("</a>"),
@@ -191,7 +192,7 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
 
 #[test]
 fn text_takes_no_more_than_it_was_made_for() {
-    let mut text = Bounded::new();
+    let mut text = Bounded::new(String::with_capacity(MAX_BODY));
     let part = "x".repeat(MAX_BODY - 1);
     assert!(text.write_str(&part).is_ok() && text.write_str("xx").is_err());
     assert!(text.write_str("x").is_ok() && text.write_str("x").is_err());

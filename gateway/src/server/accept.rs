@@ -180,7 +180,13 @@ impl<P: Platform> Server<'_, P> {
                     let (listener, remote) = (relay.listener, relay.remote);
                     self.turn_away(listener, Reason::Silent, remote);
                 }
-                self.cut_off(id, Ending::new(Side::Gateway, Why::Displaced));
+                self.cut_off(
+                    id,
+                    Ending {
+                        by: Side::Gateway,
+                        why: Why::Displaced,
+                    },
+                );
                 true
             }
             _ => false,

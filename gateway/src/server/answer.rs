@@ -70,6 +70,7 @@ impl<P: Platform> Server<'_, P> {
                 connections: &mut self.ports.backend,
             };
             let Ok(count) = wires.read(near, &mut self.buffer[..]) else {
+                relay.note_ending(Side::Gateway, Why::Misbehaved);
                 return Next::Ends;
             };
             relay.has_spoken |= count > 0;
@@ -105,6 +106,7 @@ impl<P: Platform> Server<'_, P> {
         let Some(mut relay) = self.relays.take(id) else {
             return;
         };
+        relay.note_ending(Side::Gateway, Why::Request);
         self.answer(&mut relay, Answer::Refusal(LATE));
         self.relays.put(id, relay);
         self.pump(id);
@@ -141,8 +143,15 @@ impl<P: Platform> Server<'_, P> {
             return Answer::Refusal(BUSY);
         };
         if let Some(slow) = gives_way {
-            self.cut_off(slow, Ending::new(Side::Gateway, Why::Displaced));
+            self.cut_off(
+                slow,
+                Ending {
+                    by: Side::Gateway,
+                    why: Why::Displaced,
+                },
+            );
         }
+        let memory = self.pages.memory(page);
         let view = &self.ports.view;
         let (listeners, turned_away) = (&self.listeners[..], &self.turned_away);
         let others = self.relays.iter().filter_map(|r| r.facts.as_ref());
@@ -155,11 +164,12 @@ impl<P: Platform> Server<'_, P> {
             now: self.now,
         };
         let body = match kind {
-            Kind::Metrics(form) => metrics(&shown, form),
-            _ => page::html(shown),
+            Kind::Metrics(form) => metrics(&shown, form, memory),
+            _ => page::html(shown, memory),
         };
         if head_only {
             let length = body.len();
+            self.pages.give_back(page, body);
             return Answer::Head { kind, length };
         }
         let answering = Answering {
@@ -204,6 +214,7 @@ impl<P: Platform> Server<'_, P> {
                 }
             };
             let Ok(count) = write_from(&mut wires, near, *sent, &start, body) else {
+                relay.note_ending(Side::Gateway, Why::Misbehaved);
                 return Next::Ends;
             };
             let is_whole = *sent + count >= start.length + body.len();
@@ -223,9 +234,7 @@ impl<P: Platform> Server<'_, P> {
             if is_whole {
                 // The request has been read as far as it matters.
                 (relay.up, relay.down) = (Flow::Ended, Flow::Ended);
-                relay
-                    .ending
-                    .get_or_insert(Ending::new(Side::Backend, Why::Closed));
+                relay.first.get_or_insert(Side::Backend);
                 wires.signal(near, Status::END);
                 if let Answer::Made { page, .. } = *answer {
                     self.pages.free(page, id);

@@ -132,9 +132,21 @@ impl<P: Platform> Server<'_, P> {
                 } else {
                     Why::Linger
                 };
-                self.cut_off(id, Ending::new(Side::Gateway, why));
+                self.cut_off(
+                    id,
+                    Ending {
+                        by: Side::Gateway,
+                        why,
+                    },
+                );
             }
-            _ => self.cut_off(id, Ending::new(Side::Gateway, Why::Request)),
+            _ => self.cut_off(
+                id,
+                Ending {
+                    by: Side::Gateway,
+                    why: Why::Request,
+                },
+            ),
         }
     }
 }

@@ -269,7 +269,7 @@ impl<P: Platform> Server<'_, P> {
                 relay, connection, ..
             }) => {
                 self.abort(connection);
-                self.backend_failed(relay, Why::Handshake);
+                self.backend_failed(relay, Why::Internal);
             }
         }
     }
@@ -325,7 +325,13 @@ impl<P: Platform> Server<'_, P> {
                 }
                 self.guests.leave(arrived.guest);
             }
-            Purpose::Backend(secure) => self.backend_failed(secure.relay, Why::Handshake),
+            Purpose::Backend(secure) => {
+                let why = match error {
+                    HandshakeError::Peer(_) => Why::Handshake,
+                    _ => Why::Internal,
+                };
+                self.backend_failed(secure.relay, why);
+            }
         }
     }
 

@@ -92,9 +92,8 @@ impl<P: Platform> Server<'_, P> {
         let (of_near, of_far) = (wires.peer_status(near), wires.peer_status(far));
         if of_far.has(Status::RESET) && !*is_established && !of_far.has(Status::ESTABLISHED) {
             stats.add(stats::gateway::BACKEND_FAILED, 1);
-            relay
-                .ending
-                .get_or_insert(Ending::new(Side::Backend, Why::Refused));
+            let (by, why) = (Side::Backend, Why::Refused);
+            relay.ending.get_or_insert(Ending { by, why });
         }
         if !*is_established && of_far.has(Status::ESTABLISHED) {
             *is_established = true;

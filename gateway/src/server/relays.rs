@@ -67,6 +67,7 @@ impl<P: Platform> Server<'_, P> {
             is_due: false,
             rule: arrived.rule,
             bytes: (0, 0),
+            first: None,
             ending: None,
             began: arrived.at,
             progress: self.now,
@@ -180,12 +181,14 @@ impl<P: Platform> Server<'_, P> {
 
     /// The backend can't be had: the client is cut off.
     pub(super) fn backend_failed(&mut self, id: RelayId, why: Why) {
-        self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
         let by = match why {
-            Why::Refused | Why::Unanswered | Why::Handshake => Side::Backend,
+            Why::Refused | Why::Unanswered | Why::Handshake => {
+                self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
+                Side::Backend
+            }
             _ => Side::Gateway,
         };
-        self.cut_off(id, Ending::new(by, why));
+        self.cut_off(id, Ending { by, why });
     }
 
     /// Ends a relay at once; neither end may take that for a clean one.

@@ -7,7 +7,7 @@ use ipc::stats;
 
 use super::{Arrived, Platform, Purpose, Secure, Server};
 use crate::relay::{self, Relay};
-use crate::report::{Agreed, Ended, Ending, Failure, Side, Success, Unreached, Why};
+use crate::report::{Agreed, Ended, Failure, Success, Unreached, Why};
 use crate::turned_away::Reason;
 
 impl<P: Platform> Server<'_, P> {
@@ -66,7 +66,7 @@ impl<P: Platform> Server<'_, P> {
         let words = self.words.sessions;
         let words = words.then(|| relay::Agreed::new(format_args!("{agreed}")));
         if self.words.handshakes
-            && let Some(untold) = self.log_rate.session(self.now)
+            && let Some(untold) = self.log_rate.session(listener, self.now)
         {
             let success = Success {
                 listener: self.listeners.get(listener).map_or("", |l| &l.name),
@@ -87,8 +87,7 @@ impl<P: Platform> Server<'_, P> {
             Backend::Connect(upstream) => Some(upstream.address),
             Backend::Status => None,
         });
-        let ending = relay.ending;
-        let ending = ending.unwrap_or(Ending::new(Side::Gateway, Why::Closed));
+        let ending = relay.ending();
         if let (Why::Refused | Why::Unanswered, Some(backend)) = (ending.why, backend)
             && let Some(untold) = self.log_rate.failure(relay.listener, self.now)
         {
@@ -100,7 +99,7 @@ impl<P: Platform> Server<'_, P> {
             (self.ports.log)(format_args!("{failed}{untold}"));
         }
         if self.words.sessions
-            && let Some(untold) = self.log_rate.session(self.now)
+            && let Some(untold) = self.log_rate.session(relay.listener, self.now)
         {
             let agreed = relay.facts.as_ref().and_then(|facts| facts.agreed.as_ref());
             let ended = Ended {

@@ -1,6 +1,8 @@
 //! How much a domain may log: the monitor prints before all domains run, so one that logs
 //! without end would stop the system.
 
+use crate::calendar::STAMP;
+
 /// Bytes that a domain may log at once.
 pub const BURST: u64 = 512 * 1024;
 /// Bytes that it may log in each second after that, to a device that takes blocks.
@@ -29,8 +31,8 @@ impl Quota {
         }
     }
 
-    /// Takes what is printed for `bytes` of a log with so many `lines`, each after the name
-    /// of its domain, which is `name` bytes long; false, and nothing is taken, when it is
+    /// Takes what is printed for `bytes` of a log with so many `lines`, each after its moment
+    /// and the name of its domain, which is `name` bytes long; false, and nothing is taken, when it is
     /// too much.
     pub fn allows(&mut self, bytes: u64, lines: u64, name: usize, now: u64, tsc_hz: u64) -> bool {
         let earned = u128::from(now.wrapping_sub(self.refilled)) * u128::from(self.rate);
@@ -39,7 +41,7 @@ impl Quota {
             self.left = self.left.saturating_add(earned).min(BURST);
             self.refilled = now;
         }
-        let printed = bytes.saturating_add(lines.saturating_mul(name as u64 + 2));
+        let printed = bytes.saturating_add(lines.saturating_mul((STAMP + name) as u64 + 2));
         let left = self.left.checked_sub(printed);
         self.left = left.unwrap_or(self.left);
         left.is_some()
@@ -66,8 +68,8 @@ mod tests {
         while quota.allows(1, 1, NAME.len(), 0, HZ) {
             lines += 1;
         }
-        // Each is "offload-server: " and the newline.
-        assert_eq!(lines, BURST / 17);
+        // Each is the moment, "offload-server: " and the newline.
+        assert_eq!(lines, BURST / (28 + 17));
     }
 
     #[test]

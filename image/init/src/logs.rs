@@ -12,14 +12,19 @@ use crate::monitor::ring;
 use crate::terminal;
 
 /// How far each domain's log has been printed.
-pub(crate) struct Logs(Vec<Place>);
+pub(crate) struct Logs {
+    places: Vec<Place>,
+    /// The counter when all had been printed last: what there is now was written later.
+    printed: u64,
+}
 
 struct Place {
     reader: Reader,
-    /// The counter at the last line: no domain says that a line was earlier.
+    /// The counter at the last line: no domain says that the next was earlier.
     last: u64,
     quota: Quota,
-    limited: bool,
+    /// The counter when it was told last that lines are dropped.
+    told: u64,
 }
 
 impl Logs {
@@ -29,15 +34,21 @@ impl Logs {
             reader: Reader::new(),
             last: 0,
             quota: Quota::new(SystemClock::ticks(), rate),
-            limited: false,
+            told: 0,
         };
-        Self((0..domains).map(place).collect())
+        Self {
+            places: (0..domains).map(place).collect(),
+            printed: 0,
+        }
     }
 
     /// Prints what the domains have written since the last time.
     pub(crate) fn print(&mut self, domains: &[Watched], tsc_hz: u64) {
         let mut text = [0; LINE];
         let mut has_printed = false;
+        for place in &mut self.places {
+            place.last = place.last.max(self.printed);
+        }
         while let Some((domain, place)) = self.earliest(domains, tsc_hz) {
             let Some(line) = place.reader.take(ring(domain), &mut text) else {
                 break;
@@ -46,13 +57,16 @@ impl Logs {
             let len = line.text.len() as u64 + 1;
             let allowed = place.quota.allows(len, 1, domain.name.len(), now, tsc_hz)
                 && (!place.quota.is_low() || terminal::has_plenty());
-            if !allowed && !place.limited {
-                log!("{}: logs too much, lines are dropped", domain.name);
-            }
-            // Told again when the domain has been quiet, not for each line in between.
-            place.limited = !allowed || place.limited && place.quota.is_low();
-            place.last = line.ticks.clamp(place.last, now);
-            if allowed {
+            place.last = line.ticks.min(now).max(place.last);
+            if !allowed {
+                // It has cost enough already: what is there is not read one by one.
+                place.reader.skip(ring(domain));
+                // Once a second, as long as it does so.
+                if place.told == 0 || now.wrapping_sub(place.told) >= tsc_hz {
+                    place.told = now;
+                    log!("{}: logs too much, lines are dropped", domain.name);
+                }
+            } else {
                 let (ticks, len) = (place.last, line.text.len());
                 let text = text.get_mut(..len).unwrap_or_default();
                 // A domain can't send control characters to the terminal.
@@ -63,6 +77,7 @@ impl Logs {
                 has_printed = true;
             }
         }
+        self.printed = SystemClock::ticks();
         if has_printed {
             terminal::flush();
         }
@@ -76,7 +91,7 @@ impl Logs {
     ) -> Option<(&'a Watched, &mut Place)> {
         let next = domains
             .iter()
-            .zip(&mut self.0)
+            .zip(&mut self.places)
             .filter_map(|(domain, place)| {
                 let mut lost = 0;
                 let ticks = place.reader.peek(ring(domain), &mut lost);

@@ -40,7 +40,8 @@ pub(crate) fn run(plan: &Plan, mut built: Built) -> ! {
         None => log_quota::SERIAL_RATE,
     };
     let mut logs = Logs::new(built.domains.len(), rate);
-    terminal::open(built.console.take(), built.timekeeper.scale());
+    let patience = console::patience(0, built.tsc_hz, 1);
+    terminal::open(built.console.take(), built.timekeeper.scale(), patience);
     let groups = (0..plan.domains.len()).map(|number| group(plan, number));
     let supervisor = Supervisor::new(plan.restart, groups);
     let priorities: Vec<u8> = plan.domains.iter().map(|domain| domain.priority).collect();
@@ -117,10 +118,6 @@ impl Watch {
         let is_needed = self.watchdog.is_some()
             || self.built.generation.is_some()
             || self.supervisor.is_waiting();
-        if !is_needed {
-            // There is no next tick.
-            terminal::be_patient(|_| u64::MAX);
-        }
         self.built.ticker.set(is_needed)
     }
 
@@ -255,13 +252,14 @@ impl Watch {
         if reasons.second {
             self.keep_time()?;
         }
-        if !reasons.tick {
-            return Ok(());
-        }
         let tsc_hz = self.built.tsc_hz;
-        match terminal::be_patient(|left| console::patience(left, tsc_hz, 1000 / TICK_MS)) {
+        // Seconds are told of always, ticks where they are needed.
+        match terminal::tick(|left| console::patience(left, tsc_hz, 1000 / TICK_MS)) {
             (0, _) => {}
             (lost, what) => log!("init: the console is slow: {lost} {what} were dropped"),
+        }
+        if !reasons.tick {
+            return Ok(());
         }
         let generation = self.built.generation.as_mut();
         if generation.is_some_and(Generation::is_new) {

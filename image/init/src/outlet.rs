@@ -28,9 +28,11 @@ pub struct Outlet<D> {
     /// The block that is filled, and how far.
     block: usize,
     len: usize,
+    /// Lines in it.
+    lines: u64,
     /// Blocks were sent of which the device was not told.
     is_silent: bool,
-    /// Lines that there was no room for.
+    /// Lines of blocks that the device refused.
     lost: u64,
 }
 
@@ -41,6 +43,7 @@ impl<D: Device> Outlet<D> {
             device,
             block: 0,
             len: 0,
+            lines: 0,
             is_silent: false,
             lost: 0,
         }
@@ -49,22 +52,27 @@ impl<D: Device> Outlet<D> {
     /// Whether there is room for who has said much already: half of the blocks are kept
     /// for the others.
     pub fn has_plenty(&mut self) -> bool {
-        let free = (0..D::BLOCKS).filter(|block| self.device.is_free(*block));
-        free.count() > D::BLOCKS / 2
+        self.free() > D::BLOCKS / 2
     }
 
-    /// Writes a line, which is `parts` and shorter than a block; whether there was room.
-    /// Waits `patience` ticks of the processor's counter at most, and takes off what it
+    /// Writes a line, which is `parts` and shorter than a block; false if there was no room,
+    /// and the line is not written. `keeps` blocks stay free for others. Waits `patience` ticks of the processor's counter at most, and takes off what it
     /// waited.
-    pub fn write(&mut self, parts: &[&[u8]], patience: &mut u64, now: impl Fn() -> u64) -> bool {
+    pub fn write(
+        &mut self,
+        parts: &[&[u8]],
+        keeps: usize,
+        patience: &mut u64,
+        now: impl Fn() -> u64,
+    ) -> bool {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if self.len + len > BLOCK {
             self.send();
         }
-        if len > BLOCK || self.len == 0 && !self.wait(patience, now) {
-            self.lost += 1;
+        if len > BLOCK || self.len == 0 && !self.wait(keeps, patience, now) {
             return false;
         }
+        self.lines += 1;
         for part in parts {
             self.device.put(self.block, self.len, part);
             self.len += part.len();
@@ -81,9 +89,14 @@ impl<D: Device> Outlet<D> {
         }
     }
 
-    /// How many lines were lost since the last time.
-    pub fn take_lost(&mut self) -> u64 {
+    /// How many lines the device refused after they were written, since the last time.
+    pub fn take_refused(&mut self) -> u64 {
         core::mem::take(&mut self.lost)
+    }
+
+    /// Whether the device holds all blocks.
+    pub fn is_full(&mut self) -> bool {
+        self.len == 0 && self.free() == 0
     }
 
     fn send(&mut self) {
@@ -94,21 +107,31 @@ impl<D: Device> Outlet<D> {
             self.block = (self.block + 1) % D::BLOCKS;
             self.is_silent = true;
         } else {
-            self.lost += 1;
+            self.lost += self.lines;
         }
-        self.len = 0;
+        (self.len, self.lines) = (0, 0);
     }
 
-    /// Waits until the next block is free.
-    fn wait(&mut self, patience: &mut u64, now: impl Fn() -> u64) -> bool {
-        if self.device.is_free(self.block) {
+    /// Whether the next block is free, and so many others.
+    fn is_next_free(&mut self, keeps: usize) -> bool {
+        self.device.is_free(self.block) && (keeps == 0 || self.free() > keeps)
+    }
+
+    fn free(&mut self) -> usize {
+        let free = (0..D::BLOCKS).filter(|block| self.device.is_free(*block));
+        free.count()
+    }
+
+    /// Waits until it is so.
+    fn wait(&mut self, keeps: usize, patience: &mut u64, now: impl Fn() -> u64) -> bool {
+        if self.is_next_free(keeps) {
             return true;
         }
         self.flush();
         let began = now();
         loop {
             let waited = now().wrapping_sub(began);
-            if self.device.is_free(self.block) {
+            if self.is_next_free(keeps) {
                 *patience = patience.saturating_sub(waited);
                 return true;
             }
@@ -185,13 +208,13 @@ mod tests {
             let text = format!("line {number} {}\n", "x".repeat(number % 200));
             let (first, rest) = text.split_at(4);
             let parts = [first.as_bytes(), rest.as_bytes()];
-            outlet.write(&parts, &mut 0, || 0);
+            outlet.write(&parts, 1, &mut 0, || 0);
             expected += &text;
         }
         outlet.flush();
         outlet.flush();
         assert_eq!(outlet.device.got, expected);
-        assert_eq!(outlet.take_lost(), 0);
+        assert_eq!(outlet.take_refused(), 0);
         assert!(outlet.device.told <= expected.len() / BLOCK + 2);
     }
 
@@ -205,20 +228,29 @@ mod tests {
         };
         let mut patience = 1000;
         let line = [b'y'; 1000];
-        for _ in 0..100 {
-            outlet.write(&[&line, b"\n"], &mut patience, now);
-        }
+        let written = (0..100).filter(|_| outlet.write(&[&line, b"\n"], 0, &mut patience, now));
         // Four lines in each of four blocks.
-        assert_eq!(outlet.take_lost(), 84);
+        assert_eq!(written.count(), 16);
+        assert!(outlet.is_full());
         assert_eq!(patience, 0);
         assert!(time.get() < 1000 + 2 * 84 + 10, "{}", time.get());
         // It comes back, and so does the log.
         outlet.device.is_willing = true;
         outlet.device.got.clear();
-        outlet.write(&[b"again\n"], &mut 10, now);
+        assert!(outlet.write(&[b"again\n"], 0, &mut 10, now));
         outlet.flush();
         assert_eq!(outlet.device.got, "again\n");
-        assert_eq!(outlet.take_lost(), 0);
+        assert!(!outlet.is_full());
+    }
+
+    #[test]
+    fn the_last_block_is_for_who_keeps_none() {
+        let mut outlet = Outlet::new(Host::new(false));
+        let line = [&[b'y'; 1000][..], b"\n"];
+        let written = (0..100).filter(|_| outlet.write(&line, 1, &mut 0, || 0));
+        assert_eq!(written.count(), 12);
+        let written = (0..100).filter(|_| outlet.write(&line, 0, &mut 0, || 0));
+        assert_eq!(written.count(), 4);
     }
 
     #[test]
@@ -226,25 +258,24 @@ mod tests {
         let mut outlet = Outlet::new(Host::new(false));
         let mut lines = 0;
         while outlet.has_plenty() {
-            assert!(outlet.write(&[&[b'y'; 1000], b"\n"], &mut 0, || 0));
+            assert!(outlet.write(&[&[b'y'; 1000], b"\n"], 0, &mut 0, || 0));
             lines += 1;
         }
         // Two blocks are away, and the third is begun.
         assert_eq!(lines, 9);
         for _ in 0..7 {
-            assert!(outlet.write(&[&[b'z'; 1000], b"\n"], &mut 0, || 0));
+            assert!(outlet.write(&[&[b'z'; 1000], b"\n"], 0, &mut 0, || 0));
         }
-        assert!(!outlet.write(&[&[b'z'; 1000], b"\n"], &mut 0, || 0));
+        assert!(!outlet.write(&[&[b'z'; 1000], b"\n"], 0, &mut 0, || 0));
     }
 
     #[test]
     fn a_line_longer_than_a_block_is_lost_alone() {
         let mut outlet = Outlet::new(Host::new(true));
-        outlet.write(&[b"a\n"], &mut 0, || 0);
-        outlet.write(&[&[b'z'; BLOCK + 1]], &mut 0, || 0);
-        outlet.write(&[b"b\n"], &mut 0, || 0);
+        assert!(outlet.write(&[b"a\n"], 0, &mut 0, || 0));
+        assert!(!outlet.write(&[&[b'z'; BLOCK + 1]], 0, &mut 0, || 0));
+        assert!(outlet.write(&[b"b\n"], 0, &mut 0, || 0));
         outlet.flush();
         assert_eq!(outlet.device.got, "a\nb\n");
-        assert_eq!(outlet.take_lost(), 1);
     }
 }

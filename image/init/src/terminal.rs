@@ -128,18 +128,35 @@ struct Terminal {
     scale: Timescale,
     /// How long the console may be waited for until the next tick.
     patience: u64,
+    /// Lines that there was no room for.
+    lost: u64,
+    /// Ticks at which the console held all blocks, one after the other.
+    full: u32,
 }
+
+/// Blocks that no domain's line begins: the root task's own have room.
+const OWN: usize = 1;
+/// As many ticks, and the console is given up.
+const MOST_FULL: u32 = 40;
+/// How long a serial port may be waited for, in ticks of the processor's counter, for one
+/// line that the console has no room for.
+const SERIAL_PATIENCE: u64 = 10_000_000;
 
 static TERMINAL: Mutex<Option<Terminal>> = Mutex::new(None);
 
-/// From now on lines go to `console`, if there is one, with the time by `scale`.
-pub(crate) fn open(console: Option<VirtioConsole>, scale: &Timescale) {
+/// From now on lines go to `console`, if there is one, with the time by `scale`. Where they
+/// go may be waited for as long as `patience` until the next tick, in ticks of the
+/// processor's counter.
+pub(crate) fn open(console: Option<VirtioConsole>, scale: &Timescale, patience: u64) {
     *TERMINAL.lock() = Some(Terminal {
         outlet: console.map(Outlet::new),
         stamp: Stamp::default(),
         scale: *scale,
-        patience: u64::MAX,
+        patience,
+        lost: 0,
+        full: 0,
     });
+    serial::be_patient(|_| patience);
     log::use_sink(own);
 }
 
@@ -159,8 +176,10 @@ pub(crate) fn has_plenty() -> bool {
 
 /// Writes what domain `name` said when the counter was at `ticks`.
 pub(crate) fn write(name: &str, ticks: u64, text: &[u8]) {
-    if let Some(terminal) = &mut *TERMINAL.lock() {
-        terminal.write(ticks, &[name.as_bytes(), b": ", text, b"\n"]);
+    if let Some(terminal) = &mut *TERMINAL.lock()
+        && !terminal.write(ticks, &[name.as_bytes(), b": ", text, b"\n"], OWN)
+    {
+        terminal.lost += 1;
     }
 }
 
@@ -171,32 +190,42 @@ pub(crate) fn flush() {
     }
 }
 
-/// Changes how long the console may be waited for. Returns what was dropped since the last
-/// time: lines of a console, bytes of a serial port.
-pub(crate) fn be_patient(patience: impl Fn(u64) -> u64) -> (u64, &'static str) {
-    match &mut *TERMINAL.lock() {
-        Some(Terminal {
-            outlet: Some(outlet),
-            patience: left,
-            ..
-        }) => {
-            *left = patience(*left);
-            (outlet.take_lost(), "lines")
-        }
-        _ => (serial::be_patient(patience), "bytes"),
+/// Another tick: changes how long the console may be waited for. Returns what was lost
+/// since the last one: lines of a console, bytes of a serial port. A console that takes
+/// nothing for some seconds is given up.
+pub(crate) fn tick(patience: impl Fn(u64) -> u64) -> (u64, &'static str) {
+    let mut terminal = TERMINAL.lock();
+    let Some(terminal) = terminal.as_mut() else {
+        return (0, "");
+    };
+    let Some(outlet) = &mut terminal.outlet else {
+        return (serial::be_patient(patience), "bytes");
+    };
+    terminal.patience = patience(terminal.patience);
+    terminal.lost += outlet.take_refused();
+    terminal.full = if outlet.is_full() {
+        terminal.full + 1
+    } else {
+        0
+    };
+    if terminal.full >= MOST_FULL {
+        terminal.outlet = None;
     }
+    (core::mem::take(&mut terminal.lost), "lines")
 }
 
 impl Terminal {
-    /// Whether there was room.
-    fn write(&mut self, ticks: u64, parts: &[&[u8]; 4]) -> bool {
+    /// Whether there was room, with so many blocks kept free.
+    fn write(&mut self, ticks: u64, parts: &[&[u8]; 4], keeps: usize) -> bool {
         let stamp: &[u8] = self.stamp.at(self.scale.wall_at(ticks));
         let [name, colon, text, end] = *parts;
         let parts = [stamp, name, colon, text, end];
         match &mut self.outlet {
-            Some(outlet) => outlet.write(&parts, &mut self.patience, SystemClock::ticks),
+            Some(outlet) => outlet.write(&parts, keeps, &mut self.patience, SystemClock::ticks),
             None => {
-                parts.into_iter().for_each(serial::write);
+                let mut line = Text::new();
+                parts.into_iter().for_each(|part| line.push(part));
+                serial::write(line.bytes());
                 true
             }
         }
@@ -205,45 +234,61 @@ impl Terminal {
 
 /// A line of the root task itself, which is not kept waiting.
 fn own(line: fmt::Arguments<'_>) {
-    let mut text = Text {
-        bytes: [0; LINE],
-        len: 0,
-    };
+    let mut text = Text::new();
     // It never fails; a failing Display cuts the line short.
     let _ = text.write_fmt(line);
-    let bytes = text.bytes.get(..text.len).unwrap_or_default();
     // A panic may come while the terminal is in use, and is the last line.
-    let is_panic = bytes.starts_with(b"panic");
+    let is_panic = text.bytes().starts_with(b"panic");
     let mut terminal = TERMINAL.try_lock();
     let terminal = terminal.as_deref_mut().and_then(Option::as_mut);
-    let has_written = terminal.filter(|_| !is_panic).is_some_and(|terminal| {
-        let has_written = terminal.write(SystemClock::ticks(), &[b"", b"", bytes, b"\n"]);
+    let has_written = terminal.is_some_and(|terminal| {
+        let parts: [&[u8]; 4] = [b"", b"", text.bytes(), b"\n"];
+        let has_written = !is_panic && terminal.write(SystemClock::ticks(), &parts, 0);
         if let Some(outlet) = &mut terminal.outlet {
+            // What was said before it comes out before it.
             outlet.flush();
         }
         has_written
     });
     if !has_written {
         // It is not lost because others have filled the console.
-        serial::write(bytes);
-        serial::write(b"\n");
+        serial::be_patient(|_| SERIAL_PATIENCE);
+        text.push(b"\n");
+        serial::write(text.bytes());
     }
 }
 
-/// A line that is put together.
+/// A line that is put together, with what stands before it.
 struct Text {
-    bytes: [u8; LINE],
+    bytes: [u8; LINE + 128],
     len: usize,
+}
+
+impl Text {
+    const fn new() -> Self {
+        Self {
+            bytes: [0; LINE + 128],
+            len: 0,
+        }
+    }
+
+    /// As much of `piece` as there is room for.
+    fn push(&mut self, piece: &[u8]) {
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(piece) {
+            *to = *from;
+        }
+        self.len += piece.len().min(room.len());
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 impl Write for Text {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let len = piece.len().min(room.len());
-        for (to, from) in room.iter_mut().zip(piece.bytes()) {
-            *to = from;
-        }
-        self.len += len;
+        self.push(piece.as_bytes());
         Ok(())
     }
 }

@@ -55,12 +55,15 @@ fn boots(name: &str, count: u32) -> Vec<String> {
     let mut bad = Vec::new();
     for number in 1..=count {
         let booted = machine.boot(PATIENCE);
-        let log = fs::read_to_string(file).unwrap();
+        let log = qemu::log::read(file).unwrap();
         let told = |line: &str| line.starts_with("fault: ") || line.contains("starts anew");
         let complaint = match booted {
             Err(error) => Some(format!("{error:#}")),
             Ok(_) => log.lines().find(|line| told(line)).map(str::to_string),
         };
+        if number.is_multiple_of(100) {
+            eprintln!("{name}: {number} of {count} boots, {} bad", bad.len());
+        }
         if let Some(complaint) = complaint {
             fs::copy(file, file.with_extension(number.to_string())).unwrap();
             bad.push(format!("boot {number}: {complaint}"));

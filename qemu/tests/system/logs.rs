@@ -57,9 +57,11 @@ fn assert_ordered(site: &Site, began: SystemTime) {
 #[test]
 fn lines_have_their_moment_and_a_machine_without_a_console_has_them_at_its_serial_port() {
     let began = SystemTime::now();
-    for has_console in [true, false] {
+    for (has_console, has_serial) in [(true, true), (false, true), (true, false)] {
         let mut prepared = Prepared::build("logs", false).unwrap();
         prepared.machine.console = has_console;
+        // Without it what is seen comes by the console alone.
+        prepared.machine.serial = has_serial;
         let site = prepared.boot().unwrap();
         let line = one_session(&site);
         assert!(line.contains(" up=5 down=5 ms="), "{line}");
@@ -67,6 +69,11 @@ fn lines_have_their_moment_and_a_machine_without_a_console_has_them_at_its_seria
         let lines = site.guest.log().since(Cursor::default());
         let tells = |text: &str| lines.iter().any(|line| line.starts_with(text));
         assert_eq!(tells("init: no virtio console"), !has_console);
+        assert_eq!(
+            tells("init: clock: "),
+            has_serial,
+            "the boot is told at the port"
+        );
         assert_ordered(&site, began);
     }
 }
