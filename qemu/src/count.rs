@@ -17,6 +17,9 @@ use crate::machine::escaped;
 const SOURCE: &str = include_str!("../plugin/count.c");
 /// QEMU's versions from there on have another number of the plugins' interface.
 const SECOND_INTERFACE: u32 = 9;
+/// Versions from there on do more than one step of a repeated instruction inside of a block:
+/// steps can't be counted.
+const STEPS_INSIDE: u32 = 10;
 /// How long the plugin may take to tell its counts.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest path of a Unix socket (`sun_path` of unix(7)), without the zero.
@@ -29,6 +32,7 @@ const KERNEL: u64 = 1 << 63;
 pub struct Counter {
     plugin: PathBuf,
     socket: PathBuf,
+    sees_steps: bool,
 }
 
 impl Counter {
@@ -58,7 +62,18 @@ impl Counter {
             .args([&plugin, &source])
             .run()
             .context("compiling the plugin that counts")?;
-        Ok(Self { plugin, socket })
+        Ok(Self {
+            plugin,
+            socket,
+            sees_steps: major < STEPS_INSIDE,
+        })
+    }
+
+    /// Whether each step of a repeated instruction is counted, so that what they moved and
+    /// stored is known.
+    #[must_use]
+    pub const fn sees_steps(&self) -> bool {
+        self.sees_steps
     }
 
     /// What QEMU is told, to load the plugin.

@@ -80,10 +80,17 @@ fn every_instruction_and_every_step_of_a_repeated_one_is_counted() {
         };
         let mut pages = count.0.iter();
         let sector = pages.find(|(page, _)| page.address == 0x7000);
-        if let Some((_, amount)) = sector.filter(|(_, amount)| amount.moved == MOVED) {
+        let is_done = |amount: &Amount| match counter.sees_steps() {
+            true => amount.moved == MOVED,
+            false => amount.instructions > 2 * LOOPS + OTHERS,
+        };
+        if let Some((_, amount)) = sector.filter(|(_, amount)| is_done(amount)) {
             break *amount;
         }
     };
+    if !counter.sees_steps() {
+        return;
+    }
     let expected = Amount {
         instructions: 2 * LOOPS + MOVED + 1 + OTHERS,
         moved: MOVED,

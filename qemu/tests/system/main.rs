@@ -14,6 +14,7 @@ mod applications;
 mod bad_input;
 mod boots;
 mod clients;
+mod counter;
 mod deploy;
 mod directed;
 mod directed_client;
