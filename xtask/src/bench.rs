@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     /// by a plugin of QEMU.
     #[arg(long, conflicts_with_all = ["guest_only", "static_rsa", "hostile"])]
     system: bool,
+    /// With --system: count the same of nginx in a Linux guest beside it.
+    #[arg(long, value_enum, requires = "system")]
+    peer: Option<system::Peer>,
     /// This attack of the hostile suite alone; can be repeated.
     #[arg(long, value_name = "NAME", requires = "hostile")]
     attack: Vec<String>,
@@ -80,7 +83,7 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
         );
     }
     if arguments.system {
-        return system::run(workspace, screen, arguments.json.as_deref());
+        return system::run(workspace, screen, arguments.peer, arguments.json.as_deref());
     }
     setup::ensure(screen, &[Need::Build, Need::Run])?;
     let folder = workspace.join("target/bench");

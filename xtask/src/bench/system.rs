@@ -1,11 +1,14 @@
 //! `cargo xtask bench --system`: what a user pays, counted on the booted image with NIC,
-//! log, TCP, kernel and all domains.
+//! log, TCP, kernel and all domains; and beside it what nginx takes for the same in a
+//! Linux guest.
 
+mod archive;
 mod backend;
 mod client;
 mod cost;
 mod goals;
 mod held;
+mod peer;
 mod site;
 
 use std::fs;
@@ -26,8 +29,20 @@ use site::{Common, Running};
 /// Sessions that are open while handshakes are counted once more.
 const HELD: usize = 500;
 
+/// Whom Handoff is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Peer {
+    /// nginx in a Linux guest, both of Debian's packages.
+    Nginx,
+}
+
 /// Measures, prints two tables, and writes JSON.
-pub(super) fn run(workspace: &Path, screen: &Screen, json: Option<&Path>) -> Result<()> {
+pub(super) fn run(
+    workspace: &Path,
+    screen: &Screen,
+    peer: Option<Peer>,
+    json: Option<&Path>,
+) -> Result<()> {
     setup::ensure(screen, &[Need::Build, Need::Run])?;
     let common = Common::make(workspace)?;
     let description = load::file(&workspace.join(DESCRIPTION))?;
@@ -36,6 +51,12 @@ pub(super) fn run(workspace: &Path, screen: &Screen, json: Option<&Path>) -> Res
         "session_bytes".to_string(),
         held::session_bytes(&description)? as f64,
     );
+    // First: what is missing is told at once.
+    if peer == Some(Peer::Nginx) {
+        let running = peer::boot(workspace, screen, &common)?;
+        every_kind(screen, &running, &common, "nginx", &mut figures)?;
+        running.stop();
+    }
     let running = site::boot(workspace, screen, &common)?;
     every_kind(screen, &running, &common, "handoff", &mut figures)?;
     sessions(screen, &running, &common, &mut figures)?;
@@ -61,15 +82,16 @@ fn every_kind(
     who: &str,
     figures: &mut Figures,
 ) -> Result<()> {
+    let adjusts = common.counter.sees_steps();
     let kinds = || KINDS.iter().filter(|kind| is_there(who, kind));
     let first = kinds().next().context("no kind of client")?;
     let client = Client::new(*first, &common.material)?;
     client
         .visit(running.address(first.port)?)
         .context("the first handshake")?;
-    goals::add(figures, &format!("{who}_boot"), &running.so_far()?);
+    goals::add(figures, &format!("{who}_boot"), &running.so_far()?, adjusts);
     let idle = screen.during(&format!("{who}: an idle machine"), || running.idle())?;
-    goals::add(figures, &format!("{who}_idle"), &idle);
+    goals::add(figures, &format!("{who}_idle"), &idle, adjusts);
     for kind in kinds() {
         let client = Client::new(*kind, &common.material)?;
         let what = format!("{who}: {}", kind.title);
@@ -77,7 +99,12 @@ fn every_kind(
             .during(&what, || running.visits(&idle, &client, kind.count))
             .context(what.clone())?;
         note(screen, &what, &counted.cost, counted.spread);
-        goals::add(figures, &format!("{who}_{}", kind.name), &counted.cost);
+        goals::add(
+            figures,
+            &format!("{who}_{}", kind.name),
+            &counted.cost,
+            adjusts,
+        );
         figures.insert(format!("{who}_{}_spread", kind.name), counted.spread);
     }
     Ok(())
@@ -95,16 +122,17 @@ fn sessions(
     common: &Common,
     figures: &mut Figures,
 ) -> Result<()> {
+    let adjusts = common.counter.sees_steps();
     let [kind, ..] = KINDS;
     let client = Client::new(kind, &common.material)?;
     let opening = format!("handoff: opening {HELD} sessions");
     let held = screen.during(&opening, || held::hold(running, &client, HELD))?;
     let idle = screen.during("handoff: idle with them", || running.idle())?;
-    goals::add(figures, "handoff_idle_held", &idle);
+    goals::add(figures, "handoff_idle_held", &idle, adjusts);
     let what = format!("handoff: {} beside them", kind.title);
     let counted = screen.during(&what, || running.visits(&idle, &client, kind.count))?;
     note(screen, &what, &counted.cost, counted.spread);
-    goals::add(figures, "handoff_held", &counted.cost);
+    goals::add(figures, "handoff_held", &counted.cost, adjusts);
     let filling = "handoff: sessions until the next is not served";
     let most = screen.during(filling, || held::most(running, &client, held))?;
     ensure!(most >= HELD, "of {HELD} sessions {most} are left");

@@ -71,7 +71,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS13,
         is_resumed: false,
         errand: Errand::Small,
-        count: 50,
+        count: 40,
     },
     Kind {
         name: "tls12_resumed",
@@ -80,7 +80,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS12,
         is_resumed: true,
         errand: Errand::Small,
-        count: 150,
+        count: 80,
     },
     Kind {
         name: "handshake",
@@ -89,7 +89,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS13,
         is_resumed: false,
         errand: Errand::None,
-        count: 50,
+        count: 40,
     },
     Kind {
         name: "status",
@@ -98,7 +98,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS13,
         is_resumed: false,
         errand: Errand::Page,
-        count: 50,
+        count: 30,
     },
     Kind {
         name: "directed",
@@ -107,7 +107,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS13,
         is_resumed: false,
         errand: Errand::Small,
-        count: 50,
+        count: 40,
     },
     Kind {
         name: "down",
@@ -116,7 +116,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS13,
         is_resumed: false,
         errand: Errand::Down,
-        count: 10,
+        count: 16,
     },
     Kind {
         name: "up",
@@ -125,7 +125,7 @@ pub(super) const KINDS: [Kind; 7] = [
         version: &rustls::version::TLS13,
         is_resumed: false,
         errand: Errand::Up,
-        count: 10,
+        count: 16,
     },
 ];
 
