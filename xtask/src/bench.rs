@@ -64,6 +64,9 @@ pub(crate) struct Arguments {
     /// With --system: count the same of nginx in a Linux guest beside it.
     #[arg(long, value_enum, requires = "system")]
     peer: Option<system::Peer>,
+    /// With --system: write the figures into docs/performance.md, and draw its pictures.
+    #[arg(long, requires = "peer")]
+    write: bool,
     /// This attack of the hostile suite alone; can be repeated.
     #[arg(long, value_name = "NAME", requires = "hostile")]
     attack: Vec<String>,
@@ -83,7 +86,13 @@ pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
         );
     }
     if arguments.system {
-        return system::run(workspace, screen, arguments.peer, arguments.json.as_deref());
+        return system::run(
+            workspace,
+            screen,
+            arguments.peer,
+            arguments.json.as_deref(),
+            arguments.write,
+        );
     }
     setup::ensure(screen, &[Need::Build, Need::Run])?;
     let folder = workspace.join("target/bench");

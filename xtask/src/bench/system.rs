@@ -4,6 +4,7 @@
 
 mod archive;
 mod backend;
+mod charts;
 mod client;
 mod cost;
 mod goals;
@@ -42,6 +43,7 @@ pub(super) fn run(
     screen: &Screen,
     peer: Option<Peer>,
     json: Option<&Path>,
+    writes: bool,
 ) -> Result<()> {
     setup::ensure(screen, &[Need::Build, Need::Run])?;
     let common = Common::make(workspace)?;
@@ -67,6 +69,9 @@ pub(super) fn run(
     let owners: Vec<String> = domains.chain(others).collect();
     let tables = [goals::parts(&figures, &owners), goals::table(&figures)].join("\n");
     print(&tables);
+    if writes {
+        charts::write(workspace, &figures, &owners, &tables)?;
+    }
     if let Some(file) = json {
         let text = serde_json::to_string_pretty(&rounded(&figures))? + "\n";
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
