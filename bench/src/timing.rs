@@ -11,7 +11,7 @@ use crypto_bigint::{BoxedUint, Odd};
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, List};
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, PRE_MASTER, Request};
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats::Page;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::{Server, firmware};
@@ -117,6 +117,7 @@ fn key_store(key: &PrivateKey) -> Server<'static> {
         }),
         chain: vec![],
         trust: vec![],
+        crls: Crls::default(),
     };
     let Ok(blob) = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))) else {
         panic!("no key ring");

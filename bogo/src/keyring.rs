@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use ipc::bounded::{List, Text};
 use ipc::keystore::KeyKind;
-use ipc::provision::{Keyring, PrivateKey};
+use ipc::provision::{Crls, Keyring, PrivateKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tls::Role;
@@ -68,6 +68,7 @@ pub(crate) fn keyring(
         key,
         chain,
         trust,
+        crls: Crls::default(),
     }))
 }
 

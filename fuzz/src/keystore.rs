@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use ipc::badge::Badge;
 use ipc::bounded::{List, Text};
 use ipc::keystore::{KeyKind, Keystore};
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::rotation::Receiver;
@@ -84,6 +84,7 @@ fn rings() -> Keyrings {
         }),
         chain: vec![vec![7; 1000]],
         trust: vec![vec![9; 2000]],
+        crls: Crls::default(),
     };
     Keyrings(
         [KeyKind::EcdsaP256, KeyKind::Ed25519, KeyKind::Rsa]

@@ -160,7 +160,7 @@ fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     constraints.is_some_and(|extension| extension.value.ca)
 }
 
-fn key_usage(certificate: &X509Certificate<'_>) -> Option<KeyUsage> {
+pub(crate) fn key_usage(certificate: &X509Certificate<'_>) -> Option<KeyUsage> {
     let usage = certificate.key_usage().ok().flatten()?;
     Some(*usage.value)
 }
@@ -194,13 +194,17 @@ pub(crate) fn with_public_key<T>(
 
 /// One certificate of a file.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     name: &'a str,
     index: usize,
 }
 
-impl Place<'_> {
-    fn parse<'a>(&self, der: &'a [u8]) -> Result<X509Certificate<'a>, Complaint> {
+impl<'n> Place<'n> {
+    pub(crate) const fn new(name: &'n str, index: usize) -> Self {
+        Self { name, index }
+    }
+
+    pub(crate) fn parse<'a>(&self, der: &'a [u8]) -> Result<X509Certificate<'a>, Complaint> {
         let name = self.name;
         let number = self.index + 1;
         if der.len() > MAX_DER {
@@ -250,6 +254,6 @@ impl Place<'_> {
     }
 }
 
-fn day(time: ASN1Time) -> time::Date {
+pub(crate) fn day(time: ASN1Time) -> time::Date {
     time.to_datetime().date()
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use ipc::bounded::List;
 use ipc::keystore::KeyKind;
-use ipc::provision::{Keyring, Keyrings, Listener, PrivateKey};
+use ipc::provision::{Crls, Keyring, Keyrings, Listener, PrivateKey, update};
 use ipc::tls::{Label, Schemes};
+use postcard::experimental::serialized_size;
 use time::OffsetDateTime;
 use tls::{Role, Scheme};
 use zeroize::Zeroizing;
@@ -15,12 +16,14 @@ use crate::application::Application;
 use crate::problem::Reported;
 use crate::reference::{Key, Kind, Need, Table};
 use crate::words::{Word, Words, if_there};
-use crate::{chain, key, step};
+use crate::{chain, key, revocation, step};
 
 /// Most key rings: the key store numbers them in one byte.
 pub(crate) const MAX_KEYRINGS: usize = 64;
 /// Longest label in bytes.
 pub(crate) const MAX_LABEL: usize = 32;
+/// Bytes of all key rings: their region, and an update of them, with what seals it.
+const MAX_BYTES: usize = update::MAX - 1024;
 /// Largest file that is looked at.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -59,6 +62,8 @@ pub(crate) static TABLE: Table = Table {
             example: "\"client-ca.pem\"",
             meaning: "The certificates of those who may issue the peers', in PEM.",
         },
+        revocation::CRL,
+        revocation::WORD,
         Key {
             name: "refuse",
             kind: Kind::Choices(|| step::every().map(|(name, _)| name).to_vec()),
@@ -138,7 +143,7 @@ pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> 
         // Its files are looked at, whatever its label is.
         let parts = parts(&words, folder, now);
         let read = label.clone().and_then(|label| {
-            let (key, schemes, chain, trust) = parts?;
+            let (key, schemes, chain, trust, crls) = parts?;
             Ok(Keyring {
                 label,
                 roles: Vec::new(),
@@ -147,6 +152,7 @@ pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> 
                 key,
                 chain,
                 trust,
+                crls,
             })
         });
         labels.extend(label.clone());
@@ -160,6 +166,14 @@ pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> 
             }
             Err(reported) => rings.bad.push((label.ok(), reported)),
         }
+    }
+    let bytes = serialized_size(&rings.good).unwrap_or(usize::MAX);
+    if bytes > MAX_BYTES {
+        let reported = file.problem(
+            format!("the key rings have {bytes} bytes, with certificates and revocation lists"),
+            format!("leave {MAX_BYTES} at most: take out rings, certificates or lists that no peer needs"),
+        );
+        rings.bad.push((None, reported));
     }
     rings
 }
@@ -223,13 +237,23 @@ pub(crate) fn label(word: Word<'_>) -> Result<Label, Reported> {
     })
 }
 
-/// The key, what it signs by, its chain, and whom the ring trusts.
-type Parts = (Option<PrivateKey>, Schemes, Vec<Vec<u8>>, Vec<Vec<u8>>);
+/// The key, what it signs by, its chain, whom the ring trusts, and what those revoked.
+type Parts = (
+    Option<PrivateKey>,
+    Schemes,
+    Vec<Vec<u8>>,
+    Vec<Vec<u8>>,
+    Crls,
+);
 
 fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts, Reported> {
     let trust = if_there(words.optional("trust"), |word| {
         certificates(word, folder, now)
     });
+    let crls = match &trust {
+        Ok(trust) => revocation::read(words, folder, now, trust.as_deref().unwrap_or_default()),
+        Err(reported) => Err(*reported),
+    };
     let identity = match (words.optional("chain"), words.optional("key")) {
         // Trust anchors alone: for a client's peers.
         (None, None) if words.optional("trust").is_some() => Ok(None),
@@ -240,7 +264,7 @@ fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts,
         schemes(&word, key.as_ref().map(|key| key.kind))
     });
     let (schemes, trust) = (schemes?.unwrap_or_default(), trust?.unwrap_or_default());
-    Ok((key, schemes, chain.unwrap_or_default(), trust))
+    Ok((key, schemes, chain.unwrap_or_default(), trust, crls?))
 }
 
 /// What the key signs by: schemes for its kind.

@@ -22,6 +22,7 @@ mod network;
 mod pem;
 mod problem;
 mod provision;
+mod revocation;
 mod rotation;
 mod rule;
 mod seal;

@@ -39,6 +39,11 @@ pub enum Kind {
     },
     /// The name of a file, relative to the configuration's folder.
     File,
+    /// A list of names of files, or one alone.
+    Files {
+        /// Most of them.
+        count: usize,
+    },
     /// A whole number.
     Number {
         /// The least.

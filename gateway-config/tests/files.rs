@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use gateway_config::{Config, Problems, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
-use ipc::provision::{AddressConfig, Backend, Keyrings, KeystoreData, Limits, Rings, Timeouts};
+use ipc::provision::{
+    AddressConfig, Backend, Crls, Keyrings, KeystoreData, Limits, Rings, Timeouts,
+};
 use ipc::step::Step;
-use ipc::tls::{Mode, PeerAuthentication};
+use ipc::tls::{Mode, PeerAuthentication, Revocation};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use time::{Duration, OffsetDateTime};
@@ -119,6 +121,54 @@ fn the_example_of_the_documentation_is_read() {
     assert!(matches!(&listener.backend, Backend::Connect(u) if u.address.port() == 8080));
     let ring = &config.keyrings.0[0];
     assert_eq!((ring.chain.len(), ring.trust.len()), (2, 1));
+}
+
+#[test]
+fn revocation_lists_come_in_either_form_and_beside_those_who_were_authorised() {
+    let config = good("tests/good/revocation.toml");
+    let [strict, lax, none] = &config.keyrings.0[..] else {
+        panic!("other rings");
+    };
+    let der = |name: &str| fs::read(format!("tests/material/{name}")).unwrap();
+    // One of an authority that the first one authorised, whose certificate is beside it.
+    assert_eq!(strict.crls.revocation, Revocation::Require);
+    let [first, between] = &strict.crls.lists[..] else {
+        panic!("{} lists", strict.crls.lists.len());
+    };
+    assert_eq!(*first, der("revoker-der.crl"));
+    assert!(between.windows(7).any(|name| name == b"between"));
+    assert_eq!(strict.trust.len(), 1);
+    // Out of date.
+    assert_eq!(lax.crls.revocation, Revocation::WhenKnown);
+    assert_eq!(lax.crls.lists.len(), 1);
+    assert_ne!(lax.crls.lists[0], *first);
+    assert_eq!(none.crls, Crls::default());
+}
+
+/// They, and an update of them, have a region of memory.
+#[test]
+fn key_rings_that_do_not_fit_are_refused() {
+    let folder = scratch().join("too-long");
+    fs::create_dir_all(&folder).unwrap();
+    let chain = fs::read_to_string("tests/material/p256-chain.pem").unwrap();
+    fs::write(folder.join("trust.pem"), chain.repeat(8)).unwrap();
+    for (rings, fits) in [(10, true), (30, false)] {
+        let ring = |n| format!("[[keyring]]\nlabel = \"{n}\"\ntrust = \"trust.pem\"\n");
+        let rings: String = (0..rings).map(ring).collect();
+        let file = folder.join("gateway.toml");
+        let listener = "[[listener]]\nname = \"a\"\nlisten = 1\nbackend = { connect = \"10.0.2.2:1\", \
+                        tls = { role = \"client\", keyring = \"0\", server_name = \"a.test\" } }\n";
+        fs::write(&file, rings + listener).unwrap();
+        match (load(&file, test_day()), fits) {
+            (Ok(_), true) => {}
+            (Err(problems), false) => {
+                let said = problems.to_string();
+                assert!(said.contains("the key rings have "), "{said}");
+            }
+            (Ok(_), false) => panic!("accepted"),
+            (Err(problems), true) => panic!("{problems}"),
+        }
+    }
 }
 
 #[test]

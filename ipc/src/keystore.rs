@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tls::{Group, Role, Scheme, Secret};
 
 use crate::bounded::{Blob, Bytes};
-use crate::tls::{Label, Schemes};
+use crate::tls::{Label, Revocation, Schemes};
 use crate::transport::Protocol;
 
 /// A key ring, by its place in the key store.
@@ -89,11 +89,12 @@ pub enum Request {
     /// What the ring at a place has. Answer: [`Answer::Keyring`]; places are
     /// numbered from 0 without gaps, below [`KeyringIndex::REPLACED`].
     Keyring(KeyringIndex),
-    /// A part of a certificate (DER). Answer: [`Answer::Part`].
+    /// A part of a certificate or of a revocation list (DER). Answer: [`Answer::Part`].
     Certificate {
         /// The ring.
         keyring: KeyringIndex,
-        /// In the chain (end entity first), or among the trust anchors.
+        /// In the chain (end entity first), among the trust anchors, or among the
+        /// revocation lists.
         from: CertificateList,
         /// Place in that list.
         index: u8,
@@ -129,13 +130,15 @@ pub enum Request {
     },
 }
 
-/// Which certificates of a ring.
+/// Which certificates of a ring, or lists of such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum CertificateList {
     /// What this system shows of itself.
     Chain,
     /// Whom it trusts.
     Trust,
+    /// Revocation lists of those that it trusts, and of those that they authorised.
+    Crls,
 }
 
 /// What is answered when it worked.
@@ -153,6 +156,10 @@ pub enum Answer {
         chain: u8,
         /// Its trust anchors.
         trust: u8,
+        /// Its revocation lists.
+        crls: u8,
+        /// What they have to say of a peer.
+        revocation: Revocation,
         /// The number of the current ring, for all other requests. It stays valid for
         /// what began before the ring was replaced, until it is replaced once more.
         current: KeyringIndex,

@@ -13,7 +13,7 @@ use crate::control::Parameters;
 use crate::keystore::KeyKind;
 use crate::net::Address;
 use crate::step::Step;
-use crate::tls::{Label, Mode, Protocol, Schemes};
+use crate::tls::{Label, Mode, Protocol, Revocation, Schemes};
 
 /// For the key store alone.
 #[derive(Serialize, Deserialize)]
@@ -139,7 +139,21 @@ pub struct Keyring {
     pub chain: Vec<Vec<u8>>,
     /// Trust anchors in DER.
     pub trust: Vec<Vec<u8>>,
+    /// Which certificates are revoked of those that lead to the anchors.
+    pub crls: Crls,
 }
+
+/// The revocation lists of a key ring (CRLs, RFC 5280 §5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crls {
+    /// What they have to say. Without any of them nothing is asked.
+    pub revocation: Revocation,
+    /// In DER, each shorter than [`MAX_CRL`].
+    pub lists: Vec<Vec<u8>>,
+}
+
+/// Bytes of the longest revocation list: an offset into it has 16 bits.
+pub const MAX_CRL: usize = u16::MAX as usize;
 
 /// A private key in PKCS#8 DER (the builder converts SEC1 and PKCS#1). No
 /// `Debug`; zeroized on drop.

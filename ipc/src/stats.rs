@@ -187,6 +187,8 @@ counters! {
         IN_PROGRESS = 4 "handshakes_in_progress";
         /// Post-handshake messages handled.
         POST_HANDSHAKE = 5 "post_handshake_messages_total";
+        /// Key rings with a revocation list that is out of date.
+        CRLS_OVERDUE = 6 "key_rings_crl_overdue";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
         /// Times that a domain was restarted.

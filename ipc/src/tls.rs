@@ -28,6 +28,17 @@ pub enum PeerAuthentication {
     Require,
 }
 
+/// What the revocation lists (CRLs, RFC 5280 §5) of a key ring have to say of a peer's
+/// certificate, and of each between it and the trust anchor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Revocation {
+    /// That it is not revoked: its issuer has a list, which is not out of date.
+    #[default]
+    Require,
+    /// Nothing, if its issuer has no list; one that is out of date counts as well.
+    WhenKnown,
+}
+
 /// The name of a key ring.
 pub type Label = Text<32>;
 /// One ALPN protocol name (RFC 7301), at most 32 bytes here.

@@ -1,4 +1,4 @@
-//! One key ring: its chain, its trust anchors, its key.
+//! One key ring: its chain, its trust anchors, its revocation lists, its key.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use core::fmt;
 
 use ipc::bounded::Blob;
 use ipc::keystore::{CertificateList, KeyKind, KeystoreError, PRE_MASTER};
-use ipc::provision;
+use ipc::provision::{self, Crls};
 use ipc::tls::{Label, Schemes};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair};
@@ -56,6 +56,7 @@ pub(crate) struct Keyring {
     pub(crate) kind: Option<KeyKind>,
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) trust: Vec<Vec<u8>>,
+    pub(crate) crls: Crls,
     roles: Vec<Role>,
     pub(crate) schemes: Schemes,
     key: Option<PrivateKey>,
@@ -85,17 +86,19 @@ impl Keyring {
             kind,
             chain: ring.chain,
             trust: ring.trust,
+            crls: ring.crls,
             roles: ring.roles,
             schemes: ring.schemes,
             key,
         })
     }
 
-    /// The certificate at `index` of one of the two lists.
+    /// What is at `index` of one of the three lists.
     pub(crate) fn certificate(&self, from: CertificateList, index: u8) -> Option<&[u8]> {
         let list = match from {
             CertificateList::Chain => &self.chain,
             CertificateList::Trust => &self.trust,
+            CertificateList::Crls => &self.crls.lists,
         };
         list.get(usize::from(index)).map(Vec::as_slice)
     }

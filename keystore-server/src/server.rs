@@ -256,6 +256,8 @@ impl<'a> Server<'a> {
             schemes: ring.schemes.clone(),
             chain: count(&ring.chain),
             trust: count(&ring.trust),
+            crls: count(&ring.crls.lists),
+            revocation: ring.crls.revocation,
             current: KeyringIndex(index.0 | mark),
         })
     }

@@ -11,7 +11,7 @@ use crypto_bigint::{BoxedUint, Odd};
 use ipc::badge::Badge;
 use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::{Answer, KeyKind, KeyringIndex, Keystore, KeystoreError, PRE_MASTER, Request};
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::{ProvisionError, Server, firmware};
@@ -41,6 +41,7 @@ fn ring(kind: KeyKind, pkcs8: Vec<u8>, decrypts: bool) -> Keyring {
         key: Some(PrivateKey { kind, pkcs8 }),
         chain: vec![],
         trust: vec![],
+        crls: Crls::default(),
     }
 }
 

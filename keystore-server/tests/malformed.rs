@@ -14,7 +14,7 @@ use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::{Server, firmware, refuse};
@@ -103,6 +103,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         }),
         chain: vec![certificate.der().to_vec()],
         trust: vec![vec![9; 2000]],
+        crls: Crls::default(),
     };
     let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
     let stats: &'static stats::Page = Box::leak(Box::default());

@@ -7,8 +7,9 @@ use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey};
 use ipc::stats;
+use ipc::tls::Revocation;
 use ipc::transport::{Client, MAX_MESSAGE, Transport, TransportError};
 use keystore_server::{ProvisionError, Server, firmware};
 use rcgen::{CertificateParams, KeyPair};
@@ -42,6 +43,10 @@ fn ring_with(kind: KeyKind, key: &KeyPair, roles: Vec<Role>) -> Keyring {
         }),
         chain: vec![certificate.der().to_vec()],
         trust: vec![vec![9; 2000]],
+        crls: Crls {
+            revocation: Revocation::WhenKnown,
+            lists: vec![vec![8; 1000], vec![7; 1850]],
+        },
     }
 }
 
@@ -248,27 +253,36 @@ fn certificates_come_in_parts_and_end() {
     let key = key_of(KeyKind::Ed25519);
     let ring = ring_with(KeyKind::Ed25519, &key, vec![Role::Server]);
     with_store(vec![ring], OFFLOAD, |store, _| {
-        let mut whole = Vec::new();
-        loop {
-            let request = Request::Certificate {
-                keyring: KeyringIndex(0),
-                from: CertificateList::Trust,
-                index: 0,
-                offset: u16::try_from(whole.len()).unwrap(),
-            };
-            let Ok(Ok(Answer::Part(part))) = store.call(&request) else {
-                panic!("no part");
-            };
-            if part.is_empty() {
-                break;
+        let whole = |from, index| {
+            let mut whole = Vec::new();
+            loop {
+                let request = Request::Certificate {
+                    keyring: KeyringIndex(0),
+                    from,
+                    index,
+                    offset: u16::try_from(whole.len()).unwrap(),
+                };
+                let Ok(Ok(Answer::Part(part))) = store.call(&request) else {
+                    panic!("no part");
+                };
+                if part.is_empty() {
+                    return whole;
+                }
+                whole.extend_from_slice(&part);
             }
-            whole.extend_from_slice(&part);
-        }
-        assert_eq!(whole, vec![9; 2000]);
-        for (index, offset) in [(1, 0), (0, 2001)] {
+        };
+        assert_eq!(whole(CertificateList::Trust, 0), vec![9; 2000]);
+        assert_eq!(whole(CertificateList::Crls, 0), vec![8; 1000]);
+        assert_eq!(whole(CertificateList::Crls, 1), vec![7; 1850]);
+        for (from, index, offset) in [
+            (CertificateList::Trust, 1, 0),
+            (CertificateList::Trust, 0, 2001),
+            (CertificateList::Crls, 2, 0),
+            (CertificateList::Crls, 1, 1851),
+        ] {
             let request = Request::Certificate {
                 keyring: KeyringIndex(0),
-                from: CertificateList::Trust,
+                from,
                 index,
                 offset,
             };
@@ -289,6 +303,8 @@ fn rings_are_described_and_numbered_from_zero() {
             schemes: _,
             chain: 1,
             trust: 1,
+            crls: 2,
+            revocation: Revocation::WhenKnown,
             current: KeyringIndex(0),
         }) = described
         else {

@@ -59,8 +59,8 @@ const IN_USE: usize = 2048;
 /// What is remembered of one session: its ticket, its chain, its secret.
 const REMEMBERED: usize = block(MAX_TICKET) + block(MAX_CHAIN) + 256;
 
-/// Key rings: their certificates as the key store has them (its region is 128 KiB), and
-/// what verifiers make of the trust anchors; twice while they are replaced.
+/// Key rings: their certificates and revocation lists as the key store has them (its region
+/// is 128 KiB), and what verifiers make of the trust anchors; twice while they are replaced.
 const KEYRINGS: usize = 2 * 2 * 128 * 1024;
 
 /// The keys for the tickets of a client's sessions, with a bit for each ticket.

@@ -106,7 +106,7 @@ fn key_usage(extensions: &[u8]) -> Option<Option<u8>> {
 }
 
 /// What is in a sequence; `None` for what can't be read.
-fn items(sequence: AnyRef<'_>) -> Option<impl Iterator<Item = Option<AnyRef<'_>>>> {
+pub(crate) fn items(sequence: AnyRef<'_>) -> Option<impl Iterator<Item = Option<AnyRef<'_>>>> {
     let is_sequence = sequence.tag() == Tag::Sequence;
     let mut reader = SliceReader::new(sequence.value()).ok()?;
     let next = move || {

@@ -41,6 +41,11 @@ impl Credentials {
         self.tickets.clear();
     }
 
+    /// All of them.
+    pub(crate) fn keyrings(&self) -> &[Arc<Keyring>] {
+        &self.keyrings
+    }
+
     pub(crate) const fn time(&self) -> &Arc<dyn Time> {
         &self.time
     }

@@ -25,8 +25,9 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FullHandshake {
     at: Moment,
-    /// Seconds since 1970; the last second of all certificates of its chain. The greatest
-    /// number for a peer that showed none.
+    /// Seconds since 1970; the last second of all certificates of its chain, and of the
+    /// revocation lists that had to be asked. The greatest number for a peer that showed
+    /// none.
     not_after: u64,
 }
 
@@ -46,6 +47,14 @@ impl FullHandshake {
         Self {
             at: now,
             not_after: ends.min().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The same, for resumptions before this moment (seconds since 1970) alone.
+    pub(crate) fn no_longer_than(self, until: u64) -> Self {
+        Self {
+            not_after: self.not_after.min(until),
+            ..self
         }
     }
 

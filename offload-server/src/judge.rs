@@ -1,5 +1,6 @@
-//! Who judges a peer's certificate: the trust anchors of a key ring. They are read once,
-//! when the ring is fetched, and all configurations and handshakes use them.
+//! Who judges a peer's certificate: the trust anchors of a key ring, and its revocation
+//! lists. They are fetched once, with the ring, and all configurations and handshakes use
+//! them.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,28 +9,38 @@ use core::fmt;
 use ipc::control::{HandshakeError, RequestError};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{CertificateError, Error, PeerMisbehaved, RootCertStore};
+use webpki::{EndEntityCert, KeyUsage};
 
 use crate::certified;
 use crate::keyring::Keyring;
+use crate::revocation::Crls;
 
 pub(crate) const NO_TRUST_ANCHOR: HandshakeError =
     HandshakeError::Request(RequestError::NoTrustAnchor);
 
-/// The trust anchors of one ring.
+/// The trust anchors of one ring, and its revocation lists.
 pub(crate) struct Judge {
     pub(crate) of_clients: Arc<dyn ClientCertVerifier>,
-    pub(crate) of_servers: Arc<WebPkiServerVerifier>,
+    of_servers: Arc<WebPkiServerVerifier>,
+    anchors: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+    crls: Option<Crls>,
 }
+
+/// Until when a peer that is good now may be resumed, as far as revocation lists go: in
+/// seconds since 1970.
+pub(crate) type Until = u64;
 
 impl Judge {
     /// `None` when there is no trust anchor, or one that is none.
     pub(crate) fn new(
         trust: &[CertificateDer<'_>],
+        crls: Option<Crls>,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Self> {
         let mut roots = RootCertStore::empty();
@@ -40,13 +51,114 @@ impl Judge {
         let roots = Arc::new(roots);
         let of_clients =
             WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        let of_servers = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+        let of_servers =
+            WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
         Some(Self {
             of_clients: of_clients.build().ok()?,
             of_servers: of_servers.build().ok()?,
+            anchors: roots,
+            algorithms: provider.signature_verification_algorithms,
+            crls,
         })
     }
+
+    pub(crate) const fn crls(&self) -> Option<&Crls> {
+        self.crls.as_ref()
+    }
+
+    /// Whether the client is accepted.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn judge_client(
+        &self,
+        first: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Until, Error> {
+        let intermediates = &certified::issuers(intermediates);
+        let plain = || {
+            self.of_clients
+                .verify_client_cert(first, intermediates, now)
+        };
+        let path = (first, &intermediates[..]);
+        self.judge(path, KeyUsage::client_auth(), None, now, || {
+            plain().map(drop)
+        })
+    }
+
+    /// Whether the server is accepted under this name.
+    ///
+    /// # Errors
+    /// Why not.
+    fn judge_server(
+        &self,
+        (first, intermediates): Path<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<Until, Error> {
+        let judge = &self.of_servers;
+        let plain = || judge.verify_server_cert(first, intermediates, name, &[], now);
+        let path = (first, intermediates);
+        self.judge(path, KeyUsage::server_auth(), Some(name), now, || {
+            plain().map(drop)
+        })
+    }
+
+    /// `plain` judges by all but the revocation lists.
+    fn judge(
+        &self,
+        path: Path<'_>,
+        usage: KeyUsage,
+        name: Option<&ServerName<'_>>,
+        now: UnixTime,
+        plain: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Until, Error> {
+        let Some(crls) = &self.crls else {
+            return plain().map(|()| Until::MAX);
+        };
+        match self.walk(crls, path, usage, name, now) {
+            Ok(()) => Ok(crls.enough_until()),
+            Err(error) => {
+                // What else is wrong is told as it is without lists.
+                plain()?;
+                Err(Error::InvalidCertificate(match error {
+                    webpki::Error::CertRevoked => CertificateError::Revoked,
+                    _ => CertificateError::UnknownRevocationStatus,
+                }))
+            }
+        }
+    }
+
+    /// The same as rustls' verifiers, and asks the lists about each certificate on the way.
+    fn walk(
+        &self,
+        crls: &Crls,
+        (first, intermediates): Path<'_>,
+        usage: KeyUsage,
+        name: Option<&ServerName<'_>>,
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let peer = EndEntityCert::try_from(first)?;
+        let (algorithms, anchors) = (self.algorithms.all, &self.anchors.roots);
+        crls.with(|lists| {
+            peer.verify_for_usage(
+                algorithms,
+                anchors,
+                intermediates,
+                now,
+                usage,
+                Some(lists),
+                None,
+            )
+            .map(drop)
+        })?;
+        name.map_or(Ok(()), |name| peer.verify_is_valid_for_subject_name(name))
+    }
 }
+
+/// The first certificate of a chain, and those that may have issued it.
+type Path<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
 
 impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,11 +171,8 @@ impl fmt::Debug for Judge {
 ///
 /// # Errors
 /// There are none.
-pub(crate) fn of_servers(
-    rings: &[Arc<Keyring>],
-) -> Result<Vec<Arc<WebPkiServerVerifier>>, HandshakeError> {
-    let judges = rings.iter().filter_map(|ring| ring.judge.as_ref());
-    let all: Vec<_> = judges.map(|judge| judge.of_servers.clone()).collect();
+pub(crate) fn of_servers(rings: &[Arc<Keyring>]) -> Result<Vec<Arc<Judge>>, HandshakeError> {
+    let all: Vec<_> = rings.iter().filter_map(|ring| ring.judge.clone()).collect();
     match all.is_empty() {
         true => Err(NO_TRUST_ANCHOR),
         false => Ok(all),
@@ -75,36 +184,23 @@ pub(crate) fn of_servers(
 /// # Errors
 /// Why not: of the one that knows the issuer, if one does.
 pub(crate) fn judge_server(
-    judges: &[Arc<WebPkiServerVerifier>],
+    judges: &[Arc<Judge>],
     first: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     name: &ServerName<'_>,
     now: UnixTime,
-) -> Result<(), Error> {
+) -> Result<Until, Error> {
     let intermediates = &certified::issuers(intermediates);
     let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
     let mut refused = unknown.clone();
     for judge in judges {
-        match judge.verify_server_cert(first, intermediates, name, &[], now) {
-            Ok(_) => return Ok(()),
+        match judge.judge_server((first, intermediates), name, now) {
+            Ok(until) => return Ok(until),
             Err(error) if error != unknown => refused = error,
             Err(_) => {}
         }
     }
     Err(refused)
-}
-
-/// Whether `judge` accepts the client.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn judge_client(
-    judge: &Arc<dyn ClientCertVerifier>,
-    first: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    now: UnixTime,
-) -> Result<ClientCertVerified, Error> {
-    judge.verify_client_cert(first, &certified::issuers(intermediates), now)
 }
 
 /// What rustls makes of the signature of a peer: `verify` checks it. A key that is not for

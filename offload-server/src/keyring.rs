@@ -7,14 +7,16 @@ use alloc::vec::Vec;
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, KeystoreError, MAX_PART, Request,
 };
-use ipc::tls::{Label, Schemes};
+use ipc::tls::{Label, Revocation, Schemes};
 use ipc::transport::Transport;
 use rustls::SignatureScheme;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 
 use crate::judge::Judge;
+use crate::revocation::Crls;
 use crate::signer::{KeystoreClient, RemoteKey, can_sign};
 
 /// A key ring without its key.
@@ -27,7 +29,7 @@ pub(crate) struct Keyring {
     /// What its key signs by.
     pub(crate) schemes: Schemes,
     /// `None` without trust anchors.
-    pub(crate) judge: Option<Judge>,
+    pub(crate) judge: Option<Arc<Judge>>,
     /// Chain and key, for rings that can be shown.
     pub(crate) identity: Option<Arc<CertifiedKey>>,
 }
@@ -59,6 +61,8 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             schemes,
             chain,
             trust,
+            crls,
+            revocation,
             current: keyring,
         }) = answer
         else {
@@ -76,6 +80,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
         };
         let chain = list(CertificateList::Chain, chain)?;
         let trust = list(CertificateList::Trust, trust)?;
+        let crls = list(CertificateList::Crls, crls)?;
         let identity = key.map(|kind| {
             let key = RemoteKey {
                 keystore: keystore.clone(),
@@ -90,11 +95,26 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             label,
             kind: key,
             schemes,
-            judge: Judge::new(&trust, &provider),
+            judge: judge(&trust, revocation, crls, &provider).map(Arc::new),
             identity,
         }));
     }
     Ok(keyrings)
+}
+
+/// `None` of anchors or lists that can't be used: nobody is accepted.
+fn judge(
+    trust: &[CertificateDer<'_>],
+    revocation: Revocation,
+    crls: Vec<CertificateDer<'_>>,
+    provider: &Arc<CryptoProvider>,
+) -> Option<Judge> {
+    let lists: Vec<_> = crls.iter().map(|crl| crl.to_vec()).collect();
+    let crls = match lists.is_empty() {
+        true => None,
+        false => Some(Crls::new(revocation, lists)?),
+    };
+    Judge::new(trust, crls, provider)
 }
 
 fn certificate<T: Transport>(

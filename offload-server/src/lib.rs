@@ -12,8 +12,8 @@
 //! handshakes. One of two engines runs each: `autonomous` is rustls, from record to
 //! record, and `directed` does the steps that the director says. Neither names the other.
 //! Below them is what both use: `credentials` has what they are made with; `keyring` and
-//! `signer` reach the key store; `judge` judges peers, and `full_handshake` bounds for how
-//! long that holds; `finished` is how both end, and `session` changes keys after that.
+//! `signer` reach the key store; `judge` judges peers, by the lists of `revocation` too, and
+//! `full_handshake` bounds for how long that holds; `finished` is how both end, and `session` changes keys after that.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ mod keyring;
 mod loans;
 mod ml_kem;
 mod output;
+mod revocation;
 mod server;
 mod session;
 mod session_cache;

@@ -25,6 +25,7 @@ fn main() -> ! {
         if server.flush() {
             start::scrub(false);
         }
+        start::tell(&mut server);
         runtime::wake_at(server.next_deadline());
         let signals = runtime::next_signals(turn.is_busy, || server.untaken());
         if signals & FROM_KEYSTORE != 0 {

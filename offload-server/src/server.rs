@@ -1,6 +1,7 @@
 //! Takes directives and events, runs handshakes, reports completions.
 
 mod autonomous;
+mod crls;
 mod directed;
 mod establish;
 mod give_up;
@@ -31,6 +32,7 @@ use crate::directed::Resumptions;
 use crate::in_progress::{Entry, Handshake, InProgress, Progress};
 use crate::keyring::{self, Keyring, StartError};
 use crate::loans::Loans;
+use crate::revocation::Watch;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
@@ -100,6 +102,8 @@ pub struct Server<'a, P: Platform> {
     record: PostHandshakeInbox<P::Record>,
     install: Box<dyn Fn(SlotIndex) -> Client<Record, P::Install> + 'a>,
     credentials: Credentials,
+    /// When their revocation lists go out of date.
+    crls: Watch,
     /// The engines' configurations.
     autonomous: Profiles,
     directed: Resumptions,
@@ -143,7 +147,7 @@ impl<'a, P: Platform> Server<'a, P> {
         let lost = count_in_progress(ports.stats);
         ports.stats.add(stats::offload::FAILED, lost);
         ports.stats.set(stats::offload::IN_PROGRESS, 0);
-        Ok(Self {
+        let mut server = Self {
             net: ports.net,
             shim: ports.shim,
             director: ports.director,
@@ -151,6 +155,7 @@ impl<'a, P: Platform> Server<'a, P> {
             record: ports.record,
             install: ports.install,
             credentials: Credentials::new(keyrings, ports.clients, time),
+            crls: Watch::new(),
             autonomous: Profiles::new(),
             directed: Resumptions::new(),
             in_progress: InProgress::new(slots),
@@ -168,7 +173,9 @@ impl<'a, P: Platform> Server<'a, P> {
             work: WorkQueue::new(),
             begun: 0,
             earliest: Instant::NEVER,
-        })
+        };
+        server.look_at_crls();
+        Ok(server)
     }
 
     /// Fetches the key rings again: some were replaced. Handshakes in progress
@@ -176,6 +183,8 @@ impl<'a, P: Platform> Server<'a, P> {
     pub fn refetch(&mut self) {
         if let Ok(keyrings) = (self.fetch)() {
             self.credentials.replace(keyrings);
+            self.crls = Watch::new();
+            self.look_at_crls();
             self.autonomous.clear();
             self.directed.clear();
         }
@@ -219,6 +228,7 @@ impl<'a, P: Platform> Server<'a, P> {
         let (slot, generation) = (start.slot, start.generation);
         self.stats.add(stats::offload::STARTED, 1);
         self.net.follow(slot);
+        self.look_at_crls();
         self.begun += 1;
         self.earliest = self.earliest.min(start.origin.deadline + GRACE);
         let entry = Entry::new(&start, self.begun, self.clock.now());

@@ -58,6 +58,13 @@ pub(crate) fn scrub(went_deep: bool) {
     runtime::scrub_registers();
 }
 
+/// Says which revocation lists are out of date.
+pub(crate) fn tell(server: &mut System) {
+    while let Some(ring) = server.overdue_crl() {
+        sel4::log!("key ring {ring}: a revocation list is out of date");
+    }
+}
+
 /// Without key rings no handshake can be served, and the key store has logged why.
 fn stay_down() -> ! {
     sel4::log!("no key rings");

@@ -7,7 +7,7 @@ use ipc::director::{DirectedSegment, DirectedVerdict, Order};
 use ipc::handshake::{Completion, Directive, Origin, Start};
 use ipc::keystore::{self, KeyKind, KeyringIndex, ToBeSigned};
 use ipc::net;
-use ipc::provision::{Keyring, Keyrings, PrivateKey};
+use ipc::provision::{Crls, Keyring, Keyrings, PrivateKey};
 use ipc::record::PostHandshake;
 use ipc::segment::{Fill, Hole, Segment, Template, Verdict};
 use ipc::step::Step;
@@ -131,5 +131,6 @@ pub(super) fn rings() -> Keyrings {
         }),
         chain: vec![vec![7; 10]],
         trust: vec![vec![9; 10]],
+        crls: Crls::default(),
     }])
 }

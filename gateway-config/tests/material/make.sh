@@ -49,6 +49,9 @@ keyUsage = keyEncipherment
 [no_issuer]
 basicConstraints = critical, CA:TRUE
 keyUsage = cRLSign
+[revoker]
+basicConstraints = critical, CA:TRUE
+keyUsage = keyCertSign, cRLSign
 END
     if [ $# -ge 6 ]; then signer="-cert $6.pem -keyfile $6-key.pem"; else signer="-selfsign -keyfile $2"; fi
     # shellcheck disable=SC2086
@@ -107,3 +110,46 @@ cat p256-key.pem p384-key.pem >two-keys.pem
 cat p256-chain.pem p256-key.pem >combined.pem
 openssl rsa -aes128 -in rsa2048-key.pem -traditional -passout pass:x -out locked-pkcs1.pem
 rm ca-key.pem p521-key.pem rsa1024-key.pem
+
+# Authorities that revoke: of the same name another key, one without cRLSign, one that the
+# first authorised.
+for key in revoker namesake unsigned between; do
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $key-key.pem
+done
+issue revoker revoker-key.pem $now $later revoker
+SUBJECT=revoker issue namesake namesake-key.pem $now $later revoker
+issue unsigned unsigned-key.pem $now $later authority
+issue between between-key.pem $now $later revoker revoker
+
+# list NAME CA FROM UNTIL [MORE]: NAME.crl by CA, which revokes two certificates.
+list() {
+    cat >"$work/crl.cnf" <<END
+[ca]
+default_ca = here
+[here]
+database = $work/revoked
+crlnumber = $work/number
+default_md = sha256
+crl_extensions = extensions
+[extensions]
+authorityKeyIdentifier = keyid
+${5:-}
+END
+    printf 'R\t%s\t%s\t%s\tunknown\t/CN=gone\n' \
+        21260101000000Z 260601000000Z 0A 21260101000000Z 260601000000Z,keyCompromise 0B >"$work/revoked"
+    echo 01 >"$work/number"
+    openssl ca -gencrl -config "$work/crl.cnf" -cert "$2.pem" -keyfile "$2-key.pem" \
+        -crl_lastupdate "$3" -crl_nextupdate "$4" -out "$1.crl" 2>"$work/log" || { cat "$work/log"; exit 1; }
+}
+list revoker revoker $now $later
+list between between $now $later
+list namesake namesake $now $later
+list unsigned unsigned $now $later
+list crl-early revoker 21000101000000Z $later
+list crl-late revoker $now 20260102000000Z
+list delta revoker $now $later '2.5.29.27 = critical, DER:020100'
+openssl crl -in revoker.crl -outform DER -out revoker-der.crl
+cat between.pem between.crl >between-chain.crl
+cat ca.pem between.crl >stranger.crl
+printf -- '-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n' >garbage.crl
+rm revoker-key.pem namesake-key.pem unsigned-key.pem between-key.pem

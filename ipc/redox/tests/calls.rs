@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use ipc::badge::Badge;
 use ipc::bounded::{List, Text};
 use ipc::keystore::{Answer, CertificateList, KeyringIndex, Keystore, KeystoreError, Request};
-use ipc::provision::{Keyring, Keyrings, KeystoreData};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData};
 use ipc::stats;
 use ipc::transport::{Client, MAX_MESSAGE, TransportError};
 use ipc_redox::{Door, Scheme};
@@ -39,6 +39,7 @@ impl Kernel {
             key: None,
             chain: Vec::new(),
             trust: vec![vec![7; 700]],
+            crls: Crls::default(),
         };
         let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
         let stats: &'static stats::Page = Box::leak(Box::default());

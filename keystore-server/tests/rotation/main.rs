@@ -10,7 +10,7 @@ use ipc::bounded::{Bytes, List, Text};
 use ipc::keystore::{
     Answer, CertificateList, KeyKind, KeyringIndex, Keystore, KeystoreError, Request, ToBeSigned,
 };
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey, Rings, update as wire};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use keystore_server::firmware::{self, KeyError};
@@ -41,6 +41,7 @@ fn rings(label: &str, key: &KeyPair) -> Keyrings {
         }),
         chain: vec![certificate.der().to_vec()],
         trust: Vec::new(),
+        crls: Crls::default(),
     }])
 }
 

@@ -7,7 +7,6 @@ use core::fmt;
 
 use ipc::control::HandshakeError;
 use ipc::tls::Schemes;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -21,7 +20,7 @@ use tls::Scheme;
 use super::current::Current;
 use crate::convert;
 use crate::full_handshake::FullHandshake;
-use crate::judge::{self, NO_TRUST_ANCHOR};
+use crate::judge::{self, Judge, NO_TRUST_ANCHOR, Until};
 use crate::keyring::Keyring;
 use crate::time::Time;
 
@@ -58,9 +57,9 @@ impl Notes {
     }
 
     /// The peer is who its chain says.
-    fn authenticated(&self, first: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) {
+    fn authenticated(&self, first: &CertificateDer<'_>, rest: &[CertificateDer<'_>], until: Until) {
         let chain: Vec<_> = core::iter::once(first).chain(rest).cloned().collect();
-        let full = FullHandshake::new(self.time.now(), &chain);
+        let full = FullHandshake::new(self.time.now(), &chain).no_longer_than(until);
         self.current.set_full(Some(full));
         let bytes = chain.iter().map(|certificate| certificate.len());
         self.current.set_chain(bytes.sum());
@@ -70,7 +69,7 @@ impl Notes {
 /// Judges clients by the ring that was chosen for them.
 pub(crate) struct ClientVerifier {
     /// By the ring's place in the request; `None` of one that can't be chosen.
-    of_rings: Vec<Option<Arc<dyn ClientCertVerifier>>>,
+    of_rings: Vec<Option<Arc<Judge>>>,
     is_mandatory: bool,
     notes: Notes,
 }
@@ -87,7 +86,7 @@ impl ClientVerifier {
             // It can't be chosen.
             (None, _) => Ok(None),
             (Some(_), None) => Err(NO_TRUST_ANCHOR),
-            (Some(_), Some(judge)) => Ok(Some(judge.of_clients.clone())),
+            (Some(_), Some(judge)) => Ok(Some(judge.clone())),
         };
         Ok(Self {
             of_rings: rings.iter().map(of_ring).collect::<Result<_, _>>()?,
@@ -96,12 +95,12 @@ impl ClientVerifier {
         })
     }
 
-    fn chosen(&self) -> Option<&Arc<dyn ClientCertVerifier>> {
+    fn chosen(&self) -> Option<&Arc<Judge>> {
         let ring = self.notes.current.facts().ring?;
         self.of_rings.get(ring)?.as_ref()
     }
 
-    fn must_be_chosen(&self) -> Result<&Arc<dyn ClientCertVerifier>, Error> {
+    fn must_be_chosen(&self) -> Result<&Arc<Judge>, Error> {
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         self.chosen().ok_or(unknown)
     }
@@ -120,7 +119,7 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chosen()
-            .map_or(&[], |verifier| verifier.root_hint_subjects())
+            .map_or(&[], |judge| judge.of_clients.root_hint_subjects())
     }
 
     fn verify_client_cert(
@@ -130,9 +129,9 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let judge = self.must_be_chosen()?;
-        let verified = judge::judge_client(judge, end_entity, intermediates, now)?;
-        self.notes.authenticated(end_entity, intermediates);
-        Ok(verified)
+        let until = judge.judge_client(end_entity, intermediates, now)?;
+        self.notes.authenticated(end_entity, intermediates, until);
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -143,7 +142,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         let judge = self.must_be_chosen()?;
         self.notes.judge(cert, dss, || {
-            judge.verify_tls12_signature(message, cert, dss)
+            judge.of_clients.verify_tls12_signature(message, cert, dss)
         })
     }
 
@@ -155,7 +154,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         let judge = self.must_be_chosen()?;
         self.notes.judge(cert, dss, || {
-            judge.verify_tls13_signature(message, cert, dss)
+            judge.of_clients.verify_tls13_signature(message, cert, dss)
         })
     }
 
@@ -166,7 +165,7 @@ impl ClientCertVerifier for ClientVerifier {
 
 /// Judges servers, and notes when.
 pub(crate) struct ServerVerifier {
-    judges: Vec<Arc<WebPkiServerVerifier>>,
+    judges: Vec<Arc<Judge>>,
     provider: Arc<CryptoProvider>,
     notes: Notes,
 }
@@ -202,8 +201,9 @@ impl ServerCertVerifier for ServerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        judge::judge_server(&self.judges, end_entity, intermediates, server_name, now)?;
-        self.notes.authenticated(end_entity, intermediates);
+        let judges = &self.judges;
+        let until = judge::judge_server(judges, end_entity, intermediates, server_name, now)?;
+        self.notes.authenticated(end_entity, intermediates, until);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -85,8 +85,10 @@ impl Directed {
                 let peer = core::mem::take(&mut self.peer);
                 let name = name(server_name);
                 let rings = self.judges()?;
-                self.peer = peer.validate(self.peer_role(), name, rings, context.unix_time)?;
-                self.full = Some(FullHandshake::new(context.moment(), self.peer.chain()));
+                let now = context.unix_time;
+                let (peer, until) = peer.validate(self.peer_role(), name, rings, now)?;
+                let full = FullHandshake::new(context.moment(), peer.chain());
+                (self.peer, self.full) = (peer, Some(full.no_longer_than(until)));
             }
             Segment::VerifySignature { offset } => self.verify_signature(usize::from(*offset))?,
             Segment::ValidateMac => self.validate_mac()?,

@@ -11,7 +11,7 @@ use tls::{Alert, Role, Scheme, Version};
 use super::Fault;
 use crate::certified;
 use crate::convert;
-use crate::judge::{self, NO_TRUST_ANCHOR};
+use crate::judge::{self, NO_TRUST_ANCHOR, Until};
 use crate::keyring::Keyring;
 
 const DECODE: Fault = Fault::Refused(Alert::DECODE_ERROR);
@@ -69,15 +69,15 @@ impl Peer {
         Ok(chain)
     }
 
-    /// Checks that the chain leads to a trust anchor of `rings`, is valid now,
-    /// and good for the peer's part.
+    /// Checks that the chain leads to a trust anchor of `rings`, is valid now, is not
+    /// revoked, and good for the peer's part.
     pub(super) fn validate(
         self,
         peer: Role,
         server_name: Option<&str>,
         rings: &[Arc<Keyring>],
         now: UnixTime,
-    ) -> Result<Self, Fault> {
+    ) -> Result<(Self, Until), Fault> {
         let Self::Shown(chain) = self else {
             return Err(Fault::INTERNAL);
         };
@@ -87,8 +87,7 @@ impl Peer {
                 // Its handshake is one ring's (`ring_of`).
                 let judge = rings.first().and_then(|ring| ring.judge.as_ref());
                 let judge = judge.ok_or(Fault::Over(NO_TRUST_ANCHOR))?;
-                let verified = judge::judge_client(&judge.of_clients, first, intermediates, now);
-                verified.map(|_| ())
+                judge.judge_client(first, intermediates, now)
             }
             Role::Server => {
                 let name = server_name.and_then(|name| ServerName::try_from(name).ok());
@@ -98,7 +97,7 @@ impl Peer {
             }
         };
         match checked {
-            Ok(()) => Ok(Self::Validated(chain)),
+            Ok(until) => Ok((Self::Validated(chain), until)),
             Err(error) => Err(Fault::Refused(convert::alert_for(&error))),
         }
     }

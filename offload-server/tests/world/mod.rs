@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod director;
+pub mod update;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use ipc::handshake::{Completion, Directive, DirectiveQueue, ForgetQueue, Origin,
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
 use ipc::net::{SegmentHeader, TcpPosition};
-use ipc::provision::{Keyring, Keyrings, KeystoreData, PrivateKey, RefusedSteps};
+use ipc::provision::{Crls, Keyring, Keyrings, KeystoreData, PrivateKey, RefusedSteps};
 use ipc::queue::Queue;
 use ipc::record::{Answer, PostHandshakeQueue, Record, Request};
 use ipc::segment::{Segment, Verdict};
@@ -105,6 +106,7 @@ pub struct World {
     pub authority: CertificateDer<'static>,
     pub issuer: CertifiedIssuer<'static, KeyPair>,
     pub stats: &'static stats::Page,
+    store: Arc<Mutex<keystore_server::Server<'static>>>,
     offload: Server<'static, (Bell, Bell, Bell, Install, Now)>,
     /// Shim and director, where they drive handshakes.
     director: Option<director::Director>,
@@ -151,6 +153,7 @@ pub fn keyring(
         }),
         chain: vec![certificate.der().to_vec()],
         trust: vec![trust.to_vec()],
+        crls: Crls::default(),
     }
 }
 
@@ -195,12 +198,17 @@ impl World {
         sessions: u16,
     ) -> Self {
         let authority: CertificateDer<'static> = issuer.der().clone();
-        let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(keyrings))).unwrap();
+        let data = KeystoreData {
+            signer: Some(update::signer()),
+            ..KeystoreData::open(Keyrings(keyrings))
+        };
+        let blob = postcard::to_allocvec(&data).unwrap();
         let stats: &'static stats::Page = Box::leak(Box::default());
         let store_stats: &'static stats::Page = Box::leak(Box::default());
         let store =
             keystore_server::Server::new(&blob, store_stats, keystore_server::firmware::absent)
                 .unwrap();
+        let store = Arc::new(Mutex::new(store));
         let (net, net_side) = pair(handshakes, 32 * 1024, 8 * 1024, Silent, Silent);
         let (shim, shim_side) = pair(handshakes, 1024, 1024, Silent, Silent);
         let (segments, segments_side) = pair(handshakes, 2048, 2048, Silent, Silent);
@@ -214,7 +222,7 @@ impl World {
             director: Some(Mailbox::new(segments_side)),
             forget: Mailbox::new(forget_side),
             record: Queue::new(record_side),
-            keystore: Client::new(Direct(Arc::new(Mutex::new(store)))),
+            keystore: Client::new(Direct(store.clone())),
             install: Box::new(move |slot| {
                 Client::new(Install {
                     slot,
@@ -236,6 +244,7 @@ impl World {
             authority,
             issuer,
             stats,
+            store,
             offload: Server::new(ports, Now).unwrap(),
             director: None,
             client: 1,

@@ -57,6 +57,7 @@ fn values(key: &Key) -> String {
     match key.kind {
         Kind::Text { most } => format!("text of 1 to {most} bytes"),
         Kind::File => "the name of a file".into(),
+        Kind::Files { count } => format!("the name of a file, or a list of up to {count}"),
         Kind::Number { least, most, unit } => format!("{least} to {most} {unit}").trim().into(),
         Kind::Numbers { least, most, unit } => format!("list of {unit}, {least} to {most}"),
         Kind::Flag => "`true`, `false`".into(),

@@ -68,6 +68,9 @@ fn kind(kind: Kind) -> Value {
     match kind {
         Kind::Text { most } => json!({ "type": "string", "minLength": 1, "maxLength": most }),
         Kind::File => json!({ "type": "string", "minLength": 1 }),
+        Kind::Files { count } => {
+            one_or_more(json!({ "type": "string", "minLength": 1 }), count, false)
+        }
         Kind::Number { least, most, .. } => number(least, most),
         Kind::Numbers { least, most, .. } => {
             json!({ "type": "array", "items": number(least, most), "uniqueItems": true })

@@ -1,0 +1,147 @@
+//! Revocation lists (CRLs, RFC 5280 §5) of a key ring.
+//!
+//! They are read where they lie each time that a peer is judged: what rustls' verifiers
+//! make of one is several times as large, and each of them makes its own.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode, Tag, Tagged};
+use ipc::tls::{Label, Revocation};
+use webpki::{
+    BorrowedCertRevocationList, CertRevocationList, Error, ExpirationPolicy, RevocationOptions,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
+};
+
+use crate::certified::items;
+use crate::keyring::Keyring;
+
+/// The revocation lists of one ring, at least one.
+pub(crate) struct Crls {
+    revocation: Revocation,
+    /// In DER.
+    lists: Vec<Vec<u8>>,
+    /// When the first of them is out of date, in seconds since 1970.
+    next_update: u64,
+}
+
+impl Crls {
+    /// `None` if one of them is no revocation list that can be used.
+    pub(crate) fn new(revocation: Revocation, lists: Vec<Vec<u8>>) -> Option<Self> {
+        parsed(&lists).ok()?;
+        let next_update = lists.iter().map(|der| next_update(der));
+        let next_update = next_update.collect::<Option<Vec<_>>>()?.into_iter().min()?;
+        Some(Self {
+            revocation,
+            lists,
+            next_update,
+        })
+    }
+
+    /// Lets `judge` ask them about a whole path: about each certificate but the trust anchor.
+    ///
+    /// # Errors
+    /// Those of `judge`.
+    pub(crate) fn with(
+        &self,
+        judge: impl FnOnce(RevocationOptions<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let lists = parsed(&self.lists)?;
+        let lists: Vec<_> = lists.iter().collect();
+        // There is one: it was counted in `new`.
+        let options =
+            RevocationOptionsBuilder::new(&lists).map_err(|_| Error::UnknownRevocationStatus)?;
+        let options = match self.revocation {
+            Revocation::Require => options
+                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_expiration_policy(ExpirationPolicy::Enforce),
+            Revocation::WhenKnown => options
+                .with_status_policy(UnknownStatusPolicy::Allow)
+                .with_expiration_policy(ExpirationPolicy::Ignore),
+        };
+        judge(options.build())
+    }
+
+    /// Until when what they say of a peer is enough, in seconds since 1970.
+    pub(crate) const fn enough_until(&self) -> u64 {
+        match self.revocation {
+            Revocation::Require => self.next_update,
+            Revocation::WhenKnown => u64::MAX,
+        }
+    }
+}
+
+fn parsed(lists: &[Vec<u8>]) -> Result<Vec<CertRevocationList<'_>>, Error> {
+    let parse = |der| BorrowedCertRevocationList::from_der(der).map(Into::into);
+    lists.iter().map(|der| parse(der)).collect()
+}
+
+/// The second time of a TBSCertList (RFC 5280 §5.1.2.5), which webpki keeps to itself.
+fn next_update(der: &[u8]) -> Option<u64> {
+    let list = items(AnyRef::from_der(der).ok()?)?.next()??;
+    let mut times = items(list)?.flatten().filter_map(|part| match part.tag() {
+        Tag::UtcTime => Some(part.decode_as::<UtcTime>().ok()?.to_unix_duration()),
+        Tag::GeneralizedTime => {
+            let time = part.decode_as::<GeneralizedTime>();
+            Some(time.ok()?.to_unix_duration())
+        }
+        _ => None,
+    });
+    times.nth(1).map(|time| time.as_secs())
+}
+
+/// Notices when lists go out of date.
+pub(crate) struct Watch {
+    /// When it looked last, and when another list will be out of date; in seconds since
+    /// 1970.
+    looked: u64,
+    next: u64,
+    /// Rings with such a list that nobody was told of.
+    untold: Vec<Label>,
+}
+
+impl Watch {
+    pub(crate) const fn new() -> Self {
+        Self {
+            looked: 0,
+            next: 0,
+            untold: Vec::new(),
+        }
+    }
+
+    /// Whether there is anything to look at, ever.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.next < u64::MAX
+    }
+
+    /// How many rings have a list that is out of date; `None` if they are as before.
+    pub(crate) fn look(&mut self, rings: &[Arc<Keyring>], now: u64) -> Option<u64> {
+        if now < self.next {
+            return None;
+        }
+        let mut count = 0;
+        self.next = u64::MAX;
+        for ring in rings {
+            let crls = ring.judge.as_ref().and_then(|judge| judge.crls());
+            let Some(due) = crls.map(|crls| crls.next_update) else {
+                continue;
+            };
+            if due > now {
+                self.next = self.next.min(due);
+                continue;
+            }
+            count += 1;
+            if due > self.looked {
+                self.untold.push(ring.label.clone());
+            }
+        }
+        self.looked = now;
+        Some(count)
+    }
+
+    /// One that nobody was told of.
+    pub(crate) fn tell(&mut self) -> Option<Label> {
+        self.untold.pop()
+    }
+}
