@@ -1,9 +1,13 @@
 //! Real clients finish handshakes and reach the backend (R2).
 
+use qemu::log::Cursor;
+
+use crate::harness::PATIENCE;
 use crate::harness::backend::PAGE;
 use crate::harness::client::Wish;
 use crate::harness::evidence::Handshake;
-use crate::harness::program::{chromium, curl, gnutls, modern_openssl, openssl};
+use crate::harness::program::{chromium, curl, gnutls, go, modern_openssl, openssl};
+use crate::harness::site::Site;
 use crate::harness::site::port::{self, directed};
 use crate::harness::system;
 use crate::upstream::ask;
@@ -74,10 +78,7 @@ fn r02_openssl_of_today_agrees_on_a_hybrid_in_both_roles_and_modes() {
         let start = site.guest.log().end();
         let ended = modern_openssl(site.address(port), &site.material);
         ended.expect(&["OpenSSL 4.", PAGE, group]);
-        // Others have handshakes there meanwhile.
-        let made = site.handshakes_at(start, port);
-        let is_hybrid = |handshake: &Handshake| handshake.value("group") == "X25519MLKEM768";
-        assert!(made.iter().any(is_hybrid), "{made:#?}");
+        expect_hybrids(&site, start, port, "X25519MLKEM768");
     }
     for port in [port::MODERN, directed(port::MODERN)] {
         for resumed in ["false", "true"] {
@@ -87,6 +88,61 @@ fn r02_openssl_of_today_agrees_on_a_hybrid_in_both_roles_and_modes() {
             let made = site.handshake_at(start, port).unwrap();
             assert_eq!(made.value("group"), "X25519MLKEM768");
             assert_eq!(made.value("resumed"), resumed, "{port}");
+        }
+    }
+}
+
+/// A full handshake and one that resumes it agreed on `group`; others have handshakes there
+/// meanwhile.
+fn expect_hybrids(site: &Site, start: Cursor, port: u16, group: &str) {
+    for resumed in ["false", "true"] {
+        let listener = format!(" at-{port} ");
+        let told = site.guest.log().find(start, PATIENCE, |line| {
+            let made = Handshake::parse(line).filter(|made| made.done && line.contains(&listener));
+            made.is_some_and(|made| {
+                made.value("group") == group && made.value("resumed") == resumed
+            })
+        });
+        assert!(told.is_some(), "{port} {group} resumed={resumed}");
+    }
+}
+
+#[test]
+fn r02_go_agrees_on_hybrids_in_both_roles_and_modes_resumes_and_retries() {
+    let site = system();
+    // Go sends a share of the first; the listener is for the second alone.
+    let retried = ["X25519MLKEM768", "SecP384r1MLKEM1024"];
+    for (listener, groups, group, said) in [
+        (port::HTTP, &[][..], "X25519MLKEM768", PAGE),
+        (port::HYBRID, &retried, "SecP384r1MLKEM1024", "GET / "),
+    ] {
+        for port in [listener, directed(listener)] {
+            let start = site.guest.log().end();
+            let ended = go(site.address(port), &site.material, groups);
+            let is_retried = !groups.is_empty();
+            let line = |resumed| format!("group {group} retried {is_retried} resumed {resumed}\n");
+            ended.expect(&["go1.", &line(false), &line(true), said]);
+            expect_hybrids(&site, start, port, group);
+        }
+    }
+    for (sending, group, is_retried) in [
+        (port::GO, "X25519MLKEM768", false),
+        (port::GO_RETRYING, "SecP256r1MLKEM768", true),
+    ] {
+        for port in [sending, directed(sending)] {
+            for resumed in [false, true] {
+                let start = site.guest.log().end();
+                let answer = ask(&site, port);
+                // Who resumes may know the group by now.
+                let line = match resumed {
+                    false => format!("group {group} retried {is_retried} resumed false\n"),
+                    true => "resumed true\n".to_string(),
+                };
+                assert!(answer.ends_with(&line), "{port}: {answer}");
+                let made = site.handshake_at(start, port).unwrap();
+                assert_eq!(made.value("group"), group);
+                assert_eq!(made.value("resumed"), resumed.to_string(), "{port}");
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
     for (listener, alert) in [
         (port::WRONG_NAME, "bad_certificate"),
         (port::EXPIRED, "certificate_expired"),
+        (port::REVOKED, "certificate_revoked"),
         (port::UNKNOWN_AUTHORITY, "unknown_ca"),
     ] {
         let listener = directed(listener);

@@ -23,11 +23,11 @@ use crate::resumption::session;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PASSPHRASE: &str = "a passphrase of the tests";
 
-fn signer() -> KeyPair {
+pub(crate) fn signer() -> KeyPair {
     KeyPair::generate_for(&PKCS_ED25519).unwrap()
 }
 
-fn seal(signer: &KeyPair) -> Seal {
+pub(crate) fn seal(signer: &KeyPair) -> Seal {
     Seal {
         kek: Kek::from_passphrase(PASSPHRASE).unwrap(),
         signer: signer.public_key_raw().try_into().unwrap(),
@@ -62,7 +62,7 @@ fn update_to(site: &Site, label: &str, version: u64, signer: &KeyPair, kek: &Kek
 }
 
 /// What the key store answers to an update.
-fn tell(site: &Site, update: &[u8]) -> String {
+pub(crate) fn tell(site: &Site, update: &[u8]) -> String {
     let mut line = UnixStream::connect(site.line()).unwrap();
     line.set_read_timeout(Some(PATIENCE)).unwrap();
     line.write_all(update).unwrap();

@@ -37,6 +37,7 @@ mod rekey;
 mod restart;
 mod resumption;
 mod resumption_secrets;
+mod revocation;
 mod rules;
 mod secrets;
 mod selftest;

@@ -149,7 +149,9 @@ fn as_server(site: &Site, cell: Cell) -> Result<(), String> {
                 return Err(ended.said);
             }
         }
-        Program::ModernOpenSsl => return Err("it has no cells".to_string()),
+        Program::ModernOpenSsl | Program::Go | Program::GoRetrying => {
+            return Err("it has no cells".to_string());
+        }
     }
     let made = site.handshakes_at(start, port);
     check(cell, made.first(), peer, "false")?;

@@ -46,6 +46,7 @@ fn r07_a_session_is_encrypted_again_to_its_backend() {
 fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
     let site = system();
     let (good, expired) = (site.upstreams[0].port, site.upstreams[6].port);
+    let revoked = site.upstreams[8].port;
     for (listener, upstream, alerts) in [
         (
             port::WRONG_NAME,
@@ -53,6 +54,7 @@ fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
             ["bad_certificate", "certificate_unknown"],
         ),
         (port::EXPIRED, expired, ["certificate_expired"; 2]),
+        (port::REVOKED, revoked, ["certificate_revoked"; 2]),
         (port::UNKNOWN_AUTHORITY, good, ["unknown_ca"; 2]),
     ] {
         let start = site.guest.log().end();

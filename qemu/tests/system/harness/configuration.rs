@@ -16,7 +16,8 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
         let _ = write!(
             text,
             "[[keyring]]\nlabel = \"{label}\"\nchain = \"{label}-chain.pem\"\n\
-             key = \"{label}-key.pem\"\ntrust = \"clients-ca.pem\"\n\n"
+             key = \"{label}-key.pem\"\ntrust = \"clients-ca.pem\"\n\
+             crl = [\"clients-ca.crl\"]\n\n"
         );
     }
     text.push_str(
@@ -162,7 +163,7 @@ pub(super) fn few_listeners(network: &str, echo: u16, modes: &[&str]) -> String 
 /// The part of it where the gateway is a client.
 pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16) -> String {
     let mut text = String::from(
-        "[[keyring]]\nlabel = \"backends\"\ntrust = \"ca.pem\"\n\n\
+        "[[keyring]]\nlabel = \"backends\"\ntrust = \"ca.pem\"\ncrl = [\"ca.crl\"]\n\n\
          [[keyring]]\nlabel = \"others\"\ntrust = \"clients-ca.pem\"\n\n\
          [[keyring]]\nlabel = \"client\"\nchain = \"client-chain.pem\"\n\
          key = \"client-key.pem\"\ntrust = \"ca.pem\"\n\n",
@@ -181,18 +182,18 @@ pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16)
     let other = "keyring = \"backends\", server_name = \"other.test\"";
     listener(port::WRONG_NAME, "", first, other);
     listener(port::EXPIRED, "", expired, known);
+    let revoked = upstreams[8].port;
+    listener(port::REVOKED, "", revoked, known);
     let untrusted = "keyring = \"others\", server_name = \"localhost\"";
     listener(port::UNKNOWN_AUTHORITY, "", first, untrusted);
     listener(port::SENT, "", first, known);
     listener(port::NOT_TLS, "", echo, known);
     let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
-    listener(port::MODERN, "", upstreams[7].port, known);
-    listener(
-        port::directed(port::MODERN),
-        "",
-        upstreams[7].port,
-        &directed(known),
-    );
+    for (port, place) in [(port::MODERN, 7), (port::GO, 9), (port::GO_RETRYING, 10)] {
+        let to = upstreams[place].port;
+        listener(port, "", to, known);
+        listener(port::directed(port), "", to, &directed(known));
+    }
     listener(port::HELD, "", held, known);
     listener(port::directed(port::HELD), "", held, &directed(known));
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";
@@ -200,6 +201,7 @@ pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16)
         (port::REENCRYPTED, tls, first, known),
         (port::WRONG_NAME, "", first, other),
         (port::EXPIRED, "", expired, known),
+        (port::REVOKED, "", revoked, known),
         (port::UNKNOWN_AUTHORITY, "", first, untrusted),
     ] {
         listener(port::directed(port), near, to, &directed(far));

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
@@ -22,8 +23,13 @@ pub(crate) const SERVERS: [&str; 6] = ["p256", "p384", "ed25519", "rsa2048", "al
 const VALID: Duration = Duration::days(2);
 const BACKDATED: Duration = Duration::hours(1);
 
+/// Those whom their authorities revoke, with the serial numbers of their certificates: a
+/// server, a client, and a client that is revoked in a later list alone.
+const REVOKED: [(&str, u64); 3] = [("withdrawn", 1001), ("revoked", 1002), ("leaver", 1003)];
+
 /// A folder with `ca.pem`, `clients-ca.pem`, and for each server and for `client` and
-/// `stranger` (who is not trusted) a chain and a key.
+/// `stranger` (who is not trusted) a chain and a key. `ca.crl`, `clients-ca.crl` and, later,
+/// `clients-later.crl` say who is revoked.
 pub(crate) struct Material {
     folder: PathBuf,
 }
@@ -59,6 +65,23 @@ impl Material {
             ExtendedKeyUsagePurpose::ServerAuth,
             BACKDATED / 2,
         )?;
+        material.issue(
+            "withdrawn",
+            "localhost",
+            &servers,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )?;
+        for label in ["revoked", "leaver"] {
+            let usage = ExtendedKeyUsagePurpose::ClientAuth;
+            material.issue(label, "client.test", &clients, usage)?;
+        }
+        for (file, by, labels) in [
+            ("ca.crl", &servers, &["withdrawn"][..]),
+            ("clients-ca.crl", &clients, &["revoked"]),
+            ("clients-later.crl", &clients, &["revoked", "leaver"]),
+        ] {
+            fs::write(folder.join(file), by.revoke(labels)?)?;
+        }
         let strangers = Authority::make("Strangers")?;
         material.issue(
             "stranger",
@@ -139,6 +162,8 @@ impl Material {
         }
         leaf.extended_key_usages = vec![usage];
         leaf.distinguished_name.push(DnType::CommonName, label);
+        let number = REVOKED.iter().find(|(revoked, _)| *revoked == label);
+        leaf.serial_number = number.map(|(_, number)| SerialNumber::from(*number));
         if name == "localhost" {
             leaf.subject_alt_names
                 .push(SanType::IpAddress([127, 0, 0, 1].into()));
@@ -195,13 +220,35 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = validity(CertificateParams::new([])?);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         let pem = params.self_signed(&key)?.pem();
         Ok(Self {
             pem,
             issuer: Issuer::new(params, key),
         })
+    }
+
+    /// Its revocation list, in PEM.
+    fn revoke(&self, labels: &[&str]) -> Result<String> {
+        let now = OffsetDateTime::now_utc();
+        let revoked = REVOKED.iter().filter(|(label, _)| labels.contains(label));
+        let list = CertificateRevocationListParams {
+            this_update: now - BACKDATED,
+            next_update: now + VALID,
+            crl_number: SerialNumber::from(labels.len() as u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .map(|(_, number)| RevokedCertParams {
+                    serial_number: SerialNumber::from(*number),
+                    revocation_time: now - BACKDATED,
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 }
 

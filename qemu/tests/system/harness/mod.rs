@@ -12,6 +12,7 @@ pub(crate) mod client;
 mod configuration;
 pub(crate) mod enclosure;
 pub(crate) mod evidence;
+pub(crate) mod go;
 pub(crate) mod material;
 pub(crate) mod memory;
 pub(crate) mod port;

@@ -1,7 +1,8 @@
 """OpenSSL of today, by its bindings for Python: a client, or a server of pages.
 
 modern_openssl.py client PORT AUTHORITY
-    Asks localhost for a page. Prints "OpenSSL VERSION", "group NAME" and the answer.
+    Asks localhost for a page twice, the second time with the session of the first. Prints
+    "OpenSSL VERSION", and "group NAME" and the answer of each.
 modern_openssl.py server PORT CHAIN KEY
     Answers each request with a page that names the group of the key exchange.
 """
@@ -29,17 +30,22 @@ def client(port, authority):
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.load_verify_locations(authority)
     context.set_verify(SSL.VERIFY_PEER)
-    tcp = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-    tcp.settimeout(None)
-    connection = SSL.Connection(context, tcp)
-    connection.set_tlsext_host_name(b"localhost")
-    connection.set_connect_state()
-    connection.do_handshake()
-    connection.sendall(REQUEST)
-    answer = read_all(connection)
     print(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode())
-    print("group", connection.get_group_name())
-    print(answer.decode())
+    session = None
+    for _ in range(2):
+        tcp = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        tcp.settimeout(None)
+        connection = SSL.Connection(context, tcp)
+        connection.set_tlsext_host_name(b"localhost")
+        if session:
+            connection.set_session(session)
+        connection.set_connect_state()
+        connection.do_handshake()
+        connection.sendall(REQUEST)
+        answer = read_all(connection)
+        session = connection.get_session()
+        print("group", connection.get_group_name())
+        print(answer.decode())
 
 
 def server(port, chain, key):

@@ -44,6 +44,8 @@ pub(crate) const REENCRYPTED: u16 = 480;
 pub(crate) const WRONG_NAME: u16 = 481;
 /// The same; a backend whose certificate is expired.
 pub(crate) const EXPIRED: u16 = 482;
+/// The same; a backend whose certificate is revoked.
+pub(crate) const REVOKED: u16 = 486;
 /// The same; a backend whose authority is not trusted.
 pub(crate) const UNKNOWN_AUTHORITY: u16 = 483;
 /// The same; a backend that is trusted. The matrix counts the handshakes of
@@ -72,6 +74,10 @@ pub(crate) const HELD: u16 = 469;
 pub(crate) const HYBRID: u16 = 473;
 /// Plaintext in; TLS out to an OpenSSL of today.
 pub(crate) const MODERN: u16 = 474;
+/// Plaintext in; TLS out to Go, by its own choice of a group.
+pub(crate) const GO: u16 = 475;
+/// The same; the group is another than the first that is offered.
+pub(crate) const GO_RETRYING: u16 = 476;
 /// A backend without a listener.
 pub(crate) const NO_BACKEND: u16 = 458;
 /// The session's keys go to the application too.

@@ -1,4 +1,4 @@
-//! Clients that are programs of their own: OpenSSL, GnuTLS, curl, Chromium.
+//! Clients that are programs of their own: OpenSSL, GnuTLS, curl, Go, Chromium.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
+use super::go;
 use super::material::Material;
 use super::python::{MODERN_OPENSSL, interpreter};
 
@@ -91,13 +92,23 @@ pub(crate) fn gnutls_with(
     run(command, REQUEST)
 }
 
-/// OpenSSL of today: asks for a page over TLS 1.3.
+/// OpenSSL of today: asks for a page over TLS 1.3, twice.
 pub(crate) fn modern_openssl(address: SocketAddr, material: &Material) -> Ended {
     let mut command = Command::new(interpreter());
     command
         .args(["-c", MODERN_OPENSSL, "client"])
         .arg(address.port().to_string())
         .arg(material.authority());
+    run(command, "")
+}
+
+/// Go: asks for a page over TLS 1.3, twice.
+pub(crate) fn go(address: SocketAddr, material: &Material, groups: &[&str]) -> Ended {
+    let mut command = Command::new(go::program());
+    command
+        .args(["client", &address.port().to_string()])
+        .arg(material.authority())
+        .args(groups);
     run(command, "")
 }
 

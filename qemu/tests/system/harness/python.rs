@@ -1,4 +1,5 @@
-//! A Python with OpenSSL's bindings, which bring an OpenSSL of today with them.
+//! Environments of Python: one with OpenSSL's bindings, which bring an OpenSSL of today with
+//! them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,19 +21,26 @@ const PACKAGES: [&str; 5] = [
 /// What it runs: a client, or a server.
 pub(crate) const MODERN_OPENSSL: &str = include_str!("modern_openssl.py");
 
-/// The interpreter, of `target/tools/openssl-venv`, which is made when it is not there.
+/// The interpreter.
 pub(crate) fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| environment().unwrap())
+    PYTHON.get_or_init(|| {
+        environment("openssl-venv", &PACKAGES)
+            .unwrap()
+            .join("python")
+    })
 }
 
-fn environment() -> Result<PathBuf> {
-    let folder = workspace::root()?.join("target/tools/openssl-venv");
-    let python = folder.join("bin/python");
+/// The folder of programs of the environment `target/tools/NAME` with these packages, which
+/// is made when it is not there.
+pub(super) fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = workspace::root()?.join("target/tools").join(name);
+    let programs = folder.join("bin");
+    let python = programs.join("python");
     let stamp = folder.join("packages");
-    let wanted = PACKAGES.join("\n");
+    let wanted = packages.join("\n");
     if python.exists() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(python);
+        return Ok(programs);
     }
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
@@ -40,13 +48,14 @@ fn environment() -> Result<PathBuf> {
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps"])
         .arg("--disable-pip-version-check")
-        .args(PACKAGES);
+        .args(packages);
     done(pip)?;
     fs::write(stamp, wanted)?;
-    Ok(python)
+    Ok(programs)
 }
 
-fn done(mut command: Command) -> Result<()> {
+/// Runs it to a good end.
+pub(super) fn done(mut command: Command) -> Result<()> {
     let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?}: {said}");

@@ -31,7 +31,7 @@ use super::wire::{GUEST, HOST, Wire};
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The TLS servers that every cell of the matrix in the client role has one of.
-pub(crate) const UPSTREAMS: [(Program, &str); 8] = [
+pub(crate) const UPSTREAMS: [(Program, &str); 11] = [
     (Program::OpenSsl, "p256"),
     (Program::OpenSsl, "rsa2048"),
     (Program::OpenSsl, "ed25519"),
@@ -40,6 +40,9 @@ pub(crate) const UPSTREAMS: [(Program, &str); 8] = [
     (Program::GnuTls, "ed25519"),
     (Program::OpenSsl, "expired"),
     (Program::ModernOpenSsl, "p256"),
+    (Program::OpenSsl, "withdrawn"),
+    (Program::Go, "p256"),
+    (Program::GoRetrying, "p256"),
 ];
 /// The key rings at [`port::MATRIX`].
 pub(crate) const MATRIX_KEYS: [&str; 3] = ["p256", "rsa2048", "ed25519"];

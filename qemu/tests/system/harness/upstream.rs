@@ -1,5 +1,5 @@
-//! TLS servers behind the gateway that are programs of their own: OpenSSL and
-//! GnuTLS. The guest reaches them at 10.0.2.2.
+//! TLS servers behind the gateway that are programs of their own: OpenSSL, GnuTLS and
+//! Go. The guest reaches them at 10.0.2.2.
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use super::enclosure::{enclosed, lead_into};
+use super::go;
 use super::material::Material;
 use super::python::{MODERN_OPENSSL, interpreter};
 
@@ -28,6 +29,10 @@ pub(crate) enum Program {
     /// `gnutls-serv --http`: the same. It listens at all addresses there are, so
     /// it gets a network that has loopback alone.
     GnuTls,
+    /// Go's crypto/tls: answers with a page about the handshake.
+    Go,
+    /// The same with SecP256r1MLKEM768 alone, which is not the first that is offered.
+    GoRetrying,
 }
 
 /// A running server, until it is dropped. It asks for a certificate and is
@@ -55,7 +60,9 @@ impl Upstream {
     ) -> Result<Self> {
         // In a network of its own any port is free.
         let port = match program {
-            Program::OpenSsl | Program::ModernOpenSsl => free_port()?,
+            Program::OpenSsl | Program::ModernOpenSsl | Program::Go | Program::GoRetrying => {
+                free_port()?
+            }
             Program::GnuTls => ENCLOSED_PORT,
         };
         let (chain, key) = (material.chain_file(label), material.key_file(label));
@@ -80,6 +87,16 @@ impl Upstream {
                     .args([chain, key]);
                 command
             }
+            Program::Go | Program::GoRetrying => {
+                let mut command = qemu::bound_to_thread(go::program());
+                command
+                    .args(["server", &port.to_string()])
+                    .args([chain, key]);
+                if program == Program::GoRetrying {
+                    command.arg("SecP256r1MLKEM768");
+                }
+                command
+            }
             Program::GnuTls => {
                 let mut command = enclosed(Path::new("gnutls-serv"));
                 command
@@ -101,7 +118,7 @@ impl Upstream {
         let (process, held) = keep(command)
             .with_context(|| format!("{program:?} can't be started; is it installed?"))?;
         let port = match program {
-            Program::OpenSsl | Program::ModernOpenSsl => port,
+            Program::OpenSsl | Program::ModernOpenSsl | Program::Go | Program::GoRetrying => port,
             Program::GnuTls => lead_into(process, port)?,
         };
         Ok(Self {
