@@ -62,7 +62,7 @@ fn a_second_application_has_sessions_of_its_own_and_takes_none_from_the_gateway(
     let others: Vec<_> = (0..40)
         .map(|_| echoed(&site, port::ECHO, b"still"))
         .collect();
-    let lines = site.guest.log().since(start);
+    let lines = site.said_since(start);
     let in_slots = lines
         .iter()
         .filter(|line| line.starts_with("echo: session "));

@@ -126,7 +126,7 @@ fn r11_each_segment_is_a_line_of_the_audit_log() {
     let mut session = Wish::tls13(&site.material).connect(address).unwrap();
     session.echo(b"x").unwrap();
     site.handshake_since(start, session.port());
-    let lines = site.guest.log().since(start);
+    let lines = site.said_since(start);
     let segments: Vec<_> = lines
         .iter()
         .filter_map(|line| qemu::log::audit(line))
@@ -231,7 +231,7 @@ fn r24_the_shim_refuses_a_signature_and_the_next_client_gets_one() {
         assert!(!handshake.done);
         assert_eq!(handshake.rest, "policy: Step");
         let refused = "write ";
-        let told = site.guest.log().since(start);
+        let told = site.said_since(start);
         let told = told.iter().any(|line| {
             line.contains(refused) && line.ends_with("refused policy sign-without-server-name")
         });

@@ -78,7 +78,7 @@ fn an_honest_client_is_served_while_a_thousand_silent_connections_are_held_again
     let away = counted.of(counters::AWAY_SILENT) + counted.of(counters::AWAY_WAITING);
     assert!(away > 0, "{counted:?}");
     let told = |line: &String| line.starts_with("gateway: turned away at-444 10.0.2.2:");
-    let lines = site.guest.log().since(qemu::log::Cursor::default());
+    let lines = site.said_since(qemu::log::Cursor::default());
     let told = lines.iter().filter(|line| told(line)).count();
     // One a second for each reason, however many there were.
     assert!(told > 0 && (told as u64) < away, "{told} of {away}");

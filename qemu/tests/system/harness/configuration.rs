@@ -191,11 +191,25 @@ pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16)
     let directed = |rules: &str| format!("{rules}, mode = \"directed\"");
     for (port, place) in [(port::MODERN, 7), (port::GO, 9), (port::GO_RETRYING, 10)] {
         let to = upstreams[place].port;
-        listener(port, "", to, known);
-        listener(port::directed(port), "", to, &directed(known));
+        // What one of them agrees to is no hint for the others of that name.
+        let known = match port {
+            port::MODERN => format!("{known}, alpn = [\"http/1.1\"]"),
+            port::GO => format!("{known}, versions = [\"1.3\"]"),
+            _ => format!("{known}, versions = [\"1.3\"], alpn = [\"http/1.1\"]"),
+        };
+        listener(port, "", to, &known);
+        listener(port::directed(port), "", to, &directed(&known));
     }
-    listener(port::HELD, "", held, known);
-    listener(port::directed(port::HELD), "", held, &directed(known));
+    // Its server is rustls, which wants the ticket of a first hello in the second one too; a
+    // ticket of another backend of that name may be dropped there (RFC 8446 §4.1.2).
+    let first_share = format!("{known}, groups = [\"x25519\"]");
+    listener(port::HELD, "", held, &first_share);
+    listener(
+        port::directed(port::HELD),
+        "",
+        held,
+        &directed(&first_share),
+    );
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";
     for (port, near, to, far) in [
         (port::REENCRYPTED, tls, first, known),

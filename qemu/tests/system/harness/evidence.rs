@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::PATIENCE;
 use super::client::Wish;
@@ -79,9 +80,9 @@ impl Site {
         let first = self.handshake_since(qemu::log::Cursor::default(), peer);
         // This machine uses a port again after a while: the last line is that
         // of the connection that is there now.
-        self.handshakes_since(qemu::log::Cursor::default(), peer)
-            .pop()
-            .unwrap_or(first)
+        let lines = self.guest.log().since(qemu::log::Cursor::default());
+        let made = lines.iter().filter_map(|line| Handshake::parse(line));
+        made.filter(|made| made.is_of(peer)).last().unwrap_or(first)
     }
 
     /// The first handshake after `start` with the client at port `peer`;
@@ -107,20 +108,27 @@ impl Site {
         Handshake::parse(&line)
     }
 
-    /// The handshakes after `start` of the listener at `port`.
+    /// All lines after `start` of what has happened so far: the monitor looks at what
+    /// domains log at each tick of its clock.
+    pub(crate) fn said_since(&self, start: qemu::log::Cursor) -> Vec<String> {
+        const TICKS: Duration = Duration::from_millis(300);
+        std::thread::sleep(TICKS);
+        self.guest.log().since(start)
+    }
+
+    /// The handshakes after `start` of the listener at `port`, so far.
     pub(crate) fn handshakes_at(&self, start: qemu::log::Cursor, port: u16) -> Vec<Handshake> {
         let name = format!(" at-{port} ");
-        let lines = self.guest.log().since(start);
+        let lines = self.said_since(start);
         let of_listener = lines.iter().filter(|line| line.contains(&name));
         of_listener
             .filter_map(|line| Handshake::parse(line))
             .collect()
     }
 
-    /// The handshakes that the log has after `start` with the client at port
-    /// `peer`.
+    /// The handshakes after `start` with the client at port `peer`, so far.
     pub(crate) fn handshakes_since(&self, start: qemu::log::Cursor, peer: u16) -> Vec<Handshake> {
-        let lines = self.guest.log().since(start);
+        let lines = self.said_since(start);
         let handshakes = lines.iter().filter_map(|line| Handshake::parse(line));
         handshakes
             .filter(|handshake| handshake.is_of(peer))
@@ -146,7 +154,7 @@ impl Site {
     /// Fails the test when a domain was stopped or panicked.
     #[track_caller]
     pub(crate) fn assert_unharmed(&self) {
-        let lines = self.guest.log().since(qemu::log::Cursor::default());
+        let lines = self.said_since(qemu::log::Cursor::default());
         let harmed = |line: &&String| {
             qemu::log::is_fault(line) || qemu::log::text(line).starts_with("panic")
         };

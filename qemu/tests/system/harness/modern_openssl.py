@@ -44,6 +44,8 @@ def client(port, authority):
         connection.sendall(REQUEST)
         answer = read_all(connection)
         session = connection.get_session()
+        # A session whose connection is left without a word is not used again (SSL_free(3)).
+        connection.shutdown()
         print("group", connection.get_group_name())
         print(answer.decode())
 
