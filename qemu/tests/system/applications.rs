@@ -51,7 +51,7 @@ fn a_second_application_has_sessions_of_its_own_and_takes_none_from_the_gateway(
         }
     });
     // As many sessions as it may have, held, and one more.
-    let start = site.guest.log().end();
+    let start = site.mark();
     let held: Vec<_> = (0..SHARE).map(|_| settled(&site)).collect();
     assert!(
         Wish::tls13(&site.material)

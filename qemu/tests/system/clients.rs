@@ -62,7 +62,7 @@ fn r02_curl_gets_the_page_of_the_backend_over_each_version() {
 fn r02_chromium_shows_the_status_page() {
     let site = system();
     let home = site.folder.join("chromium");
-    let start = site.guest.log().end();
+    let start = site.mark();
     let ended = chromium(site.address(port::STATUS), &site.material, &home);
     ended.expect(&["</html>", "kernel-shim", "record-server"]);
     let of_browser = |handshake: &Handshake| handshake.value("group") == "X25519MLKEM768";
@@ -75,14 +75,14 @@ fn r02_openssl_of_today_agrees_on_a_hybrid_in_both_roles_and_modes() {
     let site = system();
     let group = "group X25519MLKEM768";
     for port in [port::HTTP, directed(port::HTTP)] {
-        let start = site.guest.log().end();
+        let start = site.mark();
         let ended = modern_openssl(site.address(port), &site.material);
         ended.expect(&["OpenSSL 4.", PAGE, group]);
         expect_hybrids(&site, start, port, "X25519MLKEM768");
     }
     for port in [port::MODERN, directed(port::MODERN)] {
         for resumed in ["false", "true"] {
-            let start = site.guest.log().end();
+            let start = site.mark();
             let answer = ask(&site, port);
             assert!(answer.ends_with(&format!("{group}\n")), "{port}: {answer}");
             let made = site.handshake_at(start, port).unwrap();
@@ -117,7 +117,7 @@ fn r02_go_agrees_on_hybrids_in_both_roles_and_modes_resumes_and_retries() {
         (port::HYBRID, &retried, "SecP384r1MLKEM1024", "GET / "),
     ] {
         for port in [listener, directed(listener)] {
-            let start = site.guest.log().end();
+            let start = site.mark();
             let ended = go(site.address(port), &site.material, groups);
             let is_retried = !groups.is_empty();
             let line = |resumed| format!("group {group} retried {is_retried} resumed {resumed}\n");
@@ -131,7 +131,7 @@ fn r02_go_agrees_on_hybrids_in_both_roles_and_modes_resumes_and_retries() {
     ] {
         for port in [sending, directed(sending)] {
             for resumed in [false, true] {
-                let start = site.guest.log().end();
+                let start = site.mark();
                 let answer = ask(&site, port);
                 // Who resumes may know the group by now.
                 let line = match resumed {

@@ -121,7 +121,7 @@ fn r30_the_completion_tells_what_the_peer_saw() {
 #[test]
 fn r11_each_segment_is_a_line_of_the_audit_log() {
     let site = alone();
-    let start = site.guest.log().end();
+    let start = site.mark();
     let address = site.address(directed(port::ECHO));
     let mut session = Wish::tls13(&site.material).connect(address).unwrap();
     session.echo(b"x").unwrap();
@@ -222,7 +222,7 @@ fn r24_the_shim_refuses_a_signature_and_the_next_client_gets_one() {
     let site = system();
     let address = site.address(port::NAMED_ONLY);
     for version in ["-tls1_3", "-tls1_2"] {
-        let start = site.guest.log().end();
+        let start = site.mark();
         let ended = openssl_unnamed(address, &site.material, version);
         assert!(!ended.success, "{}", ended.said);
         let alert = "alert handshake failure";

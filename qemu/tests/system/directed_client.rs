@@ -11,7 +11,7 @@ use crate::upstream::ask;
 fn r03_a_session_is_directed_on_both_sides_of_the_gateway() {
     let site = system();
     let upstream = &site.upstreams[0];
-    let start = site.guest.log().end();
+    let start = site.mark();
     for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
         let address = site.address(directed(port::REENCRYPTED));
         let mut session = wish.connect(address).unwrap();
@@ -36,7 +36,7 @@ fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
         (port::UNKNOWN_AUTHORITY, "unknown_ca"),
     ] {
         let listener = directed(listener);
-        let start = site.guest.log().end();
+        let start = site.mark();
         assert_eq!(ask(&site, listener), "", "{listener}");
         let made = site.handshake_at(start, listener).unwrap();
         assert!(!made.done, "{listener}: {made:?}");

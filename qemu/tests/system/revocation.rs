@@ -55,7 +55,7 @@ fn r07_a_client_whose_certificate_is_revoked_gets_the_alert_for_it() {
     for port in MODES {
         for version in VERSIONS {
             visit(&site, port, "client", &[version]).expect(&[PAGE]);
-            let start = site.guest.log().end();
+            let start = site.mark();
             let ended = visit(&site, port, "revoked", &[version]);
             expect_revoked(&site, port, start, &ended);
         }
@@ -97,7 +97,7 @@ fn r33_an_update_revokes_a_client_and_what_it_could_resume() {
     let newer = update(&config.keyrings, 1, signer.as_bytes(), Some(&kek)).unwrap();
     assert_eq!(tell(&site, &newer), "accepted: version 1\n");
     for (port, version) in cases {
-        let start = site.guest.log().end();
+        let start = site.mark();
         let file = file(*port, version);
         let ended = visit(&site, *port, "leaver", &[version, "-sess_in", &file]);
         expect_revoked(&site, *port, start, &ended);

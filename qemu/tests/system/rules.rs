@@ -64,7 +64,7 @@ fn r06_what_no_rule_matches_is_refused_with_the_alert_for_it() {
 #[test]
 fn a_client_from_elsewhere_is_refused_without_a_word() {
     let site = system();
-    let start = site.guest.log().end();
+    let start = site.mark();
     let mut stream = tcp(site.address(port::ELSEWHERE)).unwrap();
     // It is not offered before it has sent something.
     stream.write_all(b"hello").unwrap();

@@ -61,7 +61,7 @@ fn r04_the_shim_does_not_run_between_start_and_completion() {
 #[test]
 fn r09_a_handshake_completes_once_whether_it_succeeds_or_fails() {
     let site = system();
-    let start = site.guest.log().end();
+    let start = site.mark();
     let mut session = Wish::any(&site.material)
         .connect(site.address(port::ECHO))
         .unwrap();

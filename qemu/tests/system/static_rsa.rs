@@ -27,7 +27,7 @@ fn r20_openssl_and_gnutls_encrypt_for_the_key_store() {
         ("AES128-GCM-SHA256", "TLS_RSA_WITH_AES_128_GCM_SHA256"),
         ("AES256-GCM-SHA384", "TLS_RSA_WITH_AES_256_GCM_SHA384"),
     ] {
-        let start = site.guest.log().end();
+        let start = site.mark();
         let options = ["-tls1_2", "-cipher", &format!("{cipher}:@SECLEVEL=0")];
         let ended = openssl(site.address(port::STATIC_RSA[0]), &site.material, &options);
         ended.expect(&[
@@ -54,7 +54,7 @@ fn r20_r25_a_client_with_a_certificate_signs_after_an_encrypted_secret() {
     let key = site.material.key_file("client");
     let (chain, key) = (chain.to_str().unwrap(), key.to_str().unwrap());
     let fingerprint = sha256_hex(&site.material.chain("client")[0]);
-    let start = site.guest.log().end();
+    let start = site.mark();
     let mut options = vec!["-tls1_2", "-cipher", "AES128-GCM-SHA256:@SECLEVEL=0"];
     options.extend(["-cert", chain, "-key", key]);
     let ended = openssl(site.address(port::STATIC_RSA[1]), &site.material, &options);
@@ -89,7 +89,7 @@ fn r18_r22_the_gateway_encrypts_for_openssl_and_gnutls() {
     let site = system();
     let fingerprint = sha256_hex(&site.material.chain("rsa2048")[0]);
     for port in port::STATIC_RSA_SENT {
-        let start = site.guest.log().end();
+        let start = site.mark();
         let answer = ask(&site, port);
         assert!(answer.starts_with("HTTP/1.0 200"), "{port}: {answer}");
         let made = site.handshake_at(start, port).unwrap();

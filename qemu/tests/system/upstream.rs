@@ -25,7 +25,7 @@ pub(crate) fn ask(site: &Site, port: u16) -> String {
 fn r07_a_session_is_encrypted_again_to_its_backend() {
     let site = system();
     let upstream = &site.upstreams[0];
-    let start = site.guest.log().end();
+    let start = site.mark();
     for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
         let mut session = wish.connect(site.address(port::REENCRYPTED)).unwrap();
         let answer = session.ask("/").unwrap();
@@ -57,7 +57,7 @@ fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
         (port::REVOKED, revoked, ["certificate_revoked"; 2]),
         (port::UNKNOWN_AUTHORITY, good, ["unknown_ca"; 2]),
     ] {
-        let start = site.guest.log().end();
+        let start = site.mark();
         assert_eq!(ask(&site, listener), "", "{listener}");
         let made = site.handshake_at(start, listener).unwrap();
         assert!(!made.done, "{listener}: {made:?}");

@@ -201,15 +201,11 @@ pub(super) fn client_configuration(upstreams: &[Upstream], echo: u16, held: u16)
         listener(port::directed(port), "", to, &directed(&known));
     }
     // Its server is rustls, which wants the ticket of a first hello in the second one too; a
-    // ticket of another backend of that name may be dropped there (RFC 8446 §4.1.2).
-    let first_share = format!("{known}, groups = [\"x25519\"]");
-    listener(port::HELD, "", held, &first_share);
-    listener(
-        port::directed(port::HELD),
-        "",
-        held,
-        &directed(&first_share),
-    );
+    // ticket of another backend of that name may be dropped there (RFC 8446 §4.1.2). With a
+    // protocol of its own it gets none, and no hint.
+    let own = format!("{known}, alpn = [\"h2\"]");
+    listener(port::HELD, "", held, &own);
+    listener(port::directed(port::HELD), "", held, &directed(&own));
     let tls = "tls = { role = \"server\", mode = \"directed\", keyring = \"p256\" }\n";
     for (port, near, to, far) in [
         (port::REENCRYPTED, tls, first, known),

@@ -10,6 +10,9 @@ use super::PATIENCE;
 use super::client::Wish;
 use super::site::{Site, port};
 
+/// The monitor prints what domains log at each tick of its clock: within this time.
+const TICKS: Duration = Duration::from_millis(300);
+
 /// What the guest's log says of one handshake that is over:
 ///
 /// ```text
@@ -108,12 +111,16 @@ impl Site {
         Handshake::parse(&line)
     }
 
-    /// All lines after `start` of what has happened so far: the monitor looks at what
-    /// domains log at each tick of its clock.
+    /// All lines after `start` of what has happened so far.
     pub(crate) fn said_since(&self, start: qemu::log::Cursor) -> Vec<String> {
-        const TICKS: Duration = Duration::from_millis(300);
         std::thread::sleep(TICKS);
         self.guest.log().since(start)
+    }
+
+    /// The place in the log after the lines of what has happened so far.
+    pub(crate) fn mark(&self) -> qemu::log::Cursor {
+        std::thread::sleep(TICKS);
+        self.guest.log().end()
     }
 
     /// The handshakes after `start` of the listener at `port`, so far.
