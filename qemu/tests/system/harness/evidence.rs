@@ -84,8 +84,8 @@ impl Site {
         // This machine uses a port again after a while: the last line is that
         // of the connection that is there now.
         let lines = self.guest.log().since(qemu::log::Cursor::default());
-        let made = lines.iter().filter_map(|line| Handshake::parse(line));
-        made.filter(|made| made.is_of(peer)).last().unwrap_or(first)
+        let mut made = lines.iter().rev().filter_map(|line| Handshake::parse(line));
+        made.find(|made| made.is_of(peer)).unwrap_or(first)
     }
 
     /// The first handshake after `start` with the client at port `peer`;
