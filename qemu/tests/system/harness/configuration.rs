@@ -136,7 +136,8 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
 /// The status page and the echo, in each of these modes, and nothing else.
 pub(super) fn few_listeners(network: &str, echo: u16, modes: &[&str]) -> String {
     let mut text = format!(
-        "[network]\n{network}\n\n[[keyring]]\nlabel = \"p256\"\n\
+        "[network]\n{network}\n\n[log]\nhandshakes = true\n\n\
+         [[keyring]]\nlabel = \"p256\"\n\
          chain = \"p256-chain.pem\"\nkey = \"p256-key.pem\"\n\n"
     );
     let backends = [
