@@ -363,6 +363,7 @@ impl Autonomous {
             let record = self.incoming.get(start..).unwrap_or_default();
             self.announced.look_at(record);
             self.engine.facts.ticket = self.announced.ticket();
+            self.engine.facts.accepted = self.announced.accepted();
         }
         Ok(Taken::Bytes(u32::try_from(length).unwrap_or(0)))
     }

@@ -1,13 +1,33 @@
-//! How long a server's ticket of TLS 1.2 is (RFC 5077 §3.3): it comes in the clear, and
-//! rustls does not tell.
+//! What a server of TLS 1.2 says in the clear, and rustls does not tell: how long its ticket
+//! is (RFC 5077 §3.3), and which kinds of certificates it takes (RFC 5246 §7.4.4).
 
+use ipc::keystore::KeyKind;
 use tls::codec::MESSAGE_HEADER;
+use tls::names::{ECDSA_SIGN, RSA_SIGN};
 use tls::record::HEADER;
 use tls::{ContentType, HandshakeType};
 
 const ALERT: u8 = ContentType::Alert.number();
 const HANDSHAKE: u8 = ContentType::Handshake.number();
 const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;
+const CERTIFICATE_REQUEST: u8 = HandshakeType::CERTIFICATE_REQUEST.0;
+
+/// What a CertificateRequest of TLS 1.2 says of keys: with which a client may sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    rsa: bool,
+    ecdsa: bool,
+}
+
+impl Accepted {
+    pub(crate) const fn accepts(self, kind: KeyKind) -> bool {
+        match kind {
+            KeyKind::Rsa => self.rsa,
+            // RFC 8422 §5.5: EdDSA keys too.
+            KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => self.ecdsa,
+        }
+    }
+}
 
 /// What was seen of the messages so far.
 #[derive(Default)]
@@ -21,6 +41,10 @@ pub(crate) struct Announced {
     /// ticket that ServerHello promised.
     is_over: bool,
     ticket: usize,
+    /// `None` without a CertificateRequest.
+    accepted: Option<Accepted>,
+    /// Its types that are to come; `None` before their number.
+    types: Option<u8>,
 }
 
 impl Announced {
@@ -40,7 +64,11 @@ impl Announced {
             if self.left > 0 {
                 let part = rest.len().min(self.left);
                 self.left -= part;
-                rest = rest.get(part..).unwrap_or_default();
+                let (body, behind) = rest.split_at_checked(part).unwrap_or_default();
+                if self.header.first() == Some(&CERTIFICATE_REQUEST) {
+                    self.read_types(body);
+                }
+                rest = behind;
                 continue;
             }
             if let Some(place) = self.header.get_mut(self.have) {
@@ -52,11 +80,36 @@ impl Announced {
                 let [kind, a, b, c] = self.header;
                 self.have = 0;
                 self.left = u32::from_be_bytes([0, a, b, c]) as usize;
-                if kind == NEW_SESSION_TICKET {
-                    self.ticket = self.ticket.max(self.left);
+                match kind {
+                    NEW_SESSION_TICKET => self.ticket = self.ticket.max(self.left),
+                    CERTIFICATE_REQUEST => {
+                        (self.accepted, self.types) = (Some(Accepted::default()), None);
+                    }
+                    _ => {}
                 }
             }
         }
+    }
+
+    /// A part of a CertificateRequest: its types come first.
+    fn read_types(&mut self, part: &[u8]) {
+        let (left, part) = match (self.types, part.split_first()) {
+            (Some(left), _) => (left, part),
+            (None, Some((count, rest))) => (*count, rest),
+            (None, None) => return,
+        };
+        let types = part.get(..usize::from(left)).unwrap_or(part);
+        let read = u8::try_from(types.len()).unwrap_or(left);
+        self.types = Some(left.saturating_sub(read));
+        if let Some(accepted) = &mut self.accepted {
+            accepted.rsa |= types.contains(&RSA_SIGN);
+            accepted.ecdsa |= types.contains(&ECDSA_SIGN);
+        }
+    }
+
+    /// What the CertificateRequest accepts; `None` without one in the clear.
+    pub(crate) const fn accepted(&self) -> Option<Accepted> {
+        self.accepted
     }
 
     /// Bytes of the longest NewSessionTicket, without its header; zero without one.
@@ -101,6 +154,31 @@ mod tests {
             assert_eq!(ticket_in(&flight, size, HANDSHAKE), 5000, "{size}");
         }
         assert_eq!(ticket_in(&message(2, 80), 10, HANDSHAKE), 0);
+    }
+
+    #[test]
+    fn the_kinds_of_a_request_are_found_however_the_flight_is_cut() {
+        for (types, rsa, ecdsa) in [
+            (&[3, 1, 64, 2][..], true, true),
+            (&[1, 64], false, true),
+            (&[2, 2, 1], true, false),
+            (&[0], false, false),
+        ] {
+            // Signature schemes and authorities, which are no types.
+            let body = [types, &[0, 2, 64, 1, 0, 0]].concat();
+            let length = u8::try_from(body.len()).unwrap();
+            let request = [&[13, 0, 0, length][..], &body].concat();
+            let flight = [message(2, 80), message(11, 300), request, message(14, 0)].concat();
+            for size in [1, 2, 3, 5, 1000] {
+                let mut seen = Announced::default();
+                for part in flight.chunks(size) {
+                    let [high, low] = (part.len() as u16).to_be_bytes();
+                    seen.look_at(&[&[HANDSHAKE, 3, 3, high, low], part].concat());
+                }
+                assert_eq!(seen.accepted(), Some(Accepted { rsa, ecdsa }), "{size}");
+            }
+        }
+        assert_eq!(Announced::default().accepted(), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use core::{fmt, mem};
 use spin::Mutex;
 use tls::{Scheme, Version};
 
+use super::announced::Accepted;
 use crate::full_handshake::FullHandshake;
 
 /// What is known of one handshake.
@@ -28,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) chain: usize,
     /// TLS 1.2, client: bytes of the longest NewSessionTicket that came.
     pub(crate) ticket: usize,
+    /// TLS 1.2, client: the keys that the server's request accepts.
+    pub(crate) accepted: Option<Accepted>,
 }
 
 /// The facts of the handshake in work.

@@ -115,7 +115,7 @@ impl SigningKey for WithoutKey {
 }
 
 /// What a client shows when it is asked: the identity of the first ring that
-/// has one and whose key can sign as the server wants.
+/// has one and whose key is of a kind, and can sign, as the server wants.
 pub(crate) struct OwnCertificate {
     keyrings: Vec<Arc<Keyring>>,
     current: Arc<Current>,
@@ -147,8 +147,12 @@ impl ResolvesClientCert for OwnCertificate {
         _authorities: &[&[u8]],
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
+        // RFC 5246 §7.4.6: the key has to be of a kind that the request names.
+        let accepted = self.current.facts().accepted;
+        let is_accepted = |kind| accepted.is_none_or(|accepted| accepted.accepts(kind));
         let mut rings = self.keyrings.iter().enumerate();
-        let (place, ring) = rings.find(|(_, ring)| ring.can_sign(schemes))?;
+        let (place, ring) =
+            rings.find(|(_, ring)| ring.can_sign(schemes) && ring.kind.is_some_and(is_accepted))?;
         self.current.set_ring(place);
         ring.identity.clone()
     }
