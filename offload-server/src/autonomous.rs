@@ -8,7 +8,9 @@
 mod announced;
 mod caught;
 mod current;
+mod due_alert;
 mod engine;
+mod flight_check;
 mod hello_check;
 mod last_word;
 mod profile;
@@ -70,6 +72,8 @@ pub(crate) struct Autonomous {
     /// A message was whole since this was asked last.
     has_moved: bool,
     failure: Option<HandshakeError>,
+    /// The alert that an RFC names for the failure, where rustls has another or none.
+    due: Option<Alert>,
     /// The alert that went out.
     alert: Option<Alert>,
 }
@@ -119,6 +123,7 @@ impl Autonomous {
             has_heard: false,
             has_moved: false,
             failure: None,
+            due: None,
             alert: None,
         });
         // A client speaks first.
@@ -337,7 +342,7 @@ impl Autonomous {
             return Ok(Taken::Nothing);
         };
         let header = incoming.header();
-        if self.is_oversized(header) {
+        if self.is_oversized(header) || self.is_out_of_place(header) {
             return Ok(Taken::Refused);
         }
         // 24 is heartbeat (RFC 6520), which rustls answers itself.
@@ -398,6 +403,10 @@ impl Autonomous {
         if let Some(choice) = self.engine.take_choice() {
             self.choice = Some(choice);
         }
+        if let Some(violation) = self.caught.violation() {
+            self.due = Some(violation);
+            self.failure = Some(HandshakeError::Peer(PeerError::AlertSent(violation)));
+        }
         self.settle_alert();
     }
 
@@ -414,9 +423,8 @@ impl Autonomous {
             let goes_on = match turn.outcome {
                 Outcome::Said(start) => {
                     self.has_heard |= self.first_byte.is_some();
-                    let record = self.output.buffer().get(start..).unwrap_or_default();
                     if self.failure.is_some() {
-                        self.alert = self.alert.or(convert::plaintext_alert(record));
+                        self.note_alert(start);
                     }
                     true
                 }
@@ -430,6 +438,8 @@ impl Autonomous {
                 }
                 // `incoming` stays as it is: rustls keeps places in it.
                 Outcome::Failed(error) => {
+                    let version = self.engine.state().protocol_version();
+                    self.due = due_alert::instead(&error, self.role(), version);
                     self.fail(convert::blame(&error));
                     true
                 }

@@ -6,6 +6,7 @@
 //! key log a copy of the secrets that keys come from (key capture, ADR 0033).
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -25,6 +26,8 @@ use tls::protection::Key;
 use tls::schedule13::{HashSecret, TrafficSecrets};
 use tls::{Alert, CipherSuite, ContentType, Secret, TrafficKey, Version};
 
+use super::flight_check::FlightCheck;
+
 /// NSS key log format: the first application traffic secrets of TLS 1.3.
 const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
 const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
@@ -42,6 +45,7 @@ pub(crate) struct Caught {
     client: Option<HashSecret>,
     server: Option<HashSecret>,
     alert: Option<Alert>,
+    violation: Option<Alert>,
 }
 
 impl Caught {
@@ -59,11 +63,17 @@ impl Caught {
         replace(&mut self.client, &mut later.client);
         replace(&mut self.server, &mut later.server);
         replace(&mut self.alert, &mut later.alert);
+        replace(&mut self.violation, &mut later.violation);
     }
 
     /// Whether any are in use.
     pub(crate) const fn has_keys(&self) -> bool {
         self.tx.is_some()
+    }
+
+    /// Whether what comes is opened by a key.
+    pub(crate) const fn opens(&self) -> bool {
+        self.rx.is_some()
     }
 
     /// The keys in use, out and in.
@@ -77,6 +87,11 @@ impl Caught {
     /// The alert that rustls sealed.
     pub(crate) const fn alert(&self) -> Option<Alert> {
         self.alert
+    }
+
+    /// The alert that is due for what was opened, and rustls did not get.
+    pub(crate) const fn violation(&self) -> Option<Alert> {
+        self.violation
     }
 
     /// A record with a fatal alert, as the peer can read it now. The keys are used up.
@@ -237,6 +252,7 @@ impl<T: ?Sized> Aead<T> {
         Box::new(Counting {
             cipher,
             caught: self.caught.clone(),
+            check: None,
         })
     }
 }
@@ -261,7 +277,9 @@ impl Tls13AeadAlgorithm for Aead<dyn Tls13AeadAlgorithm> {
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
         self.catch_rx(&key, [iv.as_ref(), &[]]);
-        self.counting(self.inner.decrypter(key, iv))
+        let mut counting = self.counting(self.inner.decrypter(key, iv));
+        counting.check = Some(FlightCheck::default());
+        counting
     }
 
     fn key_len(&self) -> usize {
@@ -306,6 +324,8 @@ impl Tls12AeadAlgorithm for Aead<dyn Tls12AeadAlgorithm> {
 struct Counting<C> {
     cipher: C,
     caught: Net,
+    /// TLS 1.3, of what comes in.
+    check: Option<FlightCheck>,
 }
 
 impl MessageEncrypter for Counting<Box<dyn MessageEncrypter>> {
@@ -338,6 +358,15 @@ impl MessageDecrypter for Counting<Box<dyn MessageDecrypter>> {
         let mut caught = self.caught.lock();
         caught.get_or_insert_default().rx_next = sequence.checked_add(1);
         drop(caught);
-        self.cipher.decrypt(message, sequence)
+        let message = self.cipher.decrypt(message, sequence)?;
+        if message.typ == rustls::ContentType::Handshake
+            && let Some(check) = &mut self.check
+            && let Err(alert) = check.look_at(message.payload)
+        {
+            self.caught.lock().get_or_insert_default().violation = Some(alert);
+            // Of which rustls tells the peer nothing.
+            return Err(Error::General(String::new()));
+        }
+        Ok(message)
     }
 }
