@@ -439,7 +439,7 @@ impl<D: Doorbell> Channel<D> {
 
     /// Whether [`Channel::next_event`] would find something.
     pub fn has_events(&self) -> bool {
-        self.events_in().is_due()
+        self.events_in().due() > 0
     }
 
     /// Where the oldest event that [`Channel::next_event`] would find stands.
@@ -447,16 +447,34 @@ impl<D: Doorbell> Channel<D> {
         self.events_in().oldest()
     }
 
+    /// How many events [`Channel::next_event`] would find, at most.
+    pub(crate) fn events_due(&self) -> u32 {
+        self.events_in().due()
+    }
+
     /// Takes the oldest event; `None` when there is none. Entries that name no slot are
     /// skipped.
     pub fn next_event(&mut self) -> Option<Event> {
+        let event = self.first_event()?;
+        self.end_event();
+        Some(event)
+    }
+
+    /// The oldest event, which is not taken before [`Channel::end_event`]: until then it
+    /// covers what the other side does in its slot, and the doorbell is not rung for that.
+    pub(crate) fn first_event(&mut self) -> Option<Event> {
         loop {
-            match self.events_in().take()? {
+            match self.events_in().first()? {
                 CONTROL_EVENT => return Some(Event::Control),
                 slot if slot < self.slots => return Some(Event::Slot(slot)),
-                _ => {}
+                _ => self.end_event(),
             }
         }
+    }
+
+    /// The oldest event is taken. Look into its slot once more after this.
+    pub(crate) fn end_event(&mut self) {
+        self.events_in().end_first();
     }
 
     fn post(&mut self, index: usize, entry: u16) {

@@ -51,13 +51,22 @@ pub struct Malformed(
     pub SlotIndex,
 );
 
+/// A slot whose messages are being taken.
+#[derive(Clone, Copy)]
+struct Current {
+    slot: SlotIndex,
+    /// Its event is not taken yet: while this side is at a slot, the other side need not
+    /// tell it of more messages there.
+    has_event: bool,
+}
+
 /// Sends `S` and receives `R`, over all slots of a channel.
 pub struct Mailbox<S, R, D> {
     channel: Channel<D>,
     /// One message on its way, cleared after it.
     buffer: Box<[u8; PREFIX + MAX_LETTER]>,
     /// The slot whose ring may hold another message.
-    current: Option<SlotIndex>,
+    current: Option<Current>,
     messages: PhantomData<fn(S) -> R>,
 }
 
@@ -142,31 +151,45 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
     /// [`Malformed`]; go on.
     pub fn receive(&mut self) -> Option<Result<R, Malformed>> {
         loop {
-            let slot = match self.current.take() {
-                Some(slot) => slot,
-                None => match self.channel.next_event()? {
-                    Event::Slot(slot) => slot,
-                    Event::Control => continue,
-                },
+            let Some(Current { slot, has_event }) = self.current else {
+                match self.channel.first_event()? {
+                    Event::Slot(slot) => {
+                        self.current = Some(Current {
+                            slot,
+                            has_event: true,
+                        });
+                    }
+                    Event::Control => self.channel.end_event(),
+                }
+                continue;
             };
-            match self.take(slot) {
-                Ok(None) => {}
-                Ok(Some(message)) => {
-                    self.current = Some(slot);
-                    return Some(Ok(message));
-                }
-                Err(Misbehaved) => {
-                    // With an index that can't be, this finds nothing to drop.
-                    let _ = self.channel.consume_quietly(slot, usize::MAX);
-                    return Some(Err(Malformed(slot)));
-                }
+            let taken = self.take(slot);
+            if let Ok(Some(message)) = taken {
+                return Some(Ok(message));
+            }
+            self.current = None;
+            if has_event {
+                self.channel.end_event();
+            }
+            if taken.is_err() {
+                // With an index that can't be, this finds nothing to drop.
+                let _ = self.channel.consume_quietly(slot, usize::MAX);
+                return Some(Err(Malformed(slot)));
+            }
+            if has_event {
+                // Once more: what came meanwhile has no event of its own.
+                self.current = Some(Current {
+                    slot,
+                    has_event: false,
+                });
             }
         }
     }
 
     /// Whether slots wait whose messages were not begun with.
     pub fn has_others(&self) -> bool {
-        self.channel.has_events()
+        let begun = self.current.is_some_and(|current| current.has_event);
+        self.channel.events_due() > u32::from(begun)
     }
 
     /// [`Channel::oldest_event`]
@@ -208,6 +231,8 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
 
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
     use crate::channel::local::{Silent, pair};
 
@@ -238,6 +263,38 @@ mod tests {
             assert_eq!(b.receive(), Some(Ok((7, round + 1000))));
             assert_eq!(b.receive(), None);
         }
+    }
+
+    #[test]
+    fn whoever_is_at_a_slot_is_not_told_of_more_there_and_misses_nothing() {
+        struct Count<'a>(&'a Cell<u32>);
+        impl Doorbell for Count<'_> {
+            fn ring(&self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let rung = Cell::new(0);
+        let (a, b) = pair(SLOTS, 32, 32, Count(&rung), Silent);
+        let (mut a, mut b): (Boxes<_>, Boxes<_>) = (Mailbox::new(a), Mailbox::new(b));
+        let mut send = |message| {
+            a.send(&message).unwrap();
+            a.flush();
+            rung.get()
+        };
+        assert_eq!(send((7, 1)), 1);
+        assert!(b.has_others());
+        assert_eq!(b.receive(), Some(Ok((7, 1))));
+        assert_eq!(send((7, 2)), 1);
+        assert!(!b.has_others());
+        assert_eq!(send((8, 3)), 1);
+        assert!(b.has_others());
+        for wanted in [Some(Ok((7, 2))), Some(Ok((8, 3))), None] {
+            assert_eq!(b.receive(), wanted);
+        }
+        assert_eq!(send((7, 4)), 2);
+        assert_eq!(b.receive(), Some(Ok((7, 4))));
+        assert_eq!(b.receive(), None);
+        assert!(!b.has_others());
     }
 
     #[test]

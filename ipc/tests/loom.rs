@@ -227,14 +227,18 @@ impl Poster {
 /// The side that takes.
 struct Taker {
     direction: Arc<Direction>,
+    /// It looks into a slot before it takes its event, and once more after that, as a
+    /// mailbox does.
+    stays: bool,
     seen: [u32; SLOTS],
     events: u32,
 }
 
 impl Taker {
-    fn new(direction: &Arc<Direction>) -> Self {
+    fn new(direction: &Arc<Direction>, stays: bool) -> Self {
         Self {
             direction: direction.clone(),
+            stays,
             seen: [0; SLOTS],
             events: 0,
         }
@@ -242,11 +246,19 @@ impl Taker {
 
     /// Takes all events there are.
     fn take_all(&mut self) {
-        while let Some(slot) = self.direction.events().take() {
+        while let Some(slot) = self.direction.events().first() {
             let slot = usize::from(slot);
-            self.seen[slot] = self.direction.written[slot].load(Ordering::Relaxed);
+            if self.stays {
+                self.look(slot);
+            }
+            self.direction.events().end_first();
+            self.look(slot);
             self.events += 1;
         }
+    }
+
+    fn look(&mut self, slot: usize) {
+        self.seen[slot] = self.direction.written[slot].load(Ordering::Relaxed);
     }
 
     /// Waits for the doorbell whenever there is no event, until it has seen
@@ -264,7 +276,7 @@ impl Taker {
 }
 
 /// Posts `slots` one after the other against a side that takes and waits.
-fn everything_is_told(slots: &'static [usize]) {
+fn everything_is_told(slots: &'static [usize], stays: bool) {
     loom::model(move || {
         let direction = Direction::new();
         let poster = thread::spawn({
@@ -276,7 +288,7 @@ fn everything_is_told(slots: &'static [usize]) {
                 poster.events
             }
         });
-        let mut taker = Taker::new(&direction);
+        let mut taker = Taker::new(&direction, stays);
         let count = |slot| slots.iter().filter(|s| **s == slot).count() as u32;
         taker.take_until([count(0), count(1)]);
         let posted = poster.join().unwrap();
@@ -289,27 +301,37 @@ fn everything_is_told(slots: &'static [usize]) {
 
 #[test]
 fn what_is_written_to_one_slot_is_told_of_however_often() {
-    everything_is_told(&[0, 0, 0]);
+    for stays in [false, true] {
+        everything_is_told(&[0, 0, 0], stays);
+    }
 }
 
 #[test]
 fn what_is_written_to_two_slots_is_told_of() {
-    everything_is_told(&[0, 1, 0]);
+    for stays in [false, true] {
+        everything_is_told(&[0, 1, 0], stays);
+    }
 }
 
 #[test]
 fn two_sides_that_wait_for_each_other_are_woken() {
-    loom::model(|| {
+    for stays in [false, true] {
+        two_sides_wait_for_each_other(stays);
+    }
+}
+
+fn two_sides_wait_for_each_other(stays: bool) {
+    loom::model(move || {
         let (there, back) = (Direction::new(), Direction::new());
         let other = thread::spawn({
-            let (mut taker, mut poster) = (Taker::new(&there), Poster::new(&back));
+            let (mut taker, mut poster) = (Taker::new(&there, stays), Poster::new(&back));
             move || {
                 taker.take_until([1, 0]);
                 poster.write(0);
                 taker.take_until([1, 1]);
             }
         });
-        let (mut poster, mut taker) = (Poster::new(&there), Taker::new(&back));
+        let (mut poster, mut taker) = (Poster::new(&there), Taker::new(&back, stays));
         poster.write(0);
         taker.take_until([1, 0]);
         poster.write(1);

@@ -55,7 +55,7 @@ impl Events<'_> {
     /// Posts `entry`, whose last event is at `posted`.
     #[inline]
     pub(crate) fn post(&self, posted: u32, entry: u16) -> Posted {
-        // Pairs with the fence in `take`: an event that is skipped because its
+        // Pairs with the fence in `end_first`: an event that is skipped because its
         // last one is outstanding has its bytes written before those are read.
         fence(Ordering::SeqCst);
         let head = self.head.load(Ordering::Relaxed);
@@ -75,7 +75,7 @@ impl Events<'_> {
         }
         self.entry(head).store(entry, Ordering::Relaxed);
         self.head.store(head.wrapping_add(1), Ordering::Release);
-        // Pairs with the fence in `take`: either the other side sees this event
+        // Pairs with the fence in `end_first`: either the other side sees this event
         // before it waits, or this one sees that it has taken all others.
         fence(Ordering::SeqCst);
         let rings = load_acquire(self.tail) == head;
@@ -85,9 +85,10 @@ impl Events<'_> {
         }
     }
 
-    /// Takes the oldest event; `None` when there is none.
+    /// The oldest event; `None` when there is none. It stays outstanding, and covers what is
+    /// posted for its slot, until [`Events::end_first`].
     #[inline]
-    pub(crate) fn take(&self) -> Option<u16> {
+    pub(crate) fn first(&self) -> Option<u16> {
         let tail = self.tail.load(Ordering::Relaxed);
         let head = load_acquire(self.head);
         let pending = head.wrapping_sub(tail);
@@ -100,20 +101,25 @@ impl Events<'_> {
             self.tail.store(head, Ordering::Release);
             return None;
         }
-        let entry = self.entry(tail).load(Ordering::Relaxed);
+        Some(self.entry(tail).load(Ordering::Relaxed))
+    }
+
+    /// The oldest event is taken. What it covered is seen by whoever looks after this.
+    #[inline]
+    pub(crate) fn end_first(&self) {
+        let tail = self.tail.load(Ordering::Relaxed);
         self.tail.store(tail.wrapping_add(1), Ordering::Release);
         // Pairs with both fences in `post`.
         fence(Ordering::SeqCst);
-        Some(entry)
     }
 
-    /// Whether there is one to take.
+    /// How many there are to take.
     #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        load_acquire(self.head) != self.tail.load(Ordering::Relaxed)
+    pub(crate) fn due(&self) -> u32 {
+        load_acquire(self.head).wrapping_sub(self.tail.load(Ordering::Relaxed))
     }
 
-    /// The position of the oldest event that was not taken. What [`Events::take`] takes
+    /// The position of the oldest event that was not taken. What [`Events::first`] takes
     /// for a lie is none here, too.
     #[inline]
     pub(crate) fn oldest(&self) -> Option<u32> {
