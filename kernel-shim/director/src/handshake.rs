@@ -22,10 +22,6 @@ use crate::script::{DECODE, INTERNAL, Input, MAX_COLLECTED, Refusal, UNEXPECTED}
 use crate::{client, server};
 
 /// Where a handshake is.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the handshake around it is in a box; a second one is an allocation a segment"
-)]
 #[derive(Debug)]
 pub(crate) enum State {
     /// The offload component looks at the key rings.

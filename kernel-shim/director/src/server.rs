@@ -96,7 +96,7 @@ fn decide(hello: &ClientHello, named: &[bool], config: &Config) -> Transition<St
     };
     match version {
         Version::Tls13 => {
-            let (state, segment) = tls13_server::begin(hello, plan, config)?;
+            let (state, segment) = tls13_server::begin(hello, Box::new(plan), config)?;
             Ok((State::Tls13(state), segment))
         }
         Version::Tls12 => {

@@ -47,19 +47,19 @@ const LENGTH_FIELD: u16 = 2;
 /// Where the handshake is: what the segment under way will have done.
 #[derive(Debug)]
 pub(crate) enum State {
-    Resumption(Resumption, Facts),
+    Resumption(Resumption, Box<Facts>),
     HelloWritten(HelloWritten),
     CertificateWritten(CertificateWritten),
     ExchangeWritten(ExchangeWritten),
     RequestWritten(RequestWritten),
     DoneWritten(DoneWritten),
-    ClientChain(peer::Chain, Facts),
+    ClientChain(peer::Chain, Box<Facts>),
     ClientKeyExchange(ExpectClientKeyExchange),
-    Keys(KeyAgreement, Facts),
-    ClientProof(peer::Proof, Facts),
-    ClientFinished(peer::Finished, Facts),
-    NewTicket(NewTicket, Facts),
-    OwnFinished(own::Finished, Facts),
+    Keys(KeyAgreement, Box<Facts>),
+    ClientProof(peer::Proof, Box<Facts>),
+    ClientFinished(peer::Finished, Box<Facts>),
+    NewTicket(NewTicket, Box<Facts>),
+    OwnFinished(own::Finished, Box<Facts>),
     Finishing,
 }
 
@@ -87,21 +87,21 @@ pub(crate) struct Facts {
 }
 
 #[derive(Debug)]
-pub(crate) struct HelloWritten(Facts);
+pub(crate) struct HelloWritten(Box<Facts>);
 #[derive(Debug)]
-pub(crate) struct CertificateWritten(Facts);
+pub(crate) struct CertificateWritten(Box<Facts>);
 #[derive(Debug)]
-pub(crate) struct ExchangeWritten(Facts);
+pub(crate) struct ExchangeWritten(Box<Facts>);
 #[derive(Debug)]
-pub(crate) struct RequestWritten(Facts);
+pub(crate) struct RequestWritten(Box<Facts>);
 #[derive(Debug)]
-pub(crate) struct DoneWritten(Facts);
+pub(crate) struct DoneWritten(Box<Facts>);
 #[derive(Debug)]
-pub(crate) struct ExpectClientKeyExchange(Facts);
+pub(crate) struct ExpectClientKeyExchange(Box<Facts>);
 
 /// Insists on the extended master secret (RFC 7627 §5.2).
 pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transition<State> {
-    let facts = Facts {
+    let facts = Box::new(Facts {
         decided: Decided::full(plan.suite),
         exchange: KeyExchange::Ephemeral {
             group: plan.group,
@@ -114,7 +114,7 @@ pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transit
         could_do_13: config.accepts(Version::Tls13),
         has_certificate: false,
         gives_ticket: plan.gives_tickets,
-    };
+    });
     negotiate(facts, hello)
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn begin_static(
     plan: StaticPlan,
     config: &Config,
 ) -> Transition<State> {
-    let facts = Facts {
+    let facts = Box::new(Facts {
         decided: Decided::full(plan.suite),
         exchange: KeyExchange::Encrypted {
             client_version: plan.client_version,
@@ -136,11 +136,11 @@ pub(crate) fn begin_static(
         could_do_13: config.accepts(Version::Tls13),
         has_certificate: false,
         gives_ticket: config.parameters.resumption && hello.ticket.is_some(),
-    };
+    });
     negotiate(facts, hello)
 }
 
-fn negotiate(facts: Facts, hello: &ClientHello) -> Transition<State> {
+fn negotiate(facts: Box<Facts>, hello: &ClientHello) -> Transition<State> {
     if !hello.has_extended_master_secret {
         return Err(Refusal(Alert::HANDSHAKE_FAILURE));
     }
@@ -158,7 +158,10 @@ impl State {
     pub(crate) fn next(self, input: Input<'_>, config: &Config) -> Transition<Self> {
         match self {
             Self::Resumption(resumption, facts) => {
-                let after = |decided, facts| write_hello(Facts { decided, ..facts });
+                let after = |decided, mut facts: Box<Facts>| {
+                    facts.decided = decided;
+                    write_hello(facts)
+                };
                 let progress = resumption.next(input, config)?;
                 progress.then(facts, Self::Resumption, after)
             }
@@ -170,11 +173,9 @@ impl State {
             Self::ClientChain(chain, facts) => {
                 // RFC 5246 §7.4.6.
                 let terms = peer::Terms::of_client(config, Alert::HANDSHAKE_FAILURE);
-                let after = |has_certificate, facts| {
-                    Ok(key_exchange(Facts {
-                        has_certificate,
-                        ..facts
-                    }))
+                let after = |has_certificate, mut facts: Box<Facts>| {
+                    facts.has_certificate = has_certificate;
+                    Ok(key_exchange(facts))
                 };
                 chain
                     .next(input, &terms)?
@@ -190,7 +191,7 @@ impl State {
                 proof.next(input)?.then(facts, Self::ClientProof, after)
             }
             Self::ClientFinished(finished, facts) => {
-                let after = |(), facts: Facts| {
+                let after = |(), facts: Box<Facts>| {
                     Ok(match (&facts.decided.resumed, facts.gives_ticket) {
                         (Some(_), _) => finish(facts),
                         (None, true) => new_ticket(facts),
@@ -206,7 +207,7 @@ impl State {
                 ticket.next(input)?.then(facts, Self::NewTicket, after)
             }
             Self::OwnFinished(finished, facts) => {
-                let after = |(), facts: Facts| {
+                let after = |(), facts: Box<Facts>| {
                     Ok(match facts.decided.resumed {
                         // The client's comes last.
                         Some(_) => client_finished(facts),
@@ -222,7 +223,7 @@ impl State {
 
 // ---- The server's flight ----
 
-fn write_hello(facts: Facts) -> Transition<State> {
+fn write_hello(facts: Box<Facts>) -> Transition<State> {
     let Decided { suite, resumed } = &facts.decided;
     let session_id = resumed.as_deref().unwrap_or_default();
     let mut writer = TemplateWriter::new(HandshakeType::SERVER_HELLO);
@@ -340,7 +341,7 @@ impl DoneWritten {
 
 // ---- The client's flight ----
 
-fn key_exchange(facts: Facts) -> (State, Segment) {
+fn key_exchange(facts: Box<Facts>) -> (State, Segment) {
     let state = State::ClientKeyExchange(ExpectClientKeyExchange(facts));
     (state, receive_all(MAX_EXCHANGE))
 }
@@ -374,7 +375,7 @@ impl ExpectClientKeyExchange {
     }
 }
 
-fn keys_derived(facts: Facts) -> (State, Segment) {
+fn keys_derived(facts: Box<Facts>) -> (State, Segment) {
     if facts.decided.resumed.is_some() {
         return new_ticket(facts);
     }
@@ -385,24 +386,25 @@ fn keys_derived(facts: Facts) -> (State, Segment) {
     client_finished(facts)
 }
 
-fn client_finished(facts: Facts) -> (State, Segment) {
+fn client_finished(facts: Box<Facts>) -> (State, Segment) {
     let (finished, segment) = peer::Finished::expect_tls12();
     (State::ClientFinished(finished, facts), segment)
 }
 
 // ---- The end ----
 
-fn new_ticket(facts: Facts) -> (State, Segment) {
+fn new_ticket(facts: Box<Facts>) -> (State, Segment) {
     let (ticket, segment) = NewTicket::begin(facts.server_name.as_ref());
     (State::NewTicket(ticket, facts), segment)
 }
 
-fn own_finished(facts: Facts) -> (State, Segment) {
+fn own_finished(facts: Box<Facts>) -> (State, Segment) {
     let (finished, segment) = own::Finished::write();
     (State::OwnFinished(finished, facts), segment)
 }
 
-fn finish(facts: Facts) -> (State, Segment) {
+fn finish(facts: Box<Facts>) -> (State, Segment) {
+    let facts = *facts;
     let group = match (facts.exchange, &facts.decided.resumed) {
         (KeyExchange::Ephemeral { group, .. }, None) => Some(group),
         // None took part.

@@ -31,31 +31,31 @@ use tickets::{NewTickets, Resumption};
 pub(crate) enum State {
     Retry(Retry),
     Resumption(Resumption),
-    Agreed(Plan),
+    Agreed(Box<Plan>),
     HelloWritten(HelloWritten),
-    Keys(KeyAgreement, Plan),
+    Keys(KeyAgreement, Box<Plan>),
     ExtensionsWritten(ExtensionsWritten),
     RequestWritten(RequestWritten),
-    OwnFlight(own::Flight, Plan),
+    OwnFlight(own::Flight, Box<Plan>),
     ApplicationKeys(ApplicationKeys),
-    ClientChain(peer::Chain, Plan),
-    ClientProof(peer::Proof, Plan),
-    ClientFinished(peer::Finished, Plan),
-    NewTickets(NewTickets, Plan),
+    ClientChain(peer::Chain, Box<Plan>),
+    ClientProof(peer::Proof, Box<Plan>),
+    ClientFinished(peer::Finished, Box<Plan>),
+    NewTickets(NewTickets, Box<Plan>),
     Finishing,
 }
 
 #[derive(Debug)]
-pub(crate) struct HelloWritten(Plan);
+pub(crate) struct HelloWritten(Box<Plan>);
 #[derive(Debug)]
-pub(crate) struct ExtensionsWritten(Plan);
+pub(crate) struct ExtensionsWritten(Box<Plan>);
 #[derive(Debug)]
-pub(crate) struct RequestWritten(Plan);
+pub(crate) struct RequestWritten(Box<Plan>);
 #[derive(Debug)]
-pub(crate) struct ApplicationKeys(Plan);
+pub(crate) struct ApplicationKeys(Box<Plan>);
 
 /// Decides between ServerHello and HelloRetryRequest.
-pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transition<State> {
+pub(crate) fn begin(hello: &ClientHello, plan: Box<Plan>, config: &Config) -> Transition<State> {
     if !hello.only_null_compression {
         return Err(ILLEGAL);
     }
@@ -68,7 +68,7 @@ pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transit
     }
 }
 
-fn resume(hello: &ClientHello, plan: Plan, share: Share, config: &Config) -> (State, Segment) {
+fn resume(hello: &ClientHello, plan: Box<Plan>, share: Share, config: &Config) -> (State, Segment) {
     let (resumption, segment) = Resumption::begin(hello, plan, share, config);
     (State::Resumption(resumption), segment)
 }
@@ -144,13 +144,13 @@ impl State {
 
 /// Before ServerHello: a share that is none gets its alert in plaintext, and there is no
 /// ciphertext before its key.
-fn agree(plan: Plan, share: Share) -> (State, Segment) {
+fn agree(mut plan: Box<Plan>, share: Share) -> (State, Segment) {
     let Share { group, key: share } = share;
-    let state = State::Agreed(Plan { group, ..plan });
-    (state, Segment::Encapsulate { group, share })
+    plan.group = group;
+    (State::Agreed(plan), Segment::Encapsulate { group, share })
 }
 
-fn write_hello(plan: Plan) -> Transition<State> {
+fn write_hello(plan: Box<Plan>) -> Transition<State> {
     let group = plan.group;
     let for_share = 2 + group.share_len(Role::Server);
     let mut writer = TemplateWriter::new(HandshakeType::SERVER_HELLO);
@@ -196,7 +196,7 @@ impl HelloWritten {
 
 // ---- The server's flight ----
 
-fn write_extensions(plan: Plan) -> Transition<State> {
+fn write_extensions(plan: Box<Plan>) -> Transition<State> {
     let mut writer = TemplateWriter::new(HandshakeType::ENCRYPTED_EXTENSIONS);
     writer.nested(0, |w| {
         // RFC 6066 §3: the name was of use; not where a session is resumed.
@@ -258,7 +258,7 @@ impl ExtensionsWritten {
 impl RequestWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let Plan { ring, scheme, .. } = self.0;
+        let Plan { ring, scheme, .. } = *self.0;
         let (flight, segment) = own::Flight::with_certificate(ring, scheme)?;
         Ok((State::OwnFlight(flight, self.0), segment))
     }
@@ -277,7 +277,7 @@ impl ApplicationKeys {
     }
 }
 
-fn client_finished(plan: Plan) -> (State, Segment) {
+fn client_finished(plan: Box<Plan>) -> (State, Segment) {
     let (finished, segment) = peer::Finished::expect_tls13();
     (State::ClientFinished(finished, plan), segment)
 }
@@ -285,7 +285,7 @@ fn client_finished(plan: Plan) -> (State, Segment) {
 // ---- The end ----
 
 /// With tickets for a client that takes them.
-fn end(plan: Plan) -> (State, Segment) {
+fn end(plan: Box<Plan>) -> (State, Segment) {
     if !plan.gives_tickets {
         return finish(plan);
     }
@@ -293,7 +293,8 @@ fn end(plan: Plan) -> (State, Segment) {
     (State::NewTickets(tickets, plan), segment)
 }
 
-fn finish(plan: Plan) -> (State, Segment) {
+fn finish(plan: Box<Plan>) -> (State, Segment) {
+    let plan = *plan;
     let agreed = Agreed {
         group: Some(plan.group),
         alpn: plan.alpn,
@@ -325,7 +326,7 @@ mod tests {
             resumed,
             gives_tickets: false,
         };
-        match write_extensions(plan) {
+        match write_extensions(Box::new(plan)) {
             Ok((_, Segment::Write(template))) => template.message[4..].to_vec(),
             _ => Vec::new(),
         }

@@ -1,5 +1,7 @@
 //! HelloRetryRequest, as a server of TLS 1.3 sends it (RFC 8446 §4.1.4).
 
+use alloc::boxed::Box;
+
 use ipc::segment::Segment;
 use tls::codec::Writer;
 use tls::server_hello::RETRY;
@@ -28,19 +30,19 @@ pub(crate) enum Retry {
 /// A second ClientHello, and what it leads to.
 pub(crate) struct Second {
     pub(super) hello: ClientHello,
-    pub(super) plan: Plan,
+    pub(super) plan: Box<Plan>,
     pub(super) share: Share,
 }
 
 /// What a second ClientHello must repeat, and have.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    plan: Plan,
+    plan: Box<Plan>,
     group: Group,
 }
 
 impl Retry {
-    pub(super) fn begin(plan: Plan) -> (Self, Segment) {
+    pub(super) fn begin(plan: Box<Plan>) -> (Self, Segment) {
         let segment = Segment::Negotiate {
             suite: plan.suite,
             peer_random: plan.client_random,
@@ -102,7 +104,7 @@ impl Wanted {
     fn answer(self, input: Input<'_>, config: &Config) -> Result<Second, Refusal> {
         let body = input.message(HandshakeType::CLIENT_HELLO)?;
         let hello = ClientHello::parse(body, &config.parameters.alpn)?;
-        let Self { plan, group } = self;
+        let Self { mut plan, group } = self;
         let shares = hello.shares.as_ref().map(|shares| &shares[..]);
         let is_same = hello.random == plan.client_random
             && hello.session_id == plan.session_id
@@ -116,10 +118,7 @@ impl Wanted {
             _ => return Err(ILLEGAL),
         };
         // The middlebox has had its ChangeCipherSpec.
-        let plan = Plan {
-            compatibility_sent: true,
-            ..plan
-        };
+        plan.compatibility_sent = true;
         Ok(Second { hello, plan, share })
     }
 }

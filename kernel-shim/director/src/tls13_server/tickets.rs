@@ -28,15 +28,15 @@ pub(crate) enum Resumption {
     /// A ticket was opened, or not.
     Opened(Candidates),
     /// The suite of a handshake that resumes a session is decided.
-    Negotiated(Plan, Share, Offer),
+    Negotiated(Box<Plan>, Share, Offer),
     /// The binder was right; or the suite of a full handshake is decided.
-    Decided(Plan, Share),
+    Decided(Box<Plan>, Share),
 }
 
 /// A hello's tickets, one of which may be opened.
 #[derive(Debug)]
 pub(crate) struct Candidates {
-    plan: Plan,
+    plan: Box<Plan>,
     share: Share,
     offers: List<Offer, MAX_TICKETS>,
     /// How many were tried before.
@@ -47,7 +47,7 @@ impl Resumption {
     /// Goes on from a hello with a share: by its tickets, or without.
     pub(super) fn begin(
         hello: &ClientHello,
-        plan: Plan,
+        plan: Box<Plan>,
         share: Share,
         config: &Config,
     ) -> (Self, Segment) {
@@ -65,7 +65,10 @@ impl Resumption {
         candidates.open()
     }
 
-    pub(super) fn next(self, input: Input<'_>) -> Result<Progress<Self, (Plan, Share)>, Refusal> {
+    pub(super) fn next(
+        self,
+        input: Input<'_>,
+    ) -> Result<Progress<Self, (Box<Plan>, Share)>, Refusal> {
         let (state, segment) = match self {
             Self::Opened(candidates) => candidates.opened(input)?,
             Self::Negotiated(plan, share, offer) => {
@@ -103,7 +106,7 @@ impl Candidates {
     }
 
     /// RFC 8446 §4.2.11: a ticket goes with the hash of its session.
-    fn opened(self, input: Input<'_>) -> Transition<Resumption> {
+    fn opened(mut self, input: Input<'_>) -> Transition<Resumption> {
         let Input::Ticket(ticket) = input else {
             return Err(INTERNAL);
         };
@@ -111,12 +114,10 @@ impl Candidates {
         let is_good = ticket.is_some_and(|ticket| ticket.suite.hash_len() == hash_len);
         match self.offer() {
             Some(offer) if is_good => {
-                let plan = Plan {
-                    resumed: Some(self.tried),
-                    ..self.plan
-                };
-                let segment = negotiate(&plan);
-                Ok((Resumption::Negotiated(plan, self.share, offer), segment))
+                self.plan.resumed = Some(self.tried);
+                let segment = negotiate(&self.plan);
+                let state = Resumption::Negotiated(self.plan, self.share, offer);
+                Ok((state, segment))
             }
             _ => Ok(Self {
                 tried: self.tried + 1,
