@@ -133,6 +133,16 @@ impl<S: Letter, R: Letter, D: Doorbell> Mailbox<S, R, D> {
         written.map(|_| ())
     }
 
+    /// [`Mailbox::send`], and wakes the other side.
+    ///
+    /// # Errors
+    /// [`Full`]
+    pub fn send_at_once(&mut self, message: &S) -> Result<(), Full> {
+        let sent = self.send(message);
+        self.flush();
+        sent
+    }
+
     /// Drops what waits in a slot: it was meant for the slot's last use.
     pub fn discard(&mut self, slot: SlotIndex) {
         // An index that can't be is found by the next `receive`.

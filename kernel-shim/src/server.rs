@@ -196,8 +196,6 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
     /// Tells the other domains, and counts.
     fn end_turn(&mut self) {
         let ports = &mut self.ports;
-        // First: it has to know a handshake before the offload component begins it.
-        ports.director.iter_mut().for_each(OrderQueue::flush);
         ports.offload.flush();
         ports.forget.flush();
         let in_progress = self.handshakes.len().saturating_sub(self.over.len());

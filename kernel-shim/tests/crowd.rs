@@ -374,6 +374,18 @@ fn the_director_is_told_of_each_directed_handshake_and_of_its_end() {
 }
 
 #[test]
+fn the_director_is_woken_for_the_end_of_a_handshake_alone() {
+    let mut world = World::new(1);
+    world.start_in(FIRST, Mode::Directed).unwrap();
+    let start = world.next_start();
+    assert_eq!(world.director_told.0.get(), 0);
+    world.fail(start.slot, start.generation);
+    assert_eq!(world.director_told.0.get(), 1);
+    let name = (start.slot, start.generation);
+    assert_eq!(world.orders(), (vec![name], vec![name]));
+}
+
+#[test]
 fn without_a_director_directed_handshakes_are_refused_and_others_are_not() {
     let mut world = World::without_director();
     // The rights would allow it.

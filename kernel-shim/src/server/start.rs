@@ -119,7 +119,9 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             is_audited: self.rights.audits(client),
         };
         let director = self.ports.director.as_mut().ok_or(INTERNAL)?;
-        // Who has no room does not take its orders.
+        // It is there before the offload component begins, and is looked for before each
+        // of its verdicts: no reason to wake the director. Who has no room does not take
+        // its orders.
         let sent = director.send(&begin);
         sent.map_err(|_| HandshakeError::Resource(Resource::Queue))
     }
@@ -129,7 +131,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         // Its mailbox has room for one; a director that does not take its orders drives
         // nothing either.
         let end = Order::End { slot, generation };
-        let _ = self.ports.director.as_mut().map(|d| d.send(&end));
+        let _ = self.ports.director.as_mut().map(|d| d.send_at_once(&end));
     }
 }
 

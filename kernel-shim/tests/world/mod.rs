@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use ipc::badge::Badge;
 use ipc::bounded::{Blob, List, Text};
-use ipc::channel::local::{LocalDoorbell, Silent, pair};
+use ipc::channel::local::{LocalDoorbell, pair};
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
@@ -149,7 +149,7 @@ impl Clock for At {
     }
 }
 
-pub type Bell = LocalDoorbell<Silent>;
+pub type Bell = LocalDoorbell<Count>;
 
 /// The channels of `image/system.toml`.
 pub const HANDSHAKES: u16 = 224;
@@ -167,6 +167,8 @@ pub struct World {
     pub told: Vec<Count>,
     pub offload: CompletionQueue<Bell>,
     pub director: OrderInbox<Bell>,
+    /// Its notification.
+    pub director_told: Count,
     pub forgotten: ForgetInbox<Bell>,
     time: Rc<Cell<u64>>,
 }
@@ -211,9 +213,10 @@ impl World {
         modes: &[Mode],
         has_director: bool,
     ) -> Self {
-        let (shim_side, offload) = pair(handshake_slots, 1024, 1024, Silent, Silent);
-        let (forget, forgotten) = pair(session_slots, 64, 64, Silent, Silent);
-        let (orders, director) = pair(handshake_slots, 1024, 64, Silent, Silent);
+        let (none, director_told) = (Count::default, Count::default());
+        let (shim_side, offload) = pair(handshake_slots, 1024, 1024, none(), none());
+        let (forget, forgotten) = pair(session_slots, 64, 64, none(), none());
+        let (orders, director) = pair(handshake_slots, 1024, 64, director_told.clone(), none());
         let (net, record) = (FakeNet::default(), FakeRecord::default());
         let mut windows = FakeWindows::default();
         let told: Vec<_> = (0..clients).map(|_| Count::default()).collect();
@@ -264,6 +267,7 @@ impl World {
             told,
             offload: Mailbox::new(offload),
             director: Mailbox::new(director),
+            director_told,
             forgotten: Mailbox::new(forgotten),
             time,
         }
