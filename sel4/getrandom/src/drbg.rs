@@ -79,8 +79,8 @@ impl Drbg {
                 *block = self.counter.to_be_bytes().into();
             }
             self.cipher.encrypt_blocks(used);
-            for (to, from) in part.iter_mut().zip(used.iter().flatten()) {
-                *to = *from;
+            for (to, from) in part.chunks_mut(BLOCK).zip(&*used) {
+                to.copy_from_slice(from.get(..to.len()).unwrap_or_default());
             }
             for block in &mut *used {
                 block.zeroize();
