@@ -69,14 +69,22 @@ impl<'a> Writer<'a> {
 
 impl fmt::Write for Writer<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes().take(LINE - self.len) {
-            let shift = self.len % WORD * 8;
-            self.part |= u64::from(byte) << shift;
-            self.len += 1;
+        let text = text.as_bytes();
+        let mut rest = text.get(..LINE - self.len).unwrap_or(text);
+        while !rest.is_empty() {
+            // As many as the word has room for.
+            let at = self.len % WORD;
+            let (next, after) = rest.split_at(rest.len().min(WORD - at));
+            let mut word = [0; WORD];
+            let room = word.get_mut(at..at + next.len()).unwrap_or_default();
+            room.copy_from_slice(next);
+            self.part |= u64::from_le_bytes(word);
+            self.len += next.len();
             if self.len.is_multiple_of(WORD) {
                 self.store(HEADER + (self.len / WORD - 1) as u64, self.part);
                 self.part = 0;
             }
+            rest = after;
         }
         Ok(())
     }
