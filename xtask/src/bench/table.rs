@@ -148,7 +148,7 @@ pub(super) fn table(figures: &Figures) -> String {
             count(format!("directed_{case}")),
         );
         line(
-            "  directed over alone (at most 1.15)".into(),
+            "  directed over alone (at most 1.09)".into(),
             ratio(format!("directed_over_alone_{case}")),
         );
         line(
