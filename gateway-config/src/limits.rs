@@ -28,7 +28,7 @@ pub(crate) static TABLE: Table = Table {
             name: "connections",
             kind: COUNT,
             need: Need::Default(|| Limits::default().connections.to_string()),
-            example: "544",
+            example: "1536",
             meaning: "Connections; one with a backend counts for the client that it is for.",
         },
         Key {

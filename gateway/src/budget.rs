@@ -10,6 +10,7 @@
 use alloc::string::String;
 
 use ipc::budget::Line;
+use ipc::channel::Pool;
 use ipc::provision::{Listener, Prefix, Rule};
 use ipc::tls::Protocol;
 
@@ -39,10 +40,11 @@ const EVENT: usize = size_of::<u32>();
 /// address.
 const RELAY: usize = Table::<Relay>::PLACE + size_of::<RelayId>() + Waiting::PLACE + Guests::PLACE;
 
-/// What exists once: the buffer, clients that wait and their addresses, addresses and
-/// what is known of them, the view of other domains, and temporaries: a ClientHello that is peeked at with its contents, requests,
-/// headers.
+/// What exists once: the buffer, the accounts of what is lent to both channels, clients that
+/// wait and their addresses, addresses and what is known of them, the view of other domains,
+/// and temporaries: a ClientHello that is peeked at with its contents, requests, headers.
 pub const FIXED: usize = CHUNK
+    + 2 * (Pool::HEAP + BLOCK)
     + Waiting::FIXED
     + Waiting::MOST * Guests::PLACE
     + Standings::TABLES
@@ -50,9 +52,10 @@ pub const FIXED: usize = CHUNK
     + 16 * 1024;
 /// For each slot of the channel to the record layer, with what the log says of it at its
 /// end.
-pub const SESSION: usize = RELAY + size_of::<Option<RelayId>>() + EVENT + Agreed::MOST + BLOCK;
+pub const SESSION: usize =
+    RELAY + size_of::<Option<RelayId>>() + EVENT + Pool::HEAP_OF_SLOT + Agreed::MOST + BLOCK;
 /// For each slot of the channel to the network stack.
-pub const CONNECTION: usize = RELAY + size_of::<Use>() + EVENT;
+pub const CONNECTION: usize = RELAY + size_of::<Use>() + EVENT + Pool::HEAP_OF_SLOT;
 /// For each handshake at once.
 pub const HANDSHAKE: usize = Handshakes::PLACE + Guests::PLACE;
 /// For each listener.

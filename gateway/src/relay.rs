@@ -234,7 +234,7 @@ impl<P: Doorbell, B: Doorbell> Wires<'_, P, B> {
         }
     }
 
-    pub(crate) fn writable(&self, end: End) -> Result<usize, Misbehaved> {
+    pub(crate) fn writable(&mut self, end: End) -> Result<usize, Misbehaved> {
         match end {
             End::Session(slot) => self.sessions.writable(slot),
             End::Connection { slot, .. } => self.connections.writable(slot),

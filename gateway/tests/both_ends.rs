@@ -20,6 +20,8 @@ use world::{FORWARD, SENDING, Sizes, World, address, assert_served, listeners, s
 const BOTH: u16 = 5;
 /// Plaintext in, plaintext out.
 const PLAIN: u16 = 6;
+/// More clients than there are sessions, or connections.
+const MANY: u16 = 1600;
 /// Plaintext in, TLS out, to backends of their own.
 const OTHER: u16 = 7;
 const THIRD: u16 = 8;
@@ -89,7 +91,7 @@ fn to_backends(world: &World) -> Vec<ConnectionId> {
 fn one_address_can_not_have_all_sessions_by_those_with_backends() {
     for port in [SENDING, BOTH] {
         let mut world = world();
-        fill(&mut world, port, 600, same);
+        fill(&mut world, port, MANY, same);
         let taken = world.shim.borrow().sessions();
         let limit = usize::from(Limits::default().sessions);
         assert!(taken <= limit, "{taken} of {limit}");
@@ -99,7 +101,7 @@ fn one_address_can_not_have_all_sessions_by_those_with_backends() {
         let before = world.net.borrow().held();
         leave(&mut world, 20);
         assert!(world.net.borrow().held() < before);
-        fill(&mut world, port, 600, same);
+        fill(&mut world, port, MANY, same);
         assert_eq!(world.shim.borrow().sessions(), taken);
         // When all leave, all may come again.
         world.pass(400_000);
@@ -115,7 +117,7 @@ fn one_address_can_not_have_all_sessions_by_those_with_backends() {
 #[test]
 fn one_address_can_not_have_all_connections_by_those_with_backends() {
     let mut world = world();
-    for number in 0..600 {
+    for number in 0..MANY {
         let connection = world.arrive(PLAIN, same(number));
         world.settle();
         // It says something: it does not make room for another.

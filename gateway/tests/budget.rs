@@ -47,7 +47,7 @@ fn no_address_can_have_a_whole_table() {
     assert!(2 * budget::most_with_one(sizes.handshakes) <= with_backends);
     assert!(2 * with_backends <= sizes.handshakes);
     // And one has the sessions that the image is made for, and more.
-    assert!(limits.sessions > 512 && limits.connections > 512);
+    assert!(limits.sessions > 1500 && limits.connections > 1500);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn pages_are_made_for_a_few_at_once_and_for_who_reads() {
     world
         .plain
         .borrow_mut()
-        .read(slow[0], &mut [0; 1000])
+        .read(slow[0], &mut [0; 2000])
         .unwrap();
     world.settle();
     let other = ask(&mut world, 101);

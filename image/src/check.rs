@@ -197,14 +197,37 @@ fn channels(description: &Description, domains: &Domains<'_>) -> Result<()> {
             "{whose}: slots must be 1 to {}",
             ipc::channel::MAX_SLOTS
         );
-        for ring in [channel.a_to_b_ring, channel.b_to_a_ring] {
+        for ((ring, pool), [from, to]) in channel.directions().into_iter().zip([[a, b], [b, a]]) {
             ensure!(
                 ring.is_power_of_two() && (64..=1 << 20).contains(&ring),
                 "{whose}: a ring of {ring} bytes is no power of two from 64 to 1M"
             );
+            let Some(pool) = pool else {
+                continue;
+            };
+            ensure!(
+                is_before(find(domains, to, &whose)?, find(domains, from, &whose)?),
+                "{whose}: {to} reads blocks that {from} lends, which forgets who has them when it \
+                 restarts: {to} has a higher priority, or restarts with it"
+            );
+            ensure!(
+                pool.for_slots(channel.slots)
+                    .suits(channel.slots, u32::try_from(ring).unwrap_or(u32::MAX)),
+                "{whose}: a pool guarantees each slot 2K or more, and no more than its ring has, \
+                 and has 16383K at the most, all in whole K; here each of {} slots has {} bytes \
+                 and all together {} more",
+                channel.slots,
+                pool.guaranteed,
+                pool.lent
+            );
         }
     }
     Ok(())
+}
+
+/// Whether `reader` is never amid a copy out of memory of `writer` when that one restarts.
+fn is_before(reader: &Domain, writer: &Domain) -> bool {
+    reader.priority > writer.priority || writer.restarts.contains(&reader.name)
 }
 
 fn regions(description: &Description, domains: &Domains<'_>) -> Result<()> {

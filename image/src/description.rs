@@ -154,6 +154,23 @@ pub struct Channel {
     /// Bytes of each ring from b to a, a power of two.
     #[serde(deserialize_with = "size")]
     pub b_to_a_ring: u64,
+    /// Where the rings from a to b have no memory of their own: what lends it to them.
+    pub a_to_b_pool: Option<Pool>,
+    /// The same from b to a.
+    pub b_to_a_pool: Option<Pool>,
+}
+
+/// Memory of one direction of a channel, lent to its slots by the side that writes it
+/// ([`ipc::channel::Pool`]).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// Bytes that each slot can hold whatever others hold.
+    #[serde(deserialize_with = "size")]
+    pub guaranteed: u64,
+    /// Bytes of all slots together beside those.
+    #[serde(deserialize_with = "size")]
+    pub lent: u64,
 }
 
 /// Memory that is filled at build time or shared with a device.
@@ -311,11 +328,42 @@ impl Description {
 }
 
 impl Channel {
-    /// Bytes of the regions that side a and side b write.
-    pub(crate) fn region_sizes(&self) -> [u64; 2] {
-        [self.a_to_b_ring, self.b_to_a_ring].map(|ring| {
+    /// Rings and pools out of side a and out of side b.
+    pub(crate) fn directions(&self) -> [(u64, Option<Pool>); 2] {
+        [
+            (self.a_to_b_ring, self.a_to_b_pool),
+            (self.b_to_a_ring, self.b_to_a_pool),
+        ]
+    }
+
+    /// The same as the channel's code has them.
+    pub fn rings(&self) -> [(u32, Option<ipc::channel::Pool>); 2] {
+        self.directions().map(|(ring, pool)| {
             let ring = u32::try_from(ring).unwrap_or(u32::MAX);
-            ipc::channel::region_size(self.slots, ring) as u64
+            (ring, pool.map(|pool| pool.for_slots(self.slots)))
         })
+    }
+
+    /// Bytes of the regions that side a and side b write.
+    pub fn region_sizes(&self) -> [u64; 2] {
+        self.rings()
+            .map(|(ring, pool)| ipc::channel::region_size(self.slots, ring, pool) as u64)
+    }
+
+    /// Bytes that a slot has for itself, both ways.
+    pub fn bytes_per_slot(&self) -> u64 {
+        let directions = self.directions();
+        let of_one = |(ring, pool): (u64, Option<Pool>)| pool.map_or(ring, |pool| pool.guaranteed);
+        directions.into_iter().map(of_one).sum()
+    }
+}
+
+impl Pool {
+    /// The pool of so many rings.
+    pub(crate) fn for_slots(self, slots: u16) -> ipc::channel::Pool {
+        let bytes = self.guaranteed.saturating_mul(slots.into());
+        let [bytes, guaranteed] = [bytes.saturating_add(self.lent), self.guaranteed]
+            .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+        ipc::channel::Pool { bytes, guaranteed }
     }
 }

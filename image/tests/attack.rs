@@ -204,7 +204,7 @@ fn c06_a_hostile_gateway_gets_nothing_and_harms_nobody() {
     check(&Expected {
         domain: "gateway",
         held: 8,
-        windows: 1024,
+        windows: 2048,
         tools: 0,
         calls: &[8, 9],
         regions: 3,
@@ -217,7 +217,7 @@ fn c06_a_hostile_offload_component_gets_nothing_and_harms_nobody() {
     check(&Expected {
         domain: "offload-server",
         held: 9,
-        windows: 1024,
+        windows: 2048,
         tools: 0,
         calls: &[8],
         regions: 6,

@@ -13,6 +13,9 @@
 //!   slot[i]: data            A -> B             slot[i]: data           B -> A
 //! ```
 //!
+//! The data of a direction is a ring of its own for each slot, or a [`Pool`] of blocks
+//! that its writer lends to the slots, with a table for each slot that says which.
+//!
 //! A slot carries one connection at a time. One side, fixed by the protocol, *opens* a
 //! slot, which empties both of its rings and increments its generation; the other side
 //! follows. [`Status`] words carry the generation, so that an end of the last connection
@@ -28,20 +31,24 @@
 
 mod events;
 mod joined;
+mod lending;
 mod life;
 pub mod local;
 mod memory;
+mod notifications;
 mod records;
 mod status;
 
-use crate::ring::{Misbehaved, announce};
+use crate::ring::{BLOCK, Misbehaved, announce};
 use crate::sync::{Ordering, load_acquire};
 use alloc::boxed::Box;
 use alloc::vec;
-use events::Posted;
+use lending::Lending;
+use memory::Memory;
 
 pub use events::untaken;
 pub use joined::Joined;
+pub use lending::Pool;
 pub use records::SlotBytes;
 pub use status::Status;
 
@@ -75,14 +82,26 @@ const fn slots_offset(slots: u16) -> usize {
     (HEADER_SIZE + event_capacity(slots) * 2).next_multiple_of(SLOT_HEADER_SIZE)
 }
 
-const fn data_offset(slots: u16) -> usize {
+/// Where the rings begin, or the table of those whose blocks are lent.
+const fn table_offset(slots: u16) -> usize {
     (slots_offset(slots) + slots as usize * SLOT_HEADER_SIZE).next_multiple_of(PAGE)
 }
 
+/// Where the blocks begin.
+const fn pool_offset(slots: u16, ring_bytes: u32) -> usize {
+    let numbers = slots as usize * (ring_bytes / BLOCK) as usize;
+    (table_offset(slots) + numbers * size_of::<u16>()).next_multiple_of(PAGE)
+}
+
 /// Bytes of the region that one side writes, in whole pages of 4 KiB.
-/// `ring_bytes` is the size of each ring *out of* that side: a power of two.
-pub const fn region_size(slots: u16, ring_bytes: u32) -> usize {
-    (data_offset(slots) + slots as usize * ring_bytes as usize).next_multiple_of(PAGE)
+/// `ring_bytes` is the size of each ring *out of* that side: a power of two; `pool` is what
+/// lends them their blocks, if they have no memory of their own.
+pub const fn region_size(slots: u16, ring_bytes: u32, pool: Option<Pool>) -> usize {
+    let end = match pool {
+        Some(pool) => pool_offset(slots, ring_bytes) + pool.bytes as usize,
+        None => table_offset(slots) + slots as usize * ring_bytes as usize,
+    };
+    end.next_multiple_of(PAGE)
 }
 
 /// What [`Channel::next_event`] found.
@@ -96,18 +115,9 @@ pub enum Event {
 
 /// One side's view of a channel. The value is the right to use it.
 pub struct Channel<D> {
-    mine: *mut u8,
-    theirs: *const u8,
-    slots: u16,
-    /// Size of each ring out of this side.
-    tx_capacity: u32,
-    /// Size of each ring into this side.
-    rx_capacity: u32,
-    /// What follows from `slots`, so that it is not computed at each access: entries of
-    /// the event queue, where the slots' words begin, and where the rings do.
-    event_capacity: u32,
-    slots_at: usize,
-    data_at: usize,
+    memory: Memory,
+    /// The blocks of the rings out of this side, where they are lent.
+    lending: Option<Lending>,
     /// Where in the event queue the last event of each slot (and, last, the
     /// control event) stands.
     posted: Box<[u32]>,
@@ -124,11 +134,11 @@ unsafe impl<D: Send> Send for Channel<D> {}
 /// Where a channel's memory is.
 #[derive(Clone, Copy)]
 pub struct Layout {
-    /// The region that this side writes: [`region_size`]`(slots, tx_ring)`
+    /// The region that this side writes: [`region_size`]`(slots, tx_ring, tx_pool)`
     /// bytes, aligned to 64.
     pub mine: *mut u8,
-    /// The region that the other side writes: [`region_size`]`(slots,
-    /// rx_ring)` bytes, aligned to 64.
+    /// The region that the other side writes: [`region_size`]`(slots, rx_ring,
+    /// rx_pool)` bytes, aligned to 64.
     pub theirs: *const u8,
     /// Connections at once, at most [`MAX_SLOTS`].
     pub slots: u16,
@@ -136,6 +146,10 @@ pub struct Layout {
     pub tx_ring: u32,
     /// Bytes of each ring into this side, a power of two.
     pub rx_ring: u32,
+    /// What lends the rings out of this side their blocks.
+    pub tx_pool: Option<Pool>,
+    /// What lends the rings into this side their blocks.
+    pub rx_pool: Option<Pool>,
 }
 
 impl<D: Doorbell> Channel<D> {
@@ -148,28 +162,22 @@ impl<D: Doorbell> Channel<D> {
     /// with the other side's roles mirrored.
     ///
     /// # Panics
-    /// At start-up, when a ring's size is no power of two, or too many slots.
+    /// At start-up, when a ring's size is no power of two, or its pool does not suit it, or
+    /// there are too many slots.
     pub unsafe fn new(layout: Layout, doorbell: D) -> Self {
-        assert!(layout.tx_ring.is_power_of_two() && layout.tx_ring <= 1 << 30);
-        assert!(layout.rx_ring.is_power_of_two() && layout.rx_ring <= 1 << 30);
-        assert!(layout.slots <= MAX_SLOTS);
-        let Layout {
-            mine,
-            theirs,
-            slots,
-            tx_ring,
-            rx_ring,
-        } = layout;
+        let slots = layout.slots;
+        assert!(slots <= MAX_SLOTS);
+        for (ring, pool) in [
+            (layout.tx_ring, layout.tx_pool),
+            (layout.rx_ring, layout.rx_pool),
+        ] {
+            assert!(ring.is_power_of_two() && ring <= 1 << 30);
+            assert!(pool.is_none_or(|pool| pool.suits(slots, ring)));
+        }
         let never = u32::MAX;
         let mut channel = Self {
-            mine,
-            theirs,
-            slots,
-            tx_capacity: tx_ring,
-            rx_capacity: rx_ring,
-            event_capacity: event_capacity(slots) as u32,
-            slots_at: slots_offset(slots),
-            data_at: data_offset(slots),
+            memory: Memory::new(&layout),
+            lending: layout.tx_pool.map(|pool| Lending::new(pool, slots)),
             posted: vec![never; usize::from(slots) + 1].into_boxed_slice(),
             peer_life: 0,
             doorbell_due: false,
@@ -181,17 +189,17 @@ impl<D: Doorbell> Channel<D> {
 
     /// Connections at once.
     pub fn slots(&self) -> u16 {
-        self.slots
+        self.memory.slots
     }
 
     /// Bytes that a ring out of this side can hold.
     pub fn tx_capacity(&self) -> usize {
-        self.tx_capacity as usize
+        self.memory.tx.capacity as usize
     }
 
     /// Bytes that a ring into this side can hold.
     pub fn rx_capacity(&self) -> usize {
-        self.rx_capacity as usize
+        self.memory.rx.capacity as usize
     }
 
     // ---- slots ----
@@ -199,7 +207,8 @@ impl<D: Doorbell> Channel<D> {
     /// Opens `slot` afresh: both rings become empty, previous flags are cleared, and the
     /// generation is incremented. Only the side that owns the slots opens them.
     pub fn open(&mut self, slot: SlotIndex) {
-        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+        let (Some(mine), Some(theirs)) = (self.memory.my_slot(slot), self.memory.their_slot(slot))
+        else {
             return;
         };
         let their_tail = load_acquire(theirs.tail);
@@ -207,13 +216,17 @@ impl<D: Doorbell> Channel<D> {
         let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
         mine.head.store(their_tail, Ordering::Relaxed);
         mine.tail.store(their_head, Ordering::Relaxed);
+        if let (Some(lending), Ok(ring)) = (&mut self.lending, self.memory.tx_ring(slot)) {
+            lending.empty(slot, &ring);
+        }
         let status = Status::new(generation.wrapping_add(1), Status::OPEN);
         mine.status.store(status.0, Ordering::Release);
     }
 
     /// Follows the other side's [`Channel::open`]: adopts its generation.
     pub fn follow(&mut self, slot: SlotIndex) {
-        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+        let (Some(mine), Some(theirs)) = (self.memory.my_slot(slot), self.memory.their_slot(slot))
+        else {
             return;
         };
         let generation = Status(load_acquire(theirs.status)).generation();
@@ -224,7 +237,10 @@ impl<D: Doorbell> Channel<D> {
     /// Whether the other side has opened `slot` and this side has not followed
     /// yet.
     pub fn is_opened(&self, slot: SlotIndex) -> bool {
-        let theirs = self.their_slot(slot).map_or(0, |s| load_acquire(s.status));
+        let theirs = self
+            .memory
+            .their_slot(slot)
+            .map_or(0, |s| load_acquire(s.status));
         let theirs = Status(theirs);
         theirs.has(Status::OPEN) && theirs.generation() != self.status(slot).generation()
     }
@@ -242,7 +258,7 @@ impl<D: Doorbell> Channel<D> {
     }
 
     fn leave(&mut self, slot: SlotIndex, flags: u16) {
-        if let Some(mine) = self.my_slot(slot) {
+        if let Some(mine) = self.memory.my_slot(slot) {
             let generation = Status(mine.status.load(Ordering::Relaxed)).generation();
             let status = Status::new(generation, flags);
             mine.status.store(status.0, Ordering::Release);
@@ -252,7 +268,7 @@ impl<D: Doorbell> Channel<D> {
     /// Adds `flags` to this side's status of `slot`. A reader that sees the flags also
     /// sees all bytes written before.
     pub fn set_status(&mut self, slot: SlotIndex, flags: u16) {
-        if let Some(mine) = self.my_slot(slot) {
+        if let Some(mine) = self.memory.my_slot(slot) {
             let status = mine.status.load(Ordering::Relaxed) | u32::from(flags);
             mine.status.store(status, Ordering::Release);
         }
@@ -261,7 +277,7 @@ impl<D: Doorbell> Channel<D> {
     /// Says whether bytes wait for room in `slot`; only then does the reader
     /// tell of room. Check the room once more after `false`.
     pub fn set_idle(&mut self, slot: SlotIndex, is_idle: bool) {
-        let Some(mine) = self.my_slot(slot) else {
+        let Some(mine) = self.memory.my_slot(slot) else {
             return;
         };
         let before = mine.status.load(Ordering::Relaxed);
@@ -280,7 +296,10 @@ impl<D: Doorbell> Channel<D> {
 
     /// This side's own status of `slot`.
     pub fn status(&self, slot: SlotIndex) -> Status {
-        let status = self.my_slot(slot).map(|s| s.status.load(Ordering::Relaxed));
+        let status = self
+            .memory
+            .my_slot(slot)
+            .map(|s| s.status.load(Ordering::Relaxed));
         Status(status.unwrap_or(0))
     }
 
@@ -289,7 +308,10 @@ impl<D: Doorbell> Channel<D> {
     /// byte comes after those found then.
     pub fn peer_status(&self, slot: SlotIndex) -> Status {
         let generation = self.status(slot).generation();
-        let status = self.their_slot(slot).map_or(0, |s| load_acquire(s.status));
+        let status = self
+            .memory
+            .their_slot(slot)
+            .map_or(0, |s| load_acquire(s.status));
         let status = Status(status);
         if status.generation() == generation {
             status
@@ -306,16 +328,23 @@ impl<D: Doorbell> Channel<D> {
     /// [`Misbehaved`] when the other side's index can't be, or there is no
     /// such slot: drop the connection.
     pub fn readable(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
-        Ok(self.rx_ring(slot)?.len()? as usize)
+        Ok(self.memory.rx_ring(slot)?.len()? as usize)
     }
 
     /// Bytes that can be written to `slot` now.
     ///
     /// # Errors
     /// As [`Channel::readable`].
-    pub fn writable(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
-        let ring = self.tx_ring(slot)?;
-        Ok((ring.capacity - ring.len()?) as usize)
+    pub fn writable(&mut self, slot: SlotIndex) -> Result<usize, Misbehaved> {
+        let memory = &self.memory;
+        let room = match &mut self.lending {
+            Some(lending) => lending.room(slot, u32::MAX, memory)?,
+            None => {
+                let ring = memory.tx_ring(slot)?;
+                ring.capacity - ring.len()?
+            }
+        };
+        Ok(room as usize)
     }
 
     /// Bytes written to `slot` that the other side has not consumed.
@@ -323,7 +352,7 @@ impl<D: Doorbell> Channel<D> {
     /// # Errors
     /// As [`Channel::readable`].
     pub fn unread(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
-        Ok(self.tx_ring(slot)?.len()? as usize)
+        Ok(self.memory.tx_ring(slot)?.len()? as usize)
     }
 
     /// Copies unread bytes from `offset` on to `out`; consumes nothing.
@@ -337,7 +366,7 @@ impl<D: Doorbell> Channel<D> {
         out: &mut [u8],
     ) -> Result<usize, Misbehaved> {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-        self.rx_ring(slot)?.peek(offset, out)
+        self.memory.rx_ring(slot)?.peek(offset, out)
     }
 
     /// Gives `count` read bytes back to the other side and posts an event, so
@@ -347,7 +376,7 @@ impl<D: Doorbell> Channel<D> {
     /// As [`Channel::readable`].
     pub fn consume(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.rx_ring(slot)?.consume_before_looking(count)?;
+        self.memory.rx_ring(slot)?.consume_before_looking(count)?;
         if !self.peer_status(slot).has(Status::IDLE) {
             self.notify(slot);
         }
@@ -361,7 +390,7 @@ impl<D: Doorbell> Channel<D> {
     /// As [`Channel::readable`].
     pub fn consume_quietly(&mut self, slot: SlotIndex, count: usize) -> Result<(), Misbehaved> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.rx_ring(slot)?.consume(count)
+        self.memory.rx_ring(slot)?.consume(count)
     }
 
     /// Copies bytes out and consumes them.
@@ -394,7 +423,11 @@ impl<D: Doorbell> Channel<D> {
     /// # Errors
     /// As [`Channel::readable`].
     pub fn write_quietly(&mut self, slot: SlotIndex, bytes: &[u8]) -> Result<usize, Misbehaved> {
-        self.tx_ring(slot)?.write(bytes)
+        let memory = &self.memory;
+        match &mut self.lending {
+            Some(lending) => lending.write(slot, bytes, memory),
+            None => memory.tx_ring(slot)?.write(bytes),
+        }
     }
 
     /// The side that owns the slot takes back what it wrote and the other side
@@ -410,91 +443,17 @@ impl<D: Doorbell> Channel<D> {
         out: &mut [u8],
     ) -> Result<usize, Misbehaved> {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-        self.tx_ring(slot)?.peek(offset, out)
-    }
-
-    // ---- events ----
-
-    /// Tells the other side that `slot` changed, unless it has left the slot or
-    /// an event that it has not taken yet tells so already.
-    pub fn notify(&mut self, slot: SlotIndex) {
-        if slot < self.slots && !self.peer_status(slot).has(Status::LEFT) {
-            self.post(usize::from(slot), slot);
-        }
-    }
-
-    /// Tells the other side that there is something to ask for by a call.
-    pub fn notify_control(&mut self) {
-        self.post(usize::from(self.slots), CONTROL_EVENT);
-    }
-
-    /// Rings the doorbell if an event since the last flush needs it. Call it
-    /// once after a batch of work.
-    pub fn flush(&mut self) {
-        if self.doorbell_due {
-            self.doorbell_due = false;
-            self.doorbell.ring();
-        }
-    }
-
-    /// Whether [`Channel::next_event`] would find something.
-    pub fn has_events(&self) -> bool {
-        self.events_in().due() > 0
-    }
-
-    /// Where the oldest event that [`Channel::next_event`] would find stands.
-    pub fn oldest_event(&self) -> Option<u32> {
-        self.events_in().oldest()
-    }
-
-    /// How many events [`Channel::next_event`] would find, at most.
-    pub(crate) fn events_due(&self) -> u32 {
-        self.events_in().due()
-    }
-
-    /// Takes the oldest event; `None` when there is none. Entries that name no slot are
-    /// skipped.
-    pub fn next_event(&mut self) -> Option<Event> {
-        let event = self.first_event()?;
-        self.end_event();
-        Some(event)
-    }
-
-    /// The oldest event, which is not taken before [`Channel::end_event`]: until then it
-    /// covers what the other side does in its slot, and the doorbell is not rung for that.
-    pub(crate) fn first_event(&mut self) -> Option<Event> {
-        loop {
-            match self.events_in().first()? {
-                CONTROL_EVENT => return Some(Event::Control),
-                slot if slot < self.slots => return Some(Event::Slot(slot)),
-                _ => self.end_event(),
-            }
-        }
-    }
-
-    /// The oldest event is taken. Look into its slot once more after this.
-    pub(crate) fn end_event(&mut self) {
-        self.events_in().end_first();
-    }
-
-    fn post(&mut self, index: usize, entry: u16) {
-        let Some(posted) = self.posted.get(index).copied() else {
-            return;
-        };
-        match self.events_out().post(posted, entry) {
-            Posted::Before => {}
-            Posted::NoRoom => self.doorbell_due = true,
-            Posted::Now { position, rings } => {
-                if let Some(posted) = self.posted.get_mut(index) {
-                    *posted = position;
-                }
-                self.doorbell_due |= rings;
-            }
+        let ring = self.memory.tx_ring(slot)?;
+        match &self.lending {
+            Some(lending) => ring.peek_at(lending.check(slot, &ring)?, offset, out),
+            None => ring.peek(offset, out),
         }
     }
 }
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod pools;
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,10 @@ pub struct SegmentHeader {
     pub length: u16,
 }
 
+/// The longest segment that an owner writes, in bytes: as much as any connection's socket
+/// has room for (R8).
+pub const MAX_SEGMENT: usize = 3 * 1024;
+
 impl SegmentHeader {
     /// Bytes of a header.
     pub const SIZE: usize = 6;

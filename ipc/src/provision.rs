@@ -312,13 +312,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Less than the tables hold, so that no address has them all; more than the 512
+    /// Less than the tables hold, so that no address has them all; more than the 1,500
     /// sessions that the image is made for.
     fn default() -> Self {
         Self {
-            connections: 544,
+            connections: 1536,
             handshakes: 192,
-            sessions: 528,
+            sessions: 1504,
             // What one subscriber gets at least (RFC 6177 §2).
             ipv6_prefix: 64,
         }

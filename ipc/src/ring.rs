@@ -10,7 +10,10 @@
 //! The bytes themselves may change while they are read, if the producer is
 //! hostile. A consumer therefore copies them out once and checks the copy.
 
-use crate::sync::{self, AtomicU32, Byte, Ordering, fence, load_acquire};
+use crate::sync::{self, AtomicU16, AtomicU32, Byte, Ordering, fence, load_acquire};
+
+/// Bytes of a block that a pool lends to a ring.
+pub(crate) const BLOCK: u32 = 1024;
 
 /// The other side wrote an index that can't be: the ring is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +26,34 @@ pub(crate) struct Ring<'a> {
     pub(crate) head: &'a AtomicU32,
     /// Bytes ever consumed; written by the consumer.
     pub(crate) tail: &'a AtomicU32,
-    /// `capacity` bytes, written by the producer.
+    /// `capacity` bytes, or the blocks of the pool; written by the producer.
     pub(crate) data: *mut Byte,
     /// A power of two, at most 2³⁰.
     pub(crate) capacity: u32,
+    /// The ring has no memory of its own, but blocks that are lent to it.
+    pub(crate) blocks: Option<Blocks>,
+}
+
+/// Which blocks of a pool hold a ring's bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocks {
+    /// A number for each block of the ring's capacity, by position; written by the
+    /// producer.
+    pub(crate) table: *const AtomicU16,
+    /// Blocks in the pool.
+    pub(crate) pool: u16,
+}
+
+impl Blocks {
+    /// Where the number of the block at `position` stands in a ring of `capacity` bytes.
+    fn number(&self, position: u32, capacity: u32) -> &AtomicU16 {
+        let index = (position & (capacity - 1)) / BLOCK;
+        // SAFETY: the table has `capacity / BLOCK` numbers.
+        let number = unsafe { self.table.add(index as usize) };
+        // SAFETY: it is mapped and aligned for as long as the channel lives, and only
+        // ever accessed atomically; the consumer only loads.
+        unsafe { &*number }
+    }
 }
 
 impl Ring<'_> {
@@ -41,22 +68,49 @@ impl Ring<'_> {
         Ok(len)
     }
 
+    /// [`Ring::len`], and bytes ever consumed, by the same look.
+    pub(crate) fn len_and_tail(&self) -> Result<(u32, u32), Misbehaved> {
+        let tail = load_acquire(self.tail);
+        let len = self.head().wrapping_sub(tail);
+        match len > self.capacity {
+            true => Err(Misbehaved),
+            false => Ok((len, tail)),
+        }
+    }
+
+    /// The producer's side: bytes ever produced.
+    pub(crate) fn head(&self) -> u32 {
+        self.head.load(Ordering::Relaxed)
+    }
+
     /// The consumer's side: copies bytes from `offset` after the tail to
     /// `out` and consumes nothing. Returns how many bytes there were.
     pub(crate) fn peek(&self, offset: u32, out: &mut [u8]) -> Result<usize, Misbehaved> {
-        let available = self.len()?.saturating_sub(offset);
+        let len = self.len()?;
+        let tail = self.tail.load(Ordering::Relaxed);
+        self.peek_at((len, tail), offset, out)
+    }
+
+    /// The same where `len` bytes from `tail` on are to be read, as was found before.
+    pub(crate) fn peek_at(
+        &self,
+        (len, tail): (u32, u32),
+        offset: u32,
+        out: &mut [u8],
+    ) -> Result<usize, Misbehaved> {
+        let available = len.saturating_sub(offset);
         let count = available.min(u32::try_from(out.len()).unwrap_or(u32::MAX));
         if count == 0 {
             return Ok(0);
         }
-        let position = self.tail.load(Ordering::Relaxed).wrapping_add(offset);
+        let position = tail.wrapping_add(offset);
         self.copy(position, count, |data, at, chunk| {
             let to = out.get_mut(at..).unwrap_or_default().as_mut_ptr();
             // SAFETY: `data` has `chunk` readable bytes (`Ring::copy`), `out`
             // has `count >= at + chunk` bytes, and the two do not overlap,
             // because no Rust reference to the shared memory ever exists.
             unsafe { sync::copy_out(data.cast_const(), to, chunk) }
-        });
+        })?;
         Ok(count as usize)
     }
 
@@ -82,6 +136,11 @@ impl Ring<'_> {
     /// and returns how much that was.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Misbehaved> {
         let room = self.capacity - self.len()?;
+        self.append(bytes, room)
+    }
+
+    /// As [`Ring::write`], where the producer has found this much room.
+    pub(crate) fn append(&self, bytes: &[u8], room: u32) -> Result<usize, Misbehaved> {
         let count = room.min(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         let head = self.head.load(Ordering::Relaxed);
         self.copy(head, count, |data, at, chunk| {
@@ -91,21 +150,67 @@ impl Ring<'_> {
             // chunk` bytes, and the two do not overlap, because no Rust
             // reference to the shared memory ever exists.
             unsafe { sync::copy_in(from, data, chunk) }
-        });
+        })?;
         self.head.store(head.wrapping_add(count), Ordering::Release);
         Ok(count as usize)
     }
 
-    /// Visits the one or two runs of memory that hold `count` bytes from
-    /// `position` on: (memory, bytes visited before, length of the run).
-    fn copy(&self, position: u32, count: u32, mut visit: impl FnMut(*mut Byte, usize, usize)) {
-        let start = position & (self.capacity - 1);
-        let first = count.min(self.capacity - start);
-        // SAFETY: `start < capacity`, so this stays inside the ring's data.
-        let run = unsafe { self.data.add(start as usize) };
-        visit(run, 0, first as usize);
-        if count > first {
-            visit(self.data, first as usize, (count - first) as usize);
+    /// Visits the runs of memory that hold `count` bytes from `position` on: (memory,
+    /// bytes visited before, length of the run). One or two in a ring's own memory, one
+    /// for each block in a pool.
+    fn copy(
+        &self,
+        position: u32,
+        count: u32,
+        mut visit: impl FnMut(*mut Byte, usize, usize),
+    ) -> Result<(), Misbehaved> {
+        let mut done = 0;
+        while done < count {
+            let at = position.wrapping_add(done) & (self.capacity - 1);
+            let (place, end) = match self.blocks {
+                None => (at, self.capacity - at),
+                Some(blocks) => {
+                    let inside = at & (BLOCK - 1);
+                    let block = blocks.number(at, self.capacity).load(Ordering::Relaxed);
+                    // The consumer has it from the other side.
+                    if block >= blocks.pool {
+                        return Err(Misbehaved);
+                    }
+                    (u32::from(block) * BLOCK + inside, BLOCK - inside)
+                }
+            };
+            let run = end.min(count - done);
+            // SAFETY: `at < capacity`, so this stays inside the ring's data, or the block
+            // is one of the pool's.
+            let memory = unsafe { self.data.add(place as usize) };
+            visit(memory, done as usize, run as usize);
+            done += run;
+        }
+        Ok(())
+    }
+
+    /// The producer's side: the block that holds `position`.
+    pub(crate) fn block(&self, position: u32) -> Option<u16> {
+        let number = self.blocks.as_ref()?.number(position, self.capacity);
+        Some(number.load(Ordering::Relaxed))
+    }
+
+    /// The producer's side: zeroes a block of the pool.
+    pub(crate) fn wipe(&self, block: u16) {
+        if self.blocks.is_some_and(|blocks| block < blocks.pool) {
+            // SAFETY: the block is one of the pool's.
+            let memory = unsafe { self.data.add(usize::from(block) * BLOCK as usize) };
+            // SAFETY: it has this many bytes, which the producer's mapping lets it write.
+            unsafe { sync::wipe(memory, BLOCK as usize / 64) };
+        }
+    }
+
+    /// The producer's side: from now on `block` holds `position`. A consumer sees this
+    /// with the head that is stored after it.
+    pub(crate) fn set_block(&self, position: u32, block: u16) {
+        if let Some(blocks) = &self.blocks {
+            let number = blocks.number(position, self.capacity);
+            number.store(block, Ordering::Relaxed);
         }
     }
 }
@@ -144,6 +249,7 @@ mod tests {
                 tail: &self.tail,
                 capacity: self.data.len() as u32,
                 data: self.data.as_mut_ptr(),
+                blocks: None,
             }
         }
     }

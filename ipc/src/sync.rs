@@ -130,6 +130,32 @@ pub(crate) unsafe fn copy_in(from: *const u8, to: *mut Byte, count: usize) {
     unsafe { ptr::copy_nonoverlapping(from, to, count) }
 }
 
+/// Zeroes shared memory: so many pieces of 64 bytes, one at the least.
+///
+/// Explicit, because the compiler makes a repeated store of it, which an emulator that
+/// counts instructions charges for each byte (as in `sel4::runtime`).
+///
+/// # Safety
+/// `64 * pieces` bytes are writable at `to`.
+pub(crate) unsafe fn wipe(to: *mut Byte, pieces: usize) {
+    // SAFETY: writes those bytes alone.
+    unsafe {
+        asm!(
+            "xorps {x}, {x}",
+            "2:",
+            "movups [{to}], {x}",
+            "movups [{to} + 16], {x}",
+            "movups [{to} + 32], {x}",
+            "movups [{to} + 48], {x}",
+            "add {to}, 64",
+            "dec {pieces}",
+            "jnz 2b",
+            x = out(xmm_reg) _, to = inout(reg) to => _, pieces = inout(reg) pieces => _,
+            options(nostack),
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

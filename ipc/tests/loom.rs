@@ -57,6 +57,15 @@ mod sync {
             cell.with_mut(|cell| unsafe { cell.write(*byte) });
         }
     }
+
+    pub(crate) unsafe fn wipe(to: *mut Byte, pieces: usize) {
+        // SAFETY: as many cells are there.
+        let cells = unsafe { slice::from_raw_parts(to.cast_const(), 64 * pieces) };
+        for cell in cells {
+            // SAFETY: loom sees to it that nobody uses the cell meanwhile.
+            cell.with_mut(|cell| unsafe { cell.write(0) });
+        }
+    }
 }
 
 use events::{Events, Posted};
@@ -98,6 +107,7 @@ impl Memory {
             tail: &self.tail,
             data: self.data.as_ptr().cast_mut(),
             capacity: CAPACITY,
+            blocks: None,
         }
     }
 }

@@ -7,11 +7,12 @@ use core::mem::size_of;
 use core::net::IpAddr;
 
 use ipc::budget::Line;
+use ipc::channel::Pool;
 use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
 use crate::admission::{Count, Peer};
-use crate::config::{Buffers, Limits, MAX_BACKLOG, PAIRS};
+use crate::config::{Limits, MAX_BACKLOG, PAIRS};
 use crate::connection::Connection;
 use crate::listener::Listener;
 use crate::path::{Narrow, PATHS};
@@ -42,16 +43,11 @@ const CONNECTION: usize = size_of::<Connection>()
     + entry(size_of::<(Instant, u32)>())
     + entry(size_of::<(Peer, Count)>());
 
-/// Of a connection with these buffers.
-const fn connection(buffers: Buffers) -> usize {
-    CONNECTION + buffers.bytes()
-}
+/// Of any connection, with the buffers that it has however many there are.
+pub const WITH_SOCKET: usize = CONNECTION + Limits::SHIPPED.least.bytes();
 
-/// Of a connection from a client.
-pub const ACCEPTED: usize = connection(Limits::SHIPPED.accepted);
-
-/// Of a connection to a backend.
-pub const OPENED: usize = connection(Limits::SHIPPED.opened);
+/// Of all sockets together beside those.
+pub const LENT: usize = Limits::SHIPPED.lent;
 
 /// Between two owners, of all connections together.
 pub const OVERFLOW: usize = Limits::SHIPPED.overflow;
@@ -72,9 +68,12 @@ pub const SPARE: usize = Limits::SHIPPED.spare
     * (size_of::<SocketStorage<'static>>() + 3 * ALLOCATION + Limits::SHIPPED.accepted.bytes());
 
 /// What there is without any peer: room in the tables, two frames, narrow paths,
-/// the DHCP client, the channels' slots, the description. Neighbours and routers
-/// are in the network stack itself, which is on no heap.
-pub const FIXED: usize = Limits::SHIPPED.connections * TABLES + PATHS * PATH + 64 * 1024;
+/// the DHCP client, the channels' slots and what is lent to them, the description.
+/// Neighbours and routers are in the network stack itself, which is on no heap.
+pub const FIXED: usize = Limits::SHIPPED.connections * (TABLES + Pool::HEAP_OF_SLOT)
+    + 2 * Pool::HEAP
+    + PATHS * PATH
+    + 64 * 1024;
 
 /// Of the whole network stack, with as many listeners.
 pub const fn most(limits: &Limits, listeners: usize) -> usize {
@@ -82,14 +81,14 @@ pub const fn most(limits: &Limits, listeners: usize) -> usize {
     FIXED
         + spare
         + limits.connections * CONNECTION
-        + limits.memory
+        + limits.memory()
         + limits.overflow
         + listeners * LISTENER
 }
 
 /// What the image has room for is what the parts add up to.
 const _: () =
-    assert!(most(&Limits::SHIPPED, 0) <= FIXED + SPARE + OVERFLOW + PAIRS * (ACCEPTED + OPENED));
+    assert!(most(&Limits::SHIPPED, 0) <= FIXED + SPARE + OVERFLOW + LENT + 2 * PAIRS * WITH_SOCKET);
 
 /// As a table, for `xtask policy`.
 pub const fn budget(listeners: usize) -> [Line; 7] {
@@ -99,7 +98,7 @@ pub const fn budget(listeners: usize) -> [Line; 7] {
     let limits = &Limits::SHIPPED;
     [
         line("connections", limits.connections, CONNECTION),
-        line("bytes of their sockets", 1, limits.memory),
+        line("bytes of their sockets", 1, limits.memory()),
         line("bytes between two owners", 1, limits.overflow),
         line("listeners", listeners, LISTENER),
         line("narrow paths", PATHS, PATH),

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use ipc::net::MAX_SEGMENT;
 use ipc::provision::Network;
 
 /// A connection on which no byte moved for this long is cut off. RFC 5382 lets
@@ -50,15 +51,17 @@ pub const MAX_BACKLOG: u16 = 256;
 pub struct Limits {
     /// Connections at once, of all kinds and states.
     pub connections: usize,
-    /// Bytes of all socket buffers together. It is these that memory goes to:
-    /// a connection that would need more of them is refused.
-    pub memory: usize,
-    /// Of a connection that came in. The receive buffer holds a full TLS
+    /// Of every connection: room for two segments each way, so that the first is
+    /// acknowledged when the second comes (RFC 9293 §3.8.6.3).
+    pub least: Buffers,
+    /// Bytes of all socket buffers together beside those: lent while there are few
+    /// connections.
+    pub lent: usize,
+    /// The most of a connection that came in. The receive buffer holds a full TLS
     /// record: eleven segments in flight, and a batch that is worth a wake-up.
     /// What is to be sent waits in the channel's ring besides.
     pub accepted: Buffers,
-    /// Of a connection to a backend: near by, and its channel's rings are no
-    /// larger.
+    /// The most of a connection to a backend, which is near by.
     pub opened: Buffers,
     /// Bytes between two owners of all connections together: written by the last owner
     /// and not sent, or received for it and not read. A hand-over that would need more
@@ -82,23 +85,40 @@ impl Buffers {
     pub const fn bytes(self) -> usize {
         self.receive + self.send
     }
+
+    /// Half of both, and no less than `least`.
+    pub(crate) fn halved(self, least: Self) -> Self {
+        Self {
+            receive: (self.receive / 2).max(least.receive),
+            send: (self.send / 2).max(least.send),
+        }
+    }
 }
 
 /// Connections from clients, and as many to backends: the slots of the channels
 /// `protected` and `backend` in `image/system.toml`.
-pub const PAIRS: usize = 576;
+pub const PAIRS: usize = 1568;
 
 impl Limits {
     /// What the image has; `budget` sums it up.
     pub const SHIPPED: Self = Self {
         connections: 2 * PAIRS,
-        memory: PAIRS * (ACCEPTED.bytes() + OPENED.bytes()),
+        least: LEAST,
+        lent: 4 * 1024 * 1024,
         accepted: ACCEPTED,
         opened: OPENED,
         overflow: 2 * 1024 * 1024,
         spare: 32,
     };
 }
+
+const LEAST: Buffers = Buffers {
+    receive: 4 * 1024,
+    send: 3 * 1024,
+};
+
+// A segment that its owner wants on the wire by itself finds room as a whole.
+const _: () = assert!(LEAST.send >= MAX_SEGMENT);
 
 const ACCEPTED: Buffers = Buffers {
     receive: 16 * 1024,
@@ -109,6 +129,13 @@ const OPENED: Buffers = Buffers {
     receive: 8 * 1024,
     send: 8 * 1024,
 };
+
+impl Limits {
+    /// Bytes of all socket buffers together.
+    pub const fn memory(&self) -> usize {
+        self.connections * self.least.bytes() + self.lent
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {

@@ -126,6 +126,8 @@ pub(crate) struct Connection {
     fin_sent: bool,
     end_told: bool,
     established_told: bool,
+    /// Bytes of the peer wait for room in the owner's ring.
+    is_waiting: bool,
     /// An owner waits for the connection to be there. The owner of one that is already
     /// there need not be woken for it.
     is_awaited: bool,
@@ -169,6 +171,7 @@ impl Connection {
             fin_sent: false,
             end_told: false,
             established_told: false,
+            is_waiting: false,
             is_awaited: phase == Phase::Opening,
             unacknowledged: 0,
             taken: 0,

@@ -28,8 +28,8 @@
 //! keeps what it says at its head, and a function takes the parts that it needs.
 //!
 //! What a peer can make the network stack hold is bounded, and added up in [`budget`]:
-//! [`budget::ACCEPTED`] bytes for each connection from a client, [`budget::OPENED`] for
-//! each to a backend, [`budget::LISTENER`] for each listener.
+//! [`budget::WITH_SOCKET`] bytes for each connection, [`budget::LENT`] for all together,
+//! [`budget::LISTENER`] for each listener.
 //!
 //! Time, NIC and channels are arguments: everything runs on a host. The
 //! drivers of the real NIC and timer are in `nic` (a feature of that name);

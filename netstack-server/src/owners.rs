@@ -93,12 +93,27 @@ impl<B: Doorbell> Port<'_, B> {
 struct Side<B> {
     channel: Channel<B>,
     taken: Box<[Option<u32>]>,
+    /// No slot below this one is free.
+    first_free: usize,
 }
 
 impl<B: Doorbell> Side<B> {
     fn new(channel: Channel<B>) -> Self {
         let taken = vec![None; usize::from(channel.slots())].into_boxed_slice();
-        Self { channel, taken }
+        Self {
+            channel,
+            taken,
+            first_free: 0,
+        }
+    }
+
+    /// The first slot without a connection.
+    fn free_slot(&mut self) -> Option<SlotIndex> {
+        let from = self.taken.get(self.first_free..)?;
+        let found = from.iter().position(Option::is_none);
+        self.first_free += found.unwrap_or(from.len());
+        found?;
+        SlotIndex::try_from(self.first_free).ok()
     }
 
     /// The connection of the next event that has one.
@@ -180,14 +195,13 @@ impl<B: Doorbell> Owners<B> {
         side.channel.notify(slot);
         if let Some(taken) = side.taken.get_mut(usize::from(slot)) {
             *taken = None;
+            side.first_free = side.first_free.min(slot.into());
         }
     }
 
     /// A free slot of this application's channel.
     pub(crate) fn free_slot(&mut self, client: u16) -> Option<SlotIndex> {
-        let taken = &self.application(client)?.taken;
-        let free = taken.iter().position(Option::is_none)?;
-        SlotIndex::try_from(free).ok()
+        self.application(client)?.free_slot()
     }
 
     /// The connection of the next event of any channel.

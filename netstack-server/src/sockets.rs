@@ -46,12 +46,22 @@ impl Wire {
     }
 }
 
+/// A socket gets what it may have if that is no more than this part of what can still be
+/// lent; otherwise half, or half of that.
+const PART: usize = 64;
+
 /// The sockets without a connection, and the memory of all sockets. Every socket is made
 /// and dropped here, so that `committed` is the sum of their buffers, never more than the
 /// limit.
+///
+/// The buffers of a socket are as large as when it was made, so what is lent is decided
+/// then: few connections have much, and each has the least however many there are.
 pub(crate) struct Sockets {
     spare: Vec<Wire>,
+    /// Bytes of all buffers.
     committed: usize,
+    /// What of them is above the least.
+    lent: usize,
     limits: Limits,
 }
 
@@ -60,6 +70,7 @@ impl Sockets {
         Self {
             spare: Vec::with_capacity(limits.spare),
             committed: 0,
+            lent: 0,
             limits,
         }
     }
@@ -74,20 +85,22 @@ impl Sockets {
         self.limits.opened
     }
 
-    /// A socket with these buffers: a spare one, or a new one if the memory for it is
-    /// there, that of spare ones of the other kind included.
-    pub(crate) fn take(&mut self, buffers: Buffers) -> Option<Wire> {
+    /// A socket with these buffers, or smaller ones when much is lent: a spare one, or a
+    /// new one if the memory for it is there, that of spare ones of another kind included.
+    pub(crate) fn take(&mut self, most: Buffers) -> Option<Wire> {
         loop {
+            let buffers = self.affordable(most);
             let mut spare = self.spare.iter_mut();
             if let Some(found) = spare.position(|wire| wire.buffers() == buffers) {
                 return Some(self.spare.swap_remove(found));
             }
-            if self.committed + buffers.bytes() <= self.limits.memory {
+            if self.committed + buffers.bytes() <= self.limits.memory() {
                 self.committed += buffers.bytes();
+                self.lent += self.above_least(buffers);
                 return Some(Wire::new(buffers));
             }
             let mut other = self.spare.pop()?;
-            self.committed -= other.buffers().bytes();
+            self.drop_buffers(other.buffers());
         }
     }
 
@@ -97,7 +110,55 @@ impl Sockets {
             wire.socket().abort();
             self.spare.push(wire);
         } else {
-            self.committed -= wire.buffers().bytes();
+            self.drop_buffers(wire.buffers());
         }
+    }
+
+    fn drop_buffers(&mut self, buffers: Buffers) {
+        self.committed -= buffers.bytes();
+        self.lent -= self.above_least(buffers);
+    }
+
+    fn above_least(&self, buffers: Buffers) -> usize {
+        buffers.bytes().saturating_sub(self.limits.least.bytes())
+    }
+
+    fn affordable(&self, most: Buffers) -> Buffers {
+        let part = self.limits.lent.saturating_sub(self.lent) / PART;
+        let mut buffers = most;
+        while self.above_least(buffers) > part {
+            buffers = buffers.halved(self.limits.least);
+        }
+        buffers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sockets_have_much_and_every_one_has_the_least() {
+        let limits = Limits::SHIPPED;
+        let mut sockets = Sockets::new(limits);
+        let mut taken: Vec<Wire> = Vec::new();
+        for _ in 0..limits.connections {
+            taken.push(sockets.take(limits.accepted).unwrap());
+        }
+        let sizes: Vec<_> = taken.iter_mut().map(Wire::buffers).collect();
+        assert_eq!(sizes[0], limits.accepted);
+        assert_eq!(sizes[100], limits.accepted);
+        assert!(sizes.is_sorted_by(|before, after| before.bytes() >= after.bytes()));
+        assert_eq!(sizes.last(), Some(&limits.least));
+        let sum: usize = sizes.iter().map(|size| size.bytes()).sum();
+        assert_eq!(sockets.committed, sum);
+        assert!(sum <= limits.memory());
+        // One that ends makes room for a large one when those before it have ended, too.
+        for wire in taken.drain(..) {
+            sockets.recycle(wire);
+        }
+        assert_eq!(sockets.spare.len(), limits.spare);
+        let mut again = sockets.take(limits.accepted).unwrap();
+        assert_eq!(again.buffers(), limits.accepted);
     }
 }

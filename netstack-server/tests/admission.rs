@@ -19,12 +19,7 @@ use world::{PORT, World};
 
 #[test]
 fn row_08_a_thousand_silent_connections_are_followed_by_an_answer() {
-    // With buffers for as many clients as there are connections.
-    let limits = Limits {
-        memory: Limits::SHIPPED.connections * Limits::SHIPPED.accepted.bytes(),
-        ..Limits::SHIPPED
-    };
-    let mut world = World::with(limits);
+    let mut world = World::with(Limits::SHIPPED);
     let (handle, connection) = world.connected();
     world.ask(&Request::Abort { connection }).unwrap();
     world.run(3);
@@ -50,10 +45,10 @@ fn row_08_a_thousand_silent_connections_are_followed_by_an_answer() {
 }
 
 #[test]
-fn memory_that_is_used_up_is_said_by_a_reset() {
+fn a_table_that_is_used_up_is_said_by_a_reset() {
     let mut world = near_router();
     let accepted = full(&mut world);
-    let most = Limits::SHIPPED.memory / Limits::SHIPPED.accepted.bytes();
+    let most = Limits::SHIPPED.connections;
     assert_eq!(accepted.len(), most);
     assert!(knock(&mut world, [192, 0, 2, 1], 4000).unwrap().rst);
     let refused = world.count(counters::TABLE_FULL);
@@ -70,7 +65,7 @@ fn who_is_half_open_gives_way_to_who_comes() {
     world.listen(256);
     // The table is full of connections of the gateway, but for 256 that never
     // finish their handshake.
-    let most = Limits::SHIPPED.memory / Limits::SHIPPED.accepted.bytes();
+    let most = Limits::SHIPPED.connections;
     for number in 0..most as u32 - 256 {
         assert!(enter(&mut world, somebody(number), 2000));
         accept_all(&mut world);
@@ -158,7 +153,7 @@ fn one_peer_has_its_share_and_what_is_above_is_offered_as_such() {
 #[test]
 fn forged_syns_drive_out_nobody_who_has_shown_that_he_is_there() {
     let limits = Limits {
-        memory: 40 * Limits::SHIPPED.accepted.bytes(),
+        connections: 40,
         spare: 2,
         ..Limits::SHIPPED
     };

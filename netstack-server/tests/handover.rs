@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipc::channel::Status;
 use ipc::clock::Instant;
-use ipc::net::{Answer, NetError, Owner, Request};
+use ipc::net::{Answer, MAX_SEGMENT, NetError, Owner, Request};
 use ipc::stats::netstack as counters;
 use smoltcp::socket::tcp::State;
 use world::{CLIENT, World, end, has, pattern, read_all, segment, take_events};
@@ -366,8 +366,9 @@ fn segments_that_wait_for_the_window_are_not_joined() {
 
 #[test]
 fn peers_that_take_nothing_of_their_flights_keep_no_handshake_from_its_end() {
-    // As many tickets with long chains as fit the ring, in two segments of 4 KB.
-    const SLOTS: u16 = 528;
+    // As many tickets with long chains as fit the ring, in the longest segments.
+    const FLIGHT: [usize; 3] = [MAX_SEGMENT, MAX_SEGMENT, 2000];
+    const SLOTS: u16 = 1504;
     let mut world = World::new();
     world.listen(128);
     let mut begun = 0;
@@ -378,7 +379,7 @@ fn peers_that_take_nothing_of_their_flights_keep_no_handshake_from_its_end() {
         let slot = begun % world.offload.slots();
         let position = world.hand_over(connection, Owner::Offload(slot));
         let mut start = position.tx_next;
-        for length in [4090, 4090] {
+        for length in FLIGHT {
             let bytes = segment(start, &pattern(length));
             world.offload.write(slot, &bytes).unwrap();
             start = start.wrapping_add(length as u32);
@@ -397,5 +398,8 @@ fn peers_that_take_nothing_of_their_flights_keep_no_handshake_from_its_end() {
     let (handle, is_moved) = begin(&mut world, 16 * 1024);
     assert!(is_moved);
     world.run(20);
-    assert_eq!(world.peer.receive(handle).len(), 2 * 4090);
+    assert_eq!(
+        world.peer.receive(handle).len(),
+        FLIGHT.iter().sum::<usize>()
+    );
 }

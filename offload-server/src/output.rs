@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
-use ipc::net::SegmentHeader;
+use ipc::net::{MAX_SEGMENT, SegmentHeader};
 use ipc::ring::Misbehaved;
 
 /// What rustls wrote and the ring did not take yet.
@@ -71,7 +71,7 @@ impl Output {
         // No longer than the ring can hold, or it would never leave; and half of that, so
         // that the next one is written while this one goes.
         let most = (channel.tx_capacity() / 2).saturating_sub(SegmentHeader::SIZE);
-        let most = most.min(usize::from(self.segment_size));
+        let most = most.min(MAX_SEGMENT).min(usize::from(self.segment_size));
         loop {
             let rest = self.pending.get(self.sent..).unwrap_or_default();
             let segment = rest.get(..most).unwrap_or(rest);
@@ -159,5 +159,22 @@ mod tests {
             assert!(received.len() > before, "it stands still");
         }
         assert_eq!(received, [&bytes[..], &bytes].concat());
+    }
+
+    #[test]
+    fn no_segment_is_longer_than_any_connection_has_room_for() {
+        let (mut offload, mut net) = pair(1, 32 * 1024, 64, Silent, Silent);
+        net.open(0);
+        offload.follow(0);
+        let mut output = Output::new(0, u16::MAX);
+        output.buffer().extend_from_slice(&[7; 8000]);
+        output.flush(&mut offload, 0).unwrap();
+        let mut lengths = Vec::new();
+        let mut header = [0; SegmentHeader::SIZE];
+        while net.read(0, &mut header).unwrap() > 0 {
+            let length = usize::from(SegmentHeader::from_bytes(header).length);
+            lengths.push(net.read(0, &mut vec![0; length]).unwrap());
+        }
+        assert_eq!(lengths, [MAX_SEGMENT, MAX_SEGMENT, 8000 - 2 * MAX_SEGMENT]);
     }
 }

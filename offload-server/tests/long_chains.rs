@@ -25,7 +25,7 @@ use world::{World, parameters};
 
 /// The channels of `image/system.toml`.
 const HANDSHAKES: u16 = 224;
-const SESSIONS: u16 = 544;
+const SESSIONS: u16 = 1536;
 
 #[test]
 fn a_hundred_clients_with_chains_of_16_kb_are_let_in_side_by_side() {

@@ -28,7 +28,7 @@ use world::{World, authority, keyring, parameters, tenant};
 static HEAP: heap::Counting = heap::Counting;
 
 const HANDSHAKES: u16 = 224;
-const SESSIONS: u16 = 544;
+const SESSIONS: u16 = 1536;
 /// Rings of a request, and trust anchors of each.
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const ANCHORS: usize = 12;

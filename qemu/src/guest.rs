@@ -49,6 +49,7 @@ impl Guest {
             // A leftover of a previous run would be in the way.
             let _ = std::fs::remove_file(socket);
         }
+        spawn::allow_many_files();
         let mut command = spawn::bound_to_thread(&machine.program);
         command
             .args(machine.arguments())

@@ -24,4 +24,4 @@ pub use guest::Guest;
 pub use machine::{
     Accelerator, Boot, Entropy, Forward, MACHINE_TYPE, Machine, Network, Nic, program,
 };
-pub use spawn::bound_to_thread;
+pub use spawn::{allow_many_files, bound_to_thread};

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Sets a process's "parent death signal" before it starts a program (Linux,
 /// package util-linux).
 const SETPRIV: &str = "setpriv";
@@ -28,6 +30,19 @@ pub fn bound_to_thread(program: &Path) -> Command {
     } else {
         Command::new(program)
     }
+}
+
+/// Lets this process, and those that it starts, open as many files as the system allows: the
+/// emulator's user network has two for each connection that it passes on, and most systems
+/// begin with a limit of 1,024.
+pub fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Without it there are fewer connections, and whoever misses one is told.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Kills a process by its id and takes its end note. Never hangs: nothing

@@ -3,13 +3,14 @@
 use core::mem::size_of;
 
 use ipc::budget::{Line, block};
-use ipc::channel::SlotIndex;
+use ipc::channel::{Pool, SlotIndex};
 use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
 use ipc::record::{MAX_PEER_CERTIFICATE, MAX_POST_HANDSHAKE};
 use tls::protection::Key;
-use tls::record::{HEADER, MAX_BODY, MAX_PLAINTEXT};
+use tls::record::{HEADER, MAX_BODY, MAX_PLAINTEXT, MAX_RECORD};
 
+use crate::assembly;
 use crate::messages::SMALL;
 use crate::server::PLACE;
 use crate::session::{MAX_URGENT, Session};
@@ -22,21 +23,24 @@ const SESSION: usize = block(size_of::<Session>())
     + block(MAX_URGENT)
     + block(SMALL);
 
-/// What the tables hold for a slot, used or not: its place, both queues, and where
-/// the last event of each channel stands.
-const SLOT: usize = PLACE + 2 * size_of::<SlotIndex>() + 2 * size_of::<u32>();
+/// What the tables hold for a slot, used or not: its place, the three queues, what is lent to
+/// it, and where the last event of each channel stands.
+const SLOT: usize =
+    PLACE + 3 * size_of::<SlotIndex>() + 2 * Pool::HEAP_OF_SLOT + 2 * size_of::<u32>();
 
 /// A ticket that has begun, and a record that came after it, twice while it grows.
 const BUFFER: usize = 2 * block(MAX_POST_HANDSHAKE + MAX_PLAINTEXT);
 
-/// The record in work, the queue's buffer, and a question with its encoding.
+/// The record in work, the queue's buffer, a question with its encoding, and the accounts of
+/// what is lent.
 const FIXED: usize = block(HEADER + MAX_BODY)
     + block(MAX_QUEUED + MAX_LETTER)
     + 2 * block(MAX_POST_HANDSHAKE)
+    + 2 * block(Pool::HEAP)
     + 4096;
 
 /// For `sessions` slots of the channels.
-pub const fn budget(sessions: u16) -> [Line; 4] {
+pub const fn budget(sessions: u16) -> [Line; 5] {
     [
         Line {
             what: "sessions",
@@ -52,6 +56,11 @@ pub const fn budget(sessions: u16) -> [Line; 4] {
             what: "buffers for tickets",
             count: BUFFERS,
             bytes: BUFFER,
+        },
+        Line {
+            what: "records without room in a ring",
+            count: assembly::BUFFERS,
+            bytes: block(MAX_RECORD),
         },
         Line {
             what: "fixed",

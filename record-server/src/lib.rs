@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod allowance;
+mod assembly;
 mod budget;
 mod messages;
 mod server;

@@ -26,7 +26,7 @@ fn main() -> ! {
                 let asked = request.get_mut(..length).unwrap_or_default();
                 let answer = start::answer(&mut server, badge, asked, &mut reply);
                 if !server.is_busy() {
-                    runtime::note_untaken(|| server.untaken());
+                    start::rest(&server);
                     wake = service.reply_and_wait(answer, &mut request);
                     continue;
                 }

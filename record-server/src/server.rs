@@ -20,6 +20,7 @@ use tls::protection::Key;
 use tls::record::{HEADER, MAX_BODY};
 use tls::{Alert, CipherSuite, ContentType, Role, TrafficKey};
 
+use crate::assembly::Assemblies;
 use crate::session::{Asking, Session};
 use crate::tickets::Holders;
 
@@ -101,6 +102,8 @@ pub struct Server<'a, N, A, O> {
     asking: VecDeque<SlotIndex>,
     /// The sessions that keep tickets.
     holders: Holders,
+    /// The sessions whose rings have no room for their records.
+    assemblies: Assemblies,
     sessions: u64,
     /// The last turn left events.
     has_events: bool,
@@ -130,6 +133,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             busy: VecDeque::with_capacity(slots),
             asking: VecDeque::with_capacity(slots),
             holders: Holders::new(),
+            assemblies: Assemblies::new(slots),
             sessions: 0,
             has_events: false,
             now: Instant::default(),
@@ -152,6 +156,16 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         // The offload component rings for room once until this is taken.
         self.offload.note_room();
         self.send_questions();
+        while let Some(slot) = self.assemblies.overdue(now) {
+            self.fail(slot, Alert::INTERNAL_ERROR);
+            self.assemblies.leave(slot);
+        }
+        // Before those that come.
+        for _ in 0..SLOTS_A_TURN {
+            if let Some(slot) = self.assemblies.next() {
+                self.pump(slot);
+            }
+        }
         let (mut from_net, mut from_apps) = (SLOTS_A_TURN, SLOTS_A_TURN);
         // Those that had a turn come after those that had none.
         let again = self.busy.len();
@@ -208,9 +222,17 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         untaken(net.chain(self.app.oldest_events()))
     }
 
+    /// When [`Server::run`] has something to do though nothing has happened.
+    pub fn next_deadline(&self) -> Instant {
+        self.assemblies.deadline()
+    }
+
     /// Whether there is more to do than one turn took.
     pub fn is_busy(&self) -> bool {
-        self.has_events || !self.busy.is_empty()
+        self.has_events
+            || !self.busy.is_empty()
+            || self.assemblies.has_next()
+            || self.assemblies.overdue(self.now).is_some()
     }
 
     fn flush(&mut self) {
@@ -319,6 +341,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         self.busy.clear();
         self.asking.clear();
         self.holders = Holders::new();
+        self.assemblies = Assemblies::new(self.places.len());
         self.sessions = 0;
         self.count_sessions();
     }
@@ -436,6 +459,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         };
         if let Slot::Live(session) = core::mem::replace(&mut place.state, state) {
             self.holders.note(slot, false);
+            self.assemblies.leave(slot);
             if matches!(session.asking, Asking::Queued(_)) {
                 self.asking.retain(|asking| *asking != slot);
             }

@@ -7,6 +7,7 @@ use tls::protection::{Form, Key, MAX_OVERHEAD};
 use tls::{Alert, AlertLevel, CipherSuite, ContentType, Role, TrafficKey, Version};
 
 use crate::allowance::Allowance;
+use crate::assembly::Assembly;
 use crate::messages::Messages;
 
 /// Bytes of the longest message that the offload component has sent.
@@ -79,6 +80,12 @@ pub(crate) struct Session {
     pub(crate) sent_close: bool,
     /// The peer will send nothing more.
     pub(crate) got_close: bool,
+    /// The record that comes, if the ring has no room for it.
+    pub(crate) assembly: Option<Assembly>,
+    /// It waits for a buffer for that.
+    pub(crate) waits: bool,
+    /// Bytes of the first record that the application has already.
+    pub(crate) delivered: usize,
     pub(crate) messages: Messages,
     pub(crate) allowance: Allowance,
     /// The peer's end-entity certificate; empty when it showed none.
@@ -118,6 +125,9 @@ impl Session {
             asking: Asking::No,
             sent_close: false,
             got_close: false,
+            assembly: None,
+            waits: false,
+            delivered: 0,
             messages: Messages::new(suite.version(), role),
             allowance: Allowance::new(role),
             certificate: Vec::new(),

@@ -50,6 +50,12 @@ pub(crate) fn answer<'a>(
     reply.get(..length).unwrap_or_default()
 }
 
+/// What the monitor is told before a wait.
+pub(crate) fn rest(server: &System) {
+    runtime::wake_at(server.next_deadline());
+    runtime::note_untaken(|| server.untaken());
+}
+
 /// Waits for a call or a signal; turns that are due come before.
 pub(crate) fn next(
     server: &mut System,
@@ -58,7 +64,7 @@ pub(crate) fn next(
 ) -> Wake {
     loop {
         if !server.is_busy() {
-            runtime::note_untaken(|| server.untaken());
+            rest(server);
             return service.wait(request);
         }
         // Calls come between two turns.

@@ -178,6 +178,31 @@ impl Key {
         outer: ContentType,
         record: &mut [u8],
     ) -> Result<(ContentType, core::ops::Range<usize>), Alert> {
+        let opened = self.open_uncounted(outer, record)?;
+        self.count_opened()?;
+        Ok(opened)
+    }
+
+    /// The record that was opened last will not be opened again.
+    ///
+    /// # Errors
+    /// internal_error after 2⁶⁴ records.
+    #[inline]
+    pub fn count_opened(&mut self) -> Result<(), Alert> {
+        self.sequence = self.sequence.checked_add(1).ok_or(Alert::INTERNAL_ERROR)?;
+        Ok(())
+    }
+
+    /// As [`Key::open`] of a record that can be opened again, until
+    /// [`Key::count_opened`].
+    ///
+    /// # Errors
+    /// The alert that the RFC names.
+    pub fn open_uncounted(
+        &self,
+        outer: ContentType,
+        record: &mut [u8],
+    ) -> Result<(ContentType, core::ops::Range<usize>), Alert> {
         let form = self.form;
         let bad = Alert::BAD_RECORD_MAC;
         let start = form.plaintext_at();
@@ -196,7 +221,6 @@ impl Key {
             }
         };
         let plaintext = opened.map_err(|_| bad)?;
-        self.sequence = self.sequence.checked_add(1).ok_or(Alert::INTERNAL_ERROR)?;
         let (content_type, length) = match form.version {
             // RFC 8446 §5.4: type and padding count.
             Version::Tls13 if plaintext.len() > MAX_PLAINTEXT + 1 => {

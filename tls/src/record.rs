@@ -147,6 +147,14 @@ pub trait Source {
 #[derive(Debug)]
 pub struct Incoming(Header);
 
+impl From<Header> for Incoming {
+    /// The record with this header, which was fetched.
+    #[inline]
+    fn from(header: Header) -> Self {
+        Self(header)
+    }
+}
+
 impl Incoming {
     /// Fetches the header of the next record; `None` before it is whole. Nothing is
     /// consumed.
@@ -175,6 +183,23 @@ impl Incoming {
         Ok(source.readable()? >= self.0.record_length())
     }
 
+    /// Copies the record from `source` into `record`, which is as long as the record, or
+    /// shorter. Nothing is consumed.
+    ///
+    /// # Errors
+    /// As [`Incoming::take`].
+    #[inline]
+    pub fn copy<S: Source>(&self, source: &S, record: &mut [u8]) -> Result<(), S::Error> {
+        let (header, body) = record
+            .split_first_chunk_mut::<HEADER>()
+            .ok_or(Inconsistent)?;
+        *header = self.0.bytes();
+        if source.peek(HEADER, body)? < body.len() {
+            return Err(Inconsistent.into());
+        }
+        Ok(())
+    }
+
     /// Moves the record from `source` into `record`, which is as long as the record, or
     /// shorter: then so many bytes of it are moved.
     ///
@@ -183,15 +208,8 @@ impl Incoming {
     /// connection is good for nothing then.
     #[inline]
     pub fn take<S: Source>(self, source: &mut S, record: &mut [u8]) -> Result<(), S::Error> {
-        let length = record.len();
-        let (header, body) = record
-            .split_first_chunk_mut::<HEADER>()
-            .ok_or(Inconsistent)?;
-        *header = self.0.bytes();
-        if source.peek(HEADER, body)? < body.len() {
-            return Err(Inconsistent.into());
-        }
-        source.consume(length)
+        self.copy(source, record)?;
+        source.consume(record.len())
     }
 }
 

@@ -236,9 +236,11 @@ fn memory(workspace: &Path, figures: &mut Figures) -> Result<()> {
     );
     let mut rings = 0;
     for channel in &description.channels {
-        let both = channel.a_to_b_ring + channel.b_to_a_ring;
-        rings += both * u64::from(channel.slots);
-        add(&format!("rings_per_slot_{}", channel.name), both);
+        rings += channel.region_sizes().into_iter().sum::<u64>();
+        add(
+            &format!("rings_per_slot_{}", channel.name),
+            channel.bytes_per_slot(),
+        );
     }
     add("memory_rings", rings);
     Ok(())

@@ -16,7 +16,7 @@ use image::check::Checked;
 use image::load;
 use image::workspace;
 use ipc::channel::Status;
-use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair};
+use ipc::channel::local::{LocalChannel, LocalDoorbell, Silent, pair_of};
 use ipc::clock::{Clock, Instant};
 use ipc::control::Parameters;
 use ipc::net::{Address, ConnectionId};
@@ -208,17 +208,14 @@ impl World {
         words: LogWords,
         (sizes, description): (Sizes, Checked),
     ) -> Self {
-        let ring = |name: &str| {
-            let channel = description
-                .channels
-                .iter()
-                .find(|c| c.name == name)
-                .unwrap();
-            u32::try_from(channel.a_to_b_ring).unwrap()
+        let rings = |name: &str| {
+            let mut channels = description.channels.iter();
+            channels.find(|c| c.name == name).unwrap().rings()
         };
-        let (plain_ring, net_ring) = (ring("plaintext"), ring("backend"));
-        let (plain, near) = pair(sizes.sessions, plain_ring, plain_ring, Silent, Silent);
-        let (side, backend) = pair(sizes.connections, net_ring, net_ring, Silent, Silent);
+        let [from_record, to_record] = rings("plaintext");
+        let [from_net, to_net] = rings("backend");
+        let (plain, near) = pair_of(sizes.sessions, from_record, to_record, Silent, Silent);
+        let (side, backend) = pair_of(sizes.connections, from_net, to_net, Silent, Silent);
         let plain = Rc::new(RefCell::new(plain));
         let net = Rc::new(RefCell::new(Net::new(side, sizes.connections)));
         let shim = Rc::new(RefCell::new(Shim::new(sizes, net.clone(), plain.clone())));

@@ -63,7 +63,57 @@ pub(crate) fn check(description: &Description) -> Result<()> {
         );
         check_one(description, application).with_context(|| format!("application {name}"))?;
     }
+    windows(description)?;
+    pools(description)?;
     apart(description)
+}
+
+/// Only who reads and writes as there is room can live with a ring that borrows: bytes of
+/// sessions and connections, not messages that have to be whole.
+fn pools(description: &Description) -> Result<()> {
+    let applications = &description.applications;
+    for channel in &description.channels {
+        let has_pool = channel.a_to_b_pool.is_some() || channel.b_to_a_pool.is_some();
+        let mut is_of_bytes = false;
+        for application in applications {
+            let named = named(description, application)?;
+            let [a, b] = &channel.between;
+            let ends = [a.as_str(), b.as_str()];
+            is_of_bytes |= channel.name == application.plaintext
+                || channel.name == application.connections
+                || ends == [named.net, named.record]
+                || ends == [named.record, named.net];
+        }
+        ensure!(
+            !has_pool || is_of_bytes,
+            "channel {}: it carries messages, which have to be whole: no pool can lend for them",
+            channel.name
+        );
+    }
+    Ok(())
+}
+
+/// The shim hands out a capability for each session to who works on all of them, too.
+fn windows(description: &Description) -> Result<()> {
+    let applications = &description.applications;
+    let (mut sessions, mut shim) = (0, None);
+    for application in applications {
+        let named = named(description, application)?;
+        sessions += u32::from(named.plaintext.slots);
+        shim = Some(named.shim);
+    }
+    let is_of_all = |window: &&Window| {
+        Some(&*window.manager) == shim && applications.iter().all(|a| a.sessions != window.name)
+    };
+    for window in description.windows.iter().filter(is_of_all) {
+        ensure!(
+            sessions <= window.slots,
+            "the window \"{}\" has {} slots for {sessions} sessions",
+            window.name,
+            window.slots
+        );
+    }
+    Ok(())
 }
 
 /// No application takes the processor from another by tricks: the kernel charges time in

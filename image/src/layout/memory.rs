@@ -1,6 +1,7 @@
 //! Channels, regions and pages of counters.
 
 use ipc::boot::{PAGE, place};
+use ipc::channel::Pool;
 
 use super::builder::Builder;
 use super::field::{CHANNEL, hex, snake, some, taken};
@@ -20,16 +21,18 @@ impl Builder<'_> {
             let [size_a, size_b] = sizes;
             let by_a = self.add_region(&format!("{}: {a}", channel.name), size_a, Source::Zero);
             let by_b = self.add_region(&format!("{}: {b}", channel.name), size_b, Source::Zero);
-            let rings = (channel.a_to_b_ring, channel.b_to_a_ring);
-            for (side, peer, mine, theirs, (tx, rx)) in [
-                (a, b, by_a, by_b, rings),
-                (b, a, by_b, by_a, (rings.1, rings.0)),
+            let [from_a, from_b] = channel.rings();
+            for (side, peer, mine, theirs, (tx, tx_pool), (rx, rx_pool)) in [
+                (a, b, by_a, by_b, from_a, from_b),
+                (b, a, by_b, by_a, from_b, from_a),
             ] {
+                let [tx_pool, rx_pool] = [tx_pool, rx_pool].map(pool_of);
                 let mine = hex(self.map(side, mine, true));
                 let theirs = hex(self.map(side, theirs, false));
                 let layout = format!(
                     "ipc::channel::Layout {{ mine: {mine} as *mut u8, \
-                     theirs: {theirs} as *const u8, slots: {slots}, tx_ring: {tx}, rx_ring: {rx} }}"
+                     theirs: {theirs} as *const u8, slots: {slots}, tx_ring: {tx}, rx_ring: {rx}, \
+                     tx_pool: {tx_pool}, rx_pool: {rx_pool} }}"
                 );
                 let bell = self.bell(side, peer);
                 let value = taken("ipc::channel::Channel::new", "layout, bell");
@@ -126,4 +129,14 @@ impl Builder<'_> {
             );
         }
     }
+}
+
+/// What lends a direction's rings their blocks, as the domain's code names it.
+fn pool_of(pool: Option<Pool>) -> String {
+    pool.map_or_else(
+        || "None".to_string(),
+        |Pool { bytes, guaranteed }| {
+            format!("Some(ipc::channel::Pool {{ bytes: {bytes}, guaranteed: {guaranteed} }})")
+        },
+    )
 }

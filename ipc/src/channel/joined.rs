@@ -114,12 +114,21 @@ impl<D: Doorbell> Joined<D> {
         channel.readable(slot)
     }
 
+    /// [`Channel::unread`]
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unread(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
+        let (channel, slot) = self.find(slot);
+        channel.unread(slot)
+    }
+
     /// [`Channel::writable`]
     ///
     /// # Errors
     /// As there.
-    pub fn writable(&self, slot: SlotIndex) -> Result<usize, Misbehaved> {
-        let (channel, slot) = self.find(slot);
+    pub fn writable(&mut self, slot: SlotIndex) -> Result<usize, Misbehaved> {
+        let (channel, slot) = self.find_mut(slot);
         channel.writable(slot)
     }
 

@@ -8,26 +8,27 @@ use crate::sync::{Ordering, load_acquire};
 impl<D: Doorbell> Channel<D> {
     /// Takes over what this side left in its memory, if this is a restart.
     pub(super) fn begin(&mut self) {
-        self.peer_life = load_acquire(self.their_word(LIFE));
-        let life = self.my_word(LIFE).load(Ordering::Relaxed);
+        self.peer_life = load_acquire(self.memory.their_word(LIFE));
+        let life = self.memory.my_word(LIFE).load(Ordering::Relaxed);
         if life > 0 {
             while self.next_event().is_some() {}
             self.find_posted();
-            for slot in 0..self.slots {
+            for slot in 0..self.memory.slots {
+                self.memory.forget(slot);
                 self.abandon(slot);
             }
             // What was posted and never rung for is rung for now.
             self.doorbell_due = true;
         }
         let life = life.wrapping_add(1).max(1);
-        self.my_word(LIFE).store(life, Ordering::Release);
+        self.memory.my_word(LIFE).store(life, Ordering::Release);
         self.flush();
     }
 
     /// Learns which events the other side has not taken.
     fn find_posted(&mut self) {
-        let slots = self.slots;
-        let outstanding: Vec<_> = self.events_out().outstanding().collect();
+        let slots = self.memory.slots;
+        let outstanding: Vec<_> = self.memory.events_out().outstanding().collect();
         for (position, entry) in outstanding {
             let index = match entry {
                 CONTROL_EVENT => slots,
@@ -42,7 +43,8 @@ impl<D: Doorbell> Channel<D> {
     /// Leaves a slot that is in use, or that the other side has opened since,
     /// with [`Status::RESET`].
     pub fn abandon(&mut self, slot: SlotIndex) {
-        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+        let (Some(mine), Some(theirs)) = (self.memory.my_slot(slot), self.memory.their_slot(slot))
+        else {
             return;
         };
         let own = Status(mine.status.load(Ordering::Relaxed));
@@ -59,13 +61,13 @@ impl<D: Doorbell> Channel<D> {
 
     /// Whether this side has had a run before this one.
     pub fn is_restarted(&self) -> bool {
-        self.my_word(LIFE).load(Ordering::Relaxed) > 1
+        self.memory.my_word(LIFE).load(Ordering::Relaxed) > 1
     }
 
     /// Whether the peer has restarted since the last call: it knows nothing of before.
     #[inline]
     pub fn peer_is_new(&mut self) -> bool {
-        let life = load_acquire(self.their_word(LIFE));
+        let life = load_acquire(self.memory.their_word(LIFE));
         // The first start makes nothing of this side out of date.
         core::mem::replace(&mut self.peer_life, life) != life && life > 1
     }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 
-use super::{Channel, Doorbell, Layout, region_size};
+use super::{Channel, Doorbell, Layout, Pool, region_size};
 
 #[repr(C, align(64))]
 struct Line(UnsafeCell<[u8; 64]>);
@@ -49,11 +49,13 @@ impl<D: Doorbell> LocalChannel<D> {
     /// This side ends, and another begins on the same memory.
     pub fn start_anew(self) -> Self {
         let layout = Layout {
-            mine: self.mine,
-            theirs: self.theirs,
-            slots: self.slots,
-            tx_ring: self.tx_capacity,
-            rx_ring: self.rx_capacity,
+            mine: self.memory.mine,
+            theirs: self.memory.theirs,
+            slots: self.memory.slots,
+            tx_ring: self.memory.tx.capacity,
+            rx_ring: self.memory.rx.capacity,
+            tx_pool: self.memory.tx.pool,
+            rx_pool: self.memory.rx.pool,
         };
         // SAFETY: `self`, which is gone, was promised the same.
         unsafe { Self::new(layout, self.doorbell) }
@@ -70,14 +72,27 @@ pub fn pair<A: Doorbell, B: Doorbell>(
     wake_b: A,
     wake_a: B,
 ) -> (LocalChannel<A>, LocalChannel<B>) {
-    let a = Arc::new(Region::new(region_size(slots, a_ring)));
-    let b = Arc::new(Region::new(region_size(slots, b_ring)));
+    pair_of(slots, (a_ring, None), (b_ring, None), wake_b, wake_a)
+}
+
+/// As [`pair`], with what lends the rings of each direction their blocks.
+pub fn pair_of<A: Doorbell, B: Doorbell>(
+    slots: u16,
+    (a_ring, a_pool): (u32, Option<Pool>),
+    (b_ring, b_pool): (u32, Option<Pool>),
+    wake_b: A,
+    wake_a: B,
+) -> (LocalChannel<A>, LocalChannel<B>) {
+    let a = Arc::new(Region::new(region_size(slots, a_ring, a_pool)));
+    let b = Arc::new(Region::new(region_size(slots, b_ring, b_pool)));
     let side_a = Layout {
         mine: a.start(),
         theirs: b.start(),
         slots,
         tx_ring: a_ring,
         rx_ring: b_ring,
+        tx_pool: a_pool,
+        rx_pool: b_pool,
     };
     let side_b = Layout {
         mine: b.start(),
@@ -85,6 +100,8 @@ pub fn pair<A: Doorbell, B: Doorbell>(
         slots,
         tx_ring: b_ring,
         rx_ring: a_ring,
+        tx_pool: b_pool,
+        rx_pool: a_pool,
     };
     let bell_a = LocalDoorbell {
         inner: wake_b,

@@ -1,38 +1,134 @@
 //! Where the words and rings of a channel's two regions are.
 
 use super::events::Events;
-use super::{Channel, Doorbell, HEAD, HEADER_SIZE, SLOT_HEADER_SIZE, SlotIndex, TAIL};
-use crate::ring::{Misbehaved, Ring};
-use crate::sync::AtomicU32;
+use super::{HEAD, HEADER_SIZE, Layout, Pool, SLOT_HEADER_SIZE, SlotIndex, Status, TAIL};
+use super::{event_capacity, pool_offset, slots_offset, table_offset};
+use crate::ring::{BLOCK, Blocks, Misbehaved, Ring};
+use crate::sync::{AtomicU32, Ordering, load_acquire};
 
-impl<D: Doorbell> Channel<D> {
+/// Both regions, as one side sees them.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) mine: *mut u8,
+    pub(super) theirs: *const u8,
+    pub(super) slots: u16,
+    pub(super) tx: Rings,
+    pub(super) rx: Rings,
+    /// What follows from `slots`, so that it is not computed at each access: entries of
+    /// the event queue, and where the slots' words begin.
+    event_capacity: u32,
+    slots_at: usize,
+}
+
+/// The rings of one direction.
+#[derive(Clone, Copy)]
+pub(super) struct Rings {
+    /// Bytes of each.
+    pub(super) capacity: u32,
+    /// What lends them their blocks, if they have no memory of their own.
+    pub(super) pool: Option<Pool>,
+    /// Where their table begins, and their bytes.
+    table_at: usize,
+    data_at: usize,
+}
+
+impl Rings {
+    fn new(slots: u16, capacity: u32, pool: Option<Pool>) -> Self {
+        let table_at = table_offset(slots);
+        let data_at = match pool {
+            Some(_) => pool_offset(slots, capacity),
+            None => table_at,
+        };
+        Self {
+            capacity,
+            pool,
+            table_at,
+            data_at,
+        }
+    }
+
+    /// Where the bytes of a slot's ring, or of its pool, are.
+    fn data(&self, slot: SlotIndex) -> usize {
+        match self.pool {
+            Some(_) => self.data_at,
+            None => self.data_at + usize::from(slot) * self.capacity as usize,
+        }
+    }
+
+    fn blocks(&self, region: *const u8, slot: SlotIndex) -> Option<Blocks> {
+        let pool = self.pool?.blocks();
+        let numbers = usize::from(slot) * (self.capacity / BLOCK) as usize;
+        let at = self.table_at + numbers * size_of::<u16>();
+        let table = region.wrapping_add(at).cast();
+        Some(Blocks { table, pool })
+    }
+}
+
+impl Memory {
+    pub(super) fn new(layout: &Layout) -> Self {
+        let slots = layout.slots;
+        Self {
+            mine: layout.mine,
+            theirs: layout.theirs,
+            slots,
+            tx: Rings::new(slots, layout.tx_ring, layout.tx_pool),
+            rx: Rings::new(slots, layout.rx_ring, layout.rx_pool),
+            event_capacity: event_capacity(slots) as u32,
+            slots_at: slots_offset(slots),
+        }
+    }
+
     pub(super) fn rx_ring(&self, slot: SlotIndex) -> Result<Ring<'_>, Misbehaved> {
         let mine = self.my_slot(slot).ok_or(Misbehaved)?;
         let theirs = self.their_slot(slot).ok_or(Misbehaved)?;
-        let offset = self.data_at + usize::from(slot) * self.rx_capacity as usize;
+        let offset = self.rx.data(slot);
         Ok(Ring {
             head: theirs.head,
             tail: mine.tail,
-            // SAFETY: `slot < slots`, so the ring lies inside the region whose
-            // size `new` was promised. Only `Ring::write` writes through the
+            // SAFETY: `slot < slots`, so the ring, or the pool, lies inside the region
+            // whose size `new` was promised. Only `Ring::write` writes through the
             // pointer, and it is never called on a receiving ring.
             data: unsafe { self.theirs.add(offset) }.cast_mut(),
-            capacity: self.rx_capacity,
+            capacity: self.rx.capacity,
+            blocks: self.rx.blocks(self.theirs, slot),
         })
     }
 
     pub(super) fn tx_ring(&self, slot: SlotIndex) -> Result<Ring<'_>, Misbehaved> {
         let mine = self.my_slot(slot).ok_or(Misbehaved)?;
         let theirs = self.their_slot(slot).ok_or(Misbehaved)?;
-        let offset = self.data_at + usize::from(slot) * self.tx_capacity as usize;
+        let offset = self.tx.data(slot);
         Ok(Ring {
             head: mine.head,
             tail: theirs.tail,
-            // SAFETY: `slot < slots`, so the ring lies inside the region whose
+            // SAFETY: `slot < slots`, so the ring, or the pool, lies inside the region whose
             // size `new` was promised.
             data: unsafe { self.mine.add(offset) },
-            capacity: self.tx_capacity,
+            capacity: self.tx.capacity,
+            blocks: self.tx.blocks(self.mine, slot),
         })
+    }
+
+    /// Whether both sides are done with `slot`.
+    pub(super) fn is_left(&self, slot: SlotIndex) -> bool {
+        let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot)) else {
+            return false;
+        };
+        let mine = Status(mine.status.load(Ordering::Relaxed));
+        let theirs = Status(load_acquire(theirs.status));
+        let is_same = mine.generation() == theirs.generation();
+        is_same && mine.has(Status::LEFT) && theirs.has(Status::LEFT)
+    }
+
+    /// Which slot held which of the lent blocks is forgotten: nobody is to read what they
+    /// have then as if it were what was written to `slot`.
+    pub(super) fn forget(&self, slot: SlotIndex) {
+        if self.tx.pool.is_some()
+            && let (Some(mine), Some(theirs)) = (self.my_slot(slot), self.their_slot(slot))
+        {
+            mine.head
+                .store(load_acquire(theirs.tail), Ordering::Release);
+        }
     }
 
     pub(super) fn my_slot(&self, slot: SlotIndex) -> Option<SlotWords<'_>> {

@@ -230,7 +230,7 @@ fn tell(mine: &mut Said, theirs: &Said, at: usize) {
 }
 
 /// What can be asked without a change.
-fn compare(channel: &LocalChannel<Count>, bell: &Count, mine: &Said, theirs: &Said) {
+fn compare(channel: &mut LocalChannel<Count>, bell: &Count, mine: &Said, theirs: &Said) {
     assert_eq!(bell.0.get(), mine.rung);
     for slot in 0..SLOTS {
         let at = usize::from(slot);
@@ -255,8 +255,12 @@ fn start_at<A: Doorbell, B: Doorbell>(a: &LocalChannel<A>, b: &LocalChannel<B>, 
     let slots = (0..usize::from(SLOTS)).map(|i| slots_offset(SLOTS) + i * SLOT_HEADER_SIZE);
     for offset in slots.chain([0]) {
         for tail_or_head in [offset, offset + 4] {
-            a.my_word(tail_or_head).store(start, Ordering::Relaxed);
-            b.my_word(tail_or_head).store(start, Ordering::Relaxed);
+            a.memory
+                .my_word(tail_or_head)
+                .store(start, Ordering::Relaxed);
+            b.memory
+                .my_word(tail_or_head)
+                .store(start, Ordering::Relaxed);
         }
     }
 }
@@ -275,7 +279,7 @@ enum Claim {
 
 fn claim() -> impl Strategy<Value = (usize, Claim)> {
     let place = prop_oneof![
-        1 => 0..region_size(SLOTS, B_RING) / 4,
+        1 => 0..region_size(SLOTS, B_RING, None) / 4,
         8 => 0..HEADERS / 4,
     ];
     let value = prop_oneof![
@@ -294,11 +298,14 @@ fn allege(
     let value = match value {
         Claim::Word(value) => *value,
         Claim::Near(distance) => {
-            let counterpart = honest.my_word(offset ^ 4).load(Ordering::Relaxed);
+            let counterpart = honest.memory.my_word(offset ^ 4).load(Ordering::Relaxed);
             counterpart.wrapping_add_signed(*distance)
         }
     };
-    hostile.my_word(offset).store(value, Ordering::Relaxed);
+    hostile
+        .memory
+        .my_word(offset)
+        .store(value, Ordering::Relaxed);
 }
 
 /// Bytes that two untrusted indices claim, or that they are invalid.
@@ -314,7 +321,8 @@ fn claimed(head: &AtomicU32, tail: &AtomicU32, capacity: u32) -> Result<usize, M
 /// One call of the honest side, whose answer must follow from the four indices
 /// alone.
 fn withstand(honest: &mut LocalChannel<Silent>, slot: u16, call: &Call) {
-    let words = honest.my_slot(slot).zip(honest.their_slot(slot));
+    let memory = honest.memory;
+    let words = memory.my_slot(slot).zip(memory.their_slot(slot));
     let (mine, theirs) = words.unwrap();
     let incoming = claimed(theirs.head, mine.tail, B_RING);
     let outgoing = claimed(mine.head, theirs.tail, A_RING);
@@ -400,8 +408,8 @@ proptest! {
             } else {
                 step(&mut b, [&mut said_b, &mut said_a], false, *slot, call);
             }
-            compare(&a, &bell_b, &said_a, &said_b);
-            compare(&b, &bell_a, &said_b, &said_a);
+            compare(&mut a, &bell_b, &said_a, &said_b);
+            compare(&mut b, &bell_a, &said_b, &said_a);
         }
     }
 

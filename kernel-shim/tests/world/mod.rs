@@ -153,7 +153,7 @@ pub type Bell = LocalDoorbell<Count>;
 
 /// The channels of `image/system.toml`.
 pub const HANDSHAKES: u16 = 224;
-pub const SESSIONS: u16 = 544;
+pub const SESSIONS: u16 = 1536;
 
 /// Slot and generation of a handshake.
 pub type Name = (SlotIndex, u16);

@@ -28,6 +28,11 @@ impl Connection {
             waits = self.fill(port)?;
             port.set_idle(!waits);
         }
+        // A reader that has a part of what it needs learns that no more comes of itself.
+        if waits && !mem::replace(&mut self.is_waiting, waits) {
+            port.notify();
+        }
+        self.is_waiting = waits;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! From the owner's ring to the socket.
 
 use ipc::channel::{Doorbell, Status};
-use ipc::net::{Owner, SegmentHeader};
+use ipc::net::{MAX_SEGMENT, Owner, SegmentHeader};
 use smoltcp::socket::tcp::State;
 
 use super::{Chunk, Connection, Ending, Refused};
@@ -137,9 +137,6 @@ impl Connection {
             return Ok(false);
         };
         let socket = wire.socket();
-        if length > socket.send_capacity() {
-            return Err(Refused::Segment);
-        }
         if length > socket.send_capacity() - socket.send_queue() {
             self.keep_apart = false;
             return Ok(false);
@@ -177,7 +174,8 @@ impl Connection {
         let header = SegmentHeader::from_bytes(header);
         let length = usize::from(header.length);
         let whole = SegmentHeader::SIZE + length;
-        if header.sequence != self.tx_next || length == 0 || whole > port.rx_capacity() {
+        let is_possible = (1..=MAX_SEGMENT).contains(&length) && whole <= port.rx_capacity();
+        if header.sequence != self.tx_next || !is_possible {
             return Err(Refused::Segment);
         }
         Ok((port.readable()? >= whole).then_some(length))

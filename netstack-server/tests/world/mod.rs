@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ipc::badge::Badge;
-use ipc::channel::local::{LocalChannel, Silent, pair};
-use ipc::channel::{Channel, Doorbell, Event, SlotIndex, Status};
+use ipc::channel::local::{LocalChannel, Silent, pair, pair_of};
+use ipc::channel::{Channel, Doorbell, Event, Pool, SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::net::{
     Address, Answer, ConnectionId, NetError, Owner, Ready, Request, Share, TcpPosition,
@@ -48,7 +48,7 @@ pub(crate) const STRANGER: u16 = 2;
 pub(crate) const PORT: u16 = 443;
 pub(crate) const BACKEND_PORT: u16 = 8080;
 /// As many as in `image/system.toml`.
-pub(crate) const SLOTS: u16 = 576;
+pub(crate) const SLOTS: u16 = 1568;
 pub(crate) const HANDSHAKES: u16 = 256;
 
 thread_local! {
@@ -115,6 +115,13 @@ pub(crate) fn network(address_config: AddressConfig) -> Network {
     }
 }
 
+/// Rings of 32 KiB from a pool that guarantees each slot so many KiB, and lends so many MiB.
+fn lent(guaranteed: u32, lent: u32) -> (u32, Option<Pool>) {
+    let guaranteed = guaranteed << 10;
+    let bytes = u32::from(SLOTS) * guaranteed + (lent << 20);
+    (32 << 10, Some(Pool { bytes, guaranteed }))
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(Limits::default())
@@ -158,9 +165,9 @@ impl World {
             outgoing: to_stack.clone(),
         };
         let now = Instant::from_millis(1000);
-        let (to_gateway, gateway) = pair(SLOTS, 8192, 8192, Silent, Silent);
+        let (to_gateway, gateway) = pair_of(SLOTS, lent(4, 2), lent(2, 2), Silent, Silent);
         let (to_offload, offload) = pair(HANDSHAKES, 32768, 8192, Silent, Silent);
-        let (to_record, record) = pair(SLOTS, 32768, 16384, Silent, Silent);
+        let (to_record, record) = pair_of(SLOTS, lent(2, 3), lent(2, 3), Silent, Silent);
         let channels = Channels {
             applications: vec![Application {
                 client: CLIENT,

@@ -10,7 +10,7 @@ use tls::Role;
 
 /// The channels of `image/system.toml`.
 pub(crate) const HANDSHAKES: u16 = 224;
-pub(crate) const SESSIONS: u16 = 544;
+pub(crate) const SESSIONS: u16 = 1536;
 
 pub(crate) const RINGS: [(&str, &str, KeyKind); 1] = [("web", "localhost", KeyKind::EcdsaP256)];
 

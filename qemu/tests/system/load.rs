@@ -124,10 +124,10 @@ fn sixty_four_handshakes_at_once_all_succeed() {
 }
 
 #[test]
-fn five_hundred_and_twelve_sessions_stay_open_while_new_ones_are_served() {
+fn fifteen_hundred_sessions_stay_open_while_new_ones_are_served() {
     let site = own("held");
     let mut held = Vec::new();
-    for _ in 0..512 {
+    for _ in 0..1500 {
         let wish = Wish::any(&site.material);
         held.push(wish.connect(site.address(port::ECHO)).unwrap());
     }
@@ -139,6 +139,17 @@ fn five_hundred_and_twelve_sessions_stay_open_while_new_ones_are_served() {
     for session in &mut held {
         assert_eq!(session.echo(b"alive").unwrap(), b"alive");
     }
+    // All at once: more than there are blocks to lend for.
+    let long = vec![b'x'; 8 * 1024];
+    thread::scope(|scope| {
+        for part in held.chunks_mut(100) {
+            scope.spawn(|| {
+                for session in part {
+                    assert_eq!(session.echo(&long).unwrap(), long);
+                }
+            });
+        }
+    });
     site.assert_unharmed();
 }
 

@@ -1,14 +1,17 @@
 //! Records in, records out.
 
-use ipc::channel::{Doorbell, SlotBytes, SlotIndex, Status};
+use ipc::channel::{Doorbell, Joined, SlotBytes, SlotIndex, Status};
 use ipc::ring::Misbehaved;
 use ipc::stats;
-use tls::record::{Incoming, MAX_PLAINTEXT};
+use tls::record::{HEADER, Incoming, MAX_PLAINTEXT};
 use tls::{Aead, Alert, ContentType, Version};
 
 use super::{Server, Slot, live};
+use crate::assembly::Assembly;
 use crate::session::{Asking, Content, Question};
 
+/// Bytes of an alert.
+const ALERT: usize = 2;
 /// Records of one session in each direction before others get their turn.
 const RECORDS_A_TURN: usize = 32;
 
@@ -72,33 +75,74 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             if session.asking != Asking::No || session.got_close || !session.urgent.is_empty() {
                 return Ok(false);
             }
-            let mut bytes = SlotBytes::new(&mut self.net, slot);
-            let Some(incoming) = Incoming::fetch(&bytes).map_err(broken)? else {
+            let Some(incoming) = self.first_record(slot)? else {
                 return self.no_record(slot, status);
+            };
+            let Some(session) = live(&mut self.places, slot) else {
+                return Ok(false);
             };
             let header = incoming.header();
             let outer = header.check_established(session.form.version())?;
-            if !incoming.is_whole(&bytes).map_err(broken)? {
-                return self.no_record(slot, status);
-            }
-            let room = self.app.writable(slot).map_err(broken)?;
-            if room < session.form.most_plaintext(header.length()) {
+            let most = session.form.most_plaintext(header.length());
+            let left = most.saturating_sub(session.delivered);
+            let Some(fits) = fits(&mut self.app, slot, left)? else {
                 return Ok(false);
-            }
+            };
             let length = header.record_length();
             let record = self.record.get_mut(..length).unwrap_or_default();
-            incoming.take(&mut bytes, record).map_err(broken)?;
-            let (content_type, range) = session.rx.open(outer, record)?;
-            self.stats.add(stats::record::OPENED, 1);
-            let text = record.get(range).unwrap_or_default();
-            match session.judge(content_type, text)? {
-                Content::Data => {
-                    self.stats.add(stats::record::BYTES_IN, text.len() as u64);
-                    self.app.write(slot, text).map_err(broken)?;
+            let mut bytes = SlotBytes::new(&mut self.net, slot);
+            let is_taken = match session.assembly.as_ref().and_then(Assembly::whole) {
+                Some(whole) => {
+                    record.copy_from_slice(whole);
+                    true
                 }
-                Content::Nothing => {}
+                None if fits => {
+                    incoming.take(&mut bytes, record).map_err(broken)?;
+                    true
+                }
+                None => {
+                    incoming.copy(&bytes, record).map_err(broken)?;
+                    false
+                }
+            };
+            let (content_type, range) = session.rx.open_uncounted(outer, record)?;
+            let text = record.get(range).unwrap_or_default();
+            let content = match session.delivered {
+                0 => session.judge(content_type, text)?,
+                _ => Content::Data,
+            };
+            match content {
+                Content::Data => {
+                    let rest = text.get(session.delivered..).unwrap_or_default();
+                    let count = self.app.write(slot, rest).map_err(broken)?;
+                    self.stats.add(stats::record::BYTES_IN, count as u64);
+                    if count < rest.len() {
+                        // A ring that had room has less: its other side lies.
+                        if is_taken && session.assembly.is_none() {
+                            return Err(Alert::INTERNAL_ERROR);
+                        }
+                        session.delivered += count;
+                        self.assemblies.note_progress(slot, self.now);
+                        return Ok(false);
+                    }
+                    session.delivered = 0;
+                }
+                Content::Handshake => session.messages.add(text),
+                Content::Nothing | Content::Closed | Content::Fatal => {}
+            }
+            session.rx.count_opened()?;
+            self.stats.add(stats::record::OPENED, 1);
+            if session.assembly.take().is_some() {
+                self.assemblies.leave(slot);
+            } else if !is_taken {
+                self.net.consume(slot, length).map_err(broken)?;
+            }
+            match content {
+                Content::Data | Content::Nothing => {}
                 Content::Closed => {
-                    session.got_close = true;
+                    if let Some(session) = live(&mut self.places, slot) {
+                        session.got_close = true;
+                    }
                     self.app.set_status(slot, Status::END);
                     self.app.notify(slot);
                 }
@@ -108,13 +152,57 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
                     return Ok(false);
                 }
                 Content::Handshake => {
-                    session.messages.add(text);
                     self.take_messages(slot)?;
                     self.flush_urgent(slot)?;
                 }
             }
         }
         Ok(true)
+    }
+
+    /// The first record, if it is whole: in the ring, or put together in a buffer when the
+    /// ring has no room for more of it.
+    fn first_record(&mut self, slot: SlotIndex) -> Result<Option<Incoming>, Alert> {
+        let Some(session) = live(&mut self.places, slot) else {
+            return Ok(None);
+        };
+        if session.assembly.is_none() {
+            let mut bytes = SlotBytes::new(&mut self.net, slot);
+            let Some(incoming) = Incoming::fetch(&bytes).map_err(broken)? else {
+                return Ok(None);
+            };
+            let header = incoming.header();
+            header.check_established(session.form.version())?;
+            let is_whole = incoming.is_whole(&bytes).map_err(broken)?;
+            let more_waits = !self.net.peer_status(slot).has(Status::IDLE);
+            let left = session.form.most_plaintext(header.length());
+            let needs = !is_whole && more_waits && fits(&mut self.app, slot, left)?.is_some();
+            if !needs && core::mem::take(&mut session.waits) {
+                self.assemblies.leave(slot);
+            }
+            if is_whole {
+                return Ok(Some(incoming));
+            }
+            session.waits = needs && !self.assemblies.take(slot, self.now);
+            if !needs || session.waits {
+                return Ok(None);
+            }
+            let mut start = [0; HEADER];
+            bytes = SlotBytes::new(&mut self.net, slot);
+            incoming.take(&mut bytes, &mut start).map_err(broken)?;
+            session.assembly = Some(Assembly::new(header));
+        }
+        let Some(assembly) = &mut session.assembly else {
+            return Ok(None);
+        };
+        let mut bytes = SlotBytes::new(&mut self.net, slot);
+        let was_whole = assembly.whole().is_some();
+        assembly.fill(&mut bytes).map_err(broken)?;
+        let is_whole = assembly.whole().is_some();
+        if is_whole && !was_whole {
+            self.assemblies.note_progress(slot, self.now);
+        }
+        Ok(is_whole.then(|| Incoming::from(assembly.header())))
     }
 
     /// What is left is no whole record; when the connection is over, nothing will
@@ -158,10 +246,11 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             let form = session.form;
             let room = self.net.writable(slot).map_err(broken)?;
             // Rather wait than send crumbs: half a ring at least, if there is
-            // as much to send.
+            // as much to send, and something to wait for.
             let wanted = unsent.min(self.net.tx_capacity() / 2 - form.overhead());
-            let most = room.saturating_sub(form.overhead());
-            if most < wanted {
+            // What ends the session has room after it.
+            let most = room.saturating_sub(2 * form.overhead() + ALERT);
+            if most < wanted && self.net.unread(slot).map_err(broken)? > 0 {
                 return Ok(false);
             }
             let length = unsent.min(most).min(MAX_PLAINTEXT);
@@ -269,6 +358,19 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         self.net.set_status(slot, Status::END);
         self.net.notify(slot);
     }
+}
+
+/// Whether the ring has room for so many bytes; `None` when its reader is to be waited
+/// for, who tells of room as long as there is something to read. An empty ring has room for a
+/// part at the least, and the record is opened again for the rest.
+fn fits<A: Doorbell>(
+    app: &mut Joined<A>,
+    slot: SlotIndex,
+    bytes: usize,
+) -> Result<Option<bool>, Alert> {
+    let has_room = app.writable(slot).map_err(broken)? >= bytes;
+    let is_read = app.unread(slot).map_err(broken)? == 0;
+    Ok((has_room || is_read).then_some(has_room))
 }
 
 /// A ring whose other side lies can't carry the session any further.

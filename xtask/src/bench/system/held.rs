@@ -65,7 +65,7 @@ pub(super) fn session_bytes(description: &Description) -> Result<u64> {
         let mut channels = description.channels.iter();
         let channel = channels.find(|channel| channel.name == name);
         let channel = channel.with_context(|| format!("there is no channel {name}"))?;
-        bytes += channel.a_to_b_ring + channel.b_to_a_ring;
+        bytes += channel.bytes_per_slot();
     }
     let more = one_more(&record_server::budget(0), &record_server::budget(1))
         + one_more(&kernel_shim::budget(0, 0), &kernel_shim::budget(0, 1))
@@ -77,7 +77,7 @@ pub(super) fn session_bytes(description: &Description) -> Result<u64> {
             &gateway::budget::budget(0, 0, 0),
             &gateway::budget::budget(1, 1, 0),
         );
-    let sockets = netstack_server::budget::ACCEPTED + netstack_server::budget::OPENED;
+    let sockets = 2 * netstack_server::budget::WITH_SOCKET;
     Ok(bytes + (more + sockets) as u64)
 }
 
@@ -95,15 +95,16 @@ mod tests {
         let mut description = image::load::file(&path).unwrap().into_inner();
         let before = session_bytes(&description).unwrap();
         let channels = &mut description.channels;
-        let rings = |c: &image::description::Channel| c.a_to_b_ring + c.b_to_a_ring;
+        let rings = image::description::Channel::bytes_per_slot;
         let plaintext = channels.iter_mut().find(|c| c.name == "plaintext").unwrap();
         let its = rings(plaintext);
         assert!(
-            before > its + netstack_server::budget::ACCEPTED as u64,
+            before > its + netstack_server::budget::WITH_SOCKET as u64,
             "{before}"
         );
-        plaintext.a_to_b_ring *= 2;
-        plaintext.b_to_a_ring *= 2;
+        for pool in [&mut plaintext.a_to_b_pool, &mut plaintext.b_to_a_pool] {
+            pool.as_mut().unwrap().guaranteed *= 2;
+        }
         assert_eq!(session_bytes(&description).unwrap(), before + its);
         description
             .channels
