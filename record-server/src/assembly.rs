@@ -127,7 +127,7 @@ impl Assemblies {
     /// Who may take a buffer that is free. It waits no more: if it needs one, it takes it.
     ///
     /// Who came last and who came first, in turn: a client whose record is about to be whole
-    /// does not stand behind all those whose never will be, nor is it overtaken by them for
+    /// does not stand after all those whose never will be, nor is it overtaken by them for
     /// ever.
     pub(crate) fn next(&mut self) -> Option<SlotIndex> {
         if !self.has_next() {

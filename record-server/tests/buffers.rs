@@ -9,50 +9,11 @@ mod shipped;
 
 use std::time::Duration;
 
+use shipped::stream::Stream;
 use shipped::{ALONE, SLOTS, World};
 use tls::{CipherSuite, Role};
 
-const DATA: u8 = 23;
 const RECORD: usize = 16 * 1024;
-
-/// What the network stack has of a session's record.
-struct Stream {
-    slot: u16,
-    bytes: Vec<u8>,
-    sent: usize,
-}
-impl Stream {
-    fn new(world: &mut World, slot: u16, text: &[u8]) -> Self {
-        Self {
-            slot,
-            bytes: world.seal(slot, DATA, text),
-            sent: 0,
-        }
-    }
-
-    /// True if there is more than the ring has room for.
-    fn write(&mut self, world: &mut World, end: usize) -> bool {
-        let end = end.min(self.bytes.len());
-        let mut waits = false;
-        while self.sent < end && !waits {
-            let count = world
-                .net
-                .write_quietly(self.slot, &self.bytes[self.sent..end])
-                .unwrap();
-            waits = count == 0;
-            self.sent += count;
-        }
-        waits
-    }
-
-    /// As the network stack moves bytes; true when all are in the ring.
-    fn go_on(&mut self, world: &mut World, end: usize) -> bool {
-        let waits = self.write(world, end);
-        world.net.set_idle(self.slot, !waits);
-        world.net.notify(self.slot);
-        self.sent == self.bytes.len()
-    }
-}
 
 /// Others hold what is lent; none of them asks for a buffer.
 fn fill(world: &mut World, from: u16) {
@@ -80,7 +41,7 @@ fn world() -> World {
 fn holders(world: &mut World) -> Vec<Stream> {
     fill(world, 100);
     let mut held: Vec<_> = (0..64)
-        .map(|s| Stream::new(world, s, &[1; RECORD]))
+        .map(|s| Stream::new(world, s, &[&[1; RECORD]]))
         .collect();
     for stream in &mut held {
         for _ in 0..40 {
@@ -97,7 +58,7 @@ fn who_waited_and_needs_none_any_more_keeps_nobody_back() {
     let _alone = ALONE.lock().unwrap();
     let mut world = world();
     let mut held = holders(&mut world);
-    let mut a = Stream::new(&mut world, 64, &[2; RECORD]);
+    let mut a = Stream::new(&mut world, 64, &[&[2; RECORD]]);
     assert!(!a.go_on(&mut world, usize::MAX));
     world.run();
     // Others give back what they had, and its record is whole in the ring.
@@ -114,7 +75,7 @@ fn who_waited_and_needs_none_any_more_keeps_nobody_back() {
         assert_eq!(read(&mut world, stream.slot), RECORD);
     }
     world.run();
-    let mut b = Stream::new(&mut world, 65, &[3; RECORD]);
+    let mut b = Stream::new(&mut world, 65, &[&[3; RECORD]]);
     let (mut got, mut waited) = (0, false);
     for _ in 0..6_000 {
         // As the network stack does: an event for new bytes, and one for the first wait.
@@ -146,7 +107,7 @@ fn one_that_waits_costs_one_holder() {
     world.now = world.now + Duration::from_secs(100);
     world.run();
     assert!(held.iter().all(|s| world.is_alive(s.slot)));
-    let mut a = Stream::new(&mut world, 64, &[2; RECORD]);
+    let mut a = Stream::new(&mut world, 64, &[&[2; RECORD]]);
     a.go_on(&mut world, RECORD);
     world.run();
     world.now = world.now + Duration::from_millis(1);
@@ -161,7 +122,7 @@ fn two_buffers_that_come_free_in_a_turn_go_to_two() {
     let mut world = world();
     let mut held = holders(&mut world);
     let mut both: Vec<_> = (64..66)
-        .map(|s| Stream::new(&mut world, s, &[2; RECORD]))
+        .map(|s| Stream::new(&mut world, s, &[&[2; RECORD]]))
         .collect();
     for stream in &mut both {
         stream.go_on(&mut world, RECORD);
@@ -187,7 +148,7 @@ fn a_whole_record_that_its_application_has_no_room_for_is_no_fault_of_its_peer()
     // The application's ring: others hold what is lent.
     for slot in 100..SLOTS {
         for _ in 0..6 {
-            let mut s = Stream::new(&mut world, slot, &[1; 900]);
+            let mut s = Stream::new(&mut world, slot, &[&[1; 900]]);
             s.go_on(&mut world, usize::MAX);
             world.run();
         }
@@ -201,7 +162,7 @@ fn a_whole_record_that_its_application_has_no_room_for_is_no_fault_of_its_peer()
         }
         assert_eq!(stream.sent, stream.bytes.len(), "whole");
     }
-    let mut a = Stream::new(&mut world, 64, &[2; RECORD]);
+    let mut a = Stream::new(&mut world, 64, &[&[2; RECORD]]);
     a.go_on(&mut world, RECORD);
     world.run();
     world.now = world.now + Duration::from_millis(2001);

@@ -10,46 +10,16 @@ mod shipped;
 
 use std::time::Duration;
 
+use ipc::badge::Badge;
 use ipc::channel::Status;
+use ipc::record::Request;
+use ipc::transport::MAX_MESSAGE;
 use record_server::budget;
+use shipped::stream::Stream;
 use shipped::{ALONE, SLOTS, World, heap};
 use tls::{CipherSuite, Role};
 
-const DATA: u8 = 23;
 const RECORD: usize = 16 * 1024;
-
-/// What the network stack has for a session, and its ring had no room for.
-struct Stream {
-    slot: u16,
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-impl Stream {
-    fn new(world: &mut World, slot: u16, texts: &[&[u8]]) -> Self {
-        let records = texts.iter().map(|text| world.seal(slot, DATA, text));
-        Self {
-            slot,
-            bytes: records.collect::<Vec<_>>().concat(),
-            sent: 0,
-        }
-    }
-
-    /// As the network stack moves bytes, up to `end`; true when none are left.
-    fn go_on(&mut self, world: &mut World, end: usize) -> bool {
-        let end = end.min(self.bytes.len());
-        let mut waits = false;
-        while self.sent < end && !waits {
-            let rest = &self.bytes[self.sent..end];
-            let count = world.net.write(self.slot, rest).unwrap();
-            waits = count == 0;
-            self.sent += count;
-        }
-        world.net.set_idle(self.slot, !waits);
-        world.net.notify(self.slot);
-        self.sent == self.bytes.len()
-    }
-}
 
 fn text(seed: u16, length: usize) -> Vec<u8> {
     (0..length)
@@ -243,4 +213,33 @@ fn what_the_network_stack_s_ring_has_no_room_for_goes_out_in_parts() {
     // With what protection adds to each part.
     assert!(got > 3 * RECORD + 10 * 22, "{got}");
     assert!(world.is_alive(honest));
+}
+
+#[test]
+fn the_last_record_leaves_room_for_close_notify() {
+    let _alone = ALONE.lock().unwrap();
+    let mut world = World::new(CipherSuite::Aes128GcmSha256, Role::Server);
+    for _ in 0..6 {
+        for slot in 100..SLOTS {
+            world.app.write(slot, &[1; 2000]).unwrap();
+            world.run();
+        }
+    }
+    // Peers that take nothing, of answers of every length around what a ring has room for.
+    for slot in 0..60 {
+        let text = vec![7; 2048 - usize::from(slot)];
+        assert_eq!(world.app.write(slot, &text), Ok(text.len()));
+        world.run();
+        let before = world.net.readable(slot).unwrap();
+        let close = Request::Close {
+            slot,
+            generation: 1,
+        };
+        let request = postcard::to_allocvec(&close).unwrap();
+        let word = Badge::Control.to_word();
+        let (now, mut reply) = (world.now, [0; MAX_MESSAGE]);
+        world.server.serve(word, &request, &mut reply, now);
+        let alert = world.net.readable(slot).unwrap() - before;
+        assert_eq!(alert, 5 + 2 + 1 + 16, "after {before} bytes");
+    }
 }

@@ -77,16 +77,16 @@ fn no_ring_has_more_than_its_size_however_much_the_pool_has() {
 
 #[test]
 fn an_empty_ring_takes_a_block_while_all_others_hold_what_they_can() {
-    for behind in [0, 1, 700, 1023] {
+    for offset in [0, 1, 700, 1023] {
         let (mut a, mut b) = lending(3, 5);
         // Wherever its index stands.
-        a.write(2, &vec![9; behind]).unwrap();
+        a.write(2, &vec![9; offset]).unwrap();
         read_all(&mut b, 2);
         for _ in 0..4 {
             fill(&mut a, 0);
             fill(&mut a, 1);
         }
-        assert!(fill(&mut a, 2) > 1024, "{behind}");
+        assert!(fill(&mut a, 2) > 1024, "{offset}");
         assert!(a.writable(2).unwrap() < 1024);
         read_all(&mut b, 2);
         assert!(a.writable(2).unwrap() > 1024);
@@ -230,6 +230,27 @@ fn a_pool_that_cannot_keep_its_word_is_none() {
     ] {
         assert!(!broken.suits(slots, RING), "{broken:?}");
     }
+}
+
+#[test]
+fn a_slot_that_was_short_of_blocks_has_its_turn_when_there_are_some() {
+    let (mut a, mut b) = lending(3, 5);
+    for _ in 0..4 {
+        fill(&mut a, 0);
+        fill(&mut a, 1);
+    }
+    // Its reader wants 5000 bytes, and reads nothing before it has them.
+    let written = a.write(2, &[3; 5000]).unwrap();
+    assert!((1025..5000).contains(&written));
+    assert_eq!(a.next_event(), None);
+    read_all(&mut b, 0);
+    read_all(&mut b, 1);
+    let events: Vec<_> = core::iter::from_fn(|| a.next_event()).collect();
+    assert_eq!(events.last(), Some(&Event::Slot(2)));
+    let rest = vec![3; 5000 - written];
+    assert_eq!(a.write(2, &rest), Ok(rest.len()));
+    assert_eq!(a.next_event(), None);
+    assert_eq!(read_all(&mut b, 2), [3; 5000]);
 }
 
 proptest! {

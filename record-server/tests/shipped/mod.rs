@@ -3,6 +3,7 @@
 
 #[path = "../../../ipc/tests/heap/mod.rs"]
 pub(crate) mod heap;
+pub(crate) mod stream;
 
 use std::sync::Mutex;
 
