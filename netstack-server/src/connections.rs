@@ -20,6 +20,8 @@ pub(crate) struct Connections {
     table: Table,
     /// Those that have a socket.
     by_ends: BTreeMap<Tuple, u32>,
+    /// Found last: frames of one connection come in a row.
+    last: u32,
     /// Those with something to do.
     touched: Vec<u32>,
     /// Those that wait for a neighbour's address.
@@ -52,6 +54,7 @@ impl Connections {
         Self {
             table: Table::new(limits.connections),
             by_ends: BTreeMap::new(),
+            last: 0,
             touched: list(),
             unresolved: list(),
             yielding: Yielding::new(limits.connections),
@@ -107,8 +110,14 @@ impl Connections {
     }
 
     /// The connection between these two ends.
-    pub(crate) fn between(&self, ends: &Tuple) -> Option<u32> {
-        self.by_ends.get(ends).copied()
+    pub(crate) fn between(&mut self, ends: &Tuple) -> Option<u32> {
+        let last = self.table.get_mut(self.last);
+        if last.is_some_and(|last| last.wire.is_some() && last.tuple == *ends) {
+            return Some(self.last);
+        }
+        let found = self.by_ends.get(ends).copied()?;
+        self.last = found;
+        Some(found)
     }
 
     /// Puts a connection in; `None` when the table is full.

@@ -34,10 +34,13 @@ pub struct Pool {
 impl Pool {
     /// The least that a slot can be guaranteed.
     pub const LEAST: u32 = 2 * BLOCK;
+    /// The most bytes of a ring whose blocks are lent.
+    pub const MAX_RING: u32 = 64 * BLOCK;
     /// The most blocks of one pool.
     pub const MAX_BLOCKS: u16 = 16_383;
     /// What its writer keeps of a pool on the heap, at most, in bytes.
-    pub const HEAP: usize = Self::MAX_BLOCKS as usize * size_of::<u16>();
+    pub const HEAP: usize =
+        (Self::MAX_BLOCKS as usize + (Self::MAX_RING / BLOCK) as usize) * size_of::<u16>();
     /// The same of each slot.
     pub const HEAP_OF_SLOT: usize = size_of::<Held>() + size_of::<SlotIndex>();
 
@@ -53,6 +56,7 @@ impl Pool {
             && self.guaranteed.is_multiple_of(BLOCK)
             && self.guaranteed >= Self::LEAST
             && self.guaranteed <= ring
+            && ring <= Self::MAX_RING
             && self.guaranteed as u64 * slots as u64 <= self.bytes as u64
     }
 }
@@ -78,8 +82,11 @@ impl Held {
 
 /// The account of a pool, kept by its writer.
 pub(super) struct Lending {
-    /// Blocks that no slot holds.
+    /// Blocks that no slot holds, all zero.
     free: Vec<u16>,
+    /// Those that came back from the slot that is looked at, as they were. It may have them
+    /// again as they are: what is in them is of the same connection.
+    returned: Vec<u16>,
     held: Box<[Held]>,
     /// Blocks that are guaranteed to slots that do not hold them.
     owed: u32,
@@ -95,6 +102,7 @@ impl Lending {
         let guaranteed = pool.guaranteed / BLOCK;
         Self {
             free: (0..pool.blocks()).rev().collect(),
+            returned: Vec::with_capacity((Pool::MAX_RING / BLOCK) as usize),
             held: vec![Held::default(); usize::from(slots)].into_boxed_slice(),
             owed: guaranteed * u32::from(slots),
             guaranteed,
@@ -103,8 +111,8 @@ impl Lending {
         }
     }
 
-    /// Bytes that can be written to `slot` now. What its reader has consumed comes back
-    /// first; if that is not enough for `wanted`, what some others' have.
+    /// Bytes that can be written to `slot` now, with what its reader has consumed; if that
+    /// is not enough for `wanted`, with what some others' have.
     pub(super) fn room(
         &mut self,
         slot: SlotIndex,
@@ -112,7 +120,6 @@ impl Lending {
         memory: &Memory,
     ) -> Result<u32, Misbehaved> {
         let own = memory.tx_ring(slot)?;
-        self.take_back(slot, &own)?;
         let (room, most) = self.room_in(slot, &own)?;
         if room >= wanted.min(most) {
             return Ok(room);
@@ -138,6 +145,7 @@ impl Lending {
                 // One that lies is found out when it is written to.
                 false => self.take_back(other, &ring).unwrap_or(()),
             }
+            self.settle(&ring);
         }
     }
 
@@ -171,10 +179,12 @@ impl Lending {
         let room = self.room(slot, wanted, memory)?;
         let count = room.min(wanted);
         let ring = memory.tx_ring(slot)?;
-        self.lend(slot, &ring, count);
         if count < wanted && self.room_in(slot, &ring)?.1 > count && !self.short.contains(&slot) {
             self.short.push_back(slot);
         }
+        self.take_back(slot, &ring)?;
+        self.lend(slot, &ring, count);
+        self.settle(&ring);
         ring.append(bytes, count)
     }
 
@@ -183,6 +193,7 @@ impl Lending {
         if let Some(held) = self.held.get(usize::from(slot)) {
             self.give_back(slot, ring, held.count);
         }
+        self.settle(ring);
     }
 
     /// How far the reader is, and how many bytes are left, if its index is one that the slot's
@@ -213,33 +224,44 @@ impl Lending {
         Ok(())
     }
 
-    /// The first `count` blocks of `slot` go back to the pool, and nothing stays in them.
+    /// The first `count` blocks of `slot` go back to the pool.
     fn give_back(&mut self, slot: SlotIndex, ring: &Ring<'_>, count: u32) {
         let Some(held) = self.held.get_mut(usize::from(slot)) else {
             return;
         };
         for _ in 0..count.min(held.count) {
-            if let Some(block) = ring.block(held.first * BLOCK) {
-                ring.wipe(block);
-                self.free.push(block);
-            }
+            self.returned.extend(ring.block(held.first * BLOCK));
             held.first = (held.first + 1) % NUMBERS;
             held.count -= 1;
             self.owed += u32::from(held.count < self.guaranteed);
         }
     }
 
-    /// Room in `slot`'s blocks, and in those that it may still have; and what it would be if
-    /// the pool had blocks without end.
+    /// Nothing stays in the blocks that came back and did not go to the same slot again.
+    fn settle(&mut self, ring: &Ring<'_>) {
+        for block in self.returned.drain(..) {
+            ring.wipe(block);
+            self.free.push(block);
+        }
+    }
+
+    /// Room in `slot`'s blocks, and in those that it may still have, when what its reader
+    /// has consumed has come back; and what it would be if the pool had blocks without end.
     fn room_in(&self, slot: SlotIndex, ring: &Ring<'_>) -> Result<(u32, u32), Misbehaved> {
+        let done = self.consumed(slot, ring.len_and_tail()?)?;
         let held = self.held.get(usize::from(slot)).ok_or(Misbehaved)?;
-        let spare = (self.free.len() as u32).saturating_sub(self.owed);
-        let guaranteed = self.guaranteed.saturating_sub(held.count);
-        let lent = held.count.saturating_sub(self.guaranteed);
+        let kept = held.count - done;
+        let missing = |count: u32| self.guaranteed.saturating_sub(count);
+        let owed = self.owed + missing(kept) - missing(held.count);
+        let spare = (self.free.len() as u32 + done).saturating_sub(owed);
+        let lent = kept.saturating_sub(self.guaranteed);
         // Each one more is one less that is left.
         let more = spare.saturating_sub(lent).div_ceil(2);
-        let count = (held.count + guaranteed + more).min(ring.capacity / BLOCK);
-        let used = held.used(ring.head());
+        let count = (kept + missing(kept) + more).min(ring.capacity / BLOCK);
+        let used = match kept {
+            0 => ring.head() % BLOCK,
+            _ => held.used(ring.head()) - done * BLOCK,
+        };
         let room = |bytes: u32| bytes.saturating_sub(used);
         Ok((room(count * BLOCK), room(ring.capacity)))
     }
@@ -254,7 +276,7 @@ impl Lending {
             held.first = ring.head() / BLOCK;
         }
         while held.count * BLOCK < needed
-            && let Some(block) = self.free.pop()
+            && let Some(block) = self.returned.pop().or_else(|| self.free.pop())
         {
             ring.set_block((held.first + held.count).wrapping_mul(BLOCK), block);
             self.owed -= u32::from(held.count < self.guaranteed);
