@@ -87,7 +87,7 @@ pub fn description(data: &[u8]) {
         let _ = load::text(text).map(|description| policy::judge_base(&description));
         return;
     }
-    if let Ok(policy) = policy::parse(text) {
+    if let Ok(policy) = policy::parse(text, 1536) {
         let shipped = workspace::description().and_then(|path| load::file(&path));
         let shipped = shipped.expect("the shipped description");
         let mut report = policy::Report::default();

@@ -35,7 +35,7 @@ impl<T> Table<T> {
 
     /// A table with `size` places.
     pub(crate) fn new(size: usize) -> Self {
-        // No table has so many slots: there are at most 4096 in a channel.
+        // No table has so many slots: no channel has.
         let size = u32::try_from(size).unwrap_or(0);
         let place = |index: u32| Place {
             generation: NonZeroU32::MIN,

@@ -21,6 +21,7 @@ fn main() -> anyhow::Result<()> {
         out: workspace.join("target/image"),
         workspace,
         system: std::env::var_os("HANDOFF_SYSTEM").map(Into::into),
+        memory_mib: None,
         without: Vec::new(),
         configuration: if has("debug") {
             Configuration::Debug

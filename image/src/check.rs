@@ -14,10 +14,9 @@ use anyhow::{Context, Result, ensure};
 use ipc::boot::PAGE;
 
 use crate::description::{Description, Domain, LEAST_RECORDS, MOST_RECORDS};
+use crate::share;
 use names::{Domains, find, unique};
 
-/// Memory of the smallest machine that the image must fit, in bytes.
-const MACHINE_MEMORY: u64 = 128 * 1024 * 1024;
 /// The root task has no larger piece of contiguous memory.
 const MAX_DMA: u64 = 2 * 1024 * 1024;
 /// What kernel, root task and programs need of it.
@@ -62,8 +61,16 @@ impl Checked {
 /// # Errors
 /// What is wrong, with the line for unknown keys, and the broken rule otherwise.
 pub fn load(path: &Path) -> Result<Checked> {
+    load_for(path, None)
+}
+
+/// The same for a machine with so many bytes of memory.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(path: &Path, memory: Option<u64>) -> Result<Checked> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    parse(&text).with_context(|| format!("{}", path.display()))
+    parse_for(&text, memory).with_context(|| format!("{}", path.display()))
 }
 
 /// The same of a text.
@@ -71,7 +78,15 @@ pub fn load(path: &Path) -> Result<Checked> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str) -> Result<Checked> {
-    check(Description::parse(text)?)
+    parse_for(text, None)
+}
+
+/// The same for a machine with so many bytes of memory, in place of what the text says.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_for(text: &str, memory: Option<u64>) -> Result<Checked> {
+    check(share::fit(text, memory)?)
 }
 
 /// Checks every rule.
@@ -213,9 +228,9 @@ fn channels(description: &Description, domains: &Domains<'_>) -> Result<()> {
             ensure!(
                 pool.for_slots(channel.slots)
                     .suits(channel.slots, u32::try_from(ring).unwrap_or(u32::MAX)),
-                "{whose}: a pool guarantees each slot 2K or more, and no more than its ring has, \
-                 and has 16383K at the most, all in whole K; here each of {} slots has {} bytes \
-                 and all together {} more",
+                "{whose}: a pool guarantees each slot 2K to 4K, and no more than its ring has, \
+                 which is 64K at the most; it lends 8M at the most, and has 65535K in all, all in \
+                 whole K; here each of {} slots has {} bytes and all together {} more",
                 channel.slots,
                 pool.guaranteed,
                 pool.lent
@@ -281,8 +296,8 @@ fn windows(description: &Description, domains: &Domains<'_>) -> Result<()> {
         let manager = find(domains, &window.manager, &whose)?;
         higher(manager, holder, &whose)?;
         ensure!(
-            window.slots.is_power_of_two() && (2..=MAX_WINDOW).contains(&window.slots),
-            "{whose}: {} slots is no power of two from 2 to {MAX_WINDOW}",
+            (2..=MAX_WINDOW).contains(&window.slots),
+            "{whose}: {} slots are not 2 to {MAX_WINDOW}",
             window.slots
         );
     }
@@ -320,7 +335,8 @@ fn records(description: &Description) -> Result<()> {
     Ok(())
 }
 
-fn memory(description: &Description) -> Result<()> {
+/// Whether what is described fits in the machine's memory.
+pub(crate) fn memory(description: &Description) -> Result<()> {
     let domains = description.domains.iter().map(|d| d.stack + d.heap);
     let channels = description.channels.iter().map(|channel| {
         let [a, b] = channel.region_sizes();
@@ -328,7 +344,7 @@ fn memory(description: &Description) -> Result<()> {
     });
     let regions = description.regions.iter().map(|region| region.size);
     let total: u64 = domains.chain(channels).chain(regions).sum();
-    let limit = MACHINE_MEMORY - RESERVED_MEMORY;
+    let limit = description.memory.saturating_sub(RESERVED_MEMORY);
     ensure!(
         total <= limit,
         "stacks, heaps, channels and regions take {} KiB; {} KiB are there",

@@ -50,6 +50,13 @@ pub struct Description {
     /// there may be, when absent.
     #[serde(default = "most_records")]
     pub rekey_after: u64,
+    /// Bytes of memory of the machine: what is described fits in it, and where it says
+    /// shares there are as many sessions as fit ([`crate::share`]).
+    #[serde(default = "least_memory", deserialize_with = "size")]
+    pub memory: u64,
+    /// How many those are; 0 where nothing is a share.
+    #[serde(skip)]
+    pub sessions: u16,
     /// What this image is built without ([`crate::left_out`]): no file says it.
     #[serde(skip)]
     pub left_out: LeftOut,
@@ -60,6 +67,10 @@ pub struct Description {
 pub const MOST_RECORDS: u64 = 1 << 23;
 /// The smallest `rekey_after`: less would be more KeyUpdates than data.
 pub const LEAST_RECORDS: u64 = 64;
+
+const fn least_memory() -> u64 {
+    128 << 20
+}
 
 const fn most_records() -> u64 {
     MOST_RECORDS
@@ -225,7 +236,8 @@ pub struct Window {
     pub holder: String,
     /// Who fills it; of higher priority than the holder.
     pub manager: String,
-    /// Its slots, a power of two up to 4096.
+    /// Its slots, up to 16384: as many as asked, and more up to a power of two, as the
+    /// kernel has them.
     pub slots: u32,
 }
 
@@ -304,7 +316,12 @@ impl Description {
     /// # Errors
     /// An unknown key, or a value that is none, with its line.
     pub fn parse(text: &str) -> Result<Self> {
-        Ok(toml::from_str(text)?)
+        let mut description: Self = toml::from_str(text)?;
+        for window in &mut description.windows {
+            let slots = window.slots.checked_next_power_of_two();
+            window.slots = slots.unwrap_or(window.slots);
+        }
+        Ok(description)
     }
 
     /// Who signals `domain`: the bit of each is its place here.

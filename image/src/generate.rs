@@ -34,6 +34,8 @@ use crate::workspace;
 
 /// Names another description than `image/system.toml`, for tests.
 pub const SYSTEM_VARIABLE: &str = "HANDOFF_SYSTEM";
+/// MiB of memory of the machine, in place of what the description says.
+pub const MEMORY_VARIABLE: &str = "HANDOFF_MEMORY";
 
 /// Writes `OUT_DIR/system.rs` for the program of the domain of that name. To be called
 /// from its `build.rs` with the feature `guest`, which brings this crate: the library and
@@ -61,8 +63,15 @@ pub fn system() -> Result<(PathBuf, Layout)> {
     let path = named.map_or_else(workspace::description, |path| Ok(path.into()))?;
     println!("cargo::rerun-if-changed={}", watched(&path)?.display());
     println!("cargo::rerun-if-env-changed={}", left_out::VARIABLE);
+    println!("cargo::rerun-if-env-changed={MEMORY_VARIABLE}");
+    let memory = env::var(MEMORY_VARIABLE).ok();
+    let memory = memory.filter(|memory| !memory.is_empty());
+    let memory = memory.map(|memory| memory.parse()).transpose()?;
     let purposes = left_out::parse(&env::var(left_out::VARIABLE).unwrap_or_default())?;
-    let layout = layout::layout(&left_out::without(load::file(&path)?, &purposes)?);
+    let layout = layout::layout(&left_out::without(
+        load::file_for(&path, memory)?,
+        &purposes,
+    )?);
     Ok((path, layout))
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::command::Step;
 use crate::description::Purpose;
 use crate::elf::Program;
-use crate::generate::SYSTEM_VARIABLE;
+use crate::generate::{MEMORY_VARIABLE, SYSTEM_VARIABLE};
 use crate::left_out;
 
 /// The target whose prebuilt libraries the programs use. It is not this
@@ -40,14 +40,8 @@ const CFLAGS: &str = "-fno-stack-protector -ffreestanding -U_FORTIFY_SOURCE -DND
 pub const ROOT: &str = "init";
 
 /// Environment and arguments of cargo for guest programs: for a build, and for
-/// a check with clippy. `system` is the system description, of which the image is without
-/// what is for these purposes.
-pub fn cargo(
-    workspace: &Path,
-    prefix: &Path,
-    (system, without): (&Path, &[Purpose]),
-    subcommand: &str,
-) -> Step {
+/// a check with clippy: for this system.
+pub fn cargo(workspace: &Path, prefix: &Path, system: &System<'_>, subcommand: &str) -> Step {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let flags = RUSTFLAGS.join("\u{1f}");
     // The build's place must not reach the bytes.
@@ -62,10 +56,11 @@ pub fn cargo(
         .env("CARGO_ENCODED_RUSTFLAGS", format!("{flags}\u{1f}{remap}"))
         .env("CFLAGS_x86_64_unknown_linux_gnu", CFLAGS)
         .env("SEL4_PREFIX", prefix)
-        .env(SYSTEM_VARIABLE, system)
-        .env(left_out::VARIABLE, names(without).join(" "))
+        .env(SYSTEM_VARIABLE, system.description)
+        .env(MEMORY_VARIABLE, system.memory())
+        .env(left_out::VARIABLE, names(system.without).join(" "))
         .args([subcommand, "--target", TARGET, "--target-dir"])
-        .arg(target_folder(workspace, system, without))
+        .arg(target_folder(workspace, system))
 }
 
 /// Where cargo keeps the sources of packages.
@@ -78,19 +73,41 @@ fn names(purposes: &[Purpose]) -> Vec<&'static str> {
     purposes.iter().map(|purpose| purpose.name()).collect()
 }
 
-/// One for each description, and what is left out of it: its constants are in every
+/// One for each description, memory, and what is left out of it: its constants are in every
 /// program, so one folder for all would rebuild all of them at each change from one to
 /// another.
-fn target_folder(workspace: &Path, system: &Path, without: &[Purpose]) -> PathBuf {
-    let beside = system.parent().and_then(Path::file_name);
+fn target_folder(workspace: &Path, system: &System<'_>) -> PathBuf {
+    let beside = system.description.parent().and_then(Path::file_name);
     let mut name = match beside.and_then(OsStr::to_str) {
         None | Some("image") => "target/guest".to_string(),
         Some(other) => format!("target/guest-{other}"),
     };
-    for purpose in names(without) {
+    if let Some(mib) = system.memory_mib {
+        name += &format!("-{mib}");
+    }
+    for purpose in names(system.without) {
         name += &format!("-without-{purpose}");
     }
     workspace.join(name)
+}
+
+/// What programs are built for.
+#[derive(Clone, Copy, Debug)]
+pub struct System<'a> {
+    /// The system description.
+    pub description: &'a Path,
+    /// MiB of memory of the machine; `None` for what the description says.
+    pub memory_mib: Option<u32>,
+    /// What the image is without.
+    pub without: &'a [Purpose],
+}
+
+impl System<'_> {
+    /// As [`MEMORY_VARIABLE`] has it.
+    fn memory(&self) -> String {
+        self.memory_mib
+            .map_or_else(String::new, |mib| mib.to_string())
+    }
 }
 
 /// What to build.
@@ -100,10 +117,8 @@ pub struct Request<'a> {
     pub workspace: &'a Path,
     /// The kernel's install.
     pub prefix: &'a Path,
-    /// The system description.
-    pub system: &'a Path,
-    /// What the image is without.
-    pub without: &'a [Purpose],
+    /// What the programs are for.
+    pub system: System<'a>,
     /// Packages; each has a binary of the same name.
     pub packages: &'a BTreeSet<String>,
     /// Features of packages besides "guest", as `package/feature`.
@@ -124,14 +139,14 @@ pub fn build(request: &Request<'_>) -> Result<BTreeMap<String, Vec<u8>>> {
         .collect();
     let mut features: Vec<String> = packages.iter().map(|p| format!("{p}/guest")).collect();
     features.extend_from_slice(request.features);
-    let system = (request.system, request.without);
+    let system = &request.system;
     let mut step = cargo(request.workspace, request.prefix, system, "build")
         .args(["--profile", "guest", "--features"])
         .arg(features.join(","));
     for package in &packages {
         step = step.args(["--package", package, "--bin", package]);
     }
-    let folder = target_folder(request.workspace, request.system, request.without);
+    let folder = target_folder(request.workspace, system);
     // Until they are read: another build, with other features, writes over them.
     fs::create_dir_all(&folder)?;
     let lock = File::create(folder.join("programs.lock"))?;

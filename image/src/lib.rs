@@ -34,4 +34,5 @@ pub mod pack;
 pub mod plan;
 pub mod policy;
 mod quantity;
+mod share;
 pub mod workspace;

@@ -13,7 +13,16 @@ use crate::policy;
 /// # Errors
 /// What is wrong, with the line for unknown keys, and the broken rule otherwise.
 pub fn file(path: &Path) -> Result<Checked> {
-    judged(check::load(path)?).with_context(|| format!("{}", path.display()))
+    file_for(path, None)
+}
+
+/// The same for a machine with so many MiB of memory, in place of what the file says.
+///
+/// # Errors
+/// As [`file()`].
+pub fn file_for(path: &Path, memory_mib: Option<u32>) -> Result<Checked> {
+    let memory = memory_mib.map(|mib| u64::from(mib) << 20);
+    judged(check::load_for(path, memory)?).with_context(|| format!("{}", path.display()))
 }
 
 /// The same of a text.

@@ -45,6 +45,8 @@ pub struct Options {
     pub out: PathBuf,
     /// The system description; `None` for `image/system.toml`.
     pub system: Option<PathBuf>,
+    /// MiB of memory of the machine that it is for; `None` for what the description says.
+    pub memory_mib: Option<u32>,
     /// What the configuration does not ask for: the image is built without the domains
     /// that are only for that.
     pub without: Vec<Purpose>,
@@ -78,6 +80,8 @@ pub struct Image {
     pub bill: PathBuf,
     /// MiB of memory that a machine must have.
     pub memory_mib: u32,
+    /// Sessions at once, if the description says shares.
+    pub sessions: u16,
 }
 
 /// Builds everything.
@@ -88,7 +92,8 @@ pub fn build(options: &Options) -> Result<Image> {
     let prefix = kernel::prefix(&options.workspace, options.configuration)?;
     let shipped = options.workspace.join(workspace::DESCRIPTION);
     let system = options.system.as_ref().unwrap_or(&shipped);
-    let mut description = left_out::without(load::file(system)?, &options.without)?;
+    let mut description = load::file_for(system, options.memory_mib)?;
+    description = left_out::without(description, &options.without)?;
     if let Some(records) = options.rekey_after {
         let mut changed = description.into_inner();
         changed.rekey_after = records;
@@ -107,8 +112,11 @@ pub fn build(options: &Options) -> Result<Image> {
     let programs = guest::build(&Request {
         workspace: &options.workspace,
         prefix: &prefix,
-        system,
-        without: &options.without,
+        system: guest::System {
+            description: system,
+            memory_mib: options.memory_mib,
+            without: &options.without,
+        },
         packages: &packages,
         features: &options.features,
     })?;
@@ -146,6 +154,7 @@ pub fn build(options: &Options) -> Result<Image> {
         manifest,
         bill,
         memory_mib,
+        sessions: description.sessions,
     })
 }
 

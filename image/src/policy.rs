@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::check::Checked;
+use crate::share;
 use assertion::Policy;
 pub use report::{Judged, Report, Verdict};
 use system::System;
@@ -30,12 +31,12 @@ const BASE: &str = include_str!("policy/base.toml");
 /// The name of a system's policy, in the folder of its description.
 const FILE: &str = "policy.toml";
 
-/// Reads the text of a policy.
+/// Reads the text of a policy of a system with so many sessions, where it says shares.
 ///
 /// # Errors
 /// An unknown key, with its line.
-pub fn parse(text: &str) -> Result<Policy> {
-    Ok(toml::from_str(text)?)
+pub fn parse(text: &str, sessions: u16) -> Result<Policy> {
+    Ok(toml::from_str(&share::resolve(text, sessions)?)?)
 }
 
 /// Where the policy of the system at `description` is, when it has one.
@@ -54,7 +55,8 @@ pub fn judge(description: &Checked, own: Option<&Path>) -> Result<Report> {
     if let Some(path) = own {
         let text =
             fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let policy = parse(&text).with_context(|| format!("{}", path.display()))?;
+        let policy = parse(&text, description.sessions);
+        let policy = policy.with_context(|| format!("{}", path.display()))?;
         judge_by(&policy, description, &mut report);
     }
     Ok(report)
@@ -67,7 +69,7 @@ pub fn judge(description: &Checked, own: Option<&Path>) -> Result<Report> {
 pub fn judge_base(description: &Checked) -> Result<Report> {
     let mut report = Report::default();
     judge_by(
-        &parse(BASE).context("the policy for every system")?,
+        &parse(BASE, 0).context("the policy for every system")?,
         description,
         &mut report,
     );
@@ -90,6 +92,6 @@ mod tests {
 
     #[test]
     fn the_policy_for_every_system_can_be_read() {
-        assert!(parse(BASE).is_ok());
+        assert!(parse(BASE, 0).is_ok());
     }
 }

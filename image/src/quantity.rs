@@ -20,7 +20,7 @@ pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
     }
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (digits, unit) = if let Some(digits) = text.strip_suffix('K') {
         (digits, 1024)
     } else {

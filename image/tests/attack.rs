@@ -68,8 +68,11 @@ fn parts() -> &'static Parts {
         let programs = guest::build(&Request {
             workspace: &workspace(),
             prefix: &prefix,
-            system: &workspace::description().unwrap(),
-            without: &[],
+            system: guest::System {
+                description: &workspace::description().unwrap(),
+                memory_mib: None,
+                without: &[],
+            },
             packages: &packages.chain(["hostile".to_string()]).collect(),
             features: &[],
         });

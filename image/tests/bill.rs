@@ -102,6 +102,7 @@ fn r35_the_same_sources_give_the_same_bytes() {
             workspace: workspace(),
             out: folder.clone(),
             system: None,
+            memory_mib: None,
             without: Vec::new(),
             configuration: Configuration::Release,
             provisions: config.provisions().unwrap(),

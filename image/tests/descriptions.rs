@@ -124,7 +124,7 @@ fn an_application_that_is_not_whole_is_refused() {
             "the window \"install\" is held by offload-server",
         ),
         (
-            "holder = \"gateway\"\nmanager = \"kernel-shim\"\nslots = 2048",
+            "holder = \"gateway\"\nmanager = \"kernel-shim\"\nslots = { session = 1 }",
             "holder = \"gateway\"\nmanager = \"kernel-shim\"\nslots = 1024",
             "the window \"sessions\" has 1024 slots for 1536 sessions",
         ),
@@ -289,7 +289,7 @@ fn every_rule_refuses_the_description_that_breaks_it() {
         ),
         (
             changed("slots = 4", "slots = 0"),
-            "channel bytes: slots must be 1 to 4096",
+            "channel bytes: slots must be 1 to 16384",
         ),
         (
             changed("b_to_a_ring = 1024", "b_to_a_ring = 1000"),
@@ -360,8 +360,8 @@ fn every_rule_refuses_the_description_that_breaks_it() {
             "window sessions: priority 100 of gateway is not above priority 100 of gateway",
         ),
         (
-            changed("slots = 16", "slots = 12"),
-            "window sessions: 12 slots is no power of two from 2 to 4096",
+            changed("slots = 16", "slots = 16_385"),
+            "window sessions: 32768 slots are not 2 to 16384",
         ),
         (
             changed(

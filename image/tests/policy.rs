@@ -40,7 +40,8 @@ fn shipped() -> String {
 /// The shipped system's own policy.
 fn own() -> Policy {
     let path = policy::path_of(&workspace::description().unwrap()).unwrap();
-    policy::parse(&fs::read_to_string(path).unwrap()).unwrap()
+    let sessions = check::parse(&shipped()).unwrap().sessions;
+    policy::parse(&fs::read_to_string(path).unwrap(), sessions).unwrap()
 }
 
 /// The shipped system's domains.
@@ -114,7 +115,11 @@ fn c06_the_system_without_a_director_keeps_the_same_policy() {
     // What is said of a domain that no system has is still refused.
     let strange = "[[callers]]\nname = \"a\"\nof = \"directer\"\nare = []\n";
     let mut report = Report::default();
-    policy::judge_by(&policy::parse(strange).unwrap(), &description, &mut report);
+    policy::judge_by(
+        &policy::parse(strange, 0).unwrap(),
+        &description,
+        &mut report,
+    );
     assert_eq!(breaks_of(&report, "a"), ["there is no domain \"directer\""]);
 }
 
@@ -136,7 +141,7 @@ fn c06_the_monitor_s_clock_page_and_signals_are_judged() {
         );
         let mut report = Report::default();
         let description = check::parse(&shipped()).unwrap();
-        policy::judge_by(&policy::parse(&text).unwrap(), &description, &mut report);
+        policy::judge_by(&policy::parse(&text, 0).unwrap(), &description, &mut report);
         breaks_of(&report, "a")
     };
     let each = |what: &str| -> Vec<_> {
@@ -156,7 +161,7 @@ fn c06_the_monitor_s_clock_page_and_signals_are_judged() {
                 to = [\"keystore-server\"]\nby = [\"memory\"]\n";
     let mut report = Report::default();
     let description = check::parse(&shipped()).unwrap();
-    policy::judge_by(&policy::parse(text).unwrap(), &description, &mut report);
+    policy::judge_by(&policy::parse(text, 0).unwrap(), &description, &mut report);
     assert_eq!(
         breaks_of(&report, "a"),
         [
@@ -247,6 +252,7 @@ fn an_assertion_about_nobody_is_broken() {
          [[sees]]\nname = \"b\"\nregion = \"plain: *\"\n\
          [[callers]]\nname = \"c\"\nof = \"nobody\"\nare = []\n\
          [[reaches]]\nname = \"d\"\ndevice = \"disk\"\nonly = []\n",
+        0,
     );
     let mut report = Report::default();
     let description = check::parse(&shipped()).unwrap();
@@ -265,7 +271,7 @@ fn an_assertion_about_nobody_is_broken() {
 
 #[test]
 fn a_word_that_no_policy_has_is_refused_with_its_line() {
-    let error = policy::parse("[[sees]]\nname = \"a\"\nreader = [\"gateway\"]\n");
+    let error = policy::parse("[[sees]]\nname = \"a\"\nreader = [\"gateway\"]\n", 0);
     let error = error.unwrap_err().to_string();
     assert!(
         error.contains("line 3") && error.contains("unknown field `reader`"),

@@ -6,7 +6,7 @@ use image::workspace;
 #[test]
 fn a_pool_that_can_not_serve_its_channel_is_refused() {
     let shipped = std::fs::read_to_string(workspace::description().unwrap()).unwrap();
-    let plaintext = "a_to_b_pool = { guaranteed = \"2K\", lent = \"2M\" }\nb_to_a_pool = { guaranteed = \"2K\", lent = \"2M\" }\n\n# From a";
+    let plaintext = "a_to_b_pool = { guaranteed = \"2K\", lent = { session = 512, fixed = \"1280K\" } }\nb_to_a_pool = { guaranteed = \"2K\", lent = { session = 512, fixed = \"1280K\" } }\n\n# From a";
     assert!(shipped.contains(plaintext));
     let with = |guaranteed: &str, lent: &str| {
         let pool =
@@ -25,13 +25,13 @@ fn a_pool_that_can_not_serve_its_channel_is_refused() {
         ("\"2K\"", "1", "2048 bytes and all together 1 more"),
         (
             "\"2K\"",
-            "\"16M\"",
-            "2048 bytes and all together 16777216 more",
+            "\"8193K\"",
+            "2048 bytes and all together 8389632 more",
         ),
     ] {
         let error = with(guaranteed, lent);
         assert!(
-            error.starts_with("channel plaintext: a pool guarantees each slot 2K or more"),
+            error.starts_with("channel plaintext: a pool guarantees each slot 2K to 4K"),
             "{error}"
         );
         assert!(error.ends_with(bytes), "{error}");
@@ -61,9 +61,10 @@ fn a_pool_that_can_not_serve_its_channel_is_refused() {
 #[test]
 fn every_holder_of_sessions_has_a_slot_for_each() {
     let shipped = std::fs::read_to_string(workspace::description().unwrap()).unwrap();
-    let window = "holder = \"offload-server\"\nmanager = \"kernel-shim\"\nslots = 2048";
+    let window = "holder = \"offload-server\"\nmanager = \"kernel-shim\"\nslots = { session = 1 }";
     assert!(shipped.contains(window));
-    let error = check::parse(&shipped.replacen(window, &window.replace("2048", "1024"), 1));
+    let error =
+        check::parse(&shipped.replacen(window, &window.replace("{ session = 1 }", "1024"), 1));
     assert_eq!(
         error.unwrap_err().to_string(),
         "the window \"install\" has 1024 slots for 1536 sessions"

@@ -42,6 +42,7 @@ fn build_with(
         workspace: workspace(),
         out: out.clone(),
         system: Some(workspace().join(system)),
+        memory_mib: None,
         without: Vec::new(),
         configuration: Configuration::Release,
         provisions,

@@ -10,8 +10,19 @@ pub const CALL: u64 = 1 << 27;
 
 const KIND_SHIFT: u32 = 24;
 const KIND_MASK: u64 = 0b111;
-const SESSION_BITS: u32 = 12;
-const SESSION_MASK: u64 = (1 << SESSION_BITS) - 1;
+const CLIENT_BITS: u32 = 12;
+/// Slots have so many bits, generations those that are left.
+const SLOT_BITS: u32 = 14;
+const GENERATION_BITS: u32 = KIND_SHIFT - SLOT_BITS;
+
+/// Sessions at once that badges can tell apart.
+pub const MAX_SESSIONS: u16 = 1 << SLOT_BITS;
+/// Generations of a session's slot.
+pub const GENERATIONS: u16 = 1 << GENERATION_BITS;
+
+const fn low(word: u64, bits: u32) -> u16 {
+    (word & ((1 << bits) - 1)) as u16
+}
 
 /// What the holder of an endpoint capability may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +36,7 @@ pub enum Badge {
     Session {
         /// The session's slot.
         slot: u16,
-        /// Counts the uses of the slot, modulo 4096.
+        /// Counts the uses of the slot, modulo [`GENERATIONS`].
         generation: u16,
     },
 }
@@ -38,8 +49,8 @@ impl Badge {
             Self::Control => 1 << KIND_SHIFT,
             Self::Session { slot, generation } => {
                 (2 << KIND_SHIFT)
-                    | ((generation as u64 & SESSION_MASK) << SESSION_BITS)
-                    | (slot as u64 & SESSION_MASK)
+                    | (low(generation as u64, GENERATION_BITS) as u64) << SLOT_BITS
+                    | low(slot as u64, SLOT_BITS) as u64
             }
         }
     }
@@ -50,14 +61,12 @@ impl Badge {
         if word & CALL == 0 {
             return None;
         }
-        let low = word & SESSION_MASK;
-        let high = (word >> SESSION_BITS) & SESSION_MASK;
         match (word >> KIND_SHIFT) & KIND_MASK {
-            0 => Some(Self::Client(low as u16)),
+            0 => Some(Self::Client(low(word, CLIENT_BITS))),
             1 => Some(Self::Control),
             2 => Some(Self::Session {
-                slot: low as u16,
-                generation: high as u16,
+                slot: low(word, SLOT_BITS),
+                generation: low(word >> SLOT_BITS, GENERATION_BITS),
             }),
             _ => None,
         }
@@ -71,8 +80,8 @@ mod tests {
     #[test]
     fn a_badge_survives_the_kernel() {
         let session = Badge::Session {
-            slot: 1023,
-            generation: 4095,
+            slot: MAX_SESSIONS - 1,
+            generation: GENERATIONS - 1,
         };
         for badge in [Badge::Client(7), Badge::Control, session] {
             assert_eq!(Badge::from_word(badge.to_word()), Some(badge));

@@ -53,7 +53,7 @@ pub mod slot {
     /// Slots of a domain's root CNode, as a power of two.
     pub const RADIX: u8 = 8;
     /// Address bits below the root CNode.
-    pub const LOW_BITS: u8 = 12;
+    pub const LOW_BITS: u8 = 14;
 
     /// The address of the capability in `slot` of the root CNode.
     pub const fn cptr(slot: u64) -> u64 {

@@ -72,7 +72,7 @@ const SLOT_HEADER_SIZE: usize = 16;
 const PAGE: usize = 4096;
 
 /// The most slots a channel may have.
-pub const MAX_SLOTS: u16 = 4096;
+pub const MAX_SLOTS: u16 = 16_384;
 
 const fn event_capacity(slots: u16) -> usize {
     (slots as usize + 1).next_power_of_two()

@@ -46,7 +46,7 @@ pub struct Start {
     /// The session's slot at the record layer: the place of the install capability in the
     /// window.
     pub session: SlotIndex,
-    /// Counts the uses of the session slot, modulo 4096.
+    /// Counts the uses of the session slot, modulo [`GENERATIONS`](crate::badge::GENERATIONS).
     pub session_generation: u16,
     /// Autonomous: run the handshake by yourself. Directed: nothing happens on the
     /// connection but what segments of the director say ([`crate::director`]); answered to

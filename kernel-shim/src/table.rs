@@ -4,10 +4,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use ipc::badge::GENERATIONS;
 use ipc::channel::SlotIndex;
-
-/// Generations count modulo this: as many bits as a badge has for them.
-const GENERATIONS: u16 = 1 << 12;
 
 /// Names one use of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

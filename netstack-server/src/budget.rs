@@ -12,7 +12,7 @@ use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
 use crate::admission::{Count, Peer};
-use crate::config::{Limits, MAX_BACKLOG, PAIRS};
+use crate::config::{Limits, MAX_BACKLOG};
 use crate::connection::Connection;
 use crate::listener::Listener;
 use crate::path::{Narrow, PATHS};
@@ -70,15 +70,14 @@ pub const SPARE: usize = Limits::SHIPPED.spare
 /// What there is without any peer: room in the tables, two frames, narrow paths,
 /// the DHCP client, the channels' slots and what is lent to them, the description.
 /// Neighbours and routers are in the network stack itself, which is on no heap.
-pub const FIXED: usize = Limits::SHIPPED.connections * (TABLES + Pool::HEAP_OF_SLOT)
-    + 2 * Pool::HEAP
-    + PATHS * PATH
-    + 64 * 1024;
+pub const fn fixed(limits: &Limits) -> usize {
+    limits.connections * (TABLES + Pool::HEAP_OF_SLOT) + 2 * Pool::HEAP + PATHS * PATH + 64 * 1024
+}
 
 /// Of the whole network stack, with as many listeners.
 pub const fn most(limits: &Limits, listeners: usize) -> usize {
     let spare = SPARE - limits.spare * limits.accepted.bytes();
-    FIXED
+    fixed(limits)
         + spare
         + limits.connections * CONNECTION
         + limits.memory()
@@ -86,16 +85,11 @@ pub const fn most(limits: &Limits, listeners: usize) -> usize {
         + listeners * LISTENER
 }
 
-/// What the image has room for is what the parts add up to.
-const _: () =
-    assert!(most(&Limits::SHIPPED, 0) <= FIXED + SPARE + OVERFLOW + LENT + 2 * PAIRS * WITH_SOCKET);
-
 /// As a table, for `xtask policy`.
-pub const fn budget(listeners: usize) -> [Line; 7] {
+pub const fn budget(limits: &Limits, listeners: usize) -> [Line; 7] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
-    let limits = &Limits::SHIPPED;
     [
         line("connections", limits.connections, CONNECTION),
         line("bytes of their sockets", 1, limits.memory()),
@@ -107,6 +101,6 @@ pub const fn budget(listeners: usize) -> [Line; 7] {
             1,
             SPARE - limits.spare * limits.accepted.bytes(),
         ),
-        line("fixed", 1, FIXED - PATHS * PATH),
+        line("fixed", 1, fixed(limits) - PATHS * PATH),
     ]
 }

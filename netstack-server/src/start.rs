@@ -3,7 +3,6 @@
 use ipc::clock::Clock;
 use ipc::provision::Network;
 use ipc::transport::decode;
-use netstack_server::config::PAIRS;
 use netstack_server::nic::Hpet;
 use netstack_server::{Application, Channels, Config, Limits, NetStack, budget};
 use sel4::runtime::{self, SystemClock};
@@ -16,19 +15,15 @@ pub(crate) use netstack_server::loopback::Loopback as Nic;
 #[cfg(not(feature = "loopback"))]
 pub(crate) use netstack_server::nic::Nic;
 
-// The limits are those of the description: a connection for each slot.
-const _: () = assert!(FACTS.slots("protected") as usize <= PAIRS);
-const _: () = {
-    let (mut slots, mut connections) = (0, 0);
+/// Those of the description: what one application has is none of what another may have.
+const LIMITS: Limits = {
+    let mut connections = 0;
     let mut applications = FACTS.applications;
     while let [application, rest @ ..] = applications {
-        slots += application.connections as usize;
         connections += application.tcp_connections as usize;
         applications = rest;
     }
-    assert!(slots <= PAIRS);
-    // What one application has is none of what another may have.
-    assert!(connections <= Limits::SHIPPED.connections);
+    Limits::of(connections)
 };
 
 /// The network stack over the NIC, the timer, and the counters.
@@ -57,7 +52,7 @@ pub(crate) fn start(held: Capabilities) -> Program {
     if let Err(error) = getrandom::getrandom(&mut entropy) {
         panic!("{error}");
     }
-    let limits = Limits::SHIPPED;
+    let limits = LIMITS;
     let needed = budget::most(&limits, network.rights.iter().map(|r| r.listen.len()).sum());
     let heap = FACTS.heap;
     assert!(

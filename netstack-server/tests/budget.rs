@@ -176,7 +176,10 @@ fn full_tables_stay_within_the_budget_again_and_again() {
     let network = world::network(world::fixed_address());
     let mut world = World::of(Limits::SHIPPED, network);
     let fixed = HELD.get();
-    assert!((1..=budget::FIXED).contains(&fixed), "{fixed}");
+    assert!(
+        (1..=budget::fixed(&Limits::SHIPPED)).contains(&fixed),
+        "{fixed}"
+    );
     world.listen_so(config::MAX_BACKLOG, Ready::Established, Some(2));
     let listener = HELD.get() - fixed;
     assert!(listener <= budget::LISTENER, "{listener}");
@@ -227,7 +230,7 @@ fn full_tables_stay_within_the_budget_again_and_again() {
         budget::WITH_SOCKET,
         budget::LENT,
         budget::LISTENER,
-        budget::FIXED,
+        budget::fixed(&Limits::SHIPPED),
     ];
     println!("of a connection, of all together, of a listener, without any: {parts:?}");
     assert!(MOST.get() <= most, "{} of {most}", MOST.get());
@@ -239,7 +242,7 @@ fn full_tables_stay_within_the_budget_again_and_again() {
     world.sleep(Duration::from_secs(60));
     assert_eq!(world.count(counters::CONNECTIONS), 0);
     assert!(
-        HELD.get() <= budget::FIXED + budget::SPARE,
+        HELD.get() <= budget::fixed(&Limits::SHIPPED) + budget::SPARE,
         "{}",
         HELD.get()
     );

@@ -9,6 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Sets a process's "parent death signal" before it starts a program (Linux,
 /// package util-linux).
 const SETPRIV: &str = "setpriv";
+/// Files that ten thousand sessions take, at both ends and in between.
+const MANY_FILES: u64 = 1 << 16;
 
 /// A command for `program` that the kernel kills when the *thread* that starts
 /// it ends. Where that can't be had, only the caller's own care ends it.
@@ -37,12 +39,16 @@ pub fn bound_to_thread(program: &Path) -> Command {
 /// begin with a limit of 1,024.
 pub fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
+    let with = |maximum: Option<u64>| Rlimit {
+        current: maximum,
+        maximum,
     };
-    // Without it there are fewer connections, and whoever misses one is told.
-    let _ = setrlimit(Resource::Nofile, raised);
+    // Only an administrator may have more than the maximum.
+    let more = limit.maximum.map(|maximum| maximum.max(MANY_FILES));
+    if setrlimit(Resource::Nofile, with(more)).is_err() {
+        // Without it there are fewer connections, and whoever misses one is told.
+        let _ = setrlimit(Resource::Nofile, with(limit.maximum));
+    }
 }
 
 /// Kills a process by its id and takes its end note. Never hangs: nothing

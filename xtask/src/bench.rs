@@ -152,6 +152,7 @@ fn measuring_image(workspace: &Path, folder: &Path, features: Vec<String>) -> Re
         workspace: workspace.to_path_buf(),
         out: folder.join("image"),
         system: Some(system),
+        memory_mib: None,
         without: Vec::new(),
         configuration: Configuration::Release,
         provisions: provisions(&config)?,
@@ -252,7 +253,7 @@ fn shipped(workspace: &Path, screen: &Screen, folder: &Path, figures: &mut Figur
     let chosen = build::configuration(workspace, None)?;
     let out = folder.join("shipped");
     let release = Configuration::Release;
-    let image = build::pack(workspace, &out, &chosen.config, release, false)?;
+    let image = build::pack(workspace, &out, &chosen.config, release, None, false)?;
     let mut size = 0;
     for part in [&image.kernel, &image.root] {
         size += fs::metadata(part)?.len();

@@ -30,10 +30,13 @@ pub(crate) fn budgets(description: &Description) -> Vec<Budget> {
     let (handshakes, sessions) = (slots("handshake"), slots("protected"));
     let connections = slots("backend");
     let clients = u16::try_from(description.applications.len()).unwrap_or(u16::MAX);
+    let applications = description.applications.iter();
+    let most = applications.map(|application| usize::from(application.tcp_connections));
+    let limits = netstack_server::Limits::of(most.sum());
     let tables: [(&str, Vec<Line>); 7] = [
         (
             "netstack-server",
-            netstack_server::budget::budget(gateway::budget::LISTENERS).into(),
+            netstack_server::budget::budget(&limits, gateway::budget::LISTENERS).into(),
         ),
         ("keystore-server", keystore_server::budget().into()),
         ("record-server", record_server::budget(sessions).into()),
@@ -118,9 +121,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_domain_has_the_heap_that_it_needs_however_much_memory_there_is() {
+        let path = image::workspace::description().unwrap();
+        for mib in (128..600).chain([1024, 3072]) {
+            let description = image::check::load_for(&path, Some(mib << 20)).unwrap();
+            if let Err(error) = check(&budgets(&description)) {
+                panic!("{mib} MiB: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn the_shipped_description_fits_and_one_with_a_heap_too_small_is_refused() {
         let path = image::workspace::description().unwrap();
         let description = image::check::load(&path).unwrap();
+        let connections = description.applications[0].tcp_connections;
+        let shipped = netstack_server::Limits::SHIPPED.connections;
+        assert_eq!(usize::from(connections), shipped, "what its tests have");
         let mut budgets = budgets(&description);
         assert_eq!(budgets.len(), description.domains.len());
         check(&budgets).unwrap();

@@ -20,6 +20,19 @@ use crate::setup::{self, Need};
 /// Where the demo's key ring is kept, below the workspace.
 const DEMO: &str = "target/demo";
 
+/// MiB of memory of the machine that an image is for, unless another is asked for.
+pub(crate) const MEMORY: u32 = 128;
+
+/// What `--memory` takes.
+pub(crate) fn memory() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(32..=3072)
+}
+
+/// The memory to build for, if it is more than the description's.
+pub(crate) fn larger(mib: u32) -> Option<u32> {
+    (mib > MEMORY).then_some(mib)
+}
+
 /// Arguments of `image`.
 #[derive(clap::Args)]
 pub(crate) struct ImageArguments {
@@ -38,6 +51,10 @@ pub(crate) struct ImageArguments {
     /// Take the kernel that prints and checks its own assertions.
     #[arg(long)]
     debug_kernel: bool,
+    /// MiB of memory of the machine that the image is for. More than 128 makes room for more
+    /// sessions.
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY, value_parser = memory())]
+    memory: u32,
 }
 
 /// Arguments of `kernel`.
@@ -59,7 +76,14 @@ pub(crate) fn image(workspace: &Path, screen: &Screen, arguments: &ImageArgument
         None => workspace.join("target/image"),
     };
     screen.step("building kernel and image");
-    let image = pack(workspace, &out, &chosen.config, kernel, true)?;
+    let image = pack(
+        workspace,
+        &out,
+        &chosen.config,
+        kernel,
+        larger(arguments.memory),
+        true,
+    )?;
     match write_key(&chosen.config, &out)? {
         Some(file) => screen.note(&format!(
             "{} opens the key rings: keep it away from the image, and give it to QEMU with \
@@ -133,12 +157,14 @@ pub(crate) fn pack(
     out: &Path,
     config: &Config,
     configuration: Configuration,
+    memory_mib: Option<u32>,
     disc: bool,
 ) -> Result<Image> {
     let image = pack::build(&Options {
         workspace: workspace.to_path_buf(),
         out: out.to_path_buf(),
         system: None,
+        memory_mib,
         without: left_out::unneeded(config.has_directed()),
         configuration,
         provisions: config.provisions()?,

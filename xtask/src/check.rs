@@ -89,6 +89,15 @@ fn packages(system: &Path) -> Result<Vec<String>> {
     Ok(packages)
 }
 
+/// The shipped system with everything in it.
+const fn whole(description: &Path) -> guest::System<'_> {
+    guest::System {
+        description,
+        memory_mib: None,
+        without: &[],
+    }
+}
+
 fn guest_step(
     workspace: &Path,
     prefix: &Path,
@@ -96,7 +105,7 @@ fn guest_step(
     system: &Path,
     packages: &[String],
 ) -> Step {
-    let mut step = guest::cargo(workspace, prefix, (system, &[]), subcommand);
+    let mut step = guest::cargo(workspace, prefix, &whole(system), subcommand);
     for package in packages {
         step = step.args(["--package", package]);
     }

@@ -14,7 +14,7 @@ use image::workspace::DESCRIPTION;
 
 use crate::run::Refused;
 use crate::screen::print;
-use crate::{budget, screen};
+use crate::{budget, build, screen};
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[1;31m";
@@ -30,6 +30,9 @@ pub(crate) struct PolicyArguments {
     /// The policy; without it, policy.toml beside the description.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// MiB of memory of the machine; without it, what the description says.
+    #[arg(long, value_name = "MIB", value_parser = build::memory())]
+    memory: Option<u32>,
 }
 
 /// Arguments of `graph`.
@@ -57,11 +60,19 @@ pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()
     let path = arguments.system.clone();
     let path = path.unwrap_or_else(|| workspace.join(DESCRIPTION));
     let own = arguments.policy.clone().or_else(|| policy::path_of(&path));
-    let description = check::load(&path).map_err(refused)?;
+    let memory = arguments.memory.map(|mib| u64::from(mib) << 20);
+    let description = check::load_for(&path, memory).map_err(refused)?;
     let report = policy::judge(&description, own.as_deref()).map_err(refused)?;
     let colour = io::stdout().is_terminal() && screen::colour_is_wanted();
     print(page(&report, colour));
     let budgets = budget::budgets(&description);
+    if description.sessions > 0 {
+        let mib = description.memory >> 20;
+        print(format_args!(
+            "{mib} MiB hold {} sessions at once\n",
+            description.sessions
+        ));
+    }
     print(budget::page(&budgets));
     let broken = report.broken().count();
     if broken > 0 {

@@ -43,9 +43,9 @@ pub(crate) struct Arguments {
     /// guest; can be repeated. Without it, each listener gets one: 443 is 8443.
     #[arg(long, value_name = "HOST:GUEST")]
     forward: Vec<Forward>,
-    /// Guest memory in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 128,
-          value_parser = clap::value_parser!(u32).range(32..=3072))]
+    /// Guest memory in MiB. More than 128 makes room for more sessions; what is built then is
+    /// for that memory.
+    #[arg(long, value_name = "MIB", default_value_t = build::MEMORY, value_parser = build::memory())]
     memory: u32,
     /// Folder for serial.log; without it target/run, or target/run-2 for a second run beside
     /// the first. network.pcap is there too, if there is to be one.
@@ -129,9 +129,14 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
         &folder.join("image"),
         &chosen.config,
         Configuration::Release,
+        build::larger(arguments.memory),
         arguments.iso,
     )?;
     refuse_small(arguments.memory, image.memory_mib)?;
+    screen.note(&format!(
+        "{} MiB hold {} sessions at once",
+        arguments.memory, image.sessions
+    ));
     let boot = match image.disc {
         Some(disc) => Boot::Disc(disc),
         None => Boot::Files {

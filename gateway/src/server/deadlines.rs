@@ -86,7 +86,7 @@ impl<P: Platform> Server<'_, P> {
                 continue;
             }
             self.report_without_hello(arrived, Reason::Late);
-            // There are at most 4096 slots.
+            // No channel has more slots than that counts.
             let slot = SlotIndex::try_from(slot).unwrap_or(SlotIndex::MAX);
             self.end_peek(arrived, slot);
         }

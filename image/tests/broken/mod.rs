@@ -260,8 +260,8 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "name = \"protected\"\nbetween = [\"netstack-server\", \"record-server\"]\nslots = 1536\na_to_b_ring = \"32K\"\nb_to_a_ring = \"32K\"\na_to_b_pool = { guaranteed = \"2K\", lent = \"3M\" }\nb_to_a_pool = { guaranteed = \"2K\", lent = \"3M\" }",
-            "name = \"protected\"\nbetween = [\"netstack-server\", \"keystore-server\"]\nslots = 1536\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
+            "name = \"protected\"\nbetween = [\"netstack-server\", \"record-server\"]\nslots = { session = 1 }\na_to_b_ring = \"32K\"\nb_to_a_ring = \"32K\"\na_to_b_pool = { guaranteed = \"2K\", lent = { session = 512, fixed = \"2304K\" } }\nb_to_a_pool = { guaranteed = \"2K\", lent = { session = 512, fixed = \"2304K\" } }",
+            "name = \"protected\"\nbetween = [\"netstack-server\", \"keystore-server\"]\nslots = { session = 1 }\na_to_b_ring = \"4K\"\nb_to_a_ring = \"4K\"",
         ),
         "protected records are between netstack-server and record-server alone",
         "keystore-server may read \"protected: netstack-server\"",
@@ -339,16 +339,16 @@ pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = \"6144K\"\nserves = false",
-            "priority = 165\nstack = \"256K\"\nheap = \"6144K\"\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = { session = 1_464, fixed = \"3948K\" }\nserves = false",
+            "priority = 165\nstack = \"256K\"\nheap = { session = 1_464, fixed = \"3948K\" }\nserves = true\n[[call]]\nfrom = \"offload-server\"\nto = \"gateway\"\nbadge = 1",
         ),
         "nobody calls the gateway",
         "offload-server calls gateway",
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = \"9024K\"\nserves = false",
-            "priority = 161\nstack = \"256K\"\nheap = \"9024K\"\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = { session = 456, fixed = \"8340K\" }\nserves = false",
+            "priority = 161\nstack = \"256K\"\nheap = { session = 456, fixed = \"8340K\" }\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",

@@ -37,12 +37,17 @@ impl Pool {
     /// The most bytes of a ring whose blocks are lent.
     pub const MAX_RING: u32 = 64 * BLOCK;
     /// The most blocks of one pool.
-    pub const MAX_BLOCKS: u16 = 16_383;
+    pub const MAX_BLOCKS: u16 = u16::MAX;
+    /// The most that a slot can be guaranteed.
+    pub const MAX_GUARANTEED: u32 = 4 * BLOCK;
+    /// The most that is lent beside what is guaranteed.
+    pub const MAX_LENT: u32 = 8192 * BLOCK;
     /// What its writer keeps of a pool on the heap, at most, in bytes.
-    pub const HEAP: usize =
-        (Self::MAX_BLOCKS as usize + (Self::MAX_RING / BLOCK) as usize) * size_of::<u16>();
+    pub const HEAP: usize = ((Self::MAX_LENT + Self::MAX_RING) / BLOCK) as usize * size_of::<u16>();
     /// The same of each slot.
-    pub const HEAP_OF_SLOT: usize = size_of::<Held>() + size_of::<SlotIndex>();
+    pub const HEAP_OF_SLOT: usize = size_of::<Held>()
+        + size_of::<SlotIndex>()
+        + (Self::MAX_GUARANTEED / BLOCK) as usize * size_of::<u16>();
 
     /// Blocks in all.
     pub(super) const fn blocks(self) -> u16 {
@@ -51,13 +56,16 @@ impl Pool {
 
     /// Whether it can serve `slots` rings of `ring` bytes.
     pub const fn suits(self, slots: u16, ring: u32) -> bool {
+        let all = self.guaranteed as u64 * slots as u64;
         self.bytes.is_multiple_of(BLOCK)
             && self.bytes / BLOCK <= Self::MAX_BLOCKS as u32
             && self.guaranteed.is_multiple_of(BLOCK)
             && self.guaranteed >= Self::LEAST
+            && self.guaranteed <= Self::MAX_GUARANTEED
             && self.guaranteed <= ring
             && ring <= Self::MAX_RING
-            && self.guaranteed as u64 * slots as u64 <= self.bytes as u64
+            && all <= self.bytes as u64
+            && self.bytes as u64 - all <= Self::MAX_LENT as u64
     }
 }
 

@@ -109,6 +109,17 @@ fn an_idle_slot_holds_nothing_that_another_could_use() {
 }
 
 #[test]
+fn what_a_slot_s_own_reader_has_consumed_counts_at_once() {
+    let (mut a, mut b) = lending(40, 8);
+    // More slots than are looked at when there is too little.
+    for _ in 0..6 {
+        assert_eq!(a.writable(39).unwrap(), (2 + 4) * 1024);
+        assert_eq!(fill(&mut a, 39), (2 + 4) * 1024);
+        read_all(&mut b, 39);
+    }
+}
+
+#[test]
 fn nothing_stays_in_a_block_that_was_given_back() {
     let (mut a, mut b) = lending(2, 4);
     fill(&mut a, 0);

@@ -30,6 +30,9 @@ use site::{Common, Running};
 /// Sessions that are open while handshakes are counted once more.
 const HELD: usize = 500;
 
+/// So many sessions are tried on it at most.
+const TRIED: usize = 2000;
+
 /// Whom Handoff is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Peer {
@@ -59,7 +62,7 @@ pub(super) fn run(
         every_kind(screen, &running, &common, "nginx", &mut figures)?;
         running.stop();
     }
-    let running = site::boot(workspace, screen, &common)?;
+    let running = site::boot(workspace, screen, &common, None)?;
     every_kind(screen, &running, &common, "handoff", &mut figures)?;
     sessions(screen, &running, &common, &mut figures)?;
     running.stop();
@@ -139,7 +142,7 @@ fn sessions(
     note(screen, &what, &counted.cost, counted.spread);
     goals::add(figures, "handoff_held", &counted.cost, adjusts);
     let filling = "handoff: sessions until the next is not served";
-    let most = screen.during(filling, || held::most(running, &client, held))?;
+    let most = screen.during(filling, || held::most(running, &client, held, TRIED))?;
     ensure!(most >= HELD, "of {HELD} sessions {most} are left");
     figures.insert("sessions_128".to_string(), most as f64);
     Ok(())

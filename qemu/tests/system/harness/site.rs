@@ -274,6 +274,7 @@ impl Prepared {
             workspace: workspace.clone(),
             out: folder.join("image"),
             system,
+            memory_mib: None,
             without: left_out::unneeded(config.has_directed()),
             configuration: Configuration::Release,
             provisions: config.provisions()?,

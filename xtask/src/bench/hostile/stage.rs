@@ -77,7 +77,14 @@ impl Stage {
         fs::write(&file, configuration(backend, silent))?;
         let config = gateway_config::load(&file, OffsetDateTime::now_utc())?;
         let out = folder.join("image");
-        let image = build::pack(workspace, &out, &config, Configuration::Release, false)?;
+        let image = build::pack(
+            workspace,
+            &out,
+            &config,
+            Configuration::Release,
+            None,
+            false,
+        )?;
         Ok(Self {
             image,
             folder,

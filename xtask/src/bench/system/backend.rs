@@ -48,8 +48,9 @@ pub(super) fn start() -> io::Result<u16> {
 
 fn serve(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
+    // One file for each of many connections.
+    let mut reader = BufReader::new(&stream);
+    let mut writer = &stream;
     while let Some(head) = head(&mut reader)? {
         let mut left = head.length;
         let mut buffer = vec![0; left.min(64 * 1024)];

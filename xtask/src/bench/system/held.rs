@@ -13,8 +13,6 @@ use crate::bench::hostile::honest::Session;
 
 /// How long the next session may take before the machine counts as full.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// So many sessions are tried at most.
-const TRIED: usize = 2000;
 
 /// Opens `count` sessions; each asks once, and stays.
 ///
@@ -27,13 +25,17 @@ pub(super) fn hold(running: &Running<'_>, client: &Client, count: usize) -> Resu
 }
 
 /// How many sessions the machine holds so that each is still served: they are opened
-/// until the next is not served, and then asked again.
+/// until the next is not served, `tried` at most, and then asked again.
 ///
 /// # Errors
 /// The machine can't be reached at all.
-pub(super) fn most(running: &Running<'_>, client: &Client, held: Vec<Session>) -> Result<usize> {
-    let mut held = held;
-    while held.len() < TRIED {
+pub(super) fn most(
+    running: &Running<'_>,
+    client: &Client,
+    mut held: Vec<Session>,
+    tried: usize,
+) -> Result<usize> {
+    while held.len() < tried {
         match next(running, client) {
             Ok(session) => held.push(session),
             Err(_) => break,

@@ -158,19 +158,28 @@ pub(super) fn boot<'a>(
     workspace: &Path,
     screen: &Screen,
     common: &'a Common,
+    memory_mib: Option<u32>,
 ) -> Result<Running<'a>> {
     screen.step("building the shipped image with the listeners that are measured");
     let file = common.folder.join("gateway.toml");
     fs::write(&file, configuration(common.backend))?;
     let config = gateway_config::load(&file, OffsetDateTime::now_utc())?;
     let out = common.folder.join("image");
-    let image = build::pack(workspace, &out, &config, Configuration::Release, false)?;
+    let image = build::pack(
+        workspace,
+        &out,
+        &config,
+        Configuration::Release,
+        memory_mib,
+        false,
+    )?;
     let owners = owners(&image.root)?;
     let boot = Boot::Files {
         kernel: image.kernel,
         root: image.root,
     };
-    let machine = common.machine(boot, "handoff");
+    let mut machine = common.machine(boot, "handoff");
+    machine.memory_mib = memory_mib.unwrap_or(machine.memory_mib);
     let guest = screen.during("booting", || machine.boot(READY_PATIENCE))?;
     Ok(Running::new(guest, &common.counter, owners))
 }
