@@ -47,6 +47,10 @@ const SESSIONS: usize = 500;
 const HEAD: usize = 8000;
 /// Connections to the listener whose backend says nothing: more than there are handshakes.
 const UPSTREAM: usize = 300;
+/// Sessions that send half a record each and stay: nearly all that there can be.
+const HALVES: usize = 1400;
+/// The record: more than the ring of a session is guaranteed.
+const WHOLE: usize = 16 * 1024;
 /// Sessions with a large certificate.
 const CERTIFIED: usize = 100;
 
@@ -137,7 +141,7 @@ pub(super) const BEYOND: [Attack; 1] =
     ];
 
 /// All that the limits hold for.
-pub(super) const ATTACKS: [Attack; 20] = [
+pub(super) const ATTACKS: [Attack; 21] = [
     Attack::new("silent", Kind::Flood, 4, silent),
     Attack::new("silent-one", Kind::Flood, 4, silent).from(Source::One),
     Attack::new("half-handshakes", Kind::Flood, 4, half_handshakes),
@@ -157,6 +161,7 @@ pub(super) const ATTACKS: [Attack; 20] = [
     Attack::new("idle-sessions", Kind::Single, 2, idle_sessions),
     Attack::new("come-and-go", Kind::Flood, 8, come_and_go),
     Attack::new("large-certificates", Kind::Single, 2, certified),
+    Attack::new("half-records", Kind::Flood, 4, half_records),
     Attack::new("silent-backend", Kind::Single, 2, silent_backend),
 ];
 
@@ -387,6 +392,21 @@ fn sessions(ground: &Ground<'_>, attacker: usize, count: usize, wish: Wish, what
         session.flush()?;
         session.sock.set_nonblocking(true)?;
         Ok(session.sock)
+    });
+}
+
+fn half_records(ground: &Ground<'_>, attacker: usize) {
+    ground.hold(attacker, HALVES / 4, || {
+        let session = ground.session(attacker, Wish::plain(Port::Autonomous))?;
+        let (mut connection, mut stream) = (session.conn, session.sock);
+        connection.writer().write_all(&[0; WHOLE])?;
+        let mut record = Vec::new();
+        while connection.wants_write() {
+            connection.write_tls(&mut record)?;
+        }
+        let half = record.len() / 2;
+        ground.pour(&mut stream, record.get(..half).unwrap_or_default())?;
+        Ok(stream)
     });
 }
 
