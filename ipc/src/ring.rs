@@ -156,8 +156,8 @@ impl Ring<'_> {
     }
 
     /// Visits the runs of memory that hold `count` bytes from `position` on: (memory,
-    /// bytes visited before, length of the run). One or two in a ring's own memory, one
-    /// for each block in a pool.
+    /// bytes visited before, length of the run). One or two in a ring's own memory; in a
+    /// pool one for each block that does not lie behind the last one.
     fn copy(
         &self,
         position: u32,
@@ -170,13 +170,18 @@ impl Ring<'_> {
             let (place, end) = match self.blocks {
                 None => (at, self.capacity - at),
                 Some(blocks) => {
+                    let number = |at| blocks.number(at, self.capacity).load(Ordering::Relaxed);
                     let inside = at & (BLOCK - 1);
-                    let block = blocks.number(at, self.capacity).load(Ordering::Relaxed);
+                    let block = number(at);
                     // The consumer has it from the other side.
                     if block >= blocks.pool {
                         return Err(Misbehaved);
                     }
-                    (u32::from(block) * BLOCK + inside, BLOCK - inside)
+                    let (mut end, mut next) = (BLOCK - inside, block + 1);
+                    while end < count - done && next < blocks.pool && number(at + end) == next {
+                        (end, next) = (end + BLOCK, next + 1);
+                    }
+                    (u32::from(block) * BLOCK + inside, end)
                 }
             };
             let run = end.min(count - done);

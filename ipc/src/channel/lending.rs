@@ -94,7 +94,7 @@ pub(super) struct Lending {
     free: Vec<u16>,
     /// Those that came back from the slot that is looked at, as they were. It may have them
     /// again as they are: what is in them is of the same connection.
-    returned: Vec<u16>,
+    returned: VecDeque<u16>,
     held: Box<[Held]>,
     /// Blocks that are guaranteed to slots that do not hold them.
     owed: u32,
@@ -110,7 +110,7 @@ impl Lending {
         let guaranteed = pool.guaranteed / BLOCK;
         Self {
             free: (0..pool.blocks()).rev().collect(),
-            returned: Vec::with_capacity((Pool::MAX_RING / BLOCK) as usize),
+            returned: VecDeque::with_capacity((Pool::MAX_RING / BLOCK) as usize),
             held: vec![Held::default(); usize::from(slots)].into_boxed_slice(),
             owed: guaranteed * u32::from(slots),
             guaranteed,
@@ -247,7 +247,8 @@ impl Lending {
 
     /// Nothing stays in the blocks that came back and did not go to the same slot again.
     fn settle(&mut self, ring: &Ring<'_>) {
-        for block in self.returned.drain(..) {
+        // Neighbours stay neighbours: they are copied at once.
+        for block in self.returned.drain(..).rev() {
             ring.wipe(block);
             self.free.push(block);
         }
@@ -284,7 +285,7 @@ impl Lending {
             held.first = ring.head() / BLOCK;
         }
         while held.count * BLOCK < needed
-            && let Some(block) = self.returned.pop().or_else(|| self.free.pop())
+            && let Some(block) = self.returned.pop_front().or_else(|| self.free.pop())
         {
             ring.set_block((held.first + held.count).wrapping_mul(BLOCK), block);
             self.owed -= u32::from(held.count < self.guaranteed);

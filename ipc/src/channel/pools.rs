@@ -216,6 +216,10 @@ fn a_writer_that_names_a_block_that_is_none_is_found_out() {
     assert_eq!(b.peek(1, 0, &mut out[..1024]), Ok(1024));
     assert_eq!(b.peek(1, 0, &mut out), Err(Misbehaved));
     assert_eq!(b.read(1, &mut out), Err(Misbehaved));
+    // It would be the next after the last.
+    ring.set_block(0, 7);
+    assert_eq!(b.peek(1, 0, &mut out[..1024]), Ok(1024));
+    assert_eq!(b.read(1, &mut out), Err(Misbehaved));
 }
 
 #[test]
