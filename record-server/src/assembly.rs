@@ -5,7 +5,8 @@
 //! here, in one of a few buffers that all sessions share. Who waits for a buffer gets one
 //! when a record is whole; for each that waits a session ends whose record is not whole
 //! after [`PATIENCE`], so that nobody waits for a peer that never sends the rest of its
-//! record.
+//! record. For who comes to wait, one ends already when nothing of its record has come for
+//! [`STALL`]: the one for which that is longest.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -22,6 +23,9 @@ pub(crate) const BUFFERS: usize = 64;
 /// How long one may take while another session waits. A whole record takes as long on a
 /// line of 64 kbit/s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long nothing of one may come when another session comes to wait: a round trip.
+pub(crate) const STALL: Duration = Duration::from_millis(200);
 
 /// How long a whole one may wait for its application to take some of it: as long as TCP's user
 /// timeout here.
@@ -48,16 +52,16 @@ impl Assembly {
         }
     }
 
-    /// Takes what has come of the rest.
+    /// Takes what has come of the rest; how much that was.
     ///
     /// # Errors
     /// As the source's.
-    pub(crate) fn fill<S: Source>(&mut self, source: &mut S) -> Result<(), S::Error> {
+    pub(crate) fn fill<S: Source>(&mut self, source: &mut S) -> Result<usize, S::Error> {
         let rest = self.bytes.get_mut(self.filled..).unwrap_or_default();
         let count = source.peek(0, rest)?;
         source.consume(count)?;
         self.filled += count;
-        Ok(())
+        Ok(count)
     }
 
     pub(crate) const fn header(&self) -> Header {
@@ -70,12 +74,25 @@ impl Assembly {
     }
 }
 
+/// Who holds a buffer.
+#[derive(Clone, Copy)]
+struct Holder {
+    slot: SlotIndex,
+    /// When it ends if another waits.
+    until: Instant,
+    /// When it does for one that came to wait, if nothing comes.
+    stalls: Instant,
+}
+
 /// Which sessions hold a buffer, and which wait for one.
 pub(crate) struct Assemblies {
-    /// With the moment when each ends if another waits.
-    holders: VecDeque<(SlotIndex, Instant)>,
+    holders: VecDeque<Holder>,
     /// In the order in which they came.
     waiting: VecDeque<SlotIndex>,
+    /// So many of them came and did not ask for anybody's buffer yet.
+    came: usize,
+    /// So many buffers came free for the last that came.
+    cleared: usize,
     is_last_next: bool,
 }
 
@@ -84,6 +101,8 @@ impl Assemblies {
         Self {
             holders: VecDeque::with_capacity(BUFFERS),
             waiting: VecDeque::with_capacity(slots),
+            came: 0,
+            cleared: 0,
             is_last_next: false,
         }
     }
@@ -97,26 +116,44 @@ impl Assemblies {
         if self.free() == 0 {
             if !self.waiting.contains(&slot) {
                 self.waiting.push_back(slot);
+                self.came += 1;
             }
             return false;
         }
         self.leave(slot);
-        self.holders.push_back((slot, now + PATIENCE));
+        self.holders.push_back(Holder {
+            slot,
+            until: now + PATIENCE,
+            stalls: now + STALL,
+        });
         true
+    }
+
+    fn holder(&mut self, slot: SlotIndex) -> Option<&mut Holder> {
+        self.holders.iter_mut().find(|holder| holder.slot == slot)
+    }
+
+    /// More of the record of `slot` has come.
+    pub(crate) fn note_bytes(&mut self, slot: SlotIndex, now: Instant) {
+        if let Some(holder) = self.holder(slot) {
+            holder.stalls = now + STALL;
+        }
     }
 
     /// The record of `slot` is whole, or its application took some of it.
     pub(crate) fn note_progress(&mut self, slot: SlotIndex, now: Instant) {
-        let mut holders = self.holders.iter_mut();
-        if let Some((_, until)) = holders.find(|(holder, _)| *holder == slot) {
-            *until = now + READER;
+        if let Some(holder) = self.holder(slot) {
+            holder.until = now + READER;
+            holder.stalls = Instant::NEVER;
         }
     }
 
     /// `slot` neither holds a buffer nor waits for one any more.
     pub(crate) fn leave(&mut self, slot: SlotIndex) {
         self.waiting.retain(|waiting| *waiting != slot);
-        self.holders.retain(|(holder, _)| *holder != slot);
+        self.came = self.came.min(self.waiting.len());
+        self.cleared = self.cleared.min(self.waiting.len());
+        self.holders.retain(|holder| holder.slot != slot);
     }
 
     /// Whether somebody waits, and need not.
@@ -133,6 +170,10 @@ impl Assemblies {
         if !self.has_next() {
             return None;
         }
+        if self.cleared > 0 {
+            self.cleared -= 1;
+            return self.waiting.pop_back();
+        }
         self.is_last_next = !self.is_last_next;
         match self.is_last_next {
             true => self.waiting.pop_back(),
@@ -140,21 +181,45 @@ impl Assemblies {
         }
     }
 
-    /// The one that is to end first, and when, if somebody waits for it.
-    fn first(&self) -> Option<(SlotIndex, Instant)> {
-        let first = self.holders.iter().min_by_key(|(_, until)| *until);
-        first.filter(|_| self.waiting.len() > self.free()).copied()
+    /// Takes a buffer from the session that is to end for one that waits.
+    pub(crate) fn evict(&mut self, now: Instant) -> Option<SlotIndex> {
+        while self.came > 0 {
+            self.came -= 1;
+            let stalled = self.first(|holder| holder.stalls);
+            if let Some((slot, _)) = stalled.filter(|(_, stalls)| *stalls <= now) {
+                self.leave(slot);
+                self.cleared += 1;
+                return Some(slot);
+            }
+        }
+        let (slot, _) = self.late().filter(|(_, until)| *until <= now)?;
+        self.leave(slot);
+        Some(slot)
+    }
+
+    /// Whether [`Assemblies::evict`] has something to do.
+    pub(crate) fn has_overdue(&self, now: Instant) -> bool {
+        self.came > 0 || self.late().is_some_and(|(_, until)| until <= now)
     }
 
     /// When the oldest is to end.
     pub(crate) fn deadline(&self) -> Instant {
-        self.first().map_or(Instant::NEVER, |(_, until)| until)
+        self.late().map_or(Instant::NEVER, |(_, until)| until)
     }
 
-    /// The session whose record takes too long.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<SlotIndex> {
-        let (slot, until) = self.first()?;
-        (until <= now).then_some(slot)
+    /// The one that is to end first whatever comes, and when.
+    fn late(&self) -> Option<(SlotIndex, Instant)> {
+        self.first(|holder| holder.until)
+    }
+
+    /// The first to end by `when`, if somebody waits for it.
+    fn first(&self, when: fn(&Holder) -> Instant) -> Option<(SlotIndex, Instant)> {
+        let ends = self
+            .holders
+            .iter()
+            .map(|holder| (holder.slot, when(holder)));
+        let first = ends.min_by_key(|(_, when)| *when);
+        first.filter(|_| self.waiting.len() > self.free())
     }
 }
 
@@ -162,28 +227,34 @@ impl Assemblies {
 mod tests {
     use super::*;
 
+    fn full() -> Assemblies {
+        let mut all = Assemblies::new(4);
+        for slot in 0..BUFFERS as SlotIndex {
+            assert!(all.take(slot, Instant::from_millis(slot.into())));
+        }
+        all
+    }
+
     #[test]
     fn who_waits_gets_what_comes_free_and_the_oldest_is_overdue() {
-        let mut all = Assemblies::new(4);
+        let mut all = full();
         let at = Instant::from_millis;
-        let buffers = BUFFERS as SlotIndex;
-        for slot in 0..buffers {
-            assert!(all.take(slot, at(u64::from(slot))));
-        }
         assert_eq!(all.deadline(), Instant::NEVER);
-        assert_eq!(all.overdue(at(100_000)), None, "nobody waits");
-        assert!(!all.take(500, at(1000)));
-        assert!(!all.take(501, at(1000)));
-        assert!(!all.take(500, at(1000)), "it waits once");
+        assert_eq!(all.evict(at(100_000)), None, "nobody waits");
+        assert!(!all.take(500, at(150)));
+        assert!(!all.take(501, at(150)));
+        assert!(!all.take(500, at(150)), "it waits once");
+        assert!(all.has_overdue(at(150)), "they ask");
+        assert_eq!(all.evict(at(150)), None, "all of them go on");
+        assert!(!all.has_overdue(at(1999)));
         assert_eq!(all.next(), None);
         assert_eq!(all.deadline(), at(2000));
-        assert_eq!(all.overdue(at(1999)), None);
+        assert_eq!(all.evict(at(1999)), None);
+        assert!(all.has_overdue(at(2000)));
         // As many end as wait.
-        assert_eq!(all.overdue(at(9000)), Some(0));
-        all.leave(0);
-        assert_eq!(all.overdue(at(9000)), Some(1));
-        all.leave(1);
-        assert_eq!(all.overdue(at(9000)), None);
+        assert_eq!(all.evict(at(9000)), Some(0));
+        assert_eq!(all.evict(at(9000)), Some(1));
+        assert_eq!(all.evict(at(9000)), None);
         assert_eq!(all.next(), Some(501));
         assert!(all.take(501, at(2000)));
         // One that needs none any more is in nobody's way.
@@ -193,6 +264,37 @@ mod tests {
         assert!(all.take(502, at(2000)));
         assert!(!all.take(503, at(2000)));
         all.leave(503);
-        assert_eq!(all.overdue(at(9000)), None);
+        assert_eq!(all.evict(at(9000)), None);
+    }
+
+    #[test]
+    fn who_comes_has_the_buffer_of_the_one_that_stalls_longest() {
+        let mut all = full();
+        let at = Instant::from_millis;
+        // Some wait already, and have asked.
+        for slot in [400, 401] {
+            assert!(!all.take(slot, at(100)));
+        }
+        assert_eq!(all.evict(at(100)), None);
+        (0..60).for_each(|slot| all.note_bytes(slot, at(200)));
+        assert!(!all.take(500, at(270)));
+        assert!(!all.take(501, at(270)));
+        assert_eq!(all.evict(at(270)), Some(60));
+        assert_eq!(all.evict(at(270)), Some(61));
+        assert_eq!(all.evict(at(270)), None, "one for each");
+        assert_eq!(all.next(), Some(501));
+        assert!(all.take(501, at(270)));
+        assert_eq!(all.next(), Some(500));
+        assert!(all.take(500, at(270)));
+        assert_eq!(all.next(), None);
+        // What goes on has its time, and a whole one waits for its reader.
+        (0..64).for_each(|slot| all.note_progress(slot, at(280)));
+        all.note_bytes(500, at(480));
+        assert!(!all.take(502, at(480)));
+        assert_eq!(all.evict(at(480)), Some(501));
+        assert_eq!(all.next(), Some(502));
+        assert!(all.take(502, at(480)));
+        assert!(!all.take(503, at(480)));
+        assert_eq!(all.evict(at(480)), None);
     }
 }

@@ -156,9 +156,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         // The offload component rings for room once until this is taken.
         self.offload.note_room();
         self.send_questions();
-        while let Some(slot) = self.assemblies.overdue(now) {
+        while let Some(slot) = self.assemblies.evict(now) {
             self.fail(slot, Alert::INTERNAL_ERROR);
-            self.assemblies.leave(slot);
         }
         // Before those that come.
         for _ in 0..SLOTS_A_TURN {
@@ -232,7 +231,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         self.has_events
             || !self.busy.is_empty()
             || self.assemblies.has_next()
-            || self.assemblies.overdue(self.now).is_some()
+            || self.assemblies.has_overdue(self.now)
     }
 
     fn flush(&mut self) {

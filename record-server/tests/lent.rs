@@ -92,22 +92,25 @@ fn peers_that_never_end_their_record_make_room_for_those_that_do() {
     }
     let mut stream = Stream::new(&mut world, honest, &[&text(5, RECORD), &text(6, RECORD)]);
     let mut got = Vec::new();
+    // They have come to wait, and nothing more comes of any.
+    world.now = world.now + Duration::from_millis(250);
+    world.run();
     let begun = world.now;
     while got.len() < 2 * RECORD {
         let waited = world.now.as_nanos() - begun.as_nanos();
-        assert!(waited < 5_000_000_000, "{} bytes", got.len());
+        assert!(waited < 300_000_000, "{} bytes", got.len());
         stream.go_on(&mut world, usize::MAX);
         world.run();
         read(&mut world, honest, &mut got);
         if world.server.next_deadline() <= world.now {
             world.run();
         }
-        world.now = world.now + Duration::from_millis(125);
+        world.now = world.now + Duration::from_millis(10);
     }
     assert!(got == [text(5, RECORD), text(6, RECORD)].concat());
     let ended = (0..honest).filter(|slot| !world.is_alive(*slot)).count();
     // Those that held what it waited for, and no others.
-    assert!((1..=200).contains(&ended), "{ended}");
+    assert!((1..=2).contains(&ended), "{ended}");
     assert!(world.is_alive(honest));
 }
 

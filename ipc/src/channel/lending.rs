@@ -128,12 +128,23 @@ impl Lending {
         memory: &Memory,
     ) -> Result<u32, Misbehaved> {
         let own = memory.tx_ring(slot)?;
-        let (room, most) = self.room_in(slot, &own)?;
+        Ok(self.room_for(slot, &own, wanted, memory)?.0)
+    }
+
+    /// The same, and what it would be if the pool had blocks without end.
+    fn room_for(
+        &mut self,
+        slot: SlotIndex,
+        own: &Ring<'_>,
+        wanted: u32,
+        memory: &Memory,
+    ) -> Result<(u32, u32), Misbehaved> {
+        let (room, most) = self.room_in(slot, own)?;
         if room >= wanted.min(most) {
-            return Ok(room);
+            return Ok((room, most));
         }
         self.look_around(memory);
-        Ok(self.room_in(slot, &own)?.0)
+        self.room_in(slot, own)
     }
 
     /// Takes back what the readers of some slots have consumed.
@@ -184,10 +195,10 @@ impl Lending {
         memory: &Memory,
     ) -> Result<usize, Misbehaved> {
         let wanted = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let room = self.room(slot, wanted, memory)?;
-        let count = room.min(wanted);
         let ring = memory.tx_ring(slot)?;
-        if count < wanted && self.room_in(slot, &ring)?.1 > count && !self.short.contains(&slot) {
+        let (room, most) = self.room_for(slot, &ring, wanted, memory)?;
+        let count = room.min(wanted);
+        if count < wanted && most > count && !self.short.contains(&slot) {
             self.short.push_back(slot);
         }
         self.take_back(slot, &ring)?;

@@ -197,10 +197,12 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         };
         let mut bytes = SlotBytes::new(&mut self.net, slot);
         let was_whole = assembly.whole().is_some();
-        assembly.fill(&mut bytes).map_err(broken)?;
+        let came = assembly.fill(&mut bytes).map_err(broken)?;
         let is_whole = assembly.whole().is_some();
         if is_whole && !was_whole {
             self.assemblies.note_progress(slot, self.now);
+        } else if came > 0 {
+            self.assemblies.note_bytes(slot, self.now);
         }
         Ok(is_whole.then(|| Incoming::from(assembly.header())))
     }
