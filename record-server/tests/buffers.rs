@@ -117,6 +117,33 @@ fn one_that_waits_costs_one_holder() {
 }
 
 #[test]
+fn who_comes_ends_one_that_stalls_at_once_and_none_that_goes_on() {
+    let _alone = ALONE.lock().unwrap();
+    let mut world = world();
+    fill(&mut world, 100);
+    let mut held: Vec<_> = (0..64)
+        .map(|s| Stream::new(&mut world, s, &[&[1; RECORD]]))
+        .collect();
+    let alive = |world: &World| (0..64).filter(|slot| world.is_alive(*slot)).count();
+    for _ in 0..2 {
+        for stream in &mut held {
+            stream.go_on(&mut world, RECORD);
+            world.run();
+        }
+        world.now = world.now + Duration::from_millis(150);
+    }
+    let mut a = Stream::new(&mut world, 64, &[&[2; RECORD]]);
+    a.go_on(&mut world, usize::MAX);
+    world.run();
+    assert_eq!(alive(&world), 64, "more came of each 0.15 s ago");
+    world.now = world.now + Duration::from_millis(100);
+    let mut b = Stream::new(&mut world, 65, &[&[3; RECORD]]);
+    b.go_on(&mut world, usize::MAX);
+    world.run();
+    assert_eq!(alive(&world), 63);
+}
+
+#[test]
 fn two_buffers_that_come_free_in_a_turn_go_to_two() {
     let _alone = ALONE.lock().unwrap();
     let mut world = world();
