@@ -43,6 +43,28 @@ pub(crate) fn fill(segment: &mut [u8], from: IpAddr, to: IpAddr) {
     }
 }
 
+/// Begins the checksum of a TCP segment: puts the sum of its pseudo-header there, so that
+/// who has no idea of that can finish it (virtio 1.2 §5.1.6.2).
+#[cfg(any(feature = "nic", test))]
+pub(crate) fn begin(segment: &mut [u8], from: IpAddr, to: IpAddr) {
+    let sum = fold(pseudo_header(TCP, segment.len(), from, to));
+    if let Some(field) = segment.get_mut(CHECKSUM) {
+        field.copy_from_slice(&sum.to_ne_bytes());
+    }
+}
+
+/// Finishes a checksum, `at` bytes into what it is of, that was begun so.
+#[cfg(any(feature = "nic", test))]
+pub(crate) fn finish(bytes: &mut [u8], at: usize) {
+    // The beginning is among the bytes.
+    let sum = !fold(sum(bytes, 0));
+    // UDP has another meaning for zero (RFC 768), and TCP takes both.
+    let sum = if sum == 0 { u16::MAX } else { sum };
+    if let Some(field) = bytes.get_mut(at..at + 2) {
+        field.copy_from_slice(&sum.to_ne_bytes());
+    }
+}
+
 fn pseudo_header(protocol: u8, length: usize, from: IpAddr, to: IpAddr) -> u64 {
     // Both fit: no carry.
     let rest = u64::from((length as u32).to_be()) + u64::from(u16::from(protocol).to_be());

@@ -7,13 +7,17 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use smoltcp::phy::{Checksum, Device, DeviceCapabilities, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
 
 use crate::checksum;
-use crate::parse::{ETHERNET, Place, locate, segment};
+use crate::parse::{ETHERNET, IPV4, Place, TCP, locate, segment};
 use crate::sequence::is_after;
 use crate::split::split;
+
+/// In a received frame's [`PacketMeta`]: the checksum of its TCP segment counts as right. The
+/// NIC has compared it, or the segment has seen no wire.
+pub const COMPARED: u32 = 1;
 
 /// What went out for one socket set.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +73,7 @@ impl Sent {
 /// received IPv4 packets are not smoltcp's task.
 pub(crate) struct Capabilities {
     shown: DeviceCapabilities,
-    /// The NIC does not compare checksums of TCP.
+    /// The NIC does not compare checksums of TCP, but of frames that say so.
     pub(crate) check: bool,
     /// The NIC does not fill in checksums of TCP.
     fill: bool,
@@ -142,7 +146,7 @@ impl<T: TxToken> Device for Inlet<'_, T> {
         let fill = self.capabilities.fill;
         let sent = &mut self.sent;
         let way = self.reply.take().map_or(Way::Nowhere, Way::Nic);
-        Some((Borrowed(frame), Watched { way, sent, fill }))
+        Some((Borrowed(frame), Watched::new(way, sent, fill)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Self::TxToken<'_>> {
@@ -228,7 +232,7 @@ impl<D: Device> Device for Outlet<'_, D> {
             }
         };
         sent.asked += 1;
-        Some(Watched { way, sent, fill })
+        Some(Watched::new(way, sent, fill))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -250,6 +254,19 @@ pub(crate) struct Watched<'a, T> {
     way: Way<'a, T>,
     sent: &'a mut Sent,
     fill: bool,
+    /// With the bytes of a segment, if the frame is to be cut into several.
+    meta: PacketMeta,
+}
+
+impl<'a, T> Watched<'a, T> {
+    fn new(way: Way<'a, T>, sent: &'a mut Sent, fill: bool) -> Self {
+        Self {
+            way,
+            sent,
+            fill,
+            meta: PacketMeta::default(),
+        }
+    }
 }
 
 enum Way<'a, T> {
@@ -262,22 +279,39 @@ enum Way<'a, T> {
 
 impl<T: TxToken> TxToken for Watched<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let Self { way, sent, fill } = self;
+        let Self {
+            way,
+            sent,
+            fill,
+            meta,
+        } = self;
         match way {
-            Way::Nic(token) => token.consume(len, |frame| {
-                let result = f(frame);
-                sent.note(frame, fill);
-                result
-            }),
+            Way::Nic(mut token) => {
+                token.set_meta(meta);
+                token.consume(len, |frame| {
+                    let result = f(frame);
+                    sent.note(frame, fill);
+                    result
+                })
+            }
             Way::Pieces(mut pieces) => {
                 // No frame is longer than the maximum that smoltcp knows.
                 pieces.scratch.whole.resize(len, 0);
                 let result = f(&mut pieces.scratch.whole);
+                if let Some(size) = meta.segmentation_offload_size {
+                    // Nor longer than what the peer takes.
+                    let most = IPV4 + TCP + usize::from(size.get());
+                    pieces.limit = pieces.limit.min(most);
+                }
                 pieces.send(sent, fill);
                 result
             }
             Way::Nowhere => f(&mut vec![0; len]),
         }
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
     }
 }
 

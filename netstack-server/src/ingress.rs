@@ -15,8 +15,17 @@ use crate::room::Newcomer;
 use crate::stack::Core;
 
 impl<B: Doorbell> Core<'_, B> {
-    pub(crate) fn ingress(&mut self, bytes: &[u8], reply: impl TxToken, now: Instant) {
-        let learned = match parse::frame(bytes, &self.link.host()) {
+    /// Looks at a frame; `is_compared` if its checksum of TCP counts as right.
+    pub(crate) fn ingress(
+        &mut self,
+        bytes: &[u8],
+        is_compared: bool,
+        reply: impl TxToken,
+        now: Instant,
+    ) {
+        let mut host = self.link.host();
+        host.check &= !is_compared;
+        let learned = match parse::frame(bytes, &host) {
             Frame::Tcp(segment) => return self.segment_in(&segment, bytes, reply, now),
             Frame::Arp(arp) => self.link.arp_in(&arp, bytes, reply, now),
             Frame::Discovery(message) => self.link.discovery_in(&message, reply, now),

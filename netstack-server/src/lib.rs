@@ -44,7 +44,7 @@ pub mod config;
 
 #[cfg(feature = "loopback")]
 pub mod loopback;
-#[cfg(feature = "nic")]
+#[cfg(any(feature = "nic", test))]
 pub mod nic;
 
 mod address;
@@ -77,5 +77,6 @@ mod table;
 mod timers;
 
 pub use config::{Buffers, Config, Limits};
+pub use device::COMPARED;
 pub use owners::{Application, Channels};
 pub use stack::NetStack;

@@ -29,12 +29,22 @@ impl Loopback {
         [2, 0, 0, 0, 0, 1]
     }
 
+    /// It has none.
+    pub const fn features(&self) -> u64 {
+        0
+    }
+
     /// Nothing interrupts.
     pub fn acknowledge(&mut self) {}
 
     /// Whether frames wait without an interrupt to come.
     pub fn has_more(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Nothing has to be told before a wait.
+    pub const fn settle(&self) -> bool {
+        false
     }
 }
 

@@ -5,7 +5,12 @@
 //! kernel; `main.rs` hands over what the root task has mapped.
 #![allow(unsafe_code)]
 
+mod area;
+mod header;
 mod hpet;
+mod queue;
+#[cfg(test)]
+mod tests;
 mod virtio;
 
 pub use hpet::Hpet;

@@ -75,7 +75,7 @@ pub(crate) struct Host<'a> {
     /// Bytes of the largest IP packet.
     pub(crate) mtu: usize,
     pub(crate) dhcp: bool,
-    /// The NIC does not compare checksums of TCP.
+    /// Nobody has compared the frame's checksum of TCP.
     pub(crate) check: bool,
 }
 

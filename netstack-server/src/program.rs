@@ -61,7 +61,8 @@ impl Program {
                 next = stack.poll(SystemClock.now());
             }
             runtime::counters().set(HEAP, runtime::heap_used() as u64);
-            let is_due = next.is_some_and(|at| !timer.arm(at, SystemClock.now()));
+            let has_news = stack.nic().settle();
+            let is_due = next.is_some_and(|at| !timer.arm(at, SystemClock.now())) || has_news;
             if is_due {
                 answer.into_iter().for_each(|answer| service.reply(answer));
                 wake = service.poll(&mut request).unwrap_or(Wake::Signal(0));

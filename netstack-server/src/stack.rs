@@ -17,7 +17,7 @@ use crate::config::{Config, FRAMES_PER_POLL};
 use crate::connection::{Phase, Refused};
 use crate::connections::Connections;
 use crate::deadlines;
-use crate::device::{Capabilities, Outlet};
+use crate::device::{COMPARED, Capabilities, Outlet};
 use crate::link::{self, Link};
 use crate::listener::Listeners;
 use crate::owners::{Channels, Owners};
@@ -99,7 +99,8 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
                 break;
             };
             frames += 1;
-            frame.consume(|bytes| self.core.ingress(bytes, reply, now));
+            let is_compared = frame.meta().id == COMPARED;
+            frame.consume(|bytes| self.core.ingress(bytes, is_compared, reply, now));
         }
         self.core.stats.add(counters::FRAMES_IN, frames as u64);
         while let Some(index) = self.core.owners.next_event() {

@@ -59,6 +59,7 @@ pub(crate) fn start(held: Capabilities) -> Program {
         needed <= heap,
         "a heap of {heap} bytes, {needed} are needed"
     );
+    let features = nic.features();
     let config = Config {
         hardware: nic.hardware(),
         network,
@@ -75,7 +76,7 @@ pub(crate) fn start(held: Capabilities) -> Program {
         offload: held.channel_handshake,
         record: held.channel_protected,
     };
-    sel4::log!("NIC {:02x?}", config.hardware);
+    sel4::log!("NIC {:02x?} features {features:#x}", config.hardware);
     let now = SystemClock.now();
     Program {
         stack: NetStack::new(config, nic, channels, runtime::counters(), now),

@@ -121,6 +121,21 @@ fn a_path_that_carries_less_than_the_link_carries_everything_once_it_says_so() {
 }
 
 #[test]
+fn a_narrow_path_is_no_wider_for_a_nic_that_cuts_segments() {
+    let mut world = World::offloading();
+    let (handle, slot) = connected(&mut world);
+    let lost = sent(&mut world, slot, &pattern(8000), 1514);
+    assert!(!lost.is_empty(), "no frame of several segments");
+    world.put(frames::fragmentation_needed(ROUTER, &lost[0], 1000));
+    world.run(2000);
+    world.peer.receive(handle);
+    let before = world.from_stack.borrow().cut.len();
+    all_arrive(&mut world, handle, slot, 14 + 1000);
+    // They are short already.
+    assert_eq!(world.from_stack.borrow().cut.len(), before);
+}
+
+#[test]
 fn a_path_over_ipv6_is_told_of_alike() {
     let mut world = World::new();
     let (handle, slot) = connected_v6(&mut world);

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use ipc::clock::Instant;
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use netstack_server::COMPARED;
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
+use smoltcp::wire::{EthernetFrame, Ipv4Packet, TcpPacket};
 
 use super::as_stack;
 
@@ -24,6 +26,10 @@ pub(crate) struct Queue {
     pub(crate) reorder: u32,
     /// Bytes of the longest frame that is carried.
     pub(crate) longest: Option<usize>,
+    /// Who receives frames is told that their checksums count as right.
+    pub(crate) compared: bool,
+    /// Of each frame that was to be cut into segments: its bytes, and those of a segment.
+    pub(crate) cut: Vec<(usize, u16)>,
     random: u32,
 }
 
@@ -53,14 +59,52 @@ impl Queue {
 pub(crate) struct End {
     pub(super) incoming: Rc<RefCell<Queue>>,
     pub(super) outgoing: Rc<RefCell<Queue>>,
+    /// This end's NIC finishes checksums, and cuts segments: the link carries both whole.
+    pub(super) offloads: bool,
 }
 
-pub(crate) struct Received(Vec<u8>);
-pub(crate) struct Sending(Rc<RefCell<Queue>>);
+pub(crate) struct Received {
+    frame: Vec<u8>,
+    compared: bool,
+}
+
+pub(crate) struct Sending {
+    queue: Rc<RefCell<Queue>>,
+    offloads: bool,
+    meta: PacketMeta,
+}
+
+impl Sending {
+    fn new(end: &End) -> Self {
+        Self {
+            queue: end.outgoing.clone(),
+            offloads: end.offloads,
+            meta: PacketMeta::default(),
+        }
+    }
+}
+
+/// Fills in the checksum of TCP over IPv4.
+fn finish(frame: &mut [u8]) {
+    let mut frame = EthernetFrame::new_unchecked(frame);
+    let Ok(mut ip) = Ipv4Packet::new_checked(frame.payload_mut()) else {
+        return;
+    };
+    let (from, to) = (ip.src_addr().into(), ip.dst_addr().into());
+    if let Ok(mut tcp) = TcpPacket::new_checked(ip.payload_mut()) {
+        tcp.fill_checksum(&from, &to);
+    }
+}
 
 impl RxToken for Received {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
+        f(&self.frame)
+    }
+
+    fn meta(&self) -> PacketMeta {
+        let mut meta = PacketMeta::default();
+        meta.id = if self.compared { COMPARED } else { 0 };
+        meta
     }
 }
 
@@ -68,8 +112,21 @@ impl TxToken for Sending {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut frame = as_stack(false, || vec![0; len]);
         let result = f(&mut frame);
-        as_stack(false, || self.0.borrow_mut().put(frame));
+        as_stack(false, || {
+            let mut queue = self.queue.borrow_mut();
+            if self.offloads {
+                finish(&mut frame);
+            }
+            if let Some(size) = self.meta.segmentation_offload_size {
+                queue.cut.push((frame.len(), size.get()));
+            }
+            queue.put(frame);
+        });
         result
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
     }
 }
 
@@ -78,18 +135,26 @@ impl Device for End {
     type TxToken<'a> = Sending;
 
     fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Received, Sending)> {
-        let frame = self.incoming.borrow_mut().frames.pop_front()?;
-        Some((Received(frame), Sending(self.outgoing.clone())))
+        let mut incoming = self.incoming.borrow_mut();
+        let received = Received {
+            frame: incoming.frames.pop_front()?,
+            compared: incoming.compared,
+        };
+        Some((received, Sending::new(self)))
     }
 
     fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Sending> {
-        Some(Sending(self.outgoing.clone()))
+        Some(Sending::new(self))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = 1514;
+        if self.offloads {
+            capabilities.checksum.tcp = Checksum::Rx;
+            capabilities.segmentation.tcpv4 = std::num::NonZeroUsize::new(20_000);
+        }
         capabilities
     }
 }

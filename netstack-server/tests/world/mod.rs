@@ -32,10 +32,10 @@ use netstack_server::{Application, Channels, Config, Limits, NetStack};
 use smoltcp::iface::{self, Interface, SocketHandle, SocketSet};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use link::{End, Queue};
+use link::End;
 use segments::parse;
 
-pub(crate) use link::wire;
+pub(crate) use link::{Queue, wire};
 pub(crate) use peer::Peer;
 pub(crate) use segments::{Forged, Sent};
 
@@ -145,24 +145,33 @@ impl World {
     /// With any configuration.
     pub(crate) fn of(limits: Limits, network: Network) -> Self {
         let most = limits.connections;
-        Self::sharing(limits, network, most)
+        Self::sharing(limits, network, most, false)
     }
 
     /// In which the client may have so many connections.
     pub(crate) fn holding(most: usize) -> Self {
-        Self::sharing(Limits::default(), network(fixed_address()), most)
+        Self::sharing(Limits::default(), network(fixed_address()), most, false)
     }
 
-    fn sharing(limits: Limits, network: Network, most: usize) -> Self {
+    /// Both of whose ends have a NIC that finishes checksums and cuts segments.
+    pub(crate) fn offloading() -> Self {
+        let limits = Limits::default();
+        let most = limits.connections;
+        Self::sharing(limits, network(fixed_address()), most, true)
+    }
+
+    fn sharing(limits: Limits, network: Network, most: usize, offloads: bool) -> Self {
         let to_stack = Rc::new(RefCell::new(Queue::default()));
         let from_stack = Rc::new(RefCell::new(Queue::default()));
         let nic = End {
             incoming: to_stack.clone(),
             outgoing: from_stack.clone(),
+            offloads,
         };
         let mut device = End {
             incoming: from_stack.clone(),
             outgoing: to_stack.clone(),
+            offloads,
         };
         let now = Instant::from_millis(1000);
         let (to_gateway, gateway) = pair_of(SLOTS, lent(4, 2), lent(2, 2), Silent, Silent);

@@ -57,7 +57,7 @@ impl Forged {
         }
     }
 
-    pub(super) fn frame(&self) -> Vec<u8> {
+    pub(crate) fn frame(&self) -> Vec<u8> {
         let mut bytes = vec![0; 14 + 20 + 20];
         let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
         frame.set_src_addr(EthernetAddress(PEER_MAC));

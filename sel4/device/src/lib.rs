@@ -16,7 +16,7 @@ use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::PciRoot;
 
 pub use confined::Confined;
-pub use memory::{Memory, take};
+pub use memory::{Memory, physical, take};
 
 use notes::Notes;
 

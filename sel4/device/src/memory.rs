@@ -102,8 +102,9 @@ unsafe impl Hal for Memory {
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
 }
 
-/// Where the device sees a byte of its memory.
-fn physical(place: NonNull<u8>) -> PhysAddr {
+/// Where the device sees a byte of its memory; the first page, which nothing uses, for
+/// any other.
+pub fn physical(place: NonNull<u8>) -> PhysAddr {
     let Some(snapshot) = snapshot() else {
         return 0;
     };
