@@ -1,7 +1,7 @@
 //! A running machine.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::log::{self, Cursor, Log, Next};
-use crate::machine::{Forward, Machine, Network};
+use crate::machine::Machine;
+use crate::network::Network;
 use crate::qmp::Qmp;
 use crate::spawn;
 
@@ -31,7 +32,7 @@ pub struct Guest {
     child: Child,
     log: Arc<Log>,
     complaint: Arc<Mutex<String>>,
-    forwards: Vec<Forward>,
+    network: Network,
     log_file: PathBuf,
     capture: Option<PathBuf>,
     qmp: Option<PathBuf>,
@@ -91,15 +92,11 @@ impl Guest {
                     machine.program.display()
                 )
             })?;
-        let forwards = match &machine.network {
-            Network::User(forwards) => forwards.clone(),
-            Network::Ethernet { .. } => Vec::new(),
-        };
         Ok(Self {
             child,
             log,
             complaint,
-            forwards,
+            network: machine.network.clone(),
             log_file: machine.log.clone(),
             capture: machine.capture.clone(),
             qmp: machine.qmp.clone(),
@@ -123,8 +120,7 @@ impl Guest {
 
     /// The address on the host that leads to a port of the guest.
     pub fn address(&self, guest_port: u16) -> Option<SocketAddr> {
-        let forward = self.forwards.iter().find(|f| f.guest == guest_port)?;
-        Some((Ipv4Addr::LOCALHOST, forward.host).into())
+        self.network.address(guest_port)
     }
 
     /// QEMU's process id.

@@ -4,6 +4,7 @@
 //!   the guest's own ready line;
 //! - [`Guest`] is a running machine: its log, its ports, its end;
 //! - [`log`] keeps what the guest prints on its serial port;
+//! - [`tap`] is a network of its own with a tap device, in place of QEMU's user network;
 //! - [`count`] counts the guest's instructions;
 //! - [`qmp`] asks QEMU itself: memory dumps, state.
 //!
@@ -15,13 +16,14 @@
 pub mod count;
 pub mod log;
 pub mod qmp;
+pub mod tap;
 
 mod guest;
 mod machine;
+mod network;
 mod spawn;
 
 pub use guest::Guest;
-pub use machine::{
-    Accelerator, Boot, Entropy, Forward, MACHINE_TYPE, Machine, Network, Nic, program,
-};
+pub use machine::{Accelerator, Boot, Entropy, MACHINE_TYPE, Machine, Nic, program};
+pub use network::{Forward, Network};
 pub use spawn::{allow_many_files, bound_to_thread};

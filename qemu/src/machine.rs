@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +10,7 @@ use image::workspace;
 
 use crate::count::Counter;
 use crate::guest::Guest;
+use crate::network::Network;
 
 /// QEMU's machine type: the one with an I/O memory management unit to be had.
 pub const MACHINE_TYPE: &str = "q35";
@@ -45,43 +45,6 @@ pub enum Accelerator {
     Tcg,
     /// The processor itself, through `/dev/kvm`.
     Kvm,
-}
-
-/// A port of the host, on 127.0.0.1, that leads to a port of the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// The host's port; 0 lets [`Machine::boot`] pick a free one.
-    pub host: u16,
-    /// The guest's port.
-    pub guest: u16,
-}
-
-impl FromStr for Forward {
-    type Err = String;
-
-    /// Reads `HOST:GUEST`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ports = text.split_once(':').and_then(|(host, guest)| {
-            let host = host.parse().ok()?;
-            let guest = guest.parse().ok().filter(|port| *port != 0)?;
-            Some(Self { host, guest })
-        });
-        ports.ok_or_else(|| format!("\"{text}\" is not HOST:GUEST, such as 8443:443"))
-    }
-}
-
-/// What the machine's NIC is plugged into.
-#[derive(Clone, Debug)]
-pub enum Network {
-    /// QEMU's user networking: the guest is 10.0.2.15, the host 10.0.2.2.
-    User(Vec<Forward>),
-    /// Ethernet frames, one for each datagram between two Unix sockets.
-    Ethernet {
-        /// QEMU's socket, which it makes.
-        machine: PathBuf,
-        /// The other end, which the caller has bound.
-        peer: PathBuf,
-    },
 }
 
 /// What the machine's network ends in.
@@ -322,24 +285,11 @@ impl Machine {
         if let Some(date) = &self.date {
             add(&["-rtc", &format!("base={date}")]);
         }
-        let netdev = match &self.network {
-            Network::User(forwards) => {
-                let rules = forwards.iter().map(|Forward { host, guest }| {
-                    format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}")
-                });
-                format!("user,id=net{}", rules.collect::<String>())
-            }
-            Network::Ethernet { machine, peer } => format!(
-                "dgram,id=net,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                escaped(machine),
-                escaped(peer)
-            ),
-        };
         if self.iommu {
             // Before the NIC, which asks for it.
             add(&["-device", "intel-iommu,intremap=off"]);
         }
-        add(&["-netdev", &netdev]);
+        add(&["-netdev", &self.network.netdev()]);
         let confined = if self.iommu { ",iommu_platform=on" } else { "" };
         let nic = match self.nic {
             Nic::Modern => Some(format!("virtio-net-pci,disable-legacy=on{confined}")),
@@ -411,6 +361,7 @@ pub(crate) fn escaped(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Forward;
 
     fn machine() -> Machine {
         let boot = Boot::Files {
@@ -427,22 +378,21 @@ mod tests {
     }
 
     #[test]
-    fn a_forward_is_host_and_guest_port() {
-        let forward = Forward {
-            host: 8443,
-            guest: 443,
-        };
-        assert_eq!("8443:443".parse(), Ok(forward));
-        for bad in ["8443", "8443:0", "8443:65536", "x:1", "1:2:3", ""] {
-            assert!(bad.parse::<Forward>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn forwards_are_on_loopback_alone() {
         let mut machine = machine();
         machine.network = Network::User(vec![Forward { host: 1, guest: 2 }]);
         assert!(line(&machine).contains(",hostfwd=tcp:127.0.0.1:1-:2 "));
+    }
+
+    #[test]
+    fn a_tap_device_is_used_as_it_is_and_leads_to_the_guest() {
+        let mut machine = machine();
+        machine.network = Network::Tap {
+            name: "tap7".into(),
+            guest: None,
+        };
+        let line = line(&machine);
+        assert!(line.contains(" tap,id=net,ifname=tap7,script=no,downscript=no "));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cargo xtask run`.
 
+mod net;
 mod place;
 
 use std::fmt;
@@ -15,11 +16,12 @@ use gateway_config::Config;
 use image::kernel::Configuration;
 use ipc::provision::Backend;
 use qemu::log::{self, Next};
-use qemu::{Accelerator, Boot, Forward, Guest, Machine, Network};
+use qemu::{Accelerator, Boot, Forward, Guest, Machine};
 
 use crate::build::{self, Chosen};
 use crate::screen::Screen;
 use crate::setup::{self, Need};
+use net::Net;
 use place::Place;
 
 /// How long the guest may take to get ready. Slow machines without KVM need
@@ -43,6 +45,10 @@ pub(crate) struct Arguments {
     /// guest; can be repeated. Without it, each listener gets one: 443 is 8443.
     #[arg(long, value_name = "HOST:GUEST")]
     forward: Vec<Forward>,
+    /// What the guest's NIC is plugged into: user, QEMU's network behind 127.0.0.1; or a tap
+    /// device of this machine, for a bridge.
+    #[arg(long, value_name = "user|tap:NAME", default_value = "user")]
+    net: Net,
     /// Guest memory in MiB. More than 128 makes room for more sessions; what is built then is
     /// for that memory.
     #[arg(long, value_name = "MIB", default_value_t = build::MEMORY, value_parser = build::memory())]
@@ -98,7 +104,11 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     let mut chosen = build::configuration(workspace, arguments.config.as_deref())?;
     chosen.config.audit = arguments.audit.is_some();
     chosen.config.kek = build::seal(screen, arguments.seal.as_deref())?;
-    let forwards = forwards(&arguments.forward, &ports(&chosen.config))?;
+    arguments.net.refuse_unfit(&arguments.forward)?;
+    let forwards = match arguments.net {
+        Net::User => forwards(&arguments.forward, &ports(&chosen.config))?,
+        Net::Tap(_) => Vec::new(),
+    };
     // Before anything is built.
     refuse_taken(&forwards)?;
     if let Some(socket) = &arguments.qmp {
@@ -151,7 +161,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     machine.key = build::write_key(&chosen.config, folder)?;
     let line = folder.join("rotation.socket");
     machine.line = chosen.config.signer.map(|_| line);
-    machine.network = Network::User(forwards.clone());
+    machine.network = arguments.net.network(&forwards, &chosen.config);
     machine.qmp.clone_from(&arguments.qmp);
     machine.accelerator = match arguments.accel {
         Accel::Tcg => Accelerator::Tcg,
@@ -166,7 +176,11 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
         let line = line.display();
         screen.note(&format!("new key rings: cargo xtask rotate --line {line}"));
     }
-    greet(&chosen, &forwards, &guest)?;
+    let reached = match arguments.net {
+        Net::User => forwards.iter().map(|forward| forward.guest).collect(),
+        Net::Tap(_) => ports(&chosen.config),
+    };
+    greet(&chosen, &reached, &guest)?;
     follow(screen, &mut guest, audit.as_mut())
 }
 
@@ -261,8 +275,8 @@ const fn unprivileged(port: u16) -> u16 {
     }
 }
 
-/// Tells how to reach the gateway.
-fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
+/// Tells how to reach the gateway's `ports`.
+fn greet(chosen: &Chosen, ports: &[u16], guest: &Guest) -> Result<()> {
     let mut out = io::stdout().lock();
     let proof = guest.log().find(log::Cursor::default(), TICK, |line| {
         line.starts_with("policy: ") && line.ends_with(" others")
@@ -270,28 +284,34 @@ fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
     if let Some(line) = proof {
         writeln!(out, "{line}")?;
     }
-    for (index, forward) in forwards.iter().enumerate() {
-        let address = guest.address(forward.guest).context("a forward is lost")?;
-        let port = address.port();
+    for (index, guest_port) in ports.iter().enumerate() {
+        let (host, port) = match guest.address(*guest_port) {
+            Some(address) => (address.ip().to_string(), address.port()),
+            // Who gave it knows.
+            None => ("ADDRESS".to_string(), *guest_port),
+        };
         let listener = chosen
             .config
             .listeners
             .iter()
-            .find(|listener| listener.port == forward.guest);
+            .find(|listener| listener.port == *guest_port);
         if index == 0 {
-            writeln!(out, "ready https://127.0.0.1:{port}/")?;
-            match &chosen.authority {
-                Some(file) => {
-                    let file = file.display();
-                    writeln!(out, "curl --cacert {file} https://localhost:{port}/")?;
-                }
-                None => writeln!(
-                    out,
-                    "curl --cacert FILE https://localhost:{port}/   (FILE: who issued your chain)"
-                )?,
-            }
+            writeln!(out, "ready https://{host}:{port}/")?;
+            // The certificate has a name, not an address.
+            let there = match host == Ipv4Addr::LOCALHOST.to_string() {
+                true => String::new(),
+                false => format!("--connect-to ::{host}: "),
+            };
+            let (file, note) = match &chosen.authority {
+                Some(file) => (file.display().to_string(), ""),
+                None => ("FILE".to_string(), "   (FILE: who issued your chain)"),
+            };
+            writeln!(
+                out,
+                "curl --cacert {file} {there}https://localhost:{port}/{note}"
+            )?;
         } else {
-            writeln!(out, "also https://127.0.0.1:{port}/")?;
+            writeln!(out, "also https://{host}:{port}/")?;
         }
         if let Some(listener) = listener {
             let backend = match &listener.backend {
@@ -301,7 +321,7 @@ fn greet(chosen: &Chosen, forwards: &[Forward], guest: &Guest) -> Result<()> {
             writeln!(out, "  listener {} {backend}", listener.name)?;
         }
         let mut others = chosen.config.applications.iter();
-        if let Some(other) = others.find(|other| other.listen.contains(&forward.guest)) {
+        if let Some(other) = others.find(|other| other.listen.contains(guest_port)) {
             writeln!(out, "  application with client number {}", other.client)?;
         }
     }

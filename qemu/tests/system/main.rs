@@ -44,6 +44,7 @@ mod selftest;
 mod session;
 mod static_rsa;
 mod status;
+mod tap;
 mod undirected;
 mod upstream;
 mod wire;

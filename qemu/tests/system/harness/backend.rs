@@ -2,7 +2,7 @@
 //! reaches them at 10.0.2.2.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use ring::digest;
@@ -39,7 +39,12 @@ pub(crate) struct Backend {
 impl Backend {
     /// Starts a server on a free port of 127.0.0.1.
     pub(crate) fn start(kind: Kind) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_at(kind, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts a server at this address, in a network of the test's own.
+    pub(crate) fn start_at(kind: Kind, address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let port = listener.local_addr()?.port();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {

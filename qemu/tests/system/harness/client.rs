@@ -249,10 +249,15 @@ pub(crate) fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Log and capture name a connection by the client's port, so none is used
     // twice. A port that is in use is skipped.
+    let from = match address.ip().is_loopback() {
+        true => Ipv4Addr::LOCALHOST,
+        // In a network of the test's own.
+        false => Ipv4Addr::UNSPECIFIED,
+    };
     loop {
         let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
         assert!(port < EPHEMERAL, "all ports of the clients are used up");
-        match socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()) {
+        match socket.bind(&SocketAddr::from((from, port)).into()) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             bound => break bound?,
         }

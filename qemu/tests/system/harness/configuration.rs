@@ -134,7 +134,7 @@ pub(super) fn configuration(network: &str, backends: &[u16]) -> String {
 }
 
 /// The status page and the echo, in each of these modes, and nothing else.
-pub(super) fn few_listeners(network: &str, echo: u16, modes: &[&str]) -> String {
+pub(super) fn few_listeners(network: &str, (echo, bulk): (u16, u16), modes: &[&str]) -> String {
     let mut text = format!(
         "[network]\n{network}\n\n[log]\nhandshakes = true\n\n\
          [[keyring]]\nlabel = \"p256\"\n\
@@ -143,6 +143,7 @@ pub(super) fn few_listeners(network: &str, echo: u16, modes: &[&str]) -> String 
     let backends = [
         (port::STATUS, "status = true".to_string()),
         (port::ECHO, format!("connect = \"10.0.2.2:{echo}\"")),
+        (port::BULK, format!("connect = \"10.0.2.2:{bulk}\"")),
     ];
     for mode in modes {
         for (port, backend) in &backends {

@@ -14,7 +14,7 @@ use image::kernel::Configuration;
 use image::left_out;
 use image::pack::{self, Options};
 use image::workspace;
-use qemu::{Boot, Forward, Guest, Machine, Network};
+use qemu::{Boot, Forward, Guest, Machine, Network, tap};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -46,6 +46,10 @@ pub(crate) const UPSTREAMS: [(Program, &str); 11] = [
 ];
 /// The key rings at [`port::MATRIX`].
 pub(crate) const MATRIX_KEYS: [&str; 3] = ["p256", "rsa2048", "ed25519"];
+/// The servers behind the gateway.
+const KINDS: [Kind; 4] = [Kind::Echo, Kind::Http, Kind::Bulk, Kind::Proxied];
+/// Their ports in a network with a tap device, where nobody else has any.
+const ON_TAP: [u16; 4] = [8001, 8002, 8003, 8004];
 /// Listeners without TLS that send TLS out begin here: one for each of
 /// the first six of [`UPSTREAMS`], each version, and each way to show oneself; see
 /// [`sending_port`].
@@ -92,8 +96,10 @@ struct Wanted {
     system: Option<PathBuf>,
     /// More text of the configuration.
     more: String,
-    /// Only the status page and the echo, in each of these modes.
+    /// Only the status page, the echo and the bulk, in each of these modes.
     modes: Option<&'static [&'static str]>,
+    /// The servers behind the gateway are started with the machine, at these ports.
+    later: Option<[u16; 4]>,
     /// Features of the programs.
     features: Vec<String>,
 }
@@ -109,6 +115,7 @@ impl Default for Wanted {
             system: None,
             more: String::new(),
             modes: None,
+            later: None,
             features: Vec::new(),
         }
     }
@@ -192,10 +199,25 @@ impl Prepared {
         Self::build_for(name, wanted)
     }
 
-    /// Builds an image with the status page and the echo alone, in each of these modes.
+    /// Builds an image with few listeners, in each of these modes.
     pub(crate) fn build_in_modes(name: &str, modes: &'static [&'static str]) -> Result<Self> {
         let wanted = Wanted {
             modes: Some(modes),
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
+    /// Builds an image with few listeners for a network with a tap device.
+    pub(crate) fn build_on_tap(name: &str) -> Result<Self> {
+        let (prefix, host) = (tap::PREFIX, tap::HOST);
+        let wanted = Wanted {
+            network: format!(
+                "address = \"{}/{prefix}\"\ngateway = \"{host}\"",
+                tap::GUEST
+            ),
+            modes: Some(&["autonomous"]),
+            later: Some(ON_TAP),
             ..Wanted::default()
         };
         Self::build_for(name, wanted)
@@ -230,17 +252,20 @@ impl Prepared {
             system,
             more,
             modes,
+            later,
             features,
         } = wanted;
         let folder = workspace::scratch(name)?;
         let material = Material::make(&folder.join("material"))?;
-        let kinds = [Kind::Echo, Kind::Http, Kind::Bulk, Kind::Proxied];
-        let backends = kinds
-            .into_iter()
-            .map(Backend::start)
+        let started = if later.is_some() { &[][..] } else { &KINDS };
+        let backends = started
+            .iter()
+            .map(|kind| Backend::start(*kind))
             .collect::<Result<Vec<_>, _>>()?;
-        let ports: Vec<u16> = backends.iter().map(Backend::port).collect();
-        let upstreams = UPSTREAMS
+        let ports = backends.iter().map(Backend::port);
+        let ports: Vec<u16> = ports.chain(later.into_iter().flatten()).collect();
+        let listed: &[_] = if modes.is_some() { &[] } else { &UPSTREAMS };
+        let upstreams = listed
             .iter()
             .map(|(program, label)| Upstream::start(*program, label, &material, &folder))
             .collect::<Result<Vec<_>>>()?;
@@ -248,7 +273,7 @@ impl Prepared {
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let held_port = held.local_addr()?.port();
         let text = match modes {
-            Some(modes) => few_listeners(&network, ports[0], modes),
+            Some(modes) => few_listeners(&network, (ports[0], ports[2]), modes),
             None => {
                 configuration(&network, &ports)
                     + &client_configuration(&upstreams, ports[0], held_port)
@@ -326,6 +351,17 @@ impl Prepared {
         let (wire, network) = Wire::lay(&prepared.folder)?;
         prepared.machine.network = network;
         Ok((prepared.boot()?, wire))
+    }
+
+    /// Boots an image for a tap device in this thread's network, which has nothing else: what
+    /// is built has been built.
+    pub(crate) fn boot_on_tap(mut self, network: Network) -> Result<Site> {
+        for (kind, port) in KINDS.into_iter().zip(ON_TAP) {
+            let backend = Backend::start_at(kind, (tap::HOST, port).into())?;
+            self.backends.push(backend);
+        }
+        self.machine.network = network;
+        self.boot()
     }
 
     /// Boots it.
