@@ -18,12 +18,13 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use image::load;
 use image::workspace::DESCRIPTION;
+use qemu::tap;
 
 use super::{Figures, rounded};
 use crate::screen::{Screen, print};
 use crate::setup::{self, Need};
 
-use client::{Client, KINDS, Kind, Port};
+use client::{Client, KINDS, Kind, OFFLOADED, Port};
 use cost::{Cost, KERNEL, OTHERS};
 use site::{Common, Running};
 
@@ -66,6 +67,7 @@ pub(super) fn run(
     every_kind(screen, &running, &common, "handoff", &mut figures)?;
     sessions(screen, &running, &common, &mut figures)?;
     running.stop();
+    offloads(workspace, screen, peer, &mut figures)?;
     goals::derive(&mut figures);
     let domains = description.domains.iter().map(|domain| domain.name.clone());
     let others = [image::guest::ROOT, KERNEL, OTHERS].map(str::to_string);
@@ -114,6 +116,58 @@ fn every_kind(
             adjusts,
         );
         figures.insert(format!("{who}_{}_spread", kind.name), counted.spread);
+    }
+    Ok(())
+}
+
+/// The bulk of both systems where the NIC has its offloads: on a tap device, with the host's
+/// kernel at its other end.
+fn offloads(
+    workspace: &Path,
+    screen: &Screen,
+    peer: Option<Peer>,
+    figures: &mut Figures,
+) -> Result<()> {
+    if let Some(reason) = tap::missing()? {
+        screen.note(&format!("the NIC's offloads are not measured: {reason}"));
+        return Ok(());
+    }
+    tap::within(|network| {
+        let common = Common::on_tap(workspace, network)?;
+        if peer == Some(Peer::Nginx) {
+            let running = peer::boot(workspace, screen, &common)?;
+            offloaded(screen, &running, &common, "nginx", figures)?;
+            running.stop();
+        }
+        let running = site::boot(workspace, screen, &common)?;
+        offloaded(screen, &running, &common, "handoff", figures)?;
+        running.stop();
+        Ok(())
+    })
+}
+
+fn offloaded(
+    screen: &Screen,
+    running: &Running<'_>,
+    common: &Common,
+    who: &str,
+    figures: &mut Figures,
+) -> Result<()> {
+    let adjusts = common.counter.sees_steps();
+    let idle = screen.during(&format!("{who}: an idle machine"), || running.idle())?;
+    for kind in KINDS {
+        let mut names = OFFLOADED.iter();
+        let Some((_, name)) = names.find(|(plain, _)| *plain == kind.name) else {
+            continue;
+        };
+        let client = Client::new(kind, &common.material)?;
+        let what = format!("{who}: {} with the NIC's offloads", kind.title);
+        let counted = screen
+            .during(&what, || running.visits(&idle, &client, kind.count))
+            .context(what.clone())?;
+        note(screen, &what, &counted.cost, counted.spread);
+        goals::add(figures, &format!("{who}_{name}"), &counted.cost, adjusts);
+        figures.insert(format!("{who}_{name}_spread"), counted.spread);
     }
     Ok(())
 }

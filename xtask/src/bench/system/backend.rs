@@ -32,9 +32,9 @@ pub(super) fn taken(bytes: usize) -> String {
     format!("{bytes} bytes\n")
 }
 
-/// Serves as long as this process lives; its port.
-pub(super) fn start() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+/// Serves at an address as long as this process lives; its port.
+pub(super) fn start(address: Ipv4Addr) -> io::Result<u16> {
+    let listener = TcpListener::bind((address, 0))?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_and_counted() {
-        let port = start().unwrap();
+        let port = start(Ipv4Addr::LOCALHOST).unwrap();
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let request = "POST /up HTTP/1.1\r\nContent-Length: 70000\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).unwrap();

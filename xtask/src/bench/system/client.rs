@@ -129,6 +129,14 @@ pub(super) const KINDS: [Kind; 7] = [
     },
 ];
 
+/// Of them those that are counted on a tap device too, where the NIC has its offloads, and
+/// their names there.
+pub(super) const OFFLOADED: [(&str, &str); 3] = [
+    ("tls13_ecdsa", "small_offload"),
+    ("down", "down_offload"),
+    ("up", "up_offload"),
+];
+
 /// A client of one kind, with the tickets that it has got.
 pub(super) struct Client {
     pub(super) kind: Kind,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::client::KINDS;
+use super::client::{KINDS, OFFLOADED};
 use super::cost::Cost;
 use crate::bench::Figures;
 use crate::bench::table::grouped;
@@ -31,7 +31,7 @@ impl Goal {
 }
 
 /// By name in JSON.
-const GOALS: [(&str, &str, Goal); 9] = [
+const GOALS: [(&str, &str, Goal); 11] = [
     (
         "tls13_ecdsa_over_nginx",
         "proxied full TLS 1.3 ECDSA over nginx, adjusted",
@@ -56,6 +56,16 @@ const GOALS: [(&str, &str, Goal); 9] = [
         "up_over_nginx",
         "1 MiB up over nginx, adjusted",
         Goal::AtMost(0.60),
+    ),
+    (
+        "down_offload_over_nginx",
+        "1 MiB down with the NIC's offloads over nginx, adjusted",
+        Goal::AtMost(0.50),
+    ),
+    (
+        "up_offload_over_nginx",
+        "1 MiB up with the NIC's offloads over nginx, adjusted",
+        Goal::AtMost(0.50),
     ),
     (
         "session_bytes",
@@ -87,9 +97,9 @@ pub(super) fn derive(figures: &mut Figures) {
         || Some(of("handoff_handshake_offload-server")? + of("handoff_handshake_keystore-server")?);
     let beside = || Some(of("handoff_handshake")? - tls()?);
     // The handshake and the small answer are not the bulk's.
-    let bulk = |way: &str, who: &str| {
+    let bulk = |way: &str, small: &str, who: &str| {
         let whole = of(&format!("{who}_{way}_adjusted"))?;
-        Some(whole - of(&format!("{who}_tls13_ecdsa_adjusted"))?)
+        Some(whole - of(&format!("{who}_{small}_adjusted"))?)
     };
     let mut made = vec![
         (
@@ -118,8 +128,13 @@ pub(super) fn derive(figures: &mut Figures) {
             ratio("handoff_boot_adjusted", "nginx_boot_adjusted"),
         ),
     ];
-    for way in ["down", "up"] {
-        let [own, peer] = ["handoff", "nginx"].map(|who| bulk(way, who));
+    for (way, small) in [
+        ("down", "tls13_ecdsa"),
+        ("up", "tls13_ecdsa"),
+        ("down_offload", "small_offload"),
+        ("up_offload", "small_offload"),
+    ] {
+        let [own, peer] = ["handoff", "nginx"].map(|who| bulk(way, small, who));
         made.push((format!("handoff_{way}_alone"), own));
         made.push((format!("nginx_{way}_alone"), peer));
         let over = own.zip(peer).map(|(own, peer)| own / peer);
@@ -172,7 +187,11 @@ pub(super) fn parts(figures: &Figures, owners: &[String]) -> String {
         let value = figures.get(&name).copied();
         value.map_or("–".to_string(), grouped)
     };
-    let names = || KINDS.iter().map(|kind| kind.name).chain(["idle", "held"]);
+    let names = || {
+        let offloaded = OFFLOADED.iter().map(|(_, name)| *name);
+        let plain = KINDS.iter().map(|kind| kind.name);
+        plain.chain(["idle", "held"]).chain(offloaded)
+    };
     line("guest instructions", names().map(str::to_string).collect());
     for who in ["handoff", "nginx"] {
         line(who, names().map(|n| cell(format!("{who}_{n}"))).collect());
@@ -220,6 +239,10 @@ mod tests {
             ("nginx_boot_adjusted", 300.0),
             ("handoff_down_adjusted", 950.0),
             ("nginx_down_adjusted", 1250.0),
+            ("handoff_small_offload_adjusted", 140.0),
+            ("nginx_small_offload_adjusted", 200.0),
+            ("handoff_down_offload_adjusted", 440.0),
+            ("nginx_down_offload_adjusted", 800.0),
             ("handoff_handshake", 140.0),
             ("handoff_handshake_offload-server", 90.0),
             ("handoff_handshake_keystore-server", 30.0),
@@ -233,6 +256,9 @@ mod tests {
         assert_eq!(of("beside_tls_instructions"), Some(20.0));
         assert_eq!(of("growth_500"), Some(1.02));
         assert_eq!(of("up_over_nginx"), None);
+        // Less the small request of the same network.
+        assert_eq!(of("down_offload_over_nginx"), Some(0.5));
+        assert_eq!(of("up_offload_over_nginx"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The shipped image with the listeners that are measured, and its machine.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use image::code;
 use image::kernel::Configuration;
 use qemu::count::{Count, Counter, Page, fingerprint};
-use qemu::{Boot, Forward, Guest, Machine, Network};
+use qemu::{Boot, Forward, Guest, Machine, Network, tap};
 use time::OffsetDateTime;
 
 use super::backend;
@@ -36,21 +36,34 @@ pub(super) struct Common {
     pub(super) material: Material,
     pub(super) backend: u16,
     pub(super) counter: Counter,
+    network: Network,
 }
 
 impl Common {
-    /// Certificates, the backend, the plugin.
+    /// Certificates, the backend, the plugin; with QEMU's user network.
     pub(super) fn make(workspace: &Path) -> Result<Self> {
+        let guest = PORTS.iter().map(|port| *port as u16);
+        let network = Network::User(guest.map(|guest| Forward { host: 0, guest }).collect());
+        Self::on(workspace, network, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on a tap device, in this thread's network.
+    pub(super) fn on_tap(workspace: &Path, network: Network) -> Result<Self> {
+        Self::on(workspace, network, tap::HOST)
+    }
+
+    fn on(workspace: &Path, network: Network, servers: Ipv4Addr) -> Result<Self> {
         let folder = workspace.join("target/bench/system");
         fs::create_dir_all(&folder)?;
         let material = Material::make(&folder)?;
-        let backend = backend::start().context("starting the backend")?;
+        let backend = backend::start(servers).context("starting the backend")?;
         let counter = Counter::build(&qemu::program(), &folder)?;
         Ok(Self {
             folder,
             material,
             backend,
             counter,
+            network,
         })
     }
 
@@ -59,8 +72,7 @@ impl Common {
         let mut machine = Machine::new(boot, &self.folder);
         machine.log = self.folder.join(format!("{name}.log"));
         machine.counter = Some(self.counter.clone());
-        let guest = PORTS.iter().map(|port| *port as u16);
-        machine.network = Network::User(guest.map(|guest| Forward { host: 0, guest }).collect());
+        machine.network.clone_from(&self.network);
         machine
     }
 }
@@ -162,7 +174,16 @@ pub(super) fn boot<'a>(
 ) -> Result<Running<'a>> {
     screen.step("building the shipped image with the listeners that are measured");
     let file = common.folder.join("gateway.toml");
-    fs::write(&file, configuration(common.backend))?;
+    let address = match common.network {
+        Network::Tap { .. } => format!(
+            "address = \"{}/{}\"\ngateway = \"{}\"",
+            tap::GUEST,
+            tap::PREFIX,
+            tap::HOST
+        ),
+        _ => "address = \"dhcp\"".to_string(),
+    };
+    fs::write(&file, configuration(&address, common.backend))?;
     let config = gateway_config::load(&file, OffsetDateTime::now_utc())?;
     let out = common.folder.join("image");
     let image = build::pack(
@@ -199,10 +220,11 @@ fn owners(root: &Path) -> Result<Owners> {
     Ok(owners)
 }
 
-fn configuration(backend: u16) -> String {
-    let mut text = "[network]\naddress = \"dhcp\"\n\n[[keyring]]\nlabel = \"web\"\n\
-                    chain = \"web-chain.pem\"\nkey = \"web-key.pem\"\n"
-        .to_string();
+fn configuration(address: &str, backend: u16) -> String {
+    let mut text = format!(
+        "[network]\n{address}\n\n[[keyring]]\nlabel = \"web\"\n\
+         chain = \"web-chain.pem\"\nkey = \"web-key.pem\"\n"
+    );
     let proxied = format!("backend = {{ connect = \"10.0.2.2:{backend}\" }}");
     // One host is all clients.
     let limits = "limits = { connections = 65535, handshakes = 65535, sessions = 65535 }";
@@ -231,7 +253,7 @@ mod tests {
         let folder = image::workspace::scratch("bench-system").unwrap();
         Material::make(&folder).unwrap();
         let file = folder.join("gateway.toml");
-        fs::write(&file, configuration(8080)).unwrap();
+        fs::write(&file, configuration("address = \"dhcp\"", 8080)).unwrap();
         let config = gateway_config::load(&file, OffsetDateTime::now_utc()).unwrap();
         assert_eq!(config.listeners.len(), PORTS.len());
     }
