@@ -8,6 +8,7 @@ mod timing;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,9 @@ pub(crate) struct Arguments {
     /// With --system: write the figures into docs/performance.md, and draw its pictures.
     #[arg(long, requires = "peer")]
     write: bool,
+    /// Be the backend of --system, at this address.
+    #[arg(long, value_name = "ADDRESS", hide = true, exclusive = true)]
+    serve: Option<Ipv4Addr>,
     /// This attack of the hostile suite alone; can be repeated.
     #[arg(long, value_name = "NAME", requires = "hostile")]
     attack: Vec<String>,
@@ -77,6 +81,9 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 /// Measures, shows a table, and writes JSON.
 pub(crate) fn bench(workspace: &Path, screen: &Screen, arguments: &Arguments) -> Result<()> {
+    if let Some(address) = arguments.serve {
+        return system::backend::serve_for_good(address);
+    }
     if arguments.hostile {
         return hostile::run(
             workspace,

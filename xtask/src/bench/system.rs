@@ -3,12 +3,13 @@
 //! Linux guest.
 
 mod archive;
-mod backend;
+pub(in crate::bench) mod backend;
 mod charts;
 mod client;
 mod cost;
 mod goals;
 mod held;
+mod large;
 mod peer;
 mod site;
 
@@ -68,6 +69,7 @@ pub(super) fn run(
     sessions(screen, &running, &common, &mut figures)?;
     running.stop();
     offloads(workspace, screen, peer, &mut figures)?;
+    large::measure(workspace, screen, &mut figures)?;
     goals::derive(&mut figures);
     let domains = description.domains.iter().map(|domain| domain.name.clone());
     let others = [image::guest::ROOT, KERNEL, OTHERS].map(str::to_string);
@@ -139,7 +141,7 @@ fn offloads(
             offloaded(screen, &running, &common, "nginx", figures)?;
             running.stop();
         }
-        let running = site::boot(workspace, screen, &common)?;
+        let running = site::boot(workspace, screen, &common, None)?;
         offloaded(screen, &running, &common, "handoff", figures)?;
         running.stop();
         Ok(())

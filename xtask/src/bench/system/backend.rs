@@ -1,8 +1,12 @@
 //! The backend of both systems: HTTP without TLS, in this process.
 
+use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::process::Stdio;
 use std::thread;
+
+use anyhow::{Context, Result};
 
 /// A thread for each of some thousand connections.
 const STACK: usize = 128 * 1024;
@@ -44,6 +48,33 @@ pub(super) fn start(address: Ipv4Addr) -> io::Result<u16> {
         }
     });
     Ok(port)
+}
+
+/// The same in a process of its own, which ends with the thread that starts it; its port.
+pub(super) fn apart(address: Ipv4Addr) -> Result<u16> {
+    let program = env::current_exe().context("where this program is")?;
+    let mut serving = qemu::bound_to_thread(&program)
+        .args(["bench", "--serve", &address.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = serving.stdout.take().context("no output")?;
+    let mut told = String::new();
+    BufReader::new(output).read_line(&mut told)?;
+    told.trim().parse().context("the backend's port")
+}
+
+/// What [`apart`] starts: tells its port, and serves until it is ended.
+///
+/// # Errors
+/// Nothing can listen there.
+pub(in crate::bench) fn serve_for_good(address: Ipv4Addr) -> Result<()> {
+    qemu::allow_many_files();
+    let port = start(address)?;
+    crate::screen::print_line(port);
+    loop {
+        thread::park();
+    }
 }
 
 fn serve(stream: TcpStream) -> io::Result<()> {

@@ -31,7 +31,7 @@ impl Goal {
 }
 
 /// By name in JSON.
-const GOALS: [(&str, &str, Goal); 11] = [
+const GOALS: [(&str, &str, Goal); 13] = [
     (
         "tls13_ecdsa_over_nginx",
         "proxied full TLS 1.3 ECDSA over nginx, adjusted",
@@ -78,8 +78,18 @@ const GOALS: [(&str, &str, Goal); 11] = [
         Goal::AtLeast(1500.0),
     ),
     (
+        "sessions_512",
+        "sessions held in 512 MiB, alive, on a tap device",
+        Goal::AtLeast(10_000.0),
+    ),
+    (
         "growth_500",
         "a handshake with 500 sessions open over none",
+        Goal::AtMost(1.01),
+    ),
+    (
+        "growth_10000",
+        "a handshake with 10 000 sessions open over none",
         Goal::AtMost(1.01),
     ),
     (
@@ -122,6 +132,10 @@ pub(super) fn derive(figures: &mut Figures) {
         (
             "growth_500".to_string(),
             ratio("handoff_held", "handoff_tls13_ecdsa"),
+        ),
+        (
+            "growth_10000".to_string(),
+            ratio("handoff_held_512", "handoff_alone_512"),
         ),
         (
             "boot_over_nginx".to_string(),

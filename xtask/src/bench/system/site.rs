@@ -52,6 +52,16 @@ impl Common {
         Self::on(workspace, network, tap::HOST)
     }
 
+    /// The same with the backend in a process of its own, which has as many files as this
+    /// one has for clients.
+    pub(super) fn apart_on_tap(workspace: &Path, network: Network) -> Result<Self> {
+        let backend = backend::apart(tap::HOST).context("starting the backend")?;
+        Ok(Self {
+            backend,
+            ..Self::on_tap(workspace, network)?
+        })
+    }
+
     fn on(workspace: &Path, network: Network, servers: Ipv4Addr) -> Result<Self> {
         let folder = workspace.join("target/bench/system");
         fs::create_dir_all(&folder)?;
