@@ -14,7 +14,7 @@ use ipc::channel::local::{LocalChannel, Silent, pair};
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Clock;
 use ipc::control::{
-    Answer, Control, Established, HandshakeError, HandshakeRequest, Parameters, Request,
+    Answer, Control, Established, Failure, HandshakeError, HandshakeRequest, Parameters, Request,
     RequestError, Standing,
 };
 use ipc::mailbox::Mailbox;
@@ -232,7 +232,7 @@ impl System {
                     self.app.follow(result.slot);
                     return Ok(Ok(result.established));
                 }
-                Ok(Answer::Failed(_, error)) => {
+                Ok(Answer::Failed(_, Failure { error, .. })) => {
                     self.flush()?;
                     return Ok(Err(error));
                 }

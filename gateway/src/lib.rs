@@ -30,6 +30,7 @@ mod metrics;
 mod page;
 mod pages;
 mod proxy;
+mod reason;
 mod relay;
 mod report;
 mod rules;

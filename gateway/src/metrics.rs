@@ -10,6 +10,7 @@ use ipc::tls::Mode;
 use tls::Version;
 
 use crate::page::{Bounded, Shown};
+use crate::reason::Failures;
 use crate::report::{mode_name, version_name};
 
 /// How metrics are written.
@@ -80,6 +81,8 @@ pub(crate) struct Observed {
     handshakes: [[Histogram<10>; 2]; 2],
     /// From clients, and to them.
     sessions: [Histogram<8>; 2],
+    /// Handshakes that came to nothing.
+    pub(crate) failures: Failures,
 }
 
 impl Default for Observed {
@@ -89,6 +92,7 @@ impl Default for Observed {
         Self {
             handshakes: [[handshake(), handshake()], [handshake(), handshake()]],
             sessions: [session(), session()],
+            failures: Failures::default(),
         }
     }
 }
@@ -130,6 +134,7 @@ fn write_all<I>(text: &mut Bounded, shown: &Shown<'_, '_, I>, form: Form) -> fmt
     write_counters(text, shown, form)?;
     write_handshakes(text, shown.observed, form)?;
     write_sessions(text, shown.observed, form)?;
+    write_failures(text, &shown.observed.failures, form)?;
     let family = Family {
         name: "listener_turned_away",
         kind: "counter",
@@ -263,6 +268,24 @@ fn write_sessions(text: &mut Bounded, observed: &Observed, form: Form) -> fmt::R
         write_histogram(text, family.name, &labels, histogram, &|f, value| {
             write!(f, "{value}")
         })?;
+    }
+    Ok(())
+}
+
+fn write_failures(text: &mut Bounded, failures: &Failures, form: Form) -> fmt::Result {
+    let family = Family {
+        name: "handshake_failures",
+        kind: "counter",
+        unit: None,
+        help: "Handshakes that came to nothing, by whether with a client or a backend, and why.",
+    };
+    family.begin(text, form)?;
+    for (peer, reason, count) in failures.all() {
+        let reason = reason.name();
+        writeln!(
+            text,
+            "handoff_handshake_failures_total{{peer=\"{peer}\",reason=\"{reason}\"}} {count}"
+        )?;
     }
     Ok(())
 }

@@ -5,10 +5,12 @@ use core::fmt::{self, Write as _};
 use core::net::IpAddr;
 use core::time::Duration;
 
-use ipc::control::{HandshakeError, PeerError, SessionResult};
+use ipc::control::{self, HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
 use ipc::tls::Mode;
 use tls::{Role, Version, is_dns_name};
+
+use crate::reason::Reason;
 
 /// The name of a version as OpenSSL prints it.
 pub(crate) const fn version_name(version: Version) -> &'static str {
@@ -243,14 +245,16 @@ impl Why {
 pub(crate) struct Failure<'a> {
     pub(crate) listener: &'a str,
     pub(crate) remote: Address,
-    pub(crate) error: HandshakeError,
+    /// This side's.
+    pub(crate) role: Role,
+    pub(crate) failure: control::Failure,
 }
 
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (listener, remote) = (Word(self.listener), self.remote.0);
         write!(f, "handshake failed {listener} {remote} ")?;
-        match self.error {
+        match self.failure.error {
             HandshakeError::Peer(PeerError::AlertSent(alert)) => {
                 write!(f, "peer: alert sent: {}", alert.name())
             }
@@ -263,7 +267,11 @@ impl fmt::Display for Failure<'_> {
             HandshakeError::Resource(what) => write!(f, "resource: {what:?}"),
             HandshakeError::Cancelled => f.write_str("cancelled"),
             HandshakeError::ServerRestarted => f.write_str("server restarted"),
+        }?;
+        if self.role == Role::Client {
+            f.write_str(" role=client")?;
         }
+        write!(f, " reason={}", Reason::of(&self.failure).name())
     }
 }
 
@@ -366,11 +374,12 @@ mod tests {
         let failure = Failure {
             listener: HOSTILE,
             remote: Address("10.0.2.2:7".parse().unwrap()),
-            error: HandshakeError::Cancelled,
+            role: Role::Server,
+            failure: HandshakeError::Cancelled.into(),
         };
         let failure = format!("{failure}");
         assert!(failure.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-        assert_eq!(failure.split(' ').count(), 5, "{failure}");
+        assert_eq!(failure.split(' ').count(), 6, "{failure}");
     }
 
     #[test]

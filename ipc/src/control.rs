@@ -311,6 +311,67 @@ pub enum PeerError {
     NotTls,
 }
 
+/// What of the peer's part was wrong, where the alert does not tell, or tells several things
+/// alike. It is for reports; the peer is told the alert alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub enum Cause {
+    /// It speaks nothing newer than TLS 1.1.
+    OldVersion = 1,
+    /// No version is in common.
+    Version = 2,
+    /// No suite is in common, or none that goes with a key of the rings.
+    Suite = 3,
+    /// No group is in common; in TLS 1.2 the curve of the key, too.
+    Group = 4,
+    /// No signature scheme is in common that a key of the rings can sign by.
+    Scheme = 5,
+    /// TLS 1.2 without the extended master secret (RFC 7627).
+    ExtendedMasterSecret = 6,
+    /// It showed no certificate where one is insisted on.
+    CertificateMissing = 7,
+    /// Its certificate, or an issuer's, is out of date.
+    CertificateExpired = 8,
+    /// It begins later.
+    CertificateNotYetValid = 9,
+    /// It does not lead to a trust anchor of the ring.
+    CertificateIssuer = 10,
+    /// Its issuer has revoked it.
+    CertificateRevoked = 11,
+    /// No revocation list tells of it, or one that is out of date.
+    CertificateStatus = 12,
+    /// It is not for this use.
+    CertificatePurpose = 13,
+    /// It is for another name.
+    CertificateName = 14,
+    /// It can't be decoded.
+    CertificateMalformed = 15,
+    /// It has what is not supported here: an algorithm, a critical extension, its length.
+    CertificateUnsupported = 16,
+    /// A signature does not hold: of its certificate, or of its handshake.
+    Signature = 17,
+}
+
+/// Why there is no session, with what of the peer's part was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Failure {
+    /// Why, by blame.
+    pub error: HandshakeError,
+    /// What of the peer's part was wrong, where that does not tell.
+    pub cause: Option<Cause>,
+}
+
+impl From<HandshakeError> for Failure {
+    fn from(error: HandshakeError) -> Self {
+        Self { error, cause: None }
+    }
+}
+
+impl From<Failure> for HandshakeError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
 /// Which limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Resource {
@@ -376,7 +437,7 @@ pub enum Answer {
     /// The result, which the shim has now forgotten.
     Established(HandshakeId, SessionResult),
     /// The reason, which the shim has now forgotten ([`Request::CollectAny`]).
-    Failed(HandshakeId, HandshakeError),
+    Failed(HandshakeId, Failure),
     /// No handshake of this client is over.
     NothingCompleted,
     /// A part of the peer's certificate; empty at its end.

@@ -18,7 +18,7 @@ use tls::Role;
 
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
-use crate::control::{Established, HandshakeError, Parameters, Standing};
+use crate::control::{Cause, Established, Failure, HandshakeError, Parameters, Standing};
 use crate::mailbox::{Letter, Mailbox, framed};
 use crate::net::TcpPosition;
 use crate::tls::Mode;
@@ -125,12 +125,14 @@ pub enum Completion {
         generation: u16,
         /// Why.
         error: HandshakeError,
+        /// What of the peer's part was wrong, where that does not tell.
+        cause: Option<Cause>,
     },
 }
 
 impl Completion {
     /// Slot and generation of the handshake, and what became of it.
-    pub fn into_parts(self) -> (SlotIndex, u16, Result<Box<Established>, HandshakeError>) {
+    pub fn into_parts(self) -> (SlotIndex, u16, Result<Box<Established>, Failure>) {
         match self {
             Self::Established {
                 slot,
@@ -141,14 +143,15 @@ impl Completion {
                 slot,
                 generation,
                 error,
-            } => (slot, generation, Err(error)),
+                cause,
+            } => (slot, generation, Err(Failure { error, cause })),
         }
     }
 }
 
 /// Bytes of the encoding of a directive or completion that says no more than which
-/// handshake it means, and why: its kind, slot, generation and [`HandshakeError`].
-const SHORT: usize = 1 + 3 + 3 + HandshakeError::POSTCARD_MAX_SIZE;
+/// handshake it means, and why: its kind, slot, generation and [`Failure`].
+const SHORT: usize = 1 + 3 + 3 + Failure::POSTCARD_MAX_SIZE;
 
 impl Letter for Directive {
     const ROOM: usize = framed(Self::POSTCARD_MAX_SIZE) + 4 * framed(SHORT);

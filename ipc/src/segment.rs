@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tls::{Alert, CipherSuite, Group, Scheme, Version};
 
 use crate::bounded::{Blob, Bytes, List};
-use crate::control::HandshakeError;
+use crate::control::{Cause, HandshakeError};
 use crate::keystore::KeyKind;
 use crate::tls::{Protocol, Schemes, ServerName};
 
@@ -111,6 +111,8 @@ pub enum Segment {
         alert: Option<Alert>,
         /// What to report.
         error: HandshakeError,
+        /// What of the peer's part the director found wrong, where that does not tell.
+        cause: Option<Cause>,
     },
     /// TLS 1.2, static RSA: have the key of a ring decrypt the pre-master
     /// secret (R20) in the message received last. Done, for any plaintext.

@@ -15,7 +15,7 @@ use ipc::badge::Badge;
 use ipc::channel::{Doorbell, SlotIndex, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
-    Answer, Control, HandshakeError, PolicyError, Request, Resource, SessionResult,
+    Answer, Control, Failure, HandshakeError, PolicyError, Request, Resource, SessionResult,
 };
 use ipc::director::OrderQueue;
 use ipc::handshake::{DirectiveQueue, ForgetQueue};
@@ -82,7 +82,7 @@ struct Handshake {
     wakeups: u64,
     /// The director drives it.
     is_directed: bool,
-    outcome: Option<Outcome<SessionResult>>,
+    outcome: Option<Result<SessionResult, Failure>>,
     /// The offload component has not sent its completion.
     is_owed: bool,
     /// The client has its result, or is gone.

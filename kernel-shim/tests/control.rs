@@ -16,13 +16,13 @@ use ipc::bounded::{List, Text};
 use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::control::{
-    Answer, HandshakeError, HandshakeId, HandshakeRequest, PeerError, PolicyError, Request,
-    RequestError, Resource,
+    Answer, Cause, Failure, HandshakeError, HandshakeId, HandshakeRequest, PeerError, PolicyError,
+    Request, RequestError, Resource,
 };
 use ipc::handshake::{Completion, Directive, Forget};
 use ipc::net::{NetError, Owner, TcpPosition};
 use ipc::tls::Mode;
-use tls::Role;
+use tls::{Alert, Role};
 use world::{
     APPLICATION, CERTIFICATE, Held, POSITION, World, error, established, request, session_badge,
 };
@@ -202,6 +202,28 @@ fn a_full_table_is_a_resource_error_and_empties_again() {
     assert!(world.windows.0.borrow().is_empty());
     let third = start(&mut world);
     assert!(!ids.contains(&third), "a name is not used twice");
+}
+
+#[test]
+fn what_of_the_peer_s_part_was_wrong_is_told_with_the_error() {
+    let mut world = World::sized(2, 3, 1, &[Mode::Autonomous]);
+    let id = start(&mut world);
+    let (slot, generation, _) = directive(&mut world);
+    let error = HandshakeError::Peer(PeerError::AlertSent(Alert::HANDSHAKE_FAILURE));
+    let cause = Some(Cause::Group);
+    let completion = Completion::Failed {
+        slot,
+        generation,
+        error,
+        cause,
+    };
+    world.offload.send(&completion).unwrap();
+    world.shim.run();
+    let reply = world.call(APPLICATION, &Request::CollectAny);
+    let Ok(Answer::Failed(found, failure)) = reply else {
+        panic!("no failure");
+    };
+    assert_eq!((found, failure), (id, Failure { error, cause }));
 }
 
 #[test]

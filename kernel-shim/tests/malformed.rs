@@ -109,6 +109,7 @@ impl World {
                     slot: start.slot,
                     generation: start.generation,
                     error: HandshakeError::Cancelled,
+                    cause: None,
                 };
                 self.offload.send(&completion).unwrap();
             }

@@ -26,7 +26,7 @@ use core::mem;
 use ipc::bounded::{Bytes, List};
 use ipc::channel::{Channel, Doorbell, SlotBytes, SlotIndex};
 use ipc::clock::Instant;
-use ipc::control::{Established, HandshakeError, Parameters, PeerError, Resource};
+use ipc::control::{Cause, Established, HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
 use rustls::HandshakeKind;
@@ -72,6 +72,8 @@ pub(crate) struct Autonomous {
     /// A message was whole since this was asked last.
     has_moved: bool,
     failure: Option<HandshakeError>,
+    /// What of the peer's part was wrong, where `failure` does not tell.
+    cause: Option<Cause>,
     /// The alert that an RFC names for the failure, where rustls has another or none.
     due: Option<Alert>,
     /// The alert that went out.
@@ -123,6 +125,7 @@ impl Autonomous {
             has_heard: false,
             has_moved: false,
             failure: None,
+            cause: None,
             due: None,
             alert: None,
         });
@@ -200,7 +203,8 @@ impl Autonomous {
                 );
                 continue;
             }
-            if let Some(alert) = self.refused_hello() {
+            if let Some((alert, cause)) = self.refused_hello() {
+                self.cause = cause;
                 self.end_with(alert, HandshakeError::Peer(PeerError::AlertSent(alert)));
                 continue;
             }
@@ -406,6 +410,7 @@ impl Autonomous {
         if let Some(violation) = self.caught.violation() {
             self.due = Some(violation);
             self.failure = Some(HandshakeError::Peer(PeerError::AlertSent(violation)));
+            self.cause = None;
         }
         self.settle_alert();
     }
@@ -440,6 +445,7 @@ impl Autonomous {
                 Outcome::Failed(error) => {
                     let version = self.engine.state().protocol_version();
                     self.due = due_alert::instead(&error, self.role(), version);
+                    self.note_cause(&error);
                     self.fail(convert::blame(&error));
                     true
                 }

@@ -9,6 +9,7 @@ mod act;
 mod begin;
 mod check;
 mod earlier;
+mod fault;
 mod fill;
 mod finish;
 mod inbound;
@@ -34,13 +35,12 @@ use alloc::vec::Vec;
 use ipc::bounded::{Blob, List};
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::clock::Instant;
-use ipc::control::{HandshakeError, Parameters, PeerError, Resource};
+use ipc::control::{Cause, HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
-use ipc::ring::Misbehaved;
 use ipc::segment::{Agreed, MAX_PART, RingPlace, Segment, Verdict};
 use ipc::tls::{PeerAuthentication, Schemes};
 use rustls::pki_types::UnixTime;
-use tls::codec::{DecodeError, MESSAGE_HEADER};
+use tls::codec::MESSAGE_HEADER;
 use tls::protection::Key;
 use tls::schedule13::Schedule;
 use tls::{Alert, CipherSuite, Role, Scheme, TrafficKey, Version};
@@ -53,6 +53,7 @@ use crate::signer::Sign;
 use crate::time::Moment;
 pub(crate) use begin::Resumptions;
 use earlier::Earlier;
+use fault::Fault;
 use inbound::{Found, Inbound, TooLong};
 use key_share::KeyShare;
 use keys::Keys;
@@ -94,32 +95,6 @@ pub(crate) enum Step {
     Finished(Box<Agreed>),
     /// The handshake is over; the alert, if one was due, is in the ring.
     Failed(HandshakeError),
-}
-
-/// Why a segment can't be done.
-enum Fault {
-    /// The peer's part was wrong; the director decides what to tell it.
-    Refused(Alert),
-    /// Not even TLS.
-    NotTls,
-    /// There is nothing more to decide.
-    Over(HandshakeError),
-}
-
-impl Fault {
-    const INTERNAL: Self = Self::Over(HandshakeError::Resource(Resource::Internal));
-}
-
-impl From<DecodeError> for Fault {
-    fn from(error: DecodeError) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
-impl From<Misbehaved> for Fault {
-    fn from(Misbehaved: Misbehaved) -> Self {
-        Self::INTERNAL
-    }
 }
 
 /// A message of the peer.
@@ -180,6 +155,8 @@ pub(crate) struct Directed {
     prepared: Option<Prepared>,
     /// The segment that waits for the connection.
     waiting: Option<Segment>,
+    /// What of the peer's part was wrong, where its alert does not tell.
+    cause: Option<Cause>,
 }
 
 impl Directed {
@@ -222,6 +199,7 @@ impl Directed {
             is_resumed: false,
             prepared: None,
             waiting: None,
+            cause: None,
         }
     }
 
@@ -251,6 +229,11 @@ impl Directed {
 
     pub(crate) const fn role(&self) -> Role {
         self.role
+    }
+
+    /// What of the peer's part was wrong, if it has failed and its alert does not tell.
+    pub(crate) const fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 
     /// Whether the peer's first message was whole.
@@ -373,11 +356,16 @@ impl Directed {
     ) -> Step {
         match fault {
             Fault::Refused(alert) => Step::Answer(Verdict::Refused(alert)),
+            Fault::Because(alert, cause) => {
+                self.cause = cause;
+                Step::Answer(Verdict::Refused(alert))
+            }
             Fault::Over(error) => Step::Failed(error),
             Fault::NotTls => {
                 let segment = Segment::Abort {
                     alert: None,
                     error: HandshakeError::Peer(PeerError::NotTls),
+                    cause: None,
                 };
                 let _ = self.outbound.alert(Alert::DECODE_ERROR);
                 self.waiting = Some(segment);
@@ -426,7 +414,11 @@ impl Directed {
         }
         match segment {
             Segment::Finish(agreed) => Ok(Step::Finished(agreed.clone())),
-            Segment::Abort { error, .. } => Ok(Step::Failed(*error)),
+            Segment::Abort { error, cause, .. } => {
+                // The director was told no more than the alert.
+                self.cause = self.cause.or(*cause);
+                Ok(Step::Failed(*error))
+            }
             Segment::Receive { limit, show } => loop {
                 match self.inbound.take_message(*limit)? {
                     Some(Ok(message)) => {

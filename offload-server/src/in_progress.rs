@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::clock::Instant;
+use ipc::control::Cause;
 use ipc::handshake::{Origin, Start};
 use tls::{Alert, Role};
 
@@ -151,6 +152,14 @@ impl Progress {
         match self {
             Self::Autonomous(autonomous) => autonomous.has_sent_flight(),
             Self::Directed(directed) => directed.has_sent_flight(),
+        }
+    }
+
+    /// What of the peer's part was wrong, if it has failed and its alert does not tell.
+    pub(crate) const fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Autonomous(autonomous) => autonomous.cause(),
+            Self::Directed(directed) => directed.cause(),
         }
     }
 

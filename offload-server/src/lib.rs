@@ -22,6 +22,7 @@ extern crate alloc;
 mod autonomous;
 mod budget;
 mod by_request;
+mod cause;
 mod certified;
 mod connection;
 mod convert;

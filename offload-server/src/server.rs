@@ -17,7 +17,7 @@ use core::time::Duration;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex, Status, untaken};
 use ipc::clock::{Clock, Instant};
-use ipc::control::{HandshakeError, Parameters, RequestError};
+use ipc::control::{Failure, HandshakeError, Parameters, RequestError};
 use ipc::director::VerdictQueue;
 use ipc::handshake::{Completion, CompletionQueue, Directive, ForgetInbox, Start};
 use ipc::mailbox::Malformed;
@@ -286,6 +286,12 @@ impl<'a, P: Platform> Server<'a, P> {
 
     /// Ends what was said to the peer, and reports.
     fn fail(&mut self, slot: SlotIndex, generation: u16, error: HandshakeError) {
+        self.fail_for(slot, generation, error.into());
+    }
+
+    /// The same, with what of the peer's part was wrong.
+    fn fail_for(&mut self, slot: SlotIndex, generation: u16, failure: Failure) {
+        let Failure { error, cause } = failure;
         self.stats.add(stats::offload::FAILED, 1);
         self.count_in_progress();
         self.net.set_status(slot, Status::END);
@@ -293,6 +299,7 @@ impl<'a, P: Platform> Server<'a, P> {
             slot,
             generation,
             error,
+            cause,
         });
     }
 

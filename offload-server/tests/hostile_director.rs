@@ -31,6 +31,7 @@ fn segments_do_nothing_to_an_autonomous_handshake() {
         Segment::Abort {
             alert: Some(Alert::INTERNAL_ERROR),
             error: ipc::control::HandshakeError::Cancelled,
+            cause: None,
         },
         Segment::ValidateMac,
         Segment::Receive { limit: 9, show: 9 },

@@ -2,7 +2,7 @@
 
 use ipc::bounded::{Blob, Bytes, List, Text};
 use ipc::clock::Instant;
-use ipc::control::{self, HandshakeError, PeerError};
+use ipc::control::{self, Cause, HandshakeError, PeerError};
 use ipc::director::{DirectedSegment, DirectedVerdict, Order};
 use ipc::handshake::{Completion, Directive, Origin, Start};
 use ipc::keystore::{self, KeyKind, KeyringIndex, ToBeSigned};
@@ -79,6 +79,7 @@ pub(super) fn failed() -> Completion {
         slot: 0,
         generation: 1,
         error: HandshakeError::Peer(PeerError::AlertSent(Alert::DECODE_ERROR)),
+        cause: Some(Cause::CertificateMalformed),
     }
 }
 

@@ -5,7 +5,8 @@ use alloc::boxed::Box;
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Instant;
 use ipc::control::{
-    self, HandshakeError, HandshakeId, HandshakeRequest, PeerError, Resource, SessionResult,
+    self, Failure, HandshakeError, HandshakeId, HandshakeRequest, PeerError, Resource,
+    SessionResult,
 };
 use ipc::provision::{Backend, Tls, Upstream};
 
@@ -284,9 +285,9 @@ impl<P: Platform> Server<'_, P> {
                     Some(Purpose::Backend(secure)) => self.secured(secure, &result),
                     None => self.drop_session(result.slot),
                 },
-                Ok(Ok(control::Answer::Failed(id, error))) => {
+                Ok(Ok(control::Answer::Failed(id, failure))) => {
                     if let Some(purpose) = self.finished(id) {
-                        self.failed(purpose, error);
+                        self.failed(purpose, failure);
                     }
                 }
                 _ => {
@@ -308,14 +309,15 @@ impl<P: Platform> Server<'_, P> {
         Some(purpose)
     }
 
-    fn failed(&mut self, purpose: Purpose, error: HandshakeError) {
+    fn failed(&mut self, purpose: Purpose, failure: Failure) {
+        let error = failure.error;
         match (purpose, error) {
             // As many as there are come back so in a flood.
             (Purpose::Client(arrived), HandshakeError::Resource(Resource::Displaced)) => {
                 self.waiting.note_displaced();
                 self.turn_away(arrived.listener, Reason::Silent, arrived.remote);
             }
-            _ => self.report_failure(purpose, error),
+            _ => self.report_failure(purpose, failure),
         }
         // The shim has let the connection go.
         match purpose {

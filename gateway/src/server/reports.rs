@@ -1,19 +1,30 @@
 //! What the log says of handshakes, sessions and backends.
 
-use ipc::control::{HandshakeError, SessionResult};
+use ipc::control::{self, SessionResult};
 use ipc::net::Address;
 use ipc::provision::Backend;
 use ipc::stats;
+use tls::Role;
 
 use super::{Arrived, Platform, Purpose, Secure, Server};
+use crate::reason;
 use crate::relay::{self, Relay};
 use crate::report::{Agreed, Ended, Failure, Success, Unreached, Why};
 use crate::turned_away::Reason;
 
 impl<P: Platform> Server<'_, P> {
     /// A handshake came to nothing.
-    pub(super) fn report_failure(&mut self, purpose: Purpose, error: HandshakeError) {
-        self.ports.stats.add(stats::gateway::FAILED, 1);
+    pub(super) fn report_failure(
+        &mut self,
+        purpose: Purpose,
+        failure: impl Into<control::Failure>,
+    ) {
+        let failure = failure.into();
+        let role = match purpose {
+            Purpose::Client(_) => Role::Server,
+            Purpose::Backend(_) => Role::Client,
+        };
+        self.count_failure(role, reason::Reason::of(&failure));
         let Some((listener, remote)) = self.parties(purpose) else {
             return;
         };
@@ -24,7 +35,8 @@ impl<P: Platform> Server<'_, P> {
         let failure = Failure {
             listener,
             remote,
-            error,
+            role,
+            failure,
         };
         (self.ports.log)(format_args!("{failure}{untold}"));
     }
@@ -32,12 +44,21 @@ impl<P: Platform> Server<'_, P> {
     /// A client without a whole hello is a failure, without a request to the shim. Many
     /// of them cost one line a second.
     pub(super) fn report_without_hello(&mut self, arrived: Arrived, reason: Reason) {
-        self.ports.stats.add(stats::gateway::FAILED, 1);
+        let why = match reason {
+            Reason::Late => reason::Reason::Timeout,
+            _ => reason::Reason::Closed,
+        };
+        self.count_failure(Role::Server, why);
         // Who leaves in order costs nothing: a check of health, a connection in advance.
         if reason == Reason::Late {
             self.guests.note_failure(arrived.guest, self.now);
         }
         self.turn_away(arrived.listener, reason, arrived.remote);
+    }
+
+    fn count_failure(&mut self, role: Role, reason: reason::Reason) {
+        self.ports.stats.add(stats::gateway::FAILED, 1);
+        self.observed.failures.count(role, reason);
     }
 
     /// The listener and the peer of a handshake.

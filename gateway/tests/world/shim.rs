@@ -211,7 +211,7 @@ impl Shim {
                 if error == HandshakeError::Resource(Resource::Displaced) {
                     self.displaced -= 1;
                 }
-                Answer::Failed(id, error)
+                Answer::Failed(id, error.into())
             }
         }
     }

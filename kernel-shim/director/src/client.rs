@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn a_version_that_was_not_offered_is_told_before_its_suite() {
         let new = config(&[Version::Tls13]);
-        let refusal = Refusal(tls::Alert::PROTOCOL_VERSION);
+        let alert = tls::Alert::PROTOCOL_VERSION;
+        let refusal = Refusal::because(alert, ipc::control::Cause::Version);
         assert_eq!(answer(&new, &[5; 8], &[]), Some(refusal));
     }
 

@@ -237,7 +237,7 @@ impl ClientHello {
             // RFC 5746 §3.6: empty in a first handshake.
             ExtensionType::RENEGOTIATION_INFO => {
                 if !content.vec8()?.is_empty() {
-                    return Err(Refusal(Alert::HANDSHAKE_FAILURE));
+                    return Err(Refusal::new(Alert::HANDSHAKE_FAILURE));
                 }
                 self.has_secure_renegotiation = true;
             }

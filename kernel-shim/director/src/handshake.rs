@@ -102,6 +102,7 @@ impl Handshake {
             segment = Segment::Abort {
                 alert: (!is_first).then_some(policy::alert(rule)),
                 error: HandshakeError::Policy(PolicyError::Step),
+                cause: None,
             };
         }
         self.under_way = Summary::of(&segment);
@@ -129,7 +130,7 @@ impl Handshake {
                 self.config.session_id = *session_id;
                 return self.begin();
             }
-            Verdict::Refused(alert) => Err(Refusal(*alert)),
+            Verdict::Refused(alert) => Err(Refusal::new(*alert)),
             Verdict::Message { kind, length, part } => {
                 self.message(HandshakeType(*kind), usize::from(*length), part)
             }
@@ -146,7 +147,7 @@ impl Handshake {
                 }
                 segment
             }
-            Err(Refusal(alert)) => {
+            Err(Refusal { alert, cause }) => {
                 self.state = State::Ending;
                 Segment::Abort {
                     alert: Some(alert),
@@ -154,6 +155,7 @@ impl Handshake {
                         Alert::INTERNAL_ERROR => HandshakeError::Resource(Resource::Internal),
                         alert => HandshakeError::Peer(PeerError::AlertSent(alert)),
                     },
+                    cause,
                 }
             }
         }
@@ -258,5 +260,9 @@ impl Handshake {
 
 /// The request can't be met; nothing was sent (R6).
 const fn reject(error: HandshakeError) -> Segment {
-    Segment::Abort { alert: None, error }
+    Segment::Abort {
+        alert: None,
+        error,
+        cause: None,
+    }
 }

@@ -3,17 +3,19 @@
 use alloc::boxed::Box;
 
 use ipc::bounded::{Bytes, List};
-use ipc::control::{HandshakeError, Parameters, RequestError};
+use ipc::control::{Cause, HandshakeError, Parameters, RequestError};
 use ipc::keystore::KeyKind;
 use ipc::segment::{MAX_RINGS, RingPlace};
 use ipc::tls::{PeerAuthentication, Protocol, Schemes, ServerName};
 use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
 
 use crate::client_hello::{Alpn, ClientHello, Share};
-use crate::script::{ILLEGAL, MISSING, Refusal};
+use crate::script::{ILLEGAL, INTERNAL, MISSING, Refusal};
 
-/// Nothing in common.
-pub(crate) const NO_COMMON: Refusal = Refusal(Alert::HANDSHAKE_FAILURE);
+/// Nothing of that kind is in common.
+const fn no_common(cause: Cause) -> Refusal {
+    Refusal::because(Alert::HANDSHAKE_FAILURE, cause)
+}
 
 /// What was asked for, and what the key rings are good for.
 pub(crate) struct Config {
@@ -180,11 +182,17 @@ impl Config {
         }
         // RFC 7507 §3.
         if hello.is_fallback && has_13 {
-            return Err(Refusal(Alert::INAPPROPRIATE_FALLBACK));
+            return Err(Refusal::new(Alert::INAPPROPRIATE_FALLBACK));
         }
         match self.accepts(Version::Tls12) && hello.offers_tls12 {
             true => Ok(Version::Tls12),
-            false => Err(Refusal(Alert::PROTOCOL_VERSION)),
+            false => Err(Refusal::because(
+                Alert::PROTOCOL_VERSION,
+                match hello.offers_tls12 || hello.offers_tls13 {
+                    true => Cause::Version,
+                    false => Cause::OldVersion,
+                },
+            )),
         }
     }
 
@@ -196,12 +204,17 @@ impl Config {
         hello: &ClientHello,
         named: &[bool],
     ) -> Result<Plan, Refusal> {
-        let missing = match version {
+        let missing = |what| match version {
             Version::Tls13 => MISSING,
-            Version::Tls12 => NO_COMMON,
+            Version::Tls12 => no_common(what),
         };
-        let schemes = hello.schemes.as_ref().ok_or(missing)?;
-        let groups = hello.groups.as_ref().ok_or(missing)?;
+        let schemes = hello.schemes.as_ref().ok_or(missing(Cause::Scheme))?;
+        let groups = hello.groups.as_ref().ok_or(missing(Cause::Group))?;
+        let suite = |kind| {
+            self.suites().iter().copied().find(|suite| {
+                suite.version() == version && hello.suites.contains(suite) && is_for(*suite, kind)
+            })
+        };
         let common = |place: usize, kind: &Option<KeyKind>| {
             let kind = (*kind)?;
             let scheme = self.scheme(place, schemes, version)?;
@@ -209,10 +222,21 @@ impl Config {
             if version == Version::Tls12 && !has_curve {
                 return None;
             }
-            let suite = self.suites().iter().copied().find(|suite| {
-                suite.version() == version && hello.suites.contains(suite) && is_for(*suite, kind)
-            })?;
-            Some((scheme, suite))
+            Some((scheme, suite(kind)?))
+        };
+        // Why there is none, in the order in which they would be mended.
+        let lacking = || {
+            let rings = self.rings.iter().enumerate();
+            let rings = rings.filter_map(|(place, kind)| Some((place, (*kind)?)));
+            let mut fitting = rings.filter(|(_, kind)| suite(*kind).is_some()).peekable();
+            if fitting.peek().is_none() {
+                return Cause::Suite;
+            }
+            let can_sign = |(place, _)| self.scheme(place, schemes, version).is_some();
+            match fitting.any(can_sign) {
+                true => Cause::Group,
+                false => Cause::Scheme,
+            }
         };
         let usable = || {
             let rings = self.rings.iter().enumerate();
@@ -222,13 +246,13 @@ impl Config {
         let (place, (scheme, suite)) = usable()
             .find(|(place, _)| is_named(*place))
             .or_else(|| usable().next())
-            .ok_or(NO_COMMON)?;
+            .ok_or_else(|| no_common(lacking()))?;
         let mut ours = self.groups().iter();
         let group = ours.find(|group| group.is_for(version) && groups.contains(group));
         Ok(Plan {
             suite,
-            group: *group.ok_or(NO_COMMON)?,
-            ring: RingPlace::try_from(place).map_err(|_| NO_COMMON)?,
+            group: *group.ok_or(no_common(Cause::Group))?,
+            ring: RingPlace::try_from(place).map_err(|_| INTERNAL)?,
             scheme,
             alpn: self.protocol(hello)?,
             server_name: hello.server_name.clone(),
@@ -244,28 +268,32 @@ impl Config {
         })
     }
 
-    /// Chooses for a client with which nothing better is in common.
+    /// Chooses for a client with which nothing better is in common; `None` if this is not
+    /// either.
     pub(crate) fn static_plan(
         &self,
         hello: &ClientHello,
         named: &[bool],
-    ) -> Result<StaticPlan, Refusal> {
+    ) -> Result<Option<StaticPlan>, Refusal> {
         let mut suites = self.static_suites();
-        let suite = suites.find(|suite| hello.suites.contains(suite));
-        let suite = suite.ok_or(NO_COMMON)?;
+        let Some(suite) = suites.find(|suite| hello.suites.contains(suite)) else {
+            return Ok(None);
+        };
         let usable = || {
             let rings = self.rings.iter().enumerate();
             rings.filter_map(|(place, kind)| (*kind == Some(KeyKind::Rsa)).then_some(place))
         };
         let is_named = |place: &usize| named.get(*place).copied().unwrap_or(false);
-        let place = usable().find(is_named).or_else(|| usable().next());
-        Ok(StaticPlan {
+        let Some(place) = usable().find(is_named).or_else(|| usable().next()) else {
+            return Ok(None);
+        };
+        Ok(Some(StaticPlan {
             suite,
-            ring: RingPlace::try_from(place.ok_or(NO_COMMON)?).map_err(|_| NO_COMMON)?,
+            ring: RingPlace::try_from(place).map_err(|_| INTERNAL)?,
             alpn: self.protocol(hello)?,
             server_name: hello.server_name.clone(),
             client_version: hello.version,
-        })
+        }))
     }
 
     /// The share to agree with: of the first group that the client sent one
@@ -314,7 +342,7 @@ impl Config {
             Alpn::Absent => Ok(None),
             Alpn::Common(place) => Ok(ours.get(place).cloned()),
             Alpn::Disjoint if ours.is_empty() => Ok(None),
-            Alpn::Disjoint => Err(Refusal(Alert::NO_APPLICATION_PROTOCOL)),
+            Alpn::Disjoint => Err(Refusal::new(Alert::NO_APPLICATION_PROTOCOL)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use ipc::control::Cause;
 use ipc::segment::Segment;
 use ipc::tls::{PeerAuthentication, ServerName};
 use tls::{Alert, HandshakeType};
@@ -70,7 +71,9 @@ impl Chain {
                 Ok(Progress::Next(state, segment))
             }
             Self::Decoded => match (input, terms.without) {
-                (Input::Certificates(0), Some(alert)) => Err(Refusal(alert)),
+                (Input::Certificates(0), Some(alert)) => {
+                    Err(Refusal::because(alert, Cause::CertificateMissing))
+                }
                 (Input::Certificates(0), None) => Ok(Progress::Over(false)),
                 (Input::Certificates(_), _) => {
                     let server_name = terms.server_name.cloned().map(Box::new);

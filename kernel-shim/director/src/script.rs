@@ -1,5 +1,6 @@
 //! What every state machine is made of: inputs, refusals, transitions, sub-scripts.
 
+use ipc::control::Cause;
 use ipc::segment::{MAX_PART, Segment, Ticket};
 use tls::codec::DecodeError;
 use tls::{Alert, HandshakeType};
@@ -16,23 +17,40 @@ pub(crate) const MAX_COLLECTED: u16 = 32 * 1024;
 pub(crate) const MAX_CERTIFICATE: u16 = u16::MAX;
 pub(crate) const MAX_SIGNATURE: u16 = 1024;
 
-/// Why a handshake is given up: the alert for the peer.
+/// Why a handshake is given up: the alert for the peer, and for the report what it does not
+/// tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(pub(crate) Alert);
+pub(crate) struct Refusal {
+    pub(crate) alert: Alert,
+    pub(crate) cause: Option<Cause>,
+}
 
-impl From<DecodeError> for Refusal {
-    fn from(error: DecodeError) -> Self {
-        Self(error.into())
+impl Refusal {
+    pub(crate) const fn new(alert: Alert) -> Self {
+        Self { alert, cause: None }
+    }
+
+    pub(crate) const fn because(alert: Alert, cause: Cause) -> Self {
+        Self {
+            alert,
+            cause: Some(cause),
+        }
     }
 }
 
-pub(crate) const ILLEGAL: Refusal = Refusal(Alert::ILLEGAL_PARAMETER);
-pub(crate) const DECODE: Refusal = Refusal(Alert::DECODE_ERROR);
-pub(crate) const MISSING: Refusal = Refusal(Alert::MISSING_EXTENSION);
-pub(crate) const UNEXPECTED: Refusal = Refusal(Alert::UNEXPECTED_MESSAGE);
-pub(crate) const UNSUPPORTED: Refusal = Refusal(Alert::UNSUPPORTED_EXTENSION);
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        Self::new(error.into())
+    }
+}
+
+pub(crate) const ILLEGAL: Refusal = Refusal::new(Alert::ILLEGAL_PARAMETER);
+pub(crate) const DECODE: Refusal = Refusal::new(Alert::DECODE_ERROR);
+pub(crate) const MISSING: Refusal = Refusal::new(Alert::MISSING_EXTENSION);
+pub(crate) const UNEXPECTED: Refusal = Refusal::new(Alert::UNEXPECTED_MESSAGE);
+pub(crate) const UNSUPPORTED: Refusal = Refusal::new(Alert::UNSUPPORTED_EXTENSION);
 /// Not the peer's fault: the offload component answered what was not asked.
-pub(crate) const INTERNAL: Refusal = Refusal(Alert::INTERNAL_ERROR);
+pub(crate) const INTERNAL: Refusal = Refusal::new(Alert::INTERNAL_ERROR);
 
 /// What a state has to go on with.
 pub(crate) enum Input<'a> {

@@ -3,10 +3,10 @@
 use alloc::boxed::Box;
 
 use ipc::segment::Segment;
-use tls::{HandshakeType, Version};
+use tls::{Alert, HandshakeType, Version};
 
 use crate::client_hello::ClientHello;
-use crate::negotiation::{Config, NO_COMMON};
+use crate::negotiation::Config;
 use crate::script::{INTERNAL, Input, MAX_HELLO, Transition, receive_all};
 use crate::{tls12_server, tls13_server};
 
@@ -87,8 +87,8 @@ fn decide(hello: &ClientHello, named: &[bool], config: &Config) -> Transition<St
     let version = config.version(hello)?;
     let plan = match config.plan(version, hello, named) {
         // Static RSA is what is left.
-        Err(NO_COMMON) if version == Version::Tls12 => {
-            let plan = config.static_plan(hello, named)?;
+        Err(refusal) if version == Version::Tls12 && refusal.alert == Alert::HANDSHAKE_FAILURE => {
+            let plan = config.static_plan(hello, named)?.ok_or(refusal)?;
             let (state, segment) = tls12_server::begin_static(hello, plan, config)?;
             return Ok((State::Tls12(state), segment));
         }

@@ -1,6 +1,7 @@
 //! ServerHello and HelloRetryRequest, as a client reads them (RFC 8446 §4.1.3,
 //! §4.1.4, RFC 5246 §7.4.1.3).
 
+use ipc::control::Cause;
 use ipc::segment::{Place, Ticket};
 use ipc::tls::Protocol;
 use tls::client_hello::NULL_COMPRESSION;
@@ -53,9 +54,9 @@ impl ServerHello {
         ticket: Option<&Ticket>,
     ) -> Result<Self, Refusal> {
         let second = Self::parse_as(body, config, ticket, |version| version == Version::Tls13);
-        second.map_err(|refusal| match refusal {
-            Refusal(Alert::PROTOCOL_VERSION) => ILLEGAL,
-            refusal => refusal,
+        second.map_err(|refusal| match refusal.alert {
+            Alert::PROTOCOL_VERSION => ILLEGAL,
+            _ => refusal,
         })
     }
 
@@ -66,8 +67,13 @@ impl ServerHello {
         accepts: impl Fn(Version) -> bool,
     ) -> Result<Self, Refusal> {
         let mut body = Reader::new(body);
-        if body.u16()? != LEGACY_VERSION {
-            return Err(Refusal(Alert::PROTOCOL_VERSION));
+        let legacy_version = body.u16()?;
+        if legacy_version != LEGACY_VERSION {
+            let cause = match legacy_version < LEGACY_VERSION {
+                true => Cause::OldVersion,
+                false => Cause::Version,
+            };
+            return Err(Refusal::because(Alert::PROTOCOL_VERSION, cause));
         }
         let random = body.array()?;
         let session_id = body.vec8()?.rest();
@@ -84,7 +90,7 @@ impl ServerHello {
         // The version decides what all else means, wherever it stands.
         let version = version(extensions)?;
         if !accepts(version) {
-            return Err(Refusal(Alert::PROTOCOL_VERSION));
+            return Err(Refusal::because(Alert::PROTOCOL_VERSION, Cause::Version));
         }
         let suite = suite.filter(|suite| config.offers(*suite)).ok_or(ILLEGAL)?;
         if compression != NULL_COMPRESSION {
@@ -217,7 +223,9 @@ impl ServerHello {
             // RFC 5746 §3.4: empty in a first handshake.
             ExtensionType::RENEGOTIATION_INFO => {
                 let first = content.vec8()?;
-                first.end().map_err(|_| Refusal(Alert::HANDSHAKE_FAILURE))?;
+                first
+                    .end()
+                    .map_err(|_| Refusal::new(Alert::HANDSHAKE_FAILURE))?;
             }
             // RFC 8422 §5.2: uncompressed is among them.
             ExtensionType::EC_POINT_FORMATS => {

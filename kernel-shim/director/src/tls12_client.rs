@@ -24,6 +24,7 @@
 use alloc::boxed::Box;
 
 use ipc::bounded::Bytes;
+use ipc::control::Cause;
 use ipc::segment::{Agreed, Fill, MAX_SHARE, RingPlace, Segment, Stage};
 use ipc::tls::Protocol;
 use tls::codec::{Reader, Writer};
@@ -150,7 +151,8 @@ pub(crate) struct TicketKept(End);
 /// Insists on the extended master secret (RFC 7627 §5.2).
 pub(crate) fn begin(hello: ServerHello) -> Transition<State> {
     if !hello.has_extended_master_secret {
-        return Err(Refusal(Alert::HANDSHAKE_FAILURE));
+        let cause = Cause::ExtendedMasterSecret;
+        return Err(Refusal::because(Alert::HANDSHAKE_FAILURE, cause));
     }
     let segment = Segment::Negotiate {
         suite: hello.suite,

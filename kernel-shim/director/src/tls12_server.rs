@@ -21,6 +21,7 @@ mod tickets;
 use alloc::boxed::Box;
 
 use ipc::bounded::Bytes;
+use ipc::control::Cause;
 use ipc::keystore::MAX_ENCRYPTED;
 use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
 use ipc::tls::{Protocol, ServerName};
@@ -142,7 +143,8 @@ pub(crate) fn begin_static(
 
 fn negotiate(facts: Box<Facts>, hello: &ClientHello) -> Transition<State> {
     if !hello.has_extended_master_secret {
-        return Err(Refusal(Alert::HANDSHAKE_FAILURE));
+        let cause = Cause::ExtendedMasterSecret;
+        return Err(Refusal::because(Alert::HANDSHAKE_FAILURE, cause));
     }
     let (resumption, segment) = Resumption::begin(
         hello,

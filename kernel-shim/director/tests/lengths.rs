@@ -45,6 +45,7 @@ fn alert(segment: &Segment) -> Option<Alert> {
         Segment::Abort {
             alert: Some(alert),
             error: HandshakeError::Peer(PeerError::AlertSent(said)),
+            ..
         } if alert == said => Some(*alert),
         _ => None,
     }

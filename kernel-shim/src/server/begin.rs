@@ -38,7 +38,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     /// The offload component restarted: the handshakes in progress are lost.
     pub(super) fn fail_all(&mut self) {
         for name in self.handshakes.names() {
-            self.complete(name, Err(HandshakeError::ServerRestarted));
+            self.complete(name, Err(HandshakeError::ServerRestarted.into()));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use ipc::channel::Doorbell;
 use ipc::clock::Clock;
-use ipc::control::{Answer, HandshakeError, HandshakeId, RequestError, SessionResult};
+use ipc::control::{Answer, Failure, HandshakeError, HandshakeId, RequestError, SessionResult};
 use ipc::handshake::Directive;
 use ipc::stats;
 use ipc::transport::Transport;
@@ -19,7 +19,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
             return Err(HandshakeError::Request(RequestError::Pending));
         }
         self.over.retain(|over| *over != name);
-        let result = self.take_outcome(name).unwrap_or(Err(INTERNAL))?;
+        let result = self.take_outcome(name).unwrap_or(Err(INTERNAL.into()))?;
         Ok(Answer::Established(id, result))
     }
 
@@ -35,12 +35,12 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         let id = HandshakeId::new(name.slot, name.generation);
         match self.take_outcome(name) {
             Some(Ok(result)) => Answer::Established(id, result),
-            Some(Err(error)) => Answer::Failed(id, error),
+            Some(Err(failure)) => Answer::Failed(id, failure),
             None => Answer::NothingCompleted,
         }
     }
 
-    pub(super) fn take_outcome(&mut self, name: Name) -> Option<Outcome<SessionResult>> {
+    pub(super) fn take_outcome(&mut self, name: Name) -> Option<Result<SessionResult, Failure>> {
         let handshake = self.handshakes.find(name)?;
         let outcome = handshake.outcome.take();
         handshake.is_collected = true;

@@ -4,13 +4,15 @@ use alloc::boxed::Box;
 
 use ipc::channel::Doorbell;
 use ipc::clock::{Clock, Instant};
-use ipc::control::{Established, HandshakeError, PeerError, PolicyError, SessionId, SessionResult};
+use ipc::control::{
+    Established, Failure, HandshakeError, PeerError, PolicyError, SessionId, SessionResult,
+};
 use ipc::net::{self, NetError, Owner};
 use ipc::stats;
 use ipc::transport::Transport;
 
 use super::sessions::session_badge;
-use super::{INTERNAL, Outcome, RESULT_LIFETIME, Server, Windows};
+use super::{INTERNAL, RESULT_LIFETIME, Server, Windows};
 use crate::table::Name;
 
 impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
@@ -18,7 +20,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
 {
     /// The offload component owes nothing more for this handshake. What it says of one
     /// that is over or was never requested is ignored.
-    pub(super) fn complete(&mut self, name: Name, outcome: Outcome<Box<Established>>) {
+    pub(super) fn complete(&mut self, name: Name, outcome: Result<Box<Established>, Failure>) {
         let Some(handshake) = self.handshakes.find(name) else {
             return;
         };
@@ -34,7 +36,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         }
         match outcome {
             Ok(established) => self.established(name, established),
-            Err(error) => self.failed(name, error),
+            Err(failure) => self.failed(name, failure),
         }
     }
 
@@ -76,11 +78,12 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     }
 
     /// There will be no session.
-    pub(super) fn failed(&mut self, name: Name, error: HandshakeError) {
+    pub(super) fn failed(&mut self, name: Name, failure: impl Into<Failure>) {
         let handshake = self.handshakes.find(name);
         let Some(handshake) = handshake.filter(|handshake| handshake.outcome.is_none()) else {
             return;
         };
+        let failure = failure.into();
         let (connection, session) = (handshake.connection, handshake.session);
         let is_owed = handshake.is_owed;
         self.release(connection);
@@ -88,14 +91,14 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         if !is_owed {
             self.sessions.remove(session);
         }
-        if matches!(error, HandshakeError::Policy(PolicyError::Step)) {
+        if matches!(failure.error, HandshakeError::Policy(PolicyError::Step)) {
             self.ports.stats.add(stats::shim::REFUSED, 1);
         }
-        self.finish(name, Err(error));
+        self.finish(name, Err(failure));
     }
 
     /// Keeps the outcome for the client, and tells it.
-    fn finish(&mut self, name: Name, outcome: Outcome<SessionResult>) {
+    fn finish(&mut self, name: Name, outcome: Result<SessionResult, Failure>) {
         let until = self.clock.now() + RESULT_LIFETIME;
         let Some(handshake) = self.handshakes.find(name) else {
             return;

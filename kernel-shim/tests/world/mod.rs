@@ -353,6 +353,7 @@ impl World {
             slot,
             generation,
             error: HandshakeError::Peer(PeerError::Closed),
+            cause: None,
         };
         self.offload.send(&completion).unwrap();
     }

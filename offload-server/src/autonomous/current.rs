@@ -7,6 +7,7 @@
 
 use core::{fmt, mem};
 
+use ipc::control::Cause;
 use spin::Mutex;
 use tls::{Scheme, Version};
 
@@ -31,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) ticket: usize,
     /// TLS 1.2, client: the keys that the server's request accepts.
     pub(crate) accepted: Option<Accepted>,
+    /// Server: why no ring can be shown to this client.
+    pub(crate) lacking: Option<Cause>,
 }
 
 /// The facts of the handshake in work.
@@ -50,6 +53,10 @@ impl Current {
 
     pub(crate) fn set_ring(&self, ring: usize) {
         self.0.lock().ring = Some(ring);
+    }
+
+    pub(crate) fn set_lacking(&self, lacking: Cause) {
+        self.0.lock().lacking = Some(lacking);
     }
 
     pub(crate) fn set_scheme(&self, scheme: Option<Scheme>) {

@@ -2,18 +2,22 @@
 //! and other servers with an alert of its own. Looked at before rustls is, where the message
 //! lies in one record; else rustls' alert stands.
 
+use ipc::control::Cause;
 use tls::client_hello::{ClientHello, FALLBACK_SCSV};
 use tls::codec::{DecodeError, MESSAGE_HEADER, Reader};
 use tls::names::UNCOMPRESSED;
 use tls::record::HEADER;
 use tls::{Alert, ContentType, ExtensionType, HandshakeType, Version};
 
+/// The alert that is due, and for the report what it does not tell.
+pub(crate) type Refused = (Alert, Option<Cause>);
+
 /// The version that the hello in `record` leads to with a server that speaks `versions`;
 /// `None` of what is no whole hello.
 ///
 /// # Errors
 /// The alert that is due.
-pub(crate) fn look(record: &[u8], versions: &[Version]) -> Result<Option<Version>, Alert> {
+pub(crate) fn look(record: &[u8], versions: &[Version]) -> Result<Option<Version>, Refused> {
     // What can't be decoded is rustls' to refuse.
     let looked = hello_in(record).map(|body| check(body, versions));
     looked.and_then(Result::ok).transpose()
@@ -29,7 +33,7 @@ fn hello_in(record: &[u8]) -> Option<&[u8]> {
     is_hello.then_some(body)
 }
 
-fn check(body: &[u8], versions: &[Version]) -> Result<Result<Version, Alert>, DecodeError> {
+fn check(body: &[u8], versions: &[Version]) -> Result<Result<Version, Refused>, DecodeError> {
     let hello = ClientHello::parse(body)?;
     let mut extensions = hello.extensions()?;
     let mut offered = (hello.version >= Version::Tls12.number(), false);
@@ -55,22 +59,26 @@ fn check(body: &[u8], versions: &[Version]) -> Result<Result<Version, Alert>, De
         let is_whole = has_groups && has_share;
         return Ok(match is_whole {
             true => Ok(Version::Tls13),
-            false => Err(Alert::MISSING_EXTENSION),
+            false => Err((Alert::MISSING_EXTENSION, None)),
         });
     }
     // RFC 7507 §3.
     let speaks_better = speaks(Version::Tls13) || !offered.0;
     if speaks_better && has_number(hello.cipher_suites, FALLBACK_SCSV)? {
-        return Ok(Err(Alert::INAPPROPRIATE_FALLBACK));
+        return Ok(Err((Alert::INAPPROPRIATE_FALLBACK, None)));
     }
     // RFC 8446 §4.2.1.
     if !(offered.0 && speaks(Version::Tls12)) {
-        return Ok(Err(Alert::PROTOCOL_VERSION));
+        let cause = match offered {
+            (false, false) => Cause::OldVersion,
+            _ => Cause::Version,
+        };
+        return Ok(Err((Alert::PROTOCOL_VERSION, Some(cause))));
     }
     // RFC 8422 §5.1.2.
     Ok(match has_points {
         true => Ok(Version::Tls12),
-        false => Err(Alert::ILLEGAL_PARAMETER),
+        false => Err((Alert::ILLEGAL_PARAMETER, None)),
     })
 }
 
@@ -89,7 +97,7 @@ mod tests {
     use super::*;
 
     fn refusal(record: &[u8], versions: &[Version]) -> Option<Alert> {
-        look(record, versions).err()
+        look(record, versions).err().map(|(alert, _)| alert)
     }
 
     const BOTH: [Version; 2] = [Version::Tls13, Version::Tls12];

@@ -1,13 +1,15 @@
 //! The alert that ends a handshake that failed.
 
-use ipc::control::{HandshakeError, PeerError};
+use ipc::control::{Cause, HandshakeError, PeerError};
+use rustls::Error;
 use rustls::ProtocolVersion::TLSv1_3;
-use tls::record::Header;
+use tls::codec::MESSAGE_HEADER;
+use tls::record::{HEADER, Header};
 use tls::{Alert, CipherSuite, ContentType, Role};
 
 use super::Autonomous;
-use super::hello_check;
-use crate::convert;
+use super::hello_check::{self, Refused};
+use crate::{cause, convert};
 
 impl Autonomous {
     /// Gives up with an alert.
@@ -26,7 +28,7 @@ impl Autonomous {
     }
 
     /// What is to be told to a client for the hello that has come, before rustls sees it.
-    pub(super) fn refused_hello(&mut self) -> Option<Alert> {
+    pub(super) fn refused_hello(&mut self) -> Option<Refused> {
         if self.role() != Role::Server || self.caught.has_keys() {
             return None;
         }
@@ -35,7 +37,7 @@ impl Autonomous {
                 self.engine.facts.version = self.engine.facts.version.or(version);
                 None
             }
-            Err(alert) => Some(alert),
+            Err(refused) => Some(refused),
         }
     }
 
@@ -50,6 +52,41 @@ impl Autonomous {
         let alert = Alert::UNEXPECTED_MESSAGE;
         self.end_with(alert, HandshakeError::Peer(PeerError::AlertSent(alert)));
         true
+    }
+
+    /// What of the peer's part was wrong, where the failure does not tell.
+    pub(crate) const fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// rustls has failed for this reason.
+    pub(super) fn note_cause(&mut self, error: &Error) {
+        if self.failure.is_some() {
+            return;
+        }
+        let found = match self.due {
+            // It is about a value, and not about what is in common.
+            Some(Alert::ILLEGAL_PARAMETER) => None,
+            _ => cause::of(error),
+        };
+        // A ring that can't be shown has no suite for rustls, and a hello that is too old has
+        // none of what came after it.
+        self.cause = match found {
+            Some(_) if self.is_old_hello() => Some(Cause::OldVersion),
+            Some(Cause::Suite | Cause::Scheme) => self.engine.current.facts().lacking.or(found),
+            _ => found,
+        };
+    }
+
+    /// Whether a hello that came in several records names a version before TLS 1.2 (RFC 5246
+    /// §E.1, RFC 8446 §4.1.2).
+    fn is_old_hello(&self) -> bool {
+        let message = self.incoming.get(HEADER..).unwrap_or_default();
+        let is_first = self.role() == Role::Server && !self.has_heard;
+        match message.get(..MESSAGE_HEADER + 2) {
+            Some([1, _, _, _, major, minor]) => is_first && (*major, *minor) < (3, 3),
+            _ => false,
+        }
     }
 
     /// rustls has failed, and wrote a record from `start` of the output: the alert that

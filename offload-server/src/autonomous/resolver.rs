@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ipc::bounded::Text;
+use ipc::control::Cause;
 use ipc::keystore::KeyKind;
 use ipc::tls::{Label, ServerName as Name};
 use rustls::client::ResolvesClientCert;
@@ -85,7 +86,13 @@ impl ResolvesServerCert for Resolver {
         }
         // Then rustls has the right alert to give.
         .or_else(|| Some((0, self.keyrings.first()?)))?;
-        let is_usable = ring.can_sign(hello.signature_schemes()) && has_curve(ring);
+        let lacking = match (ring.can_sign(hello.signature_schemes()), has_curve(ring)) {
+            // rustls leaves out those of which no suite is in common.
+            (false, _) if hello.signature_schemes().is_empty() => Some(Cause::Suite),
+            (false, _) => Some(Cause::Scheme),
+            (_, false) => Some(Cause::Group),
+            _ => None,
+        };
         self.current.set_ring(place);
         *self.chosen.lock() = Some(Box::new(Choice {
             keyring: ring.label.clone(),
@@ -93,9 +100,12 @@ impl ResolvesServerCert for Resolver {
                 .server_name()
                 .and_then(|name| Text::from_text(name).ok()),
         }));
-        match is_usable {
-            true => ring.identity.clone(),
-            false => Some(self.without_key.clone()),
+        match lacking {
+            None => ring.identity.clone(),
+            Some(lacking) => {
+                self.current.set_lacking(lacking);
+                Some(self.without_key.clone())
+            }
         }
     }
 }

@@ -3,12 +3,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use ipc::control::Cause;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tls::codec::Reader;
 use tls::{Alert, Role, Scheme, Version};
 
 use super::Fault;
+use crate::cause;
 use crate::certified;
 use crate::convert;
 use crate::judge::{self, NO_TRUST_ANCHOR, Until};
@@ -98,7 +100,10 @@ impl Peer {
         };
         match checked {
             Ok(until) => Ok((Self::Validated(chain), until)),
-            Err(error) => Err(Fault::Refused(convert::alert_for(&error))),
+            Err(error) => Err(Fault::Because(
+                convert::alert_for(&error),
+                cause::of(&error),
+            )),
         }
     }
 
@@ -124,7 +129,8 @@ impl Peer {
             .ok_or(Fault::Refused(Alert::ILLEGAL_PARAMETER))?;
         let certificate = chain.first().ok_or(Fault::INTERNAL)?;
         if !certified::may_sign(certificate) {
-            return Err(Fault::Refused(Alert::UNSUPPORTED_CERTIFICATE));
+            let cause = Some(Cause::CertificatePurpose);
+            return Err(Fault::Because(Alert::UNSUPPORTED_CERTIFICATE, cause));
         }
         let certificate = webpki::EndEntityCert::try_from(certificate)
             .map_err(|_| Fault::Refused(Alert::BAD_CERTIFICATE))?;
@@ -140,15 +146,15 @@ impl Peer {
             Version::Tls12 => candidates,
         };
         // RFC 8446 §4.4.3: the scheme has to be one for the key.
-        let mut refused = Alert::ILLEGAL_PARAMETER;
+        let mut refused = Fault::Refused(Alert::ILLEGAL_PARAMETER);
         for algorithm in candidates {
             match certificate.verify_signature(*algorithm, message, signature) {
                 Ok(()) => return Ok((Self::Proved(chain), scheme)),
                 Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)) => {}
-                Err(_) => refused = Alert::DECRYPT_ERROR,
+                Err(_) => refused = Fault::Because(Alert::DECRYPT_ERROR, Some(Cause::Signature)),
             }
         }
-        Err(Fault::Refused(refused))
+        Err(refused)
     }
 
     /// What it showed.

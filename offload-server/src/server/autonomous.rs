@@ -2,7 +2,7 @@
 
 use ipc::channel::SlotIndex;
 use ipc::clock::Clock;
-use ipc::control::HandshakeError;
+use ipc::control::{Failure, HandshakeError};
 use ipc::handshake::Start;
 
 use super::{Platform, Server};
@@ -48,8 +48,9 @@ impl<P: Platform> Server<'_, P> {
                 false
             }
             Step::Failed(error) => {
-                self.forget(slot);
-                self.fail(slot, generation, error);
+                let handshake = self.forget(slot);
+                let cause = handshake.and_then(|handshake| handshake.progress.cause());
+                self.fail_for(slot, generation, Failure { error, cause });
                 true
             }
             Step::Finished => {

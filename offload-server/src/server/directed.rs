@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use ipc::channel::SlotIndex;
 use ipc::clock::Clock;
-use ipc::control::{HandshakeError, PolicyError, Resource};
+use ipc::control::{Failure, HandshakeError, PolicyError, Resource};
 use ipc::director::{DirectedSegment, DirectedVerdict};
 use ipc::handshake::Start;
 use ipc::segment::{Segment, Verdict};
@@ -142,8 +142,9 @@ impl<P: Platform> Server<'_, P> {
             Step::Waiting => {}
             Step::Answer(verdict) => self.answer(slot, generation, verdict),
             Step::Failed(error) => {
-                self.forget(slot);
-                self.fail(slot, generation, error);
+                let handshake = self.forget(slot);
+                let cause = handshake.and_then(|handshake| handshake.progress.cause());
+                self.fail_for(slot, generation, Failure { error, cause });
             }
             Step::Finished(agreed) => {
                 if let Some(Handshake { entry, progress }) = self.forget(slot)

@@ -120,8 +120,19 @@ pub(crate) struct Shown(Arc<CertifiedKey>);
 
 impl Shown {
     pub(crate) fn new(issuer: &CertifiedIssuer<'_, KeyPair>, name: &str, is_its_key: bool) -> Self {
+        Self::with(issuer, name, is_its_key, &|_| {})
+    }
+
+    /// With another certificate.
+    pub(crate) fn with(
+        issuer: &CertifiedIssuer<'_, KeyPair>,
+        name: &str,
+        is_its_key: bool,
+        change: &dyn Fn(&mut CertificateParams),
+    ) -> Self {
         let key = key_of(KeyKind::EcdsaP256);
-        let params = CertificateParams::new(vec![name.into()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.into()]).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, issuer).unwrap();
         let signs = if is_its_key {
             key

@@ -11,7 +11,8 @@ use ipc::channel::local::Silent;
 use ipc::channel::local::pair;
 use ipc::clock::Instant;
 use ipc::control::{
-    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request, Standing,
+    Answer, Control, Failure, HandshakeError, HandshakeId, HandshakeRequest, Parameters, Request,
+    Standing,
 };
 use ipc::director::SegmentQueue;
 use ipc::handshake::{Completion, DirectiveQueue, ForgetQueue};
@@ -205,7 +206,7 @@ impl Director {
     pub fn completion(&mut self) -> Option<Completion> {
         let (id, result) = match self.call(&Request::CollectAny) {
             Ok(Answer::Established(id, result)) => (id, Ok(result.established)),
-            Ok(Answer::Failed(id, error)) => (id, Err(error)),
+            Ok(Answer::Failed(id, failure)) => (id, Err(failure)),
             _ => return None,
         };
         let slot = self.started.remove(&id).unwrap();
@@ -216,10 +217,11 @@ impl Director {
                 generation,
                 established,
             },
-            Err(error) => Completion::Failed {
+            Err(Failure { error, cause }) => Completion::Failed {
                 slot,
                 generation,
                 error,
+                cause,
             },
         })
     }

@@ -229,7 +229,7 @@ fn r24_the_shim_refuses_a_signature_and_the_next_client_gets_one() {
         assert!(ended.said.contains(alert), "{}", ended.said);
         let handshake = site.handshake_at(start, port::NAMED_ONLY).unwrap();
         assert!(!handshake.done);
-        assert_eq!(handshake.rest, "policy: Step");
+        assert_eq!(handshake.rest, "policy: Step reason=step");
         let refused = "write ";
         let told = site.said_since(start);
         let told = told.iter().any(|line| {

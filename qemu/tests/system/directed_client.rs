@@ -29,17 +29,18 @@ fn r03_a_session_is_directed_on_both_sides_of_the_gateway() {
 #[test]
 fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
     let site = system();
-    for (listener, alert) in [
-        (port::WRONG_NAME, "bad_certificate"),
-        (port::EXPIRED, "certificate_expired"),
-        (port::REVOKED, "certificate_revoked"),
-        (port::UNKNOWN_AUTHORITY, "unknown_ca"),
+    for (listener, alert, reason) in [
+        (port::WRONG_NAME, "bad_certificate", "name"),
+        (port::EXPIRED, "certificate_expired", "expired"),
+        (port::REVOKED, "certificate_revoked", "revoked"),
+        (port::UNKNOWN_AUTHORITY, "unknown_ca", "issuer"),
     ] {
         let listener = directed(listener);
         let start = site.mark();
         assert_eq!(ask(&site, listener), "", "{listener}");
         let made = site.handshake_at(start, listener).unwrap();
         assert!(!made.done, "{listener}: {made:?}");
-        assert_eq!(made.rest, format!("peer: alert sent: {alert}"));
+        let told = format!("peer: alert sent: {alert} role=client reason=certificate_{reason}");
+        assert_eq!(made.rest, told);
     }
 }

@@ -70,7 +70,10 @@ fn a_client_from_elsewhere_is_refused_without_a_word() {
     stream.write_all(b"hello").unwrap();
     assert_eq!(ending(&mut stream).unwrap(), Ending::Closed);
     let made = site.handshake_at(start, port::ELSEWHERE).unwrap();
-    assert_eq!((made.done, &*made.rest), (false, "policy: NoRule"));
+    assert_eq!(
+        (made.done, &*made.rest),
+        (false, "policy: NoRule reason=no_rule")
+    );
 }
 
 #[test]

@@ -47,23 +47,34 @@ fn r17_a_backend_that_can_not_be_believed_is_refused_with_the_alert_for_it() {
     let site = system();
     let (good, expired) = (site.upstreams[0].port, site.upstreams[6].port);
     let revoked = site.upstreams[8].port;
-    for (listener, upstream, alerts) in [
+    for (listener, upstream, alerts, reason) in [
         (
             port::WRONG_NAME,
             good,
             ["bad_certificate", "certificate_unknown"],
+            "name",
         ),
-        (port::EXPIRED, expired, ["certificate_expired"; 2]),
-        (port::REVOKED, revoked, ["certificate_revoked"; 2]),
-        (port::UNKNOWN_AUTHORITY, good, ["unknown_ca"; 2]),
+        (
+            port::EXPIRED,
+            expired,
+            ["certificate_expired"; 2],
+            "expired",
+        ),
+        (
+            port::REVOKED,
+            revoked,
+            ["certificate_revoked"; 2],
+            "revoked",
+        ),
+        (port::UNKNOWN_AUTHORITY, good, ["unknown_ca"; 2], "issuer"),
     ] {
         let start = site.mark();
         assert_eq!(ask(&site, listener), "", "{listener}");
         let made = site.handshake_at(start, listener).unwrap();
         assert!(!made.done, "{listener}: {made:?}");
-        let is_one = alerts
-            .iter()
-            .any(|alert| made.rest == format!("peer: alert sent: {alert}"));
+        let told =
+            |alert| format!("peer: alert sent: {alert} role=client reason=certificate_{reason}");
+        let is_one = alerts.iter().any(|alert| made.rest == told(*alert));
         assert!(is_one, "{listener} at {upstream}: {made:?}");
     }
 }

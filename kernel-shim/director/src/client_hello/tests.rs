@@ -40,7 +40,7 @@ fn parse(body: &[u8]) -> Result<ClientHello, Refusal> {
 }
 
 fn alert(body: &[u8]) -> Option<Alert> {
-    parse(body).err().map(|Refusal(alert)| alert)
+    parse(body).err().map(|refusal| refusal.alert)
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_server_name_is_a_dns_name_or_nothing() {
         "café.test",
         &long,
     ] {
-        let refused = named(name.as_bytes()).err().map(|Refusal(alert)| alert);
+        let refused = named(name.as_bytes()).err().map(|refusal| refusal.alert);
         assert_eq!(refused, Some(Alert::ILLEGAL_PARAMETER), "{name:?}");
     }
 }

@@ -196,7 +196,7 @@ fn a_verdict_that_refuses_ends_the_handshake_with_its_alert_in_every_state() {
             continue;
         }
         let segment = walk.answer(&Verdict::Refused(Alert::DECRYPT_ERROR));
-        let Segment::Abort { alert, error } = segment else {
+        let Segment::Abort { alert, error, .. } = segment else {
             panic!("{:?}", walk.place);
         };
         assert_eq!(alert, Some(Alert::DECRYPT_ERROR));

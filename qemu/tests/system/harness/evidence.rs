@@ -17,7 +17,7 @@ const TICKS: Duration = Duration::from_millis(300);
 ///
 /// ```text
 /// handshake ok LISTENER REMOTE VERSION SUITE MODE MICROSECONDS us NAME=VALUE...
-/// handshake failed LISTENER REMOTE REASON
+/// handshake failed LISTENER REMOTE WHAT reason=WORD
 /// ```
 #[derive(Debug)]
 pub(crate) struct Handshake {
@@ -210,10 +210,11 @@ fn a_handshake_line_is_read() {
     assert_eq!(handshake.agreed(), ["TLSv1.3", "SUITE", "autonomous"]);
     assert_eq!(handshake.both::<u32>("tcp"), (7, 9));
     assert!(Handshake::parse("gateway: ready").is_none());
-    let failed = "gateway: handshake failed echo 10.0.2.2:1 peer: Closed";
+    let failed = "gateway: handshake failed echo 10.0.2.2:1 peer: Closed reason=closed";
     let failed = Handshake::parse(failed).unwrap();
     assert!(!failed.done && failed.is_of(1));
-    assert_eq!(failed.rest, "peer: Closed");
+    assert_eq!(failed.rest, "peer: Closed reason=closed");
+    assert_eq!(failed.value("reason"), "closed");
 }
 
 #[test]
