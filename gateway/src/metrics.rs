@@ -9,7 +9,7 @@ use ipc::stats::Counter;
 use ipc::tls::Mode;
 use tls::Version;
 
-use crate::page::{Bounded, Shown};
+use crate::page::{Bounded, Domain, Shown};
 use crate::reason::Failures;
 use crate::report::{mode_name, version_name};
 
@@ -132,9 +132,11 @@ pub(crate) fn metrics<I>(shown: &Shown<'_, '_, I>, form: Form, memory: String) -
 fn write_all<I>(text: &mut Bounded, shown: &Shown<'_, '_, I>, form: Form) -> fmt::Result {
     write_build(text, shown.view.kernel, form)?;
     write_counters(text, shown, form)?;
+    write_clock(text, shown.unix_seconds, form)?;
     write_handshakes(text, shown.observed, form)?;
     write_sessions(text, shown.observed, form)?;
     write_failures(text, &shown.observed.failures, form)?;
+    write_certificates(text, &shown.view.domains, form)?;
     let family = Family {
         name: "listener_turned_away",
         kind: "counter",
@@ -268,6 +270,39 @@ fn write_sessions(text: &mut Bounded, observed: &Observed, form: Form) -> fmt::R
         write_histogram(text, family.name, &labels, histogram, &|f, value| {
             write!(f, "{value}")
         })?;
+    }
+    Ok(())
+}
+
+fn write_clock(text: &mut Bounded, unix_seconds: u64, form: Form) -> fmt::Result {
+    let family = Family {
+        name: "clock_seconds",
+        kind: "gauge",
+        unit: Some("seconds"),
+        help: "This system's clock, in seconds since 1970: beside the scraper's, its offset.",
+    };
+    family.begin(text, form)?;
+    writeln!(text, "handoff_clock_seconds {unix_seconds}")
+}
+
+fn write_certificates(text: &mut Bounded, domains: &[Domain<'_>], form: Form) -> fmt::Result {
+    let family = Family {
+        name: "certificate_not_after_seconds",
+        kind: "gauge",
+        unit: Some("seconds"),
+        help: "When the first certificate of a key ring's chain expires, in seconds since 1970.",
+    };
+    family.begin(text, form)?;
+    for (domain, page, _) in domains {
+        for (ring, not_after) in page.rings() {
+            if text.has_room() {
+                let ring = Label(&ring);
+                writeln!(
+                    text,
+                    "handoff_certificate_not_after_seconds{{domain=\"{domain}\",ring=\"{ring}\"}} {not_after}"
+                )?;
+            }
+        }
     }
     Ok(())
 }

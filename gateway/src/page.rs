@@ -30,8 +30,11 @@ pub struct View<'a> {
     /// The kernel's name and version.
     pub kernel: &'a str,
     /// Counters of each domain.
-    pub domains: Vec<(&'static str, &'a Page, &'static [Counter])>,
+    pub domains: Vec<Domain<'a>>,
 }
+
+/// A domain's name, its page, and its counters there.
+pub(crate) type Domain<'a> = (&'static str, &'a Page, &'static [Counter]);
 
 impl<'a> View<'a> {
     /// A view of domains, each with its page of counters.
@@ -60,6 +63,7 @@ pub(crate) struct Shown<'v, 's, I> {
     /// The sessions.
     pub(crate) sessions: I,
     pub(crate) now: Instant,
+    pub(crate) unix_seconds: u64,
 }
 
 /// What an answer's body is.

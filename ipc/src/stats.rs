@@ -1,18 +1,47 @@
 //! What a domain shows of itself: one page of counters that it writes and the
 //! gateway reads, for the status page and `/metrics`.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use crate::tls::Label;
 
 /// Counters in a page.
 pub const COUNTERS: usize = 64;
 
+/// Key rings that a page tells of.
+pub const RINGS: usize = 64;
+/// Words of a label.
+const LABEL: usize = 4;
+const WORD: usize = size_of::<u64>();
+
 /// A page of counters. Shared memory: written by one domain only.
 #[repr(C, align(4096))]
-pub struct Page([AtomicU64; COUNTERS]);
+pub struct Page {
+    counters: [AtomicU64; COUNTERS],
+    rings: [RingCell; RINGS],
+}
+
+/// What a page tells of a key ring.
+#[repr(C)]
+struct RingCell {
+    /// Filled up with zeros.
+    label: [AtomicU64; LABEL],
+    /// Zero where there is no ring.
+    not_after: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Page>() == 4096);
 
 impl Default for Page {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; COUNTERS])
+        let ring = || RingCell {
+            label: [const { AtomicU64::new(0) }; LABEL],
+            not_after: AtomicU64::new(0),
+        };
+        Self {
+            counters: [const { AtomicU64::new(0) }; COUNTERS],
+            rings: core::array::from_fn(|_| ring()),
+        }
     }
 }
 
@@ -67,7 +96,7 @@ impl Counter {
 impl Page {
     /// Adds to a counter.
     pub fn add(&self, counter: Counter, count: u64) {
-        if let Some(cell) = self.0.get(counter.place) {
+        if let Some(cell) = self.counters.get(counter.place) {
             // One writer: no read-modify-write is needed.
             let value = cell.load(Ordering::Relaxed).wrapping_add(count);
             cell.store(value, Ordering::Relaxed);
@@ -76,22 +105,64 @@ impl Page {
 
     /// Sets a gauge.
     pub fn set(&self, counter: Counter, value: u64) {
-        if let Some(cell) = self.0.get(counter.place) {
+        if let Some(cell) = self.counters.get(counter.place) {
             cell.store(value, Ordering::Relaxed);
         }
     }
 
     /// Reads a counter; what another domain wrote there is only its word.
     pub fn read(&self, counter: Counter) -> u64 {
-        self.0
+        self.counters
             .get(counter.place)
             .map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
+    /// Tells of the key ring at a place until when the certificates are valid that it shows,
+    /// in seconds since 1970; zero takes it back.
+    pub fn set_ring(&self, place: usize, label: &Label, not_after: u64) {
+        let Some(cell) = self.rings.get(place) else {
+            return;
+        };
+        // Whoever reads meanwhile finds no ring.
+        cell.not_after.store(0, Ordering::Relaxed);
+        let mut chunks = label.as_bytes().chunks(WORD);
+        for word in &cell.label {
+            let mut bytes = [0; WORD];
+            let chunk = chunks.next().unwrap_or_default();
+            for (to, from) in bytes.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        }
+        cell.not_after.store(not_after, Ordering::Release);
+    }
+
+    /// The key rings that are told of; what another domain wrote there is only its word, and
+    /// a label is any text.
+    pub fn rings(&self) -> impl Iterator<Item = (Label, u64)> {
+        self.rings.iter().filter_map(|cell| {
+            // Read-only memory where another domain reads: no `Acquire` load.
+            let not_after = cell.not_after.load(Ordering::Relaxed);
+            fence(Ordering::Acquire);
+            if not_after == 0 {
+                return None;
+            }
+            let mut bytes = [0; LABEL * WORD];
+            for (to, word) in bytes.chunks_exact_mut(WORD).zip(&cell.label) {
+                to.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
+            let text = bytes.split(|byte| *byte == 0).next()?;
+            let label = Label::from_text(core::str::from_utf8(text).ok()?).ok()?;
+            Some((label, not_after))
+        })
     }
 }
 
 /// The counter that the runtime of every domain keeps, whatever its program: how often it
 /// was restarted.
 pub const RESTARTS: Counter = Counter::nameless(COUNTERS - 1);
+/// The same of its heap's size.
+pub const HEAP_LIMIT: Counter = Counter::nameless(COUNTERS - 2);
 
 /// The counters of the domain of that name: one of another program has only those of
 /// every domain.
@@ -170,6 +241,8 @@ counters! {
         RESET_EARLY = 20 "connections_dropped_total" "reason=\"reset\"";
         /// SYNs left without an answer, whose clients retry, by reason.
         DEFERRED = 21 "syns_unanswered_total" "reason=\"released\"";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -191,6 +264,8 @@ counters! {
         CRLS_OVERDUE = 6 "key_rings_crl_overdue";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -212,6 +287,8 @@ counters! {
         VERSION = 6 "rotation_version";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -237,6 +314,8 @@ counters! {
         REKEYS = 8 "key_updates_total";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -256,6 +335,8 @@ counters! {
         SESSIONS = 5 "sessions";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -269,6 +350,8 @@ counters! {
         REFUSED = 2 "segments_refused_total";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -312,6 +395,8 @@ counters! {
         AWAY_ENDED = 17 "turned_away_total" "reason=\"ended\"";
         /// Connections of clients turned away, by reason.
         AWAY_LATE = 18 "turned_away_total" "reason=\"late\"";
+        /// Bytes of a domain's heap, used or not.
+        HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.
         RESTARTS = 63 "restarts_total";
     }
@@ -336,7 +421,29 @@ mod tests {
             assert!(counters.iter().all(|c| c.domain == *domain));
             let restarts = counters.iter().find(|c| c.name == "restarts_total");
             assert_eq!(restarts.map(|c| c.place), Some(RESTARTS.place));
+            let heap = counters.iter().find(|c| c.name == "heap_limit_bytes");
+            assert_eq!(heap.map(|c| c.place), Some(HEAP_LIMIT.place));
         }
+    }
+
+    #[test]
+    fn rings_are_told_of_until_they_are_taken_back_and_a_hostile_label_is_left_out() {
+        let page = Page::default();
+        let label = |text: &str| Label::from_text(text).unwrap();
+        let longest = label(&"x".repeat(32));
+        page.set_ring(0, &label("web"), 7);
+        page.set_ring(63, &longest, u64::MAX);
+        page.set_ring(64, &label("none"), 7);
+        let told = || page.rings().collect::<Vec<_>>();
+        assert_eq!(told(), [(label("web"), 7), (longest.clone(), u64::MAX)]);
+        page.set_ring(0, &label("a"), 8);
+        assert_eq!(told(), [(label("a"), 8), (longest.clone(), u64::MAX)]);
+        page.set_ring(0, &label("a"), 0);
+        assert_eq!(told(), [(longest, u64::MAX)]);
+        for word in &page.rings[63].label {
+            word.store(u64::MAX, Ordering::Relaxed);
+        }
+        assert_eq!(told(), []);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use der::asn1::{AnyRef, ObjectIdentifier};
+use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use rustls::pki_types::CertificateDer;
 use tls::CipherSuite;
@@ -58,6 +58,30 @@ pub(crate) fn is_for(suite: CipherSuite, certificate: &[u8]) -> bool {
         | CipherSuite::Aes256GcmSha384
         | CipherSuite::ChaCha20Poly1305Sha256 => true,
     }
+}
+
+/// Until when it is valid (RFC 5280 §4.1.2.5), in seconds since 1970.
+pub(crate) fn not_after(certificate: &[u8]) -> Option<u64> {
+    let version = context(0);
+    let parts = items(AnyRef::from_der(certificate).ok()?)?.next()??;
+    // Serial number, signature, issuer, validity.
+    let mut parts = items(parts)?
+        .skip_while(|part| part.as_ref().is_some_and(|part| part.tag() == version))
+        .skip(3);
+    time(&items(parts.next()??)?.nth(1)??)
+}
+
+/// A Time (RFC 5280 §4.1), in seconds since 1970; `None` of anything else.
+pub(crate) fn time(part: &AnyRef<'_>) -> Option<u64> {
+    let since = match part.tag() {
+        Tag::UtcTime => part.decode_as::<UtcTime>().ok()?.to_unix_duration(),
+        Tag::GeneralizedTime => {
+            let time = part.decode_as::<GeneralizedTime>();
+            time.ok()?.to_unix_duration()
+        }
+        _ => return None,
+    };
+    Some(since.as_secs())
 }
 
 /// What is read of a certificate (RFC 5280 §4.1).

@@ -15,6 +15,7 @@ use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 
+use crate::certified;
 use crate::judge::Judge;
 use crate::revocation::Crls;
 use crate::signer::{KeystoreClient, RemoteKey, can_sign};
@@ -32,6 +33,15 @@ pub(crate) struct Keyring {
     pub(crate) judge: Option<Arc<Judge>>,
     /// Chain and key, for rings that can be shown.
     pub(crate) identity: Option<Arc<CertifiedKey>>,
+}
+
+impl Keyring {
+    /// Until when its whole chain is valid, in seconds since 1970; `None` without one.
+    pub(crate) fn shown_until(&self) -> Option<u64> {
+        let chain = &self.identity.as_ref()?.cert;
+        let until = chain.iter().filter_map(|der| certified::not_after(der));
+        until.min()
+    }
 }
 
 /// Why there are no key rings to begin with.

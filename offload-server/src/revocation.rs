@@ -6,15 +6,15 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
-use der::{Decode, Tag, Tagged};
+use der::Decode;
+use der::asn1::AnyRef;
 use ipc::tls::{Label, Revocation};
 use webpki::{
     BorrowedCertRevocationList, CertRevocationList, Error, ExpirationPolicy, RevocationOptions,
     RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 
-use crate::certified::items;
+use crate::certified::{items, time};
 use crate::keyring::Keyring;
 
 /// The revocation lists of one ring, at least one.
@@ -80,15 +80,8 @@ fn parsed(lists: &[Vec<u8>]) -> Result<Vec<CertRevocationList<'_>>, Error> {
 /// The second time of a TBSCertList (RFC 5280 §5.1.2.5), which webpki keeps to itself.
 fn next_update(der: &[u8]) -> Option<u64> {
     let list = items(AnyRef::from_der(der).ok()?)?.next()??;
-    let mut times = items(list)?.flatten().filter_map(|part| match part.tag() {
-        Tag::UtcTime => Some(part.decode_as::<UtcTime>().ok()?.to_unix_duration()),
-        Tag::GeneralizedTime => {
-            let time = part.decode_as::<GeneralizedTime>();
-            Some(time.ok()?.to_unix_duration())
-        }
-        _ => None,
-    });
-    times.nth(1).map(|time| time.as_secs())
+    let mut times = items(list)?.flatten().filter_map(|part| time(&part));
+    times.nth(1)
 }
 
 /// Notices when lists go out of date.

@@ -175,6 +175,7 @@ impl<'a, P: Platform> Server<'a, P> {
             earliest: Instant::NEVER,
         };
         server.look_at_crls();
+        server.tell_rings();
         Ok(server)
     }
 
@@ -185,6 +186,7 @@ impl<'a, P: Platform> Server<'a, P> {
             self.credentials.replace(keyrings);
             self.crls = Watch::new();
             self.look_at_crls();
+            self.tell_rings();
             self.autonomous.clear();
             self.directed.clear();
         }

@@ -124,6 +124,7 @@ pub unsafe fn start_domain(why: u64) {
     unsafe { heap::claim(place::HEAP as *mut u8, facts.heap as usize) };
     // SAFETY: the root task mapped the log ring for this domain.
     unsafe { log::use_ring() };
+    counters().set(ipc::stats::HEAP_LIMIT, facts.heap);
     HANDOFF_SEED.store(place::SEED as *mut _, Ordering::Release);
     if why != start::FIRST {
         // A caller may still wait for an answer to a call from before.

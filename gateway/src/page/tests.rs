@@ -4,11 +4,13 @@ use alloc::vec;
 use ipc::control::SessionId;
 use ipc::net::Address;
 use ipc::provision::{Limits, Timeouts};
-use ipc::tls::Mode;
-use tls::{CipherSuite, Version};
+use ipc::tls::{Label, Mode};
+use std::collections::BTreeSet;
+use tls::{CipherSuite, Role, Version};
 
 use super::*;
 use crate::metrics::metrics;
+use crate::reason;
 use crate::turned_away::Reason;
 
 const DOMAINS: [&str; 7] = [
@@ -53,13 +55,21 @@ fn text(form: Form) -> String {
     let listeners = [listener("a\"\n")];
     let mut turned_away = TurnedAway::new(1);
     turned_away.count(0, "", Reason::Silent, (remote(), 1), Instant::default());
+    let mut observed = Observed::default();
+    observed.failures.count(Role::Server, reason::Reason::Suite);
+    observed.failures.count(Role::Server, reason::Reason::Suite);
+    observed
+        .failures
+        .count(Role::Client, reason::Reason::Timeout);
+    pages[2].set_ring(0, &Label::from_text("a\"").unwrap(), 1_800_000_000);
     let shown = Shown {
         view: &view(&pages),
         listeners: &listeners,
         turned_away: &turned_away,
-        observed: &Observed::default(),
+        observed: &observed,
         sessions: (),
         now: Instant::default(),
+        unix_seconds: 1_796_000_000,
     };
     metrics(&shown, form, String::with_capacity(MAX_BODY))
 }
@@ -76,6 +86,13 @@ fn metrics_are_grouped_by_family_with_labels_and_end_as_openmetrics_must() {
         "# TYPE handoff_build info\nhandoff_build_info{version=\"",
         "# TYPE handoff_handshake_seconds histogram\n# UNIT handoff_handshake_seconds seconds\n",
         "_bucket{version=\"TLSv1.3\",mode=\"directed\",le=\"+Inf\"} 0\n",
+        "# TYPE handoff_clock_seconds gauge\n# UNIT handoff_clock_seconds seconds\n",
+        "\nhandoff_clock_seconds 1796000000\n",
+        "# TYPE handoff_handshake_failures counter\n\
+         handoff_handshake_failures_total{peer=\"client\",reason=\"suite\"} 2\n\
+         handoff_handshake_failures_total{peer=\"backend\",reason=\"timeout\"} 1\n",
+        "# UNIT handoff_certificate_not_after_seconds seconds\n",
+        ",ring=\"a\\\"\"} 1800000000\n",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
@@ -85,7 +102,7 @@ fn metrics_are_grouped_by_family_with_labels_and_end_as_openmetrics_must() {
         .lines()
         .filter(|line| line.starts_with("# TYPE "))
         .collect();
-    let distinct: std::collections::BTreeSet<_> = families.iter().collect();
+    let distinct: BTreeSet<_> = families.iter().collect();
     assert_eq!(families.len(), distinct.len(), "a family in two places");
 }
 
@@ -141,6 +158,18 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
         for counter in counters {
             page.set(*counter, u64::MAX);
         }
+        for place in 0..stats::RINGS {
+            page.set_ring(
+                place,
+                &Label::from_text(&"\"".repeat(32)).unwrap(),
+                u64::MAX,
+            );
+        }
+    }
+    let mut observed = Observed::default();
+    for reason in reason::Reason::ALL {
+        observed.failures.count(Role::Server, *reason);
+        observed.failures.count(Role::Client, *reason);
     }
     // As long and as awkward as configuration and clients can make them.
     let listeners = vec![listener(&"\"".repeat(64)); 128];
@@ -166,20 +195,25 @@ fn the_longest_pages_there_are_stay_within_their_memory_and_have_their_end() {
         view: &view,
         listeners: &listeners,
         turned_away: &turned_away,
-        observed: &Observed::default(),
+        observed: &observed,
         sessions: (),
         now: Instant::NEVER,
+        unix_seconds: u64::MAX,
     };
     let text = metrics(&shown, Form::OpenMetrics, String::with_capacity(MAX_BODY));
     assert_eq!(text.capacity(), MAX_BODY);
     assert!(text.ends_with("# EOF\n"));
+    // No other domain leaves what this one counts out.
+    let last = "reason=\"internal\"} 1\n";
+    assert_eq!(text.matches(last).count(), 2);
     let shown = Shown {
         view: &view,
         listeners: &listeners,
         turned_away: &turned_away,
-        observed: &Observed::default(),
+        observed: &observed,
         sessions: core::iter::repeat_n(&facts, 1152),
         now: Instant::NEVER,
+        unix_seconds: u64::MAX,
     };
     let text = html(shown, String::with_capacity(MAX_BODY));
     assert_eq!(text.capacity(), MAX_BODY);
@@ -197,4 +231,87 @@ fn text_takes_no_more_than_it_was_made_for() {
     assert!(text.write_str(&part).is_ok() && text.write_str("xx").is_err());
     assert!(text.write_str("x").is_ok() && text.write_str("x").is_err());
     assert_eq!((text.0.len(), text.0.capacity()), (MAX_BODY, MAX_BODY));
+}
+
+/// Names of series in a text.
+fn series(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !is_part(c));
+    let named = words.filter(|word| word.starts_with("handoff_"));
+    named.map(Into::into).collect()
+}
+
+/// Those that the metrics have.
+fn served() -> BTreeSet<String> {
+    let text = text(Form::Prometheus);
+    let kinds = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    kinds
+        .flat_map(|(name, kind)| match kind {
+            "histogram" => ["_bucket", "_count", "_sum"]
+                .map(|end| format!("{name}{end}"))
+                .to_vec(),
+            _ => vec![name.to_string()],
+        })
+        .collect()
+}
+
+const RULES: &str = include_str!("../../../deploy/prometheus/handoff.rules.yml");
+const DASHBOARD: &str = include_str!("../../../deploy/grafana/handoff.json");
+
+#[test]
+fn what_rules_and_dashboard_look_at_is_among_the_metrics() {
+    let served = served();
+    for (what, text) in [("rules", RULES), ("dashboard", DASHBOARD)] {
+        let asked = series(text);
+        assert!(asked.len() > 5, "{what}: {asked:?}");
+        let missing: Vec<_> = asked.difference(&served).collect();
+        assert!(missing.is_empty(), "{what}: {missing:?}");
+    }
+    assert_eq!(series("rate(handoff_x_total{a=\"b\"}[5m])").len(), 1);
+}
+
+#[test]
+fn the_dashboard_can_be_loaded() {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    // Who imports it names its Prometheus.
+    assert_eq!(dashboard["__inputs"][0]["name"], "DS_PROMETHEUS");
+    assert!(dashboard["id"].is_null() && dashboard["uid"].is_string());
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
+    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+        let of = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        for (x, y) in (of("x")..of("x") + of("w"))
+            .flat_map(|x| (of("y")..of("y") + of("h")).map(move |y| (x, y)))
+        {
+            assert!(x < 24 && places.insert((x, y)), "{title} lies on another");
+        }
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(
+            panel["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{title}"
+        );
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        for target in targets {
+            let expression = target["expr"].as_str().unwrap();
+            assert!(
+                !series(expression).is_empty() || expression.starts_with("up{"),
+                "{title}"
+            );
+            assert!(
+                expression.contains("instance=~\"$instance\""),
+                "{title}: {expression}"
+            );
+            assert_eq!(target["datasource"]["uid"], "${DS_PROMETHEUS}", "{title}");
+        }
+    }
+    assert!(ids.len() > 10);
 }

@@ -3,6 +3,7 @@
 use core::fmt::{self, Write as _};
 
 use ipc::channel::{Doorbell, Status};
+use ipc::clock::Clock as _;
 use ipc::stats;
 
 use super::pump::Next;
@@ -162,6 +163,7 @@ impl<P: Platform> Server<'_, P> {
             observed: &self.observed,
             sessions: relay.facts.iter().chain(others),
             now: self.now,
+            unix_seconds: self.clock.unix_seconds(),
         };
         let body = match kind {
             Kind::Metrics(form) => metrics(&shown, form, memory),

@@ -1,4 +1,4 @@
-//! Revocation lists that are out of date.
+//! Revocation lists that are out of date, and certificates that will be.
 
 use ipc::clock::Clock;
 use ipc::stats;
@@ -15,6 +15,18 @@ impl<P: Platform> Server<'_, P> {
         let now = self.clock.unix_seconds();
         if let Some(count) = self.crls.look(self.credentials.keyrings(), now) {
             self.stats.set(stats::offload::CRLS_OVERDUE, count);
+        }
+    }
+
+    /// Tells until when the certificates are valid that the rings show.
+    pub(super) fn tell_rings(&self) {
+        let rings = self.credentials.keyrings();
+        let none = Label::default();
+        for place in 0..stats::RINGS {
+            let ring = rings.get(place);
+            let until = ring.and_then(|ring| ring.shown_until()).unwrap_or(0);
+            let label = ring.map_or(&none, |ring| &ring.label);
+            self.stats.set_ring(place, label, until);
         }
     }
 
