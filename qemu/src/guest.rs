@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::log::{self, Cursor, Log, Next};
+use crate::log_file::LogFile;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::qmp::Qmp;
@@ -41,7 +42,7 @@ pub struct Guest {
 impl Guest {
     /// Starts QEMU.
     pub(crate) fn start(machine: &Machine) -> Result<Self> {
-        let file = log::create(&machine.log)
+        let file = LogFile::create(&machine.log, machine.log_bytes)
             .with_context(|| format!("making {}", machine.log.display()))?;
         if let Some(file) = &machine.capture {
             keep_private(file).with_context(|| format!("making {}", file.display()))?;

@@ -19,6 +19,7 @@ pub mod qmp;
 pub mod tap;
 
 mod guest;
+mod log_file;
 mod machine;
 mod network;
 mod spawn;

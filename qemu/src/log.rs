@@ -15,11 +15,12 @@
 //! A line `fault: …` comes from the root task: a domain was stopped.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::log_file::LogFile;
 
 /// Lines that are kept in memory; the file has them all.
 const KEPT_LINES: usize = 20_000;
@@ -210,7 +211,7 @@ impl Log {
     }
 
     /// Reads lines to the end of `source`, into `file` too.
-    pub(crate) fn fill(&self, mut source: impl Read, mut file: Option<File>) {
+    pub(crate) fn fill(&self, mut source: impl Read, mut file: Option<LogFile>) {
         let mut buffer = [0; 4096];
         let mut line = Vec::new();
         loop {
@@ -220,7 +221,7 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            if file.as_mut().is_some_and(|f| f.write_all(read).is_err()) {
+            if file.as_mut().is_some_and(|f| f.write(read).is_err()) {
                 // A full disk must not stop the machine.
                 file = None;
             }
@@ -264,14 +265,6 @@ impl Log {
         // A panic elsewhere leaves the lines as they are.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Makes the file of a log, and its folder.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    File::create(path)
 }
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ pub struct Machine {
     pub lacks: Vec<String>,
     /// Gets what the guest prints.
     pub log: PathBuf,
+    /// Bytes after which that file is renamed and begun again.
+    pub log_bytes: u64,
     /// Gets what goes over the NIC, as a pcap file that its owner alone can
     /// read: connections to backends are in it in plaintext.
     pub capture: Option<PathBuf>,
@@ -164,6 +166,7 @@ impl Machine {
             serial: true,
             lacks: Vec::new(),
             log: folder.join("serial.log"),
+            log_bytes: u64::MAX,
             capture: None,
             qmp: None,
             key: None,

@@ -27,6 +27,8 @@ use place::Place;
 /// How long the guest may take to get ready. Slow machines without KVM need
 /// some ten seconds.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
+/// The file of the log is renamed when it has so many.
+const LOG_BYTES: u64 = 64 << 20;
 /// How often a quiet guest is looked after.
 const TICK: Duration = Duration::from_secs(3600);
 /// Added to a well-known port to get a port that anybody may listen on.
@@ -156,6 +158,7 @@ pub(crate) fn run(workspace: &Path, screen: &Screen, arguments: &Arguments) -> R
     };
     let logs = logs.as_ref().map_or(folder, |logs| &logs.folder);
     let mut machine = Machine::new(boot, logs);
+    machine.log_bytes = LOG_BYTES;
     machine.capture = arguments.capture.then(|| logs.join("network.pcap"));
     machine.memory_mib = arguments.memory;
     machine.key = build::write_key(&chosen.config, folder)?;
