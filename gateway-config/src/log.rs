@@ -1,17 +1,36 @@
 //! The table `[log]`.
 
-use ipc::provision::LogWords;
+use ipc::provision::{LogFormat, LogWords};
 
 use crate::problem::Reported;
 use crate::reference::{Key, Kind, Need, Table};
 use crate::words::{Word, if_there};
 
+/// By their names.
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
 /// The table.
 pub(crate) static TABLE: Table = Table {
     name: "[log]",
-    about: "What the gateway logs besides failures, which it always does. Each line begins \
-            with its moment in UTC (RFC 3339) and the domain.",
+    about: "What is logged. Each line tells its moment in UTC (RFC 3339) and the domain; faults \
+            and restarts are always told.",
     keys: &[
+        Key {
+            name: "format",
+            kind: Kind::Choice(|| FORMATS.map(|(name, _)| name).to_vec()),
+            need: Need::Default(|| "\"text\"".to_string()),
+            example: "\"text\"",
+            meaning: "What a line is: words, or a JSON object with the same as members. Lines \
+                      from before the domains run, and a panic, are words.",
+        },
+        Key {
+            name: "failures",
+            kind: Kind::Flag,
+            need: Need::Default(|| "true".to_string()),
+            example: "true",
+            meaning: "Lines for handshakes and backends that failed, and clients that were \
+                      turned away; the metrics count them all the same.",
+        },
         Key {
             name: "sessions",
             kind: Kind::Flag,
@@ -34,10 +53,14 @@ pub(crate) static TABLE: Table = Table {
 /// Reads the table.
 pub(crate) fn read(word: Word<'_>) -> Result<LogWords, Reported> {
     let words = word.table()?;
+    let format = if_there(words.optional("format"), |word| word.choice(&FORMATS));
+    let failures = if_there(words.optional("failures"), |word| word.flag());
     let sessions = if_there(words.optional("sessions"), |word| word.flag());
     let handshakes = if_there(words.optional("handshakes"), |word| word.flag());
     let default = LogWords::default();
     Ok(LogWords {
+        format: format?.unwrap_or(default.format),
+        failures: failures?.unwrap_or(default.failures),
         sessions: sessions?.unwrap_or(default.sessions),
         handshakes: handshakes?.unwrap_or(default.handshakes),
     })

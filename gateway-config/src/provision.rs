@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ipc::provision::{
-    Backend, ClientRights, Gateway, Keyrings, KeystoreData, Listener, Network, NetworkRights,
-    ShimRights,
+    Backend, ClientRights, Gateway, Keyrings, KeystoreData, Listener, LogFormat, Network,
+    NetworkRights, ShimRights,
 };
 use ipc::tls::{Label, Mode};
 use tls::Role;
@@ -113,6 +113,10 @@ impl Config {
             (
                 "built-after".into(),
                 self.built_after().to_le_bytes().to_vec(),
+            ),
+            (
+                "json-log".into(),
+                vec![u8::from(self.log.format == LogFormat::Json)],
             ),
         ]))
     }

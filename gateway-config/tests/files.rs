@@ -7,7 +7,8 @@ use gateway_config::{Config, Problems, demo, load};
 use ipc::control::Parameters;
 use ipc::keystore::KeyKind;
 use ipc::provision::{
-    AddressConfig, Backend, Crls, Keyrings, KeystoreData, Limits, Rings, Timeouts,
+    AddressConfig, Backend, Crls, Keyrings, KeystoreData, Limits, LogFormat, LogWords, Rings,
+    Timeouts,
 };
 use ipc::step::Step;
 use ipc::tls::{Mode, PeerAuthentication, Revocation};
@@ -83,6 +84,17 @@ fn key_and_chain_may_stand_in_one_file() {
 fn a_file_that_is_not_there_is_named() {
     let problem = load_test("tests/bad/nowhere").err().unwrap().to_string();
     assert!(problem.starts_with("tests/bad/nowhere:1: can't be read: "));
+}
+
+#[test]
+fn the_gateway_and_the_root_task_are_told_of_a_log_in_json() {
+    let config = good("tests/good/link.toml");
+    let LogWords {
+        format, failures, ..
+    } = config.log;
+    assert_eq!((format, failures), (LogFormat::Json, false));
+    let blobs = config.provisions().unwrap();
+    assert_eq!(blobs["json-log"], [1]);
 }
 
 /// The image says nothing of the moment at which it is built but this.
@@ -373,12 +385,13 @@ fn what_the_domains_read_is_what_was_configured() {
     let config = good("tests/good/everything.toml");
     let blobs = config.provisions().unwrap();
     let names: Vec<&str> = blobs.keys().map(String::as_str).collect();
-    // The root task reads the first.
+    // The root task reads the first, and the one of the log.
     assert_eq!(
         names,
         [
             "built-after",
             "gateway-config",
+            "json-log",
             "keyrings",
             "network",
             "rights"
@@ -386,6 +399,8 @@ fn what_the_domains_read_is_what_was_configured() {
     );
     let gateway: ipc::provision::Gateway = postcard::from_bytes(&blobs["gateway-config"]).unwrap();
     assert_eq!(gateway.listeners, config.listeners);
+    assert_eq!(gateway.log.format, LogFormat::Text);
+    assert_eq!(blobs["json-log"], [0]);
     let data: KeystoreData = postcard::from_bytes(&blobs["keyrings"]).unwrap();
     assert_eq!(data.signer, config.signer);
     let Rings::Open(rings) = data.rings else {

@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use ipc::clock::Instant;
 
+use crate::report::Style;
+
 /// Of failures at one listener: at once, and in a second.
 const OF_LISTENER: (u32, u32) = (32, 8);
 /// Of failures at all listeners.
@@ -113,11 +115,22 @@ fn take(kind: &mut Kind, all: &mut Bucket, now: Instant) -> Option<Untold> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Untold(u64);
 
-impl fmt::Display for Untold {
+impl Untold {
+    /// As a line of this style says it.
+    pub(crate) const fn styled(self, style: Style) -> Styled {
+        Styled(self, style)
+    }
+}
+
+/// [`Untold`] in a style.
+pub(crate) struct Styled(Untold, Style);
+
+impl fmt::Display for Styled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        let Self(Untold(count), style) = self;
+        match count {
             0 => Ok(()),
-            count => write!(f, " untold={count}"),
+            count => write!(f, " untold{}{count}", style.is()),
         }
     }
 }

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use ipc::control::{self, HandshakeError, PeerError, SessionResult};
 use ipc::net::Address;
+use ipc::provision::LogFormat;
 use ipc::tls::Mode;
 use tls::{Role, Version, is_dns_name};
 
@@ -27,9 +28,38 @@ pub(crate) const fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
+/// How a line says its values: in a log of text the first few have no name; where the monitor
+/// makes JSON of it (`image/init/src/json.rs`) each has one, and numbers are told from texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style(pub(crate) LogFormat);
+
+impl Style {
+    /// A value whose name stands before it in JSON alone.
+    pub(crate) fn bare(
+        self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        value: &dyn fmt::Display,
+    ) -> fmt::Result {
+        match self.0 {
+            LogFormat::Text => write!(f, " {value}"),
+            LogFormat::Json => write!(f, " {name}={value}"),
+        }
+    }
+
+    /// Between a name and a number, or `true` and `false`.
+    pub(crate) const fn is(self) -> &'static str {
+        match self.0 {
+            LogFormat::Text => "=",
+            LogFormat::Json => ":=",
+        }
+    }
+}
+
 /// What was agreed on, as words `name=value` after the first few, for programs; nothing here
 /// is secret.
 pub(crate) struct Agreed<'a> {
+    pub(crate) style: Style,
     pub(crate) mode: Mode,
     pub(crate) role: Role,
     pub(crate) result: &'a SessionResult,
@@ -49,16 +79,18 @@ impl fmt::Display for Agreed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = self.result;
         let agreed = &result.established;
-        write!(
-            f,
-            "{} {} {} {} us session={} resumed={}",
-            version_name(agreed.version),
-            agreed.suite.name(),
-            mode_name(self.mode),
-            (result.completed - result.started).as_micros(),
-            result.session.0,
-            agreed.resumed,
-        )?;
+        let (version, suite) = (version_name(agreed.version), agreed.suite.name());
+        let mode = mode_name(self.mode);
+        let micros = (result.completed - result.started).as_micros();
+        match self.style.0 {
+            LogFormat::Text => write!(f, "{version} {suite} {mode} {micros} us"),
+            LogFormat::Json => write!(
+                f,
+                "version={version} suite={suite} mode={mode} handshake_us:={micros}"
+            ),
+        }?;
+        let (is, session, resumed) = (self.style.is(), result.session.0, agreed.resumed);
+        write!(f, " session{is}{session} resumed{is}{resumed}")?;
         if let Some(group) = agreed.group {
             write!(f, " group={}", group.name())?;
         }
@@ -94,8 +126,11 @@ impl fmt::Display for Success<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = self.agreed.result;
         let agreed = &result.established;
-        let (listener, remote) = (Word(self.listener), self.remote.0);
-        write!(f, "handshake ok {listener} {remote} {}", self.agreed)?;
+        f.write_str("handshake ok")?;
+        let style = self.agreed.style;
+        style.bare(f, "listener", &Word(self.listener))?;
+        style.bare(f, "remote", &self.remote.0)?;
+        write!(f, " {}", self.agreed)?;
         if let Some(peer) = &agreed.peer {
             write!(f, " names={}", Word(&peer.names))?;
         }
@@ -108,12 +143,13 @@ impl fmt::Display for Success<'_> {
         write!(f, " tcp={}/{}", tcp.tx_next, tcp.rx_next)?;
         let exposed = if agreed.keys.is_some() { "yes" } else { "no" };
         let wakeups = result.shim_wakeups;
-        write!(f, " exposed={exposed} shim_wakeups={wakeups}")
+        write!(f, " exposed={exposed} shim_wakeups{}{wakeups}", style.is())
     }
 }
 
 /// A client and its backend, when they are over.
 pub(crate) struct Ended<'a> {
+    pub(crate) style: Style,
     pub(crate) listener: &'a str,
     pub(crate) remote: Address,
     /// What was agreed on with the client ([`Agreed`]); `None` without TLS.
@@ -131,23 +167,39 @@ pub(crate) struct Ended<'a> {
 
 impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (listener, remote) = (Word(self.listener), self.remote.0);
-        let agreed = self.agreed.unwrap_or("plaintext");
-        write!(f, "session ended {listener} {remote} {agreed}")?;
+        f.write_str("session ended")?;
+        self.style.bare(f, "listener", &Word(self.listener))?;
+        self.style.bare(f, "remote", &self.remote.0)?;
+        match (self.agreed, self.style.0) {
+            (Some(agreed), LogFormat::Text) => write!(f, " {agreed}"),
+            (Some(agreed), LogFormat::Json) => write!(f, " {}", whole_words(agreed)),
+            (None, LogFormat::Text) => f.write_str(" plaintext"),
+            (None, LogFormat::Json) => f.write_str(" version=plaintext"),
+        }?;
+        let is = self.style.is();
         if let Some(rule) = self.rule {
-            write!(f, " rule={rule}")?;
+            write!(f, " rule{is}{rule}")?;
         }
         match self.backend {
             Some(backend) => write!(f, " backend={}", backend.0)?,
             None => f.write_str(" backend=status")?,
         }
         let ((up, down), ms) = (self.bytes, self.duration.as_millis());
-        write!(f, " up={up} down={down} ms={ms} {}", self.ending)
+        write!(f, " up{is}{up} down{is}{down} ms{is}{ms} {}", self.ending)
+    }
+}
+
+/// Without a last word whose name was cut off ([`relay::Agreed`](crate::relay::Agreed)).
+fn whole_words(agreed: &str) -> &str {
+    match agreed.rsplit_once(' ') {
+        Some((before, last)) if last.ends_with('~') && !last.contains('=') => before,
+        _ => agreed,
     }
 }
 
 /// A backend that could not be had.
 pub(crate) struct Unreached<'a> {
+    pub(crate) style: Style,
     pub(crate) listener: &'a str,
     pub(crate) backend: Address,
     pub(crate) why: Why,
@@ -155,8 +207,10 @@ pub(crate) struct Unreached<'a> {
 
 impl fmt::Display for Unreached<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (listener, backend) = (Word(self.listener), self.backend.0);
-        write!(f, "backend failed {listener} {backend} {}", self.why.name())
+        f.write_str("backend failed")?;
+        self.style.bare(f, "listener", &Word(self.listener))?;
+        self.style.bare(f, "backend", &self.backend.0)?;
+        self.style.bare(f, "reason", &self.why.name())
     }
 }
 
@@ -243,6 +297,7 @@ impl Why {
 
 /// A handshake that failed.
 pub(crate) struct Failure<'a> {
+    pub(crate) style: Style,
     pub(crate) listener: &'a str,
     pub(crate) remote: Address,
     /// This side's.
@@ -252,9 +307,35 @@ pub(crate) struct Failure<'a> {
 
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (listener, remote) = (Word(self.listener), self.remote.0);
-        write!(f, "handshake failed {listener} {remote} ")?;
-        match self.failure.error {
+        f.write_str("handshake failed")?;
+        self.style.bare(f, "listener", &Word(self.listener))?;
+        self.style.bare(f, "remote", &self.remote.0)?;
+        match self.style.0 {
+            LogFormat::Text => write!(f, " {}", What(self.failure.error)),
+            LogFormat::Json => match self.failure.error {
+                HandshakeError::Peer(PeerError::AlertSent(alert)) => {
+                    write!(f, " alert_sent={}", alert.name())
+                }
+                HandshakeError::Peer(PeerError::AlertReceived(alert)) => {
+                    write!(f, " alert_received={}", alert.name())
+                }
+                // The reason tells.
+                _ => Ok(()),
+            },
+        }?;
+        if self.role == Role::Client {
+            f.write_str(" role=client")?;
+        }
+        write!(f, " reason={}", Reason::of(&self.failure).name())
+    }
+}
+
+/// An error as text.
+struct What(HandshakeError);
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
             HandshakeError::Peer(PeerError::AlertSent(alert)) => {
                 write!(f, "peer: alert sent: {}", alert.name())
             }
@@ -267,11 +348,7 @@ impl fmt::Display for Failure<'_> {
             HandshakeError::Resource(what) => write!(f, "resource: {what:?}"),
             HandshakeError::Cancelled => f.write_str("cancelled"),
             HandshakeError::ServerRestarted => f.write_str("server restarted"),
-        }?;
-        if self.role == Role::Client {
-            f.write_str(" role=client")?;
         }
-        write!(f, " reason={}", Reason::of(&self.failure).name())
     }
 }
 
@@ -312,7 +389,14 @@ mod tests {
 
     const HOSTILE: &str = "a\r\ngateway: handshake ok x \" server_name=b\u{2028}\u{1b}[2J";
 
+    const TEXT: Style = Style(LogFormat::Text);
+    const JSON: Style = Style(LogFormat::Json);
+
     fn line(server_name: &str, alpn: &[u8], text: &str, role: Role) -> String {
+        styled(TEXT, server_name, alpn, text, role)
+    }
+
+    fn styled(style: Style, server_name: &str, alpn: &[u8], text: &str, role: Role) -> String {
         let result = SessionResult {
             session: SessionId(1),
             slot: 0,
@@ -348,6 +432,7 @@ mod tests {
             listener: text,
             remote: Address("10.0.2.2:7".parse().unwrap()),
             agreed: Agreed {
+                style,
                 mode: Mode::Directed,
                 role,
                 result: &result,
@@ -372,6 +457,7 @@ mod tests {
         assert_eq!(found.split(' ').count(), words - 1, "{found}");
         assert!(!found.contains(" server_name="), "{found}");
         let failure = Failure {
+            style: TEXT,
             listener: HOSTILE,
             remote: Address("10.0.2.2:7".parse().unwrap()),
             role: Role::Server,
@@ -416,5 +502,114 @@ mod tests {
     fn an_address_is_a_backend_s_name_and_no_client_s() {
         assert!(line("::1", b"x", "", Role::Client).contains(" server_name=::1 "));
         assert!(!line("::1", b"x", "", Role::Server).contains("server_name"));
+    }
+
+    /// What the monitor makes of a line.
+    fn members(line: &str) -> serde_json::Value {
+        let mut buffer = [0; init::json::MOST];
+        let line = init::json::line(&mut buffer, b"", b"gateway", line.as_bytes());
+        serde_json::from_slice(line).unwrap()
+    }
+
+    fn address() -> Address {
+        Address("[2001:db8::1]:7".parse().unwrap())
+    }
+
+    #[test]
+    fn json_has_every_value_of_a_handshake_as_it_was() {
+        let told = members(&styled(JSON, "a.test", b"x\"y", HOSTILE, Role::Server));
+        assert_eq!(told["message"], "handshake ok");
+        assert_eq!(told["listener"], HOSTILE.replace(' ', "+"));
+        assert_eq!(told["remote"], "10.0.2.2:7");
+        assert_eq!(told["version"], "TLSv1.3");
+        assert_eq!(told["mode"], "directed");
+        assert_eq!(told["handshake_us"], 0);
+        assert_eq!(told["session"], 1);
+        assert_eq!(told["resumed"], false);
+        assert_eq!(told["subject"], HOSTILE.replace(' ', "+"));
+        assert_eq!(told["alpn"], "x\"y");
+        assert_eq!(told["server_name"], "a.test");
+        assert_eq!(told["shim_wakeups"], 0);
+    }
+
+    #[test]
+    fn json_has_every_value_of_a_session_s_end_also_where_what_was_agreed_on_is_cut() {
+        let agreed = styled(JSON, "a.test", b"h2", "s", Role::Server);
+        let (_, agreed) = agreed.split_once(" version=").unwrap();
+        let long = ["b"; 8].map(|part| part.repeat(60)).join(".");
+        for cut in 0..80 {
+            let padding = "c".repeat(cut);
+            let words = format_args!("version={agreed} pad={padding} server_name={long}");
+            let kept = crate::relay::Agreed::new(words);
+            let ended = Ended {
+                style: JSON,
+                listener: "web",
+                remote: address(),
+                agreed: Some(kept.as_str()),
+                rule: Some(2),
+                backend: None,
+                bytes: (7, 8),
+                duration: Duration::from_millis(9),
+                ending: Ending {
+                    by: Side::Client,
+                    why: Why::Closed,
+                },
+            };
+            let told = members(&format!("{ended}"));
+            assert_eq!(told["message"], "session ended", "{cut}");
+            assert_eq!(told["listener"], "web");
+            assert_eq!(told["remote"], "[2001:db8::1]:7");
+            assert_eq!((&told["session"], &told["rule"]), (&1.into(), &2.into()));
+            assert_eq!(told["backend"], "status");
+            let counts = ["up", "down", "ms"].map(|name| told[name].as_u64());
+            assert_eq!(counts, [Some(7), Some(8), Some(9)]);
+            assert_eq!(
+                (&told["by"], &told["why"]),
+                (&"client".into(), &"closed".into())
+            );
+        }
+    }
+
+    #[test]
+    fn json_has_the_reason_of_a_failure_and_what_was_said() {
+        let failure = |role, error| {
+            members(&format!(
+                "{}",
+                Failure {
+                    style: JSON,
+                    listener: "a b",
+                    remote: address(),
+                    role,
+                    failure: control::Failure {
+                        error,
+                        cause: Some(control::Cause::OldVersion),
+                    },
+                }
+            ))
+        };
+        let sent = HandshakeError::Peer(PeerError::AlertSent(tls::Alert::PROTOCOL_VERSION));
+        let told = failure(Role::Server, sent);
+        assert_eq!(told["message"], "handshake failed");
+        assert_eq!(told["alert_sent"], "protocol_version");
+        assert_eq!(told["reason"], "old_version");
+        assert_eq!(
+            (&told["listener"], &told["role"]),
+            (&"a+b".into(), &().into())
+        );
+        let told = failure(Role::Client, HandshakeError::Peer(PeerError::Closed));
+        assert_eq!(
+            (&told["role"], &told["reason"]),
+            (&"client".into(), &"closed".into())
+        );
+        let unreached = Unreached {
+            style: JSON,
+            listener: "web",
+            backend: address(),
+            why: Why::Unanswered,
+        };
+        let told = members(&format!("{unreached}"));
+        assert_eq!(told["message"], "backend failed");
+        assert_eq!(told["backend"], "[2001:db8::1]:7");
+        assert_eq!(told["reason"], "backend_timeout");
     }
 }

@@ -32,7 +32,7 @@ use crate::metrics::Observed;
 use crate::page::View;
 use crate::pages::Pages;
 use crate::relay::{End, Relay, RelayId, Wires};
-use crate::report::Word;
+use crate::report::{Style, Word};
 use crate::table::Table;
 use crate::turned_away::{Reason, TurnedAway};
 use crate::waiting::{Line, Waiting};
@@ -382,7 +382,10 @@ impl<'a, P: Platform> Server<'a, P> {
         let line = self
             .turned_away
             .count(listener, name, reason, who, self.now);
-        if let Some(line) = line {
+        if self.words.failures
+            && let Some(mut line) = line
+        {
+            line.style = Style(self.words.format);
             (self.ports.log)(format_args!("{line}"));
         }
     }

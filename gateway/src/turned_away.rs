@@ -6,9 +6,10 @@ use core::time::Duration;
 
 use ipc::clock::Instant;
 use ipc::net::Address;
+use ipc::provision::LogFormat;
 use ipc::stats::{self, Counter};
 
-use crate::report::Word;
+use crate::report::{Style, Word};
 
 /// At most one line in this time for each listener and reason.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -108,6 +109,7 @@ impl TurnedAway {
         }
         tally.told = Some(now);
         Some(Line {
+            style: Style(LogFormat::Text),
             name,
             reason,
             remote,
@@ -126,6 +128,7 @@ impl TurnedAway {
 
 /// One line of the log.
 pub(crate) struct Line<'a> {
+    pub(crate) style: Style,
     name: &'a str,
     reason: Reason,
     remote: Address,
@@ -134,11 +137,13 @@ pub(crate) struct Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, remote) = (Word(self.name), self.remote.0);
-        write!(f, "turned away {name} {remote} {}", self.reason.name())?;
+        f.write_str("turned away")?;
+        self.style.bare(f, "listener", &Word(self.name))?;
+        self.style.bare(f, "remote", &self.remote.0)?;
+        self.style.bare(f, "reason", &self.reason.name())?;
         match self.untold {
             0 => Ok(()),
-            untold => write!(f, " untold={untold}"),
+            untold => write!(f, " untold{}{untold}", self.style.is()),
         }
     }
 }
@@ -173,6 +178,21 @@ mod tests {
         // Another reason is another tally.
         let now = Instant::from_millis(2500);
         let line = away.count(1, "x", Reason::Room, (remote, 5), now);
-        assert!(line.unwrap().to_string().ends_with(" untold=4"));
+        let mut line = line.unwrap();
+        assert!(line.to_string().ends_with(" untold=4"));
+        line.style = Style(LogFormat::Json);
+        let mut buffer = [0; init::json::MOST];
+        let text = line.to_string();
+        let text = init::json::line(&mut buffer, b"", b"gateway", text.as_bytes());
+        let told: serde_json::Value = serde_json::from_slice(text).unwrap();
+        assert_eq!(told["message"], "turned away");
+        assert_eq!(
+            (&told["listener"], &told["reason"]),
+            (&"x".into(), &"room".into())
+        );
+        assert_eq!(
+            (&told["remote"], &told["untold"]),
+            (&"10.0.2.2:7".into(), &4.into())
+        );
     }
 }

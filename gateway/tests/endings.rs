@@ -206,6 +206,7 @@ fn nothing_is_told_of_sessions_that_should_not_be() {
     let quiet = LogWords {
         sessions: false,
         handshakes: false,
+        ..LogWords::default()
     };
     let mut world = World::logging(listeners(), quiet);
     let slot = world.session(FORWARD, address(1));

@@ -5,6 +5,7 @@
 mod world;
 
 use ipc::control::{HandshakeError, PeerError};
+use ipc::provision::LogWords;
 use ipc::stats::gateway as counters;
 use world::{FORWARD, STATUS, World, address, listeners, same};
 
@@ -60,4 +61,24 @@ fn a_flood_at_a_backend_that_is_down_is_a_few_lines() {
     let lines = log.iter().filter(|line| line.starts_with("backend "));
     assert!((1..40).contains(&lines.count()), "{log:?}");
     assert_eq!(world.count(counters::BACKEND_FAILED), 500);
+}
+
+#[test]
+fn failures_that_should_not_be_told_are_counted_all_the_same() {
+    let quiet = LogWords {
+        failures: false,
+        sessions: false,
+        ..LogWords::default()
+    };
+    let mut world = World::logging(listeners(), quiet);
+    let connection = world.arrive(FORWARD, address(1));
+    world.settle();
+    let wrong = HandshakeError::Peer(PeerError::NotTls);
+    world.shim.borrow_mut().fail(connection, wrong);
+    world.settle();
+    world.net.borrow_mut().refuses = true;
+    world.session(FORWARD, address(2));
+    assert!(world.log.borrow().is_empty(), "{:?}", world.log.borrow());
+    assert_eq!(world.count(counters::FAILED), 1);
+    assert_eq!(world.count(counters::BACKEND_FAILED), 1);
 }

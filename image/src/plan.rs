@@ -14,6 +14,9 @@ use crate::layout::{Layout, Source};
 /// a little-endian 64-bit number.
 pub type Provisions = BTreeMap<String, Vec<u8>>;
 
+/// Boot-time data for the root task alone: one byte, 1 if each line of the log is a JSON
+/// object.
+pub const JSON_LOG: &str = "json-log";
 /// Boot-time data for the root task alone: seconds since 1970, little-endian, when the
 /// newest certificate begins to be valid.
 pub const BUILT_AFTER: &str = "built-after";
@@ -94,6 +97,7 @@ pub fn make(
         .map(|(domain, address)| Device { domain, address });
     plan.restart = layout.restart;
     plan.rekey_after = layout.rekey_after;
+    plan.json_log = provisions.get(JSON_LOG).is_some_and(|bytes| bytes == &[1]);
     plan.built_after = built_after(provisions, std::env::var(EPOCH).ok().as_deref())?;
     let mut image = init::encode(&plan);
     image.extend_from_slice(&pages);

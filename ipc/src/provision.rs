@@ -256,9 +256,13 @@ pub struct Gateway {
     pub log: LogWords,
 }
 
-/// What the gateway logs besides failures.
+/// What the gateway logs, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogWords {
+    /// What a line is.
+    pub format: LogFormat,
+    /// Lines for what failed.
+    pub failures: bool,
     /// A line for each session at its end.
     pub sessions: bool,
     /// A line for each handshake that succeeds.
@@ -268,10 +272,22 @@ pub struct LogWords {
 impl Default for LogWords {
     fn default() -> Self {
         Self {
+            format: LogFormat::Text,
+            failures: true,
             sessions: true,
             handshakes: false,
         }
     }
+}
+
+/// What a line of the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// Words.
+    #[default]
+    Text,
+    /// A JSON object, which the monitor makes of the words: each value has a name.
+    Json,
 }
 
 /// One listener.

@@ -12,6 +12,9 @@
 //! With `audit …` the director begins the line of one segment of a directed
 //! handshake: microseconds, handshake, directive, bytes, what became of it.
 //!
+//! Where `[log]` says so, the monitor makes a JSON object of each line; it is read as the line
+//! that it was made of.
+//!
 //! A line `fault: …` comes from the root task: a domain was stopped.
 
 use std::collections::VecDeque;
@@ -19,6 +22,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::log_file::LogFile;
 
@@ -56,6 +61,30 @@ pub fn without_time(line: &str) -> &str {
     } else {
         line
     }
+}
+
+/// A line that the monitor made a JSON object of, as it would be otherwise, with all values
+/// named; `None` of other lines.
+pub fn of_json(line: &str) -> Option<String> {
+    if !line.starts_with('{') {
+        return None;
+    }
+    let object: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
+    let member = |name| object.get(name).and_then(Value::as_str);
+    let (domain, message) = (member("domain")?, member("message")?);
+    let mut text = match domain {
+        // It names what its lines are of.
+        "monitor" => message.to_string(),
+        _ => format!("{domain}: {message}"),
+    };
+    let is_own = |name: &str| ["time", "domain", "message"].contains(&name);
+    for (name, value) in object.iter().filter(|(name, _)| !is_own(name)) {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_string);
+        text += &format!(" {name}={}", value.replace(' ', "+").escape_debug());
+    }
+    Some(text)
 }
 
 /// All lines of a log file, without their moments.
@@ -250,7 +279,7 @@ impl Log {
 
     fn push(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
-        let line = without_time(&line).to_owned();
+        let line = of_json(&line).unwrap_or_else(|| without_time(&line).to_owned());
         let mut state = self.lock();
         if state.lines.len() == KEPT_LINES {
             state.lines.pop_front();
@@ -312,6 +341,22 @@ mod tests {
         );
         assert!(is_fault("fault: gateway: page fault"));
         assert!(!is_fault("gateway: fault: none"));
+    }
+
+    #[test]
+    fn lines_in_json_mean_the_same() {
+        let lines = [
+            r#"{"time":"2026-11-28T09:30:05.000250Z","domain":"gateway","message":"ready"}"#,
+            r#"{"time":"","domain":"monitor","message":"fault: gateway: page fault"}"#,
+            r#"{"time":"","domain":"gateway","message":"session ended","up":7,"subject":"a b\n"}"#,
+            r#"{"domain":"gateway"}"#,
+        ];
+        let log = filled(lines.join("\n").as_bytes());
+        let read = log.since(Cursor::default());
+        assert!(is_ready(&read[0]) && is_fault(&read[1]), "{read:?}");
+        let ended = session(&(read[2].clone() + " ")).map(str::to_string);
+        assert_eq!(ended.as_deref(), Some("subject=a+b\\n up=7 "));
+        assert_eq!(read[3], lines[3]);
     }
 
     #[test]

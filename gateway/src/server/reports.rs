@@ -9,7 +9,7 @@ use tls::Role;
 use super::{Arrived, Platform, Purpose, Secure, Server};
 use crate::reason;
 use crate::relay::{self, Relay};
-use crate::report::{Agreed, Ended, Failure, Success, Unreached, Why};
+use crate::report::{Agreed, Ended, Failure, Style, Success, Unreached, Why};
 use crate::turned_away::Reason;
 
 impl<P: Platform> Server<'_, P> {
@@ -28,17 +28,22 @@ impl<P: Platform> Server<'_, P> {
         let Some((listener, remote)) = self.parties(purpose) else {
             return;
         };
+        if !self.words.failures {
+            return;
+        }
+        let style = self.style();
         let Some(untold) = self.log_rate.failure(listener, self.now) else {
             return;
         };
         let listener = self.listeners.get(listener).map_or("", |l| &l.name);
         let failure = Failure {
+            style,
             listener,
             remote,
             role,
             failure,
         };
-        (self.ports.log)(format_args!("{failure}{untold}"));
+        (self.ports.log)(format_args!("{failure}{}", untold.styled(style)));
     }
 
     /// A client without a whole hello is a failure, without a request to the shim. Many
@@ -54,6 +59,11 @@ impl<P: Platform> Server<'_, P> {
             self.guests.note_failure(arrived.guest, self.now);
         }
         self.turn_away(arrived.listener, reason, arrived.remote);
+    }
+
+    /// How lines say their values.
+    pub(super) const fn style(&self) -> Style {
+        Style(self.words.format)
     }
 
     fn count_failure(&mut self, role: Role, reason: reason::Reason) {
@@ -79,7 +89,9 @@ impl<P: Platform> Server<'_, P> {
         result: &SessionResult,
     ) -> Option<relay::Agreed> {
         let (tls, (listener, remote)) = self.tls(purpose).zip(self.parties(purpose))?;
+        let style = self.style();
         let agreed = Agreed {
+            style,
             mode: tls.mode,
             role: tls.role,
             result,
@@ -94,7 +106,7 @@ impl<P: Platform> Server<'_, P> {
                 remote,
                 agreed,
             };
-            (self.ports.log)(format_args!("{success}{untold}"));
+            (self.ports.log)(format_args!("{success}{}", untold.styled(style)));
         }
         words
     }
@@ -108,22 +120,25 @@ impl<P: Platform> Server<'_, P> {
             Backend::Connect(upstream) => Some(upstream.address),
             Backend::Status => None,
         });
-        let ending = relay.ending();
-        if let (Why::Refused | Why::Unanswered, Some(backend)) = (ending.why, backend)
+        let (ending, style) = (relay.ending(), self.style());
+        if self.words.failures
+            && let (Why::Refused | Why::Unanswered, Some(backend)) = (ending.why, backend)
             && let Some(untold) = self.log_rate.failure(relay.listener, self.now)
         {
             let failed = Unreached {
+                style,
                 listener: name,
                 backend,
                 why: ending.why,
             };
-            (self.ports.log)(format_args!("{failed}{untold}"));
+            (self.ports.log)(format_args!("{failed}{}", untold.styled(style)));
         }
         if self.words.sessions
             && let Some(untold) = self.log_rate.session(relay.listener, self.now)
         {
             let agreed = relay.facts.as_ref().and_then(|facts| facts.agreed.as_ref());
             let ended = Ended {
+                style,
                 listener: name,
                 remote: relay.remote,
                 agreed: agreed.map(relay::Agreed::as_str),
@@ -133,7 +148,7 @@ impl<P: Platform> Server<'_, P> {
                 duration: self.now - relay.began,
                 ending,
             };
-            (self.ports.log)(format_args!("{ended}{untold}"));
+            (self.ports.log)(format_args!("{ended}{}", untold.styled(style)));
         }
     }
 }

@@ -199,6 +199,7 @@ impl World {
         let all = LogWords {
             sessions: true,
             handshakes: true,
+            ..LogWords::default()
         };
         Self::of(listeners, all, sizes)
     }

@@ -18,6 +18,7 @@ extern crate alloc;
 
 pub mod calendar;
 pub mod console;
+pub mod json;
 pub mod log_quota;
 pub mod memory;
 pub mod outlet;
@@ -57,6 +58,8 @@ pub struct Plan {
     pub rekey_after: u64,
     /// The image was not built before: seconds since 1970-01-01 00:00 UTC.
     pub built_after: u64,
+    /// Each line of the log is a JSON object.
+    pub json_log: bool,
 }
 
 /// One protection domain.

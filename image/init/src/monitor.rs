@@ -41,7 +41,8 @@ pub(crate) fn run(plan: &Plan, mut built: Built) -> ! {
     };
     let mut logs = Logs::new(built.domains.len(), rate);
     let patience = console::patience(0, built.tsc_hz, 1);
-    terminal::open(built.console.take(), built.timekeeper.scale(), patience);
+    let scale = built.timekeeper.scale();
+    terminal::open(built.console.take(), scale, patience, plan.json_log);
     let groups = (0..plan.domains.len()).map(|number| group(plan, number));
     let supervisor = Supervisor::new(plan.restart, groups);
     let priorities: Vec<u8> = plan.domains.iter().map(|domain| domain.priority).collect();

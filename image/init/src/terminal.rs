@@ -4,6 +4,7 @@
 use core::fmt::{self, Write};
 
 use init::calendar::Stamp;
+use init::json;
 use init::outlet::{BLOCK, Device, Outlet};
 use ipc::clock::Timescale;
 use ipc::log_ring::LINE;
@@ -132,7 +133,12 @@ struct Terminal {
     lost: u64,
     /// Ticks at which the console held all blocks, one after the other.
     full: u32,
+    /// Where a line becomes a JSON object, if lines are such.
+    json: Option<[u8; json::MOST]>,
 }
+
+/// Who says a line of the root task, in JSON.
+const MONITOR: &[u8] = b"monitor";
 
 /// Blocks that no domain's line begins: the root task's own have room.
 const OWN: usize = 1;
@@ -147,7 +153,12 @@ static TERMINAL: Mutex<Option<Terminal>> = Mutex::new(None);
 /// From now on lines go to `console`, if there is one, with the time by `scale`. Where they
 /// go may be waited for as long as `patience` until the next tick, in ticks of the
 /// processor's counter.
-pub(crate) fn open(console: Option<VirtioConsole>, scale: &Timescale, patience: u64) {
+pub(crate) fn open(
+    console: Option<VirtioConsole>,
+    scale: &Timescale,
+    patience: u64,
+    is_json: bool,
+) {
     *TERMINAL.lock() = Some(Terminal {
         outlet: console.map(Outlet::new),
         stamp: Stamp::default(),
@@ -155,6 +166,7 @@ pub(crate) fn open(console: Option<VirtioConsole>, scale: &Timescale, patience: 
         patience,
         lost: 0,
         full: 0,
+        json: is_json.then_some([0; json::MOST]),
     });
     serial::be_patient(|_| patience);
     log::use_sink(own);
@@ -177,7 +189,7 @@ pub(crate) fn has_plenty() -> bool {
 /// Writes what domain `name` said when the counter was at `ticks`.
 pub(crate) fn write(name: &str, ticks: u64, text: &[u8]) {
     if let Some(terminal) = &mut *TERMINAL.lock()
-        && !terminal.write(ticks, &[name.as_bytes(), b": ", text, b"\n"], OWN)
+        && !terminal.write(ticks, Some(name.as_bytes()), text, OWN)
     {
         terminal.lost += 1;
     }
@@ -215,14 +227,27 @@ pub(crate) fn tick(patience: impl Fn(u64) -> u64) -> (u64, &'static str) {
 }
 
 impl Terminal {
-    /// Whether there was room, with so many blocks kept free.
-    fn write(&mut self, ticks: u64, parts: &[&[u8]; 4], keeps: usize) -> bool {
+    /// What `domain` said, or the root task. Whether there was room, with so many blocks kept
+    /// free.
+    fn write(&mut self, ticks: u64, domain: Option<&[u8]>, text: &[u8], keeps: usize) -> bool {
         let stamp: &[u8] = self.stamp.at(self.scale.wall_at(ticks));
-        let [name, colon, text, end] = *parts;
-        let parts = [stamp, name, colon, text, end];
-        match &mut self.outlet {
-            Some(outlet) => outlet.write(&parts, keeps, &mut self.patience, SystemClock::ticks),
-            None => {
+        let colon: &[u8] = if domain.is_some() { b": " } else { b"" };
+        let parts = match &mut self.json {
+            None => [stamp, domain.unwrap_or_default(), colon, text, b"\n"],
+            Some(buffer) => {
+                let line = json::line(buffer, stamp, domain.unwrap_or(MONITOR), text);
+                [line, b"", b"", b"", b""]
+            }
+        };
+        match (&mut self.outlet, parts) {
+            (Some(outlet), parts) => {
+                outlet.write(&parts, keeps, &mut self.patience, SystemClock::ticks)
+            }
+            (None, [line, b"", b"", b"", b""]) => {
+                serial::write(line);
+                true
+            }
+            (None, parts) => {
                 let mut line = Text::new();
                 parts.into_iter().for_each(|part| line.push(part));
                 serial::write(line.bytes());
@@ -242,8 +267,7 @@ fn own(line: fmt::Arguments<'_>) {
     let mut terminal = TERMINAL.try_lock();
     let terminal = terminal.as_deref_mut().and_then(Option::as_mut);
     let has_written = terminal.is_some_and(|terminal| {
-        let parts: [&[u8]; 4] = [b"", b"", text.bytes(), b"\n"];
-        let has_written = !is_panic && terminal.write(SystemClock::ticks(), &parts, 0);
+        let has_written = !is_panic && terminal.write(SystemClock::ticks(), None, text.bytes(), 0);
         if let Some(outlet) = &mut terminal.outlet {
             // What was said before it comes out before it.
             outlet.flush();

@@ -1,9 +1,11 @@
 //! The log: its moments, and where it goes.
 
 use std::fs;
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use qemu::log::{Cursor, session, without_time};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -76,4 +78,60 @@ fn lines_have_their_moment_and_a_machine_without_a_console_has_them_at_its_seria
         );
         assert_ordered(&site, began);
     }
+}
+
+#[test]
+fn each_line_is_a_json_object_where_the_configuration_says_so() {
+    let began = SystemTime::now();
+    let site = Prepared::build_json("logs-json").unwrap().boot().unwrap();
+    let start = site.guest.log().end();
+    let mut client = Wish::any(&site.material)
+        .connect(site.address(port::ECHO))
+        .unwrap();
+    assert_eq!(client.echo(b"hello").unwrap(), b"hello");
+    client.end().unwrap();
+    drop(client);
+    // And one that speaks no TLS.
+    let mut other = crate::harness::client::tcp(site.address(port::ECHO)).unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    for end in ["session ended ", "handshake failed "] {
+        let line = site
+            .guest
+            .log()
+            .find(start, PATIENCE, |line| line.contains(end));
+        assert!(line.is_some(), "{}", site.guest.log().tail(30));
+    }
+    let text = fs::read_to_string(site.guest.log_file()).unwrap();
+    // The boot is told before.
+    let lines = text.lines().skip_while(|line| !line.starts_with('{'));
+    let objects: Vec<Map<String, Value>> = lines
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for object in &objects {
+        let time = object["time"].as_str().unwrap();
+        let at = OffsetDateTime::parse(time, &Rfc3339)
+            .unwrap()
+            .unix_timestamp();
+        assert!(at.unsigned_abs() + 2 >= seconds(began), "{time}");
+        assert!(object["domain"].is_string() && object["message"].is_string());
+    }
+    let of = |message: &str| {
+        let mut found = objects.iter().filter(|object| object["message"] == message);
+        found.next_back().unwrap()
+    };
+    let ended = of("session ended");
+    assert_eq!(ended["domain"], "gateway");
+    assert_eq!(ended["listener"], format!("at-{}", port::ECHO));
+    assert_eq!((&ended["up"], &ended["down"]), (&5.into(), &5.into()));
+    assert_eq!(
+        (&ended["by"], &ended["why"]),
+        (&"client".into(), &"closed".into())
+    );
+    assert_eq!(
+        (&ended["version"], &ended["resumed"]),
+        (&"TLSv1.3".into(), &false.into())
+    );
+    assert_eq!(of("handshake failed")["reason"], "not_tls");
+    assert_eq!(of("ready")["domain"], "gateway");
 }

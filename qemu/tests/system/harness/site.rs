@@ -96,6 +96,8 @@ struct Wanted {
     system: Option<PathBuf>,
     /// More text of the configuration.
     more: String,
+    /// The log in JSON.
+    json: bool,
     /// Only the status page, the echo and the bulk, in each of these modes.
     modes: Option<&'static [&'static str]>,
     /// The servers behind the gateway are started with the machine, at these ports.
@@ -114,6 +116,7 @@ impl Default for Wanted {
             sealed: None,
             system: None,
             more: String::new(),
+            json: false,
             modes: None,
             later: None,
             features: Vec::new(),
@@ -223,6 +226,15 @@ impl Prepared {
         Self::build_for(name, wanted)
     }
 
+    /// Builds an image whose log is in JSON.
+    pub(crate) fn build_json(name: &str) -> Result<Self> {
+        let wanted = Wanted {
+            json: true,
+            ..Wanted::default()
+        };
+        Self::build_for(name, wanted)
+    }
+
     /// Builds an image whose keys seal `records` records each.
     pub(crate) fn build_rekeying(name: &str, records: u64) -> Result<Self> {
         let wanted = Wanted {
@@ -251,6 +263,7 @@ impl Prepared {
             sealed,
             system,
             more,
+            json,
             modes,
             later,
             features,
@@ -279,6 +292,10 @@ impl Prepared {
                     + &client_configuration(&upstreams, ports[0], held_port)
                     + &more
             }
+        };
+        let text = match json {
+            true => text.replacen("[log]\n", "[log]\nformat = \"json\"\n", 1),
+            false => text,
         };
         fs::write(&file, text)?;
         let mut config = gateway_config::load(&file, OffsetDateTime::now_utc())
