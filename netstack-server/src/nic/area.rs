@@ -36,9 +36,8 @@ impl Area {
     /// Nobody has another reference to it, and the NIC does not own it.
     pub(super) unsafe fn lend<'a>(&self, start: usize, length: usize) -> &'a mut [u8] {
         assert!(start <= self.bytes && length <= self.bytes - start);
-        // SAFETY: it is inside of the memory.
-        let place = unsafe { self.memory.as_ptr().add(start) };
-        // SAFETY: the bytes are in the NIC's memory, which is mapped for
+        let place = self.memory.as_ptr().wrapping_add(start);
+        // SAFETY: the bytes are inside of the NIC's memory, which is mapped for
         // good; the caller vouches that the reference is the only one.
         unsafe { core::slice::from_raw_parts_mut(place, length) }
     }

@@ -274,7 +274,7 @@ mod tests {
             (Features::GUEST_TSO4, Features::MRG_RXBUF),
             (Features::GUEST_TSO6, Features::MRG_RXBUF),
         ] {
-            assert_eq!(accepted(u64::MAX & !needed.0) & feature.0, 0, "{feature:?}");
+            assert_eq!(accepted(!needed.0) & feature.0, 0, "{feature:?}");
         }
     }
 

@@ -446,6 +446,17 @@ fn no_frame_is_taken_before_an_answer_can_go_out_and_the_device_interrupts_then(
         assert!(world.queue(TRANSMIT).interrupts(event_index, 0, 1));
         world.queue(TRANSMIT).give_back(&[(id, 0)]);
         assert!(world.received().is_some());
+        // Who came meanwhile is told of at once, whatever was full before.
+        world.deliver(&pattern(60));
+        assert!(world.nic.settle());
+        assert!(world.send(&segment(60), None));
+        // Full by the last frame, with nobody who has missed a buffer yet.
+        assert!(!world.nic.settle());
+        let (id, _) = world.next(TRANSMIT).unwrap();
+        assert!(world.queue(TRANSMIT).interrupts(event_index, 1, 2));
+        world.queue(TRANSMIT).give_back(&[(id, 0)]);
+        assert!(world.nic.settle());
+        assert!(world.received().is_some());
         assert!(world.send(&segment(60), None));
         assert!(!world.send(&segment(60), None));
     }

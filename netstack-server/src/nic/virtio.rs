@@ -112,8 +112,6 @@ pub struct Nic<T: Transport = Confined<PciTransport>> {
     outgoing: Area,
     free: Free<OUT>,
     free_large: Free<OUT_LARGE>,
-    /// A frame could not go out.
-    was_full: bool,
 }
 
 impl Nic {
@@ -176,7 +174,6 @@ impl<T: Transport> Nic<T> {
             outgoing: Area::new(source, OUT * BUFFER + large * LARGE)?,
             free: Free::new(),
             free_large: Free::new(),
-            was_full: false,
             transport,
         };
         for number in 0..(OUT + large) as u16 {
@@ -220,12 +217,12 @@ impl<T: Transport> Nic<T> {
     /// there is something to do already. Call it before waiting.
     pub fn settle(&mut self) -> bool {
         self.notify();
-        if self.was_full {
-            // No frame is taken before one can go out: of those that wait nothing is told.
-            self.was_full = false;
-            return self.transmit.arm();
+        let came = self.receive.arm();
+        if self.has_room() {
+            return came;
         }
-        self.receive.arm()
+        // No frame is taken before one can go out.
+        self.transmit.arm()
     }
 
     fn notify(&mut self) {
@@ -357,7 +354,6 @@ impl<T: Transport> Nic<T> {
                     self.free(done.id);
                 }
             }
-            self.was_full = !has(self);
         }
         has(self)
     }
