@@ -118,6 +118,7 @@ fn key_store(key: &PrivateKey) -> Server<'static> {
         chain: vec![],
         trust: vec![],
         crls: Crls::default(),
+        ocsp: None,
     };
     let Ok(blob) = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))) else {
         panic!("no key ring");

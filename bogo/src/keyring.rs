@@ -69,6 +69,7 @@ pub(crate) fn keyring(
         chain,
         trust,
         crls: Crls::default(),
+        ocsp: None,
     }))
 }
 

@@ -85,6 +85,7 @@ fn rings() -> Keyrings {
         chain: vec![vec![7; 1000]],
         trust: vec![vec![9; 2000]],
         crls: Crls::default(),
+        ocsp: None,
     };
     Keyrings(
         [KeyKind::EcdsaP256, KeyKind::Ed25519, KeyKind::Rsa]

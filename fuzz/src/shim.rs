@@ -60,6 +60,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
         rings,
         schemes: List::new(),
         authorities: List::from_items([40, 40]).expect("two rings"),
+        staples: List::from_items([true, false]).expect("two rings"),
         session_id: SESSION_ID,
     };
     let last = loop {

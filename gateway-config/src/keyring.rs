@@ -16,7 +16,7 @@ use crate::application::Application;
 use crate::problem::Reported;
 use crate::reference::{Key, Kind, Need, Table};
 use crate::words::{Word, Words, if_there};
-use crate::{chain, key, revocation, step};
+use crate::{chain, key, ocsp, revocation, step};
 
 /// Most key rings: the key store numbers them in one byte.
 pub(crate) const MAX_KEYRINGS: usize = 64;
@@ -64,6 +64,7 @@ pub(crate) static TABLE: Table = Table {
         },
         revocation::CRL,
         revocation::WORD,
+        ocsp::OCSP,
         Key {
             name: "refuse",
             kind: Kind::Choices(|| step::every().map(|(name, _)| name).to_vec()),
@@ -143,7 +144,7 @@ pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> 
         // Its files are looked at, whatever its label is.
         let parts = parts(&words, folder, now);
         let read = label.clone().and_then(|label| {
-            let (key, schemes, chain, trust, crls) = parts?;
+            let (key, schemes, chain, trust, crls, ocsp) = parts?;
             Ok(Keyring {
                 label,
                 roles: Vec::new(),
@@ -153,6 +154,7 @@ pub(crate) fn read<'a>(file: &Words<'a>, folder: &Path, now: OffsetDateTime) -> 
                 chain,
                 trust,
                 crls,
+                ocsp,
             })
         });
         labels.extend(label.clone());
@@ -237,13 +239,15 @@ pub(crate) fn label(word: Word<'_>) -> Result<Label, Reported> {
     })
 }
 
-/// The key, what it signs by, its chain, whom the ring trusts, and what those revoked.
+/// The key, what it signs by, its chain, whom the ring trusts, what those revoked, and the
+/// OCSP response for the chain.
 type Parts = (
     Option<PrivateKey>,
     Schemes,
     Vec<Vec<u8>>,
     Vec<Vec<u8>>,
     Crls,
+    Option<Vec<u8>>,
 );
 
 fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts, Reported> {
@@ -260,11 +264,12 @@ fn parts(words: &Words<'_>, folder: &Path, now: OffsetDateTime) -> Result<Parts,
         _ => identity(words, folder, now).map(Some),
     };
     let (key, chain) = identity?.unzip();
+    let ocsp = ocsp::read(words, folder, now, chain.as_deref().unwrap_or_default());
     let schemes = if_there(words.optional("signature_schemes"), |word| {
         schemes(&word, key.as_ref().map(|key| key.kind))
     });
     let (schemes, trust) = (schemes?.unwrap_or_default(), trust?.unwrap_or_default());
-    Ok((key, schemes, chain.unwrap_or_default(), trust, crls?))
+    Ok((key, schemes, chain.unwrap_or_default(), trust, crls?, ocsp?))
 }
 
 /// What the key signs by: schemes for its kind.

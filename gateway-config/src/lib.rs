@@ -19,6 +19,7 @@ mod limits;
 mod listener;
 mod log;
 mod network;
+mod ocsp;
 mod pem;
 mod problem;
 mod provision;

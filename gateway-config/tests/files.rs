@@ -157,6 +157,17 @@ fn revocation_lists_come_in_either_form_and_beside_those_who_were_authorised() {
     assert_eq!(none.crls, Crls::default());
 }
 
+#[test]
+fn an_ocsp_response_goes_with_the_certificate_that_it_is_about() {
+    let config = good("tests/good/ocsp.toml");
+    let responses = config.keyrings.0.iter().map(|ring| ring.ocsp.clone());
+    let response = Some(fs::read("tests/material/good.ocsp").unwrap());
+    assert_eq!(
+        responses.collect::<Vec<_>>(),
+        [response.clone(), response, None]
+    );
+}
+
 /// They, and an update of them, have a region of memory.
 #[test]
 fn key_rings_that_do_not_fit_are_refused() {

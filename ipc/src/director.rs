@@ -217,6 +217,7 @@ mod tests {
                 )
                 .unwrap(),
                 authorities: List::from_items([u16::MAX; MAX_RINGS]).unwrap(),
+                staples: List::from_items([true; MAX_RINGS]).unwrap(),
                 session_id: [u8::MAX; 32],
             },
         };

@@ -89,12 +89,13 @@ pub enum Request {
     /// What the ring at a place has. Answer: [`Answer::Keyring`]; places are
     /// numbered from 0 without gaps, below [`KeyringIndex::REPLACED`].
     Keyring(KeyringIndex),
-    /// A part of a certificate or of a revocation list (DER). Answer: [`Answer::Part`].
+    /// A part of a certificate, of a revocation list or of an OCSP response (DER). Answer:
+    /// [`Answer::Part`].
     Certificate {
         /// The ring.
         keyring: KeyringIndex,
-        /// In the chain (end entity first), among the trust anchors, or among the
-        /// revocation lists.
+        /// In the chain (end entity first), among the trust anchors, among the revocation
+        /// lists, or the response.
         from: CertificateList,
         /// Place in that list.
         index: u8,
@@ -139,6 +140,8 @@ pub enum CertificateList {
     Trust,
     /// Revocation lists of those that it trusts, and of those that they authorised.
     Crls,
+    /// The one OCSP response for the end entity of the chain.
+    Ocsp,
 }
 
 /// What is answered when it worked.
@@ -160,6 +163,8 @@ pub enum Answer {
         crls: u8,
         /// What they have to say of a peer.
         revocation: Revocation,
+        /// Whether it has an OCSP response.
+        has_ocsp: bool,
         /// The number of the current ring, for all other requests. It stays valid for
         /// what began before the ring was replaced, until it is replaced once more.
         current: KeyringIndex,

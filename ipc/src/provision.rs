@@ -141,7 +141,13 @@ pub struct Keyring {
     pub trust: Vec<Vec<u8>>,
     /// Which certificates are revoked of those that lead to the anchors.
     pub crls: Crls,
+    /// What an OCSP responder says of the end entity's certificate (RFC 6960 §4.2.1), in
+    /// DER, at most [`MAX_OCSP`] bytes: for clients that ask (RFC 6066 §8).
+    pub ocsp: Option<Vec<u8>>,
 }
+
+/// Bytes of the longest OCSP response.
+pub const MAX_OCSP: usize = 16 * 1024;
 
 /// The revocation lists of a key ring (CRLs, RFC 5280 §5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -280,6 +280,11 @@ pub enum Fill {
     /// TLS 1.3, client: after the key share of a hybrid, the public key of its
     /// classical half again, as a share of its own (draft-ietf-tls-hybrid-design §3.2).
     ClassicalShare,
+    /// TLS 1.3, server: the chain of a ring, the end entity with its OCSP response (RFC 8446
+    /// §4.4.2.1).
+    StapledChain(RingPlace),
+    /// TLS 1.2, server: the OCSP response of a ring (RFC 6066 §8).
+    Ocsp(RingPlace),
 }
 
 /// Seconds for which a ticket can be used (RFC 8446 §4.6.1, RFC 5077 §5.6).
@@ -322,6 +327,8 @@ pub enum Verdict {
         /// Bytes of each ring's [`Fill::Authorities`]; zero where the peer is not
         /// asked for a certificate, or there is no list.
         authorities: List<u16, MAX_RINGS>,
+        /// Which of them have an OCSP response that is not out of date.
+        staples: List<bool, MAX_RINGS>,
         /// Client: a new session identifier for a hello that offers no session by one (RFC
         /// 8446 §D.4).
         session_id: [u8; 32],

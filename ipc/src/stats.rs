@@ -262,6 +262,8 @@ counters! {
         POST_HANDSHAKE = 5 "post_handshake_messages_total";
         /// Key rings with a revocation list that is out of date.
         CRLS_OVERDUE = 6 "key_rings_crl_overdue";
+        /// Key rings whose OCSP response is out of date.
+        OCSP_OVERDUE = 7 "key_rings_ocsp_overdue";
         /// Bytes in use on a domain's heap.
         HEAP = 15 "heap_bytes";
         /// Bytes of a domain's heap, used or not.

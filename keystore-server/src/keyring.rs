@@ -1,4 +1,5 @@
-//! One key ring: its chain, its trust anchors, its revocation lists, its key.
+//! One key ring: its chain, its trust anchors, its revocation lists, its OCSP response, its
+//! key.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -57,6 +58,7 @@ pub(crate) struct Keyring {
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) trust: Vec<Vec<u8>>,
     pub(crate) crls: Crls,
+    pub(crate) ocsp: Option<Vec<u8>>,
     roles: Vec<Role>,
     pub(crate) schemes: Schemes,
     key: Option<PrivateKey>,
@@ -87,18 +89,20 @@ impl Keyring {
             chain: ring.chain,
             trust: ring.trust,
             crls: ring.crls,
+            ocsp: ring.ocsp,
             roles: ring.roles,
             schemes: ring.schemes,
             key,
         })
     }
 
-    /// What is at `index` of one of the three lists.
+    /// What is at `index` of one of the lists.
     pub(crate) fn certificate(&self, from: CertificateList, index: u8) -> Option<&[u8]> {
         let list = match from {
-            CertificateList::Chain => &self.chain,
+            CertificateList::Chain => &self.chain[..],
             CertificateList::Trust => &self.trust,
             CertificateList::Crls => &self.crls.lists,
+            CertificateList::Ocsp => self.ocsp.as_slice(),
         };
         list.get(usize::from(index)).map(Vec::as_slice)
     }

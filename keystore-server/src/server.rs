@@ -258,6 +258,7 @@ impl<'a> Server<'a> {
             trust: count(&ring.trust),
             crls: count(&ring.crls.lists),
             revocation: ring.crls.revocation,
+            has_ocsp: ring.ocsp.is_some(),
             current: KeyringIndex(index.0 | mark),
         })
     }

@@ -42,6 +42,7 @@ fn ring(kind: KeyKind, pkcs8: Vec<u8>, decrypts: bool) -> Keyring {
         chain: vec![],
         trust: vec![],
         crls: Crls::default(),
+        ocsp: None,
     }
 }
 

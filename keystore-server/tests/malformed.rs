@@ -104,6 +104,7 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
         chain: vec![certificate.der().to_vec()],
         trust: vec![vec![9; 2000]],
         crls: Crls::default(),
+        ocsp: None,
     };
     let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
     let stats: &'static stats::Page = Box::leak(Box::default());

@@ -47,6 +47,7 @@ fn ring_with(kind: KeyKind, key: &KeyPair, roles: Vec<Role>) -> Keyring {
             revocation: Revocation::WhenKnown,
             lists: vec![vec![8; 1000], vec![7; 1850]],
         },
+        ocsp: Some(vec![6; 900]),
     }
 }
 
@@ -274,11 +275,14 @@ fn certificates_come_in_parts_and_end() {
         assert_eq!(whole(CertificateList::Trust, 0), vec![9; 2000]);
         assert_eq!(whole(CertificateList::Crls, 0), vec![8; 1000]);
         assert_eq!(whole(CertificateList::Crls, 1), vec![7; 1850]);
+        assert_eq!(whole(CertificateList::Ocsp, 0), vec![6; 900]);
         for (from, index, offset) in [
             (CertificateList::Trust, 1, 0),
             (CertificateList::Trust, 0, 2001),
             (CertificateList::Crls, 2, 0),
             (CertificateList::Crls, 1, 1851),
+            (CertificateList::Ocsp, 1, 0),
+            (CertificateList::Ocsp, 0, 901),
         ] {
             let request = Request::Certificate {
                 keyring: KeyringIndex(0),
@@ -305,6 +309,7 @@ fn rings_are_described_and_numbered_from_zero() {
             trust: 1,
             crls: 2,
             revocation: Revocation::WhenKnown,
+            has_ocsp: true,
             current: KeyringIndex(0),
         }) = described
         else {

@@ -144,7 +144,7 @@ pub(crate) fn items(sequence: AnyRef<'_>) -> Option<impl Iterator<Item = Option<
     is_sequence.then(|| core::iter::from_fn(next))
 }
 
-const fn context(number: u32) -> Tag {
+pub(crate) const fn context(number: u32) -> Tag {
     Tag::ContextSpecific {
         constructed: true,
         number: TagNumber(number),

@@ -32,7 +32,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ipc::bounded::{Blob, List};
+use ipc::bounded::Blob;
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::clock::Instant;
 use ipc::control::{Cause, HandshakeError, Parameters, PeerError, Resource};
@@ -201,30 +201,6 @@ impl Directed {
             waiting: None,
             cause: None,
         }
-    }
-
-    /// What the handshake can be done with.
-    ///
-    /// # Errors
-    /// No random bytes can be had.
-    fn begun(&self) -> Result<Verdict, HandshakeError> {
-        let kinds = self.rings.iter().map(|ring| ring.kind);
-        let schemes = self.rings.iter().map(|ring| ring.schemes.clone());
-        let authorities = self.rings.iter().map(|ring| match self.asks_peer {
-            // As many bytes fit.
-            true => u16::try_from(peer::authorities(ring).len()).unwrap_or(0),
-            false => 0,
-        });
-        Ok(Verdict::Begun {
-            rings: List::from_items(kinds).unwrap_or_default(),
-            schemes: List::from_items(schemes).unwrap_or_default(),
-            authorities: List::from_items(authorities).unwrap_or_default(),
-            session_id: match self.role {
-                Role::Server => [0; 32],
-                Role::Client => resumption::random()
-                    .map_err(|_| HandshakeError::Resource(Resource::Internal))?,
-            },
-        })
     }
 
     pub(crate) const fn role(&self) -> Role {

@@ -1,4 +1,4 @@
-//! Key rings as the offload component sees them: chains and trust anchors,
+//! Key rings as the offload component sees them: chains, OCSP responses and trust anchors,
 //! fetched once from the key store, and keys that stay there.
 
 use alloc::sync::Arc;
@@ -17,8 +17,10 @@ use rustls::sign::CertifiedKey;
 
 use crate::certified;
 use crate::judge::Judge;
+use crate::ocsp::Stapled;
 use crate::revocation::Crls;
 use crate::signer::{KeystoreClient, RemoteKey, can_sign};
+use crate::time::Time;
 
 /// A key ring without its key.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Keyring {
     pub(crate) judge: Option<Arc<Judge>>,
     /// Chain and key, for rings that can be shown.
     pub(crate) identity: Option<Arc<CertifiedKey>>,
+    /// The same with an OCSP response.
+    pub(crate) stapled: Option<Stapled>,
 }
 
 impl Keyring {
@@ -73,6 +77,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             trust,
             crls,
             revocation,
+            has_ocsp,
             current: keyring,
         }) = answer
         else {
@@ -91,6 +96,7 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
         let chain = list(CertificateList::Chain, chain)?;
         let trust = list(CertificateList::Trust, trust)?;
         let crls = list(CertificateList::Crls, crls)?;
+        let ocsp = list(CertificateList::Ocsp, has_ocsp.into())?.pop();
         let identity = key.map(|kind| {
             let key = RemoteKey {
                 keystore: keystore.clone(),
@@ -106,6 +112,9 @@ pub(crate) fn fetch<T: Transport + Send + Sync + 'static>(
             kind: key,
             schemes,
             judge: judge(&trust, revocation, crls, &provider).map(Arc::new),
+            stapled: ocsp
+                .zip(identity.as_deref())
+                .map(|(response, identity)| Stapled::new(identity, response.to_vec())),
             identity,
         }));
     }
@@ -161,6 +170,26 @@ impl Keyring {
     /// The chain to show, end entity first.
     pub(crate) fn chain(&self) -> Option<&[CertificateDer<'static>]> {
         self.identity.as_ref().map(|identity| &identity.cert[..])
+    }
+
+    /// Chain and key, with the OCSP response unless that is out of date.
+    pub(crate) fn identity_at(&self, time: &dyn Time) -> Option<&Arc<CertifiedKey>> {
+        let stapled = self.stapled.as_ref();
+        let stapled = stapled.filter(|_| self.staples(time));
+        stapled
+            .map(|stapled| &stapled.identity)
+            .or(self.identity.as_ref())
+    }
+
+    /// Whether there is an OCSP response that is not out of date.
+    pub(crate) fn staples(&self, time: &dyn Time) -> bool {
+        let stapled = self.stapled.as_ref();
+        stapled.is_some_and(|stapled| time.now().unix < stapled.next_update)
+    }
+
+    /// The OCSP response for the end entity.
+    pub(crate) fn ocsp(&self) -> Option<&[u8]> {
+        self.stapled.as_ref()?.identity.ocsp.as_deref()
     }
 
     /// Whether the end-entity certificate names `name`.

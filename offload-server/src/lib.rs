@@ -37,6 +37,7 @@ mod judge;
 mod keyring;
 mod loans;
 mod ml_kem;
+mod ocsp;
 mod output;
 mod revocation;
 mod server;

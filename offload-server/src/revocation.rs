@@ -84,19 +84,22 @@ fn next_update(der: &[u8]) -> Option<u64> {
     times.nth(1)
 }
 
-/// Notices when lists go out of date.
+/// Notices when something of the rings goes out of date: lists, or OCSP responses.
 pub(crate) struct Watch {
-    /// When it looked last, and when another list will be out of date; in seconds since
+    /// When one of a ring's does, in seconds since 1970.
+    due: fn(&Keyring) -> Option<u64>,
+    /// When it looked last, and when another one will be out of date; in seconds since
     /// 1970.
     looked: u64,
     next: u64,
-    /// Rings with such a list that nobody was told of.
+    /// Such rings that nobody was told of.
     untold: Vec<Label>,
 }
 
 impl Watch {
-    pub(crate) const fn new() -> Self {
+    const fn new(due: fn(&Keyring) -> Option<u64>) -> Self {
         Self {
+            due,
             looked: 0,
             next: 0,
             untold: Vec::new(),
@@ -108,7 +111,17 @@ impl Watch {
         self.next < u64::MAX
     }
 
-    /// How many rings have a list that is out of date; `None` if they are as before.
+    /// Of revocation lists.
+    pub(crate) const fn of_crls() -> Self {
+        Self::new(|ring| Some(ring.judge.as_ref()?.crls()?.next_update))
+    }
+
+    /// Of OCSP responses.
+    pub(crate) const fn of_responses() -> Self {
+        Self::new(|ring| Some(ring.stapled.as_ref()?.next_update))
+    }
+
+    /// How many rings are out of date; `None` if they are as before.
     pub(crate) fn look(&mut self, rings: &[Arc<Keyring>], now: u64) -> Option<u64> {
         if now < self.next {
             return None;
@@ -116,8 +129,7 @@ impl Watch {
         let mut count = 0;
         self.next = u64::MAX;
         for ring in rings {
-            let crls = ring.judge.as_ref().and_then(|judge| judge.crls());
-            let Some(due) = crls.map(|crls| crls.next_update) else {
+            let Some(due) = (self.due)(ring) else {
                 continue;
             };
             if due > now {

@@ -1,11 +1,11 @@
 //! Takes directives and events, runs handshakes, reports completions.
 
 mod autonomous;
-mod crls;
 mod directed;
 mod establish;
 mod give_up;
 mod memory;
+mod overdue;
 mod turn;
 
 pub use turn::Turn;
@@ -32,11 +32,11 @@ use crate::directed::Resumptions;
 use crate::in_progress::{Entry, Handshake, InProgress, Progress};
 use crate::keyring::{self, Keyring, StartError};
 use crate::loans::Loans;
-use crate::revocation::Watch;
 use crate::session::Sessions;
 use crate::signer::{KeystoreClient, Sign};
 use crate::time::SystemTime;
 use crate::work::WorkQueue;
+use overdue::Overdue;
 
 /// The capabilities of the offload component.
 pub struct Ports<'a, N, S, R, K, W> {
@@ -102,8 +102,8 @@ pub struct Server<'a, P: Platform> {
     record: PostHandshakeInbox<P::Record>,
     install: Box<dyn Fn(SlotIndex) -> Client<Record, P::Install> + 'a>,
     credentials: Credentials,
-    /// When their revocation lists go out of date.
-    crls: Watch,
+    /// When their revocation lists and OCSP responses go out of date.
+    overdue: Overdue,
     /// The engines' configurations.
     autonomous: Profiles,
     directed: Resumptions,
@@ -155,7 +155,7 @@ impl<'a, P: Platform> Server<'a, P> {
             record: ports.record,
             install: ports.install,
             credentials: Credentials::new(keyrings, ports.clients, time),
-            crls: Watch::new(),
+            overdue: Overdue::new(),
             autonomous: Profiles::new(),
             directed: Resumptions::new(),
             in_progress: InProgress::new(slots),
@@ -174,7 +174,7 @@ impl<'a, P: Platform> Server<'a, P> {
             begun: 0,
             earliest: Instant::NEVER,
         };
-        server.look_at_crls();
+        server.look_at_overdue();
         server.tell_rings();
         Ok(server)
     }
@@ -184,8 +184,8 @@ impl<'a, P: Platform> Server<'a, P> {
     pub fn refetch(&mut self) {
         if let Ok(keyrings) = (self.fetch)() {
             self.credentials.replace(keyrings);
-            self.crls = Watch::new();
-            self.look_at_crls();
+            self.overdue = Overdue::new();
+            self.look_at_overdue();
             self.tell_rings();
             self.autonomous.clear();
             self.directed.clear();
@@ -230,7 +230,7 @@ impl<'a, P: Platform> Server<'a, P> {
         let (slot, generation) = (start.slot, start.generation);
         self.stats.add(stats::offload::STARTED, 1);
         self.net.follow(slot);
-        self.look_at_crls();
+        self.look_at_overdue();
         self.begun += 1;
         self.earliest = self.earliest.min(start.origin.deadline + GRACE);
         let entry = Entry::new(&start, self.begun, self.clock.now());

@@ -58,10 +58,13 @@ pub(crate) fn scrub(went_deep: bool) {
     runtime::scrub_registers();
 }
 
-/// Says which revocation lists are out of date.
+/// Says which revocation lists and OCSP responses are out of date.
 pub(crate) fn tell(server: &mut System) {
     while let Some(ring) = server.overdue_crl() {
         sel4::log!("key ring {ring}: a revocation list is out of date");
+    }
+    while let Some(ring) = server.overdue_response() {
+        sel4::log!("key ring {ring}: its OCSP response is out of date");
     }
 }
 

@@ -113,6 +113,8 @@ pub struct ExtensionType(pub u16);
 impl ExtensionType {
     /// RFC 6066 §3.
     pub const SERVER_NAME: Self = Self(0);
+    /// RFC 6066 §8.
+    pub const STATUS_REQUEST: Self = Self(5);
     /// RFC 8446 §4.2.7.
     pub const SUPPORTED_GROUPS: Self = Self(10);
     /// RFC 8422 §5.1.2.
@@ -373,6 +375,8 @@ impl Scheme {
 pub const UNCOMPRESSED: u8 = 0;
 /// ECCurveType named_curve (RFC 8422 §5.4).
 pub const NAMED_CURVE: u8 = 3;
+/// CertificateStatusType ocsp (RFC 6066 §8).
+pub const OCSP: u8 = 1;
 /// ClientCertificateType rsa_sign (RFC 5246 §7.4.4).
 pub const RSA_SIGN: u8 = 1;
 /// ClientCertificateType ecdsa_sign (RFC 8422 §5.5), also of EdDSA keys.

@@ -133,5 +133,6 @@ pub(super) fn rings() -> Keyrings {
         chain: vec![vec![7; 10]],
         trust: vec![vec![9; 10]],
         crls: Crls::default(),
+        ocsp: None,
     }])
 }

@@ -153,3 +153,22 @@ cat between.pem between.crl >between-chain.crl
 cat ca.pem between.crl >stranger.crl
 printf -- '-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n' >garbage.crl
 rm revoker-key.pem namesake-key.pem unsigned-key.pem between-key.pem
+
+# answer NAME CERTIFICATE STATUS [OPTION…]: NAME.ocsp, what an OCSP responder says of it.
+# No key of the issuer is needed: whose signature counts is for clients to say.
+answer() {
+    name=$1
+    printf "$3\t21260101000000Z\t$4\t%s\tunknown\t/CN=x\n" \
+        "$(openssl x509 -in "$2.pem" -noout -serial | cut -d= -f2)" >"$work/answers"
+    openssl ocsp -issuer ca.pem -cert "$2.pem" -no_nonce -reqout "$work/request" >"$work/log" 2>&1
+    shift 4
+    openssl ocsp -index "$work/answers" -CA ca.pem -rsigner p256.pem -rkey p256-key.pem \
+        -reqin "$work/request" -respout "$name.ocsp" "$@" >"$work/log" 2>&1 ||
+        { cat "$work/log"; exit 1; }
+}
+# These two begin now; the day of the tests is after it.
+answer good p256 V '' -ndays 20000 -resp_no_certs
+answer late p256 V '' -nmin 1
+answer revoked p256 R 260601000000Z -ndays 20000
+answer other p384 V '' -ndays 20000
+printf '\060\003\012\001\003' >try-later.ocsp

@@ -40,6 +40,7 @@ impl Kernel {
             chain: Vec::new(),
             trust: vec![vec![7; 700]],
             crls: Crls::default(),
+            ocsp: None,
         };
         let blob = postcard::to_allocvec(&KeystoreData::open(Keyrings(vec![ring]))).unwrap();
         let stats: &'static stats::Page = Box::leak(Box::default());

@@ -111,6 +111,7 @@ mod tests {
             rings: List::from_items([kind]).unwrap(),
             schemes: List::new(),
             authorities: List::new(),
+            staples: List::new(),
             session_id: [7; 32],
         }
     }

@@ -7,7 +7,7 @@ use tls::client_hello::{
     EMPTY_RENEGOTIATION_INFO_SCSV, FALLBACK_SCSV, NULL_COMPRESSION, PSK_DHE_KE,
 };
 use tls::codec::Reader;
-use tls::names::UNCOMPRESSED;
+use tls::names::{OCSP, UNCOMPRESSED};
 use tls::{Alert, CipherSuite, ExtensionType, Group, Role, Scheme, Version};
 
 use crate::numbers::{known, note};
@@ -19,8 +19,9 @@ use crate::template::place;
 /// duplicates. More are ignored, as each of them is (RFC 8446 §4.1.2).
 const MAX_UNKNOWN: usize = 64;
 /// Those that it knows.
-const KNOWN: [ExtensionType; 13] = [
+const KNOWN: [ExtensionType; 14] = [
     ExtensionType::SERVER_NAME,
+    ExtensionType::STATUS_REQUEST,
     ExtensionType::SUPPORTED_GROUPS,
     ExtensionType::EC_POINT_FORMATS,
     ExtensionType::SIGNATURE_ALGORITHMS,
@@ -69,6 +70,8 @@ pub(crate) struct ClientHello {
     pub(crate) alpn: Alpn,
     pub(crate) has_extended_master_secret: bool,
     pub(crate) has_secure_renegotiation: bool,
+    /// An OCSP response is asked for (RFC 6066 §8).
+    pub(crate) asks_for_ocsp: bool,
     /// `None` without the extension.
     pub(crate) shares: Option<List<Share, { Group::COUNT }>>,
     /// TLS 1.2: the ticket, empty from a client that would take one.
@@ -114,6 +117,7 @@ impl ClientHello {
             alpn: Alpn::Absent,
             has_extended_master_secret: false,
             has_secure_renegotiation: false,
+            asks_for_ocsp: false,
             shares: None,
             ticket: None,
             has_psk_dhe: false,
@@ -173,6 +177,16 @@ impl ClientHello {
     ) -> Result<(), Refusal> {
         match kind {
             ExtensionType::SERVER_NAME => self.server_name = server_name(&mut content)?,
+            // The responders that a client trusts are not looked at: there is one response.
+            ExtensionType::STATUS_REQUEST => {
+                if content.u8()? != OCSP {
+                    // What it looks like is not known.
+                    return Ok(());
+                }
+                content.vec16()?;
+                content.vec16()?;
+                self.asks_for_ocsp = true;
+            }
             ExtensionType::SUPPORTED_GROUPS => {
                 self.groups = Some(known(&mut content.filled16()?, Group::from_number)?);
             }

@@ -200,6 +200,7 @@ mod tests {
             rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
             schemes: List::new(),
             authorities: List::from_items([0]).unwrap(),
+            staples: List::from_items([false]).unwrap(),
             session_id: [7; 32],
         }
     }

@@ -122,11 +122,13 @@ impl Handshake {
                 rings,
                 schemes,
                 authorities,
+                staples,
                 session_id,
             } => {
                 self.config.rings = rings.clone();
                 self.config.schemes = schemes.clone();
                 self.config.authorities = authorities.clone();
+                self.config.staples = staples.clone();
                 self.config.session_id = *session_id;
                 return self.begin();
             }

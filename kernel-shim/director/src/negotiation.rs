@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) schemes: List<Schemes, MAX_RINGS>,
     /// Bytes of the list of names that a CertificateRequest carries, by ring.
     pub(crate) authorities: List<u16, MAX_RINGS>,
+    /// Which of them have an OCSP response to show.
+    pub(crate) staples: List<bool, MAX_RINGS>,
     /// Client: what its hello says where no ticket says it.
     pub(crate) session_id: [u8; 32],
 }
@@ -40,6 +42,7 @@ pub(crate) struct Proof {
 pub(crate) struct StaticPlan {
     pub(crate) suite: CipherSuite,
     pub(crate) ring: RingPlace,
+    pub(crate) staples: bool,
     pub(crate) alpn: Option<Protocol>,
     pub(crate) server_name: Option<ServerName>,
     pub(crate) client_version: u16,
@@ -62,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) resumed: Option<u16>,
     /// The client takes tickets, and is to have some.
     pub(crate) gives_tickets: bool,
+    /// The client asks for an OCSP response, and the ring has one.
+    pub(crate) staples: bool,
 }
 
 impl Config {
@@ -71,6 +76,7 @@ impl Config {
             rings: List::new(),
             schemes: List::new(),
             authorities: List::new(),
+            staples: List::new(),
             session_id: [0; 32],
         }
     }
@@ -253,6 +259,7 @@ impl Config {
             suite,
             group: *group.ok_or(no_common(Cause::Group))?,
             ring: RingPlace::try_from(place).map_err(|_| INTERNAL)?,
+            staples: self.staples(hello, place),
             scheme,
             alpn: self.protocol(hello)?,
             server_name: hello.server_name.clone(),
@@ -290,10 +297,17 @@ impl Config {
         Ok(Some(StaticPlan {
             suite,
             ring: RingPlace::try_from(place).map_err(|_| INTERNAL)?,
+            staples: self.staples(hello, place),
             alpn: self.protocol(hello)?,
             server_name: hello.server_name.clone(),
             client_version: hello.version,
         }))
+    }
+
+    /// Whether the OCSP response of a ring is shown: never to a client that does not ask
+    /// (RFC 6066 §8).
+    fn staples(&self, hello: &ClientHello, place: usize) -> bool {
+        hello.asks_for_ocsp && self.staples.get(place).copied().unwrap_or(false)
     }
 
     /// The share to agree with: of the first group that the client sent one

@@ -38,8 +38,17 @@ pub(crate) enum Flight {
 impl Flight {
     /// Shows the chain of a ring, and signs.
     pub(crate) fn with_certificate(ring: RingPlace, scheme: Scheme) -> Transition<Self> {
+        Self::with_chain(Fill::Chain(ring), ring, scheme)
+    }
+
+    /// The same with the ring's OCSP response.
+    pub(crate) fn with_stapled_certificate(ring: RingPlace, scheme: Scheme) -> Transition<Self> {
+        Self::with_chain(Fill::StapledChain(ring), ring, scheme)
+    }
+
+    fn with_chain(chain: Fill, ring: RingPlace, scheme: Scheme) -> Transition<Self> {
         let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
-        writer.vec8(&[]).hole(3, Fill::Chain(ring));
+        writer.vec8(&[]).hole(3, chain);
         let template = writer.finish().ok_or(INTERNAL)?;
         Ok((Self::Certificate(ring, scheme), Segment::Write(template)))
     }

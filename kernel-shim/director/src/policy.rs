@@ -92,7 +92,9 @@ impl StepPolicy {
         match fill {
             Fill::Random { .. } | Fill::SameRandom => step == Step::Random,
             Fill::KeyShare(_) | Fill::ClassicalShare => step == Step::KeyShare,
-            Fill::Chain(used) => step == Step::ShowCertificate && used == ring,
+            Fill::Chain(used) | Fill::StapledChain(used) | Fill::Ocsp(used) => {
+                step == Step::ShowCertificate && used == ring
+            }
             Fill::Signature { ring: used, scheme } => {
                 used == ring
                     && match step {
@@ -141,10 +143,14 @@ mod tests {
     use super::*;
 
     fn signature(ring: RingPlace, scheme: Scheme) -> Segment {
+        written(Fill::Signature { ring, scheme })
+    }
+
+    fn written(fill: Fill) -> Segment {
         let hole = Hole {
             offset: 4,
             prefix: 2,
-            fill: Fill::Signature { ring, scheme },
+            fill,
         };
         Segment::Write(Template {
             message: Blob::from_slice(&[15, 0, 0, 0]).unwrap(),
@@ -165,6 +171,17 @@ mod tests {
             (2, Scheme::RsaPkcs1Sha256, None),
         ] {
             assert_eq!(policy.refuses(&signature(ring, scheme)), rule, "{scheme:?}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_refused_by_its_ring_with_an_ocsp_response_and_without() {
+        let refused = [(1, Step::ShowCertificate)];
+        let policy = StepPolicy::new(List::from_items(refused).unwrap());
+        for fill in [Fill::Chain, Fill::StapledChain, Fill::Ocsp] {
+            assert_eq!(policy.refuses(&written(fill(0))), None);
+            let refused = policy.refuses(&written(fill(1)));
+            assert_eq!(refused, Some(Step::ShowCertificate), "{:?}", fill(1));
         }
     }
 }

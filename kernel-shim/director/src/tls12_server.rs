@@ -2,8 +2,8 @@
 //! there is no ServerKeyExchange, and ClientKeyExchange is an encrypted secret.
 //!
 //! ```text
-//! ClientHello -> ServerHello -> Certificate -> [ServerKeyExchange]
-//!   -> [CertificateRequest ->] ServerHelloDone
+//! ClientHello -> ServerHello -> Certificate -> [CertificateStatus]
+//!   -> [ServerKeyExchange] -> [CertificateRequest ->] ServerHelloDone
 //!   -> [client's Certificate ->] ClientKeyExchange -> [CertificateVerify ->]
 //!   client's ChangeCipherSpec, Finished
 //!   -> [NewSessionTicket ->] ChangeCipherSpec, Finished
@@ -26,7 +26,7 @@ use ipc::keystore::MAX_ENCRYPTED;
 use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
 use ipc::tls::{Protocol, ServerName};
 use tls::codec::{Reader, Writer};
-use tls::names::{ECDSA_SIGN, NAMED_CURVE, RSA_SIGN};
+use tls::names::{ECDSA_SIGN, NAMED_CURVE, OCSP, RSA_SIGN};
 use tls::{Alert, ExtensionType, Group, HandshakeType, Role, Scheme, Version};
 
 use crate::client_hello::ClientHello;
@@ -51,6 +51,7 @@ pub(crate) enum State {
     Resumption(Resumption, Box<Facts>),
     HelloWritten(HelloWritten),
     CertificateWritten(CertificateWritten),
+    StatusWritten(StatusWritten),
     ExchangeWritten(ExchangeWritten),
     RequestWritten(RequestWritten),
     DoneWritten(DoneWritten),
@@ -85,12 +86,15 @@ pub(crate) struct Facts {
     could_do_13: bool,
     has_certificate: bool,
     gives_ticket: bool,
+    staples: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct HelloWritten(Box<Facts>);
 #[derive(Debug)]
 pub(crate) struct CertificateWritten(Box<Facts>);
+#[derive(Debug)]
+pub(crate) struct StatusWritten(Box<Facts>);
 #[derive(Debug)]
 pub(crate) struct ExchangeWritten(Box<Facts>);
 #[derive(Debug)]
@@ -115,6 +119,7 @@ pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transit
         could_do_13: config.accepts(Version::Tls13),
         has_certificate: false,
         gives_ticket: plan.gives_tickets,
+        staples: plan.staples,
     });
     negotiate(facts, hello)
 }
@@ -137,6 +142,7 @@ pub(crate) fn begin_static(
         could_do_13: config.accepts(Version::Tls13),
         has_certificate: false,
         gives_ticket: config.parameters.resumption && hello.ticket.is_some(),
+        staples: plan.staples,
     });
     negotiate(facts, hello)
 }
@@ -169,6 +175,7 @@ impl State {
             }
             Self::HelloWritten(state) => state.next(input),
             Self::CertificateWritten(state) => state.next(input, config),
+            Self::StatusWritten(state) => state.next(input, config),
             Self::ExchangeWritten(state) => state.next(input, config),
             Self::RequestWritten(state) => state.next(input),
             Self::DoneWritten(state) => state.next(input, config),
@@ -241,6 +248,10 @@ fn write_hello(facts: Box<Facts>) -> Transition<State> {
             if facts.server_name.is_some() && resumed.is_none() {
                 w.extension(ExtensionType::SERVER_NAME).u16(0);
             }
+            // RFC 6066 §8: CertificateStatus comes, and only with a Certificate.
+            if facts.staples && resumed.is_none() {
+                w.extension(ExtensionType::STATUS_REQUEST).u16(0);
+            }
             // RFC 5746 §3.6.
             if facts.has_secure_renegotiation {
                 w.extension(ExtensionType::RENEGOTIATION_INFO)
@@ -278,6 +289,20 @@ impl HelloWritten {
 }
 
 impl CertificateWritten {
+    fn next(self, input: Input<'_>, config: &Config) -> Transition<State> {
+        input.done()?;
+        if !self.0.staples {
+            return StatusWritten(self.0).next(Input::Done, config);
+        }
+        let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE_STATUS);
+        writer.u8(OCSP).hole(3, Fill::Ocsp(self.0.ring));
+        let template = writer.finish().ok_or(INTERNAL)?;
+        let state = State::StatusWritten(StatusWritten(self.0));
+        Ok((state, Segment::Write(template)))
+    }
+}
+
+impl StatusWritten {
     fn next(self, input: Input<'_>, config: &Config) -> Transition<State> {
         input.done()?;
         let KeyExchange::Ephemeral { group, scheme } = self.0.exchange else {

@@ -258,8 +258,16 @@ impl ExtensionsWritten {
 impl RequestWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
-        let Plan { ring, scheme, .. } = *self.0;
-        let (flight, segment) = own::Flight::with_certificate(ring, scheme)?;
+        let Plan {
+            ring,
+            scheme,
+            staples,
+            ..
+        } = *self.0;
+        let (flight, segment) = match staples {
+            true => own::Flight::with_stapled_certificate(ring, scheme)?,
+            false => own::Flight::with_certificate(ring, scheme)?,
+        };
         Ok((State::OwnFlight(flight, self.0), segment))
     }
 }
@@ -325,6 +333,7 @@ mod tests {
             compatibility_sent: false,
             resumed,
             gives_tickets: false,
+            staples: false,
         };
         match write_extensions(Box::new(plan)) {
             Ok((_, Segment::Write(template))) => template.message[4..].to_vec(),

@@ -126,6 +126,7 @@ fn begun() -> Verdict {
         rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
         schemes: List::new(),
         authorities: List::from_items([0]).unwrap(),
+        staples: List::from_items([false]).unwrap(),
         session_id: [7; 32],
     }
 }
@@ -216,6 +217,7 @@ fn the_longest_messages_of_a_slot_have_room_beside_those_of_its_last_handshake()
             )
             .unwrap(),
             authorities: List::from_items([u16::MAX; MAX_RINGS]).unwrap(),
+            staples: List::from_items([true; MAX_RINGS]).unwrap(),
             session_id: [u8::MAX; 32],
         };
         world.tell(slot, 2, begun);

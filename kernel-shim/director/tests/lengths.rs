@@ -32,6 +32,7 @@ fn waiting(role: Role) -> director::Machine {
         rings: List::from_items([Some(KeyKind::EcdsaP256)]).unwrap(),
         schemes: List::new(),
         authorities: List::from_items([0]).unwrap(),
+        staples: List::from_items([false]).unwrap(),
         session_id: [7; 32],
     };
     while !matches!(machine.advance(&verdict), Segment::Receive { .. }) {

@@ -42,6 +42,7 @@ fn rings(label: &str, key: &KeyPair) -> Keyrings {
         chain: vec![certificate.der().to_vec()],
         trust: Vec::new(),
         crls: Crls::default(),
+        ocsp: None,
     }])
 }
 

@@ -224,7 +224,8 @@ impl Profiles {
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };
-        let resolver = Arc::new(Resolver::new(rings.clone(), self.current.clone()));
+        let time = credentials.time().clone();
+        let resolver = Arc::new(Resolver::new(rings.clone(), self.current.clone(), time));
         let mut config = builder.with_cert_resolver(resolver.clone());
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.ignore_client_order = true;

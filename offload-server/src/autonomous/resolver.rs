@@ -19,6 +19,7 @@ use tls::{Group, Version};
 
 use super::current::Current;
 use crate::keyring::Keyring;
+use crate::time::Time;
 
 /// Chooses among the rings of a request by the name that the client asks for
 /// (RFC 6066 §3) and the signatures that it can check; the first ring is the
@@ -29,6 +30,8 @@ pub(crate) struct Resolver {
     chosen: Mutex<Option<Box<Choice>>>,
     /// For the parts of the configuration that go by it.
     current: Arc<Current>,
+    /// Tells which OCSP responses are out of date.
+    time: Arc<dyn Time>,
     /// For a client that none of them is for.
     without_key: Arc<CertifiedKey>,
 }
@@ -40,11 +43,16 @@ pub(crate) struct Choice {
 }
 
 impl Resolver {
-    pub(crate) fn new(keyrings: Vec<Arc<Keyring>>, current: Arc<Current>) -> Self {
+    pub(crate) fn new(
+        keyrings: Vec<Arc<Keyring>>,
+        current: Arc<Current>,
+        time: Arc<dyn Time>,
+    ) -> Self {
         Self {
             keyrings,
             chosen: Mutex::new(None),
             current,
+            time,
             without_key: Arc::new(CertifiedKey::new(Vec::new(), Arc::new(WithoutKey))),
         }
     }
@@ -101,7 +109,7 @@ impl ResolvesServerCert for Resolver {
                 .and_then(|name| Text::from_text(name).ok()),
         }));
         match lacking {
-            None => ring.identity.clone(),
+            None => ring.identity_at(&*self.time).cloned(),
             Some(lacking) => {
                 self.current.set_lacking(lacking);
                 Some(self.without_key.clone())

@@ -244,6 +244,7 @@ mod tests {
                 schemes: ipc::tls::Schemes::new(),
                 judge: None,
                 identity: None,
+                stapled: None,
             })
         };
         let current = Arc::new(Current::default());

@@ -4,16 +4,18 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ipc::control::{HandshakeError, RequestError};
+use ipc::bounded::List;
+use ipc::control::{HandshakeError, RequestError, Resource};
 use ipc::handshake::Start;
 use ipc::segment::Verdict;
 use tls::Role;
 
-use super::Directed;
 use super::sealing::Resumption;
+use super::{Directed, peer, resumption};
 use crate::by_request::{Asked, ByRequest, KEPT};
 use crate::credentials::Credentials;
 use crate::keyring::Keyring;
+use crate::time::Time;
 
 /// How sessions are resumed, by what was asked for, the latest used first.
 pub(crate) struct Resumptions(ByRequest<Resumption>);
@@ -46,7 +48,7 @@ impl Resumptions {
             start.position,
             resumption,
         );
-        let begun = directed.begun()?;
+        let begun = directed.begun(&**credentials.time())?;
         Ok((Box::new(directed), begun))
     }
 
@@ -66,6 +68,34 @@ impl Resumptions {
         };
         self.0.put(asked, resumption.clone());
         resumption
+    }
+}
+
+impl Directed {
+    /// What the handshake can be done with.
+    ///
+    /// # Errors
+    /// No random bytes can be had.
+    fn begun(&self, time: &dyn Time) -> Result<Verdict, HandshakeError> {
+        let kinds = self.rings.iter().map(|ring| ring.kind);
+        let schemes = self.rings.iter().map(|ring| ring.schemes.clone());
+        let authorities = self.rings.iter().map(|ring| match self.asks_peer {
+            // As many bytes fit.
+            true => u16::try_from(peer::authorities(ring).len()).unwrap_or(0),
+            false => 0,
+        });
+        let staples = self.rings.iter().map(|ring| ring.staples(time));
+        Ok(Verdict::Begun {
+            rings: List::from_items(kinds).unwrap_or_default(),
+            schemes: List::from_items(schemes).unwrap_or_default(),
+            authorities: List::from_items(authorities).unwrap_or_default(),
+            staples: List::from_items(staples).unwrap_or_default(),
+            session_id: match self.role {
+                Role::Server => [0; 32],
+                Role::Client => resumption::random()
+                    .map_err(|_| HandshakeError::Resource(Resource::Internal))?,
+            },
+        })
     }
 }
 

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use ipc::bounded::Bytes;
 use ipc::keystore::ToBeSigned;
-use ipc::segment::{Fill, Hole, Template};
+use ipc::segment::{Fill, Hole, RingPlace, Template};
 use tls::codec::{Message, Writer};
+use tls::names::OCSP;
 use tls::server_hello::DOWNGRADED;
-use tls::{Group, Role, Version};
+use tls::{ExtensionType, Group, Role, Version};
 
 use super::{Context, Directed, Fault, Keys, peer, resumption};
 
@@ -88,18 +89,10 @@ impl Directed {
                 let ring = self.rings.get(usize::from(ring)).ok_or(Fault::INTERNAL)?;
                 out.bytes(&peer::authorities(ring));
             }
-            Fill::Chain(ring) => {
-                let is_tls13 = self.version() == Some(Version::Tls13);
-                let chain = self.settle(ring)?.chain().ok_or(Fault::INTERNAL)?;
-                for certificate in chain {
-                    out.nested24(|w| {
-                        w.bytes(certificate);
-                    });
-                    // RFC 8446 §4.4.2: no extensions of it.
-                    if is_tls13 {
-                        out.u16(0);
-                    }
-                }
+            Fill::Chain(ring) => self.write_chain(ring, false, out)?,
+            Fill::StapledChain(ring) => self.write_chain(ring, true, out)?,
+            Fill::Ocsp(ring) => {
+                out.bytes(self.settle(ring)?.ocsp().ok_or(Fault::INTERNAL)?);
             }
             Fill::Signature { ring, scheme } => {
                 let keyring = self.settle(ring)?.index;
@@ -126,6 +119,41 @@ impl Directed {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// As a Certificate message of the version has it (RFC 8446 §4.4.2, RFC 5246 §7.4.2);
+    /// the end entity with its OCSP response, if that is asked for in TLS 1.3.
+    fn write_chain(
+        &mut self,
+        ring: RingPlace,
+        is_stapled: bool,
+        out: &mut Message,
+    ) -> Result<(), Fault> {
+        let is_tls13 = self.version() == Some(Version::Tls13);
+        let ring = self.settle(ring)?;
+        let mut response = match is_stapled {
+            true => Some(ring.ocsp().ok_or(Fault::INTERNAL)?),
+            false => None,
+        };
+        for certificate in ring.chain().ok_or(Fault::INTERNAL)? {
+            out.nested24(|w| {
+                w.bytes(certificate);
+            });
+            if !is_tls13 {
+                continue;
+            }
+            out.nested(0, |w| {
+                // RFC 8446 §4.4.2.1: a CertificateStatus.
+                if let Some(response) = response.take() {
+                    w.extension(ExtensionType::STATUS_REQUEST).nested(0, |w| {
+                        w.u8(OCSP).nested24(|w| {
+                            w.bytes(response);
+                        });
+                    });
+                }
+            });
         }
         Ok(())
     }

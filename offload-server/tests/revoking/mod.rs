@@ -1,5 +1,7 @@
 //! Authorities that revoke, those whom they authorised, and backends.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,7 +122,7 @@ impl Person {
         }
     }
 
-    fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 }
@@ -139,7 +141,7 @@ pub(crate) fn intermediate(root: &Authority, number: u64) -> (Authority, Certifi
     (issuer, certificate)
 }
 
-fn of_rustls(version: Version) -> [&'static rustls::SupportedProtocolVersion; 1] {
+pub(crate) fn of_rustls(version: Version) -> [&'static rustls::SupportedProtocolVersion; 1] {
     match version {
         Version::Tls13 => [&rustls::version::TLS13],
         Version::Tls12 => [&rustls::version::TLS12],

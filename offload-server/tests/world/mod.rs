@@ -138,9 +138,7 @@ pub fn keyring(
 ) -> Keyring {
     let key = key_of(kind);
     let mut params = CertificateParams::new(vec![name.into()]).unwrap();
-    if let Some(not_after) = not_after {
-        params.not_after = not_after.into();
-    }
+    params.not_after = not_after.map_or(params.not_after, Into::into);
     let certificate = params.signed_by(&key, issuer).unwrap();
     Keyring {
         label: Text::from_text(label).unwrap(),
@@ -154,6 +152,7 @@ pub fn keyring(
         chain: vec![certificate.der().to_vec()],
         trust: vec![trust.to_vec()],
         crls: Crls::default(),
+        ocsp: None,
     }
 }
 

@@ -39,4 +39,9 @@ impl World {
     pub fn overdue(&mut self) -> Vec<Label> {
         std::iter::from_fn(|| self.offload.overdue_crl()).collect()
     }
+
+    /// The same of OCSP responses.
+    pub fn overdue_responses(&mut self) -> Vec<Label> {
+        std::iter::from_fn(|| self.offload.overdue_response()).collect()
+    }
 }

@@ -276,8 +276,8 @@ fn authorities_that_can_not_be_are_a_decode_error() {
     }
 }
 
-#[test]
-fn a_certificate_of_tls_1_2_is_on_a_curve_that_the_client_offers() {
+/// Of a server with these rings.
+fn config(rings: &[ipc::keystore::KeyKind]) -> crate::negotiation::Config {
     let mut config = crate::negotiation::Config::new(Box::new(ipc::control::Parameters {
         versions: List::from_items([Version::Tls13, Version::Tls12]).unwrap(),
         suites: List::new(),
@@ -292,8 +292,53 @@ fn a_certificate_of_tls_1_2_is_on_a_curve_that_the_client_offers() {
         resumption: false,
         expose_keys: false,
     }));
+    config.rings = List::from_items(rings.iter().copied().map(Some)).unwrap();
+    config
+}
+
+#[test]
+fn an_ocsp_response_is_for_clients_that_ask_for_one_and_of_the_ring_that_is_shown() {
     use ipc::keystore::KeyKind::{EcdsaP256, EcdsaP384};
-    config.rings = List::from_items([Some(EcdsaP384), Some(EcdsaP256)]).unwrap();
+    let mut config = config(&[EcdsaP384, EcdsaP256]);
+    let staples = |config: &crate::negotiation::Config, request: Option<&[u8]>| {
+        let mut extensions = good();
+        extensions[1] = extension(10, &[0, 2, 0, 0x17]);
+        extensions.extend(request.map(|content| extension(5, content)));
+        let hello = parse(&hello(&extensions)).ok().unwrap();
+        config
+            .plan(Version::Tls12, &hello, &[])
+            .ok()
+            .unwrap()
+            .staples
+    };
+    const OCSP: &[u8] = &[1, 0, 0, 0, 0];
+    assert!(!staples(&config, Some(OCSP)));
+    config.staples = List::from_items([true, false]).unwrap();
+    assert!(!staples(&config, Some(OCSP)));
+    config.staples = List::from_items([false, true]).unwrap();
+    assert!(staples(&config, Some(OCSP)));
+    assert!(staples(&config, Some(&[1, 0, 3, 0, 1, 9, 0, 2, 5, 0])));
+    assert!(!staples(&config, None));
+    // Of another type.
+    assert!(!staples(&config, Some(&[2, 7])));
+    for wrong in [
+        &[][..],
+        &[1],
+        &[1, 0, 0, 0],
+        &[1, 0, 0, 0, 0, 0],
+        &[1, 0, 1, 0, 0],
+    ] {
+        let mut extensions = good();
+        extensions.push(extension(5, wrong));
+        let alert = alert(&hello(&extensions));
+        assert_eq!(alert, Some(Alert::DECODE_ERROR), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_certificate_of_tls_1_2_is_on_a_curve_that_the_client_offers() {
+    use ipc::keystore::KeyKind::{EcdsaP256, EcdsaP384};
+    let config = config(&[EcdsaP384, EcdsaP256]);
     let mut extensions = good();
     extensions[3] = extension(13, &[0, 4, 4, 3, 5, 3]);
     let ring = |version, groups: &[u8]| {

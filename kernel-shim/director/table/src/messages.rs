@@ -1,7 +1,7 @@
 //! Messages of a peer, with as much in them as the machines read.
 
 use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
-use tls::names::{ECDSA_SIGN, NAMED_CURVE, RSA_SIGN};
+use tls::names::{ECDSA_SIGN, NAMED_CURVE, OCSP, RSA_SIGN};
 use tls::server_hello::RETRY;
 use tls::{CipherSuite, ExtensionType, Group, HandshakeType, LEGACY_VERSION, Scheme, Version};
 
@@ -41,6 +41,7 @@ struct Hello<'a> {
     session_id: &'a [u8],
     suite: CipherSuite,
     has_name: bool,
+    asks_for_ocsp: bool,
     has_share: bool,
     /// TLS 1.2: empty where one would be taken.
     ticket: Option<&'a [u8]>,
@@ -61,6 +62,10 @@ impl Hello<'_> {
         if self.has_name {
             let name = vector(2, &[&[0][..], &vector(2, b"name")].concat());
             extensions.push(extension(ExtensionType::SERVER_NAME, &name));
+        }
+        if self.asks_for_ocsp {
+            let request = [&[OCSP][..], &vector(2, &[]), &vector(2, &[])].concat();
+            extensions.push(extension(ExtensionType::STATUS_REQUEST, &request));
         }
         if self.is_tls13 {
             let version = Version::Tls13.number().to_be_bytes();
@@ -103,8 +108,8 @@ impl Hello<'_> {
     }
 }
 
-/// Hellos of either version: with and without a name, a session identifier, a share, a
-/// ticket, and anything better than static RSA.
+/// Hellos of either version: with and without a name and a request for an OCSP response, a
+/// session identifier, a share, a ticket, and anything better than static RSA.
 fn hellos() -> Vec<Message> {
     let mut hellos = Vec::new();
     for has_name in [false, true] {
@@ -116,6 +121,7 @@ fn hellos() -> Vec<Message> {
                         session_id,
                         suite: CipherSuite::Aes128GcmSha256,
                         has_name,
+                        asks_for_ocsp: has_name,
                         has_share,
                         ticket,
                     });
@@ -132,6 +138,7 @@ fn hellos() -> Vec<Message> {
                     session_id: &SESSION_ID,
                     suite,
                     has_name,
+                    asks_for_ocsp: has_name,
                     has_share: false,
                     ticket,
                 });

@@ -76,13 +76,14 @@ impl Place {
 }
 
 /// Every message that a peer can send.
-pub(crate) const MESSAGES: [(HandshakeType, &str); 12] = [
+pub(crate) const MESSAGES: [(HandshakeType, &str); 13] = [
     (HandshakeType::HELLO_REQUEST, "HelloRequest"),
     (HandshakeType::CLIENT_HELLO, "ClientHello"),
     (HandshakeType::SERVER_HELLO, "ServerHello"),
     (HandshakeType::NEW_SESSION_TICKET, "NewSessionTicket"),
     (HandshakeType::ENCRYPTED_EXTENSIONS, "EncryptedExtensions"),
     (HandshakeType::CERTIFICATE, "Certificate"),
+    (HandshakeType::CERTIFICATE_STATUS, "CertificateStatus"),
     (HandshakeType::SERVER_KEY_EXCHANGE, "ServerKeyExchange"),
     (HandshakeType::CERTIFICATE_REQUEST, "CertificateRequest"),
     (HandshakeType::SERVER_HELLO_DONE, "ServerHelloDone"),

@@ -53,6 +53,7 @@ impl Setting {
                 rings: list(self.rings.iter().copied()),
                 schemes: List::new(),
                 authorities: list(self.rings.iter().map(|_| 0)),
+                staples: list(self.rings.iter().map(|_| true)),
                 session_id: SESSION_ID,
             }],
             Some(Segment::Receive { show, .. }) => {
