@@ -135,7 +135,7 @@ fn answer(segment: &Segment, bytes: &mut Bytes<'_>) -> Verdict {
             let length = usize::from(*offset) + part.len();
             message(kind, length, &part[..part.len().min(MAX_PART)])
         }
-        Segment::FindIdentity { .. } => {
+        Segment::FindIdentity { .. } | Segment::FindIssued { .. } => {
             let named = bytes.byte();
             let named = [named & 1 == 0, named & 2 == 0];
             Verdict::Named(List::from_items(named).expect("two rings"))

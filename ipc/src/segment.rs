@@ -174,6 +174,13 @@ pub enum Segment {
         /// Where in the body the share is.
         share: Place,
     },
+    /// Client: which of the request's rings have a chain with a certificate that one of these
+    /// issued: [`Verdict::Named`].
+    FindIssued {
+        /// Where in the body of the CertificateRequest received last the names are, each
+        /// after its length of two bytes (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
+        authorities: Place,
+    },
 }
 
 /// A place in the body of a message.
@@ -342,7 +349,7 @@ pub enum Verdict {
         /// The part that was asked for.
         part: Blob<MAX_PART>,
     },
-    /// For each ring whether it is good for the name.
+    /// For each ring whether it is good for the name, or for one of the names.
     Named(List<bool, MAX_RINGS>),
     /// The chain has so many certificates.
     Certificates {
@@ -407,6 +414,7 @@ impl Segment {
             Self::KeepTicket => "keep-ticket",
             Self::Encapsulate { .. } => "encapsulate",
             Self::Decapsulate { .. } => "decapsulate",
+            Self::FindIssued { .. } => "find-issued",
         }
     }
 }
@@ -459,7 +467,7 @@ mod tests {
     #[test]
     fn a_segment_out_of_bounds_is_none() {
         for bytes in [
-            &[24][..],
+            &[25][..],
             &[9, 3],
             &[6, 0, 4],
             &[6, 0xff, 0xff, 3],

@@ -37,6 +37,23 @@ fn is_usable(certificate: &[u8], bit: u8) -> bool {
     facts.is_some_and(|facts| facts.usage.is_none_or(|usage| usage & bit != 0))
 }
 
+/// What is in an encoded item.
+pub(crate) fn contents(der: &[u8]) -> Option<&[u8]> {
+    AnyRef::from_der(der).ok().map(|item| item.value())
+}
+
+/// The name of whoever issued it: what is in the sequence.
+pub(crate) fn issuer(certificate: &[u8]) -> Option<&[u8]> {
+    let version = context(0);
+    let parts = items(AnyRef::from_der(certificate).ok()?)?.next()??;
+    // Serial number, signature, issuer.
+    let issuer = items(parts)?
+        .flatten()
+        .skip_while(|part| part.tag() == version)
+        .nth(2)?;
+    Some(issuer.value())
+}
+
 /// Whether a server of TLS 1.2 that chose `suite` may show this certificate (RFC 5246
 /// §7.4.2, RFC 8422 §2.2: an EdDSA key goes with the suites of ECDSA).
 pub(crate) fn is_for(suite: CipherSuite, certificate: &[u8]) -> bool {
@@ -195,6 +212,26 @@ mod tests {
         let certificate = params.self_signed(&key).unwrap();
         assert!(may_sign(certificate.der()));
         assert!(issuers(&[certificate.der().clone()]).is_empty());
+    }
+
+    #[test]
+    fn an_issuer_is_named_in_the_certificate() {
+        let mut params = rcgen::CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "issuer");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default()
+            .signed_by(&key, &root)
+            .unwrap();
+        let name = issuer(certificate.der()).unwrap();
+        assert!(name.ends_with(b"issuer"));
+        assert_eq!(issuer(root.der()), Some(name));
+        for length in 0..certificate.der().len() {
+            assert_eq!(issuer(&certificate.der()[..length]), None, "{length}");
+        }
     }
 
     #[test]

@@ -192,6 +192,15 @@ impl Keyring {
         self.stapled.as_ref()?.identity.ocsp.as_deref()
     }
 
+    /// Whether one of `authorities`, names in DER, issued a certificate of the chain (RFC 8446
+    /// §4.4.2.3).
+    pub(crate) fn is_issued_by<'a>(&self, authorities: impl Iterator<Item = &'a [u8]>) -> bool {
+        let chain = self.chain().into_iter().flatten();
+        let issuers: Vec<&[u8]> = chain.filter_map(|der| certified::issuer(der)).collect();
+        let mut names = authorities.filter_map(certified::contents);
+        names.any(|name| issuers.contains(&name))
+    }
+
     /// Whether the end-entity certificate names `name`.
     pub(crate) fn is_valid_for(&self, name: &ServerName<'_>) -> bool {
         self.identity

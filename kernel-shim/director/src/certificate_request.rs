@@ -1,6 +1,8 @@
 //! CertificateRequest, as a client reads it.
 
+use ipc::bounded::List;
 use ipc::keystore::KeyKind;
+use ipc::segment::{MAX_RINGS, Place, Segment};
 use ipc::tls::Schemes;
 use tls::codec::Reader;
 use tls::names::{ECDSA_SIGN, RSA_SIGN};
@@ -8,11 +10,45 @@ use tls::{ExtensionType, Scheme, Version};
 
 use crate::negotiation::{Config, Proof};
 use crate::numbers::known;
-use crate::script::{ILLEGAL, MISSING, Refusal};
+use crate::script::{ILLEGAL, INTERNAL, Input, MISSING, Progress, Refusal};
+use crate::template::place;
 
-/// How this side can authenticate in TLS 1.3, of what the request accepts (RFC 8446
-/// §4.3.2).
-pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Proof>, Refusal> {
+/// How this side can authenticate, of what a request accepts.
+pub(crate) struct Offers {
+    /// By the rings' places.
+    proofs: List<Proof, MAX_RINGS>,
+    /// The names of those who should have issued the certificate.
+    authorities: Option<Place>,
+}
+
+/// Which ring is shown: the first that one of the authorities issued (RFC 8446 §4.4.2.3, RFC
+/// 5246 §7.4.6), or else the first of all, and the server decides. Over: that one.
+#[derive(Debug)]
+pub(crate) struct Choice(List<Proof, MAX_RINGS>);
+
+impl Choice {
+    /// Asks the offload component, if there is a choice.
+    pub(crate) fn begin(offers: Offers) -> Progress<Self, Option<Proof>> {
+        match (offers.authorities, offers.proofs.len()) {
+            (Some(authorities), 2..) => {
+                Progress::Next(Self(offers.proofs), Segment::FindIssued { authorities })
+            }
+            _ => Progress::Over(offers.proofs.first().copied()),
+        }
+    }
+
+    pub(crate) fn next(self, input: Input<'_>) -> Result<Progress<Self, Option<Proof>>, Refusal> {
+        let Input::Named(issued) = input else {
+            return Err(INTERNAL);
+        };
+        let is_issued = |proof: &&Proof| issued.get(usize::from(proof.ring)) == Some(&true);
+        let chosen = self.0.iter().find(is_issued).or(self.0.first());
+        Ok(Progress::Over(chosen.copied()))
+    }
+}
+
+/// A request of TLS 1.3 (RFC 8446 §4.3.2).
+pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Offers, Refusal> {
     let mut body = Reader::new(body);
     if !body.vec8()?.is_empty() {
         return Err(ILLEGAL);
@@ -20,40 +56,51 @@ pub(crate) fn tls13(body: &[u8], config: &Config) -> Result<Option<Proof>, Refus
     let mut extensions = body.vec16()?;
     body.end()?;
     let mut schemes: Option<Schemes> = None;
+    let mut authorities = None;
     while let Some((kind, mut content)) = extensions.next_extension()? {
         if kind == ExtensionType::CERTIFICATE_AUTHORITIES {
-            names(content)?;
+            authorities = Some(names(content)?);
         } else if kind == ExtensionType::SIGNATURE_ALGORITHMS {
             let mut list = content.filled16()?;
             content.end()?;
             schemes = Some(known(&mut list, Scheme::from_number)?);
         }
     }
-    Ok(config.own_scheme(&schemes.ok_or(MISSING)?, Version::Tls13))
+    Ok(Offers {
+        proofs: config.proofs(&schemes.ok_or(MISSING)?, Version::Tls13),
+        authorities,
+    })
 }
 
-/// The same in TLS 1.2 (RFC 5246 §7.4.4): types, schemes, authorities. The chain goes out
-/// for any authorities: the server decides.
-pub(crate) fn tls12(body: &[u8], config: &Config) -> Result<Option<Proof>, Refusal> {
+/// One of TLS 1.2 (RFC 5246 §7.4.4): types, schemes, authorities.
+pub(crate) fn tls12(body: &[u8], config: &Config) -> Result<Offers, Refusal> {
     let mut body = Reader::new(body);
     let types = body.vec8()?.rest();
     let mut list = body.filled16()?;
-    body.vec16()?;
+    let names = body.vec16()?;
     body.end()?;
     let is_accepted = |scheme: &Scheme| types.contains(&certificate_type(KeyKind::of(*scheme)));
     let schemes: Schemes = known(&mut list, |number| {
         Scheme::from_number(number).filter(is_accepted)
     })?;
-    Ok(config.own_scheme(&schemes, Version::Tls12))
+    Ok(Offers {
+        proofs: config.proofs(&schemes, Version::Tls12),
+        authorities: match names.is_empty() {
+            true => None,
+            false => Some(place(&names)?),
+        },
+    })
 }
 
-/// RFC 8446 §4.2.4: one name at least, and none of them empty. They choose nothing here.
-pub(crate) fn names(mut content: Reader<'_>) -> Result<(), Refusal> {
+/// Where the names are. RFC 8446 §4.2.4: there is one at least, and none of them is empty.
+pub(crate) fn names(mut content: Reader<'_>) -> Result<Place, Refusal> {
     let mut list = content.filled16()?;
+    let place = place(&list)?;
     while !list.is_empty() {
         list.filled16()?;
     }
-    Ok(content.end()?)
+    content.end()?;
+    Ok(place)
 }
 
 const fn certificate_type(kind: KeyKind) -> u8 {
@@ -68,7 +115,6 @@ const fn certificate_type(kind: KeyKind) -> u8 {
 mod tests {
     use alloc::boxed::Box;
 
-    use ipc::bounded::List;
     use ipc::control::Parameters;
     use ipc::tls::PeerAuthentication;
 
@@ -88,7 +134,8 @@ mod tests {
         body.extend(u16::try_from(2 * schemes.len()).unwrap().to_be_bytes());
         body.extend(schemes.iter().flat_map(|scheme| scheme.to_be_bytes()));
         body.extend([0, 0]);
-        tls12(&body, config).ok().unwrap()
+        let offers = tls12(&body, config).ok().unwrap();
+        offers.proofs.first().copied()
     }
 
     fn config(kind: Option<KeyKind>) -> Config {
@@ -191,5 +238,39 @@ mod tests {
             assert_eq!(with(wrong), Some(DECODE), "{wrong:?}");
         }
         assert_eq!(request(&[0, 13, 0, 2, 0, 0]), Some(DECODE));
+    }
+
+    #[test]
+    fn a_ring_that_one_of_the_authorities_issued_goes_before_the_first() {
+        let mut config = config(None);
+        let kinds = [KeyKind::Rsa, KeyKind::EcdsaP256, KeyKind::EcdsaP256];
+        config.rings = List::from_items(kinds.map(Some)).unwrap();
+        // Of TLS 1.3, with the names at 16.
+        let body = [
+            &[0, 0, 17][..],
+            &[0, 13, 0, 4, 0, 2, 4, 3],
+            &[0, 47, 0, 5, 0, 3, 0, 1, 7],
+        ]
+        .concat();
+        let begin = |config: &Config| Choice::begin(tls13(&body, config).ok().unwrap());
+        let chosen = |issued: &[bool]| {
+            let Progress::Next(choice, Segment::FindIssued { authorities }) = begin(&config) else {
+                panic!("nothing is asked");
+            };
+            assert_eq!((authorities.offset, authorities.length), (17, 3));
+            match choice.next(Input::Named(issued)) {
+                Ok(Progress::Over(proof)) => proof.unwrap().ring,
+                _ => panic!("no choice"),
+            }
+        };
+        assert_eq!(chosen(&[true, false, true]), 2);
+        assert_eq!(chosen(&[false, true, true]), 1);
+        assert_eq!(chosen(&[true, false, false]), 1);
+        // Where there is one, it is shown to any server.
+        config.rings = List::from_items([None, Some(KeyKind::EcdsaP256)]).unwrap();
+        match begin(&config) {
+            Progress::Over(proof) => assert_eq!(proof.unwrap().ring, 1),
+            Progress::Next(..) => panic!("nothing is to be asked"),
+        }
     }
 }

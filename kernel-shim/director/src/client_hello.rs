@@ -267,7 +267,8 @@ impl ClientHello {
                 self.has_psk_dhe = modes.contains(&PSK_DHE_KE);
             }
             ExtensionType::CERTIFICATE_AUTHORITIES => {
-                return crate::certificate_request::names(content);
+                crate::certificate_request::names(content)?;
+                return Ok(());
             }
             // A client without TLS 1.3 means nothing by it.
             ExtensionType::PRE_SHARED_KEY if !self.offers_tls13 => return Ok(()),

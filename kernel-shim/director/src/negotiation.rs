@@ -323,14 +323,15 @@ impl Config {
         Ok(self.groups().iter().find_map(of).copied())
     }
 
-    /// Client: the first ring whose key signs as the server accepts, and how: its
-    /// certificate is the one that is shown.
-    pub(crate) fn own_scheme(&self, accepted: &[Scheme], version: Version) -> Option<Proof> {
-        (0..self.rings.len()).find_map(|place| {
+    /// Client: the rings whose keys sign as the server accepts, and how.
+    pub(crate) fn proofs(&self, accepted: &[Scheme], version: Version) -> List<Proof, MAX_RINGS> {
+        let proofs = (0..self.rings.len()).filter_map(|place| {
             let scheme = self.scheme(place, accepted, version)?;
             let ring = RingPlace::try_from(place).ok()?;
             Some(Proof { ring, scheme })
-        })
+        });
+        // There are no more than rings.
+        List::from_items(proofs).unwrap_or_default()
     }
 
     /// How the key of a ring signs, by one of `accepted`.

@@ -75,6 +75,7 @@ impl StepPolicy {
             | Segment::Show { .. }
             | Segment::ReceiveChangeCipherSpec
             | Segment::FindIdentity { .. }
+            | Segment::FindIssued { .. }
             | Segment::Negotiate { .. }
             | Segment::Restart
             | Segment::WriteChangeCipherSpec

@@ -18,8 +18,9 @@
 //! ```
 //!
 //! Asked for a certificate, this client shows that of its first key ring whose key the
-//! server accepts, and signs the whole transcript (RFC 5246 §7.4.8);
-//! or else an empty list, and the server decides whether that is enough.
+//! server accepts, one that an authority issued whom it names before others, and signs the
+//! whole transcript (RFC 5246 §7.4.8); or else an empty list, and the server decides whether
+//! that is enough.
 
 use alloc::boxed::Box;
 
@@ -31,6 +32,7 @@ use tls::codec::{Reader, Writer};
 use tls::names::NAMED_CURVE;
 use tls::{Alert, Group, HandshakeType, Role, Version};
 
+use crate::certificate_request::Choice;
 use crate::key_agreement::KeyAgreement;
 use crate::negotiation::{Config, Proof};
 use crate::script::{
@@ -56,6 +58,7 @@ pub(crate) enum State {
     ServerKeyExchange(ExpectServerKeyExchange),
     SignatureVerified(SignatureVerified),
     RequestOrDone(ExpectRequestOrDone),
+    OwnChoice(Choice, Exchange),
     Done(ExpectDone),
     CertificateWritten(CertificateWritten),
     ExchangeWritten(ExchangeWritten),
@@ -196,6 +199,9 @@ impl State {
             Self::ServerKeyExchange(state) => state.next(input, config),
             Self::SignatureVerified(state) => state.next(input),
             Self::RequestOrDone(state) => state.next(input, config),
+            Self::OwnChoice(choice, exchange) => {
+                choice.next(input)?.then(exchange, Self::OwnChoice, chosen)
+            }
             Self::Done(state) => state.next(input),
             Self::CertificateWritten(state) => state.next(input),
             Self::ExchangeWritten(state) => state.next(input),
@@ -307,15 +313,18 @@ impl ExpectRequestOrDone {
             HandshakeType::SERVER_HELLO_DONE if body.is_empty() => write_exchange(self.0),
             HandshakeType::SERVER_HELLO_DONE => Err(DECODE),
             HandshakeType::CERTIFICATE_REQUEST => {
-                let exchange = Exchange {
-                    proof: certificate_request::tls12(body, config)?,
-                    ..self.0
-                };
-                Ok((State::Done(ExpectDone(exchange)), receive(0)))
+                let offers = certificate_request::tls12(body, config)?;
+                Choice::begin(offers).then(self.0, State::OwnChoice, chosen)
             }
             _ => Err(UNEXPECTED),
         }
     }
+}
+
+/// Whether this side will prove who it is is decided.
+fn chosen(proof: Option<Proof>, exchange: Exchange) -> Transition<State> {
+    let state = ExpectDone(Exchange { proof, ..exchange });
+    Ok((State::Done(state), receive(0)))
 }
 
 // ---- This side's flight ----

@@ -16,6 +16,7 @@ use ipc::tls::Protocol;
 use tls::codec::Reader;
 use tls::{ExtensionType, Group, HandshakeType};
 
+use crate::certificate_request::Choice;
 use crate::key_agreement::KeyAgreement;
 use crate::negotiation::{Config, Proof};
 use crate::script::{
@@ -37,6 +38,7 @@ pub(crate) enum State {
     Keys(KeyAgreement, Facts),
     Extensions(ExpectExtensions),
     CertificateOrRequest(ExpectCertificateOrRequest),
+    OwnChoice(Choice, Facts),
     ServerChain(peer::Chain, Facts),
     ServerProof(peer::Proof, Facts),
     ServerFinished(peer::Finished, Facts),
@@ -137,6 +139,9 @@ impl State {
             }),
             Self::Extensions(state) => state.next(input, config),
             Self::CertificateOrRequest(state) => state.next(input, config),
+            Self::OwnChoice(choice, facts) => {
+                choice.next(input)?.then(facts, Self::OwnChoice, chosen)
+            }
             Self::ServerChain(chain, facts) => {
                 let terms = peer::Terms::of_server(config);
                 let after = |_, facts| {
@@ -262,17 +267,20 @@ impl ExpectCertificateOrRequest {
                 Ok((State::ServerChain(chain, self.0), segment))
             }
             HandshakeType::CERTIFICATE_REQUEST => {
-                let proof = certificate_request::tls13(body, config)?;
-                let facts = Facts {
-                    request: proof.map_or(Request::Unmet, Request::Met),
-                    ..self.0
-                };
-                let (chain, segment) = peer::Chain::expect();
-                Ok((State::ServerChain(chain, facts), segment))
+                let offers = certificate_request::tls13(body, config)?;
+                Choice::begin(offers).then(self.0, State::OwnChoice, chosen)
             }
             _ => Err(UNEXPECTED),
         }
     }
+}
+
+/// How this side will prove who it is is decided.
+fn chosen(proof: Option<Proof>, facts: Facts) -> Transition<State> {
+    let request = proof.map_or(Request::Unmet, Request::Met);
+    let (chain, segment) = peer::Chain::expect();
+    let state = State::ServerChain(chain, Facts { request, ..facts });
+    Ok((state, segment))
 }
 
 fn server_finished(facts: Facts) -> (State, Segment) {

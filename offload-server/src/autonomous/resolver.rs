@@ -133,7 +133,9 @@ impl SigningKey for WithoutKey {
 }
 
 /// What a client shows when it is asked: the identity of the first ring that
-/// has one and whose key is of a kind, and can sign, as the server wants.
+/// has one and whose key is of a kind, and can sign, as the server wants; of one that an
+/// authority issued whom the server names before others (RFC 8446 §4.4.2.3, RFC 5246
+/// §7.4.6).
 pub(crate) struct OwnCertificate {
     keyrings: Vec<Arc<Keyring>>,
     current: Arc<Current>,
@@ -162,15 +164,22 @@ impl fmt::Debug for OwnCertificate {
 impl ResolvesClientCert for OwnCertificate {
     fn resolve(
         &self,
-        _authorities: &[&[u8]],
+        authorities: &[&[u8]],
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
         // RFC 5246 §7.4.6: the key has to be of a kind that the request names.
         let accepted = self.current.facts().accepted;
         let is_accepted = |kind| accepted.is_none_or(|accepted| accepted.accepts(kind));
-        let mut rings = self.keyrings.iter().enumerate();
-        let (place, ring) =
-            rings.find(|(_, ring)| ring.can_sign(schemes) && ring.kind.is_some_and(is_accepted))?;
+        let usable = || {
+            let rings = self.keyrings.iter().enumerate();
+            rings.filter(|(_, ring)| ring.can_sign(schemes) && ring.kind.is_some_and(is_accepted))
+        };
+        let is_issued =
+            |(_, ring): &(usize, &Arc<Keyring>)| ring.is_issued_by(authorities.iter().copied());
+        let (place, ring) = match usable().nth(1) {
+            Some(_) => usable().find(is_issued).or_else(|| usable().next())?,
+            None => usable().next()?,
+        };
         self.current.set_ring(place);
         ring.identity.clone()
     }

@@ -11,7 +11,7 @@ use tls::codec::Reader;
 use tls::{Alert, CipherSuite, ExtensionType, Role, Version};
 
 use super::peer::Peer;
-use super::{Context, Directed, Fault, Message, name};
+use super::{Context, Directed, Fault, Message, name, resumption};
 use crate::certified;
 use crate::convert;
 use crate::full_handshake::FullHandshake;
@@ -31,6 +31,13 @@ impl Directed {
                     |ring: &Arc<Keyring>| name.as_ref().is_some_and(|name| ring.is_valid_for(name));
                 let named = List::from_items(self.rings.iter().map(names));
                 return Ok(Verdict::Named(named.unwrap_or_default()));
+            }
+            Segment::FindIssued { authorities } => {
+                let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
+                let names = names(resumption::part(message.body(), *authorities)?);
+                let issued = |ring: &Arc<Keyring>| ring.is_issued_by(names.clone());
+                let issued = List::from_items(self.rings.iter().map(issued));
+                return Ok(Verdict::Named(issued.unwrap_or_default()));
             }
             Segment::Negotiate { suite, peer_random } => {
                 self.negotiate(*suite, peer_random)?;
@@ -153,6 +160,12 @@ impl Directed {
             message.is_in_transcript = true;
         }
     }
+}
+
+/// Names after their lengths, up to one that can't be read.
+fn names(list: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut list = Reader::new(list);
+    core::iter::from_fn(move || Some(list.vec16().ok()?.rest()))
 }
 
 /// RFC 8446 §4.2.10.

@@ -205,18 +205,23 @@ pub(crate) fn server_messages() -> Vec<Message> {
     let algorithms = extension(ExtensionType::SIGNATURE_ALGORITHMS, &schemes);
     let request = HandshakeType::CERTIFICATE_REQUEST;
     let group = Group::X25519.number().to_be_bytes();
+    for authorities in [&[][..], &vector(2, b"name")] {
+        let named = match authorities {
+            [] => Vec::new(),
+            names => extension(ExtensionType::CERTIFICATE_AUTHORITIES, &vector(2, names)),
+        };
+        let extensions = [&algorithms[..], &named].concat();
+        let types = vector(1, &[RSA_SIGN, ECDSA_SIGN]);
+        messages.extend([
+            (request, [&[0][..], &vector(2, &extensions)].concat()),
+            (
+                request,
+                [types, schemes.clone(), vector(2, authorities)].concat(),
+            ),
+        ]);
+    }
     messages.extend([
         (HandshakeType::ENCRYPTED_EXTENSIONS, vector(2, &[])),
-        (request, [&[0][..], &vector(2, &algorithms)].concat()),
-        (
-            request,
-            [
-                &vector(1, &[RSA_SIGN, ECDSA_SIGN])[..],
-                &schemes,
-                &vector(2, &[]),
-            ]
-            .concat(),
-        ),
         (
             HandshakeType::SERVER_KEY_EXCHANGE,
             [&[NAMED_CURVE][..], &group, &vector(1, &SHARE), &[0; 8]].concat(),

@@ -1,0 +1,183 @@
+//! Which certificate a client shows to a server that names authorities.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod revoking;
+mod world;
+
+use std::sync::Arc;
+
+use ipc::bounded::{List, Text};
+use ipc::control::Parameters;
+use ipc::handshake::Completion;
+use ipc::keystore::KeyKind;
+use ipc::tls::Mode;
+use revoking::{Authority, BOTH, Person, intermediate, of_rustls};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, ServerConnection,
+    SignatureScheme,
+};
+use tls::{Role, Version};
+use world::{World, authority, keyring, parameters, tenant};
+
+/// Names these, and takes any certificate.
+#[derive(Debug)]
+struct Names(Vec<DistinguishedName>);
+
+impl ClientCertVerifier for Names {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.0
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+/// A client with three rings: of `one`; of another that `two` authorised; of `two`.
+fn client(mode: Mode, one: &Authority, two: &Authority) -> (World, [Vec<u8>; 3]) {
+    let servers = authority();
+    let ring = |label, issuer: &Authority| {
+        keyring(
+            (label, "localhost", KeyKind::EcdsaP256),
+            issuer,
+            servers.der(),
+            None,
+        )
+    };
+    let (between, certificate) = intermediate(two, 7);
+    let mut rings = vec![
+        ring("one", one),
+        ring("between", &between),
+        ring("two", two),
+    ];
+    rings[1].chain.push(certificate.to_vec());
+    let shown = [0, 1, 2].map(|place: usize| rings[place].chain[0].clone());
+    let world = World::with_keyrings(rings, servers, 4, 16);
+    let world = match mode {
+        Mode::Autonomous => world,
+        Mode::Directed => {
+            let names = ["one", "between", "two"].map(|name| (name, "", KeyKind::EcdsaP256));
+            world.with_director(&names, 4, Vec::new())
+        }
+    };
+    (world, shown)
+}
+
+/// The certificate that is shown to a server that names these, by the ring that the
+/// completion tells.
+fn shown(world: &mut World, authorities: &[&Authority], version: Version) -> (Vec<u8>, String) {
+    let subject = |authority: &&Authority| {
+        let anchor = webpki::anchor_from_trusted_cert(authority.der()).unwrap();
+        DistinguishedName::in_sequence(anchor.subject.as_ref())
+    };
+    let names = Names(authorities.iter().map(subject).collect());
+    let person = Person::of(&world.issuer, 9);
+    let provider = rustls::crypto::ring::default_provider();
+    let mut config = ServerConfig::builder_with_provider(provider.into())
+        .with_protocol_versions(&of_rustls(version))
+        .unwrap()
+        .with_client_cert_verifier(Arc::new(names))
+        .with_single_cert(person.chain.clone(), person.key())
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let request = Parameters {
+        versions: List::from_items([version]).unwrap(),
+        server_name: Some(Text::from_text("localhost").unwrap()),
+        ..parameters(&["one", "between", "two"])
+    };
+    world.start_as(0, Role::Client, request);
+    let mut server = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut heard = world.exchange(0, &[]);
+    for _ in 0..10 {
+        let mut rest = &heard[..];
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).unwrap();
+            server.process_new_packets().unwrap();
+        }
+        let mut said = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut said).unwrap();
+        }
+        heard = world.exchange(0, &said);
+        match world.completion() {
+            Some(Completion::Established { established, .. }) => {
+                let mut rest = &heard[..];
+                while !rest.is_empty() {
+                    server.read_tls(&mut rest).unwrap();
+                    server.process_new_packets().unwrap();
+                }
+                let chain = server.peer_certificates().unwrap();
+                return (chain[0].to_vec(), established.keyring.to_string());
+            }
+            Some(Completion::Failed { error, .. }) => panic!("{error:?}"),
+            None => {}
+        }
+    }
+    panic!("no completion");
+}
+
+#[test]
+fn a_certificate_is_shown_that_one_of_the_authorities_issued() {
+    for (mode, version) in BOTH {
+        let (one, two, other) = (tenant("one"), tenant("two"), tenant("other"));
+        for (authorities, place) in [
+            // Anybody's will do.
+            (&[][..], 0),
+            (&[&one], 0),
+            // Also one that it authorised; the first of them.
+            (&[&other, &two], 1),
+            (&[&two, &one], 0),
+            // None fits: the server decides.
+            (&[&other], 0),
+        ] {
+            let (mut world, certificates) = client(mode, &one, &two);
+            let (certificate, ring) = shown(&mut world, authorities, version);
+            let found = certificates.iter().position(|known| *known == certificate);
+            assert_eq!(found, Some(place), "{mode:?} {version:?}");
+            assert_eq!(
+                ring,
+                ["one", "between", "two"][place],
+                "{mode:?} {version:?}"
+            );
+        }
+    }
+}
