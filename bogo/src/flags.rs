@@ -3,6 +3,8 @@
 //! The words are those of BoringSSL's `ssl/test/test_config.cc`. One that the list of
 //! exclusions names ends the test as not implemented; one that nobody knows is an error.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ipc::tls::Mode;
 use tls::{CipherSuite, Group, Scheme, Version};
 
@@ -77,6 +79,8 @@ pub(crate) struct Credential {
     pub(crate) key: Option<String>,
     /// What the key signs by; all, if it is empty.
     pub(crate) schemes: Vec<Scheme>,
+    /// The OCSP response for the certificate.
+    pub(crate) ocsp: Option<Vec<u8>>,
 }
 
 /// What has to come out.
@@ -147,7 +151,7 @@ impl Settings {
 
 /// Words that change nothing here: how BoringSSL calls itself, and what this system always
 /// does.
-const WITHOUT_EFFECT: [&str; 23] = [
+const WITHOUT_EFFECT: [&str; 26] = [
     "-async",
     "-implicit-handshake",
     "-no-op-extra-handshake",
@@ -156,6 +160,10 @@ const WITHOUT_EFFECT: [&str; 23] = [
     "-use-custom-verify-callback",
     "-use-old-client-cert-callback",
     "-use-ticket-callback",
+    "-use-ocsp-callback",
+    "-set-ocsp-in-callback",
+    // Whom the server names goes before others.
+    "-must-match-issuer",
     "-install-ddos-callback",
     "-write-different-record-sizes",
     "-cbc-record-splitting",
@@ -327,6 +335,11 @@ fn setting(word: &str, value: &str, settings: &mut Settings) -> Result<(), Refus
         "-tls13-ciphers" => settings.suites.push(suite(number(word, value)?)?),
         "-cert-file" => settings.credential().certificate = text(),
         "-key-file" => settings.credential().key = text(),
+        "-ocsp-response" => {
+            let response = BASE64_STANDARD.decode(value);
+            let response = response.map_err(|_| Refused::Unknown(format!("{word} {value}")))?;
+            settings.credential().ocsp = Some(response);
+        }
         "-trust-cert" => settings.trust = text().filter(|path| !path.is_empty()),
         "-host-name" => settings.host_name = text(),
         "-advertise-alpn" => settings.alpn = protocols(value.as_bytes()),

@@ -69,7 +69,7 @@ pub(crate) fn keyring(
         chain,
         trust,
         crls: Crls::default(),
-        ocsp: None,
+        ocsp: credential.ocsp.clone(),
     }))
 }
 
