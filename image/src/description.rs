@@ -51,7 +51,7 @@ pub struct Description {
     #[serde(default = "most_records")]
     pub rekey_after: u64,
     /// Bytes of memory of the machine: what is described fits in it, and where it says
-    /// shares there are as many sessions as fit ([`crate::share`]).
+    /// shares there are as many sessions as fit (ADR 0192).
     #[serde(default = "least_memory", deserialize_with = "size")]
     pub memory: u64,
     /// How many those are; 0 where nothing is a share.

@@ -9,7 +9,7 @@ use crate::machine::escaped;
 /// A port of the host, on 127.0.0.1, that leads to a port of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// The host's port; 0 lets [`Machine::boot`] pick a free one.
+    /// The host's port; 0 lets [`Machine::boot`](crate::Machine::boot) pick a free one.
     pub host: u16,
     /// The guest's port.
     pub guest: u16,

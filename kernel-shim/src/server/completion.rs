@@ -4,15 +4,13 @@ use alloc::boxed::Box;
 
 use ipc::channel::Doorbell;
 use ipc::clock::{Clock, Instant};
-use ipc::control::{
-    Established, Failure, HandshakeError, PeerError, PolicyError, SessionId, SessionResult,
-};
+use ipc::control::{Established, HandshakeError, PeerError, PolicyError, SessionId, SessionResult};
 use ipc::net::{self, NetError, Owner};
 use ipc::stats;
 use ipc::transport::Transport;
 
 use super::sessions::session_badge;
-use super::{INTERNAL, RESULT_LIFETIME, Server, Windows};
+use super::{Failure, INTERNAL, RESULT_LIFETIME, Server, Windows};
 use crate::table::Name;
 
 impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
