@@ -112,6 +112,10 @@ impl Said {
         } else {
             for body in server.iter().filter(|m| [12, 13].contains(&m[0])) {
                 bytes.extend(message(body));
+                if body[0] == 13 {
+                    // It names authorities: both rings fit.
+                    bytes.push(0);
+                }
             }
             bytes.extend(message(&[14, 0, 0, 0]));
         }
