@@ -230,6 +230,10 @@ impl<D: Doorbell> Channel<D> {
             return;
         };
         let generation = Status(load_acquire(theirs.status)).generation();
+        if let (Some(lending), Ok(ring)) = (&mut self.lending, self.memory.tx_ring(slot)) {
+            // What the last connection was written.
+            lending.empty(slot, &ring);
+        }
         let status = Status::new(generation, Status::OPEN);
         mine.status.store(status.0, Ordering::Release);
     }

@@ -87,12 +87,13 @@ pub struct DirectedVerdict {
 /// Bytes of the encoding of an order that says no more than which handshake it means: its
 /// kind, slot and generation.
 const SHORT: usize = 1 + 3 + 3;
-/// Bytes of the encoding of [`Verdict::Begun`]: the same, a kind, schemes and a length for
-/// each ring, and a session identifier.
+/// Bytes of the encoding of [`Verdict::Begun`]: the same, a kind, schemes, a length and
+/// whether there is a response for each ring, and a session identifier.
 const BEGUN: usize = SHORT
     + List::<Option<KeyKind>, MAX_RINGS>::POSTCARD_MAX_SIZE
     + List::<Schemes, MAX_RINGS>::POSTCARD_MAX_SIZE
     + List::<u16, MAX_RINGS>::POSTCARD_MAX_SIZE
+    + List::<bool, MAX_RINGS>::POSTCARD_MAX_SIZE
     + 32;
 
 impl Letter for Order {

@@ -16,10 +16,6 @@ use crate::room::Newcomer;
 use crate::sequence::Tuple;
 use crate::stack::{Core, NetStack};
 
-/// Tries to find a local port that no connection to the same peer uses: more
-/// than connections at once, which may stand in a row.
-const PORT_TRIES: u32 = 4096;
-
 /// RFC 6335 §6: dynamic ports.
 const FIRST_DYNAMIC_PORT: u16 = 49152;
 
@@ -236,7 +232,8 @@ impl<B: Doorbell> Core<'_, B> {
             local,
         };
         let ports = u64::from(u16::MAX - FIRST_DYNAMIC_PORT) + 1;
-        for _ in 0..PORT_TRIES {
+        // Those that are in use may stand in a row.
+        for _ in 0..ports {
             let draw = self.unpredictable.local_port(&tuple) % ports;
             tuple.local_port = FIRST_DYNAMIC_PORT | draw as u16;
             if self.connections.between(&tuple).is_none() {

@@ -24,8 +24,9 @@ pub(crate) const BUFFERS: usize = 64;
 /// line of 64 kbit/s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long nothing of one may come when another session comes to wait: a round trip.
-pub(crate) const STALL: Duration = Duration::from_millis(200);
+/// How long nothing of one may come when another session comes to wait: a long round trip, or
+/// the time after which TCP sends a lost segment again.
+pub(crate) const STALL: Duration = Duration::from_millis(400);
 
 /// How long a whole one may wait for its application to take some of it: as long as TCP's user
 /// timeout here.
@@ -181,12 +182,24 @@ impl Assemblies {
         }
     }
 
-    /// Takes a buffer from the session that is to end for one that waits.
-    pub(crate) fn evict(&mut self, now: Instant) -> Option<SlotIndex> {
+    /// Takes a buffer from the session that is to end for one that waits. `has_more` says of
+    /// a session whether more of its record is there to be taken: then it goes on.
+    pub(crate) fn evict(
+        &mut self,
+        now: Instant,
+        has_more: impl Fn(SlotIndex) -> bool,
+    ) -> Option<SlotIndex> {
         while self.came > 0 {
-            self.came -= 1;
             let stalled = self.first(|holder| holder.stalls);
-            if let Some((slot, _)) = stalled.filter(|(_, stalls)| *stalls <= now) {
+            let stalled = stalled.filter(|(_, stalls)| *stalls <= now);
+            if let Some((slot, _)) = stalled
+                && has_more(slot)
+            {
+                self.note_bytes(slot, now);
+                continue;
+            }
+            self.came -= 1;
+            if let Some((slot, _)) = stalled {
                 self.leave(slot);
                 self.cleared += 1;
                 return Some(slot);
@@ -227,6 +240,11 @@ impl Assemblies {
 mod tests {
     use super::*;
 
+    /// Nothing has come since.
+    fn evict(all: &mut Assemblies, now: Instant) -> Option<SlotIndex> {
+        all.evict(now, |_| false)
+    }
+
     fn full() -> Assemblies {
         let mut all = Assemblies::new(4);
         for slot in 0..BUFFERS as SlotIndex {
@@ -240,21 +258,21 @@ mod tests {
         let mut all = full();
         let at = Instant::from_millis;
         assert_eq!(all.deadline(), Instant::NEVER);
-        assert_eq!(all.evict(at(100_000)), None, "nobody waits");
+        assert_eq!(evict(&mut all, at(100_000)), None, "nobody waits");
         assert!(!all.take(500, at(150)));
         assert!(!all.take(501, at(150)));
         assert!(!all.take(500, at(150)), "it waits once");
         assert!(all.has_overdue(at(150)), "they ask");
-        assert_eq!(all.evict(at(150)), None, "all of them go on");
+        assert_eq!(evict(&mut all, at(150)), None, "all of them go on");
         assert!(!all.has_overdue(at(1999)));
         assert_eq!(all.next(), None);
         assert_eq!(all.deadline(), at(2000));
-        assert_eq!(all.evict(at(1999)), None);
+        assert_eq!(evict(&mut all, at(1999)), None);
         assert!(all.has_overdue(at(2000)));
         // As many end as wait.
-        assert_eq!(all.evict(at(9000)), Some(0));
-        assert_eq!(all.evict(at(9000)), Some(1));
-        assert_eq!(all.evict(at(9000)), None);
+        assert_eq!(evict(&mut all, at(9000)), Some(0));
+        assert_eq!(evict(&mut all, at(9000)), Some(1));
+        assert_eq!(evict(&mut all, at(9000)), None);
         assert_eq!(all.next(), Some(501));
         assert!(all.take(501, at(2000)));
         // One that needs none any more is in nobody's way.
@@ -264,7 +282,7 @@ mod tests {
         assert!(all.take(502, at(2000)));
         assert!(!all.take(503, at(2000)));
         all.leave(503);
-        assert_eq!(all.evict(at(9000)), None);
+        assert_eq!(evict(&mut all, at(9000)), None);
     }
 
     #[test]
@@ -275,26 +293,27 @@ mod tests {
         for slot in [400, 401] {
             assert!(!all.take(slot, at(100)));
         }
-        assert_eq!(all.evict(at(100)), None);
-        (0..60).for_each(|slot| all.note_bytes(slot, at(200)));
-        assert!(!all.take(500, at(270)));
-        assert!(!all.take(501, at(270)));
-        assert_eq!(all.evict(at(270)), Some(60));
-        assert_eq!(all.evict(at(270)), Some(61));
-        assert_eq!(all.evict(at(270)), None, "one for each");
+        assert_eq!(evict(&mut all, at(100)), None);
+        (0..60).for_each(|slot| all.note_bytes(slot, at(400)));
+        assert!(!all.take(500, at(470)));
+        assert!(!all.take(501, at(470)));
+        // More has come of one, and was not taken yet.
+        assert_eq!(all.evict(at(470), |slot| slot == 60), Some(61));
+        assert_eq!(evict(&mut all, at(470)), Some(62));
+        assert_eq!(evict(&mut all, at(470)), None, "one for each");
         assert_eq!(all.next(), Some(501));
-        assert!(all.take(501, at(270)));
+        assert!(all.take(501, at(470)));
         assert_eq!(all.next(), Some(500));
-        assert!(all.take(500, at(270)));
+        assert!(all.take(500, at(470)));
         assert_eq!(all.next(), None);
         // What goes on has its time, and a whole one waits for its reader.
-        (0..64).for_each(|slot| all.note_progress(slot, at(280)));
-        all.note_bytes(500, at(480));
-        assert!(!all.take(502, at(480)));
-        assert_eq!(all.evict(at(480)), Some(501));
+        (0..64).for_each(|slot| all.note_progress(slot, at(480)));
+        all.note_bytes(500, at(880));
+        assert!(!all.take(502, at(880)));
+        assert_eq!(evict(&mut all, at(880)), Some(501));
         assert_eq!(all.next(), Some(502));
-        assert!(all.take(502, at(480)));
-        assert!(!all.take(503, at(480)));
-        assert_eq!(all.evict(at(480)), None);
+        assert!(all.take(502, at(880)));
+        assert!(!all.take(503, at(880)));
+        assert_eq!(evict(&mut all, at(880)), None);
     }
 }

@@ -156,7 +156,11 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         // The offload component rings for room once until this is taken.
         self.offload.note_room();
         self.send_questions();
-        while let Some(slot) = self.assemblies.evict(now) {
+        // What has come and was not looked at is no reason to end anybody.
+        while let Some(slot) = {
+            let has_more = |slot| self.net.readable(slot).is_ok_and(|bytes| bytes > 0);
+            self.assemblies.evict(now, has_more)
+        } {
             self.fail(slot, Alert::INTERNAL_ERROR);
         }
         // Before those that come.
@@ -167,7 +171,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         }
         let (mut from_net, mut from_apps) = (SLOTS_A_TURN, SLOTS_A_TURN);
         // Those that had a turn come after those that had none.
-        let again = self.busy.len();
+        let again = self.busy.len().min(SLOTS_A_TURN);
         while from_net > 0
             && let Some(event) = self.net.next_event()
         {

@@ -136,7 +136,7 @@ fn who_comes_ends_one_that_stalls_at_once_and_none_that_goes_on() {
     a.go_on(&mut world, usize::MAX);
     world.run();
     assert_eq!(alive(&world), 64, "more came of each 0.15 s ago");
-    world.now = world.now + Duration::from_millis(100);
+    world.now = world.now + Duration::from_millis(300);
     let mut b = Stream::new(&mut world, 65, &[&[3; RECORD]]);
     b.go_on(&mut world, usize::MAX);
     world.run();

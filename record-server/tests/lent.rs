@@ -93,7 +93,7 @@ fn peers_that_never_end_their_record_make_room_for_those_that_do() {
     let mut stream = Stream::new(&mut world, honest, &[&text(5, RECORD), &text(6, RECORD)]);
     let mut got = Vec::new();
     // They have come to wait, and nothing more comes of any.
-    world.now = world.now + Duration::from_millis(250);
+    world.now = world.now + Duration::from_millis(450);
     world.run();
     let begun = world.now;
     while got.len() < 2 * RECORD {

@@ -18,6 +18,9 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// The members that the monitor alone says.
 const OWN: [&[u8]; 3] = [b"time", b"domain", b"message"];
 
+/// Members of one object at most: each is compared with those before it.
+const FIELDS: usize = 48;
+
 /// The line of what `domain` said at `time`; `text` is printable ASCII.
 pub fn line<'a>(buffer: &'a mut [u8; MOST], time: &[u8], domain: &[u8], text: &[u8]) -> &'a [u8] {
     let mut object = Object { buffer, len: 0 };
@@ -53,7 +56,7 @@ fn words(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 /// The message, and the fields after it.
 fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let mut start = text.len();
-    for word in words(text).rev() {
+    for word in words(text).rev().take(FIELDS) {
         if Field::read(word).is_none() {
             break;
         }

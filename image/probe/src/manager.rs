@@ -1,6 +1,6 @@
 //! Hands capabilities out and takes them back.
 
-use ipc::badge::Badge;
+use ipc::badge::{Badge, GENERATIONS, MAX_SESSIONS};
 use ipc::boot::slot;
 use sel4::log;
 use sel4::runtime::{MintSource, Window, wait_signals};
@@ -11,8 +11,8 @@ pub(crate) const REVOKED: u64 = 4;
 pub(crate) const EMPTY: u64 = 5;
 /// The badge in [`GRANTED`].
 pub(crate) const BADGE: Badge = Badge::Session {
-    slot: 1023,
-    generation: 4095,
+    slot: MAX_SESSIONS - 1,
+    generation: GENERATIONS - 1,
 };
 
 /// Slots of the window and of the mint source, as powers of two.

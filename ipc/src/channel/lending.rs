@@ -88,6 +88,16 @@ impl Held {
     }
 }
 
+/// What can be written to a slot, by one look at its reader's index.
+struct Room {
+    /// Bytes.
+    now: u32,
+    /// What it would be if the pool had blocks without end.
+    most: u32,
+    /// Blocks that the reader is done with.
+    done: u32,
+}
+
 /// The account of a pool, kept by its writer.
 pub(super) struct Lending {
     /// Blocks that no slot holds, all zero.
@@ -128,20 +138,20 @@ impl Lending {
         memory: &Memory,
     ) -> Result<u32, Misbehaved> {
         let own = memory.tx_ring(slot)?;
-        Ok(self.room_for(slot, &own, wanted, memory)?.0)
+        Ok(self.room_for(slot, &own, wanted, memory)?.now)
     }
 
-    /// The same, and what it would be if the pool had blocks without end.
+    /// The same, with all that one look has found.
     fn room_for(
         &mut self,
         slot: SlotIndex,
         own: &Ring<'_>,
         wanted: u32,
         memory: &Memory,
-    ) -> Result<(u32, u32), Misbehaved> {
-        let (room, most) = self.room_in(slot, own)?;
-        if room >= wanted.min(most) {
-            return Ok((room, most));
+    ) -> Result<Room, Misbehaved> {
+        let room = self.room_in(slot, own)?;
+        if room.now >= wanted.min(room.most) {
+            return Ok(room);
         }
         self.look_around(memory);
         self.room_in(slot, own)
@@ -180,7 +190,7 @@ impl Lending {
             let ring = memory.tx_ring(slot);
             let room = ring.and_then(|ring| self.room_in(slot, &ring));
             match room {
-                Ok((0, most)) if most > 0 => self.short.push_back(slot),
+                Ok(Room { now: 0, most, .. }) if most > 0 => self.short.push_back(slot),
                 _ => return Some(slot),
             }
         }
@@ -196,12 +206,12 @@ impl Lending {
     ) -> Result<usize, Misbehaved> {
         let wanted = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let ring = memory.tx_ring(slot)?;
-        let (room, most) = self.room_for(slot, &ring, wanted, memory)?;
-        let count = room.min(wanted);
-        if count < wanted && most > count && !self.short.contains(&slot) {
+        let room = self.room_for(slot, &ring, wanted, memory)?;
+        let count = room.now.min(wanted);
+        if count < wanted && room.most > count && !self.short.contains(&slot) {
             self.short.push_back(slot);
         }
-        self.take_back(slot, &ring)?;
+        self.give_back(slot, &ring, room.done);
         self.lend(slot, &ring, count);
         self.settle(&ring);
         ring.append(bytes, count)
@@ -266,8 +276,8 @@ impl Lending {
     }
 
     /// Room in `slot`'s blocks, and in those that it may still have, when what its reader
-    /// has consumed has come back; and what it would be if the pool had blocks without end.
-    fn room_in(&self, slot: SlotIndex, ring: &Ring<'_>) -> Result<(u32, u32), Misbehaved> {
+    /// has consumed has come back.
+    fn room_in(&self, slot: SlotIndex, ring: &Ring<'_>) -> Result<Room, Misbehaved> {
         let done = self.consumed(slot, ring.len_and_tail()?)?;
         let held = self.held.get(usize::from(slot)).ok_or(Misbehaved)?;
         let kept = held.count - done;
@@ -283,7 +293,11 @@ impl Lending {
             _ => held.used(ring.head()) - done * BLOCK,
         };
         let room = |bytes: u32| bytes.saturating_sub(used);
-        Ok((room(count * BLOCK), room(ring.capacity)))
+        Ok(Room {
+            now: room(count * BLOCK),
+            most: room(ring.capacity),
+            done,
+        })
     }
 
     /// Lends what `count` bytes after the head need, which [`Lending::room_in`] found.

@@ -379,7 +379,7 @@ impl<T: Transport> Nic<T> {
         let (head, frame) = buffer.split_at_mut(HEADER);
         let result = write(frame);
         head.copy_from_slice(&header::write(frame, size, self.features));
-        self.transmit.offer(number, whole as u32);
+        self.transmit.offer(number, whole.min(room) as u32);
         if self.transmit.untold() >= TOGETHER {
             self.notify();
         }
