@@ -1,6 +1,8 @@
 //! What the image builder hands to a domain at boot: postcard in a region that
 //! this domain alone can read.
 
+mod log;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
@@ -14,6 +16,8 @@ use crate::keystore::KeyKind;
 use crate::net::Address;
 use crate::step::Step;
 use crate::tls::{Label, Mode, Protocol, Revocation, Schemes};
+
+pub use log::{LogFormat, LogWords};
 
 /// For the key store alone.
 #[derive(Serialize, Deserialize)]
@@ -260,40 +264,6 @@ pub struct Gateway {
     pub listeners: Vec<Listener>,
     /// What it logs.
     pub log: LogWords,
-}
-
-/// What the gateway logs, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogWords {
-    /// What a line is.
-    pub format: LogFormat,
-    /// Lines for what failed.
-    pub failures: bool,
-    /// A line for each session at its end.
-    pub sessions: bool,
-    /// A line for each handshake that succeeds.
-    pub handshakes: bool,
-}
-
-impl Default for LogWords {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            failures: true,
-            sessions: true,
-            handshakes: false,
-        }
-    }
-}
-
-/// What a line of the log is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogFormat {
-    /// Words.
-    #[default]
-    Text,
-    /// A JSON object, which the monitor makes of the words: each value has a name.
-    Json,
 }
 
 /// One listener.

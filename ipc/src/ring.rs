@@ -157,7 +157,7 @@ impl Ring<'_> {
 
     /// Visits the runs of memory that hold `count` bytes from `position` on: (memory,
     /// bytes visited before, length of the run). One or two in a ring's own memory; in a
-    /// pool one for each block that does not lie behind the last one.
+    /// pool one for each block that does not come right after the last one in memory.
     fn copy(
         &self,
         position: u32,
