@@ -6,11 +6,13 @@
 //! its peer has many of them: else the SYN has no answer, and comes again. Only the owner can give up a connection that has
 //! one. Where all have, and where one peer has its share, the answer is a reset.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::IpAddr;
 use core::time::Duration;
 
 use ipc::clock::Instant;
+
+use crate::list::{Links, List};
 
 /// One peer of one port: an IPv4 address, or the prefix of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,52 +47,92 @@ pub(crate) struct Count {
     open: u16,
     /// Those that their owner has released, and that are not gone yet.
     released: u16,
+    /// The same, in that order.
+    list: List,
 }
+
+/// A peer with more released connections than [`MOST_RELEASED`], in order of those.
+pub(crate) type Crowd = (u16, Peer);
 
 /// How many connections each peer has. Those without any are not in the table,
 /// so that it has no more entries than there are connections.
-pub(crate) struct Peers(BTreeMap<Peer, Count>);
+pub(crate) struct Peers {
+    counts: BTreeMap<Peer, Count>,
+    crowds: BTreeSet<Crowd>,
+    links: Links,
+}
 
 impl Peers {
-    pub(crate) const fn new() -> Self {
-        Self(BTreeMap::new())
+    /// For as many connections.
+    pub(crate) fn new(connections: usize) -> Self {
+        Self {
+            counts: BTreeMap::new(),
+            crowds: BTreeSet::new(),
+            links: Links::new(connections),
+        }
     }
 
     /// Counts one more; how many are open.
     pub(crate) fn add(&mut self, peer: Peer) -> u16 {
-        let count = self.0.entry(peer).or_default();
+        let count = self.counts.entry(peer).or_default();
         count.open = count.open.saturating_add(1);
         count.open
     }
 
-    /// One that was counted is released by its owner.
-    pub(crate) fn release(&mut self, peer: Peer) {
-        if let Some(count) = self.0.get_mut(&peer) {
+    /// The one at `index`, which was counted, is released by its owner.
+    pub(crate) fn release(&mut self, peer: Peer, index: u32) {
+        if let Some(count) = self.counts.get_mut(&peer) {
             count.open = count.open.saturating_sub(1);
-            count.released = count.released.saturating_add(1);
+            count.list.push(&mut self.links, index);
+            let before = count.released;
+            count.released = before.saturating_add(1);
+            let now = count.released;
+            self.rank(peer, before, now);
         }
     }
 
-    /// One is gone that counted as open, or as released.
-    pub(crate) fn remove(&mut self, peer: Peer, is_released: bool) {
-        if let Some(count) = self.0.get_mut(&peer) {
-            let of = match is_released {
-                true => &mut count.released,
-                false => &mut count.open,
-            };
-            *of = of.saturating_sub(1);
-            if (count.open, count.released) == (0, 0) {
-                self.0.remove(&peer);
-            }
+    /// One that is open is gone.
+    pub(crate) fn remove(&mut self, peer: Peer) {
+        if let Some(count) = self.counts.get_mut(&peer) {
+            count.open = count.open.saturating_sub(1);
+            self.clean(peer);
         }
     }
 
-    /// The peer that has most released connections, if those are more than
-    /// [`MOST_RELEASED`].
-    pub(crate) fn crowding(&self) -> Option<Peer> {
-        let most = self.0.iter().max_by_key(|(_, count)| count.released);
-        most.filter(|(_, count)| count.released > MOST_RELEASED)
-            .map(|(peer, _)| *peer)
+    /// The one at `index`, which is released, is gone.
+    pub(crate) fn remove_released(&mut self, peer: Peer, index: u32) {
+        if let Some(count) = self.counts.get_mut(&peer) {
+            count.list.remove(&mut self.links, index);
+            let before = count.released;
+            count.released = before.saturating_sub(1);
+            let now = count.released;
+            self.rank(peer, before, now);
+            self.clean(peer);
+        }
+    }
+
+    /// A peer has so many released connections `now`.
+    fn rank(&mut self, peer: Peer, before: u16, now: u16) {
+        if before > MOST_RELEASED {
+            self.crowds.remove(&(before, peer));
+        }
+        if now > MOST_RELEASED {
+            self.crowds.insert((now, peer));
+        }
+    }
+
+    fn clean(&mut self, peer: Peer) {
+        let count = self.counts.get(&peer);
+        if count.is_some_and(|count| (count.open, count.released) == (0, 0)) {
+            self.counts.remove(&peer);
+        }
+    }
+
+    /// The connection that was released first of the peer that has most, if those are more
+    /// than [`MOST_RELEASED`].
+    pub(crate) fn crowding(&self) -> Option<u32> {
+        let (_, peer) = self.crowds.last()?;
+        self.counts.get(peer)?.list.first()
     }
 }
 
@@ -205,44 +247,51 @@ mod tests {
 
     #[test]
     fn a_peer_is_counted_as_long_as_it_has_a_connection() {
-        let mut peers = Peers::new();
+        let mut peers = Peers::new(0);
         let one = peer("192.0.2.1");
         assert_eq!([(); 3].map(|()| peers.add(one)), [1, 2, 3]);
         assert_eq!(peers.add(peer("192.0.2.2")), 1);
-        peers.remove(one, false);
+        peers.remove(one);
         assert_eq!(peers.add(one), 3);
         for _ in 0..5 {
-            peers.remove(one, false);
+            peers.remove(one);
         }
-        assert_eq!(peers.0.len(), 1);
+        assert_eq!(peers.counts.len(), 1);
     }
 
     #[test]
     fn of_released_connections_those_of_the_peer_that_has_most_give_way() {
-        let mut peers = Peers::new();
+        const MOST: u32 = MOST_RELEASED as u32;
+        let mut peers = Peers::new(100);
         let [few, many] = ["192.0.2.1", "192.0.2.2"].map(peer);
-        let mut release = |peer, times| {
-            for _ in 0..times {
+        let mut release = |peer, indexes: core::ops::Range<u32>| {
+            for index in indexes {
                 peers.add(peer);
-                peers.release(peer);
+                peers.release(peer, index);
             }
             peers.crowding()
         };
-        assert_eq!(release(few, MOST_RELEASED), None);
-        assert_eq!(release(many, MOST_RELEASED + 1), Some(many));
-        assert_eq!(release(few, 2), Some(few));
+        assert_eq!(release(few, 0..MOST), None);
+        // The first of those that have more.
+        assert_eq!(release(many, 50..51 + MOST), Some(50));
+        assert_eq!(release(few, MOST..MOST + 2), Some(0));
+        peers.remove_released(few, 0);
+        peers.remove_released(many, 51);
+        assert_eq!(peers.crowding(), Some(1));
         // They do not count against a peer's share.
         assert_eq!(peers.add(few), 1);
-        peers.remove(few, true);
-        peers.remove(few, true);
-        peers.remove(many, true);
+        peers.remove_released(few, 1);
         assert_eq!(peers.crowding(), None);
-        for _ in 0..MOST_RELEASED {
-            peers.remove(many, true);
-            peers.remove(few, true);
+        for index in 0..100 {
+            let whose = if index < 50 { few } else { many };
+            let is_left =
+                index > 1 && index < 2 + MOST || index == 50 || index > 51 && index < 51 + MOST;
+            if is_left {
+                peers.remove_released(whose, index);
+            }
         }
-        peers.remove(few, false);
-        assert!(peers.0.is_empty());
+        peers.remove(few);
+        assert!(peers.counts.is_empty() && peers.crowds.is_empty());
     }
 
     #[test]

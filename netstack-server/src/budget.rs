@@ -11,9 +11,10 @@ use ipc::channel::Pool;
 use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
-use crate::admission::{Count, Peer};
+use crate::admission::{Count, Crowd, Peer};
 use crate::config::{Limits, MAX_BACKLOG};
 use crate::connection::Connection;
+use crate::list::Link;
 use crate::listener::Listener;
 use crate::path::{Narrow, PATHS};
 use crate::sequence::Tuple;
@@ -31,17 +32,20 @@ const fn entry(bytes: usize) -> usize {
 }
 
 /// Of a connection's places that are made at the start: in the table, among the free
-/// ones, the touched ones, those that wait for a neighbour, those that may be evicted.
-const TABLES: usize = size_of::<Place>() + 3 * size_of::<u32>() + size_of::<u128>();
+/// ones, the touched ones, those that wait for a neighbour, those that hold bytes between
+/// owners, those of its peer, those that may be evicted.
+const TABLES: usize =
+    size_of::<Place>() + size_of::<u32>() + 4 * size_of::<Link>() + size_of::<u128>();
 
 /// Of any connection, without the buffers of its socket.
 const CONNECTION: usize = size_of::<Connection>()
     + size_of::<SocketStorage<'static>>()
     + 4 * ALLOCATION
-    // By the two ends, by the timer, by the peer.
+    // By the two ends, by the timer, by the peer, by the peers that have many.
     + entry(size_of::<(Tuple, u32)>())
     + entry(size_of::<(Instant, u32)>())
-    + entry(size_of::<(Peer, Count)>());
+    + entry(size_of::<(Peer, Count)>())
+    + entry(size_of::<Crowd>());
 
 /// Of any connection, with the buffers that it has however many there are.
 pub const WITH_SOCKET: usize = CONNECTION + Limits::SHIPPED.least.bytes();

@@ -45,6 +45,11 @@ impl Client {
         self.waiting.pop_front()
     }
 
+    /// None waits for it any more.
+    pub(crate) fn withdraw_all(&mut self) {
+        self.waiting.clear();
+    }
+
     /// A connection that waits for it is no more.
     pub(crate) fn withdraw(&mut self, index: u32) {
         self.waiting.retain(|waiting| *waiting != index);

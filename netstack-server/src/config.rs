@@ -30,6 +30,10 @@ pub const UNANSWERED: Duration = Duration::from_secs(30);
 /// between two looks at the endpoint under a flood.
 pub const FRAMES_PER_POLL: usize = 256;
 
+/// Connections that are served in one [`poll`](crate::NetStack::poll): the same, where
+/// all have something to do at once.
+pub(crate) const SERVED_PER_POLL: usize = 64;
+
 /// How soon to try again when the NIC took no more frames.
 pub const NIC_FULL: Duration = Duration::from_millis(1);
 

@@ -2,14 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
 use ipc::clock::Instant;
 use ipc::net::{ConnectionId, NetError, Owner};
 
-use crate::admission::{Peer, Rank, Yielding};
+use crate::admission::{Rank, Yielding};
 use crate::config::Limits;
 use crate::connection::{Connection, Phase};
+use crate::list::{Links, List, Queue};
 use crate::sequence::Tuple;
 use crate::sockets::Wire;
 use crate::table::Table;
@@ -23,44 +23,55 @@ pub(crate) struct Connections {
     /// Found last: frames of one connection come in a row.
     last: u32,
     /// Those with something to do.
-    touched: Vec<u32>,
+    touched: Queue,
     /// Those that wait for a neighbour's address.
-    unresolved: Vec<u32>,
+    unresolved: Queue,
     /// Those that may be evicted.
     yielding: Yielding,
     /// Bytes between two owners: the sum of what they are charged for.
     overflow: usize,
     most_overflow: usize,
-    /// Counts those that began to hold some.
-    charges: u64,
+    /// Those that hold some: without an owner, and with one.
+    released: List,
+    owned: List,
+    holding: Links,
+}
+
+/// Whose the bytes are that a connection holds between two owners.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// Nobody: its owner has let it go.
+    Released,
+    /// Its owner.
+    Owned,
 }
 
 /// The lists that a connection is on.
 #[derive(Default)]
 pub(crate) struct Listed {
-    is_touched: bool,
-    is_unresolved: bool,
     /// Its entry in the list of those that may be evicted.
     yields: Option<(Rank, Instant)>,
     /// Bytes of the memory between owners that it is charged for.
     charged: usize,
-    /// The number of that charge, since it held nothing.
-    charge: u64,
+    /// Its list of those that hold some.
+    holder: Option<Holder>,
 }
 
 impl Connections {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let list = || Vec::with_capacity(limits.connections);
+        let queue = || Queue::new(limits.connections);
         Self {
             table: Table::new(limits.connections),
             by_ends: BTreeMap::new(),
             last: 0,
-            touched: list(),
-            unresolved: list(),
+            touched: queue(),
+            unresolved: queue(),
             yielding: Yielding::new(limits.connections),
             overflow: 0,
             most_overflow: limits.overflow,
-            charges: 0,
+            released: List::default(),
+            owned: List::default(),
+            holding: Links::new(limits.connections),
         }
     }
 
@@ -137,12 +148,9 @@ impl Connections {
         }
         self.yielding.change(index, listed.yields, None);
         self.overflow -= listed.charged;
-        if listed.is_unresolved {
-            self.unresolved.retain(|unresolved| *unresolved != index);
-        }
-        if listed.is_touched {
-            self.touched.retain(|touched| *touched != index);
-        }
+        self.touched.remove(index);
+        self.unresolved.remove(index);
+        self.hold(index, listed.holder, None);
         Some(connection)
     }
 
@@ -158,32 +166,24 @@ impl Connections {
 
     /// Puts a connection on the list of those with something to do.
     pub(crate) fn touch(&mut self, index: u32) {
-        if let Some(connection) = self.table.get_mut(index)
-            && !connection.listed.is_touched
-        {
-            connection.listed.is_touched = true;
+        if self.table.get_mut(index).is_some() {
             self.touched.push(index);
         }
     }
 
-    /// Takes one off that list, to be given to [`Connections::begin`].
+    /// Takes the one off that list that has been on it for longest.
     pub(crate) fn next_touched(&mut self) -> Option<u32> {
         self.touched.pop()
     }
 
-    /// What there is to do for a connection is done now.
-    pub(crate) fn begin(&mut self, index: u32) -> Option<&mut Connection> {
-        let connection = self.table.get_mut(index)?;
-        connection.listed.is_touched = false;
-        Some(connection)
+    /// Whether there is one on it.
+    pub(crate) fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// smoltcp has something to send and no neighbour to send it to.
     pub(crate) fn wait_for_neighbour(&mut self, index: u32) {
-        if let Some(connection) = self.table.get_mut(index)
-            && !connection.listed.is_unresolved
-        {
-            connection.listed.is_unresolved = true;
+        if self.table.get_mut(index).is_some() {
             self.unresolved.push(index);
         }
     }
@@ -191,9 +191,6 @@ impl Connections {
     /// Connections that waited for a neighbour's address may go on.
     pub(crate) fn resolved(&mut self) {
         while let Some(index) = self.unresolved.pop() {
-            if let Some(connection) = self.table.get_mut(index) {
-                connection.listed.is_unresolved = false;
-            }
             self.touch(index);
         }
     }
@@ -211,12 +208,36 @@ impl Connections {
             return;
         };
         let holds = connection.overflow();
-        if connection.listed.charged == 0 && holds > 0 {
-            self.charges += 1;
-            connection.listed.charge = self.charges;
-        }
         self.overflow = self.overflow + holds - connection.listed.charged;
         connection.listed.charged = holds;
+        let holder = (holds > 0).then_some(match connection.phase {
+            Phase::Lingering(_) => Holder::Released,
+            _ => Holder::Owned,
+        });
+        let before = core::mem::replace(&mut connection.listed.holder, holder);
+        self.hold(index, before, holder);
+    }
+
+    fn hold(&mut self, index: u32, before: Option<Holder>, now: Option<Holder>) {
+        if before == now {
+            return;
+        }
+        if let Some(before) = before {
+            let (list, links) = self.holding(before);
+            list.remove(links, index);
+        }
+        if let Some(now) = now {
+            let (list, links) = self.holding(now);
+            list.push(links, index);
+        }
+    }
+
+    fn holding(&mut self, holder: Holder) -> (&mut List, &mut Links) {
+        let list = match holder {
+            Holder::Released => &mut self.released,
+            Holder::Owned => &mut self.owned,
+        };
+        (list, &mut self.holding)
     }
 
     /// The same, and updates its place among those that may be evicted.
@@ -245,34 +266,16 @@ impl Connections {
         self.yielding.first_sending()
     }
 
-    /// The same, of one peer's.
-    pub(crate) fn first_sending_to(&mut self, peer: Peer) -> Option<u32> {
-        let table = &mut self.table;
-        let mut lingering = self.yielding.of(Rank::Lingering);
-        let found = lingering.find(|(index, _)| {
-            let found = table.get_mut(*index);
-            found.is_some_and(|found| found.peer == Some(peer))
-        });
-        found.map(|(index, _)| index)
-    }
-
     /// A connection but `index` that holds bytes between two owners and may lose them: the
-    /// oldest that has no owner, else the one that has held some for longest.
-    pub(crate) fn first_that_holds(&mut self, index: u32) -> Option<u32> {
-        let mut lingering = self.yielding.of(Rank::Lingering);
-        let released = lingering.find(|(other, _)| {
-            let found = self.table.get_mut(*other);
-            *other != index && found.is_some_and(|found| found.listed.charged > 0)
-        });
-        if let Some((released, _)) = released {
-            return Some(released);
-        }
-        let others = (0..self.table.places()).filter(|other| *other != index);
-        let holding = others.filter_map(|other| {
-            let found = self.table.get_mut(other)?;
-            let holds = found.phase == Phase::Open && found.listed.charged > 0;
-            holds.then_some((found.listed.charge, other))
-        });
-        holding.min().map(|(_, other)| other)
+    /// one without an owner that was released first, else the one that has held some for
+    /// longest.
+    pub(crate) fn first_that_holds(&self, index: u32) -> Option<u32> {
+        [self.released, self.owned].iter().find_map(|list| {
+            let first = list.first()?;
+            match first == index {
+                true => self.holding.after(first),
+                false => Some(first),
+            }
+        })
     }
 }

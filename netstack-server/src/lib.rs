@@ -61,6 +61,7 @@ mod guard;
 mod handover;
 mod ingress;
 mod link;
+mod list;
 mod listener;
 mod neighbour;
 mod offer;

@@ -147,10 +147,11 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) const fn new() -> Self {
+    /// For as many connections.
+    pub(crate) fn new(connections: usize) -> Self {
         Self {
             list: Vec::new(),
-            peers: Peers::new(),
+            peers: Peers::new(connections),
         }
     }
 
@@ -195,22 +196,24 @@ impl Listeners {
         self.peers.add(peer)
     }
 
-    /// A connection of that peer is released by its owner.
-    pub(crate) fn released(&mut self, peer: Peer) {
-        self.peers.release(peer);
+    /// The connection at `index`, of that peer, is released by its owner.
+    pub(crate) fn released(&mut self, peer: Peer, index: u32) {
+        self.peers.release(peer, index);
     }
 
-    /// A connection is gone, or evicted. Which peer it had is taken from it, so that it
+    /// The connection at `index` is gone, or evicted. Which peer it had is taken from it, so that it
     /// is not counted a second time.
-    pub(crate) fn uncount(&mut self, connection: &mut Connection) {
+    pub(crate) fn uncount(&mut self, connection: &mut Connection, index: u32) {
         if let Some(peer) = connection.peer.take() {
-            let is_released = matches!(connection.phase, Phase::Lingering(_));
-            self.peers.remove(peer, is_released);
+            match connection.phase {
+                Phase::Lingering(_) => self.peers.remove_released(peer, index),
+                _ => self.peers.remove(peer),
+            }
         }
     }
 
-    /// The peer whose released connections give way first, if it has many.
-    pub(crate) fn crowding(&self) -> Option<Peer> {
+    /// The released connection that gives way first, if its peer has many.
+    pub(crate) fn crowding(&self) -> Option<u32> {
         self.peers.crowding()
     }
 }

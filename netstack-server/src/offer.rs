@@ -89,7 +89,7 @@ impl<B: Doorbell> Core<'_, B> {
     fn turn_away(&mut self, index: u32) {
         self.note_gave_way(index);
         if let Some(connection) = self.connections.get_mut(index) {
-            self.listeners.uncount(connection);
+            self.listeners.uncount(connection, index);
             if let Some(wire) = &mut connection.wire {
                 wire.socket().abort();
             }

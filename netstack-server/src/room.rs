@@ -26,10 +26,7 @@ impl<B: Doorbell> Core<'_, B> {
         let connections = &self.connections;
         let found = connections.first_to_evict(half_open, quiet, now);
         let found = match newcomer {
-            Newcomer::Syn => found.or_else(|| {
-                let peer = self.listeners.crowding()?;
-                self.connections.first_sending_to(peer)
-            }),
+            Newcomer::Syn => found.or_else(|| self.listeners.crowding()),
             Newcomer::Opened => found.or_else(|| connections.first_sending()),
         };
         let Some(index) = found else {
@@ -77,7 +74,7 @@ impl<B: Doorbell> Core<'_, B> {
         if connection.is_held {
             self.clients.let_go(connection.client);
         }
-        self.listeners.uncount(&mut connection);
+        self.listeners.uncount(&mut connection, index);
         if connection.phase == Phase::Waiting
             && let Some(client) = self.clients.client(connection.client)
         {

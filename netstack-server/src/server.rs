@@ -126,6 +126,9 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
     fn drop_all(&mut self, client: Option<u16>, now: Instant) {
         if let Some(client) = client {
             self.core.listeners.remove_all(client);
+            if let Some(client) = self.core.clients.client(client) {
+                client.withdraw_all();
+            }
         }
         for index in 0..self.core.connections.places() {
             let Some(connection) = self.core.connections.get_mut(index) else {
@@ -137,7 +140,7 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
                 (Owner::Offload(_) | Owner::Record(_), _) => client.is_none(),
             };
             if is_meant {
-                self.abort(index, now);
+                self.core.abandon(index, now);
             }
         }
     }
@@ -289,6 +292,31 @@ impl<B: Doorbell> Core<'_, B> {
         })
     }
 
+    /// Ends a connection for its owner, and leaves its peer's reset to a turn of the loop:
+    /// there may be many.
+    fn abandon(&mut self, index: u32, now: Instant) {
+        self.vacate(index);
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
+        connection.cut_off();
+        if connection.wire.is_none() {
+            self.forget(index);
+            return;
+        }
+        if core::mem::take(&mut connection.is_held) {
+            self.clients.let_go(connection.client);
+        }
+        connection.let_go(Ending::Reset, now + LINGER);
+        connection.get_on(now);
+        if let Some(peer) = connection.peer {
+            self.listeners.released(peer, index);
+        }
+        // Whoever comes meanwhile may have its place.
+        self.connections.reckon(index);
+        self.connections.touch(index);
+    }
+
     fn release(&mut self, index: u32, ending: Ending, now: Instant) {
         if let Err(refused) = self.collect(index) {
             self.refuse(index, refused);
@@ -305,7 +333,7 @@ impl<B: Doorbell> Core<'_, B> {
         // Its peer has time to take what there is; it is no more of its address's share.
         connection.get_on(now);
         if let Some(peer) = connection.peer {
-            self.listeners.released(peer);
+            self.listeners.released(peer, index);
         }
         if connection.wire.is_none() || is_opening {
             self.forget(index);

@@ -13,7 +13,7 @@ use smoltcp::socket::tcp::State;
 
 use crate::client::Clients;
 use crate::clock::{Clock, wire_time};
-use crate::config::{Config, FRAMES_PER_POLL};
+use crate::config::{Config, FRAMES_PER_POLL, SERVED_PER_POLL};
 use crate::connection::{Phase, Refused};
 use crate::connections::Connections;
 use crate::deadlines;
@@ -77,7 +77,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
             ),
             connections: Connections::new(&limits),
             sockets: Sockets::new(limits),
-            listeners: Listeners::new(),
+            listeners: Listeners::new(limits.connections),
             clients: Clients::new(network.rights, &most),
             owners: Owners::new(channels),
             timers: Timers::new(),
@@ -88,8 +88,8 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         Self { nic, core }
     }
 
-    /// Does all there is to do and returns the latest time of the next call; `None` if
-    /// only a frame, an event or a call can bring work. Call it at each wake-up and after
+    /// Does a turn of what there is to do and returns the latest time of the next call:
+    /// `now` if something is left; `None` if only a frame, an event or a call can bring work. Call it at each wake-up and after
     /// each [`serve`](NetStack::serve).
     pub fn poll(&mut self, now: Instant) -> Option<Instant> {
         self.core.stats.add(counters::WAKEUPS, 1);
@@ -110,13 +110,16 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
         if now >= self.core.clock.housekeeping() {
             self.core.keep_house(&mut self.nic, now);
         }
-        while let Some(index) = self.core.connections.next_touched() {
+        for _ in 0..SERVED_PER_POLL {
+            let Some(index) = self.core.connections.next_touched() else {
+                break;
+            };
             self.core.service(&mut self.nic, index, now);
         }
         self.core.owners.flush();
         let connections = self.core.connections.len() as u64;
         self.core.stats.set(counters::CONNECTIONS, connections);
-        if frames == FRAMES_PER_POLL {
+        if frames == FRAMES_PER_POLL || self.core.connections.has_touched() {
             return Some(now);
         }
         let next = self.core.timers.next().min(self.core.clock.housekeeping());
@@ -143,7 +146,7 @@ impl<'a, D: Device, B: Doorbell> NetStack<'a, D, B> {
 impl<B: Doorbell> Core<'_, B> {
     /// Moves bytes both ways, sends, looks at deadlines, and sets the timer.
     fn service<D: Device>(&mut self, nic: &mut D, index: u32, now: Instant) {
-        let Some(connection) = self.connections.begin(index) else {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         match (connection.phase, connection.state()) {

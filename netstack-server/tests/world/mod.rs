@@ -228,10 +228,16 @@ impl World {
         self.poll();
     }
 
-    /// The stack alone.
+    /// The stack alone, as many turns as it needs.
     pub(crate) fn poll(&mut self) {
-        self.wake = as_stack(true, || self.stack.poll(self.now));
+        while self.turn() {}
         assert_eq!(self.stack.untaken(), 0, "it waits for nothing");
+    }
+
+    /// One turn of the stack; whether it has something left to do.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.wake = as_stack(true, || self.stack.poll(self.now));
+        self.wake == Some(self.now)
     }
 
     /// One round of the peer alone, a millisecond later.
@@ -275,12 +281,23 @@ impl World {
     }
 
     pub(crate) fn call_raw(&mut self, badge: u64, request: &[u8]) -> Result<Answer, NetError> {
+        let answer = self.serve(badge, request);
+        self.poll();
+        answer
+    }
+
+    fn serve(&mut self, badge: u64, request: &[u8]) -> Result<Answer, NetError> {
         let mut reply = [0; MAX_MESSAGE];
         let serve = || self.stack.serve(badge, request, &mut reply, self.now);
         let length = as_stack(true, serve);
-        let answer = decode(&reply[..length]).expect("an answer that can be read");
-        self.poll();
-        answer
+        decode(&reply[..length]).expect("an answer that can be read")
+    }
+
+    /// Asks, and gives the stack no turn.
+    pub(crate) fn ask_alone(&mut self, request: &Request) -> Result<Answer, NetError> {
+        let mut bytes = [0; MAX_MESSAGE];
+        let bytes = postcard::to_slice(request, &mut bytes).unwrap();
+        self.serve(Badge::Client(CLIENT).to_word(), bytes)
     }
 
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer, NetError> {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::backend::{PAGE, Pattern, UP, sha256};
+use crate::harness::bulk::arrives_unchanged_each_way;
 use crate::harness::client::{Wish, tcp};
 use crate::harness::site::{Site, port};
 use crate::harness::{alone, own, system};
@@ -19,23 +20,7 @@ const HEADER: usize = 5;
 
 #[test]
 fn sixty_four_mebibytes_arrive_unchanged_each_way() {
-    let site = system();
-    for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
-        let expected = sha256(&mut Pattern::new(BULK)).unwrap();
-        let mut session = wish.connect(site.address(port::BULK)).unwrap();
-        session.0.write_all(UP.as_bytes()).unwrap();
-        std::io::copy(&mut Pattern::new(BULK), &mut session.0).unwrap();
-        session.end().unwrap();
-        let mut answer = String::new();
-        session.0.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer.trim(), expected);
-        let mut session = Wish::any(&site.material)
-            .connect(site.address(port::BULK))
-            .unwrap();
-        writeln!(session.0, "down {BULK}").unwrap();
-        session.0.flush().unwrap();
-        assert_eq!(sha256(&mut session.0).unwrap(), expected);
-    }
+    arrives_unchanged_each_way(&system(), BULK);
 }
 
 #[test]

@@ -1,13 +1,10 @@
 //! The NIC on a tap device, whose other end is the host's kernel with its offloads.
 
-use std::io::{Read, Write};
-
 use qemu::tap;
 
 use crate::harness::PATIENCE;
-use crate::harness::backend::{Pattern, UP, sha256};
-use crate::harness::client::Wish;
-use crate::harness::site::{Prepared, Site, port};
+use crate::harness::bulk::arrives_unchanged_each_way;
+use crate::harness::site::{Prepared, Site};
 
 const BULK: u64 = 16 << 20;
 
@@ -44,21 +41,6 @@ fn features(site: &Site) -> u64 {
 fn bytes_arrive_unchanged_each_way_over_a_tap_device() {
     on_tap("tap", |site| {
         assert_eq!(features(site) & OFFLOADS, OFFLOADS);
-        for wish in [Wish::tls13(&site.material), Wish::tls12(&site.material)] {
-            let expected = sha256(&mut Pattern::new(BULK)).unwrap();
-            let mut session = wish.connect(site.address(port::BULK)).unwrap();
-            session.0.write_all(UP.as_bytes()).unwrap();
-            std::io::copy(&mut Pattern::new(BULK), &mut session.0).unwrap();
-            session.end().unwrap();
-            let mut answer = String::new();
-            session.0.read_to_string(&mut answer).unwrap();
-            assert_eq!(answer.trim(), expected);
-            let mut session = Wish::any(&site.material)
-                .connect(site.address(port::BULK))
-                .unwrap();
-            writeln!(session.0, "down {BULK}").unwrap();
-            session.0.flush().unwrap();
-            assert_eq!(sha256(&mut session.0).unwrap(), expected);
-        }
+        arrives_unchanged_each_way(site, BULK);
     });
 }

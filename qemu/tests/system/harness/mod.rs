@@ -7,6 +7,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod breaker;
+pub(crate) mod bulk;
 pub(crate) mod capture;
 pub(crate) mod client;
 mod configuration;
