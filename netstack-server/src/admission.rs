@@ -18,7 +18,8 @@ use crate::list::{Links, List};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer {
     port: u16,
-    prefix: u128,
+    /// Of the address in IPv6's form, in the order of the network.
+    prefix: [u8; 16],
 }
 
 impl Peer {
@@ -30,7 +31,7 @@ impl Peer {
         let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
         Self {
             port,
-            prefix: address & mask,
+            prefix: (address & mask).to_be_bytes(),
         }
     }
 

@@ -11,7 +11,7 @@ use ipc::channel::Pool;
 use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
-use crate::admission::{Count, Crowd, Peer};
+use crate::admission::{Count, Crowd, MOST_RELEASED, Peer};
 use crate::config::{Limits, MAX_BACKLOG};
 use crate::connection::Connection;
 use crate::list::Link;
@@ -41,11 +41,12 @@ const TABLES: usize =
 const CONNECTION: usize = size_of::<Connection>()
     + size_of::<SocketStorage<'static>>()
     + 4 * ALLOCATION
-    // By the two ends, by the timer, by the peer, by the peers that have many.
+    // By the two ends, by the timer, by the peer.
     + entry(size_of::<(Tuple, u32)>())
     + entry(size_of::<(Instant, u32)>())
     + entry(size_of::<(Peer, Count)>())
-    + entry(size_of::<Crowd>());
+    // Each peer that has many has more than so many connections.
+    + entry(size_of::<Crowd>()) / MOST_RELEASED as usize;
 
 /// Of any connection, with the buffers that it has however many there are.
 pub const WITH_SOCKET: usize = CONNECTION + Limits::SHIPPED.least.bytes();
