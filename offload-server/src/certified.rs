@@ -4,8 +4,6 @@
 //! It is read where it lies: these are certificates of peers that nobody has validated, and
 //! what is made of one would be many times as large.
 
-use alloc::vec::Vec;
-
 use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use rustls::pki_types::CertificateDer;
@@ -24,11 +22,9 @@ pub(crate) fn may_sign(certificate: &[u8]) -> bool {
     is_usable(certificate, DIGITAL_SIGNATURE)
 }
 
-/// Those that may sign certificates (RFC 5280 §6.1.4 (n): keyCertSign); a path does not
-/// lead over the others.
-pub(crate) fn issuers<'a>(intermediates: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
-    let may_certify = |der: &&CertificateDer<'_>| is_usable(der, KEY_CERT_SIGN);
-    intermediates.iter().filter(may_certify).cloned().collect()
+/// Whether it may sign certificates (RFC 5280 §6.1.4 (n): keyCertSign).
+pub(crate) fn may_certify(certificate: &[u8]) -> bool {
+    is_usable(certificate, KEY_CERT_SIGN)
 }
 
 /// Nothing is allowed by one that can't be read.
@@ -44,14 +40,24 @@ pub(crate) fn contents(der: &[u8]) -> Option<&[u8]> {
 
 /// The name of whoever issued it: what is in the sequence.
 pub(crate) fn issuer(certificate: &[u8]) -> Option<&[u8]> {
+    // After serial number and signature.
+    name(certificate, 2)
+}
+
+/// Its own name, likewise.
+pub(crate) fn subject(certificate: &[u8]) -> Option<&[u8]> {
+    // After the validity, too.
+    name(certificate, 4)
+}
+
+fn name(certificate: &[u8], at: usize) -> Option<&[u8]> {
     let version = context(0);
     let parts = items(AnyRef::from_der(certificate).ok()?)?.next()??;
-    // Serial number, signature, issuer.
-    let issuer = items(parts)?
+    let name = items(parts)?
         .flatten()
         .skip_while(|part| part.tag() == version)
-        .nth(2)?;
-    Some(issuer.value())
+        .nth(at)?;
+    Some(name.value())
 }
 
 /// Whether a server of TLS 1.2 that chose `suite` may show this certificate (RFC 5246
@@ -211,7 +217,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         assert!(may_sign(certificate.der()));
-        assert!(issuers(&[certificate.der().clone()]).is_empty());
+        assert!(!may_certify(certificate.der()));
     }
 
     #[test]
@@ -229,20 +235,12 @@ mod tests {
         let name = issuer(certificate.der()).unwrap();
         assert!(name.ends_with(b"issuer"));
         assert_eq!(issuer(root.der()), Some(name));
+        assert_eq!(subject(root.der()), Some(name));
+        assert_ne!(subject(certificate.der()), Some(name));
         for length in 0..certificate.der().len() {
-            assert_eq!(issuer(&certificate.der()[..length]), None, "{length}");
+            let part = &certificate.der()[..length];
+            assert_eq!((issuer(part), subject(part)), (None, None), "{length}");
         }
-    }
-
-    #[test]
-    fn an_intermediate_that_may_not_sign_certificates_is_no_issuer() {
-        let chain = [
-            certificate(&[KeyUsagePurpose::DigitalSignature]),
-            certificate(&[KeyUsagePurpose::KeyCertSign]),
-            certificate(&[]),
-            CertificateDer::from(vec![7; 100]),
-        ];
-        assert_eq!(issuers(&chain), chain[1..3]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rustls::{CertificateError, Error, PeerMisbehaved, RootCertStore};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::certified;
+use crate::issuers::issuers;
 use crate::keyring::Keyring;
 use crate::revocation::Crls;
 
@@ -76,7 +77,7 @@ impl Judge {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Until, Error> {
-        let intermediates = &certified::issuers(intermediates);
+        let intermediates = &issuers(first, intermediates);
         let plain = || {
             self.of_clients
                 .verify_client_cert(first, intermediates, now)
@@ -190,7 +191,7 @@ pub(crate) fn judge_server(
     name: &ServerName<'_>,
     now: UnixTime,
 ) -> Result<Until, Error> {
-    let intermediates = &certified::issuers(intermediates);
+    let intermediates = &issuers(first, intermediates);
     let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
     let mut refused = unknown.clone();
     for judge in judges {

@@ -33,6 +33,7 @@ mod full_handshake;
 mod hybrid;
 mod identity;
 mod in_progress;
+mod issuers;
 mod judge;
 mod keyring;
 mod loans;
