@@ -34,11 +34,6 @@ impl Peer {
             prefix: (address & mask).to_be_bytes(),
         }
     }
-
-    /// The port that it came to.
-    pub(crate) const fn port(self) -> u16 {
-        self.port
-    }
 }
 
 /// What one peer has.
@@ -50,6 +45,8 @@ pub(crate) struct Count {
     released: u16,
     /// The same, in that order.
     list: List,
+    /// Those of the first that are quiet, the oldest first.
+    quiet: List,
 }
 
 /// A peer with more released connections than [`MOST_RELEASED`], in order of those.
@@ -84,6 +81,7 @@ impl Peers {
     pub(crate) fn release(&mut self, peer: Peer, index: u32) {
         if let Some(count) = self.counts.get_mut(&peer) {
             count.open = count.open.saturating_sub(1);
+            count.quiet.remove(&mut self.links, index);
             count.list.push(&mut self.links, index);
             let before = count.released;
             count.released = before.saturating_add(1);
@@ -92,10 +90,26 @@ impl Peers {
         }
     }
 
-    /// One that is open is gone.
-    pub(crate) fn remove(&mut self, peer: Peer) {
+    /// The one at `index`, which is open, is quiet, or is not so any more.
+    pub(crate) fn note_quiet(&mut self, peer: Peer, index: u32, is_quiet: bool) {
+        if let Some(count) = self.counts.get_mut(&peer) {
+            match is_quiet {
+                true => count.quiet.push(&mut self.links, index),
+                false => count.quiet.remove(&mut self.links, index),
+            }
+        }
+    }
+
+    /// The quiet one of a peer that has been so for longest.
+    pub(crate) fn oldest_quiet(&self, peer: Peer) -> Option<u32> {
+        self.counts.get(&peer)?.quiet.first()
+    }
+
+    /// The one at `index`, which is open, is gone.
+    pub(crate) fn remove(&mut self, peer: Peer, index: u32) {
         if let Some(count) = self.counts.get_mut(&peer) {
             count.open = count.open.saturating_sub(1);
+            count.quiet.remove(&mut self.links, index);
             self.clean(peer);
         }
     }
@@ -252,10 +266,10 @@ mod tests {
         let one = peer("192.0.2.1");
         assert_eq!([(); 3].map(|()| peers.add(one)), [1, 2, 3]);
         assert_eq!(peers.add(peer("192.0.2.2")), 1);
-        peers.remove(one);
+        peers.remove(one, 0);
         assert_eq!(peers.add(one), 3);
         for _ in 0..5 {
-            peers.remove(one);
+            peers.remove(one, 0);
         }
         assert_eq!(peers.counts.len(), 1);
     }
@@ -291,7 +305,7 @@ mod tests {
                 peers.remove_released(whose, index);
             }
         }
-        peers.remove(few);
+        peers.remove(few, 99);
         assert!(peers.counts.is_empty() && peers.crowds.is_empty());
     }
 

@@ -12,7 +12,7 @@ use ipc::clock::Instant;
 use smoltcp::iface::SocketStorage;
 
 use crate::admission::{Count, Crowd, MOST_RELEASED, Peer};
-use crate::config::{Limits, MAX_BACKLOG};
+use crate::config::Limits;
 use crate::connection::Connection;
 use crate::list::Link;
 use crate::listener::Listener;
@@ -32,10 +32,11 @@ const fn entry(bytes: usize) -> usize {
 }
 
 /// Of a connection's places that are made at the start: in the table, among the free
-/// ones, the touched ones, those that wait for a neighbour, those that hold bytes between
-/// owners, those of its peer, those that may be evicted.
+/// ones, those that wait for their client, the touched ones, those that wait for a
+/// neighbour, those that hold bytes between owners, those of its peer, those that may be
+/// evicted.
 const TABLES: usize =
-    size_of::<Place>() + size_of::<u32>() + 4 * size_of::<Link>() + size_of::<u128>();
+    size_of::<Place>() + 2 * size_of::<u32>() + 4 * size_of::<Link>() + size_of::<u128>();
 
 /// Of any connection, without the buffers of its socket.
 const CONNECTION: usize = size_of::<Connection>()
@@ -57,12 +58,9 @@ pub const LENT: usize = Limits::SHIPPED.lent;
 /// Between two owners, of all connections together.
 pub const OVERFLOW: usize = Limits::SHIPPED.overflow;
 
-/// Of a listener with the longest backlog: what is half open, what is quiet, and what
-/// waits for its client of both.
-pub const LISTENER: usize = 2 * size_of::<Listener>()
-    + 4 * MAX_BACKLOG as usize * size_of::<u32>()
-    + entry(size_of::<(u16, u16)>())
-    + 3 * ALLOCATION;
+/// Of a listener.
+pub const LISTENER: usize =
+    2 * size_of::<Listener>() + entry(size_of::<(u16, u16)>()) + 3 * ALLOCATION;
 
 /// Of a narrow path that is remembered.
 pub const PATH: usize = size_of::<(IpAddr, Narrow)>();

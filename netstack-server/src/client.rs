@@ -29,12 +29,6 @@ impl Client {
         self.rights.connect.iter().any(same)
     }
 
-    /// Makes room for as many waiting connections.
-    pub(crate) fn expect(&mut self, most: usize) {
-        let more = most.saturating_sub(self.waiting.len());
-        self.waiting.reserve_exact(more);
-    }
-
     /// A connection waits for it.
     pub(crate) fn offer(&mut self, index: u32) {
         self.waiting.push_back(index);
@@ -65,11 +59,13 @@ impl Clients {
     pub(crate) fn new(rights: Vec<NetworkRights>, most: &[(u16, usize)]) -> Self {
         let client = |rights: NetworkRights| {
             let own = most.iter().find(|(client, _)| *client == rights.client);
+            let most = own.map_or(0, |(_, most)| *most);
             Client {
                 rights,
-                waiting: VecDeque::new(),
+                // Each that waits is held.
+                waiting: VecDeque::with_capacity(most),
                 held: 0,
-                most: own.map_or(0, |(_, most)| *most),
+                most,
             }
         };
         Self(rights.into_iter().map(client).collect())

@@ -34,6 +34,10 @@ pub const FRAMES_PER_POLL: usize = 256;
 /// all have something to do at once.
 pub(crate) const SERVED_PER_POLL: usize = 64;
 
+/// Frames that one connection sends before others have their turn: more than the buffer of
+/// its socket fills with segments of the usual length.
+pub(crate) const FRAMES_A_TURN: usize = 32;
+
 /// How soon to try again when the NIC took no more frames.
 pub const NIC_FULL: Duration = Duration::from_millis(1);
 

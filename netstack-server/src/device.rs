@@ -28,6 +28,8 @@ pub(crate) struct Sent {
     pub(crate) end: Option<u32>,
     /// Frames of any kind.
     pub(crate) frames: u64,
+    /// There may be more, for another turn.
+    pub(crate) is_cut: bool,
     /// Times that smoltcp asked for a frame to send.
     asked: u64,
     /// TCP segments among the frames.

@@ -9,6 +9,7 @@ use smoltcp::socket::tcp::State;
 use crate::connection::{Connection, Phase};
 use crate::guard::Verdict;
 use crate::link::Learned;
+use crate::mss;
 use crate::parse::{self, Frame, Segment};
 use crate::path::{Narrow, REMEMBERED, TooBig};
 use crate::room::Newcomer;
@@ -110,6 +111,8 @@ impl<B: Doorbell> Core<'_, B> {
             connection.last_heard = now;
         }
         let was_opening = stand.state == State::SynSent;
+        let raised = (was_opening && segment.syn).then(|| mss::raised(bytes));
+        let bytes = raised.as_ref().and_then(Option::as_deref).unwrap_or(bytes);
         let Some(wire) = &mut connection.wire else {
             return;
         };
@@ -121,16 +124,20 @@ impl<B: Doorbell> Core<'_, B> {
     }
 
     /// A SYN to a port that is listened on. A socket is made for it, so that
-    /// every SYN of a burst finds one listening; the number of half-open
-    /// connections is bounded by the backlog, and the oldest is evicted.
+    /// every SYN of a burst finds one listening; when the table or the memory of sockets is
+    /// full, another is evicted.
     fn open_in(&mut self, segment: &Segment, bytes: &[u8], reply: impl TxToken, now: Instant) {
         let port = segment.tuple.local_port;
-        let Some(client) = self.make_room(port) else {
+        let Some(listener) = self.listeners.at(port) else {
+            return;
+        };
+        let client = listener.client();
+        if listener.is_full() {
             // The gateway accepts as fast as it can: the SYN that is sent again in a
             // second finds room.
             self.stats.add(counters::BACKLOG_FULL, 1);
             return;
-        };
+        }
         let Some(mut wire) = self.wire(self.sockets.accepted(), Newcomer::Syn, now) else {
             if self.connections.first_sending().is_some() {
                 // It is over in seconds: the SYN is sent again.
@@ -146,6 +153,8 @@ impl<B: Doorbell> Core<'_, B> {
             return;
         }
         let seed = self.unpredictable.draw(&segment.tuple, now);
+        let raised = mss::raised(bytes);
+        let bytes = raised.as_deref().unwrap_or(bytes);
         self.link.syn_in(bytes, reply, &mut wire, seed, now);
         if wire.socket().state() != State::SynReceived {
             // Not what it seemed: a bad sum, or not our address.
@@ -159,23 +168,10 @@ impl<B: Doorbell> Core<'_, B> {
             return;
         };
         if let Some(listener) = self.listeners.at(port) {
-            listener.add_half_open(index);
+            listener.enter(Phase::HalfOpen);
         }
         self.connections.reckon(index);
         self.connections.touch(index);
-    }
-
-    /// Room for one more half-open connection at `port`; the client that
-    /// listens there.
-    fn make_room(&mut self, port: u16) -> Option<u16> {
-        let listener = self.listeners.at(port)?;
-        let client = listener.client();
-        if listener.is_full() {
-            let oldest = listener.oldest_half_open()?;
-            self.stats.add(counters::HALF_OPEN_DROPPED, 1);
-            self.forget(oldest);
-        }
-        Some(client)
     }
 
     /// RFC 1191 §6.4, RFC 8201 §4, with the checks of RFC 5927 §7.
@@ -195,12 +191,10 @@ impl<B: Doorbell> Core<'_, B> {
             until: now + REMEMBERED,
         };
         self.link.paths.note(to, narrow);
-        for index in 0..self.connections.places() {
-            if let Some(connection) = self.connections.get_mut(index)
-                && connection.tuple.remote == to
-            {
-                connection.follow(narrow, now);
-            }
+        // Others to the same host learn of it from messages of their own: to look for them
+        // would be a long way for a short message.
+        if let Some(connection) = found.and_then(|index| self.connections.get_mut(index)) {
+            connection.follow(narrow, now);
         }
     }
 }

@@ -63,6 +63,7 @@ mod ingress;
 mod link;
 mod list;
 mod listener;
+mod mss;
 mod neighbour;
 mod offer;
 mod owners;

@@ -18,6 +18,7 @@ pub(crate) use learn::Learned;
 
 use crate::address::Addresses;
 use crate::clock::wire_time;
+use crate::config::FRAMES_A_TURN;
 use crate::device::{Capabilities, Inlet, Outlet, Scratch, Sent};
 use crate::neighbour::{Neighbours, Questions};
 use crate::parse::Host;
@@ -182,7 +183,7 @@ impl<'a> Link<'a> {
     }
 
     /// Lets smoltcp send what it has for a connection, in IP packets of at most `limit`
-    /// bytes.
+    /// bytes: a turn of it.
     pub(crate) fn send<D: Device>(
         &mut self,
         nic: &mut D,
@@ -192,9 +193,13 @@ impl<'a> Link<'a> {
     ) -> Sent {
         let mut outlet = Outlet::new(nic, &self.capabilities).narrow(limit, &mut self.scratch);
         let time = wire_time(now);
-        while self.interface.poll_egress(time, &mut outlet, sockets)
-            == PollResult::SocketStateChanged
-        {}
+        for _ in 0..FRAMES_A_TURN {
+            let result = self.interface.poll_egress(time, &mut outlet, sockets);
+            outlet.sent.is_cut = result == PollResult::SocketStateChanged;
+            if !outlet.sent.is_cut {
+                break;
+            }
+        }
         self.stats.add(counters::FRAMES_OUT, outlet.sent.frames);
         outlet.sent
     }

@@ -1,6 +1,5 @@
 //! Ports that clients listen on, and the connections that came to them.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -9,20 +8,19 @@ use ipc::net::{Address, Ready, Share};
 use crate::admission::{Peer, Peers};
 use crate::connection::{Connection, Phase};
 
-/// A port that a client listens on. A connection to it is in the list of its [`Phase`]:
-/// half open, quiet, or counted as waiting.
+/// A port that a client listens on, and how many connections to it are in each [`Phase`]
+/// before they are accepted.
 pub(crate) struct Listener {
     port: u16,
     client: u16,
     backlog: usize,
     ready: Ready,
     share: Option<Share>,
-    /// Half-open connections, oldest first. One is added only while they and those that
-    /// wait are fewer than the backlog.
-    half_open: VecDeque<u32>,
-    /// Established and not ready, oldest first; never more than the backlog.
-    quiet: VecDeque<u32>,
-    /// How many of the client's waiting connections came to this port.
+    /// Their peer has not shown that it is there.
+    half_open: usize,
+    /// Established and not ready.
+    quiet: usize,
+    /// Ready, and not accepted.
     waiting: usize,
     /// Quiet ones that were evicted, and the last of them, since the client last learned
     /// of them.
@@ -30,28 +28,28 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// A port for client number `client`, with at most `backlog` half-open and not yet
-    /// accepted connections together; `ready` is when a connection is offered to the
-    /// client, `share` what one address may have.
-    pub(crate) fn new(
+    /// A port for client number `client`. No SYN is answered as long as `backlog`
+    /// connections wait to be accepted; `ready` is when one is offered to the client,
+    /// `share` what one address may have.
+    ///
+    /// Those that are half open or quiet are bounded by the table of connections alone: a
+    /// bound of their own would be a rate at which SYNs of anybody push each other out
+    /// before the answer of an honest one is there.
+    pub(crate) const fn new(
         port: u16,
         client: u16,
         backlog: usize,
         ready: Ready,
         share: Option<Share>,
     ) -> Self {
-        let quiet = match ready {
-            Ready::Established => 0,
-            Ready::ClientHello { .. } => backlog,
-        };
         Self {
             port,
             client,
             backlog,
-            half_open: VecDeque::with_capacity(backlog),
             ready,
             share,
-            quiet: VecDeque::with_capacity(quiet),
+            half_open: 0,
+            quiet: 0,
             waiting: 0,
             gave_way: None,
         }
@@ -74,62 +72,31 @@ impl Listener {
         }
     }
 
-    /// Whether one more can be half open only instead of another.
+    /// Whether as many wait to be accepted as may.
     pub(crate) fn is_full(&self) -> bool {
-        self.half_open.len() + self.waiting >= self.backlog
+        self.waiting >= self.backlog
     }
 
-    pub(crate) fn oldest_half_open(&self) -> Option<u32> {
-        self.half_open.front().copied()
+    /// A connection is in this phase now.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        if let Some(count) = self.count(phase) {
+            *count += 1;
+        }
     }
 
-    /// A SYN came.
-    pub(crate) fn add_half_open(&mut self, index: u32) {
-        self.half_open.push_back(index);
+    /// A connection is in this phase no more.
+    pub(crate) fn leave(&mut self, phase: Phase) {
+        if let Some(count) = self.count(phase) {
+            *count = count.saturating_sub(1);
+        }
     }
 
-    /// A half-open connection is established and not ready. Of too many, the oldest is
-    /// returned, and on no list any more.
-    pub(crate) fn wait_until_ready(&mut self, index: u32) -> Option<u32> {
-        self.half_open.retain(|half_open| *half_open != index);
-        let oldest = match self.quiet.len() >= self.backlog {
-            true => self.quiet.pop_front(),
-            false => None,
-        };
-        self.quiet.push_back(index);
-        oldest
-    }
-
-    /// Takes the oldest quiet connection for which this holds off the list.
-    pub(crate) fn take_quiet(&mut self, is_meant: impl FnMut(&u32) -> bool) -> Option<u32> {
-        let place = self.quiet.iter().position(is_meant)?;
-        self.quiet.remove(place)
-    }
-
-    /// Whether it is on the list of those that are established and not ready.
-    pub(crate) fn has_quiet(&self, index: u32) -> bool {
-        self.quiet.contains(&index)
-    }
-
-    /// A connection waits for the client now.
-    pub(crate) fn offered(&mut self, index: u32) {
-        self.half_open.retain(|half_open| *half_open != index);
-        self.quiet.retain(|quiet| *quiet != index);
-        self.waiting += 1;
-    }
-
-    /// One that waited does so no more.
-    pub(crate) fn accepted(&mut self) {
-        self.waiting = self.waiting.saturating_sub(1);
-    }
-
-    /// A connection in this phase is no more.
-    pub(crate) fn remove(&mut self, index: u32, phase: Phase) {
+    fn count(&mut self, phase: Phase) -> Option<&mut usize> {
         match phase {
-            Phase::HalfOpen => self.half_open.retain(|half_open| *half_open != index),
-            Phase::Quiet(_) => self.quiet.retain(|quiet| *quiet != index),
-            Phase::Waiting => self.accepted(),
-            Phase::Opening | Phase::Open | Phase::Lingering(_) => {}
+            Phase::HalfOpen => Some(&mut self.half_open),
+            Phase::Quiet(_) => Some(&mut self.quiet),
+            Phase::Waiting => Some(&mut self.waiting),
+            Phase::Opening | Phase::Open | Phase::Lingering(_) => None,
         }
     }
 
@@ -159,14 +126,10 @@ impl Listeners {
         self.list.iter_mut().find(|l| l.port == port)
     }
 
-    /// Adds one for a port that has none. No more wait for its client than all of its
-    /// listeners let wait, which is returned: what was half open, and what was quiet.
-    pub(crate) fn add(&mut self, listener: Listener) -> usize {
-        let client = listener.client;
+    /// Adds one for a port that has none.
+    pub(crate) fn add(&mut self, listener: Listener) {
         self.list.reserve_exact(1);
         self.list.push(listener);
-        let own = self.list.iter().filter(|l| l.client == client);
-        own.map(|l| l.backlog + l.quiet.capacity()).sum()
     }
 
     /// This client listens no more.
@@ -185,10 +148,20 @@ impl Listeners {
 
     /// Connections that are half open, and quiet ones.
     pub(crate) fn unready(&self) -> (usize, usize) {
-        let counts = self.list.iter().map(|l| (l.half_open.len(), l.quiet.len()));
+        let counts = self.list.iter().map(|l| (l.half_open, l.quiet));
         counts.fold((0, 0), |(half_open, quiet), (h, q)| {
             (half_open + h, quiet + q)
         })
+    }
+
+    /// A peer's connection is quiet, or is not so any more.
+    pub(crate) fn note_quiet(&mut self, peer: Peer, index: u32, is_quiet: bool) {
+        self.peers.note_quiet(peer, index, is_quiet);
+    }
+
+    /// The quiet connection of a peer that has been so for longest.
+    pub(crate) fn oldest_quiet(&self, peer: Peer) -> Option<u32> {
+        self.peers.oldest_quiet(peer)
     }
 
     /// Counts one more connection of a peer; how many there are.
@@ -207,7 +180,7 @@ impl Listeners {
         if let Some(peer) = connection.peer.take() {
             match connection.phase {
                 Phase::Lingering(_) => self.peers.remove_released(peer, index),
-                _ => self.peers.remove(peer),
+                _ => self.peers.remove(peer, index),
             }
         }
     }

@@ -6,7 +6,7 @@ use ipc::net::{Address, Readiness};
 use ipc::stats::netstack as counters;
 
 use crate::admission::Peer;
-use crate::connection::{Connection, Hello, Phase};
+use crate::connection::{Hello, Phase};
 use crate::stack::Core;
 
 /// Bits of the IPv6 prefix that is one peer to a listener without shares: one host may
@@ -15,7 +15,7 @@ const NETWORK: u8 = 64;
 
 impl<B: Doorbell> Core<'_, B> {
     /// A connection is open now: it is offered to its client, or waits until it is
-    /// ready. Of too many that wait, the oldest is evicted.
+    /// ready.
     pub(crate) fn established(&mut self, index: u32, now: Instant) {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
@@ -42,19 +42,19 @@ impl<B: Doorbell> Core<'_, B> {
         if hello != Hello::Comes {
             return self.hello_in(index, hello, now);
         }
-        if let Some(connection) = self.connections.get_mut(index) {
-            connection.phase = Phase::Quiet(since + patience);
-        }
-        let Some(listener) = self.listeners.at(tuple.local_port) else {
+        self.listeners.note_quiet(peer, index, true);
+        self.go_to(index, Phase::Quiet(since + patience));
+    }
+
+    /// A connection that is not accepted is in its next phase.
+    fn go_to(&mut self, index: u32, phase: Phase) {
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let Some(oldest) = listener.wait_until_ready(index) else {
-            return;
-        };
-        // Segments for it in the same batch may not have been processed.
-        match self.connections.get_mut(oldest).map(Connection::hello) {
-            Some(Hello::Is(readiness)) => self.offer(oldest, readiness, now),
-            _ => self.turn_away(oldest),
+        let before = core::mem::replace(&mut connection.phase, phase);
+        if let Some(listener) = self.listeners.at(connection.tuple.local_port) {
+            listener.leave(before);
+            listener.enter(phase);
         }
     }
 
@@ -70,14 +70,7 @@ impl<B: Doorbell> Core<'_, B> {
     /// Evicts the oldest quiet connection of a peer that has its share, in favour of
     /// another of the peer's; false when there is none.
     fn quiet_gives_way(&mut self, peer: Peer) -> bool {
-        let Some(listener) = self.listeners.at(peer.port()) else {
-            return false;
-        };
-        let connections = &mut self.connections;
-        let oldest = listener.take_quiet(|quiet| {
-            let connection = connections.get_mut(*quiet);
-            connection.is_some_and(|connection| connection.peer == Some(peer))
-        });
+        let oldest = self.listeners.oldest_quiet(peer);
         oldest.is_some_and(|oldest| {
             self.turn_away(oldest);
             true
@@ -119,15 +112,16 @@ impl<B: Doorbell> Core<'_, B> {
             return self.turn_away(index);
         }
         connection.is_held = true;
-        connection.phase = Phase::Waiting;
         connection.readiness = readiness;
         connection.last_progress = now;
-        if let Some(listener) = self.listeners.at(connection.tuple.local_port) {
-            listener.offered(index);
+        if let Some(peer) = connection.peer {
+            self.listeners.note_quiet(peer, index, false);
         }
-        if let Some(client) = self.clients.client(connection.client) {
+        let number = connection.client;
+        self.go_to(index, Phase::Waiting);
+        if let Some(client) = self.clients.client(number) {
             client.offer(index);
         }
-        self.owners.call_for_accept(connection.client);
+        self.owners.call_for_accept(number);
     }
 }

@@ -83,7 +83,7 @@ impl<B: Doorbell> Core<'_, B> {
         if let Phase::HalfOpen | Phase::Quiet(_) | Phase::Waiting = connection.phase
             && let Some(listener) = self.listeners.at(connection.tuple.local_port)
         {
-            listener.remove(index, connection.phase);
+            listener.leave(connection.phase);
         }
         if let Some(wire) = connection.wire.take() {
             self.sockets.recycle(wire);

@@ -65,10 +65,7 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
                 check_listen(&mut core.clients, &mut core.listeners, client, port)?;
                 let backlog = usize::from(backlog.clamp(1, MAX_BACKLOG));
                 let listener = Listener::new(port, client, backlog, ready, share);
-                let most = core.listeners.add(listener);
-                if let Some(client) = core.clients.client(client) {
-                    client.expect(most);
-                }
+                core.listeners.add(listener);
                 Ok(Answer::Done)
             }
             (Some(Badge::Client(client)), Request::Accept) => core.accept(client, now),
@@ -198,7 +195,7 @@ impl<B: Doorbell> Core<'_, B> {
             let (tuple, readiness) = (connection.tuple, connection.readiness);
             let waited = (now - connection.since).as_millis();
             if let Some(listener) = self.listeners.at(tuple.local_port) {
-                listener.accepted();
+                listener.leave(Phase::Waiting);
             }
             self.stats.add(counters::ACCEPTED, 1);
             return Ok(Answer::Accepted {

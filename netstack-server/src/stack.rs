@@ -157,12 +157,9 @@ impl<B: Doorbell> Core<'_, B> {
                 let hello = connection.hello();
                 self.hello_in(index, hello, now);
             }
-            (Phase::Quiet(_), State::Closed) => {
-                let listener = self.listeners.at(connection.tuple.local_port);
-                // One that was evicted is not on the list any more.
-                if listener.is_some_and(|listener| listener.has_quiet(index)) {
-                    self.stats.add(counters::RESET_EARLY, 1);
-                }
+            // One that was evicted has no peer that is counted any more.
+            (Phase::Quiet(_), State::Closed) if connection.peer.is_some() => {
+                self.stats.add(counters::RESET_EARLY, 1);
             }
             (Phase::Opening, State::Established | State::CloseWait) => {
                 connection.phase = Phase::Open;
@@ -226,7 +223,8 @@ impl<B: Doorbell> Core<'_, B> {
         Ok(())
     }
 
-    /// Lets smoltcp send what it has for a connection; true if it did.
+    /// Lets smoltcp send what it has for a connection; true if it sent all of it, and that
+    /// is something.
     pub(crate) fn send<D: Device>(&mut self, nic: &mut D, index: u32, now: Instant) -> bool {
         let Some(connection) = self.connections.get_mut(index) else {
             return false;
@@ -243,7 +241,10 @@ impl<B: Doorbell> Core<'_, B> {
             self.link.ask(nic, to, &sent, now);
             self.connections.wait_for_neighbour(index);
         }
-        sent.frames > 0
+        if sent.is_cut {
+            self.connections.touch(index);
+        }
+        sent.frames > 0 && !sent.is_cut
     }
 
     /// Protocol violation by the owner: it gets an event, and the peer gets a reset.

@@ -7,6 +7,7 @@
 
 mod world;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipc::net::{Answer, Readiness, Ready, Request};
@@ -312,26 +313,53 @@ fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_su
 }
 
 #[test]
-fn of_a_thousand_quiet_clients_the_oldest_give_way_and_who_speaks_is_offered() {
-    const BACKLOG: u16 = 128;
-    let mut world = near_router_for_hellos(BACKLOG);
-    let mut gave_way = 0;
+fn a_thousand_syns_push_out_nobody_who_answers_a_round_trip_later() {
+    let mut world = near_router_for_hellos_with(Limits::SHIPPED, 128);
+    let honest = ([192, 0, 2, 9], 4000);
+    let answer = knock(&mut world, honest.0, honest.1).unwrap();
     for number in 0..1000 {
-        assert!(enter(&mut world, [192, 0, 2, 1], 1000 + number));
+        assert!(knock(&mut world, somebody(number), 5000).unwrap().syn);
+    }
+    let acknowledged = answer.sequence.wrapping_add(1);
+    world.put(segment(honest.0, honest.1, 1001, acknowledged, ACK).frame());
+    world.poll();
+    // Nor do a thousand that are silent.
+    for number in 0..1000 {
+        assert!(enter(&mut world, somebody(number), 6000));
+    }
+    let mut spoken = segment(honest.0, honest.1, 1001, acknowledged, ACK);
+    spoken.payload = hello(300);
+    world.put(spoken.frame());
+    world.poll();
+    let Ok(Answer::Accepted { remote, .. }) = world.ask(&Request::Accept) else {
+        panic!("nobody waits");
+    };
+    assert_eq!(remote.port(), honest.1);
+    assert_eq!(world.count(counters::HALF_OPEN_DROPPED), 0);
+}
+
+#[test]
+fn of_quiet_clients_that_fill_the_table_the_oldest_give_way_and_who_speaks_is_offered() {
+    let mut world = near_router_for_hellos_with(Limits::SHIPPED, 128);
+    let most = Limits::SHIPPED.connections as u32;
+    let mut gave_way = 0;
+    for number in 0..most + 500 {
+        world.now = world.now + Duration::from_millis(1);
+        assert!(enter(&mut world, somebody(number), 1000));
         let answer = world.ask(&Request::Accept).unwrap();
         match answer {
             Answer::GaveWay { port, count, last } => {
                 assert_eq!((port, count), (PORT, 1));
                 // The oldest.
-                assert_eq!(last.port(), 1000 + number - BACKLOG);
+                assert_eq!(last.ip(), IpAddr::from(somebody(number - most)));
                 gave_way += count;
             }
             answer => assert_eq!(answer, Answer::NothingWaits),
         }
     }
-    assert_eq!(gave_way, 1000 - u32::from(BACKLOG));
+    assert_eq!(gave_way, 500);
     assert_eq!(world.count(counters::RESET_EARLY), 0);
-    assert_eq!(world.count(counters::CONNECTIONS), u64::from(BACKLOG));
+    assert_eq!(world.count(counters::CONNECTIONS), u64::from(most));
     // An honest one is half open, then quiet, while others come.
     let honest = ([192, 0, 2, 9], 4000);
     let acknowledged = enter_at(&mut world, honest.0, honest.1).unwrap();

@@ -7,8 +7,8 @@ use ipc::stats::netstack as counters;
 use netstack_server::Limits;
 use netstack_server::config::MAX_BACKLOG;
 use world::crowd::{full, near_router, segment, somebody};
-use world::frames::SYN;
-use world::{PORT, World};
+use world::frames::{ACK, SYN};
+use world::{PORT, World, pattern};
 
 /// Connections that are served in a turn at the most.
 const TURN: usize = 64;
@@ -68,4 +68,32 @@ fn who_comes_during_many_turns_has_one_when_those_that_were_there_had_theirs() {
     }
     assert!(world.sent().iter().any(|sent| sent.syn), "{turns} turns");
     assert_eq!(turns, held.div_ceil(TURN), "it was evicted for who comes");
+}
+
+#[test]
+fn a_peer_that_takes_tiny_segments_gets_no_more_frames_than_others() {
+    let mut world = near_router();
+    let from = somebody(1);
+    // Its SYN asks for 48 bytes.
+    world.put(segment(from, 2000, 1000, 0, SYN).frame_with(&[2, 4, 0, 48]));
+    world.poll();
+    let answer = world
+        .sent()
+        .into_iter()
+        .find(|s| s.syn && s.to_port == 2000);
+    let acknowledged = answer.unwrap().sequence.wrapping_add(1);
+    world.put(segment(from, 2000, 1001, acknowledged, ACK).frame());
+    world.poll();
+    let connection = world.accept().unwrap();
+    let slot = world.attach(connection);
+    forget_sent(&world);
+    // As much as its window takes.
+    let bytes = pattern(4096);
+    assert_eq!(world.gateway.write(slot, &bytes), Ok(bytes.len()));
+    world.gateway.notify(slot);
+    world.poll();
+    let sent = world.sent();
+    let received: Vec<u8> = sent.iter().flat_map(|s| s.bytes.clone()).collect();
+    assert_eq!(received, bytes);
+    assert_eq!(sent.len(), 4096_usize.div_ceil(536));
 }
