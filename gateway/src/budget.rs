@@ -63,6 +63,7 @@ pub const LISTENER: usize = size_of::<Listener>()
     + TurnedAway::PLACE
     + LogRate::PLACE
     + Handshakes::LISTENER
+    + Waiting::OF_LISTENER
     + MAX_NAME
     + BLOCK;
 /// For each rule of a listener.

@@ -238,7 +238,7 @@ impl<'a, P: Platform> Server<'a, P> {
                 ports.key,
             ),
             handshakes: Handshakes::new(ports.handshakes, config.listeners.len()),
-            waiting: Waiting::new(relays),
+            waiting: Waiting::new(relays, config.listeners.len()),
             long: 0,
             relays: Table::new(relays),
             secured: 0,

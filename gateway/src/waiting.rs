@@ -1,7 +1,9 @@
 //! Connections that wait until a handshake can begin. Backends go first and are never
 //! evicted: a client was admitted for each of them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec;
 use core::time::Duration;
 
 use ipc::clock::Instant;
@@ -23,6 +25,9 @@ const BY_STANDING: u32 = 3;
 /// stack holds. About one in four: clients that send only the beginning of such hellos
 /// keep out only others with long hellos.
 pub(crate) const MAX_LONG: usize = 48;
+/// Requests for room that are under way at once: each is a call to the shim, which looks for
+/// a handshake to evict.
+const MOST_ASKED: usize = 64;
 /// When the requested room does not become free in this time, nobody could be evicted
 /// then: it is requested again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(125);
@@ -43,7 +48,9 @@ impl Line {
 /// All queues.
 pub(crate) struct Waiting {
     clients: [VecDeque<Arrived>; Line::ALL.len()],
-    pub(crate) backends: VecDeque<Secure>,
+    backends: VecDeque<Secure>,
+    /// How many of them there are, by listener.
+    backends_of: Box<[usize]>,
     /// When the shim was asked to evict a handshake, for each that has no result yet.
     asked: VecDeque<Instant>,
     /// So many were taken in the order of their standing.
@@ -54,26 +61,53 @@ impl Waiting {
     /// Clients that wait at once.
     pub(crate) const MOST: usize = Line::ALL.len() * MAX_CLIENTS;
     /// Bytes for one relay.
-    pub(crate) const PLACE: usize = size_of::<Secure>() + size_of::<Instant>();
+    pub(crate) const PLACE: usize = size_of::<Secure>();
     /// Bytes for clients.
     pub(crate) const FIXED: usize =
-        (Self::MOST + Line::ALL.len()) * size_of::<Arrived>() + MAX_CLIENTS * size_of::<Instant>();
+        (Self::MOST + Line::ALL.len()) * size_of::<Arrived>() + MOST_ASKED * size_of::<Instant>();
+    /// Bytes for one listener.
+    pub(crate) const OF_LISTENER: usize = size_of::<usize>();
 
-    /// Room for so many relays.
-    pub(crate) fn new(relays: usize) -> Self {
+    /// Room for so many relays of so many listeners.
+    pub(crate) fn new(relays: usize, listeners: usize) -> Self {
         Self {
             clients: Line::ALL.map(|_| VecDeque::with_capacity(MAX_CLIENTS + 1)),
             backends: VecDeque::with_capacity(relays),
-            asked: VecDeque::with_capacity(relays + MAX_CLIENTS),
+            backends_of: vec![0; listeners].into_boxed_slice(),
+            asked: VecDeque::with_capacity(MOST_ASKED),
             by_standing: 0,
         }
+    }
+
+    /// A backend waits.
+    pub(crate) fn add_backend(&mut self, secure: Secure) {
+        if let Some(count) = self.backends_of.get_mut(secure.listener) {
+            *count += 1;
+        }
+        self.backends.push_back(secure);
+    }
+
+    /// Those that wait, in the order of arrival.
+    pub(crate) const fn backends(&self) -> &VecDeque<Secure> {
+        &self.backends
+    }
+
+    /// How many wait of the listeners for which this holds.
+    pub(crate) fn backends_of(&self, is_meant: impl Fn(usize) -> bool) -> usize {
+        let of = self.backends_of.iter().enumerate();
+        let meant = of.filter(|(listener, count)| **count > 0 && is_meant(*listener));
+        meant.map(|(_, count)| count).sum()
     }
 
     /// A backend does not wait any more: its connection, if it did.
     pub(crate) fn forget_backend(&mut self, relay: RelayId) -> Option<Secure> {
         let mut waiting = self.backends.iter();
         let place = waiting.position(|secure| secure.relay == relay)?;
-        self.backends.remove(place)
+        let secure = self.backends.remove(place)?;
+        if let Some(count) = self.backends_of.get_mut(secure.listener) {
+            *count -= 1;
+        }
+        Some(secure)
     }
 
     /// Whether nobody waits.
@@ -82,11 +116,12 @@ impl Waiting {
     }
 
     /// Whether the shim may be asked to make room: once for each client that waits, and
-    /// for each of so many backends.
+    /// for each of so many backends; not more often than [`MOST_ASKED`] at a time.
     pub(crate) fn may_ask(&mut self, now: Instant, backends: usize) -> bool {
         let is_in_vain = |at: &mut Instant| now >= *at + ASK_AGAIN;
         while self.asked.pop_front_if(is_in_vain).is_some() {}
-        if self.asked.len() >= self.line(Line::Ready).len() + backends {
+        let most = self.line(Line::Ready).len() + backends;
+        if self.asked.len() >= most.min(MOST_ASKED) {
             return false;
         }
         self.asked.push_back(now);

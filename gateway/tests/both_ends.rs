@@ -200,3 +200,24 @@ fn a_shorter_table_of_handshakes_lowers_what_backends_may_have_of_it() {
     assert_served(&mut world, address(2000));
     assert_eq!(world.shim.borrow().asked, 0, "nobody gives way");
 }
+
+#[test]
+fn for_a_thousand_backends_that_wait_room_is_asked_for_sixty_four_times_at_once() {
+    const AT_ONCE: usize = 64;
+    let mut world = world();
+    world.shim.borrow_mut().is_deaf = true;
+    for number in 0..world.sizes.handshakes {
+        world.arrive(FORWARD, address(number));
+        world.settle();
+    }
+    for number in 0..1000 {
+        world.arrive(SENDING, address(1000 + number));
+        world.settle();
+    }
+    let before = world.shim.borrow().asked;
+    assert_eq!(before, AT_ONCE, "they came in one moment");
+    // Again when nobody gave way, eight times a second.
+    world.pass(1000);
+    let again = world.shim.borrow().asked - before;
+    assert!((2 * AT_ONCE..=8 * AT_ONCE).contains(&again), "{again}");
+}

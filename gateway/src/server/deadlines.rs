@@ -40,7 +40,7 @@ impl<P: Platform> Server<'_, P> {
             }
         }
         let mut place = 0;
-        while let Some(secure) = self.waiting.backends.get(place).copied() {
+        while let Some(secure) = self.waiting.backends().get(place).copied() {
             let until = self.handshake_ends(Purpose::Backend(secure));
             if self.now >= until {
                 // It takes itself off the queue.

@@ -36,9 +36,9 @@ impl<P: Platform> Server<'_, P> {
             }
             Purpose::Backend(secure) => {
                 if !self.may_secure(secure) {
-                    self.waiting.backends.push_back(secure);
+                    self.waiting.add_backend(secure);
                 } else if !self.try_start(purpose) {
-                    self.waiting.backends.push_back(secure);
+                    self.waiting.add_backend(secure);
                     self.make_way(None);
                 }
             }
@@ -133,13 +133,13 @@ impl<P: Platform> Server<'_, P> {
 
     /// Backends that wait for nothing but room.
     fn backends_able(&self) -> usize {
-        let waiting = self.waiting.backends.iter();
-        waiting.filter(|one| self.may_secure(**one)).count()
+        let may_secure = |listener| self.handshakes.may_secure(listener);
+        self.waiting.backends_of(may_secure)
     }
 
-    /// Room is requested for each that waits and has no request under way.
+    /// Room is requested for those that wait and have no request under way.
     pub(super) fn make_way_again(&mut self) {
-        for _ in 0..self.backends_able() {
+        for _ in 0..self.backends_able().min(QUANTUM) {
             self.make_way(None);
         }
         for place in 0..self.waiting.line(Line::Ready).len() {
@@ -159,7 +159,10 @@ impl<P: Platform> Server<'_, P> {
         let mut left = QUANTUM;
         self.is_starting = false;
         loop {
-            let mut waiting = self.waiting.backends.iter();
+            if self.backends_able() == 0 {
+                break;
+            }
+            let mut waiting = self.waiting.backends().iter();
             let Some(secure) = waiting.find(|one| self.may_secure(**one)).copied() else {
                 break;
             };
