@@ -29,6 +29,8 @@ use crate::workspace;
 /// The moment that the disc's files carry: bytes must not depend on the time.
 const DISC_DATE: &str = "2026010100000000";
 const DISC_EPOCH: &str = "1767225600";
+/// GRUB for machines with a BIOS, as Debian's `grub-pc-bin` installs it.
+const GRUB: &str = "/usr/lib/grub/i386-pc";
 
 /// The boot-time data that the builder makes itself unless it is supplied.
 const PICTURE: &str = "capability-graph";
@@ -193,6 +195,8 @@ fn make_disc(out: &Path, kernel: &Path, root: &Path) -> Result<PathBuf> {
     let disc = out.join("handoff.iso");
     Step::new("grub-mkrescue")
         .env("SOURCE_DATE_EPOCH", DISC_EPOCH)
+        // One platform: else what is installed besides is on the disc too.
+        .arg(["--directory=", GRUB].concat())
         .arg("-o")
         .arg(&disc)
         .arg(&content)
