@@ -35,7 +35,7 @@ pub(crate) fn fuzz(workspace: &Path, screen: &Screen, arguments: &Arguments) -> 
     if arguments.seeds {
         screen.step("seeds");
         return cargo(&workspace.join("fuzz"))
-            .env("CARGO_TARGET_DIR", workspace.join("target/fuzz/host"))
+            .env("CARGO_TARGET_DIR", workspace.join("target"))
             .args(["run", "--locked", "--no-default-features"])
             .args(["--example", "seeds"])
             .show();

@@ -133,7 +133,7 @@ fn model(workspace: &Path) -> Result<()> {
 /// The seeds of the fuzz targets, without a fuzzer: a workspace of its own.
 fn seeds(workspace: &Path) -> Result<()> {
     cargo(workspace)
-        .env("CARGO_TARGET_DIR", workspace.join("target/fuzz/host"))
+        .env("CARGO_TARGET_DIR", workspace.join("target"))
         .args(["test", "--locked", "--no-default-features"])
         .args(["--manifest-path", "fuzz/Cargo.toml"])
         .show()
