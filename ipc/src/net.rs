@@ -154,8 +154,7 @@ pub enum Request {
     Listen {
         /// The port, within the rights of the badge.
         port: u16,
-        /// The most half-open and not yet accepted connections; as many again may be
-        /// established and not ready.
+        /// As long as so many wait to be accepted, no SYN is answered.
         backlog: u16,
         /// When a connection is offered.
         ready: Ready,

@@ -6,7 +6,6 @@
 
 use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
-use rustls::pki_types::CertificateDer;
 use tls::CipherSuite;
 
 /// rsaEncryption (RFC 8017 §A.1).
@@ -177,6 +176,7 @@ pub(crate) const fn context(number: u32) -> Tag {
 #[cfg(test)]
 mod tests {
     use rcgen::{KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
+    use rustls::pki_types::CertificateDer;
 
     use super::*;
 

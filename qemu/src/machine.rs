@@ -55,11 +55,20 @@ pub enum Nic {
     Modern,
     /// One that can be used as a legacy one too.
     Transitional,
+    /// The first behind three bridges: a root port, and the two ports of a switch.
+    Bridged,
     /// Intel's 82540EM.
     E1000,
     /// Nothing.
     Absent,
 }
+
+/// Those before [`Nic::Bridged`], at places where each turns the interrupt's pin.
+const BRIDGES: [&str; 3] = [
+    "pcie-root-port,id=root,chassis=1,addr=05.0",
+    "x3130-upstream,id=up,bus=root",
+    "xio3130-downstream,id=down,bus=up,chassis=2,slot=1,addr=03.0",
+];
 
 /// What gives the machine's virtio-rng its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -294,8 +303,16 @@ impl Machine {
         }
         add(&["-netdev", &self.network.netdev()]);
         let confined = if self.iommu { ",iommu_platform=on" } else { "" };
+        if self.nic == Nic::Bridged {
+            for bridge in BRIDGES {
+                add(&["-device", bridge]);
+            }
+        }
         let nic = match self.nic {
             Nic::Modern => Some(format!("virtio-net-pci,disable-legacy=on{confined}")),
+            Nic::Bridged => Some(format!(
+                "virtio-net-pci,disable-legacy=on,bus=down{confined}"
+            )),
             Nic::Transitional => {
                 Some("virtio-net-pci,disable-legacy=off,disable-modern=off".into())
             }

@@ -6,7 +6,8 @@
 //! when a record is whole; for each that waits a session ends whose record is not whole
 //! after [`PATIENCE`], so that nobody waits for a peer that never sends the rest of its
 //! record. For who comes to wait, one ends already when nothing of its record has come for
-//! [`STALL`]: the one for which that is longest.
+//! [`STALL`]: the one for which that is longest. Whose record is whole keeps the buffer for
+//! the next ones, [`IN_A_ROW`] at the most: it does not stand in line for each.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -27,6 +28,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long nothing of one may come when another session comes to wait: a long round trip, or
 /// the time after which TCP sends a lost segment again.
 pub(crate) const STALL: Duration = Duration::from_millis(400);
+
+/// Records that one session puts together before it stands in line again: 128 KiB.
+const IN_A_ROW: u8 = 8;
 
 /// How long a whole one may wait for its application to take some of it: as long as TCP's user
 /// timeout here.
@@ -83,6 +87,17 @@ struct Holder {
     until: Instant,
     /// When it does for one that came to wait, if nothing comes.
     stalls: Instant,
+    /// Records that it had it for.
+    records: u8,
+}
+
+impl Holder {
+    /// A record begins.
+    fn begin(&mut self, now: Instant) {
+        self.records += 1;
+        self.until = now + PATIENCE;
+        self.stalls = now + STALL;
+    }
 }
 
 /// Which sessions hold a buffer, and which wait for one.
@@ -112,9 +127,18 @@ impl Assemblies {
         BUFFERS.saturating_sub(self.holders.len())
     }
 
-    /// Whether `slot` may have a buffer now; if not, it waits for one.
+    /// Whether `slot` may have a buffer for a record now; if not, it waits for one.
     pub(crate) fn take(&mut self, slot: SlotIndex, now: Instant) -> bool {
-        if self.free() == 0 {
+        let mut has_had_its_turn = false;
+        if let Some(holder) = self.holder(slot) {
+            if holder.records < IN_A_ROW {
+                holder.begin(now);
+                return true;
+            }
+            self.leave(slot);
+            has_had_its_turn = !self.waiting.is_empty();
+        }
+        if self.free() == 0 || has_had_its_turn {
             if !self.waiting.contains(&slot) {
                 self.waiting.push_back(slot);
                 self.came += 1;
@@ -122,11 +146,14 @@ impl Assemblies {
             return false;
         }
         self.leave(slot);
-        self.holders.push_back(Holder {
+        let mut holder = Holder {
             slot,
-            until: now + PATIENCE,
-            stalls: now + STALL,
-        });
+            until: now,
+            stalls: now,
+            records: 0,
+        };
+        holder.begin(now);
+        self.holders.push_back(holder);
         true
     }
 
@@ -146,6 +173,14 @@ impl Assemblies {
         if let Some(holder) = self.holder(slot) {
             holder.until = now + READER;
             holder.stalls = Instant::NEVER;
+        }
+    }
+
+    /// The record of `slot` was read: it may keep its buffer for the next.
+    pub(crate) fn note_whole(&mut self, slot: SlotIndex, now: Instant) {
+        if let Some(holder) = self.holder(slot) {
+            holder.until = now + STALL;
+            holder.stalls = holder.until;
         }
     }
 
@@ -315,5 +350,33 @@ mod tests {
         assert!(all.take(502, at(880)));
         assert!(!all.take(503, at(880)));
         assert_eq!(evict(&mut all, at(880)), None);
+    }
+
+    #[test]
+    fn who_puts_together_record_after_record_stands_in_line_after_eight() {
+        let mut all = full();
+        let at = Instant::from_millis;
+        assert!(!all.take(500, at(100)));
+        for record in 1..IN_A_ROW {
+            all.note_whole(7, at(100));
+            assert!(all.take(7, at(100)), "{record}");
+        }
+        all.note_whole(7, at(100));
+        assert!(!all.take(7, at(100)), "another waits");
+        assert_eq!(all.next(), Some(7));
+        // It came last, and another has it first where they take turns.
+        assert!(all.take(500, at(100)));
+        assert_eq!(all.next(), None);
+        // Where nobody waits it goes on.
+        all.leave(7);
+        for _ in 0..3 * IN_A_ROW {
+            all.note_whole(500, at(200));
+            assert!(all.take(500, at(200)));
+        }
+        // Whose record is whole keeps its buffer for no longer than one that stalls.
+        all.note_whole(500, at(300));
+        assert!(!all.take(501, at(699)));
+        assert_eq!(evict(&mut all, at(700)), Some(0));
+        all.note_bytes(1, at(700));
     }
 }

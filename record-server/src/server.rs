@@ -161,7 +161,11 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             let has_more = |slot| self.net.readable(slot).is_ok_and(|bytes| bytes > 0);
             self.assemblies.evict(now, has_more)
         } {
-            self.fail(slot, Alert::INTERNAL_ERROR);
+            match live(&mut self.places, slot) {
+                // Its last record is whole, and no other has begun.
+                Some(session) if session.assembly.is_none() => session.has_buffer = false,
+                _ => self.fail(slot, Alert::INTERNAL_ERROR),
+            }
         }
         // Before those that come.
         for _ in 0..SLOTS_A_TURN {

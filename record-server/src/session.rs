@@ -82,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) got_close: bool,
     /// The record that comes, if the ring has no room for it.
     pub(crate) assembly: Option<Assembly>,
+    /// It has a buffer for one.
+    pub(crate) has_buffer: bool,
     /// It waits for a buffer for that.
     pub(crate) waits: bool,
     /// Bytes of the first record that the application has already.
@@ -126,6 +128,7 @@ impl Session {
             sent_close: false,
             got_close: false,
             assembly: None,
+            has_buffer: false,
             waits: false,
             delivered: 0,
             messages: Messages::new(suite.version(), role),

@@ -18,6 +18,7 @@ mod watch;
 
 use alloc::vec::Vec;
 
+use init::pci::Place;
 use init::timekeeper::Timekeeper;
 use init::unfit::Unfit;
 use init::{Domain, Plan, memory};
@@ -26,7 +27,7 @@ use ipc::clock::ClockPage;
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, generation, init_slot};
 
-use crate::hardware::{INTERVAL_TIMER_PORTS, NetworkCard, Place, stop_interval_timer};
+use crate::hardware::{INTERVAL_TIMER_PORTS, NetworkCard, stop_interval_timer};
 use crate::machine::Generation;
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
@@ -129,6 +130,8 @@ struct Work<'a> {
     /// Pages, by the region's number.
     regions: Vec<Vec<Page>>,
     card: Option<NetworkCard>,
+    /// The buses that there are.
+    buses: Vec<u8>,
     /// The NIC's address space, where there is an IOMMU.
     confinement: Option<Confinement>,
     /// Of the NIC and the timer, in their driver's space.
@@ -171,6 +174,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         tables: Vec::new(),
         regions: Vec::new(),
         card: None,
+        buses: Vec::new(),
         confinement: None,
         registers: Vec::new(),
         entropy: None,

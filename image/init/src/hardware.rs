@@ -1,7 +1,10 @@
 //! What the root task finds out about the machine before it deletes the I/O port
-//! capabilities: the NIC and the source of entropy on PCI bus 0, the time of day.
+//! capabilities: the NIC, the console and the source of entropy, the time of day.
+
+use alloc::vec::Vec;
 
 use init::calendar::Fields;
+use init::pci::{Bridges, Place};
 use ipc::boot::DeviceSnapshot;
 use sel4::Error;
 use sel4::cap::{IOPort, PortWidth};
@@ -27,6 +30,8 @@ const COMMAND_MEMORY_AND_BUS_MASTER: u32 = 0b110;
 const COMMAND_DECODE: u32 = 0b011;
 const COMMAND_ALL: u32 = COMMAND_MEMORY_AND_BUS_MASTER | COMMAND_DECODE;
 const CLASS: u8 = 0x08;
+const HEADER_TYPE: u8 = 0x0c;
+const BUSES: u8 = 0x18;
 const CLASS_NETWORK: u32 = 0x02;
 const BAR_0: u8 = 0x10;
 const BARS: u8 = 6;
@@ -35,17 +40,6 @@ const INTERRUPT_LINE: u8 = 0x3c;
 const HOST_BRIDGE_Q35: u32 = 0x29c0_8086;
 /// Registers that a driver may need; larger windows are left unmapped.
 const MAX_BAR: u64 = 64 * 1024;
-
-/// A device's place on bus 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u8);
-
-impl Place {
-    /// Its bus, device and function, as the IOMMU sees them in its accesses.
-    pub(crate) const fn requester(self) -> u16 {
-        (self.0 as u16) << 3
-    }
-}
 
 /// The NIC's place on the bus, and how its interrupt arrives.
 #[derive(Clone, Copy, Debug)]
@@ -65,68 +59,113 @@ impl Pci {
         Self(ports)
     }
 
-    fn select(&self, device: u8, register: u8) -> Result<(), Error> {
-        let address = 1 << 31 | u32::from(device) << 11 | u32::from(register & !3);
+    fn select(&self, place: Place, register: u8) -> Result<(), Error> {
+        let address = 1 << 31 | u32::from(place.requester()) << 8 | u32::from(register & !3);
         self.0.write(ADDRESS, PortWidth::Long, address)
     }
 
-    fn read(&self, device: u8, register: u8) -> Result<u32, Error> {
-        self.select(device, register)?;
+    fn read(&self, place: Place, register: u8) -> Result<u32, Error> {
+        self.select(place, register)?;
         self.0.read(DATA, PortWidth::Long)
     }
 
-    fn write(&self, device: u8, register: u8, value: u32) -> Result<(), Error> {
-        self.select(device, register)?;
+    fn write(&self, place: Place, register: u8, value: u32) -> Result<(), Error> {
+        self.select(place, register)?;
         self.0.write(DATA, PortWidth::Long, value)
     }
 
-    /// Looks for a virtio device of that kind among the devices of bus 0.
-    fn find(&self, kind: u32) -> Result<Option<Place>, Error> {
-        for device in 0..32 {
-            if self.read(device, 0)? == kind << 16 | VENDOR_VIRTIO {
-                return Ok(Some(Place(device)));
+    /// The first function, on any bus that a bridge leads to, for which `is_meant` holds;
+    /// it gets the place and its first register. The bridges on the way are in `bridges`.
+    fn search(
+        &self,
+        bridges: &mut Bridges,
+        is_meant: impl Fn(Place, u32) -> Result<bool, Error>,
+    ) -> Result<Option<(Place, u32)>, Error> {
+        let mut next = Some(0);
+        while let Some(bus) = next {
+            for device in 0..32 {
+                for function in 0..8 {
+                    let place = Place::new(bus, device, function);
+                    let identifier = self.read(place, 0)?;
+                    if identifier == u32::MAX {
+                        // Without function 0 there is no device (PCI 3.0 §3.2.2.3.4).
+                        if function == 0 {
+                            break;
+                        }
+                        continue;
+                    }
+                    if is_meant(place, identifier)? {
+                        return Ok(Some((place, identifier)));
+                    }
+                    let header = self.read(place, HEADER_TYPE)? >> 16;
+                    if header & 0x7f == 1 {
+                        let secondary = self.read(place, BUSES)? >> 8;
+                        bridges.add(place, secondary as u8);
+                    }
+                    if function == 0 && header & 0x80 == 0 {
+                        break;
+                    }
+                }
             }
+            next = bridges.after(bus);
         }
         Ok(None)
     }
 
-    /// Looks for a NIC of any kind: its device number, and its vendor and device as the
-    /// first register has them.
-    pub(crate) fn find_other_card(&self) -> Result<Option<(u8, u32)>, Error> {
-        for device in 0..32 {
-            let identifier = self.read(device, 0)?;
+    /// All buses, the first of them first.
+    pub(crate) fn buses(&self) -> Result<Vec<u8>, Error> {
+        let mut bridges = Bridges::default();
+        self.search(&mut bridges, |_, _| Ok(false))?;
+        let next = |bus: &u8| bridges.after(*bus);
+        Ok(core::iter::successors(Some(0), next).collect())
+    }
+
+    /// Looks for a virtio device of that kind.
+    fn find(&self, bridges: &mut Bridges, kind: u32) -> Result<Option<Place>, Error> {
+        let wanted = kind << 16 | VENDOR_VIRTIO;
+        let found = self.search(bridges, |_, identifier| Ok(identifier == wanted))?;
+        Ok(found.map(|(place, _)| place))
+    }
+
+    /// Looks for a NIC of any kind: its place, and its vendor and device as the first
+    /// register has them.
+    pub(crate) fn find_other_card(&self) -> Result<Option<(Place, u32)>, Error> {
+        self.search(&mut Bridges::default(), |place, _| {
             // The upper byte is the class (PCI 3.0 §D).
-            if identifier != u32::MAX && self.read(device, CLASS)? >> 24 == CLASS_NETWORK {
-                return Ok(Some((device, identifier)));
-            }
-        }
-        Ok(None)
+            Ok(self.read(place, CLASS)? >> 24 == CLASS_NETWORK)
+        })
     }
 
     /// Looks for the source of entropy.
     pub(crate) fn find_entropy(&self) -> Result<Option<Place>, Error> {
-        self.find(DEVICE_ENTROPY)
+        self.find(&mut Bridges::default(), DEVICE_ENTROPY)
     }
 
     /// Looks for the console.
     pub(crate) fn find_console(&self) -> Result<Option<Place>, Error> {
-        self.find(DEVICE_CONSOLE)
+        self.find(&mut Bridges::default(), DEVICE_CONSOLE)
     }
 
     /// Looks for the NIC.
     pub(crate) fn find_card(&self) -> Result<Option<NetworkCard>, Error> {
-        let Some(place) = self.find(DEVICE_NET)? else {
+        let mut bridges = Bridges::default();
+        let Some(place) = self.find(&mut bridges, DEVICE_NET)? else {
             return Ok(None);
         };
-        let line = self.read(place.0, INTERRUPT_LINE)?;
-        let inta_is_one = u64::from(line >> 8 & 0xff).saturating_sub(1);
-        let q35 = self.read(0, 0)? == HOST_BRIDGE_Q35;
+        for bridge in bridges.above(place) {
+            let command = self.read(bridge, COMMAND)?;
+            self.write(bridge, COMMAND, command | COMMAND_MEMORY_AND_BUS_MASTER)?;
+        }
+        let line = self.read(place, INTERRUPT_LINE)?;
+        let inta_is_one = (line >> 8) as u8;
+        let (device, inta_is_zero) = bridges.interrupt(place, inta_is_one.saturating_sub(1));
+        let q35 = self.read(Place::new(0, 0, 0), 0)? == HOST_BRIDGE_Q35;
         Ok(Some(NetworkCard {
             place,
             // Q35 routes slots 0–24 to pins 20–23; the older machine to the pin
             // that the firmware wrote down.
             pin: if q35 {
-                20 + (u64::from(place.0) + inta_is_one) % 4
+                20 + (u64::from(device) + u64::from(inta_is_zero)) % 4
             } else {
                 u64::from(line & 0xff)
             },
@@ -135,7 +174,7 @@ impl Pci {
     }
 
     /// Switches a device off: it answers nothing, and reaches no memory.
-    pub(crate) fn switch_off(&self, Place(device): Place) -> Result<(), Error> {
+    pub(crate) fn switch_off(&self, device: Place) -> Result<(), Error> {
         let command = self.read(device, COMMAND)?;
         self.write(device, COMMAND, command & !COMMAND_ALL)
     }
@@ -143,7 +182,7 @@ impl Pci {
     /// Switches a device on and takes down what its driver needs to know.
     pub(crate) fn describe(
         &self,
-        Place(device): Place,
+        device: Place,
         snapshot: &mut DeviceSnapshot,
     ) -> Result<(), Error> {
         let command = self.read(device, COMMAND)?;
@@ -178,7 +217,7 @@ impl Pci {
     }
 
     /// A register's size by writing ones and reading back (PCI 3.0 §6.2.5.1).
-    fn bar_size(&self, device: u8, register: u8, wide: bool) -> Result<u64, Error> {
+    fn bar_size(&self, device: Place, register: u8, wide: bool) -> Result<u64, Error> {
         let probe = |register| -> Result<u32, Error> {
             let kept = self.read(device, register)?;
             self.write(device, register, u32::MAX)?;

@@ -22,6 +22,7 @@ pub mod json;
 pub mod log_quota;
 pub mod memory;
 pub mod outlet;
+pub mod pci;
 pub mod supervisor;
 pub mod timekeeper;
 pub mod unfit;

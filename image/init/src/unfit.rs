@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::pci::Place;
+
 /// Why no system can be on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -14,12 +16,12 @@ pub enum Unfit {
     },
     /// There is no HPET at the address that all machines have it at.
     Timer,
-    /// There is no NIC on the bus.
+    /// There is no NIC on any bus.
     NoNic,
     /// A NIC that no driver is for.
     Nic {
-        /// The device on bus 0.
-        device: u8,
+        /// Where it is.
+        place: Place,
         /// Its vendor and device numbers, as configuration space has them.
         identifier: u32,
     },
@@ -47,17 +49,17 @@ impl fmt::Display for Unfit {
                  give the machine one (QEMU: -machine q35,hpet=on)",
             ),
             Self::NoNic => f.write_str(
-                "there is no NIC on PCI bus 0, where alone one is looked for; \
+                "there is no NIC on any PCI bus; \
                  give the machine one (QEMU: -device virtio-net-pci,disable-legacy=on)",
             ),
-            Self::Nic { device, identifier } if *identifier == TRANSITIONAL_NIC => write!(
+            Self::Nic { place, identifier } if *identifier == TRANSITIONAL_NIC => write!(
                 f,
-                "the NIC at 00:{device:02x}.0 is a transitional virtio device, and a modern one \
+                "the NIC at {place} is a transitional virtio device, and a modern one \
                  is needed (QEMU: disable-legacy=on)"
             ),
-            Self::Nic { device, identifier } => write!(
+            Self::Nic { place, identifier } => write!(
                 f,
-                "no driver for the NIC at 00:{device:02x}.0, {:04x}:{:04x}; \
+                "no driver for the NIC at {place}, {:04x}:{:04x}; \
                  give the machine a virtio NIC (QEMU: -device virtio-net-pci,disable-legacy=on)",
                 identifier & 0xffff,
                 identifier >> 16
@@ -87,7 +89,7 @@ mod tests {
     fn a_nic_is_named_as_others_name_it() {
         let named = |identifier| {
             Unfit::Nic {
-                device: 2,
+                place: Place::new(0, 2, 0),
                 identifier,
             }
             .to_string()

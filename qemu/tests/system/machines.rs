@@ -14,6 +14,7 @@ use image::workspace;
 use qemu::log::without_time;
 use qemu::{Boot, Machine, Nic};
 
+use crate::harness::bulk::arrives_unchanged_each_way;
 use crate::harness::site::Prepared;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -45,7 +46,7 @@ fn what_a_machine_lacks_is_told_in_one_sentence() {
     // QEMU has no legacy device behind an IOMMU.
     other.iommu = false;
     for (nic, sentence) in [
-        (Nic::Absent, "there is no NIC on PCI bus 0"),
+        (Nic::Absent, "there is no NIC on any PCI bus"),
         (Nic::E1000, "no driver for the NIC at 00:"),
         (Nic::Transitional, "the NIC at 00:"),
     ] {
@@ -74,6 +75,22 @@ fn what_a_machine_lacks_is_told_in_one_sentence() {
         .trim_end_matches(" KiB");
     let left: u32 = left.parse().unwrap();
     assert!(left < 6 * 1024, "{left} KiB are left of {needed} MiB");
+}
+
+#[test]
+fn a_nic_behind_bridges_is_found_confined_and_interrupts() {
+    let mut prepared = Prepared::build("bridged", false).unwrap();
+    prepared.machine.nic = Nic::Bridged;
+    let site = prepared.boot().unwrap();
+    arrives_unchanged_each_way(&site, 1 << 20);
+    let start = qemu::log::Cursor::default();
+    let confined = |line: &str| line.contains("the network card reaches ");
+    let line = site.guest.log().find(start, PATIENCE, confined).unwrap();
+    assert!(
+        line.contains("pages as declared, other devices none"),
+        "{line}"
+    );
+    site.assert_unharmed();
 }
 
 /// Whether the gateway says so, at a moment.

@@ -133,7 +133,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             session.rx.count_opened()?;
             self.stats.add(stats::record::OPENED, 1);
             if session.assembly.take().is_some() {
-                self.assemblies.leave(slot);
+                self.assemblies.note_whole(slot, self.now);
             } else if !is_taken {
                 self.net.consume(slot, length).map_err(broken)?;
             }
@@ -169,6 +169,9 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         if session.assembly.is_none() {
             let mut bytes = SlotBytes::new(&mut self.net, slot);
             let Some(incoming) = Incoming::fetch(&bytes).map_err(broken)? else {
+                if core::mem::take(&mut session.has_buffer) {
+                    self.assemblies.leave(slot);
+                }
                 return Ok(None);
             };
             let header = incoming.header();
@@ -177,14 +180,16 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             let more_waits = !self.net.peer_status(slot).has(Status::IDLE);
             let left = session.form.most_plaintext(header.length());
             let needs = !is_whole && more_waits && fits(&mut self.app, slot, left)?.is_some();
-            if !needs && core::mem::take(&mut session.waits) {
+            if !needs && (session.waits || session.has_buffer) {
+                (session.waits, session.has_buffer) = (false, false);
                 self.assemblies.leave(slot);
             }
             if is_whole {
                 return Ok(Some(incoming));
             }
-            session.waits = needs && !self.assemblies.take(slot, self.now);
-            if !needs || session.waits {
+            session.has_buffer = needs && self.assemblies.take(slot, self.now);
+            session.waits = needs && !session.has_buffer;
+            if !session.has_buffer {
                 return Ok(None);
             }
             let mut start = [0; HEADER];

@@ -5,12 +5,12 @@
 use alloc::vec::Vec;
 
 use init::Content;
+use init::pci::Place;
 use ipc::boot::PAGE;
 use sel4::cap::{Granule, IOPageTable, IOSpace, MintData, ObjectKind};
 use sel4::{Cap, Error, Rights, init_slot, log};
 
 use super::Work;
-use crate::hardware::Place;
 use crate::resources::{Page, granule};
 
 /// Names the NIC's address space to the IOMMU's caches. The kernel takes the
@@ -28,8 +28,8 @@ const PAGE_BITS: u32 = 12;
 
 /// Bytes that a table of the lowest level covers.
 const SPAN: u64 = 1 << (PAGE_BITS + TABLE_BITS);
-/// Devices and functions of one bus.
-const REQUESTERS: u16 = 256;
+/// The last function of the last device of a bus.
+const LAST: u16 = 0xff;
 
 /// The NIC's address space.
 pub(super) struct Confinement {
@@ -124,7 +124,7 @@ impl Work<'_> {
     }
 
     /// Asks the kernel what the devices reach: the NIC its own pages and no
-    /// other, the other devices of its bus nothing. Each difference is a line
+    /// other, the devices beside it nothing. Each difference is a line
     /// of the log; how many there were.
     ///
     /// The kernel does not list an address space. It refuses to map a page where one is,
@@ -174,7 +174,10 @@ impl Work<'_> {
         let slot = self.resources.take_slots(1)?;
         let mut wrong = 0;
         // The kernel lets nobody map anything for number zero, the host bridge.
-        for requester in (1..REQUESTERS).filter(|number| !own.contains(&Some(*number))) {
+        let buses = self.buses.iter().map(|bus| u16::from(*bus) << 8);
+        let requesters = buses.flat_map(|first| first..=first + LAST).skip(1);
+        let others: Vec<_> = requesters.filter(|r| !own.contains(&Some(*r))).collect();
+        for requester in others {
             self.mint_io_space(slot, requester, CARD_DOMAIN)?;
             // SAFETY: made just now.
             let space: IOSpace = unsafe { Cap::from_bits(slot) };

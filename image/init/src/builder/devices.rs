@@ -62,12 +62,13 @@ impl Work<'_> {
         let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
         let Some(card) = pci.find_card()? else {
             return Err(match pci.find_other_card()? {
-                Some((device, identifier)) => Unfit::Nic { device, identifier },
+                Some((place, identifier)) => Unfit::Nic { place, identifier },
                 None => Unfit::NoNic,
             }
             .into());
         };
         self.card = Some(card);
+        self.buses = pci.buses()?;
         snapshot.magic = DEVICE_MAGIC;
         pci.describe(card.place, &mut snapshot)?;
         self.resources.slot(port_slot).delete()?;

@@ -8,6 +8,7 @@
 use alloc::vec;
 
 use device::Confined;
+use init::pci::Place;
 use ipc::boot::{DeviceSnapshot, PAGE, place};
 use sel4::cap::{Cache, ObjectKind};
 use sel4::runtime::SystemClock;
@@ -20,7 +21,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::confine::ENTROPY_DOMAIN;
 use super::own_device::{Mapped, agree};
 use super::{Refusal, Work};
-use crate::hardware::{PCI_PORTS, Pci, Place};
+use crate::hardware::{PCI_PORTS, Pci};
 use crate::resources::{Page, granule};
 use crate::space::Space;
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use device::Confined;
+use init::pci::Place;
 use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, PAGE};
 use sel4::cap::{Cache, IOSpace};
 use sel4::{BootInfo, Cap, Error, Rights};
@@ -12,7 +13,7 @@ use virtio_drivers::transport::{DeviceStatus, Transport};
 
 use super::Work;
 use super::devices::{Register, place_bars};
-use crate::hardware::{PCI_PORTS, Pci, Place};
+use crate::hardware::{PCI_PORTS, Pci};
 use crate::resources::Page;
 
 /// Where a device's registers and its memory are mapped here, and its number.
