@@ -1,6 +1,6 @@
 //! The attacks, each as one or more attackers that go on until they are stopped.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use rustls_pki_types::ServerName;
 
 use super::ground::{Ground, Wish, drain, reset};
 use super::honest::Origin;
+use super::material::Shown;
 use super::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Sealer, endless_hello};
 use super::stage::Port;
 
@@ -141,7 +142,7 @@ pub(super) const BEYOND: [Attack; 1] =
     ];
 
 /// All that the limits hold for.
-pub(super) const ATTACKS: [Attack; 21] = [
+pub(super) const ATTACKS: [Attack; 22] = [
     Attack::new("silent", Kind::Flood, 4, silent),
     Attack::new("silent-one", Kind::Flood, 4, silent).from(Source::One),
     Attack::new("half-handshakes", Kind::Flood, 4, half_handshakes),
@@ -161,6 +162,7 @@ pub(super) const ATTACKS: [Attack; 21] = [
     Attack::new("idle-sessions", Kind::Single, 2, idle_sessions),
     Attack::new("come-and-go", Kind::Flood, 8, come_and_go),
     Attack::new("large-certificates", Kind::Single, 2, certified),
+    Attack::new("tangled-chains", Kind::Single, 1, tangled),
     Attack::new("half-records", Kind::Flood, 4, half_records),
     Attack::new("silent-backend", Kind::Single, 2, silent_backend),
 ];
@@ -228,7 +230,7 @@ fn long_hello(ground: &Ground<'_>) -> Result<Vec<u8>> {
 
 /// A whole ClientHello with these protocols (RFC 7301).
 fn hello(ground: &Ground<'_>, protocols: &[Vec<u8>]) -> Result<Vec<u8>> {
-    let config = ground.material.client(&TLS13, false, false)?;
+    let config = ground.material.client(&TLS13, false, Shown::Nothing)?;
     let mut config = Arc::unwrap_or_clone(config);
     config.alpn_protocols = protocols.to_vec();
     let name = ServerName::try_from("localhost")?;
@@ -371,10 +373,27 @@ fn idle_sessions(ground: &Ground<'_>, attacker: usize) {
 
 fn certified(ground: &Ground<'_>, attacker: usize) {
     let wish = Wish {
-        shows_certificate: true,
+        shown: Shown::Large,
         ..Wish::plain(Port::Mutual)
     };
     sessions(ground, attacker, CERTIFIED / 2, wish, &[]);
+}
+
+/// One handshake after the other with a chain that leads nowhere.
+fn tangled(ground: &Ground<'_>, attacker: usize) {
+    let wish = Wish {
+        shown: Shown::Tangle,
+        ..Wish::plain(Port::Mutual)
+    };
+    ground.stands(attacker);
+    while !ground.is_over() {
+        thread::sleep(PAUSE);
+        // The alert comes after the client's own handshake.
+        let refused = ground.session(attacker, wish).map(|mut session| {
+            let _ = session.read(&mut [0]);
+        });
+        ground.round(refused.is_err());
+    }
 }
 
 /// Connections whose handshakes with their backend begin and never end.

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use super::addresses;
 use super::attack::{FLOOD, Source};
 use super::honest::{self, Session};
-use super::material::Material;
+use super::material::{Material, Shown};
 use super::stage::{Booted, Port};
 
 /// How long an attacker waits for a connection or a handshake. It looks no sooner
@@ -32,7 +32,7 @@ pub(super) struct Wish {
     pub(super) version: &'static SupportedProtocolVersion,
     /// The suite seals records itself.
     pub(super) is_sealed: bool,
-    pub(super) shows_certificate: bool,
+    pub(super) shown: Shown,
 }
 
 impl Wish {
@@ -42,7 +42,7 @@ impl Wish {
             port,
             version: &rustls::version::TLS13,
             is_sealed: false,
-            shows_certificate: false,
+            shown: Shown::Nothing,
         }
     }
 
@@ -172,9 +172,9 @@ impl<'a> Ground<'a> {
             port,
             version,
             is_sealed,
-            shows_certificate,
+            shown,
         } = wish;
-        let config = self.material.client(version, is_sealed, shows_certificate);
+        let config = self.material.client(version, is_sealed, shown);
         let config = config.map_err(io::Error::other)?;
         let stream = self.connection(attacker, port, PATIENCE)?;
         honest::over(stream, &config, Instant::now() + PATIENCE)

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 
 use super::addresses;
-use super::material::Material;
+use super::material::{Material, Shown};
 use super::stage::{Booted, Port};
 
 /// What each brings, and wants back.
@@ -93,7 +93,7 @@ pub(super) fn clients(
     count: usize,
     origin: Origin,
 ) -> Result<Outcome> {
-    let config = material.client(&rustls::version::TLS13, false, false)?;
+    let config = material.client(&rustls::version::TLS13, false, Shown::Nothing)?;
     let mut outcome = Outcome::default();
     let mut missed = 0;
     let ports = [Port::Autonomous, Port::Directed].into_iter().cycle();

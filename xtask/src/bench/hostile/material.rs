@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType,
 };
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
@@ -24,11 +24,29 @@ const NAME_LENGTH: usize = 220;
 /// The longest label of a DNS name (RFC 1035 §2.3.4).
 const LABEL: usize = 63;
 
+/// Levels of names in the chain that leads nowhere, and certificates of each name.
+const LEVELS: usize = 4;
+const NAMESAKES: usize = 58;
+
+/// What a client shows of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Shown {
+    #[default]
+    Nothing,
+    /// A certificate of 4 KB.
+    Large,
+    /// A chain in which each of many certificates may have been issued by each of many
+    /// others, and that leads to no trust anchor.
+    Tangle,
+}
+
 /// What the clients have.
 pub(in crate::bench) struct Material {
     roots: Arc<RootCertStore>,
     client: CertificateDer<'static>,
     client_key: PrivatePkcs8KeyDer<'static>,
+    tangle: Vec<CertificateDer<'static>>,
+    tangle_key: PrivatePkcs8KeyDer<'static>,
 }
 
 impl Material {
@@ -46,7 +64,10 @@ impl Material {
         let (client, client_key) = issue(&names, usage, &clients)?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.der().clone())?;
+        let (tangle, tangle_key) = tangle()?;
         Ok(Self {
+            tangle,
+            tangle_key: PrivatePkcs8KeyDer::from(tangle_key.serialize_der()),
             roots: Arc::new(roots),
             client: client.der().clone(),
             client_key: PrivatePkcs8KeyDer::from(client_key.serialize_der()),
@@ -58,14 +79,13 @@ impl Material {
         self.roots.clone()
     }
 
-    /// A client's configuration for one version; with `shows_certificate` it has the
-    /// large one. The suites are those with ChaCha20-Poly1305, which the suite can
+    /// A client's configuration for one version. The suites are those with ChaCha20-Poly1305, which the suite can
     /// seal records with itself, if `is_sealed`.
     pub(super) fn client(
         &self,
         version: &'static SupportedProtocolVersion,
         is_sealed: bool,
-        shows_certificate: bool,
+        shown: Shown,
     ) -> Result<Arc<ClientConfig>> {
         let mut provider: CryptoProvider = ring::default_provider();
         if is_sealed {
@@ -80,11 +100,16 @@ impl Material {
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])?
             .with_root_certificates(self.roots.clone());
-        let mut config = if shows_certificate {
-            let key = PrivateKeyDer::Pkcs8(self.client_key.clone_key());
-            builder.with_client_auth_cert(vec![self.client.clone()], key)?
-        } else {
-            builder.with_no_client_auth()
+        let key = |key: &PrivatePkcs8KeyDer<'static>| PrivateKeyDer::Pkcs8(key.clone_key());
+        let mut config = match shown {
+            Shown::Nothing => builder.with_no_client_auth(),
+            Shown::Large => {
+                let chain = vec![self.client.clone()];
+                builder.with_client_auth_cert(chain, key(&self.client_key))?
+            }
+            Shown::Tangle => {
+                builder.with_client_auth_cert(self.tangle.clone(), key(&self.tangle_key))?
+            }
         };
         // Every handshake is a full one.
         config.resumption = Resumption::disabled();
@@ -120,6 +145,33 @@ fn authority(name: &str) -> Result<(Issuer<'static, KeyPair>, rcgen::Certificate
     Ok((Issuer::new(parameters, key), certificate))
 }
 
+fn tangle() -> Result<(Vec<CertificateDer<'static>>, KeyPair)> {
+    let name = |level: usize| -> Result<CertificateParams> {
+        let mut parameters = valid(CertificateParams::new([])?);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name = DistinguishedName::new();
+        let common = DnType::CommonName;
+        parameters
+            .distinguished_name
+            .push(common, level.to_string());
+        Ok(parameters)
+    };
+    let issuer = |level| -> Result<_> {
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        Ok(Issuer::new(name(level)?, key))
+    };
+    let usage = ExtendedKeyUsagePurpose::ClientAuth;
+    let (first, key) = issue(&["tangle".to_string()], usage, &issuer(1)?)?;
+    let mut chain = vec![first.der().clone()];
+    for level in 1..LEVELS {
+        let (by, own) = (issuer(level + 1)?, KeyPair::generate_for(&PKCS_ED25519)?);
+        for _ in 0..NAMESAKES {
+            chain.push(name(level)?.signed_by(&own, &by)?.der().clone());
+        }
+    }
+    Ok((chain, key))
+}
+
 fn issue(
     names: &[String],
     usage: ExtendedKeyUsagePurpose,
@@ -153,12 +205,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clients_certificate_has_about_four_kilobytes() {
+    fn what_clients_show_is_as_large_as_it_may_be() {
         let folder = std::env::temp_dir().join(format!("hostile-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let material = Material::make(&folder).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         let length = material.client_length();
         assert!((3600..=4096).contains(&length), "{length}");
+        // A Certificate message holds the other chain, and hardly more.
+        let tangle: usize = material.tangle.iter().map(|one| one.len() + 5).sum();
+        assert!((44 * 1024..64 * 1024 - 16).contains(&tangle), "{tangle}");
     }
 }
