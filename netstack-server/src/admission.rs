@@ -182,6 +182,10 @@ pub(crate) const LEAST_TAKEN: u32 = 1024;
 /// six connections each have fewer. Of the peer that has most, those above give way.
 pub(crate) const MOST_RELEASED: u16 = 16;
 
+/// Connections that are over and keep their socket at once: Linux bounds them too
+/// (`tcp_max_tw_buckets`). Its memory is worth more to those that are not.
+pub(crate) const MOST_OVER: usize = 64;
+
 fn place((rank, since): (Rank, Instant), index: u32) -> u128 {
     (rank as u128) << 96 | u128::from(since.as_nanos()) << 32 | u128::from(index)
 }
@@ -244,6 +248,14 @@ impl Yielding {
             .or(stalled.map(|(index, _)| index))
             .or_else(|| oldest(then))
             .or_else(|| oldest(last))
+    }
+
+    /// The oldest that is over, if there are more than [`MOST_OVER`].
+    pub(crate) fn superfluous(&self) -> Option<u32> {
+        let over = self.of(Rank::Over).next();
+        let beyond = self.0.get(MOST_OVER);
+        let is_over = |at: &&u128| **at < place((Rank::Lingering, Instant::default()), 0);
+        beyond.filter(is_over).and(over).map(|(index, _)| index)
     }
 
     /// The one without an owner that sends, and whose peer has got on least.
@@ -321,6 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn of_those_that_are_over_the_oldest_is_one_too_many() {
+        const MOST: u32 = MOST_OVER as u32;
+        let mut yielding = Yielding::new(100);
+        let at = |number| Some((Rank::Over, Instant::from_millis(number)));
+        for number in 0..MOST {
+            yielding.change(number, None, at(90 - u64::from(number)));
+        }
+        yielding.change(98, None, Some((Rank::Lingering, Instant::default())));
+        assert_eq!(yielding.superfluous(), None);
+        yielding.change(99, None, at(91));
+        assert_eq!(yielding.superfluous(), Some(MOST - 1));
+    }
+
+    #[test]
     fn who_is_over_gives_way_first_and_who_still_sends_to_no_syn() {
         let mut yielding = Yielding::new(4);
         let at = Instant::from_millis;
@@ -329,6 +355,7 @@ mod tests {
         yielding.change(2, None, Some((Rank::Lingering, at(9))));
         yielding.change(3, None, Some((Rank::Lingering, at(10))));
         yielding.change(4, None, Some((Rank::Over, at(7))));
+        assert_eq!(yielding.superfluous(), None);
         for (expected, rank, since) in [
             (4, Rank::Over, 7),
             // For two seconds its peer has taken nothing.

@@ -261,6 +261,11 @@ impl Connections {
         self.yielding.first(half_open, quiet, now)
     }
 
+    /// One that is over, where there are too many.
+    pub(crate) fn superfluous(&self) -> Option<u32> {
+        self.yielding.superfluous()
+    }
+
     /// The one that is on its way out and sends, if there is one.
     pub(crate) fn first_sending(&self) -> Option<u32> {
         self.yielding.first_sending()

@@ -91,14 +91,20 @@ impl<B: Doorbell> Core<'_, B> {
         true
     }
 
-    /// A socket with these buffers. If there is no place or no memory for it,
-    /// connections are evicted.
+    /// A socket with these buffers, of a connection that is over where there are many. If
+    /// there is no place or no memory for it, connections are evicted.
     pub(crate) fn wire(
         &mut self,
         buffers: Buffers,
         newcomer: Newcomer,
         now: Instant,
     ) -> Option<Wire> {
+        // Two for each that comes: fewer they become, and not all at once.
+        for _ in 0..2 {
+            if let Some(over) = self.connections.superfluous() {
+                self.forget(over);
+            }
+        }
         if self.connections.is_full() && !self.evict(newcomer, now) {
             return None;
         }

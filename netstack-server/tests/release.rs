@@ -53,6 +53,24 @@ fn a_released_connection_that_its_peer_does_not_close_is_cut_off() {
 }
 
 #[test]
+fn connections_that_are_over_keep_no_more_than_sixty_four_sockets() {
+    let mut world = World::new();
+    for number in 0..100 {
+        let (handle, connection) = world.connected();
+        let slot = world.attach(connection);
+        world.ask(&Request::Release { connection }).unwrap();
+        world.run(3);
+        world.peer.socket(handle).close();
+        world.run(3);
+        assert!(!has(world.gateway.peer_status(slot), Status::OPEN));
+        world.peer.sockets.remove(handle);
+        let left = world.count(counters::CONNECTIONS);
+        assert!(left <= 65 && left > number.min(63), "{left} after {number}");
+    }
+    assert_eq!(world.count(counters::EVICTED), 0, "nobody lacked room");
+}
+
+#[test]
 fn an_aborted_connection_is_reset_and_gone() {
     let mut world = World::new();
     let (handle, connection) = world.connected();
