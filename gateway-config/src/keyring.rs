@@ -1,6 +1,7 @@
 //! The tables `[[keyring]]`.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use ipc::bounded::List;
@@ -337,11 +338,18 @@ pub(crate) fn contents(word: Word<'_>, folder: &Path) -> Result<Zeroizing<Vec<u8
             format!("put it at {}, or correct the name", path.display()),
         )
     };
-    if fs::metadata(&path).map_err(unreadable)?.len() > MAX_FILE {
+    let file = File::open(&path).map_err(unreadable)?;
+    // Of a pipe it says nothing. Without room for all, parts of a key would stay where they
+    // were moved from.
+    let length = file.metadata().map_err(unreadable)?.len().min(MAX_FILE);
+    let mut contents = Zeroizing::new(Vec::with_capacity(length as usize + 1));
+    let mut file = file.take(MAX_FILE + 1);
+    file.read_to_end(&mut contents).map_err(unreadable)?;
+    if contents.len() as u64 > MAX_FILE {
         return Err(word.problem(
             format!("{name} is larger than {MAX_FILE} bytes"),
             "name a PEM file with nothing but the certificates or the key",
         ));
     }
-    fs::read(&path).map(Zeroizing::new).map_err(unreadable)
+    Ok(contents)
 }

@@ -2,7 +2,8 @@
 //! disc, and a list of the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -124,7 +125,9 @@ pub fn build(options: &Options) -> Result<Image> {
     })?;
     fs::create_dir_all(&options.out)?;
     let behind = plan::make(&layout, &programs, &provisions)?;
-    let root = options.out.join("root.elf");
+    // Both have private keys in them: nobody else can look at them while they are made.
+    let making = Private::make(options.out.join("making"))?;
+    let root = making.0.join("root.elf");
     fs::write(&root, root_image(&programs, &behind)?)?;
     let file = programs.get(ROOT).context("no root task")?;
     let memory_mib = memory::needed_mib(&Program::parse(file)?, &behind)?;
@@ -132,8 +135,11 @@ pub fn build(options: &Options) -> Result<Image> {
     write_kernel(&prefix, &kernel)?;
     let disc = options
         .disc
-        .then(|| make_disc(&options.out, &kernel, &root))
+        .then(|| make_disc(&making.0, &kernel, &root))
         .transpose()?;
+    let root = hand_out(&root, &options.out)?;
+    let disc = disc.map(|disc| hand_out(&disc, &options.out)).transpose()?;
+    drop(making);
     let mut parts: BTreeMap<&str, &Path> = BTreeMap::new();
     parts.insert("kernel.elf", &kernel);
     parts.insert("root.elf", &root);
@@ -158,6 +164,34 @@ pub fn build(options: &Options) -> Result<Image> {
         memory_mib,
         sessions: description.sessions,
     })
+}
+
+/// A folder that its owner alone can look into; it goes when this is dropped.
+struct Private(PathBuf);
+
+impl Private {
+    fn make(folder: PathBuf) -> Result<Self> {
+        // One that a run left which was killed.
+        let _ = fs::remove_dir_all(&folder);
+        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
+        made.with_context(|| format!("making {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Moves a file into `folder`, readable for its owner alone.
+fn hand_out(file: &Path, folder: &Path) -> Result<PathBuf> {
+    let to = folder.join(file.file_name().context("a file's name")?);
+    let context = || format!("protecting {}", to.display());
+    fs::set_permissions(file, Permissions::from_mode(0o600)).with_context(context)?;
+    fs::rename(file, &to).with_context(context)?;
+    Ok(to)
 }
 
 /// Writes the kernel of the install at `prefix` as boot loaders want it.
@@ -204,7 +238,6 @@ fn make_disc(out: &Path, kernel: &Path, root: &Path) -> Result<PathBuf> {
         .args(["-volume_date", "uuid", DISC_DATE])
         .run()
         .context("making the disc (Debian: grub-pc-bin, grub-common, xorriso, mtools)")?;
-    fs::remove_dir_all(content)?;
     Ok(disc)
 }
 

@@ -88,11 +88,14 @@ impl Sockets {
     /// A socket with these buffers, or smaller ones when much is lent: a spare one, or a
     /// new one if the memory for it is there, that of spare ones of another kind included.
     pub(crate) fn take(&mut self, most: Buffers) -> Option<Wire> {
+        // What a spare one has is lent already.
+        if let Some(found) = self.take_spare(most) {
+            return Some(found);
+        }
         loop {
             let buffers = self.affordable(most);
-            let mut spare = self.spare.iter_mut();
-            if let Some(found) = spare.position(|wire| wire.buffers() == buffers) {
-                return Some(self.spare.swap_remove(found));
+            if let Some(found) = self.take_spare(buffers) {
+                return Some(found);
             }
             if self.committed + buffers.bytes() <= self.limits.memory() {
                 self.committed += buffers.bytes();
@@ -102,6 +105,12 @@ impl Sockets {
             let mut other = self.spare.pop()?;
             self.drop_buffers(other.buffers());
         }
+    }
+
+    fn take_spare(&mut self, buffers: Buffers) -> Option<Wire> {
+        let mut spare = self.spare.iter_mut();
+        let found = spare.position(|wire| wire.buffers() == buffers)?;
+        Some(self.spare.swap_remove(found))
     }
 
     /// Keeps a socket's memory for the next connection.
@@ -147,7 +156,8 @@ mod tests {
         }
         let sizes: Vec<_> = taken.iter_mut().map(Wire::buffers).collect();
         assert_eq!(sizes[0], limits.accepted);
-        assert_eq!(sizes[100], limits.accepted);
+        assert_eq!(sizes[5], limits.accepted);
+        assert_eq!(sizes[70], limits.accepted.halved(limits.least));
         assert!(sizes.is_sorted_by(|before, after| before.bytes() >= after.bytes()));
         assert_eq!(sizes.last(), Some(&limits.least));
         let sum: usize = sizes.iter().map(|size| size.bytes()).sum();

@@ -260,7 +260,9 @@ fn a_client_is_offered_with_the_last_byte_of_its_hello_and_not_before() {
 
 #[test]
 fn a_hello_longer_than_the_buffer_a_late_one_and_one_that_ends_are_offered_as_such() {
-    let mut world = World::new();
+    let mut limits = Limits::SHIPPED;
+    limits.accepted.receive = 16 * 1024;
+    let mut world = World::with(limits);
     world.listen_for_hellos(8, 10_000);
     let readiness = |world: &mut World| match world.ask(&Request::Accept) {
         Ok(Answer::Accepted { readiness, .. }) => Some(readiness),

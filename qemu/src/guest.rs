@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -48,8 +49,11 @@ impl Guest {
             keep_private(file).with_context(|| format!("making {}", file.display()))?;
         }
         for socket in machine.qmp.iter() {
-            // A leftover of a previous run would be in the way.
-            let _ = std::fs::remove_file(socket);
+            // A leftover of a previous run would be in the way; another file is somebody's.
+            let kind = std::fs::symlink_metadata(socket).map(|found| found.file_type());
+            if kind.is_ok_and(|kind| kind.is_socket()) {
+                let _ = std::fs::remove_file(socket);
+            }
         }
         spawn::allow_many_files();
         let mut command = spawn::bound_to_thread(&machine.program);

@@ -243,6 +243,7 @@ impl Log {
     pub(crate) fn fill(&self, mut source: impl Read, mut file: Option<LogFile>) {
         let mut buffer = [0; 4096];
         let mut line = Vec::new();
+        let mut lost = 0;
         loop {
             let read = match source.read(&mut buffer) {
                 Ok(0) => break,
@@ -250,9 +251,12 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            if file.as_mut().is_some_and(|f| f.write(read).is_err()) {
-                // A full disk must not stop the machine.
-                file = None;
+            if let Some(file) = &mut file {
+                // A full disk must not stop the machine; what is lost meanwhile is told.
+                lost = match file.write_after(lost, read) {
+                    Ok(()) => 0,
+                    Err(_) => lost + read.len(),
+                };
             }
             for byte in read {
                 match byte {

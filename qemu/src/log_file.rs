@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Files that are kept besides the one that is written: `serial.log.1` is the newest.
@@ -31,10 +32,19 @@ impl LogFile {
         }
         Ok(Self {
             path: path.to_path_buf(),
-            file: File::create(path)?,
+            file: private(path)?,
             bytes: 0,
             most,
         })
+    }
+
+    /// The same, after a line that tells how many bytes could not be written before.
+    pub(crate) fn write_after(&mut self, lost: usize, bytes: &[u8]) -> io::Result<()> {
+        if lost > 0 {
+            let told = format!("\nrun: {lost} bytes of the log are lost: no room to write them\n");
+            self.write(told.as_bytes())?;
+        }
+        self.write(bytes)
     }
 
     /// Writes what the guest printed. A file ends with a whole line.
@@ -53,7 +63,7 @@ impl LogFile {
             }
         }
         fs::rename(&self.path, older(&self.path, 1))?;
-        self.file = File::create(&self.path)?;
+        self.file = private(&self.path)?;
         self.bytes = 0;
         self.append(rest)
     }
@@ -65,6 +75,13 @@ impl LogFile {
     }
 }
 
+/// An empty file that its owner alone can read: addresses and names of clients are in it.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)
+}
+
 /// The name of one that was written before, the newest being number one.
 fn older(path: &Path, number: u32) -> PathBuf {
     let mut name = OsString::from(path);
@@ -74,6 +91,8 @@ fn older(path: &Path, number: u32) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use image::workspace;
 
     use super::*;
@@ -124,5 +143,23 @@ mod tests {
         file.write(b"\nrest").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"rest");
         assert_eq!(fs::read(older(&path, 1)).unwrap().len(), 201);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_where_it_is_missing() {
+        let path = scratch("log-file-lost");
+        let mut file = LogFile::create(&path, 1000).unwrap();
+        file.write_after(0, b"one\ntw").unwrap();
+        file.write_after(7, b"four\n").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..2], ["one", "tw"]);
+        assert!(lines[2].starts_with("run: 7 bytes of the log are lost"));
+        assert_eq!(lines[3..], ["four"]);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // A full disk.
+        let full = LogFile::create(Path::new("/dev/full"), 1000);
+        assert!(full.unwrap().write_after(3, b"x").is_err());
     }
 }

@@ -18,7 +18,7 @@ use core::marker::PhantomData;
 pub use cnode::{CNodeSlot, MintData};
 pub use device::PortWidth;
 pub use paging::{Cache, FrameKind, TableKind};
-pub use tcb::{REGISTER_NAMES, UserContext};
+pub use tcb::UserContext;
 pub use untyped::ObjectKind;
 
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! `cargo xtask image` and `cargo xtask kernel`.
 
 use std::fs;
-#[cfg(unix)]
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -160,7 +160,7 @@ pub(crate) fn pack(
     memory_mib: Option<u32>,
     disc: bool,
 ) -> Result<Image> {
-    let image = pack::build(&Options {
+    pack::build(&Options {
         workspace: workspace.to_path_buf(),
         out: out.to_path_buf(),
         system: None,
@@ -172,13 +172,7 @@ pub(crate) fn pack(
         disc,
         restart: None,
         rekey_after: None,
-    })?;
-    // Both have the private keys in them.
-    keep_private(&image.root)?;
-    if let Some(disc) = &image.disc {
-        keep_private(disc)?;
-    }
-    Ok(image)
+    })
 }
 
 /// The key of the passphrase in a file, if there is one.
@@ -206,19 +200,15 @@ pub(crate) fn write_key(config: &Config, folder: &Path) -> Result<Option<PathBuf
     };
     let file = folder.join("kek");
     let context = || file.display().to_string();
-    // Empty first: the key is never in a file that others may read.
-    fs::write(&file, []).with_context(context)?;
-    keep_private(&file)?;
-    fs::write(&file, kek.expose()).with_context(context)?;
+    // Whoever has another one open sees nothing of this.
+    if let Err(error) = fs::remove_file(&file)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error).with_context(context);
+    }
+    let mut options = fs::OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(&file);
+    made.and_then(|mut made| made.write_all(kek.expose()))
+        .with_context(context)?;
     Ok(Some(file))
-}
-
-/// Makes a file readable for its owner alone.
-fn keep_private(file: &Path) -> Result<()> {
-    #[cfg(unix)]
-    fs::set_permissions(file, PermissionsExt::from_mode(0o600))
-        .with_context(|| format!("protecting {}", file.display()))?;
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
 }

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use gateway_config::Config;
 use image::kernel::Configuration;
@@ -332,6 +332,35 @@ fn greet(chosen: &Chosen, ports: &[u16], guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// Lines that are written somewhere, and whether that fails at the moment.
+struct Told {
+    place: &'static str,
+    lost: u64,
+}
+
+impl Told {
+    const fn new(place: &'static str) -> Self {
+        Self { place, lost: 0 }
+    }
+
+    /// Tells when it begins to fail, and when that is over.
+    fn note(&mut self, screen: &Screen, written: io::Result<()>) {
+        match (written, self.lost) {
+            (Err(error), lost) => {
+                self.lost += 1;
+                if lost == 0 {
+                    screen.failure(&format!("{}: can't be written: {error}", self.place));
+                }
+            }
+            (Ok(()), 0) => {}
+            (Ok(()), lost) => {
+                self.lost = 0;
+                screen.failure(&format!("{}: {lost} lines are lost", self.place));
+            }
+        }
+    }
+}
+
 /// One line for each session and each handshake of the log, and whatever stops a domain.
 fn follow(screen: &Screen, guest: &mut Guest, mut audit: Option<&mut File>) -> Result<()> {
     screen.note(&format!(
@@ -339,15 +368,20 @@ fn follow(screen: &Screen, guest: &mut Guest, mut audit: Option<&mut File>) -> R
         guest.log_file().display()
     ));
     let mut cursor = log::Cursor::default();
+    // A full disk, or a reader that is gone, ends no machine.
+    let mut shown = Told::new("standard output");
+    let mut kept = Told::new("the audit log");
     loop {
         match guest.log().next(&mut cursor, Instant::now() + TICK) {
             Next::Line(line) => {
                 if let Some(handshake) = log::handshake(&line) {
-                    writeln!(io::stdout().lock(), "handshake {handshake}")?;
+                    let written = writeln!(io::stdout().lock(), "handshake {handshake}");
+                    shown.note(screen, written);
                 } else if let Some(session) = log::session(&line) {
-                    writeln!(io::stdout().lock(), "session ended {session}")?;
+                    let written = writeln!(io::stdout().lock(), "session ended {session}");
+                    shown.note(screen, written);
                 } else if let (Some(segment), Some(file)) = (log::audit(&line), &mut audit) {
-                    writeln!(file, "{segment}").context("the audit log")?;
+                    kept.note(screen, writeln!(file, "{segment}"));
                 } else if log::is_end(&line) {
                     return Err(guest.stopped(&line));
                 } else if log::is_fault(&line) || log::text(&line).starts_with("panic") {

@@ -2,7 +2,6 @@
 //! log and what stops them, and restarts those that terminated.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::sync::atomic::Ordering;
 
 use init::supervisor::{Supervisor, Verdict};
@@ -11,7 +10,6 @@ use init::watchdog::{self, Found, Heartbeat, Patience, Place, Watchdog};
 use init::{Plan, console, log_quota};
 use ipc::boot::{LogRing, start};
 use sel4::Error;
-use sel4::cap::REGISTER_NAMES;
 use sel4::fault::Fault;
 use sel4::log;
 use sel4::runtime::SystemClock;
@@ -311,7 +309,8 @@ fn heartbeat(domain: &Watched) -> Heartbeat {
     }
 }
 
-/// Tells which domain stopped, why, and its registers.
+/// Tells which domain stopped, why, and where. The other registers are not told: there may be
+/// parts of keys in them.
 fn report(domain: &Watched, fault: Fault) {
     let name = &domain.name;
     log!("fault: {name}: {fault}");
@@ -324,18 +323,4 @@ fn report(domain: &Watched, fault: Fault) {
         registers.rsp,
         registers.rflags
     );
-    let pairs: Vec<_> = REGISTER_NAMES.iter().zip(registers.others).collect();
-    for row in pairs.chunks(3) {
-        log!("fault:{}", Row(row));
-    }
-}
-
-/// Registers and their values.
-struct Row<'a>(&'a [(&'a &'a str, u64)]);
-
-impl fmt::Display for Row<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = self.0.iter();
-        row.try_for_each(|(register, value)| write!(f, " {register:>3} {value:016x}"))
-    }
 }

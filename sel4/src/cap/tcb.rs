@@ -21,12 +21,6 @@ pub struct UserContext {
 
 const OTHERS: usize = facts::USER_CONTEXT_WORDS as usize - 3;
 
-/// Names of [`UserContext::others`].
-pub const REGISTER_NAMES: [&str; 15] = [
-    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-    "r15",
-];
-
 impl Tcb {
     /// Gives the thread its spaces, IPC buffer, priority, and the endpoint of
     /// its own CSpace (`fault`, an address there) that its faults go to.

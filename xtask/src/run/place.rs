@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +81,9 @@ impl Place {
 pub(super) fn own_file(option: &str, file: &Path) -> Result<File, Refused> {
     let refused = |reason: String| Refused(format!("{option} {}: {reason}", file.display()));
     let mut options = OpenOptions::new();
-    let open = options.write(true).create(true).truncate(false).open(file);
+    let options = options.write(true).create(true).truncate(false);
+    // Names of clients are in it.
+    let open = options.mode(0o600).open(file);
     let open = open.map_err(|error| refused(format!("can't be written: {error}")))?;
     if open.try_lock().is_err() {
         return Err(refused("another run writes it; name another file".into()));
@@ -92,6 +95,13 @@ pub(super) fn own_file(option: &str, file: &Path) -> Result<File, Refused> {
 
 /// Refuses a socket where somebody answers.
 pub(super) fn refuse_answered(option: &str, socket: &Path) -> Result<(), Refused> {
+    let found = fs::symlink_metadata(socket);
+    if found.is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(Refused(format!(
+            "{option} {}: there is a file that is no socket; name another one",
+            socket.display()
+        )));
+    }
     match UnixStream::connect(socket) {
         Ok(_) => Err(Refused(format!(
             "{option} {}: another machine answers there; name another socket",
@@ -155,5 +165,24 @@ mod tests {
         assert!(refused.to_string().contains("another machine answers"));
         drop(listener);
         refuse_answered("--qmp", &socket).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_not_taken_for_one() {
+        let folder = workspace::scratch("sockets").unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("gateway.toml");
+        fs::write(&file, "precious").unwrap();
+        let refused = refuse_answered("--qmp", &file).unwrap_err();
+        assert!(
+            refused.0.contains("a file that is no socket"),
+            "{}",
+            refused.0
+        );
+        fs::remove_file(&file).unwrap();
+        refuse_answered("--qmp", &file).unwrap();
+        // What a run left is one.
+        drop(UnixListener::bind(&file).unwrap());
+        refuse_answered("--qmp", &file).unwrap();
     }
 }
