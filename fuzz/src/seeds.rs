@@ -6,19 +6,19 @@ mod said;
 use std::fs;
 
 use ipc::bounded::{Blob, Bytes, Text};
-use ipc::clock::Instant;
-use ipc::control::{self, HandshakeId};
+use ipc::control;
 use ipc::keystore::{self, CertificateList, KeyKind, KeyringIndex};
 use ipc::net;
 use ipc::provision::{KeystoreData, Network, NetworkRights, Rings, Update};
 use ipc::record::{self};
+use ipc::sample::Sampled;
 use ipc::segment::{Agreed, Segment, Stage, Verdict};
 use rustls::version::{TLS12, TLS13};
-use tls::{CipherSuite, Role};
+use tls::CipherSuite;
 
 use messages::{
-    direct, directed_segment, directed_verdict, encoded, failed, order, post_handshake, rings,
-    segment, sign, vector, write,
+    direct, directed_segment, directed_verdict, encoded, failed, of_protocol, order,
+    post_handshake, rings, segment, sign, vector, write,
 };
 use said::{Said, message_of};
 
@@ -41,6 +41,7 @@ pub fn all() -> Vec<Seed> {
     let mut seeds = Seeds(Vec::new());
     seeds.handshakes();
     seeds.messages();
+    seeds.samples();
     seeds.segments();
     seeds.keystore();
     seeds.records();
@@ -49,6 +50,14 @@ pub fn all() -> Vec<Seed> {
     for length in [0, 16, 100] {
         seeds.add("tickets", length, vec![7; length]);
     }
+    seeds.0
+}
+
+/// One for each operation and each directive, the same whenever they are made.
+#[must_use]
+pub fn of_samples() -> Vec<Seed> {
+    let mut seeds = Seeds(Vec::new());
+    seeds.samples();
     seeds.0
 }
 
@@ -140,41 +149,9 @@ impl Seeds {
         let mut add = |which: u8, name: &str, encoded: Vec<u8>| {
             self.add("messages", name, [vec![which], encoded].concat());
         };
-        let handshake = control::HandshakeRequest {
-            connection: net::ConnectionId(9),
-            role: Role::Server,
-            mode: ipc::tls::Mode::Directed,
-            parameters: Box::new(parameters(&["web"])),
-            tcp_sequence: Some(7),
-            deadline: Instant::NEVER,
-            group: 0,
-            standing: control::Standing::New,
-        };
-        add(
-            0,
-            "start",
-            encoded(&control::Request::StartHandshake(handshake)),
-        );
-        add(
-            0,
-            "cancel",
-            encoded(&control::Request::Cancel(HandshakeId(7))),
-        );
-        add(1, "sign", encoded(&sign()));
-        let attach = net::Request::Attach {
-            connection: net::ConnectionId(9),
-            deadline: Instant::NEVER,
-        };
-        add(2, "attach", encoded(&attach));
-        let close = record::Request::Close {
-            slot: 1,
-            generation: 3,
-        };
-        add(3, "close", encoded(&close));
         add(4, "direct", encoded(&direct()));
         add(5, "failed", encoded(&failed()));
         add(6, "message", encoded(&post_handshake()));
-        add(7, "write", encoded(&write()));
         let message = Verdict::Message {
             kind: 1,
             length: 3,
@@ -207,6 +184,22 @@ impl Seeds {
             let length = u16::try_from(message.len()).expect("a short message");
             let framed = [&[which][..], &length.to_le_bytes(), &message].concat();
             self.add("queues", name, framed);
+        }
+    }
+
+    fn samples(&mut self) {
+        let mut messages = Vec::new();
+        messages.extend(of_protocol::<control::Request>(0, "control"));
+        messages.extend(of_protocol::<keystore::Request>(1, "keystore"));
+        messages.extend(of_protocol::<net::Request>(2, "net"));
+        messages.extend(of_protocol::<record::Request>(3, "record"));
+        messages.extend(of_protocol::<Segment>(7, "segment"));
+        for (name, bytes) in messages {
+            self.add("messages", name, bytes);
+        }
+        for (sample, _) in Segment::samples() {
+            let name = sample.facts().name;
+            self.add("segments", name, [vec![0], segment(&sample)].concat());
         }
     }
 
@@ -415,6 +408,8 @@ impl Seeds {
 
 #[cfg(test)]
 mod tests {
+    use tls::Role;
+
     use super::*;
     use crate::shim::drive;
 

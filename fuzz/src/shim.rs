@@ -7,7 +7,7 @@ use ipc::channel::local::{LocalDoorbell, Silent, pair};
 use ipc::director::{DirectedVerdict, Order, OrderQueue, RefusedSteps, VerdictQueue};
 use ipc::keystore::KeyKind;
 use ipc::mailbox::Mailbox;
-use ipc::segment::{MAX_PART, Segment, Ticket, Verdict};
+use ipc::segment::{MAX_PART, Reply, Segment, Ticket, Verdict};
 use ipc::stats;
 use ipc::tls::PeerAuthentication;
 use tls::{Alert, CipherSuite, Role};
@@ -76,7 +76,7 @@ pub(crate) fn drive(role: Role, data: &[u8]) -> &'static str {
             None => panic!("a verdict without a next segment"),
             Some(Err(_)) => panic!("something else than a segment"),
         };
-        let name = segment.name();
+        let name = segment.facts().name;
         let is_last = matches!(segment, Segment::Abort { .. } | Segment::Finish(_));
         if is_last || bytes.is_empty() {
             break name;
@@ -135,16 +135,19 @@ fn answer(segment: &Segment, bytes: &mut Bytes<'_>) -> Verdict {
             let length = usize::from(*offset) + part.len();
             message(kind, length, &part[..part.len().min(MAX_PART)])
         }
-        Segment::FindIdentity { .. } | Segment::FindIssued { .. } => {
-            let named = bytes.byte();
-            let named = [named & 1 == 0, named & 2 == 0];
-            Verdict::Named(List::from_items(named).expect("two rings"))
-        }
-        Segment::DecodeCertificate => Verdict::Certificates {
-            count: bytes.byte() & 3,
+        other => match other.facts().reply {
+            Reply::Named => {
+                let named = bytes.byte();
+                let named = [named & 1 == 0, named & 2 == 0];
+                Verdict::Named(List::from_items(named).expect("two rings"))
+            }
+            Reply::Certificates => Verdict::Certificates {
+                count: bytes.byte() & 3,
+            },
+            Reply::Ticket => Verdict::Ticket(ticket(bytes)),
+            Reply::Done | Reply::Completion => Verdict::Done,
+            Reply::Message => anything(bytes),
         },
-        Segment::TakeTicket | Segment::OpenTicket { .. } => Verdict::Ticket(ticket(bytes)),
-        _ => Verdict::Done,
     }
 }
 

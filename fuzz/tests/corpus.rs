@@ -26,6 +26,24 @@ fn each_target_has_seeds_and_finds_nothing_in_them() {
     }
 }
 
+/// `HANDOFF_WRITE_SEEDS=1` writes them.
+#[test]
+fn each_operation_and_each_directive_is_a_committed_seed() {
+    for seed in fuzz::seeds::of_samples() {
+        let folder = folder().join("corpus").join(seed.target);
+        let path = folder.join(format!("seed-{}", seed.name));
+        if std::env::var_os("HANDOFF_WRITE_SEEDS").is_some() {
+            fs::write(&path, &seed.bytes).unwrap();
+        }
+        let kept = fs::read(&path).unwrap_or_default();
+        let path = path.display();
+        assert!(
+            kept == seed.bytes,
+            "write {path} again: HANDOFF_WRITE_SEEDS=1"
+        );
+    }
+}
+
 #[test]
 fn each_target_is_a_program_that_runs_it() {
     for (name, _) in fuzz::TARGETS {

@@ -2,7 +2,7 @@
 //! shim refuses where the ring is used.
 
 use ipc::provision::{Listener, RefusedSteps};
-use ipc::step::Step;
+use ipc::segment::Step;
 use ipc::tls::{Label, Mode};
 
 use crate::problem::Reported;

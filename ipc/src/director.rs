@@ -23,8 +23,7 @@ use crate::control::Parameters;
 use crate::handshake::Never;
 use crate::keystore::KeyKind;
 use crate::mailbox::{Letter, Mailbox, framed};
-use crate::segment::{MAX_RINGS, RingPlace, Segment, Verdict};
-use crate::step::Step;
+use crate::segment::{MAX_RINGS, RingPlace, Segment, Step, Verdict};
 use crate::tls::Schemes;
 
 /// Steps that are refused in one handshake: each step for each ring.

@@ -4,11 +4,14 @@
 //! A request to sign never carries the bytes to be signed. It carries what the
 //! TLS message is made of, and the key store makes the bytes.
 
+use alloc::vec::Vec;
+
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 use tls::{Group, Role, Scheme, Secret};
 
 use crate::bounded::{Blob, Bytes};
+use crate::sample::{Sampled, samples};
 use crate::tls::{Label, Revocation, Schemes};
 use crate::transport::Protocol;
 
@@ -219,7 +222,11 @@ impl Protocol for Keystore {
     type Request = Request;
     type Reply = Result<Answer, KeystoreError>;
     fn is_secret(reply: &Self::Reply) -> bool {
-        matches!(reply, Ok(Answer::PreMaster(_)))
+        match reply {
+            Ok(Answer::PreMaster(_)) => true,
+            Ok(Answer::Keyring { .. } | Answer::Part(_) | Answer::Taken | Answer::Signature(_))
+            | Err(_) => false,
+        }
     }
     fn malformed() -> Self::Reply {
         Err(KeystoreError::Malformed)
@@ -227,3 +234,30 @@ impl Protocol for Keystore {
 }
 
 const _: () = Keystore::FITS;
+
+impl Sampled for Request {
+    fn samples() -> Vec<(Self, &'static str)> {
+        let keyring = KeyringIndex(1);
+        let to_be_signed = ToBeSigned::Tls13CertificateVerify {
+            role: Role::Server,
+            transcript_hash: Bytes::from_slice(&[5; 32]).unwrap_or_default(),
+        };
+        samples! {
+            Self::Keyring(keyring) => "0001";
+            Self::Certificate { keyring, from: CertificateList::Trust, index: 0, offset: 900 } =>
+                "010101008407";
+            Self::Transcript {
+                is_first: true,
+                part: Blob::from_slice(&[1, 0, 0, 0]).unwrap_or_default(),
+            } => "02010401000000";
+            Self::Sign { keyring, scheme: Scheme::EcdsaSecp256r1Sha256, to_be_signed } =>
+                "0301030000200505050505050505050505050505\
+                 050505050505050505050505050505050505";
+            Self::Decrypt {
+                keyring,
+                client_version: 0x303,
+                encrypted: Bytes::from_slice(&[7; 2]).unwrap_or_default(),
+            } => "04018306020707";
+        }
+    }
+}

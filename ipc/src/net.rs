@@ -5,6 +5,7 @@
 //! [`Control`](crate::badge::Badge::Control) badge) moves connections from one
 //! owner to another. Bytes never pass through calls: they are in the channels.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use postcard::experimental::max_size::MaxSize;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
+use crate::sample::{Sampled, samples};
 use crate::transport::Protocol;
 
 /// A connection as the network stack names it: an index and a generation, so
@@ -302,6 +304,44 @@ impl Protocol for Net {
 }
 
 const _: () = Net::FITS;
+
+impl Request {
+    /// Whether it is the control badge's alone.
+    pub const fn is_for_control(&self) -> bool {
+        match self {
+            Self::Move { .. } => true,
+            Self::Listen { .. }
+            | Self::Accept
+            | Self::Connect { .. }
+            | Self::Attach { .. }
+            | Self::Abort { .. }
+            | Self::Release { .. }
+            | Self::ReleaseWithReset { .. }
+            | Self::Begin => false,
+        }
+    }
+}
+
+impl Sampled for Request {
+    fn samples() -> Vec<(Self, &'static str)> {
+        let (connection, deadline) = (ConnectionId(9), Instant::NEVER);
+        let to = Address(SocketAddr::from(([10, 0, 2, 2], 8080)));
+        samples! {
+            Self::Listen { port: 443, backlog: 4, ready: Ready::Established, share: None } =>
+                "00bb03040000";
+            Self::Accept => "01";
+            Self::Connect { to, deadline } => "02000a000202903fffffffffffffffffff01";
+            Self::Attach { connection, deadline } => "0309ffffffffffffffffff01";
+            Self::Abort { connection } => "0409";
+            Self::Release { connection } => "0509";
+            Self::ReleaseWithReset { connection } => "0609";
+            Self::Move {
+                connection, client: 1, to: Owner::Offload(3), deadline, expected_tx_next: Some(7),
+            } => "0709010203ffffffffffffffffff010107";
+            Self::Begin => "08";
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

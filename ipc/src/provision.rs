@@ -14,7 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::control::Parameters;
 use crate::keystore::KeyKind;
 use crate::net::Address;
-use crate::step::Step;
+use crate::segment::Step;
 use crate::tls::{Label, Mode, Protocol, Revocation, Schemes};
 
 pub use log::{LogFormat, LogWords};

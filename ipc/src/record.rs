@@ -8,13 +8,16 @@
 //! session slot `n` is slot `n` of the channel to the network stack and slot
 //! `n` of the channel to the application.
 
+use alloc::vec::Vec;
+
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{CipherSuite, Role, TrafficKey};
+use tls::{CipherSuite, Role, Secret, TrafficKey};
 
 use crate::bounded::{Blob, Bytes};
 use crate::channel::SlotIndex;
 use crate::queue::Queue;
+use crate::sample::{Sampled, samples};
 use crate::transport::Protocol;
 
 /// What is asked.
@@ -177,3 +180,59 @@ pub type PostHandshakeQueue<D> = Queue<PostHandshake, Never, D>;
 pub type PostHandshakeInbox<D> = Queue<Never, PostHandshake, D>;
 
 const _: () = Record::FITS;
+
+impl Request {
+    /// Whether it is the control badge's; the others are those of a session's capability.
+    pub const fn is_for_control(&self) -> bool {
+        match self {
+            Self::Close { .. } | Self::Begin | Self::Certificate { .. } => true,
+            Self::Install { .. }
+            | Self::Rekey { .. }
+            | Self::Refuse { .. }
+            | Self::Proceed { .. }
+            | Self::KeepCertificate { .. } => false,
+        }
+    }
+
+    /// By a session's capability: the generation of the session that is meant, if it says
+    /// so. That of the capability has to be the same.
+    pub const fn meant(&self) -> Option<u16> {
+        match self {
+            Self::Install { generation, .. }
+            | Self::Rekey { generation, .. }
+            | Self::Refuse { generation, .. }
+            | Self::Proceed { generation } => Some(*generation),
+            Self::KeepCertificate { .. }
+            | Self::Close { .. }
+            | Self::Begin
+            | Self::Certificate { .. } => None,
+        }
+    }
+}
+
+impl Sampled for Request {
+    fn samples() -> Vec<(Self, &'static str)> {
+        let (slot, generation) = (1, 3);
+        let key = || TrafficKey {
+            key: Secret::from_slice(&[1; 16]).unwrap_or_default(),
+            iv: Secret::from_slice(&[2; 12]).unwrap_or_default(),
+            sequence: 0,
+        };
+        let part = Blob::from_slice(&[6; 4]).unwrap_or_default();
+        let message = Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap_or_default();
+        let suite = CipherSuite::Aes128GcmSha256;
+        samples! {
+            Self::Close { slot, generation } => "000103";
+            Self::Install { generation, role: Role::Server, suite, tx: key(), rx: key() } =>
+                "0103000010010101010101010101010101010101010c02020202020202020202020200\
+                 10010101010101010101010101010101010c02020202020202020202020200";
+            Self::Rekey { generation, message, tx: Some(key()), rx: None } =>
+                "02030518000001000110010101010101010101010101010101010c0202020202020202020202020000";
+            Self::Refuse { generation, alert: 10 } => "03030a";
+            Self::Proceed { generation } => "0403";
+            Self::Begin => "05";
+            Self::KeepCertificate { part } => "060406060606";
+            Self::Certificate { slot, generation, offset: 100 } => "07010364";
+        }
+    }
+}

@@ -9,31 +9,29 @@
 //! What a segment makes is named by its place in the handshake, not by a
 //! handle that could be mixed up: a handshake has one key share, one pre-master
 //! secret, one transcript.
+//!
+//! What is the same of a directive everywhere stands here: its place in [`Segment`] is its
+//! number on the wire, [`Segment::facts`] tells name, size and steps, [`Step`] has the
+//! steps that a policy can refuse, and the samples have its bytes.
+
+mod parts;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{Alert, CipherSuite, Group, Scheme, Version};
+use tls::{Alert, CipherSuite, Group, Version};
 
-use crate::bounded::{Blob, Bytes, List};
+use crate::bounded::{Blob, Bytes, List, Text};
 use crate::control::{Cause, HandshakeError};
-use crate::keystore::KeyKind;
-use crate::tls::{Protocol, Schemes, ServerName};
+use crate::sample::{Sampled, samples};
+use crate::tls::ServerName;
 
-/// Bytes of a peer's message that are handed up at once.
-pub const MAX_PART: usize = 1024;
-/// The longest message template.
-pub const MAX_TEMPLATE: usize = 1024;
-/// Holes of one template: a ClientHello that offers a ticket has the most.
-pub const MAX_HOLES: usize = 7;
-/// The longest public key of a classical key exchange.
-pub const MAX_SHARE: usize = 97;
-/// Key rings of one request.
-pub const MAX_RINGS: usize = 4;
-
-/// A place among the key rings of the request.
-pub type RingPlace = u8;
+pub use parts::{
+    Agreed, Binder, Fill, Hole, MAX_HOLES, MAX_PART, MAX_RINGS, MAX_SHARE, MAX_TEMPLATE, Place,
+    RingPlace, Stage, TICKET_LIFETIME, Template, Ticket, Verdict,
+};
 
 /// One step of a handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
@@ -183,254 +181,258 @@ pub enum Segment {
     },
 }
 
-/// A place in the body of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub struct Place {
-    /// Its first byte.
-    pub offset: u16,
-    /// Bytes.
-    pub length: u16,
+/// What is the same of a directive wherever it occurs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name in the audit log.
+    pub name: &'static str,
+    /// What answers it, if nothing is wrong.
+    pub reply: Reply,
+    /// Bytes for the peer, or from it, that it carries.
+    pub size: usize,
+    /// Whether it takes bytes of the peer from the connection.
+    pub reads: bool,
+    /// The steps that it is, any of which a policy may refuse. Those of a message depend on
+    /// its placeholders.
+    pub steps: &'static [Step],
+    /// The ring whose key it uses: its steps are refused for that ring alone.
+    pub ring: Option<RingPlace>,
 }
 
-/// Where in the body of a ClientHello its binders are (RFC 8446 §4.2.11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub struct Binder {
-    /// The list of all: what is before it is what they bind.
-    pub list: u16,
-    /// The one for the ticket that was opened.
-    pub binder: Place,
-}
-
-/// What a session is resumed with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub struct Ticket {
-    /// The suite of the resumed session.
-    pub suite: CipherSuite,
-    /// Client: bytes of the ticket.
-    pub length: u16,
-    /// Client, TLS 1.2: a new session identifier, by whose echo a server accepts
-    /// the ticket (RFC 5077 §3.4).
-    pub session_id: [u8; 32],
-}
-
-/// A handshake message with placeholders.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub struct Template {
-    /// Message type, length and body. The length is set when the placeholders are filled.
-    pub message: Blob<MAX_TEMPLATE>,
-    /// What is missing, by rising offset.
-    pub holes: List<Hole, MAX_HOLES>,
-}
-
-/// One thing missing in a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub struct Hole {
-    /// Where in the template the missing bytes belong.
-    pub offset: u16,
-    /// Bytes of the length field to write before them, 0 to 3.
-    pub prefix: u8,
-    /// What they are.
-    pub fill: Fill,
-}
-
-/// What only the offload component can make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub enum Fill {
-    /// The random of this side's hello (R12 to R15): 32 bytes.
-    Random {
-        /// End it with the downgrade sentinel of a server that supports TLS 1.3 (RFC 8446
-        /// §4.1.3).
-        downgraded: bool,
-    },
-    /// A new key share: its public key.
-    KeyShare(Group),
-    /// The chain of a ring, as a Certificate message of the version has it.
-    Chain(RingPlace),
-    /// A signature by the key of a ring (R24): CertificateVerify, or the
-    /// parameters of ServerKeyExchange (TLS 1.2, server).
-    Signature {
-        /// The ring.
-        ring: RingPlace,
-        /// The scheme.
-        scheme: Scheme,
-    },
-    /// The MAC of this side's Finished (R26, R27).
-    VerifyData,
-    /// The random of the first ClientHello again (RFC 8446 §4.1.2).
-    SameRandom,
-    /// TLS 1.2, static RSA: a new pre-master secret (R18), encrypted with the
-    /// key of the peer's validated certificate.
-    EncryptedPreMaster,
-    /// Client: the ticket that was taken.
+/// The verdict of a segment, if nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// [`Verdict::Message`].
+    Message,
+    /// [`Verdict::Named`].
+    Named,
+    /// [`Verdict::Certificates`].
+    Certificates,
+    /// [`Verdict::Ticket`].
     Ticket,
-    /// TLS 1.3, client: the age of the ticket, obfuscated (RFC 8446
-    /// §4.2.11.1): 4 bytes.
-    TicketAge,
-    /// TLS 1.3, client, at the end of the hello: the list of binders with the
-    /// one of the ticket (RFC 8446 §4.2.11.2).
-    Binders,
-    /// Server: a new ticket for this session (RFC 8446 §4.6.1, RFC 5077 §3.3).
-    NewTicket {
-        /// TLS 1.3: what tells the tickets of a session apart; the message's
-        /// nonce is this one byte.
-        nonce: u8,
-    },
-    /// TLS 1.3, server: what the client obfuscates the ticket's age with: 4
-    /// bytes.
-    AgeAdd,
-    /// Server, in a CertificateRequest: the names of those whose certificates the
-    /// ring trusts (RFC 8446 §4.2.4, RFC 5246 §7.4.4).
-    Authorities(RingPlace),
-    /// What is at a place in the body of the message received last: the cookie of a
-    /// HelloRetryRequest (RFC 8446 §4.2.2).
-    Received(Place),
-    /// TLS 1.3, client: after the key share of a hybrid, the public key of its
-    /// classical half again, as a share of its own (draft-ietf-tls-hybrid-design §3.2).
-    ClassicalShare,
-    /// TLS 1.3, server: the chain of a ring, the end entity with its OCSP response (RFC 8446
-    /// §4.4.2.1).
-    StapledChain(RingPlace),
-    /// TLS 1.2, server: the OCSP response of a ring (RFC 6066 §8).
-    Ocsp(RingPlace),
-}
-
-/// Seconds for which a ticket can be used (RFC 8446 §4.6.1, RFC 5077 §5.6).
-pub const TICKET_LIFETIME: u32 = 3600;
-
-/// Which secrets to derive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub enum Stage {
-    /// TLS 1.3, after ServerHello: handshake traffic keys, used at once.
-    Handshake,
-    /// TLS 1.3, after the server's Finished: application traffic keys.
-    Application,
-    /// TLS 1.2, after ClientKeyExchange: extended master secret (RFC 7627)
-    /// and keys, used from ChangeCipherSpec on.
-    Master,
-}
-
-/// What the director agreed on with the peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub struct Agreed {
-    /// The group of the key exchange.
-    pub group: Option<Group>,
-    /// The application protocol.
-    pub alpn: Option<Protocol>,
-    /// The name that the client asked for.
-    pub server_name: Option<ServerName>,
-    /// The ring whose chain was shown.
-    pub ring: RingPlace,
-}
-
-/// What became of a segment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
-pub enum Verdict {
-    /// The handshake can begin: what the request's rings are good for.
-    Begun {
-        /// The kind of each ring's key; `None` for trust anchors alone.
-        rings: List<Option<KeyKind>, MAX_RINGS>,
-        /// What each of them signs by.
-        schemes: List<Schemes, MAX_RINGS>,
-        /// Bytes of each ring's [`Fill::Authorities`]; zero where the peer is not
-        /// asked for a certificate, or there is no list.
-        authorities: List<u16, MAX_RINGS>,
-        /// Which of them have an OCSP response that is not out of date.
-        staples: List<bool, MAX_RINGS>,
-        /// Client: a new session identifier for a hello that offers no session by one (RFC
-        /// 8446 §D.4).
-        session_id: [u8; 32],
-    },
-    /// The peer's message.
-    Message {
-        /// Its type.
-        kind: u8,
-        /// Bytes of its body.
-        length: u16,
-        /// The part that was asked for.
-        part: Blob<MAX_PART>,
-    },
-    /// For each ring whether it is good for the name, or for one of the names.
-    Named(List<bool, MAX_RINGS>),
-    /// The chain has so many certificates.
-    Certificates {
-        /// 0 when the peer has none to show.
-        count: u8,
-    },
-    /// Done as requested.
+    /// [`Verdict::Done`].
     Done,
-    /// The peer's part in it was wrong; nothing was sent yet.
-    Refused(Alert),
-    /// A ticket, or none.
-    Ticket(Option<Ticket>),
-    /// The peer's message is longer than the limit. There is nothing to go on with.
-    TooLong {
-        /// Its type.
-        kind: u8,
-    },
+    /// None: the handshake is over.
+    Completion,
+}
+
+impl Facts {
+    /// It neither makes nor accepts anything that a policy could refuse.
+    const fn of(name: &'static str, reply: Reply) -> Self {
+        Self {
+            name,
+            reply,
+            size: 0,
+            reads: false,
+            steps: &[],
+            ring: None,
+        }
+    }
+
+    const fn reads(self) -> Self {
+        Self {
+            reads: true,
+            ..self
+        }
+    }
+
+    const fn carries(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+
+    const fn is(self, steps: &'static [Step]) -> Self {
+        Self { steps, ..self }
+    }
+
+    const fn by_key_of(self, ring: RingPlace) -> Self {
+        Self {
+            ring: Some(ring),
+            ..self
+        }
+    }
 }
 
 impl Segment {
-    /// Bytes for the peer, or from it, that it carries.
-    pub fn size(&self) -> usize {
+    /// What is the same of its directive everywhere.
+    pub fn facts(&self) -> Facts {
+        use Reply::{Certificates, Completion, Done, Message, Named, Ticket};
         match self {
-            Self::Write(template) => template.message.len(),
-            Self::Agree { share } => share.len(),
-            Self::Encapsulate { share, .. } | Self::Decapsulate { share, .. } => {
-                share.length.into()
+            Self::Receive { .. } => Facts::of("receive", Message).reads(),
+            Self::Show { .. } => Facts::of("show", Message),
+            Self::ReceiveChangeCipherSpec => Facts::of("receive-change-cipher-spec", Done).reads(),
+            Self::FindIdentity { .. } => Facts::of("find-identity", Named),
+            Self::Negotiate { .. } => Facts::of("negotiate", Done),
+            Self::Restart => Facts::of("restart", Done),
+            Self::Write(template) => Facts::of("write", Done).carries(template.message.len()),
+            Self::WriteChangeCipherSpec => Facts::of("write-change-cipher-spec", Done),
+            Self::Agree { share } => {
+                let facts = Facts::of("agree", Done).carries(share.len());
+                facts.is(&[Step::Agree])
             }
-            _ => 0,
-        }
-    }
-
-    /// Whether it takes bytes of the peer from the connection.
-    pub const fn reads(&self) -> bool {
-        matches!(self, Self::Receive { .. } | Self::ReceiveChangeCipherSpec)
-    }
-
-    /// Its name in the audit log.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Receive { .. } => "receive",
-            Self::Show { .. } => "show",
-            Self::ReceiveChangeCipherSpec => "receive-change-cipher-spec",
-            Self::FindIdentity { .. } => "find-identity",
-            Self::Negotiate { .. } => "negotiate",
-            Self::Restart => "restart",
-            Self::Write(_) => "write",
-            Self::WriteChangeCipherSpec => "write-change-cipher-spec",
-            Self::Agree { .. } => "agree",
-            Self::Derive(_) => "derive",
-            Self::DecodeCertificate => "decode-certificate",
-            Self::ValidateChain { .. } => "validate-chain",
-            Self::VerifySignature { .. } => "verify-signature",
-            Self::ValidateMac => "validate-mac",
-            Self::Finish(_) => "finish",
-            Self::Abort { .. } => "abort",
-            Self::Decrypt { .. } => "decrypt",
-            Self::TakeTicket => "take-ticket",
-            Self::OpenTicket { .. } => "open-ticket",
-            Self::Resume { .. } => "resume",
-            Self::PrepareTicket { .. } => "prepare-ticket",
-            Self::KeepTicket => "keep-ticket",
-            Self::Encapsulate { .. } => "encapsulate",
-            Self::Decapsulate { .. } => "decapsulate",
-            Self::FindIssued { .. } => "find-issued",
+            Self::Derive(_) => Facts::of("derive", Done).is(&[Step::DeriveKeys]),
+            Self::DecodeCertificate => {
+                Facts::of("decode-certificate", Certificates).is(&[Step::DecodeCertificate])
+            }
+            Self::ValidateChain { .. } => {
+                Facts::of("validate-chain", Done).is(&[Step::AcceptCertificate])
+            }
+            Self::VerifySignature { .. } => {
+                Facts::of("verify-signature", Done).is(&[Step::VerifySignature])
+            }
+            Self::ValidateMac => Facts::of("validate-mac", Done).is(&[Step::ValidateMac]),
+            Self::Finish(_) => Facts::of("finish", Completion).is(&[Step::InstallKeys]),
+            Self::Abort { .. } => Facts::of("abort", Completion),
+            Self::Decrypt { ring, .. } => {
+                let facts = Facts::of("decrypt", Done).is(&[Step::DecryptPreMaster]);
+                facts.by_key_of(*ring)
+            }
+            // Resumption is refused as a whole (`resumption = false`).
+            Self::TakeTicket => Facts::of("take-ticket", Ticket),
+            Self::OpenTicket { .. } => Facts::of("open-ticket", Ticket),
+            Self::Resume { .. } => Facts::of("resume", Done),
+            Self::PrepareTicket { .. } => Facts::of("prepare-ticket", Done),
+            Self::KeepTicket => Facts::of("keep-ticket", Done),
+            // A classical share is made and used at once; of a hybrid either half is.
+            Self::Encapsulate { group, share } => {
+                let facts = Facts::of("encapsulate", Done).carries(share.length.into());
+                facts.is(match group.classical() {
+                    Some(_) => &[Step::KeyShare, Step::Agree, Step::Encapsulate],
+                    None => &[Step::KeyShare, Step::Agree],
+                })
+            }
+            Self::Decapsulate { group, share } => {
+                let facts = Facts::of("decapsulate", Done).carries(share.length.into());
+                facts.is(match group.classical() {
+                    Some(_) => &[Step::Agree, Step::Decapsulate],
+                    None => &[Step::Agree],
+                })
+            }
+            Self::FindIssued { .. } => Facts::of("find-issued", Named),
         }
     }
 }
 
-impl Verdict {
-    /// Its name in the audit log.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Begun { .. } => "begun",
-            Self::Message { .. } => "message",
-            Self::Named(_) => "named",
-            Self::Certificates { .. } => "certificates",
-            Self::Done => "done",
-            Self::Refused(_) => "refused",
-            Self::Ticket(_) => "ticket",
-            Self::TooLong { .. } => "too-long",
+/// A step after its number: its word in a configuration and in the audit log, and the alert
+/// for the peer (RFC 8446 §6.2, RFC 5246 §7.2.2).
+macro_rules! steps {
+    ($($(#[$doc:meta])* $step:ident = $number:literal, $name:literal, $alert:ident;)*) => {
+        /// A step of a directed handshake that a policy can refuse: a directive (R12 to
+        /// R29), or one under a condition.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+        pub enum Step { $($(#[$doc])* $step = $number,)* }
+
+        impl Step {
+            /// Every step.
+            pub const ALL: [Self; [$($number),*].len()] = [$(Self::$step),*];
+
+            /// Its word in a configuration and in the audit log.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$step => $name,)* }
+            }
+
+            /// What the peer is told: access_denied when its proof of identity is refused,
+            /// handshake_failure otherwise (RFC 8446 §6.2, RFC 5246 §7.2.2).
+            pub const fn alert(self) -> Alert {
+                match self { $(Self::$step => Alert::$alert,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    /// The random of a hello (R12 to R15).
+    Random = 1, "random", HANDSHAKE_FAILURE;
+    /// A key share (R18, R20).
+    KeyShare = 2, "key-share", HANDSHAKE_FAILURE;
+    /// Showing the ring's chain.
+    ShowCertificate = 3, "show-certificate", HANDSHAKE_FAILURE;
+    /// Decoding the peer's Certificate (R16, R17).
+    DecodeCertificate = 4, "decode-certificate", ACCESS_DENIED;
+    /// Accepting the peer's chain (R16, R17).
+    AcceptCertificate = 5, "accept-certificate", ACCESS_DENIED;
+    /// Encrypting a pre-master secret (R18).
+    EncryptPreMaster = 6, "encrypt-pre-master", HANDSHAKE_FAILURE;
+    /// Decrypting one with the ring's key (R20).
+    DecryptPreMaster = 7, "decrypt-pre-master", HANDSHAKE_FAILURE;
+    /// Agreeing on the pre-master secret (R18, R20).
+    Agree = 8, "agree", HANDSHAKE_FAILURE;
+    /// Deriving secrets and keys (R22, R23).
+    DeriveKeys = 9, "derive-keys", HANDSHAKE_FAILURE;
+    /// Signing with the ring's key (R24).
+    Sign = 10, "sign", HANDSHAKE_FAILURE;
+    /// Signing with it for a client that names no server (RFC 6066 §3).
+    SignWithoutServerName = 11, "sign-without-server-name", HANDSHAKE_FAILURE;
+    /// Signing with it by RSASSA-PKCS1-v1_5 (TLS 1.2).
+    SignRsaPkcs1 = 12, "sign-rsa-pkcs1", HANDSHAKE_FAILURE;
+    /// Verifying the peer's signature (R25).
+    VerifySignature = 13, "verify-signature", ACCESS_DENIED;
+    /// The MAC of this side's Finished (R26, R27).
+    ComputeMac = 14, "compute-mac", HANDSHAKE_FAILURE;
+    /// Checking the MAC of the peer's (R28, R29).
+    ValidateMac = 15, "validate-mac", HANDSHAKE_FAILURE;
+    /// Installing the session's keys.
+    InstallKeys = 16, "install-keys", HANDSHAKE_FAILURE;
+    /// Server: encapsulating a secret with ML-KEM (FIPS 203).
+    Encapsulate = 17, "encapsulate", HANDSHAKE_FAILURE;
+    /// Client: decapsulating one.
+    Decapsulate = 18, "decapsulate", HANDSHAKE_FAILURE;
+}
+
+impl Sampled for Segment {
+    fn samples() -> Vec<(Self, &'static str)> {
+        let name = || Box::new(Text::from_text("a.test").unwrap_or_default());
+        let (place, group) = (
+            Place {
+                offset: 3,
+                length: 32,
+            },
+            Group::X25519,
+        );
+        let binder = Binder {
+            list: 9,
+            binder: place,
+        };
+        let hole = Hole {
+            offset: 4,
+            prefix: 0,
+            fill: Fill::VerifyData,
+        };
+        samples! {
+            Self::Receive { limit: 300, show: 4 } => "00ac0204";
+            Self::Show { offset: 5 } => "0105";
+            Self::ReceiveChangeCipherSpec => "02";
+            Self::FindIdentity { server_name: name() } => "0306612e74657374";
+            Self::Negotiate { suite: CipherSuite::Aes128GcmSha256, peer_random: [7; 32] } =>
+                "04000707070707070707070707070707070707070707070707070707070707070707";
+            Self::Restart => "05";
+            Self::Write(Template {
+                message: Blob::from_slice(&[20, 0, 0, 0]).unwrap_or_default(),
+                holes: List::from_items([hole]).unwrap_or_default(),
+            }) => "06041400000001040004";
+            Self::WriteChangeCipherSpec => "07";
+            Self::Agree { share: Bytes::from_slice(&[9, 9]).unwrap_or_default() } => "08020909";
+            Self::Derive(Stage::Master) => "0902";
+            Self::DecodeCertificate => "0a";
+            Self::ValidateChain { server_name: Some(name()) } => "0b0106612e74657374";
+            Self::VerifySignature { offset: 36 } => "0c24";
+            Self::ValidateMac => "0d";
+            Self::Finish(Box::new(Agreed { group: None, alpn: None, server_name: None, ring: 1 })) =>
+                "0e00000001";
+            Self::Abort {
+                alert: Some(Alert::HANDSHAKE_FAILURE),
+                error: HandshakeError::Cancelled,
+                cause: Some(Cause::Signature),
+            } => "0f0128040110";
+            Self::Decrypt { ring: 1, client_version: 0x303, offset: 2 } => "1001830602";
+            Self::TakeTicket => "11";
+            Self::OpenTicket { ring: 1, version: Version::Tls13, server_name: None, ticket: place } =>
+                "120101000320";
+            Self::Resume { binder: Some(binder) } => "1301090320";
+            Self::PrepareTicket { server_name: None } => "1400";
+            Self::KeepTicket => "15";
+            Self::Encapsulate { group, share: place } => "16020320";
+            Self::Decapsulate { group, share: place } => "17020320";
+            Self::FindIssued { authorities: place } => "180320";
         }
     }
 }
@@ -438,43 +440,36 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn encoded(segment: &Segment) -> Vec<u8> {
-        let mut buffer = [0; 2048];
-        postcard::to_slice(segment, &mut buffer).unwrap().to_vec()
-    }
-
-    #[test]
-    fn a_segment_has_these_bytes() {
-        let write = Segment::Write(Template {
-            message: Blob::from_slice(&[20, 0, 0, 0]).unwrap(),
-            holes: List::from_items([Hole {
-                offset: 4,
-                prefix: 0,
-                fill: Fill::VerifyData,
-            }])
-            .unwrap(),
-        });
-        assert_eq!(encoded(&write), [6, 4, 20, 0, 0, 0, 1, 4, 0, 4]);
-        let receive = Segment::Receive {
-            limit: 300,
-            show: 4,
-        };
-        assert_eq!(encoded(&receive), [0, 0xac, 2, 4]);
-        assert_eq!(encoded(&Segment::Derive(Stage::Master)), [9, 2]);
-    }
+    use crate::sample::variants;
 
     #[test]
     fn a_segment_out_of_bounds_is_none() {
+        // Whatever the next number would need of them.
+        let mut unknown = [0; 64];
+        unknown[0] = u8::try_from(variants::<Segment>().len()).unwrap();
         for bytes in [
-            &[25][..],
+            &unknown[..],
             &[9, 3],
             &[6, 0, 4],
             &[6, 0xff, 0xff, 3],
             &[8, 98],
             &[0, 0xff, 0xff, 0xff, 1],
         ] {
-            assert!(postcard::from_bytes::<Segment>(bytes).is_err(), "{bytes:?}");
+            let segment = postcard::take_from_bytes::<Segment>(bytes);
+            assert!(segment.is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn each_directive_and_each_step_has_a_name_of_its_own() {
+        let samples = Segment::samples().into_iter();
+        let directives: Vec<_> = samples.map(|(segment, _)| segment.facts().name).collect();
+        let steps = Step::ALL.map(Step::name).to_vec();
+        for mut names in [directives, steps] {
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{names:?}");
         }
     }
 }

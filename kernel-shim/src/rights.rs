@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 use ipc::control::{HandshakeError, HandshakeRequest, PolicyError, Resource};
 use ipc::director::RefusedSteps;
 use ipc::provision::{ClientRights, ShimRights};
-use ipc::segment::RingPlace;
-use ipc::step::Step;
+use ipc::segment::{RingPlace, Step};
 use ipc::tls::{Label, Mode};
 
 /// The rights of every client.

@@ -50,7 +50,7 @@ struct World(Server<'static>);
 impl Sufferer for World {
     type Protocol = Keystore;
 
-    fn serve(&mut self, _: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+    fn serve(&mut self, _: &Request, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
         self.0.serve(Badge::Client(1).to_word(), message, reply)
     }
 
@@ -58,7 +58,7 @@ impl Sufferer for World {
         let mut reply = [0; MAX_MESSAGE];
         let mut ask = |request: &Request| {
             let message = postcard::to_allocvec(request).unwrap();
-            let length = self.serve(0, &message, &mut reply);
+            let length = self.serve(request, &message, &mut reply);
             decode::<<Keystore as Protocol>::Reply>(&reply[..length]).unwrap()
         };
         // What is left of a transcript goes with the next.
@@ -143,5 +143,5 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             encrypted: Bytes::from_slice(&[7; 256]).unwrap(),
         },
     ];
-    storm(&mut world, &valid);
+    storm(&mut world, valid);
 }

@@ -115,7 +115,19 @@ impl<D: Device, B: Doorbell> NetStack<'_, D, B> {
                 core.hand_over(index, to, deadline, expected_tx_next, now)
                     .map(|position| Answer::Moved { position })
             }
-            _ => Err(NetError::Denied),
+            // Of nobody, or of one whose badge is for other operations.
+            (
+                _,
+                Request::Begin
+                | Request::Listen { .. }
+                | Request::Accept
+                | Request::Connect { .. }
+                | Request::Attach { .. }
+                | Request::Abort { .. }
+                | Request::Release { .. }
+                | Request::ReleaseWithReset { .. }
+                | Request::Move { .. },
+            ) => Err(NetError::Denied),
         }
     }
 

@@ -17,9 +17,6 @@ use ipc::transport::MAX_MESSAGE;
 use noise::{Sufferer, storm};
 use world::{BACKEND_PORT, CLIENT, PEER_IP, PORT, World, address};
 
-/// The last of the operations is the shim's.
-const MOVE: usize = 6;
-
 struct Stack {
     world: World,
     /// For each operation that names one.
@@ -43,11 +40,10 @@ impl Stack {
 impl Sufferer for Stack {
     type Protocol = Net;
 
-    fn serve(&mut self, operation: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
-        let badge = if operation == MOVE {
-            Badge::Control
-        } else {
-            Badge::Client(CLIENT)
+    fn serve(&mut self, valid: &Request, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize {
+        let badge = match valid.is_for_control() {
+            true => Badge::Control,
+            false => Badge::Client(CLIENT),
         };
         let World { stack, now, .. } = &mut self.world;
         let length = stack.serve(badge.to_word(), message, reply, *now);
@@ -104,7 +100,6 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             ready: Ready::Established,
             share: None,
         },
-        Request::Accept,
         Request::Connect {
             to: address(PEER_IP, BACKEND_PORT),
             deadline,
@@ -126,10 +121,9 @@ fn malformed_messages_get_an_answer_and_cost_nobody_else_anything() {
             deadline,
             expected_tx_next: Some(1),
         },
-        Request::Begin,
         Request::ReleaseWithReset {
             connection: released,
         },
     ];
-    storm(&mut stack, &valid);
+    storm(&mut stack, valid);
 }

@@ -27,6 +27,7 @@ mod trace;
 mod transcript;
 #[cfg(test)]
 mod vectors;
+mod waiting;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -64,6 +65,7 @@ pub(crate) use received::{Kept, Tickets};
 use resumption::Prepared;
 use sealing::Resumption;
 use transcript::Transcript;
+use waiting::Waiting;
 
 /// What a step needs from outside the handshake.
 pub(crate) struct Context<'a> {
@@ -154,7 +156,7 @@ pub(crate) struct Directed {
     is_resumed: bool,
     prepared: Option<Prepared>,
     /// The segment that waits for the connection.
-    waiting: Option<Segment>,
+    waiting: Option<Waiting>,
     /// What of the peer's part was wrong, where its alert does not tell.
     cause: Option<Cause>,
 }
@@ -244,7 +246,7 @@ impl Directed {
 
     /// Whether the segment under way takes what the peer sends.
     pub(crate) fn reads(&self) -> bool {
-        self.waiting.as_ref().is_some_and(Segment::reads)
+        self.waiting.as_ref().is_some_and(Waiting::reads)
     }
 
     /// Sends what there is room for.
@@ -283,24 +285,20 @@ impl Directed {
             // One at a time is the rule of the queue.
             return Step::Failed(HandshakeError::Resource(Resource::Internal));
         }
-        let waits = matches!(
-            segment,
-            Segment::Receive { .. }
-                | Segment::ReceiveChangeCipherSpec
-                | Segment::Finish(_)
-                | Segment::Abort { .. }
-        );
-        if waits {
-            if let Err(fault) = self.begin_waiting(&segment) {
-                return self.failed(fault, channel, slot, context);
+        let waiting = match Waiting::of(segment) {
+            Ok(waiting) => waiting,
+            Err(segment) => {
+                return match self.act(&segment, context) {
+                    Ok(verdict) => Step::Answer(verdict),
+                    Err(fault) => self.failed(fault, channel, slot, context),
+                };
             }
-            self.waiting = Some(segment);
-            return self.step(channel, slot, context);
+        };
+        if let Err(fault) = self.begin_waiting(&waiting) {
+            return self.failed(fault, channel, slot, context);
         }
-        match self.act(&segment, context) {
-            Ok(verdict) => Step::Answer(verdict),
-            Err(fault) => self.failed(fault, channel, slot, context),
-        }
+        self.waiting = Some(waiting);
+        self.step(channel, slot, context)
     }
 
     /// Goes on with a segment that waits for the connection.
@@ -310,12 +308,12 @@ impl Directed {
         slot: SlotIndex,
         context: &Context<'_>,
     ) -> Step {
-        let Some(segment) = self.waiting.take() else {
+        let Some(waiting) = self.waiting.take() else {
             return Step::Waiting;
         };
-        match self.go_on(&segment, channel, slot, context) {
+        match self.go_on(&waiting, channel, slot, context) {
             Ok(Step::Waiting) => {
-                self.waiting = Some(segment);
+                self.waiting = Some(waiting);
                 Step::Waiting
             }
             Ok(step) => step,
@@ -338,25 +336,24 @@ impl Directed {
             }
             Fault::Over(error) => Step::Failed(error),
             Fault::NotTls => {
-                let segment = Segment::Abort {
+                let _ = self.outbound.alert(Alert::DECODE_ERROR);
+                self.waiting = Some(Waiting::Abort {
                     alert: None,
                     error: HandshakeError::Peer(PeerError::NotTls),
                     cause: None,
-                };
-                let _ = self.outbound.alert(Alert::DECODE_ERROR);
-                self.waiting = Some(segment);
+                });
                 self.step(channel, slot, context)
             }
         }
     }
 
-    fn begin_waiting(&mut self, segment: &Segment) -> Result<(), Fault> {
-        match segment {
-            Segment::Receive { .. } | Segment::ReceiveChangeCipherSpec => {
+    fn begin_waiting(&mut self, waiting: &Waiting) -> Result<(), Fault> {
+        match waiting {
+            Waiting::Receive { .. } | Waiting::ReceiveChangeCipherSpec => {
                 self.absorb();
                 Ok(())
             }
-            Segment::Finish(agreed) => {
+            Waiting::Finish(agreed) => {
                 self.settle(agreed.ring)?;
                 self.inbound.must_be_empty()?;
                 match self.is_peer_finished {
@@ -364,16 +361,16 @@ impl Directed {
                     false => Err(Fault::INTERNAL),
                 }
             }
-            Segment::Abort {
-                alert: Some(alert), ..
-            } => self.outbound.alert(*alert),
-            _ => Ok(()),
+            Waiting::Abort { alert, .. } => match alert {
+                Some(alert) => self.outbound.alert(*alert),
+                None => Ok(()),
+            },
         }
     }
 
     fn go_on<D: Doorbell>(
         &mut self,
-        segment: &Segment,
+        waiting: &Waiting,
         channel: &mut Channel<D>,
         slot: SlotIndex,
         context: &Context<'_>,
@@ -381,21 +378,21 @@ impl Directed {
         // Read before the bytes: with END set, none come after those found.
         let status = channel.peer_status(slot);
         self.outbound.flush(channel, slot)?;
-        let waiting = || match cut_off(status) {
+        let stay = || match cut_off(status) {
             Some(error) => Step::Failed(error),
             None => Step::Waiting,
         };
         if !self.outbound.is_empty() {
-            return Ok(waiting());
+            return Ok(stay());
         }
-        match segment {
-            Segment::Finish(agreed) => Ok(Step::Finished(agreed.clone())),
-            Segment::Abort { error, cause, .. } => {
+        match waiting {
+            Waiting::Finish(agreed) => Ok(Step::Finished(agreed.clone())),
+            Waiting::Abort { error, cause, .. } => {
                 // The director was told no more than the alert.
                 self.cause = self.cause.or(*cause);
                 Ok(Step::Failed(*error))
             }
-            Segment::Receive { limit, show } => loop {
+            Waiting::Receive { limit, show } => loop {
                 match self.inbound.take_message(*limit)? {
                     Some(Ok(message)) => {
                         return self.received(message, *show).map(Step::Answer);
@@ -406,18 +403,18 @@ impl Directed {
                     None => {}
                 }
                 match self.inbound.take_record(channel, slot)? {
-                    Found::Nothing => return Ok(waiting()),
+                    Found::Nothing => return Ok(stay()),
                     Found::Record => self.first_byte.get_or_insert(context.now),
                     Found::ChangeCipherSpec => {
                         return Err(Fault::Refused(Alert::UNEXPECTED_MESSAGE));
                     }
                 };
             },
-            Segment::ReceiveChangeCipherSpec => loop {
+            Waiting::ReceiveChangeCipherSpec => loop {
                 // A message where ChangeCipherSpec belongs.
                 self.inbound.must_be_empty()?;
                 match self.inbound.take_record(channel, slot)? {
-                    Found::Nothing => return Ok(waiting()),
+                    Found::Nothing => return Ok(stay()),
                     Found::Record => {}
                     Found::ChangeCipherSpec => {
                         let protection = self.pending.1.take().ok_or(Fault::INTERNAL)?;
@@ -426,7 +423,6 @@ impl Directed {
                     }
                 }
             },
-            _ => Err(Fault::INTERNAL),
         }
     }
 

@@ -16,10 +16,10 @@ use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::provision::RefusedSteps;
+use ipc::segment::Step;
 use ipc::stats;
-use ipc::step::Step;
 use ipc::tls::PeerAuthentication;
-use tls::{Alert, CipherSuite, Group, Role, Version};
+use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
 use world::director::audit;
 use world::{World, parameters};
 
@@ -32,6 +32,8 @@ struct Case {
     key: KeyKind,
     suites: &'static [CipherSuite],
     groups: &'static [Group],
+    /// What the server may sign by; all of its key's without one.
+    schemes: &'static [Scheme],
     name: &'static str,
 }
 
@@ -42,6 +44,7 @@ impl Case {
             key: KeyKind::EcdsaP256,
             suites: &[],
             groups: &[],
+            schemes: &[],
             name: "localhost",
         }
     }
@@ -81,6 +84,7 @@ impl Case {
         }
         let mut by_client = self.asked();
         by_client.server_name = Text::from_text(self.name).ok();
+        by_client.peer_schemes = List::from_items(self.schemes.iter().copied()).unwrap();
         server.start(SLOT, by_server);
         client.start_client(SLOT, by_client);
         let (mut of_server, mut of_client) = (None, None);
@@ -97,9 +101,9 @@ impl Case {
         [of_server, of_client]
     }
 
-    /// The step is refused in this role: said to the peer, in the audit log, and
-    /// nothing is left.
-    fn refuses(&self, role: Role, step: Step) {
+    /// Whether the rule refuses anything in this role: if so, that is said to the peer, in
+    /// the audit log, and nothing is left. If not, both sides have a session.
+    fn concerns(&self, role: Role, step: Step) -> bool {
         let case = format!("{role:?} {:?} {step:?}", self.version);
         let mut worlds = self.worlds(role, step);
         audit();
@@ -110,23 +114,20 @@ impl Case {
         };
         match own {
             Some(Completion::Failed { error, .. }) => assert_eq!(error, REFUSED, "{case}"),
-            _ => panic!("{case}: not refused"),
+            Some(Completion::Established { .. }) => {
+                let is_established = matches!(peer, Some(Completion::Established { .. }));
+                assert!(is_established, "{case}");
+                return false;
+            }
+            None => panic!("{case}: neither refused nor established"),
         }
-        let is_proof = matches!(
-            step,
-            Step::DecodeCertificate | Step::AcceptCertificate | Step::VerifySignature
-        );
+        let is_proof = step.alert() == Alert::ACCESS_DENIED;
         let is_last = matches!(step, Step::ValidateMac | Step::InstallKeys);
         match peer {
             // RFC 8446 §6.2.
             Some(Completion::Failed { error, .. }) => {
-                let alert = if is_proof {
-                    Alert::ACCESS_DENIED
-                } else {
-                    Alert::HANDSHAKE_FAILURE
-                };
-                let heard = HandshakeError::Peer(PeerError::AlertReceived(alert));
-                assert_eq!(error, heard, "{case}");
+                let received = HandshakeError::Peer(PeerError::AlertReceived(step.alert()));
+                assert_eq!(error, received, "{case}");
             }
             // Done before the alert could arrive.
             Some(_) => assert!(is_last || is_proof, "{case}"),
@@ -145,15 +146,18 @@ impl Case {
         assert_eq!(world.stats.read(stats::offload::IN_PROGRESS), 0, "{case}");
         let installed = &world.installed.borrow();
         assert!(installed.values().all(Vec::is_empty), "{case}: keys");
+        true
+    }
+
+    fn refuses(&self, role: Role, step: Step) {
+        let is_refused = self.concerns(role, step);
+        assert!(is_refused, "{role:?} {:?} {step:?}", self.version);
     }
 
     /// The rule does not concern this handshake.
     fn allows(&self, role: Role, step: Step) {
-        let both = self.meet(&mut self.worlds(role, step));
-        for side in both {
-            let is_established = matches!(side, Some(Completion::Established { .. }));
-            assert!(is_established, "{role:?} {:?} {step:?}", self.version);
-        }
+        let is_refused = self.concerns(role, step);
+        assert!(!is_refused, "{role:?} {:?} {step:?}", self.version);
     }
 }
 
@@ -162,6 +166,7 @@ const STATIC: Case = Case {
     key: KeyKind::Rsa,
     suites: &[CipherSuite::RsaAes128GcmSha256],
     groups: &[],
+    schemes: &[],
     name: "localhost",
 };
 
@@ -189,6 +194,27 @@ fn r11_each_step_can_be_refused_in_each_role_and_version() {
                 Case::of(version).refuses(role, step);
             }
         }
+    }
+}
+
+#[test]
+fn r11_every_step_is_refused_in_a_handshake_that_does_it() {
+    let unnamed = Case {
+        name: "127.0.0.1",
+        ..Case::of(Version::Tls13)
+    };
+    let by_pkcs1 = Case {
+        key: KeyKind::Rsa,
+        schemes: &[Scheme::RsaPkcs1Sha256],
+        ..Case::of(Version::Tls12)
+    };
+    let [newer, older] = [Version::Tls13, Version::Tls12].map(Case::of);
+    let cases = [newer, older, STATIC, unnamed, by_pkcs1];
+    for step in Step::ALL {
+        let mut cases = cases.iter();
+        let is_refused = cases
+            .any(|case| case.concerns(Role::Server, step) || case.concerns(Role::Client, step));
+        assert!(is_refused, "{step:?}");
     }
 }
 

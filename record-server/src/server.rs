@@ -288,28 +288,23 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                 .install(slot, generation, (suite, role), [&tx, &rx])
                 .map(done),
             (Some(Badge::Session { slot, generation }), request) => {
-                let is_meant = match &request {
-                    Request::Install {
-                        generation: meant, ..
-                    }
-                    | Request::Rekey {
-                        generation: meant, ..
-                    }
-                    | Request::Refuse {
-                        generation: meant, ..
-                    }
-                    | Request::Proceed { generation: meant } => *meant == generation,
-                    _ => true,
-                };
                 // An answer to the slot's last session, or keys of its peer, that come
                 // through the capability of this one.
-                if !is_meant {
+                if request.meant().is_some_and(|meant| meant != generation) {
                     return Err(RecordError::Stale);
                 }
                 self.session(slot, generation)?;
                 self.answer_session(slot, request).map(done)
             }
-            _ => Err(RecordError::Denied),
+            (
+                Some(Badge::Control),
+                Request::Install { .. }
+                | Request::Rekey { .. }
+                | Request::Refuse { .. }
+                | Request::Proceed { .. }
+                | Request::KeepCertificate { .. },
+            )
+            | (Some(Badge::Client(_)) | None, _) => Err(RecordError::Denied),
         }
     }
 

@@ -46,6 +46,16 @@ impl<const N: usize> Secret<N> {
     }
 }
 
+/// No bytes.
+impl<const N: usize> Default for Secret<N> {
+    fn default() -> Self {
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
+    }
+}
+
 impl<const N: usize> Drop for Secret<N> {
     fn drop(&mut self) {
         self.bytes.zeroize();

@@ -9,10 +9,11 @@ use ipc::keystore::{self, KeyKind, KeyringIndex, ToBeSigned};
 use ipc::net;
 use ipc::provision::{Crls, Keyring, Keyrings, PrivateKey};
 use ipc::record::PostHandshake;
-use ipc::segment::{Fill, Hole, Segment, Template, Verdict};
-use ipc::step::Step;
+use ipc::sample::{Sampled, variants};
+use ipc::segment::{Fill, Hole, Segment, Step, Template, Verdict};
 use ipc::tls::Mode;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tls::{Alert, Group, Role, Scheme};
 
 use crate::wire::world::{key_of, parameters};
@@ -25,6 +26,21 @@ pub(super) fn encoded(message: &impl Serialize) -> Vec<u8> {
 pub(super) fn vector(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).expect("a short input");
     [&length.to_be_bytes()[..], bytes].concat()
+}
+
+/// The samples of a protocol, each after its number among them, by the name of its variant.
+pub(super) fn of_protocol<T: Sampled + Serialize + DeserializeOwned>(
+    which: u8,
+    protocol: &'static str,
+) -> impl Iterator<Item = (String, Vec<u8>)> {
+    T::samples().into_iter().map(move |(message, _)| {
+        let bytes = encoded(&message);
+        let variant = variants::<T>()[usize::from(bytes[0])].to_lowercase();
+        (
+            format!("{protocol}-{variant}"),
+            [vec![which], bytes].concat(),
+        )
+    })
 }
 
 pub(super) fn segment(segment: &Segment) -> Vec<u8> {
@@ -62,7 +78,7 @@ pub(super) fn direct() -> Directive {
         session: 0,
         session_generation: 9,
         mode: Mode::Directed,
- role: Role::Server,
+        role: Role::Server,
         origin: Origin {
             client: 1,
             group: 0,

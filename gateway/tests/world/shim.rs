@@ -234,7 +234,7 @@ impl Shim {
                 self.displace(group);
                 Ok(Answer::Done)
             }
-            _ => Err(HandshakeError::Request(RequestError::Unknown)),
+            other => panic!("this shim has no answer to {other:?}"),
         })
     }
 

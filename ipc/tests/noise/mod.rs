@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use ipc::sample::Sampled;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 
 /// Messages for each operation.
@@ -80,12 +81,20 @@ impl Noise {
     }
 }
 
+/// What a world's server is asked.
+pub(crate) type Request<S> = <<S as Sufferer>::Protocol as Protocol>::Request;
+
 /// A world around one server.
 pub(crate) trait Sufferer {
     type Protocol: Protocol;
 
-    /// Serves a message as from the one who may send `operation`.
-    fn serve(&mut self, operation: usize, message: &[u8], reply: &mut [u8; MAX_MESSAGE]) -> usize;
+    /// Serves a message as from the one who may ask for `valid`.
+    fn serve(
+        &mut self,
+        valid: &Request<Self>,
+        message: &[u8],
+        reply: &mut [u8; MAX_MESSAGE],
+    ) -> usize;
 
     /// Looks at an answer.
     fn look(&mut self, _answer: &<Self::Protocol as Protocol>::Reply) {}
@@ -95,21 +104,32 @@ pub(crate) trait Sufferer {
     fn recover(&mut self);
 }
 
-/// Ten thousand messages for each of `valid`, twice: the second time, no more
-/// memory is in use afterwards.
-pub(crate) fn storm<S: Sufferer>(server: &mut S, valid: &[<S::Protocol as Protocol>::Request]) {
-    let valid: Vec<Vec<u8>> = valid
-        .iter()
-        .map(|request| postcard::to_allocvec(request).unwrap())
-        .collect();
+/// Ten thousand messages for each of `valid`, and for the sample of each other operation,
+/// twice: the second time, no more memory is in use afterwards.
+pub(crate) fn storm<S: Sufferer>(server: &mut S, valid: impl IntoIterator<Item = Request<S>>)
+where
+    Request<S>: Sampled,
+{
+    let encoded = |request: &Request<S>| postcard::to_allocvec(request).unwrap();
+    let valid = valid
+        .into_iter()
+        .map(|request| (encoded(&request), request));
+    let mut valid: Vec<_> = valid.collect();
+    for (sample, _) in Request::<S>::samples() {
+        let sample = (encoded(&sample), sample);
+        // An operation is the first byte.
+        if valid.iter().all(|(bytes, _)| bytes[0] != sample.0[0]) {
+            valid.push(sample);
+        }
+    }
     let mut in_use = isize::MAX - SLACK;
     for round in 0..2 {
-        for (operation, valid) in valid.iter().enumerate() {
+        for (operation, (bytes, valid)) in valid.iter().enumerate() {
             let mut noise = Noise::new(((operation as u64) << 32) + round + 77);
             for _ in 0..MESSAGES {
-                let message = noise.message(valid);
+                let message = noise.message(bytes);
                 let mut reply = [0xa5; MAX_MESSAGE];
-                let length = server.serve(operation, &message, &mut reply);
+                let length = server.serve(valid, &message, &mut reply);
                 let answer = decode(&reply[..length]);
                 let Some(answer) = answer else {
                     panic!("operation {operation}: no answer to {message:02x?}");

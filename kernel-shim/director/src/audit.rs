@@ -5,8 +5,7 @@ use core::fmt;
 
 use ipc::clock::Instant;
 use ipc::control::HandshakeId;
-use ipc::segment::Verdict;
-use ipc::step::Step;
+use ipc::segment::{Step, Verdict};
 
 use crate::handshake::Summary;
 

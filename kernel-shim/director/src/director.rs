@@ -7,8 +7,7 @@ use core::mem::size_of;
 use ipc::channel::SlotIndex;
 use ipc::control::Parameters;
 use ipc::director::{DirectedSegment, RefusedSteps};
-use ipc::segment::{Segment, Verdict};
-use ipc::step::Step;
+use ipc::segment::{Segment, Step, Verdict};
 use tls::Role;
 
 use crate::handshake::{Handshake, Summary};

@@ -11,13 +11,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ipc::control::{HandshakeError, Parameters, PeerError, PolicyError, Resource};
-use ipc::segment::{MAX_PART, Segment, Verdict};
-use ipc::step::Step;
+use ipc::segment::{Facts, MAX_PART, Segment, Step, Verdict};
 use tls::{Alert, HandshakeType, Role};
 
 use crate::client_hello::ClientHello;
 use crate::negotiation::Config;
-use crate::policy::{self, StepPolicy};
+use crate::policy::StepPolicy;
 use crate::script::{DECODE, INTERNAL, Input, MAX_COLLECTED, Refusal, UNEXPECTED};
 use crate::{client, server};
 
@@ -56,10 +55,8 @@ pub(crate) struct Summary {
 
 impl Summary {
     fn of(segment: &Segment) -> Self {
-        Self {
-            name: segment.name(),
-            size: segment.size(),
-        }
+        let Facts { name, size, .. } = segment.facts();
+        Self { name, size }
     }
 }
 
@@ -100,7 +97,7 @@ impl Handshake {
             // Before a client's first message there is nothing to answer.
             let is_first = matches!(verdict, Verdict::Begun { .. });
             segment = Segment::Abort {
-                alert: (!is_first).then_some(policy::alert(rule)),
+                alert: (!is_first).then_some(rule.alert()),
                 error: HandshakeError::Policy(PolicyError::Step),
                 cause: None,
             };

@@ -4,9 +4,8 @@
 //! [`StepPolicy::refuses`] before it goes out.
 
 use ipc::director::RefusedSteps;
-use ipc::segment::{Fill, RingPlace, Segment};
-use ipc::step::Step;
-use tls::{Alert, Scheme};
+use ipc::segment::{Fill, RingPlace, Segment, Step};
+use tls::Scheme;
 
 /// What is refused in one handshake.
 pub(crate) struct StepPolicy {
@@ -46,47 +45,12 @@ impl StepPolicy {
     /// Steps that use a ring are refused for that ring; all others if any ring
     /// of the request refuses them.
     fn applies(&self, ring: RingPlace, step: Step, segment: &Segment) -> bool {
-        match segment {
-            Segment::Write(template) => {
-                let mut holes = template.holes.iter();
-                holes.any(|hole| self.applies_to_fill(ring, step, hole.fill))
-            }
-            Segment::Agree { .. } => step == Step::Agree,
-            // A classical share is made and used at once; of a hybrid either half is.
-            Segment::Encapsulate { group, .. } => match step {
-                Step::KeyShare | Step::Agree => true,
-                Step::Encapsulate => group.classical().is_some(),
-                _ => false,
-            },
-            Segment::Decapsulate { group, .. } => match step {
-                Step::Agree => true,
-                Step::Decapsulate => group.classical().is_some(),
-                _ => false,
-            },
-            Segment::Derive(_) => step == Step::DeriveKeys,
-            Segment::DecodeCertificate => step == Step::DecodeCertificate,
-            Segment::ValidateChain { .. } => step == Step::AcceptCertificate,
-            Segment::VerifySignature { .. } => step == Step::VerifySignature,
-            Segment::ValidateMac => step == Step::ValidateMac,
-            Segment::Finish(_) => step == Step::InstallKeys,
-            Segment::Decrypt { ring: used, .. } => step == Step::DecryptPreMaster && *used == ring,
-            // These neither make nor accept anything.
-            Segment::Receive { .. }
-            | Segment::Show { .. }
-            | Segment::ReceiveChangeCipherSpec
-            | Segment::FindIdentity { .. }
-            | Segment::FindIssued { .. }
-            | Segment::Negotiate { .. }
-            | Segment::Restart
-            | Segment::WriteChangeCipherSpec
-            // Resumption is refused as a whole (`resumption = false`).
-            | Segment::TakeTicket
-            | Segment::OpenTicket { .. }
-            | Segment::Resume { .. }
-            | Segment::PrepareTicket { .. }
-            | Segment::KeepTicket
-            | Segment::Abort { .. } => false,
+        if let Segment::Write(template) = segment {
+            let mut holes = template.holes.iter();
+            return holes.any(|hole| self.applies_to_fill(ring, step, hole.fill));
         }
+        let facts = segment.facts();
+        facts.steps.contains(&step) && facts.ring.is_none_or(|used| used == ring)
     }
 
     fn applies_to_fill(&self, ring: RingPlace, step: Step, fill: Fill) -> bool {
@@ -123,17 +87,6 @@ const fn is_pkcs1(scheme: Scheme) -> bool {
         scheme,
         Scheme::RsaPkcs1Sha256 | Scheme::RsaPkcs1Sha384 | Scheme::RsaPkcs1Sha512
     )
-}
-
-/// The alert for the peer (RFC 8446 §6.2, RFC 5246 §7.2.2): access_denied when its proof
-/// of identity is refused, handshake_failure otherwise.
-pub(crate) const fn alert(step: Step) -> Alert {
-    match step {
-        Step::DecodeCertificate | Step::AcceptCertificate | Step::VerifySignature => {
-            Alert::ACCESS_DENIED
-        }
-        _ => Alert::HANDSHAKE_FAILURE,
-    }
 }
 
 #[cfg(test)]

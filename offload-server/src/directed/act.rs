@@ -119,6 +119,8 @@ impl Directed {
                 return self.prepare_ticket(name(server_name), context);
             }
             Segment::KeepTicket => self.keep_ticket(context)?,
+            // `Waiting` has taken these: a directive that waits for the connection as well
+            // gets a variant there.
             Segment::Receive { .. }
             | Segment::ReceiveChangeCipherSpec
             | Segment::Finish(_)

@@ -60,7 +60,7 @@ impl<P: Platform> Server<'_, P> {
             Segment::Show { .. } => Class::First,
             _ => entry.class(),
         };
-        if is_alone && (!segment.reads() || self.needs_nothing(slot)) {
+        if is_alone && (!segment.facts().reads || self.needs_nothing(slot)) {
             self.perform(slot, generation, segment);
             return true;
         }

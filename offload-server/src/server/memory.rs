@@ -22,7 +22,7 @@ impl<P: Platform> Server<'_, P> {
         };
         let reads = match work {
             Work::Look(_) => progress.reads(),
-            Work::Perform { segment, .. } => segment.reads(),
+            Work::Perform { segment, .. } => segment.facts().reads,
         };
         let class = entry.class();
         if !reads || self.needs_nothing(slot) {

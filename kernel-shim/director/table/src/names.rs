@@ -121,7 +121,7 @@ pub(crate) fn input(verdict: &Verdict) -> String {
 
 /// A segment, with what tells it from others of its directive.
 pub(crate) fn output(segment: &Segment) -> String {
-    let name = segment.name();
+    let name = segment.facts().name;
     match segment {
         Segment::Write(template) => format!("{name} {}", written(template)),
         Segment::Derive(stage) => format!("{name} {}", format!("{stage:?}").to_lowercase()),
