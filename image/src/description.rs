@@ -105,6 +105,36 @@ pub struct Domain {
     /// not is built without this domain and its channels. Nothing else may name it but the
     /// `restarts` of others.
     pub only_for: Option<Purpose>,
+    /// What it is trusted with, for the picture: secrets come to be while the system runs,
+    /// so nothing else here tells of them. Without it, it decides and holds none.
+    pub secrets: Option<Secrets>,
+}
+
+/// What a domain is trusted with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// How delicate that is.
+    pub trust: Trust,
+    /// Which secrets.
+    pub what: String,
+}
+
+/// What a domain is trusted with, the most delicate first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Trust {
+    /// Long-term keys.
+    #[serde(rename = "long-term-keys")]
+    LongTermKeys,
+    /// Keys and plaintext of sessions.
+    #[serde(rename = "sessions")]
+    Sessions,
+    /// Who may do what; no secret.
+    #[serde(rename = "control")]
+    Control,
+    /// Bytes of strangers, and hardware.
+    #[serde(rename = "outside")]
+    Outside,
 }
 
 /// What a configuration may ask for or not.

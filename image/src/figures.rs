@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 /// The source of a package of this workspace.
 pub fn source_of(workspace: &Path, package: &str) -> Option<PathBuf> {
-    let folders = ["", "image", "kernel-shim"].map(|folder| workspace.join(folder));
+    let folders = ["", "image", "kernel-shim", "examples"].map(|folder| workspace.join(folder));
     let sources = folders.map(|folder| folder.join(package).join("src"));
     sources.into_iter().find(|source| source.is_dir())
 }

@@ -1,14 +1,9 @@
 //! What the domains' programs hold, as types and numbers, made when they are built.
 //!
-//! A server's `build.rs`:
+//! A server's `Cargo.toml`, with the script that all of them have in common:
 //!
 //! ```ignore
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     println!("cargo::rerun-if-changed=build.rs");
-//!     #[cfg(feature = "guest")]
-//!     image::generate::capabilities("keystore-server")?;
-//!     Ok(())
-//! }
+//! build = "../image/domain.rs"
 //! ```
 //!
 //! and its `main.rs`:
@@ -38,7 +33,7 @@ pub const SYSTEM_VARIABLE: &str = "HANDOFF_SYSTEM";
 pub const MEMORY_VARIABLE: &str = "HANDOFF_MEMORY";
 
 /// Writes `OUT_DIR/system.rs` for the program of the domain of that name. To be called
-/// from its `build.rs` with the feature `guest`, which brings this crate: the library and
+/// from its build script with the feature `guest`, which brings this crate: the library and
 /// its tests are built without the description.
 ///
 /// # Errors
@@ -47,7 +42,7 @@ pub fn capabilities(domain: &str) -> Result<(), Box<dyn Error>> {
     let (path, layout) = system()?;
     let found = layout.domains.iter().find(|found| found.name == domain);
     let found = found.ok_or_else(|| format!("{}: no domain \"{domain}\"", path.display()))?;
-    let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: call this from a build.rs")?;
+    let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: call this from a build script")?;
     fs::write(Path::new(&out).join("system.rs"), source(&layout, found))?;
     Ok(())
 }

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 
 use crate::check::Checked;
-use crate::description::Description;
+use crate::description::{Description, Trust};
 use crate::policy::assertion::Kind;
 use crate::policy::system::System;
 
@@ -23,19 +23,6 @@ const LINE: usize = 18;
 const LANE: usize = 30;
 const MARGIN: usize = 34;
 const LEGEND: usize = 96;
-
-/// What a domain is trusted with, the most delicate first: its colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Long-term keys.
-    LongTermKeys,
-    /// Keys and plaintext of sessions.
-    Sessions,
-    /// Who may do what; no secret.
-    Control,
-    /// Bytes of strangers, and hardware.
-    Outside,
-}
 
 impl Trust {
     const ALL: [Self; 4] = [
@@ -63,19 +50,6 @@ impl Trust {
         }
     }
 }
-
-/// Secrets by domain, which no description can tell: they come to be at run time.
-const SECRETS: [(&str, Trust, &str); 5] = [
-    ("keystore-server", Trust::LongTermKeys, "private keys"),
-    ("record-server", Trust::Sessions, "session keys in use"),
-    (
-        "offload-server",
-        Trust::Sessions,
-        "handshakes in progress, ticket keys",
-    ),
-    ("gateway", Trust::Sessions, "plaintext of its own sessions"),
-    ("netstack-server", Trust::Outside, "none"),
-];
 
 /// One box.
 struct Place<'a> {
@@ -132,10 +106,9 @@ fn places<'a>(system: &System<'a>) -> Vec<Place<'a>> {
     let mut places = Vec::new();
     for domain in order {
         let name = domain.name.as_str();
-        let known = SECRETS.iter().find(|(of, _, _)| *of == name);
         let mut lines = vec![format!("{name} · {}", domain.priority)];
-        if let Some((_, _, secret)) = known {
-            lines.push(format!("secrets: {secret}"));
+        if let Some(secrets) = &domain.secrets {
+            lines.push(format!("secrets: {}", secrets.what));
         }
         let data = description.regions.iter().filter(|region| {
             region.provision.is_some() && region.map.iter().any(|map| map.domain == name)
@@ -182,7 +155,7 @@ fn places<'a>(system: &System<'a>) -> Vec<Place<'a>> {
             name,
             top,
             height,
-            trust: known.map_or(Trust::Control, |(_, trust, _)| *trust),
+            trust: domain.secrets.as_ref().map_or(Trust::Control, |s| s.trust),
             lines,
             left: 0,
             right: 0,

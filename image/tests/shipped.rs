@@ -62,6 +62,14 @@ fn c01_every_service_is_a_domain_of_its_own() {
 }
 
 #[test]
+fn the_picture_shows_what_each_domain_is_trusted_with() {
+    let description = shipped();
+    let decide = description.domains.iter().filter(|d| d.secrets.is_none());
+    let decide: Vec<_> = decide.map(|domain| &*domain.name).collect();
+    assert_eq!(decide, ["kernel-shim", "director"]);
+}
+
+#[test]
 fn each_domain_has_counters_of_its_own() {
     for domain in &shipped().domains {
         let counters = ipc::stats::of(&domain.name);

@@ -38,7 +38,8 @@ const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// The gateway's domain in `image/system.toml`, and with the measuring program. That
 /// program is the client's machine as well, and after each send it assumes that all other
 /// domains have done their work: it has the lowest priority.
-const GATEWAY: &str = "name = \"gateway\"\npriority = 160\n";
+const GATEWAY: &str = "name = \"gateway\"\nsecrets = { trust = \"sessions\", what = \"plaintext of \
+                       its own sessions\" }\npriority = 160\n";
 const MEASURING: &str = "name = \"gateway\"\npackage = \"bench\"\npriority = 150\n";
 
 /// Arguments of `bench`.

@@ -27,9 +27,8 @@ const SEL4: &str = "sel4";
 /// Arguments of `check`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Write figures that fell into the baseline, xtask/baseline.toml.
-    #[arg(long)]
-    lower_baseline: bool,
+    #[command(flatten)]
+    baseline: baseline::Writing,
 }
 
 /// Checks; stops at the first that fails.
@@ -74,7 +73,7 @@ pub(crate) fn check(workspace: &Path, screen: &Screen, arguments: &Arguments) ->
     let description = load::file(&system)?;
     let figures = figures::collect(workspace, &description)?;
     print(figures::page(&figures));
-    let told = baseline::check(workspace, &figures, arguments.lower_baseline)?;
+    let told = baseline::check(workspace, &figures, arguments.baseline)?;
     if let Some(told) = told {
         screen.note(&told);
     }

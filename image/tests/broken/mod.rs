@@ -1,16 +1,16 @@
 //! Systems that break an assertion of the shipped policy each.
 
 /// One fault injected into the shipped system's description.
-pub(crate) enum Spoil {
+pub(crate) enum Fault {
     /// More text after it.
     Add(&'static str),
     /// One piece of text for another.
     Change(&'static str, &'static str),
 }
-use Spoil::{Add, Change};
+use Fault::{Add, Change};
 
 /// The injected fault, the assertion that breaks, and a line that says why.
-pub(crate) const TABLE: &[(Spoil, &str, &str)] = &[
+pub(crate) const TABLE: &[(Fault, &str, &str)] = &[
     (
         Add(
             "[[region]]\nname = \"shared\"\nsize = \"4K\"\nmap = [{ domain = \"gateway\", rights = \"rw\" }, { domain = \"keystore-server\", rights = \"rw\" }]",

@@ -19,8 +19,6 @@ use crate::harness::shipped;
 use crate::harness::site::port::{self, directed};
 use crate::harness::site::{Prepared, Site};
 
-/// Those that sessions outlive.
-const OUTLIVED: [&str; 3] = ["keystore-server", "director", "offload-server"];
 /// Clients at once, half of them sending and half receiving; half of each in directed mode.
 const CLIENTS: usize = 8;
 const TRANSFER: u64 = 1 << 20;
@@ -41,7 +39,7 @@ const RESTART: Restart = Restart {
 
 /// Each domain, and whether sessions outlive it; those first that take least with them.
 pub(crate) fn domains() -> impl Iterator<Item = (&'static str, bool)> {
-    let survives = |domain| OUTLIVED.contains(&domain);
+    let survives = shipped::is_outlived_by_sessions;
     let mut domains: Vec<_> = shipped::domains().rev().map(|d| (d, survives(d))).collect();
     domains.sort_by_key(|(_, survives)| !survives);
     domains.into_iter()

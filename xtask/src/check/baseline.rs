@@ -65,16 +65,39 @@ fn changes(baseline: &Figures, figures: &Figures) -> Vec<Change> {
         .collect()
 }
 
-/// Compares the figures with the baseline; with `lower`, writes those down that fell.
+/// What of the baseline is written.
+#[derive(Clone, Copy, Default, clap::Args)]
+pub(crate) struct Writing {
+    /// Write figures that fell into the baseline, xtask/baseline.toml.
+    #[arg(long)]
+    lower_baseline: bool,
+    /// Write figures into it that have no line yet: those of a new domain.
+    #[arg(long)]
+    extend_baseline: bool,
+}
+
+/// Compares the figures with the baseline, and writes what it is told to write.
 /// The second is what a person should know when none rose.
 ///
 /// # Errors
 /// A figure rose, or the baseline can't be read or written.
-pub(super) fn check(workspace: &Path, figures: &Figures, lower: bool) -> Result<Option<String>> {
+pub(super) fn check(
+    workspace: &Path,
+    figures: &Figures,
+    writing: Writing,
+) -> Result<Option<String>> {
     let path = workspace.join(FILE);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {FILE}"))?;
     let baseline: Figures = toml::from_str(&text).with_context(|| format!("{FILE}: no figures"))?;
-    let changes = changes(&baseline, figures);
+    let mut text = text;
+    let mut changes = changes(&baseline, figures);
+    if writing.extend_baseline {
+        let new: Vec<Change> = changes
+            .extract_if(.., |change| change.was.is_none())
+            .collect();
+        text = extended(&text, &new);
+        fs::write(&path, &text).with_context(|| format!("writing {FILE}"))?;
+    }
     if let Some(refusal) = refusal(&changes) {
         bail!(refusal);
     }
@@ -83,7 +106,7 @@ pub(super) fn check(workspace: &Path, figures: &Figures, lower: bool) -> Result<
     }
     let list: Vec<String> = changes.iter().map(Change::words).collect();
     let list = list.join("\n  ");
-    if lower {
+    if writing.lower_baseline {
         fs::write(&path, lowered(&text, &changes)).with_context(|| format!("writing {FILE}"))?;
         return Ok(Some(format!("{FILE} was lowered:\n  {list}")));
     }
@@ -102,7 +125,8 @@ fn refusal(changes: &[Change]) -> Option<String> {
     (!rises.is_empty()).then(|| {
         format!(
             "figures that may only fall rose:\n  {}\nlower them; or, if it has to be, raise \
-             their lines in {FILE} in the same commit, which says why",
+             their lines in {FILE} in the same commit, which says why; \
+             `cargo xtask check --extend-baseline` writes the lines of a new domain",
             rises.join("\n  ")
         )
     })
@@ -134,6 +158,34 @@ fn lowered(text: &str, changes: &[Change]) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The text with lines for figures that have none: below the others of the same part, or in
+/// a part of its own at the end.
+fn extended(text: &str, new: &[Change]) -> String {
+    let mut text = text.to_string();
+    for Change { of, name, is, .. } in new {
+        let header = format!("[{of}]\n");
+        let line = format!("{} = {}\n", key(name), is.unwrap_or_default());
+        match text.find(&header) {
+            Some(start) => {
+                let start = start + header.len();
+                let rest = text.get(start..).unwrap_or_default();
+                let end = start + rest.find("\n\n").map_or(rest.len(), |end| end + 1);
+                text.insert_str(end, &line);
+            }
+            None => text += &format!("\n{header}{line}"),
+        }
+    }
+    text
+}
+
+/// As TOML has it.
+fn key(name: &str) -> String {
+    match name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        true => name.into(),
+        false => format!("\"{name}\""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +214,7 @@ mod tests {
             refusal,
             "figures that may only fall rose:\n  a: heap: was 4096, is 8192\nlower them; or, if \
              it has to be, raise their lines in xtask/baseline.toml in the same commit, which \
-             says why"
+             says why; `cargo xtask check --extend-baseline` writes the lines of a new domain"
         );
     }
 
@@ -171,6 +223,18 @@ mod tests {
         let more = BASELINE.replace("heap", "stack = 1\nheap");
         let refusal = refusal(&compared(&more)).unwrap();
         assert!(refusal.contains("a: stack: is 1, and has no line"));
+    }
+
+    #[test]
+    fn a_figure_without_a_line_is_written_on_request_where_it_belongs() {
+        let more = BASELINE.replace("heap", "stack = 1\nheap") + "[b]\nlines = 2\nstack = 3\n";
+        let more = more.replace("[b]", "\"y/z\" = 1\n[b]");
+        let extended = extended(BASELINE, &compared(&more));
+        assert_eq!(read(&extended), read(&more));
+        assert!(
+            extended.starts_with("# Why.\n[a]\nheap = 4096\nlines = 100 # a reason\nstack = 1\n\n")
+        );
+        assert!(extended.ends_with("\"x/y\" = 7\n\"y/z\" = 1\n\n[b]\nlines = 2\nstack = 3\n"));
     }
 
     #[test]
