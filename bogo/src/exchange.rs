@@ -281,6 +281,14 @@ impl Connection<'_> {
 
     /// Sends back what comes, inverted, until the peer closes.
     fn exchange(self) -> Result<Option<String>> {
+        if let Some(export) = &self.settings.export {
+            let context = export.uses_context.then_some(export.context.as_bytes());
+            let label = export.label.as_bytes();
+            match self.system.export(label, context, export.length) {
+                Ok(material) => self.system.write(&material)?,
+                Err(error) => return Ok(Some(format!("nothing is exported: {error:?}"))),
+            }
+        }
         if self.settings.writes_first {
             self.system.write(FIRST)?;
         }

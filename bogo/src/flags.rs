@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) asks_for_certificate: bool,
     pub(crate) requires_certificate: bool,
     pub(crate) has_tickets: bool,
+    /// Sent at the beginning.
+    pub(crate) export: Option<Exported>,
     pub(crate) writes_first: bool,
     pub(crate) shuts_down: bool,
     pub(crate) checks_close: bool,
@@ -81,6 +83,15 @@ pub(crate) struct Credential {
     pub(crate) schemes: Vec<Scheme>,
     /// The OCSP response for the certificate.
     pub(crate) ocsp: Option<Vec<u8>>,
+}
+
+/// Keying material.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exported {
+    pub(crate) length: u16,
+    pub(crate) label: String,
+    pub(crate) context: String,
+    pub(crate) uses_context: bool,
 }
 
 /// What has to come out.
@@ -119,6 +130,7 @@ impl Default for Settings {
             asks_for_certificate: false,
             requires_certificate: false,
             has_tickets: true,
+            export: None,
             writes_first: false,
             shuts_down: false,
             checks_close: false,
@@ -141,6 +153,10 @@ impl Settings {
     /// The one that words are about.
     fn credential(&mut self) -> &mut Credential {
         self.credentials.last_mut().unwrap_or(&mut self.fallback)
+    }
+
+    fn export(&mut self) -> &mut Exported {
+        self.export.get_or_insert_default()
     }
 
     /// All that there are, in the order of preference.
@@ -295,7 +311,8 @@ fn read_word<'a>(
 }
 
 /// Words of one connection without a value.
-const HAS_NO_VALUE: [&str; 15] = [
+const HAS_NO_VALUE: [&str; 16] = [
+    "-use-export-context",
     "-new-x509-credential",
     "-no-tls12",
     "-no-tls13",
@@ -349,6 +366,10 @@ fn setting(word: &str, value: &str, settings: &mut Settings) -> Result<(), Refus
         "-verify-fail" => settings.trusts_nobody = true,
         "-require-any-client-certificate" => settings.requires_certificate = true,
         "-shim-writes-first" | "-read-with-unfinished-write" => settings.writes_first = true,
+        "-export-keying-material" => settings.export().length = number(word, value)?,
+        "-export-label" => settings.export().label = value.to_string(),
+        "-export-context" => settings.export().context = value.to_string(),
+        "-use-export-context" => settings.export().uses_context = true,
         "-shim-shuts-down" => settings.shuts_down = true,
         "-check-close-notify" => settings.checks_close = true,
         "-resumption-delay" => settings.delay = number(word, value)?,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use ipc::badge::Badge;
+use ipc::bounded::Blob;
 use ipc::channel::local::{LocalChannel, Silent, pair};
 use ipc::channel::{SlotIndex, Status};
 use ipc::clock::Clock;
@@ -21,6 +22,7 @@ use ipc::mailbox::Mailbox;
 use ipc::net::ConnectionId;
 use ipc::provision::{ClientRights, Keyrings, KeystoreData, ShimRights};
 use ipc::queue::Queue;
+use ipc::record::Export;
 use ipc::stats;
 use ipc::tls::Mode;
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, decode};
@@ -320,6 +322,37 @@ impl System {
             match self.call(badge, &Request::PeerCertificate { offset })? {
                 Answer::Certificate(part) if part.is_empty() => return Ok(certificate),
                 Answer::Certificate(part) => certificate.extend_from_slice(&part),
+                _ => return Err(unknown),
+            }
+        }
+    }
+
+    /// Keying material of the session.
+    ///
+    /// # Errors
+    /// The shim's.
+    pub fn export(
+        &mut self,
+        label: &[u8],
+        context: Option<&[u8]>,
+        length: u16,
+    ) -> Result<Vec<u8>, HandshakeError> {
+        let unknown = HandshakeError::Request(RequestError::Unknown);
+        let badge = self.minted.session.get().ok_or(unknown)?;
+        let mut material = Vec::new();
+        loop {
+            let request = Request::Export(Export {
+                label: Blob::from_slice(label).map_err(|_| unknown)?,
+                context: context
+                    .map(Blob::from_slice)
+                    .transpose()
+                    .map_err(|_| unknown)?,
+                length,
+                offset: u16::try_from(material.len()).map_err(|_| unknown)?,
+            });
+            match self.call(badge, &request)? {
+                Answer::Exported(part) if part.expose().is_empty() => return Ok(material),
+                Answer::Exported(part) => material.extend_from_slice(part.expose()),
                 _ => return Err(unknown),
             }
         }

@@ -39,10 +39,9 @@ pub fn first_bytes(data: &[u8]) {
 /// The identity in a certificate.
 pub fn certificates(data: &[u8]) {
     let chain = [CertificateDer::from(data)];
-    let _ = identity::Peer::of(Some(&chain)).map(|peer| {
-        assert!(peer.identity.is_some());
-        assert_eq!(&peer.certificate[..], data);
-    });
+    let peer = identity::Peer::of(Some(&chain));
+    assert!(peer.identity.is_some());
+    assert!(&peer.certificate[..] == data || peer.certificate.is_empty());
 }
 
 /// A ticket that was made up, and one that was changed.

@@ -10,13 +10,17 @@ use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use record_server::{Limits, Ports, Server};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use tls::{CipherSuite, Role, Secret, TrafficKey};
+use tls::{CipherSuite, Exporter, RecordLimit, Role, Secret, TrafficKey};
 
 use crate::bytes::Bytes;
 
 const SLOT: u16 = 0;
 const KEY: [u8; 16] = [1; 16];
 const IV: [u8; 12] = [2; 12];
+
+fn exporter() -> Exporter {
+    Exporter::tls13(Secret::from_slice(&[3; 32]).expect("a secret"))
+}
 
 fn key() -> TrafficKey {
     TrafficKey {
@@ -88,6 +92,8 @@ pub fn records(data: &[u8]) {
         suite,
         tx,
         rx,
+        record_limit: RecordLimit::NONE,
+        exporter: exporter(),
     };
     let install = postcard::to_allocvec(&install).expect("a request");
     assert_eq!(call(&mut server, session, &install), Ok(Answer::Done));

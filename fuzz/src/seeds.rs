@@ -14,7 +14,7 @@ use ipc::record::{self};
 use ipc::sample::Sampled;
 use ipc::segment::{Agreed, Segment, Stage, Verdict};
 use rustls::version::{TLS12, TLS13};
-use tls::CipherSuite;
+use tls::{CipherSuite, RecordLimit};
 
 use messages::{
     direct, directed_segment, directed_verdict, encoded, failed, of_protocol, order,
@@ -23,7 +23,7 @@ use messages::{
 use said::{Said, message_of};
 
 use crate::frames;
-use crate::wire::world::{World, key_of, parameters};
+use crate::wire::world::{World, key_of};
 
 /// One input.
 pub struct Seed {
@@ -221,7 +221,7 @@ impl Seeds {
             negotiate,
             write(),
             share,
-            Segment::Derive(Stage::Master),
+            Segment::Derive(Stage::Master, RecordLimit::NONE),
             Segment::WriteChangeCipherSpec,
             Segment::ReceiveChangeCipherSpec,
         ];

@@ -11,6 +11,7 @@ use core::ops::Deref;
 use postcard::experimental::max_size::MaxSize;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroize;
 
 /// The longest postcard length prefix of a sequence of at most `max` items.
 const fn prefix_size(max: usize) -> usize {
@@ -142,6 +143,67 @@ impl<'de, const N: usize> Deserialize<'de> for Blob<N> {
         }
         deserializer.deserialize_bytes(Bound)
     }
+}
+
+/// At most `N` secret bytes on the heap: zeroized on drop; no `Debug`, `Clone`, `PartialEq`.
+pub struct SecretBlob<const N: usize>(Box<[u8]>);
+
+impl<const N: usize> SecretBlob<N> {
+    /// A copy of `bytes`; the caller zeroizes its own.
+    ///
+    /// # Errors
+    /// [`TooLong`] beyond `N` bytes.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, TooLong> {
+        match bytes.len() <= N {
+            true => Ok(Self(bytes.into())),
+            false => Err(TooLong),
+        }
+    }
+
+    /// So many zeros, to be written over.
+    ///
+    /// # Errors
+    /// [`TooLong`] beyond `N` bytes.
+    pub fn zeroed(length: usize) -> Result<Self, TooLong> {
+        match length <= N {
+            true => Ok(Self(alloc::vec![0; length].into())),
+            false => Err(TooLong),
+        }
+    }
+
+    /// The bytes, for whom they are.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, for whoever makes them.
+    pub fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> Drop for SecretBlob<N> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<const N: usize> Serialize for SecretBlob<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for SecretBlob<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: &'de [u8] = Deserialize::deserialize(deserializer)?;
+        Self::from_slice(bytes)
+            .map_err(|TooLong| D::Error::invalid_length(bytes.len(), &"fewer bytes"))
+    }
+}
+
+impl<const N: usize> MaxSize for SecretBlob<N> {
+    const POSTCARD_MAX_SIZE: usize = N + prefix_size(N);
 }
 
 impl<const N: usize> MaxSize for Blob<N> {

@@ -13,11 +13,11 @@ use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
 use tls::{CipherSuite, Group, Role, Scheme, TrafficKey, Version};
 
-use crate::bounded::{Blob, List, Text};
+use crate::bounded::{Blob, List, SecretBlob, Text};
 use crate::channel::SlotIndex;
 use crate::clock::Instant;
 use crate::net::{ConnectionId, TcpPosition};
-use crate::record::MAX_CERTIFICATE_PART;
+use crate::record::{Export, MAX_CERTIFICATE_PART, MAX_EXPORT_PART};
 use crate::sample::{Sampled, samples};
 use crate::tls::{Label, Mode, PeerAuthentication, Protocols, Schemes, ServerName};
 use crate::transport;
@@ -211,8 +211,8 @@ pub struct Established {
 pub struct PeerIdentity {
     /// SHA-256 of the end-entity certificate's DER.
     pub fingerprint: [u8; 32],
-    /// Bytes of the end-entity certificate, fetched by
-    /// [`Request::PeerCertificate`].
+    /// Bytes of the end-entity certificate, fetched by [`Request::PeerCertificate`]; none
+    /// of one longer than [`crate::record::MAX_PEER_CERTIFICATE`].
     pub certificate_len: u16,
     /// Its subject as RFC 4514 writes it; empty when it has none, or one that
     /// does not fit.
@@ -232,7 +232,8 @@ pub const MAX_COMMON_NAME: usize = 64;
 pub const MAX_NAMES: usize = 160;
 
 /// What is asked of the shim. The badge tells which client asks, or, for
-/// [`Request::CloseSession`] and [`Request::PeerCertificate`], which session.
+/// [`Request::CloseSession`], [`Request::PeerCertificate`] and [`Request::Export`], which
+/// session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
 pub enum Request {
     /// Start a handshake; answered at once with [`Answer::Started`].
@@ -266,6 +267,8 @@ pub enum Request {
         /// Those of one group alone ([`HandshakeRequest::group`]).
         group: Option<u32>,
     },
+    /// By a session capability: keying material for another protocol, of that session.
+    Export(Export),
 }
 
 /// What the shim answers when it worked.
@@ -283,6 +286,8 @@ pub enum Answer {
     NothingCompleted,
     /// A part of the peer's certificate; empty at its end.
     Certificate(Blob<MAX_CERTIFICATE_PART>),
+    /// A part of exported keying material; empty at its end.
+    Exported(SecretBlob<MAX_EXPORT_PART>),
 }
 
 /// The shim's protocol.
@@ -295,6 +300,9 @@ impl transport::Protocol for Control {
     const CARRIES_SECRETS: bool = true;
     fn malformed() -> Self::Reply {
         Err(HandshakeError::Request(RequestError::Malformed))
+    }
+    fn is_secret(reply: &Self::Reply) -> bool {
+        matches!(reply, Ok(Answer::Exported(_)))
     }
 }
 
@@ -338,6 +346,7 @@ impl Sampled for Request {
             Self::PeerCertificate { offset: 0 } => "0600";
             Self::Begin => "07";
             Self::Displace { group: Some(1) } => "080101";
+            Self::Export(Export::sample()) => "090d4558504f525445522d74657374010203042000";
         }
     }
 }

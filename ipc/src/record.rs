@@ -9,12 +9,13 @@
 //! `n` of the channel to the application.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{CipherSuite, Role, Secret, TrafficKey};
+use tls::{CipherSuite, Exporter, RecordLimit, Role, Secret, TrafficKey};
 
-use crate::bounded::{Blob, Bytes};
+use crate::bounded::{Blob, Bytes, SecretBlob};
 use crate::channel::SlotIndex;
 use crate::queue::Queue;
 use crate::sample::{Sampled, samples};
@@ -47,6 +48,10 @@ pub enum Request {
         tx: TrafficKey,
         /// In.
         rx: TrafficKey,
+        /// What a record carries at most that goes out.
+        record_limit: RecordLimit,
+        /// What [`Request::Export`] is answered from; it is kept as long as the session.
+        exporter: Exporter,
     },
     /// Session: new keys in answer to one [`PostHandshake::Message`] or
     /// [`PostHandshake::RekeyDue`].
@@ -93,16 +98,84 @@ pub enum Request {
         /// Where the part starts.
         offset: u16,
     },
+    /// Control: keying material for another protocol: [`Answer::Exported`].
+    Export {
+        /// The session's slot.
+        slot: SlotIndex,
+        /// Of the session.
+        generation: u16,
+        /// What of it.
+        what: Export,
+    },
+}
+
+/// What keying material of a session is asked for (RFC 8446 §7.5, RFC 5705).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+pub struct Export {
+    /// Whom it is for: one of the registry of exporter labels. None by which TLS itself
+    /// derives.
+    pub label: Blob<MAX_EXPORT_LABEL>,
+    /// What it depends on besides. In TLS 1.3 none is as an empty one.
+    pub context: Option<Blob<MAX_EXPORT_CONTEXT>>,
+    /// Bytes of all of it, at most [`MAX_EXPORT`]: in TLS 1.3 each of them depends on that.
+    pub length: u16,
+    /// Where the part starts that is answered.
+    pub offset: u16,
+}
+
+impl Export {
+    /// One for samples of requests.
+    pub(crate) fn sample() -> Self {
+        Self {
+            label: Blob::from_slice(b"EXPORTER-test").unwrap_or_default(),
+            context: Blob::from_slice(&[3, 4]).ok(),
+            length: 32,
+            offset: 0,
+        }
+    }
 }
 
 /// What the record layer answers when it worked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, MaxSize)]
+#[derive(Serialize, Deserialize, MaxSize)]
 pub enum Answer {
     /// Nothing else to say.
     Done,
     /// A part of the peer's certificate, empty at its end.
     Certificate(Blob<MAX_CERTIFICATE_PART>),
+    /// A part of exported keying material, empty at its end.
+    Exported(SecretBlob<MAX_EXPORT_PART>),
 }
+
+/// Keying material is neither shown nor compared.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("Done"),
+            Self::Certificate(part) => write!(f, "Certificate({part:?})"),
+            Self::Exported(_) => f.write_str("Exported"),
+        }
+    }
+}
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Done, Self::Done) => true,
+            (Self::Certificate(own), Self::Certificate(other)) => own == other,
+            _ => false,
+        }
+    }
+}
+
+/// The longest label of exported keying material, in bytes; those of the registry have up to
+/// 50.
+pub const MAX_EXPORT_LABEL: usize = 64;
+/// The longest context, in bytes.
+pub const MAX_EXPORT_CONTEXT: usize = 255;
+/// The most keying material for one label and context, in bytes.
+pub const MAX_EXPORT: usize = 1024;
+/// Bytes of it in one message.
+pub const MAX_EXPORT_PART: usize = 800;
 
 /// The longest end-entity certificate of a peer that is kept, in bytes.
 pub const MAX_PEER_CERTIFICATE: usize = 4096;
@@ -126,8 +199,10 @@ pub enum RecordError {
     BadKey = 6,
     /// Nothing was asked of the offload component.
     NotAsked = 7,
-    /// The certificate is longer than is kept.
+    /// The certificate is longer than is kept, or more is to be exported than can be.
     TooLong = 8,
+    /// The label is one by which TLS itself derives.
+    Reserved = 9,
 }
 
 /// The record layer's protocol.
@@ -139,6 +214,9 @@ impl Protocol for Record {
     const CARRIES_SECRETS: bool = true;
     fn malformed() -> Self::Reply {
         Err(RecordError::Malformed)
+    }
+    fn is_secret(reply: &Self::Reply) -> bool {
+        matches!(reply, Ok(Answer::Exported(_)))
     }
 }
 
@@ -185,7 +263,9 @@ impl Request {
     /// Whether it is the control badge's; the others are those of a session's capability.
     pub const fn is_for_control(&self) -> bool {
         match self {
-            Self::Close { .. } | Self::Begin | Self::Certificate { .. } => true,
+            Self::Close { .. } | Self::Begin | Self::Certificate { .. } | Self::Export { .. } => {
+                true
+            }
             Self::Install { .. }
             | Self::Rekey { .. }
             | Self::Refuse { .. }
@@ -205,7 +285,8 @@ impl Request {
             Self::KeepCertificate { .. }
             | Self::Close { .. }
             | Self::Begin
-            | Self::Certificate { .. } => None,
+            | Self::Certificate { .. }
+            | Self::Export { .. } => None,
         }
     }
 }
@@ -218,14 +299,24 @@ impl Sampled for Request {
             iv: Secret::from_slice(&[2; 12]).unwrap_or_default(),
             sequence: 0,
         };
+        let exporter = Exporter::tls13(Secret::from_slice(&[3; 4]).unwrap_or_default());
         let part = Blob::from_slice(&[6; 4]).unwrap_or_default();
         let message = Bytes::from_slice(&[24, 0, 0, 1, 0]).unwrap_or_default();
         let suite = CipherSuite::Aes128GcmSha256;
         samples! {
             Self::Close { slot, generation } => "000103";
-            Self::Install { generation, role: Role::Server, suite, tx: key(), rx: key() } =>
+            Self::Install {
+                generation,
+                role: Role::Server,
+                suite,
+                tx: key(),
+                rx: key(),
+                record_limit: RecordLimit::NONE,
+                exporter,
+            } =>
                 "0103000010010101010101010101010101010101010c02020202020202020202020200\
-                 10010101010101010101010101010101010c02020202020202020202020200";
+                 10010101010101010101010101010101010c020202020202020202020202008080010403030303\
+                 00";
             Self::Rekey { generation, message, tx: Some(key()), rx: None } =>
                 "02030518000001000110010101010101010101010101010101010c0202020202020202020202020000";
             Self::Refuse { generation, alert: 10 } => "03030a";
@@ -233,6 +324,8 @@ impl Sampled for Request {
             Self::Begin => "05";
             Self::KeepCertificate { part } => "060406060606";
             Self::Certificate { slot, generation, offset: 100 } => "07010364";
+            Self::Export { slot, generation, what: Export::sample() } =>
+                "0801030d4558504f525445522d74657374010203042000";
         }
     }
 }

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use postcard::experimental::max_size::MaxSize;
 use serde::{Deserialize, Serialize};
-use tls::{Alert, CipherSuite, Group, Version};
+use tls::{Alert, CipherSuite, Group, RecordLimit, Version};
 
 use crate::bounded::{Blob, Bytes, List, Text};
 use crate::control::{Cause, HandshakeError};
@@ -79,8 +79,9 @@ pub enum Segment {
         /// The peer's public key.
         share: Bytes<MAX_SHARE>,
     },
-    /// Derive secrets and keys (R22, R23).
-    Derive(Stage),
+    /// Derive secrets and keys (R22, R23). Protected records carry no more than that from
+    /// here on.
+    Derive(Stage, RecordLimit),
     /// Decode the Certificate message received last (R16, R17):
     /// [`Verdict::Certificates`].
     DecodeCertificate,
@@ -269,7 +270,7 @@ impl Segment {
                 let facts = Facts::of("agree", Done).carries(share.len());
                 facts.is(&[Step::Agree])
             }
-            Self::Derive(_) => Facts::of("derive", Done).is(&[Step::DeriveKeys]),
+            Self::Derive(..) => Facts::of("derive", Done).is(&[Step::DeriveKeys]),
             Self::DecodeCertificate => {
                 Facts::of("decode-certificate", Certificates).is(&[Step::DecodeCertificate])
             }
@@ -411,7 +412,7 @@ impl Sampled for Segment {
             }) => "06041400000001040004";
             Self::WriteChangeCipherSpec => "07";
             Self::Agree { share: Bytes::from_slice(&[9, 9]).unwrap_or_default() } => "08020909";
-            Self::Derive(Stage::Master) => "0902";
+            Self::Derive(Stage::Master, RecordLimit::NONE) => "0902808001";
             Self::DecodeCertificate => "0a";
             Self::ValidateChain { server_name: Some(name()) } => "0b0106612e74657374";
             Self::VerifySignature { offset: 36 } => "0c24";
@@ -449,7 +450,8 @@ mod tests {
         unknown[0] = u8::try_from(variants::<Segment>().len()).unwrap();
         for bytes in [
             &unknown[..],
-            &[9, 3],
+            &[9, 3, 0x80, 1],
+            &[9, 2, 62],
             &[6, 0, 4],
             &[6, 0xff, 0xff, 3],
             &[8, 98],

@@ -28,12 +28,12 @@ fn main() -> ! {
             Wake::Call { badge, length } => {
                 let asked = request.get(..length).unwrap_or_default();
                 let length = server.serve(badge, asked, &mut reply);
-                reply.get(..length)
+                reply.get_mut(..length)
             }
         };
         runtime::counters().set(HEAP, runtime::heap_used() as u64);
         runtime::wake_at(server.next_deadline());
         runtime::note_untaken(|| server.untaken());
-        wake = service.next(answer, &mut request);
+        wake = service.next_clearing(answer, &mut request);
     }
 }

@@ -216,10 +216,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
                 }
                 _ => Err(HandshakeError::Policy(PolicyError::Client)),
             };
-            if matches!(
-                answer,
-                Err(HandshakeError::Policy(_) | HandshakeError::Resource(_))
-            ) {
+            if let Err(HandshakeError::Policy(_) | HandshakeError::Resource(_)) = answer {
                 self.ports.stats.add(stats::shim::REFUSED, 1);
             }
             answer
@@ -245,7 +242,7 @@ impl<'a, T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Cl
             Request::Cancel(id) => self.cancel(client, id)?,
             Request::Subscribe => self.subscribe(client, true)?,
             Request::Displace { group } => self.displace(client, group),
-            Request::CloseSession | Request::PeerCertificate { .. } => {
+            Request::CloseSession | Request::PeerCertificate { .. } | Request::Export(_) => {
                 return Err(HandshakeError::Policy(PolicyError::Client));
             }
         }

@@ -12,7 +12,7 @@
 mod world;
 
 use ipc::badge::Badge;
-use ipc::bounded::{List, Text};
+use ipc::bounded::{Blob, List, Text};
 use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::control::{
@@ -21,6 +21,7 @@ use ipc::control::{
 };
 use ipc::handshake::{Completion, Directive, Forget};
 use ipc::net::{NetError, Owner, TcpPosition};
+use ipc::record::Export;
 use ipc::tls::Mode;
 use tls::{Alert, Role};
 use world::{
@@ -283,6 +284,52 @@ fn a_session_is_closed_by_its_capability_alone_and_once() {
     assert_eq!(world.forgotten.receive(), Some(Ok(forget)));
     let again = world.call(capability, &Request::CloseSession);
     assert_eq!(error(again), HandshakeError::Request(RequestError::Unknown));
+}
+
+#[test]
+fn keying_material_is_exported_by_the_capability_of_its_session_alone() {
+    let mut world = World::sized(4, 3, 1, &[Mode::Autonomous]);
+    let id = start(&mut world);
+    let (slot, generation, session) = directive(&mut world);
+    let export = |label: &[u8]| {
+        Request::Export(Export {
+            label: Blob::from_slice(label).unwrap(),
+            context: None,
+            length: 32,
+            offset: 0,
+        })
+    };
+    let asked = export(b"EXPORTER-test");
+    let badge = |generation| Badge::Session {
+        slot: session,
+        generation,
+    };
+    world.complete(slot, generation, POSITION);
+    assert!(world.call(APPLICATION, &Request::CollectResult(id)).is_ok());
+    world.record.0.borrow_mut().clear();
+    for client in [APPLICATION, Badge::Client(2)] {
+        let denied = world.call(client, &asked);
+        assert_eq!(error(denied), HandshakeError::Policy(PolicyError::Client));
+    }
+    let unknown = HandshakeError::Request(RequestError::Unknown);
+    let other_slot = Badge::Session {
+        slot: session + 1,
+        generation: 1,
+    };
+    for other in [badge(0), badge(2), other_slot] {
+        assert_eq!(error(world.call(other, &asked)), unknown);
+    }
+    assert!(world.record.0.borrow().is_empty(), "nobody was asked");
+    let Ok(Answer::Exported(part)) = world.call(badge(1), &asked) else {
+        panic!("no keying material");
+    };
+    assert_eq!(part.expose(), [7; 32]);
+    assert_eq!(*world.record.0.borrow(), [format!("export {session} 1")]);
+    let reserved = world.call(badge(1), &export(b"key expansion"));
+    let unsupported = HandshakeError::Request(RequestError::Unsupported);
+    assert_eq!(error(reserved), unsupported);
+    assert!(world.call(badge(1), &Request::CloseSession).is_ok());
+    assert_eq!(error(world.call(badge(1), &asked)), unknown);
 }
 
 #[test]

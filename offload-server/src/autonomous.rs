@@ -32,7 +32,7 @@ use ipc::ring::Misbehaved;
 use rustls::HandshakeKind;
 use rustls::ProtocolVersion::TLSv1_2;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
-use tls::{Alert, CipherSuite, ContentType, Role, Version};
+use tls::{Alert, CipherSuite, ContentType, RecordLimit, Role, Version};
 
 use crate::connection::{MAX_RECORDS, cut_off};
 use crate::convert;
@@ -223,7 +223,7 @@ impl Autonomous {
     /// What was agreed on, once a step has finished it; it began then.
     ///
     /// # Errors
-    /// The peer's certificate can't be kept; else what can't be.
+    /// What can't be.
     pub(crate) fn finish(mut self: Box<Self>, began: Instant) -> Result<Finished, HandshakeError> {
         const INTERNAL: HandshakeError = HandshakeError::Resource(Resource::Internal);
         let choice = self.choice.take().ok_or(INTERNAL)?;
@@ -233,7 +233,7 @@ impl Autonomous {
             .and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())))
             .ok_or(INTERNAL)?;
         let keys = self.caught.keys().ok_or(INTERNAL)?;
-        let peer = Peer::of(agreed.peer_certificates())?;
+        let peer = Peer::of(agreed.peer_certificates());
         let established = Box::new(Established {
             version: suite.version(),
             suite,
@@ -268,6 +268,9 @@ impl Autonomous {
         };
         Ok(Finished {
             role,
+            exporter: self.caught.exporter().ok_or(INTERNAL)?,
+            // rustls does not know record_size_limit, and says none.
+            record_limit: RecordLimit::NONE,
             keys,
             secrets,
             tickets,

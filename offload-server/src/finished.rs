@@ -6,7 +6,7 @@ use ipc::bounded::Blob;
 use ipc::control::Established;
 use ipc::record::MAX_PEER_CERTIFICATE;
 use tls::schedule13::TrafficSecrets;
-use tls::{Role, TrafficKey};
+use tls::{Exporter, RecordLimit, Role, TrafficKey};
 
 use crate::session::TakeTickets;
 
@@ -15,6 +15,10 @@ pub(crate) struct Finished {
     pub(crate) role: Role,
     /// Sent with, and received with.
     pub(crate) keys: (TrafficKey, TrafficKey),
+    /// What keying material for other protocols comes from.
+    pub(crate) exporter: Exporter,
+    /// What a record for the peer carries at most.
+    pub(crate) record_limit: RecordLimit,
     /// TLS 1.3: for key updates.
     pub(crate) secrets: Option<TrafficSecrets>,
     /// TLS 1.3, client: takes the tickets to come.

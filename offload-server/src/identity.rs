@@ -4,13 +4,10 @@ use alloc::string::{String, ToString};
 use core::net::IpAddr;
 
 use ipc::bounded::{Blob, Text};
-use ipc::control::{
-    HandshakeError, MAX_COMMON_NAME, MAX_NAMES, MAX_SUBJECT, PeerError, PeerIdentity,
-};
+use ipc::control::{MAX_COMMON_NAME, MAX_NAMES, MAX_SUBJECT, PeerIdentity};
 use ipc::record::MAX_PEER_CERTIFICATE;
 use ring::digest;
 use rustls::pki_types::CertificateDer;
-use tls::Alert;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -21,22 +18,19 @@ use x509_cert::ext::pkix::name::GeneralName;
 pub(crate) struct Peer {
     /// `None` when the peer showed no certificate.
     pub(crate) identity: Option<PeerIdentity>,
-    /// DER; empty without one.
+    /// DER; empty without one, and of one that is longer than is kept.
     pub(crate) certificate: Blob<MAX_PEER_CERTIFICATE>,
 }
 
 impl Peer {
     /// Of a chain that was validated, end entity first; `None` and the empty
     /// chain are a peer that showed none.
-    ///
-    /// # Errors
-    /// A certificate longer than is kept is refused as unsupported_certificate.
-    pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, HandshakeError> {
+    /// Of a certificate that is longer than is kept, the rest is told all the same.
+    pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>) -> Self {
         let Some(certificate) = chain.and_then(<[_]>::first) else {
-            return Ok(Self::default());
+            return Self::default();
         };
-        let too_long = HandshakeError::Peer(PeerError::AlertSent(Alert::UNSUPPORTED_CERTIFICATE));
-        let bytes = Blob::from_slice(certificate).map_err(|_| too_long)?;
+        let kept = Blob::from_slice(certificate).unwrap_or_default();
         let mut fingerprint = [0; 32];
         let digest = digest::digest(&digest::SHA256, certificate);
         for (to, from) in fingerprint.iter_mut().zip(digest.as_ref()) {
@@ -45,15 +39,15 @@ impl Peer {
         let (subject, common_name, names) = described(certificate);
         let identity = PeerIdentity {
             fingerprint,
-            certificate_len: u16::try_from(bytes.len()).map_err(|_| too_long)?,
+            certificate_len: u16::try_from(kept.len()).unwrap_or_default(),
             subject,
             common_name,
             names,
         };
-        Ok(Self {
+        Self {
             identity: Some(identity),
-            certificate: bytes,
-        })
+            certificate: kept,
+        }
     }
 }
 
@@ -147,7 +141,7 @@ mod tests {
             SanType::URI("spiffe://test/one".try_into().unwrap()),
         ];
         let der = certificate("client, the first", names);
-        let peer = Peer::of(Some(core::slice::from_ref(&der))).unwrap();
+        let peer = Peer::of(Some(core::slice::from_ref(&der)));
         let identity = peer.identity.unwrap();
         assert_eq!(&*identity.subject, "O=Example,CN=client\\, the first");
         assert_eq!(&*identity.common_name, "client, the first");
@@ -164,7 +158,7 @@ mod tests {
             SanType::URI("x: DNS:admin.test".try_into().unwrap()),
             dns("client.test"),
         ];
-        let peer = Peer::of(Some(&[certificate("c", names)])).unwrap();
+        let peer = Peer::of(Some(&[certificate("c", names)]));
         assert_eq!(&*peer.identity.unwrap().names, "DNS:client.test");
     }
 
@@ -172,7 +166,7 @@ mod tests {
     fn names_that_do_not_fit_are_left_out_whole() {
         let long = "x".repeat(60);
         let names = (0..4).map(|n| dns(&format!("{n}.{long}.test"))).collect();
-        let peer = Peer::of(Some(&[certificate("c", names)])).unwrap();
+        let peer = Peer::of(Some(&[certificate("c", names)]));
         let identity = peer.identity.unwrap();
         assert_eq!(
             &*identity.names,
@@ -182,11 +176,28 @@ mod tests {
 
     #[test]
     fn a_certificate_that_can_not_be_read_has_a_fingerprint_and_no_names() {
-        let identity = Peer::of(Some(&[CertificateDer::from(vec![7; 100])]))
-            .unwrap()
-            .identity
-            .unwrap();
+        let identity = Peer::of(Some(&[CertificateDer::from(vec![7; 100])])).identity;
+        let identity = identity.unwrap();
         assert_eq!((identity.subject.len(), identity.names.len()), (0, 0));
         assert_eq!(identity.certificate_len, 100);
+    }
+
+    #[test]
+    fn a_certificate_that_is_longer_than_is_kept_is_told_and_not_kept() {
+        for (length, kept) in [
+            (MAX_PEER_CERTIFICATE, true),
+            (MAX_PEER_CERTIFICATE + 1, false),
+        ] {
+            let names = vec![dns("client.test")];
+            let mut der = certificate("c", names).to_vec();
+            // Bytes after it are not read here, and make it longer.
+            der.resize(length, 0);
+            let peer = Peer::of(Some(&[CertificateDer::from(der)]));
+            let identity = peer.identity.unwrap();
+            let expected = if kept { length } else { 0 };
+            assert_eq!(usize::from(identity.certificate_len), expected);
+            assert_eq!(peer.certificate.len(), expected);
+            assert_ne!(identity.fingerprint, [0; 32]);
+        }
     }
 }

@@ -22,7 +22,7 @@ use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Segment, Verdict};
 use script::{KINDS, SLOT, Script, ends_with, hole};
-use tls::{Alert, Group, Role};
+use tls::{Alert, Group, RecordLimit, Role};
 use world::{World, parameters};
 
 fn asked(ring: &str) -> Parameters {
@@ -280,7 +280,10 @@ fn r33_the_scripts_finish_when_they_keep_to_the_protocol() {
     script.resumes13(&mut client);
     script.write(8, &[0, 0], &[]);
     script.finished();
-    script.done(Segment::Derive(ipc::segment::Stage::Application));
+    script.done(Segment::Derive(
+        ipc::segment::Stage::Application,
+        RecordLimit::NONE,
+    ));
     assert_eq!(script.read(&mut client).0, 20);
     assert!(established(&mut client).resumed);
 

@@ -11,62 +11,22 @@
 )]
 
 mod client;
+mod credulous;
 mod revoking;
 mod world;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, complete, established};
+use credulous::Visitor;
 use ipc::control::Parameters;
 use ipc::provision::Keyring;
 use ipc::tls::{Mode, PeerAuthentication};
 use revoking::{BOTH, HOUR, RING, asked, of_rustls, world};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::ClientConfig;
 use tls::Version;
 use world::{World, authority, keyring, set_passed};
-
-/// A client that keeps the response that it was shown.
-#[derive(Debug, Default)]
-struct Shown(Mutex<Vec<u8>>);
-
-impl ServerCertVerifier for Shown {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        *self.0.lock().unwrap() = ocsp.to_vec();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
 
 /// Without a client's certificate.
 fn request(version: Version) -> Parameters {
@@ -76,7 +36,7 @@ fn request(version: Version) -> Parameters {
     }
 }
 
-fn config(shown: &Arc<Shown>, version: Version) -> Arc<ClientConfig> {
+fn config(shown: &Arc<Visitor>, version: Version) -> Arc<ClientConfig> {
     let provider = rustls::crypto::ring::default_provider();
     let mut config = ClientConfig::builder_with_provider(provider.into())
         .with_protocol_versions(&of_rustls(version))
@@ -92,15 +52,15 @@ fn config(shown: &Arc<Shown>, version: Version) -> Arc<ClientConfig> {
 fn visit(
     world: &mut World,
     config: &Arc<ClientConfig>,
-    shown: &Shown,
+    shown: &Visitor,
     version: Version,
 ) -> (Vec<u8>, bool) {
-    shown.0.lock().unwrap().clear();
+    shown.shown.lock().unwrap().clear();
     world.start(0, request(version));
     let mut client = Client::with(config.clone(), "localhost");
     let resumed = established(complete(world, 0, &mut client)).resumed;
     client.receive(&world.exchange(0, &[]));
-    (shown.0.lock().unwrap().clone(), resumed)
+    (shown.shown.lock().unwrap().clone(), resumed)
 }
 
 fn stapled(mode: Mode, response: Option<Vec<u8>>) -> World {
@@ -148,7 +108,7 @@ fn a_client_that_asks_gets_the_response_of_the_ring() {
     for (mode, version) in BOTH {
         let whole = response(HOUR);
         let mut world = stapled(mode, Some(whole.clone()));
-        let shown = Arc::new(Shown::default());
+        let shown = Arc::new(Visitor::default());
         let config = config(&shown, version);
         let first = visit(&mut world, &config, &shown, version);
         assert_eq!(first, (whole, false), "{mode:?} {version:?}");
@@ -162,7 +122,7 @@ fn a_client_that_asks_gets_the_response_of_the_ring() {
 fn a_ring_without_a_response_shows_none() {
     for (mode, version) in BOTH {
         let mut world = stapled(mode, None);
-        let shown = Arc::new(Shown::default());
+        let shown = Arc::new(Visitor::default());
         let config = config(&shown, version);
         let first = visit(&mut world, &config, &shown, version);
         assert_eq!(first, (Vec::new(), false), "{mode:?} {version:?}");
@@ -175,7 +135,7 @@ fn a_response_that_is_out_of_date_is_told_and_not_shown() {
         set_passed(Duration::ZERO);
         let whole = response(HOUR);
         let mut world = stapled(mode, Some(whole.clone()));
-        let shown = Arc::new(Shown::default());
+        let shown = Arc::new(Visitor::default());
         let first = visit(&mut world, &config(&shown, version), &shown, version);
         assert_eq!(first, (whole, false), "{mode:?} {version:?}");
         assert_eq!(world.overdue_responses(), []);
@@ -207,7 +167,7 @@ fn an_update_of_the_ring_brings_the_next_response() {
         };
         let (old, new) = (response(HOUR), response(2 * HOUR));
         let mut world = world(mode, |_| ring(old.clone()));
-        let shown = Arc::new(Shown::default());
+        let shown = Arc::new(Visitor::default());
         let config = config(&shown, version);
         assert_eq!(visit(&mut world, &config, &shown, version), (old, false));
         world.update(1, vec![ring(new.clone())]);
@@ -240,7 +200,7 @@ fn a_client_that_does_not_ask_gets_none() {
             let whole = response(HOUR);
             let mut world = stapled(mode, Some(whole.clone()));
             world.start(0, request(Version::Tls12));
-            let shown = Arc::new(Shown::default());
+            let shown = Arc::new(Visitor::default());
             let client = Client::with(config(&shown, Version::Tls12), "localhost");
             let mut hello = client.outgoing.clone();
             let mut places = hello.windows(STATUS_REQUEST.len());

@@ -6,7 +6,10 @@ use ipc::budget::{Line, block};
 use ipc::channel::{Pool, SlotIndex};
 use ipc::mailbox::MAX_LETTER;
 use ipc::queue::MAX_QUEUED;
-use ipc::record::{MAX_PEER_CERTIFICATE, MAX_POST_HANDSHAKE};
+use ipc::record::{
+    MAX_EXPORT, MAX_EXPORT_CONTEXT, MAX_EXPORT_LABEL, MAX_EXPORT_PART, MAX_PEER_CERTIFICATE,
+    MAX_POST_HANDSHAKE,
+};
 use tls::protection::Key;
 use tls::record::{HEADER, MAX_BODY, MAX_PLAINTEXT, MAX_RECORD};
 
@@ -31,12 +34,19 @@ const SLOT: usize =
 /// A ticket that has begun, and a record that came after it, twice while it grows.
 const BUFFER: usize = 2 * block(MAX_POST_HANDSHAKE + MAX_PLAINTEXT);
 
-/// The record in work, the queue's buffer, a question with its encoding, and the accounts of
-/// what is lent.
+/// What is asked for and derived when keying material is exported, and a part of it.
+const EXPORT: usize = block(MAX_EXPORT_LABEL)
+    + 2 * block(MAX_EXPORT_CONTEXT + 128)
+    + block(MAX_EXPORT)
+    + block(MAX_EXPORT_PART);
+
+/// The record in work, the queue's buffer, a question with its encoding, what is exported, and
+/// the accounts of what is lent.
 const FIXED: usize = block(HEADER + MAX_BODY)
     + block(MAX_QUEUED + MAX_LETTER)
     + 2 * block(MAX_POST_HANDSHAKE)
     + 2 * block(Pool::HEAP)
+    + EXPORT
     + 4096;
 
 /// For `sessions` slots of the channels.

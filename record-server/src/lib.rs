@@ -1,7 +1,7 @@
 //! The record layer: seals and opens TLS records of established sessions.
 //!
 //! **Owns** session keys in use. **Called by** the kernel shim (close, the peer's
-//! certificate) and, by a capability for one session, by the offload component (keys).
+//! certificate, exported keying material) and, by a capability for one session, by the offload component (keys).
 //! **Must never** hold a long-term key or reach the NIC.
 //!
 //! A record is copied once from the network stack's ring into memory that only

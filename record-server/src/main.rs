@@ -24,13 +24,15 @@ fn main() -> ! {
             Wake::Signal(_) => server.run(SystemClock.now()),
             Wake::Call { badge, length } => {
                 let asked = request.get_mut(..length).unwrap_or_default();
-                let answer = start::answer(&mut server, badge, asked, &mut reply);
-                if !server.is_busy() {
+                let answer = start::answer(&mut server, &service, badge, asked, &mut reply);
+                if let Some(answer) = answer
+                    && !server.is_busy()
+                {
                     start::rest(&server);
                     wake = service.reply_and_wait(answer, &mut request);
                     continue;
                 }
-                service.reply(answer);
+                answer.into_iter().for_each(|answer| service.reply(answer));
             }
         }
         runtime::counters().set(HEAP, runtime::heap_used() as u64);

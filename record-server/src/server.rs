@@ -3,6 +3,7 @@
 
 mod ask;
 mod pump;
+mod tell;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,18 +11,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::badge::Badge;
-use ipc::bounded::Blob;
 use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex, untaken};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, dispatch};
-use tls::protection::Key;
+use tls::Alert;
 use tls::record::{HEADER, MAX_BODY};
-use tls::{Alert, CipherSuite, ContentType, Role, TrafficKey};
 
 use crate::assembly::Assemblies;
-use crate::session::{Asking, Session};
+use crate::session::{Asking, Keys, Session};
 use crate::tickets::Holders;
 
 /// Slots of each side whose events are taken before calls get their turn.
@@ -111,6 +110,8 @@ pub struct Server<'a, N, A, O> {
     /// The one record in work.
     record: Box<[u8]>,
     limits: Limits,
+    /// Keying material was derived since that was asked last.
+    has_exported: bool,
     stats: &'a stats::Page,
 }
 
@@ -139,6 +140,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             now: Instant::default(),
             record: vec![0; HEADER + MAX_BODY].into_boxed_slice(),
             limits,
+            has_exported: false,
             stats: ports.stats,
         }
     }
@@ -267,14 +269,15 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                     generation,
                     offset,
                 },
-            ) => {
-                let session = self.session(slot, generation)?;
-                let rest = session.certificate(usize::from(offset));
-                let part = Blob::from_slice(rest)
-                    .or_else(|_| Blob::from_slice(rest.get(..PART).unwrap_or_default()));
-                part.map(Answer::Certificate)
-                    .map_err(|_| RecordError::TooLong)
-            }
+            ) => self.certificate(slot, generation, offset),
+            (
+                Some(Badge::Control),
+                Request::Export {
+                    slot,
+                    generation,
+                    what,
+                },
+            ) => self.export(slot, generation, &what),
             (
                 Some(Badge::Session { slot, generation }),
                 Request::Install {
@@ -283,10 +286,20 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
                     suite,
                     tx,
                     rx,
+                    record_limit,
+                    exporter,
                 },
-            ) if meant == generation => self
-                .install(slot, generation, (suite, role), [&tx, &rx])
-                .map(done),
+            ) if meant == generation => {
+                let keys = Keys {
+                    suite,
+                    role,
+                    tx: &tx,
+                    rx: &rx,
+                    record_limit,
+                    exporter,
+                };
+                self.install(slot, generation, keys).map(done)
+            }
             (Some(Badge::Session { slot, generation }), request) => {
                 // An answer to the slot's last session, or keys of its peer, that come
                 // through the capability of this one.
@@ -329,7 +342,8 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             Request::Install { .. }
             | Request::Close { .. }
             | Request::Begin
-            | Request::Certificate { .. } => Err(RecordError::Denied),
+            | Request::Certificate { .. }
+            | Request::Export { .. } => Err(RecordError::Denied),
         }
     }
 
@@ -348,13 +362,12 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         self.count_sessions();
     }
 
-    /// Begins a session with its keys: out, in.
+    /// Begins a session with its keys.
     fn install(
         &mut self,
         slot: SlotIndex,
         generation: u16,
-        (suite, role): (CipherSuite, Role),
-        [tx, rx]: [&TrafficKey; 2],
+        keys: Keys<'_>,
     ) -> Result<(), RecordError> {
         let place = self.place(slot)?;
         if !matches!(place.state, Slot::Free) {
@@ -363,7 +376,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         if place.generation == Some(generation) {
             return Err(RecordError::Stale);
         }
-        let session = Session::new(suite, role, tx, rx)?;
+        let session = Session::new(keys)?;
         place.generation = Some(generation);
         place.state = Slot::Live(Box::new(session));
         self.app.open(slot);
@@ -383,44 +396,6 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         self.app.close(slot);
         self.leave(slot, Slot::Free);
         self.place(slot)?.generation = Some(generation);
-        Ok(())
-    }
-
-    fn rekey(
-        &mut self,
-        slot: SlotIndex,
-        message: &[u8],
-        tx: Option<TrafficKey>,
-        rx: Option<TrafficKey>,
-    ) -> Result<(), RecordError> {
-        let session = self.answered(slot)?;
-        let new = |key: Option<TrafficKey>| {
-            key.map(|key| Key::new(session.suite, &key).map_err(|_| RecordError::BadKey))
-                .transpose()
-        };
-        let (tx, rx) = (new(tx)?, new(rx)?);
-        // RFC 8446 §4.6.3: nothing may follow close_notify, not even this.
-        let tells = !message.is_empty() && !session.sent_close;
-        let sent = match tells {
-            true => session.send_urgent(ContentType::Handshake, message),
-            false => Ok(()),
-        };
-        if let Some(key) = tx {
-            session.tx = key;
-        }
-        let has_rx = rx.is_some();
-        if let Some(key) = rx {
-            session.rx = key;
-        }
-        // A key that comes after close_notify seals nothing, and no peer is told of it.
-        if tells || has_rx {
-            self.stats.add(stats::record::REKEYS, 1);
-        }
-        match sent {
-            Ok(()) => self.pump(slot),
-            // The peer can't know of the new key.
-            Err(alert) => self.fail(slot, alert),
-        }
         Ok(())
     }
 
@@ -477,8 +452,6 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
 /// Bytes of a slot's place.
 pub(crate) const PLACE: usize = size_of::<Place>();
-/// As much of a certificate as one answer carries.
-const PART: usize = ipc::record::MAX_CERTIFICATE_PART;
 
 fn live(places: &mut [Place], slot: SlotIndex) -> Option<&mut Session> {
     match &mut places.get_mut(usize::from(slot))?.state {

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use ipc::record::{MAX_PEER_CERTIFICATE, RecordError};
 use tls::protection::{Form, Key, MAX_OVERHEAD};
-use tls::{Alert, AlertLevel, CipherSuite, ContentType, Role, TrafficKey, Version};
+use tls::{
+    Alert, AlertLevel, CipherSuite, ContentType, Exporter, RecordLimit, Role, TrafficKey, Version,
+};
 
 use crate::allowance::Allowance;
 use crate::assembly::Assembly;
@@ -64,10 +66,26 @@ pub(crate) enum Question {
     Rekey,
 }
 
+/// What a session begins with.
+pub(crate) struct Keys<'a> {
+    pub(crate) suite: CipherSuite,
+    pub(crate) role: Role,
+    /// Out.
+    pub(crate) tx: &'a TrafficKey,
+    /// In.
+    pub(crate) rx: &'a TrafficKey,
+    pub(crate) record_limit: RecordLimit,
+    pub(crate) exporter: Exporter,
+}
+
 /// A session with keys.
 pub(crate) struct Session {
     pub(crate) suite: CipherSuite,
     pub(crate) form: Form,
+    /// What a record carries at most that goes out.
+    pub(crate) record_limit: RecordLimit,
+    /// What keying material for other protocols comes from.
+    pub(crate) exporter: Exporter,
     pub(crate) tx: Key,
     pub(crate) rx: Key,
     /// The connection has come to this domain: the slot of the channel to the
@@ -110,18 +128,16 @@ pub(crate) enum Content {
 }
 
 impl Session {
-    pub(crate) fn new(
-        suite: CipherSuite,
-        role: Role,
-        tx: &TrafficKey,
-        rx: &TrafficKey,
-    ) -> Result<Self, RecordError> {
+    pub(crate) fn new(keys: Keys<'_>) -> Result<Self, RecordError> {
         let bad = |_| RecordError::BadKey;
+        let (suite, role) = (keys.suite, keys.role);
         Ok(Self {
             suite,
             form: Form::of(suite),
-            tx: Key::new(suite, tx).map_err(bad)?,
-            rx: Key::new(suite, rx).map_err(bad)?,
+            record_limit: keys.record_limit,
+            exporter: keys.exporter,
+            tx: Key::new(suite, keys.tx).map_err(bad)?,
+            rx: Key::new(suite, keys.rx).map_err(bad)?,
             is_attached: false,
             urgent: Urgent::default(),
             asking: Asking::No,
@@ -148,7 +164,7 @@ impl Session {
     ) -> Result<(), Alert> {
         let bytes = &mut self.urgent.bytes;
         let (start, length) = (bytes.len(), text.len() + self.form.overhead());
-        if start + length > MAX_URGENT {
+        if start + length > MAX_URGENT || text.len() > self.record_limit.plaintext() {
             return Err(Alert::INTERNAL_ERROR);
         }
         bytes.reserve_exact(length);
@@ -270,7 +286,16 @@ mod tests {
             tls::Aead::Aes128Gcm => 16,
             _ => 32,
         };
-        Session::new(suite, Role::Server, &key(length), &key(length)).unwrap()
+        let (tx, rx) = (key(length), key(length));
+        let keys = Keys {
+            suite,
+            role: Role::Server,
+            tx: &tx,
+            rx: &rx,
+            record_limit: RecordLimit::NONE,
+            exporter: Exporter::tls13(Secret::from_slice(&[7; 32]).unwrap()),
+        };
+        Session::new(keys).unwrap()
     }
 
     #[test]

@@ -32,22 +32,32 @@ pub(crate) fn server(held: Capabilities) -> (System, Service) {
     (Server::new(ports, limits), held.service)
 }
 
-/// Answers a call, and leaves nothing of it where keys may have been.
+/// Does what a call asks, and leaves nothing of it where keys may have been. What is still to
+/// be answered; an answer with secrets has gone.
 pub(crate) fn answer<'a>(
     server: &mut System,
+    service: &Service,
     badge: u64,
     asked: &mut [u8],
     reply: &'a mut [u8; MAX_MESSAGE],
-) -> &'a [u8] {
+) -> Option<&'a [u8]> {
     let length = server.serve(badge, asked, reply, SystemClock.now());
     // Keys came in by the request or went by its effect.
     asked.fill(0);
     runtime::counters().set(HEAP, runtime::heap_used() as u64);
-    if may_carry_keys(badge) {
+    let has_exported = server.take_exported();
+    if has_exported {
+        service.reply(reply.get(..length).unwrap_or_default());
+        reply.fill(0);
+    }
+    if has_exported || may_carry_keys(badge) {
         runtime::scrub_stack(STACK_USED);
         runtime::scrub_registers();
     }
-    reply.get(..length).unwrap_or_default()
+    match has_exported {
+        true => None,
+        false => reply.get(..length),
+    }
 }
 
 /// What the monitor is told before a wait.

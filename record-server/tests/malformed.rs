@@ -19,7 +19,7 @@ use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use noise::{Sufferer, storm};
 use record_server::{Limits, Ports, Server};
-use tls::{CipherSuite, Role, Secret, TrafficKey};
+use tls::{CipherSuite, Exporter, RecordLimit, Role, Secret, TrafficKey};
 
 type Bell = LocalDoorbell<Silent>;
 
@@ -65,6 +65,10 @@ impl Sufferer for World {
     }
 }
 
+fn exporter() -> Exporter {
+    Exporter::tls13(Secret::from_slice(&[3; 32]).unwrap())
+}
+
 fn key() -> TrafficKey {
     TrafficKey {
         key: Secret::from_slice(&[1; 16]).unwrap(),
@@ -80,6 +84,8 @@ fn install() -> Request {
         suite: CipherSuite::Aes128GcmSha256,
         tx: key(),
         rx: key(),
+        record_limit: RecordLimit::NONE,
+        exporter: exporter(),
     }
 }
 

@@ -19,9 +19,9 @@ use ipc::record::{PostHandshake, RecordError, Request};
 use ipc::stats;
 use record_server::Limits;
 use rustls::crypto::ring as provider;
-use tls::{CipherSuite, Role, Secret, TrafficKey};
+use tls::{CipherSuite, RecordLimit, Role, Secret, TrafficKey};
 
-use world::{SESSION, SLOT, World, tls12, tls13, traffic};
+use world::{SESSION, SLOT, World, exporter, tls12, tls13, traffic};
 
 #[test]
 fn bytes_pass_both_ways_in_every_suite_and_fragment_size() {
@@ -289,6 +289,8 @@ fn only_the_right_badge_may_ask() {
         suite: CipherSuite::Aes128GcmSha256,
         tx: traffic(world.secrets.update_tx_secret().unwrap()),
         rx: traffic(world.secrets.update_rx_secret().unwrap()),
+        record_limit: RecordLimit::NONE,
+        exporter: exporter(),
     };
     assert_eq!(
         world.call(SESSION, &again),
@@ -361,6 +363,8 @@ fn keys_of(generation: u16) -> Request {
         suite: CipherSuite::Aes128GcmSha256,
         tx: key(),
         rx: key(),
+        record_limit: RecordLimit::NONE,
+        exporter: exporter(),
     }
 }
 

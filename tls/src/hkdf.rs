@@ -47,11 +47,16 @@ pub(crate) fn hmac_algorithm(hash: Hash) -> hmac::Algorithm {
 
 /// The hash of no bytes.
 pub(crate) fn empty_hash(hash: Hash) -> digest::Digest {
+    hash_of(hash, &[])
+}
+
+/// The hash of these.
+pub(crate) fn hash_of(hash: Hash, bytes: &[u8]) -> digest::Digest {
     let algorithm = match hash {
         Hash::Sha256 => &digest::SHA256,
         Hash::Sha384 => &digest::SHA384,
     };
-    digest::digest(algorithm, &[])
+    digest::digest(algorithm, bytes)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod alert;
 pub mod certificate_verify;
 pub mod client_hello;
 pub mod codec;
+pub mod exporter;
 pub mod hello_scan;
 #[cfg(feature = "crypto")]
 pub mod hkdf;
@@ -29,6 +30,7 @@ pub mod names;
 #[cfg(feature = "crypto")]
 pub mod protection;
 pub mod record;
+pub mod record_limit;
 #[cfg(feature = "crypto")]
 pub mod schedule12;
 #[cfg(feature = "crypto")]
@@ -39,10 +41,12 @@ pub mod server_name;
 pub mod suite;
 
 pub use alert::{Alert, AlertLevel};
+pub use exporter::Exporter;
 pub use keys::TrafficKey;
 pub use names::{
     ContentType, ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Scheme, Version,
 };
+pub use record_limit::RecordLimit;
 pub use secret::Secret;
 pub use server_name::is_dns_name;
 pub use suite::{Aead, CipherSuite, Hash};

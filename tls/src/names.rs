@@ -125,6 +125,8 @@ impl ExtensionType {
     pub const ALPN: Self = Self(16);
     /// RFC 7627 §5.1.
     pub const EXTENDED_MASTER_SECRET: Self = Self(23);
+    /// RFC 8449 §4.
+    pub const RECORD_SIZE_LIMIT: Self = Self(28);
     /// RFC 5077 §3.2.
     pub const SESSION_TICKET: Self = Self(35);
     /// RFC 8446 §4.2.11.

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use ring::hkdf::{Prk, Salt};
 use ring::hmac;
 
+use crate::exporter::Exporter;
 use crate::hkdf::{empty_hash, expand_label, hkdf_algorithm, hmac_algorithm};
 use crate::keys::TrafficKey;
 use crate::names::{Role, Version};
@@ -89,6 +90,12 @@ impl Schedule {
         transcript: &[u8],
     ) -> Option<TrafficSecrets> {
         self.traffic(suite, [b"c ap traffic", b"s ap traffic"], transcript)
+    }
+
+    /// What keying material for other protocols comes from (§7.5), after the master secret;
+    /// `transcript` is that of the application's traffic secrets.
+    pub fn exporter(&self, transcript: &[u8]) -> Option<Exporter> {
+        self.derive(b"exp master", transcript).map(Exporter::tls13)
     }
 
     fn traffic(
@@ -195,11 +202,16 @@ fn finished(hash: Hash, base: &HashSecret, transcript: &[u8]) -> Option<hmac::Ta
 }
 
 /// HKDF-Expand-Label to a whole hash.
-fn expand_secret(hash: Hash, secret: &Prk, label: &[u8], context: &[u8]) -> Option<HashSecret> {
+pub(crate) fn expand_secret(
+    hash: Hash,
+    secret: &Prk,
+    label: &[u8],
+    context: &[u8],
+) -> Option<HashSecret> {
     Secret::filled(hash.len(), |out| expand_label(secret, label, context, out))
 }
 
-fn prk(hash: Hash, secret: &HashSecret) -> Prk {
+pub(crate) fn prk(hash: Hash, secret: &HashSecret) -> Prk {
     Prk::new_less_safe(hkdf_algorithm(hash), secret.expose())
 }
 

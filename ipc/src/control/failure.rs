@@ -42,7 +42,8 @@ pub enum RequestError {
     TcpSequence = 8,
     /// The connection does not exist, is not the caller's, or is closed.
     Connection = 9,
-    /// This build does not do that role or mode.
+    /// This build does not do that role or mode; or exports nothing by that label, or not so
+    /// much.
     Unsupported = 10,
     /// The deadline has passed already.
     Deadline = 11,

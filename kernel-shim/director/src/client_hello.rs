@@ -8,7 +8,7 @@ use tls::client_hello::{
 };
 use tls::codec::Reader;
 use tls::names::{OCSP, UNCOMPRESSED};
-use tls::{Alert, CipherSuite, ExtensionType, Group, Role, Scheme, Version};
+use tls::{Alert, CipherSuite, ExtensionType, Group, RecordLimit, Role, Scheme, Version};
 
 use crate::numbers::{known, note};
 use crate::script::{DECODE, ILLEGAL, MISSING, Refusal};
@@ -19,7 +19,7 @@ use crate::template::place;
 /// duplicates. More are ignored, as each of them is (RFC 8446 §4.1.2).
 const MAX_UNKNOWN: usize = 64;
 /// Those that it knows.
-const KNOWN: [ExtensionType; 14] = [
+const KNOWN: [ExtensionType; 15] = [
     ExtensionType::SERVER_NAME,
     ExtensionType::STATUS_REQUEST,
     ExtensionType::SUPPORTED_GROUPS,
@@ -27,6 +27,7 @@ const KNOWN: [ExtensionType; 14] = [
     ExtensionType::SIGNATURE_ALGORITHMS,
     ExtensionType::ALPN,
     ExtensionType::EXTENDED_MASTER_SECRET,
+    ExtensionType::RECORD_SIZE_LIMIT,
     ExtensionType::SESSION_TICKET,
     ExtensionType::PRE_SHARED_KEY,
     ExtensionType::SUPPORTED_VERSIONS,
@@ -70,8 +71,13 @@ pub(crate) struct ClientHello {
     pub(crate) alpn: Alpn,
     pub(crate) has_extended_master_secret: bool,
     pub(crate) has_secure_renegotiation: bool,
+    /// TLS 1.3: where the names are of those who should have issued the server's certificate
+    /// (RFC 8446 §4.2.4).
+    pub(crate) authorities: Option<Place>,
     /// An OCSP response is asked for (RFC 6066 §8).
     pub(crate) asks_for_ocsp: bool,
+    /// What its record_size_limit says, where it has one.
+    record_size_limit: Option<u16>,
     /// `None` without the extension.
     pub(crate) shares: Option<List<Share, { Group::COUNT }>>,
     /// TLS 1.2: the ticket, empty from a client that would take one.
@@ -117,7 +123,9 @@ impl ClientHello {
             alpn: Alpn::Absent,
             has_extended_master_secret: false,
             has_secure_renegotiation: false,
+            authorities: None,
             asks_for_ocsp: false,
+            record_size_limit: None,
             shares: None,
             ticket: None,
             has_psk_dhe: false,
@@ -139,6 +147,11 @@ impl ClientHello {
         }
         hello.read_extensions(&mut parts.extensions()?, ours)?;
         Ok(hello)
+    }
+
+    /// How long the client's records may be in this version, if it says that.
+    pub(crate) fn record_limit(&self, version: Version) -> Option<RecordLimit> {
+        RecordLimit::of_peer(self.record_size_limit?, version).ok()
     }
 
     fn read_extensions(
@@ -218,6 +231,12 @@ impl ClientHello {
                 }
             }
             ExtensionType::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
+            // RFC 8449 §4: whatever the version; max_fragment_length is not looked at here.
+            ExtensionType::RECORD_SIZE_LIMIT => {
+                let said = content.u16()?;
+                RecordLimit::of_peer(said, Version::Tls13).map_err(|_| ILLEGAL)?;
+                self.record_size_limit = Some(said);
+            }
             ExtensionType::SUPPORTED_VERSIONS => {
                 let mut list = content.vec8()?;
                 if list.is_empty() {
@@ -267,7 +286,7 @@ impl ClientHello {
                 self.has_psk_dhe = modes.contains(&PSK_DHE_KE);
             }
             ExtensionType::CERTIFICATE_AUTHORITIES => {
-                crate::certificate_request::names(content)?;
+                self.authorities = Some(crate::certificate_request::names(content)?);
                 return Ok(());
             }
             // A client without TLS 1.3 means nothing by it.

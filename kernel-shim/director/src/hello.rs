@@ -5,7 +5,7 @@ use tls::client_hello::{NULL_COMPRESSION, PSK_DHE_KE};
 use tls::codec::Writer;
 use tls::names::UNCOMPRESSED;
 use tls::server_name::HOST_NAME;
-use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, Role, Version};
+use tls::{ExtensionType, Group, HandshakeType, LEGACY_VERSION, RecordLimit, Role, Version};
 
 use crate::negotiation::Config;
 use crate::server_hello::session_id_of;
@@ -95,6 +95,15 @@ pub(crate) fn hello(
                 .u16(1)
                 .vec8(&[]);
         }
+        // RFC 8449 §4: by the highest version that is offered.
+        let highest = if has_13 {
+            Version::Tls13
+        } else {
+            Version::Tls12
+        };
+        w.extension(ExtensionType::RECORD_SIZE_LIMIT)
+            .u16(2)
+            .u16(RecordLimit::own(highest));
         // RFC 5077 §3.2: empty asks for one.
         if has_12 && config.parameters.resumption {
             w.extension(ExtensionType::SESSION_TICKET);

@@ -7,7 +7,7 @@ use ipc::control::{Cause, HandshakeError, Parameters, RequestError};
 use ipc::keystore::KeyKind;
 use ipc::segment::{MAX_RINGS, RingPlace};
 use ipc::tls::{PeerAuthentication, Protocol, Schemes, ServerName};
-use tls::{Alert, CipherSuite, Group, Role, Scheme, Version};
+use tls::{Alert, CipherSuite, Group, RecordLimit, Role, Scheme, Version};
 
 use crate::client_hello::{Alpn, ClientHello, Share};
 use crate::script::{ILLEGAL, INTERNAL, MISSING, Refusal};
@@ -31,6 +31,27 @@ pub(crate) struct Config {
     pub(crate) session_id: [u8; 32],
 }
 
+/// What the verdicts on the rings said: which are good for the name that the client asks for,
+/// and which chains those have issued whom it names. Empty where that was not asked.
+#[derive(Default)]
+pub(crate) struct Fitting<'a> {
+    pub(crate) named: &'a [bool],
+    pub(crate) issued: &'a [bool],
+}
+
+impl<'a> Fitting<'a> {
+    /// Nobody names who should have issued a chain.
+    pub(crate) const fn named(named: &'a [bool]) -> Self {
+        Self { named, issued: &[] }
+    }
+
+    /// How well the ring at that place fits: the name comes before the authorities.
+    fn rank(&self, place: usize) -> (bool, bool) {
+        let of = |fits: &[bool]| fits.get(place).copied().unwrap_or(false);
+        (of(self.named), of(self.issued))
+    }
+}
+
 /// How a client shows who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Proof {
@@ -45,6 +66,7 @@ pub(crate) struct StaticPlan {
     pub(crate) staples: bool,
     pub(crate) alpn: Option<Protocol>,
     pub(crate) server_name: Option<ServerName>,
+    pub(crate) record_limit: Option<RecordLimit>,
     pub(crate) client_version: u16,
 }
 
@@ -67,6 +89,8 @@ pub(crate) struct Plan {
     pub(crate) gives_tickets: bool,
     /// The client asks for an OCSP response, and the ring has one.
     pub(crate) staples: bool,
+    /// What a record for the client carries at most, if it says that.
+    pub(crate) record_limit: Option<RecordLimit>,
 }
 
 impl Config {
@@ -202,13 +226,12 @@ impl Config {
         }
     }
 
-    /// Chooses everything but the group. `named` tells which rings are good for
-    /// the name that the client asks for.
+    /// Chooses everything but the group.
     pub(crate) fn plan(
         &self,
         version: Version,
         hello: &ClientHello,
-        named: &[bool],
+        fitting: &Fitting<'_>,
     ) -> Result<Plan, Refusal> {
         let missing = |what| match version {
             Version::Tls13 => MISSING,
@@ -248,10 +271,10 @@ impl Config {
             let rings = self.rings.iter().enumerate();
             rings.filter_map(|(place, kind)| Some((place, common(place, kind)?)))
         };
-        let is_named = |place: usize| named.get(place).copied().unwrap_or(false);
+        // The first of those that fit best.
         let (place, (scheme, suite)) = usable()
-            .find(|(place, _)| is_named(*place))
-            .or_else(|| usable().next())
+            .rev()
+            .max_by_key(|(place, _)| fitting.rank(*place))
             .ok_or_else(|| no_common(lacking()))?;
         let mut ours = self.groups().iter();
         let group = ours.find(|group| group.is_for(version) && groups.contains(group));
@@ -260,6 +283,7 @@ impl Config {
             group: *group.ok_or(no_common(Cause::Group))?,
             ring: RingPlace::try_from(place).map_err(|_| INTERNAL)?,
             staples: self.staples(hello, place),
+            record_limit: hello.record_limit(version),
             scheme,
             alpn: self.protocol(hello)?,
             server_name: hello.server_name.clone(),
@@ -300,6 +324,7 @@ impl Config {
             staples: self.staples(hello, place),
             alpn: self.protocol(hello)?,
             server_name: hello.server_name.clone(),
+            record_limit: hello.record_limit(Version::Tls12),
             client_version: hello.version,
         }))
     }

@@ -2,11 +2,12 @@
 
 use alloc::boxed::Box;
 
-use ipc::segment::Segment;
+use ipc::bounded::List;
+use ipc::segment::{MAX_RINGS, Segment};
 use tls::{Alert, HandshakeType, Version};
 
 use crate::client_hello::ClientHello;
-use crate::negotiation::Config;
+use crate::negotiation::{Config, Fitting};
 use crate::script::{INTERNAL, Input, MAX_HELLO, Transition, receive_all};
 use crate::{tls12_server, tls13_server};
 
@@ -15,6 +16,7 @@ use crate::{tls12_server, tls13_server};
 pub(crate) enum State {
     ClientHello(ExpectClientHello),
     Identity(ExpectIdentity),
+    Issuer(ExpectIssuer),
     Tls13(tls13_server::State),
     Tls12(tls12_server::State),
 }
@@ -27,6 +29,13 @@ pub(crate) struct ExpectClientHello(());
 #[derive(Debug)]
 pub(crate) struct ExpectIdentity {
     hello: Box<ClientHello>,
+}
+
+/// Waits for the verdict on which key rings' chains the authorities in it have issued.
+#[derive(Debug)]
+pub(crate) struct ExpectIssuer {
+    hello: Box<ClientHello>,
+    named: List<bool, MAX_RINGS>,
 }
 
 /// The first step of a server.
@@ -45,6 +54,7 @@ impl State {
         match self {
             Self::ClientHello(state) => state.next(input, config),
             Self::Identity(state) => state.next(input, config),
+            Self::Issuer(state) => state.next(input, config),
             Self::Tls13(state) => {
                 let (state, segment) = state.next(input, config)?;
                 Ok((Self::Tls13(state), segment))
@@ -69,7 +79,7 @@ impl ExpectClientHello {
                 let hello = Box::new(hello);
                 Ok((State::Identity(ExpectIdentity { hello }), segment))
             }
-            _ => decide(&hello, &[], config),
+            _ => find_issuer(Box::new(hello), List::new(), config),
         }
     }
 }
@@ -77,18 +87,48 @@ impl ExpectClientHello {
 impl ExpectIdentity {
     fn next(self, input: Input<'_>, config: &Config) -> Transition<State> {
         match input {
-            Input::Named(named) => decide(&self.hello, named, config),
+            Input::Named(named) => {
+                let named = List::from_items(named.iter().copied()).map_err(|_| INTERNAL)?;
+                find_issuer(self.hello, named, config)
+            }
             _ => Err(INTERNAL),
         }
     }
 }
 
-fn decide(hello: &ClientHello, named: &[bool], config: &Config) -> Transition<State> {
+/// Asks which chains the authorities have issued, if a client of TLS 1.3 names some and
+/// there is a choice (RFC 8446 §4.4.2.2).
+fn find_issuer(
+    hello: Box<ClientHello>,
+    named: List<bool, MAX_RINGS>,
+    config: &Config,
+) -> Transition<State> {
+    let version = config.version(&hello)?;
+    match hello.authorities {
+        Some(authorities) if version == Version::Tls13 && config.rings.len() > 1 => {
+            let state = State::Issuer(ExpectIssuer { hello, named });
+            Ok((state, Segment::FindIssued { authorities }))
+        }
+        _ => decide(&hello, &Fitting::named(&named), config),
+    }
+}
+
+impl ExpectIssuer {
+    fn next(self, input: Input<'_>, config: &Config) -> Transition<State> {
+        let Input::Named(issued) = input else {
+            return Err(INTERNAL);
+        };
+        let named = &self.named;
+        decide(&self.hello, &Fitting { named, issued }, config)
+    }
+}
+
+fn decide(hello: &ClientHello, fitting: &Fitting<'_>, config: &Config) -> Transition<State> {
     let version = config.version(hello)?;
-    let plan = match config.plan(version, hello, named) {
+    let plan = match config.plan(version, hello, fitting) {
         // Static RSA is what is left.
         Err(refusal) if version == Version::Tls12 && refusal.alert == Alert::HANDSHAKE_FAILURE => {
-            let plan = config.static_plan(hello, named)?.ok_or(refusal)?;
+            let plan = config.static_plan(hello, fitting.named)?.ok_or(refusal)?;
             let (state, segment) = tls12_server::begin_static(hello, plan, config)?;
             return Ok((State::Tls12(state), segment));
         }

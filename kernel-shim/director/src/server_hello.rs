@@ -8,7 +8,7 @@ use tls::client_hello::NULL_COMPRESSION;
 use tls::codec::Reader;
 use tls::names::UNCOMPRESSED;
 use tls::server_hello::RETRY;
-use tls::{Alert, CipherSuite, ExtensionType, Group, LEGACY_VERSION, Role, Version};
+use tls::{Alert, CipherSuite, ExtensionType, Group, LEGACY_VERSION, RecordLimit, Role, Version};
 
 use crate::negotiation::Config;
 use crate::script::{DECODE, ILLEGAL, Refusal, UNSUPPORTED};
@@ -34,6 +34,8 @@ pub(crate) struct ServerHello {
     pub(crate) is_resumed: bool,
     /// TLS 1.2: a ticket will come.
     pub(crate) gives_ticket: bool,
+    /// TLS 1.2: what a record for the server carries at most.
+    pub(crate) record_limit: RecordLimit,
 }
 
 impl ServerHello {
@@ -107,6 +109,7 @@ impl ServerHello {
             alpn: None,
             is_resumed: false,
             gives_ticket: false,
+            record_limit: RecordLimit::NONE,
         };
         hello.read_extensions(&mut extensions, config, ticket)?;
         let is_13 = hello.version == Version::Tls13;
@@ -168,6 +171,7 @@ impl ServerHello {
                 }
                 // Not its place (RFC 8422 §5.2), but servers put it there.
                 (Version::Tls12, ExtensionType::SUPPORTED_GROUPS) => 64,
+                (Version::Tls12, ExtensionType::RECORD_SIZE_LIMIT) => 128,
                 _ => return Err(UNSUPPORTED),
             };
             if seen & bit != 0 {
@@ -218,6 +222,9 @@ impl ServerHello {
                 self.is_resumed = true;
             }
             ExtensionType::SESSION_TICKET => self.gives_ticket = true,
+            ExtensionType::RECORD_SIZE_LIMIT => {
+                self.record_limit = record_limit(&mut content, self.version)?;
+            }
             ExtensionType::EXTENDED_MASTER_SECRET => self.has_extended_master_secret = true,
             ExtensionType::ALPN => self.alpn = Some(protocol(&mut content, config)?),
             // RFC 5746 §3.4: empty in a first handshake.
@@ -267,6 +274,14 @@ pub(crate) fn session_id_of<'a>(config: &'a Config, ticket: Option<&'a Ticket>) 
         _ if config.accepts(Version::Tls13) => &config.session_id,
         _ => &[],
     }
+}
+
+/// How long the server's records may be (RFC 8449 §4).
+pub(crate) fn record_limit(
+    content: &mut Reader<'_>,
+    version: Version,
+) -> Result<RecordLimit, Refusal> {
+    RecordLimit::of_peer(content.u16()?, version).map_err(|_| ILLEGAL)
 }
 
 /// The one application protocol that a server chose (RFC 7301 §3.1).

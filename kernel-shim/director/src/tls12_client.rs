@@ -30,7 +30,7 @@ use ipc::segment::{Agreed, Fill, MAX_SHARE, RingPlace, Segment, Stage};
 use ipc::tls::Protocol;
 use tls::codec::{Reader, Writer};
 use tls::names::NAMED_CURVE;
-use tls::{Alert, Group, HandshakeType, Role, Version};
+use tls::{Alert, Group, HandshakeType, RecordLimit, Role, Version};
 
 use crate::certificate_request::Choice;
 use crate::key_agreement::KeyAgreement;
@@ -80,6 +80,7 @@ pub(crate) struct Facts {
     is_resumed: bool,
     /// A ticket comes before the server's Finished.
     gives_ticket: bool,
+    record_limit: RecordLimit,
 }
 
 /// And what the pre-master secret is made with.
@@ -166,6 +167,7 @@ pub(crate) fn begin(hello: ServerHello) -> Transition<State> {
         is_static_rsa: hello.suite.is_static_rsa(),
         is_resumed: hello.is_resumed,
         gives_ticket: hello.gives_ticket,
+        record_limit: hello.record_limit,
     };
     let state = match facts.is_resumed {
         true => State::ResumptionNegotiated(ResumptionNegotiated(facts)),
@@ -242,7 +244,8 @@ impl ResumptionNegotiated {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let resume = Segment::Resume { binder: None };
-        let (keys, segment) = KeyAgreement::with(resume, Stage::Master);
+        let limit = self.0.record_limit;
+        let (keys, segment) = KeyAgreement::with(resume, Stage::Master, limit);
         Ok((State::ResumedKeys(keys, self.0), segment))
     }
 }
@@ -366,10 +369,11 @@ fn write_exchange(exchange: Exchange) -> Transition<State> {
 impl ExchangeWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
+        let limit = self.0.facts.record_limit;
         let (keys, segment) = match &self.0.key {
-            ServerKey::Share { share, .. } => KeyAgreement::agree(share.clone()),
+            ServerKey::Share { share, .. } => KeyAgreement::agree(share.clone(), limit),
             // The secret is there since the message was written.
-            ServerKey::Certified => KeyAgreement::derive(Stage::Master),
+            ServerKey::Certified => KeyAgreement::derive(Stage::Master, limit),
         };
         Ok((State::Keys(keys, self.0), segment))
     }

@@ -27,7 +27,7 @@ use ipc::segment::{Agreed, Fill, RingPlace, Segment, Stage};
 use ipc::tls::{Protocol, ServerName};
 use tls::codec::{Reader, Writer};
 use tls::names::{ECDSA_SIGN, NAMED_CURVE, OCSP, RSA_SIGN};
-use tls::{Alert, ExtensionType, Group, HandshakeType, Role, Scheme, Version};
+use tls::{Alert, ExtensionType, Group, HandshakeType, RecordLimit, Role, Scheme, Version};
 
 use crate::client_hello::ClientHello;
 use crate::key_agreement::KeyAgreement;
@@ -87,6 +87,7 @@ pub(crate) struct Facts {
     has_certificate: bool,
     gives_ticket: bool,
     staples: bool,
+    record_limit: Option<RecordLimit>,
 }
 
 #[derive(Debug)]
@@ -104,6 +105,12 @@ pub(crate) struct DoneWritten(Box<Facts>);
 #[derive(Debug)]
 pub(crate) struct ExpectClientKeyExchange(Box<Facts>);
 
+impl Facts {
+    fn limit(&self) -> RecordLimit {
+        self.record_limit.unwrap_or(RecordLimit::NONE)
+    }
+}
+
 /// Insists on the extended master secret (RFC 7627 §5.2).
 pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transition<State> {
     let facts = Box::new(Facts {
@@ -120,6 +127,7 @@ pub(crate) fn begin(hello: &ClientHello, plan: Plan, config: &Config) -> Transit
         has_certificate: false,
         gives_ticket: plan.gives_tickets,
         staples: plan.staples,
+        record_limit: plan.record_limit,
     });
     negotiate(facts, hello)
 }
@@ -143,6 +151,7 @@ pub(crate) fn begin_static(
         has_certificate: false,
         gives_ticket: config.parameters.resumption && hello.ticket.is_some(),
         staples: plan.staples,
+        record_limit: plan.record_limit,
     });
     negotiate(facts, hello)
 }
@@ -267,6 +276,12 @@ fn write_hello(facts: Box<Facts>) -> Transition<State> {
             if facts.gives_ticket {
                 w.extension(ExtensionType::SESSION_TICKET).u16(0);
             }
+            // RFC 8449 §4: an answer.
+            if facts.record_limit.is_some() {
+                w.extension(ExtensionType::RECORD_SIZE_LIMIT)
+                    .u16(2)
+                    .u16(RecordLimit::own(Version::Tls12));
+            }
         });
     let template = writer.finish().ok_or(INTERNAL)?;
     let state = State::HelloWritten(HelloWritten(facts));
@@ -277,7 +292,7 @@ impl HelloWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         if self.0.decided.resumed.is_some() {
-            let (keys, segment) = KeyAgreement::derive(Stage::Master);
+            let (keys, segment) = KeyAgreement::derive(Stage::Master, self.0.limit());
             return Ok((State::Keys(keys, self.0), segment));
         }
         let mut writer = TemplateWriter::new(HandshakeType::CERTIFICATE);
@@ -397,7 +412,7 @@ impl ExpectClientKeyExchange {
             }
         };
         body.end()?;
-        let (keys, segment) = KeyAgreement::with(segment, Stage::Master);
+        let (keys, segment) = KeyAgreement::with(segment, Stage::Master, self.0.limit());
         Ok((State::Keys(keys, self.0), segment))
     }
 }

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 use ipc::segment::{Agreed, Place, Segment, Stage, Ticket};
 use ipc::tls::Protocol;
 use tls::codec::Reader;
-use tls::{ExtensionType, Group, HandshakeType};
+use tls::{ExtensionType, Group, HandshakeType, RecordLimit, Version};
 
 use crate::certificate_request::Choice;
 use crate::key_agreement::KeyAgreement;
@@ -23,7 +23,7 @@ use crate::script::{
     ILLEGAL, INTERNAL, Input, MAX_CERTIFICATE, MAX_EXTENSIONS, MISSING, Transition, UNEXPECTED,
     UNSUPPORTED, receive_all,
 };
-use crate::server_hello::{ServerHello, protocol};
+use crate::server_hello::{ServerHello, protocol, record_limit};
 use crate::{certificate_request, own, peer};
 
 use retry::Retry;
@@ -53,6 +53,8 @@ pub(crate) enum State {
 pub(crate) struct Facts {
     group: Group,
     alpn: Option<Protocol>,
+    /// What a record for the server carries at most, if it says that.
+    record_limit: Option<RecordLimit>,
     /// The session of the ticket that was offered is resumed.
     is_resumed: bool,
     /// The server asked for a certificate, and one can be shown with this.
@@ -115,6 +117,7 @@ fn negotiated(
     let facts = Facts {
         group,
         alpn: None,
+        record_limit: None,
         is_resumed: hello.is_resumed,
         request: Request::None,
         compatibility_sent,
@@ -157,9 +160,10 @@ impl State {
                 proof.next(input)?.then(facts, Self::ServerProof, after)
             }
             Self::ServerFinished(finished, facts) => {
-                let after = |(), facts| {
+                let after = |(), facts: Facts| {
+                    let limit = facts.record_limit.unwrap_or(RecordLimit::NONE);
                     let state = Self::ApplicationKeys(ApplicationKeys(facts));
-                    Ok((state, Segment::Derive(Stage::Application)))
+                    Ok((state, Segment::Derive(Stage::Application, limit)))
                 };
                 finished
                     .next(input)?
@@ -210,7 +214,9 @@ impl Compatible {
         let Self(facts, share) = self;
         let group = facts.group;
         let segment = Segment::Decapsulate { group, share };
-        let (keys, segment) = KeyAgreement::with(segment, Stage::Handshake);
+        // What the server takes is in EncryptedExtensions; nothing is sent before.
+        let limit = RecordLimit::NONE;
+        let (keys, segment) = KeyAgreement::with(segment, Stage::Handshake, limit);
         Ok((State::Keys(keys, facts), segment))
     }
 }
@@ -236,6 +242,11 @@ impl ExpectExtensions {
                     facts.alpn = Some(protocol(&mut content, config)?);
                     content.end()?;
                 }
+                ExtensionType::RECORD_SIZE_LIMIT if facts.record_limit.is_none() => {
+                    facts.record_limit = Some(record_limit(&mut content, Version::Tls13)?);
+                    content.end()?;
+                }
+                ExtensionType::RECORD_SIZE_LIMIT => return Err(ILLEGAL),
                 ExtensionType::SERVER_NAME
                 | ExtensionType::SUPPORTED_GROUPS
                 | ExtensionType::ALPN

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 
 use ipc::segment::{Agreed, Fill, Segment, Stage};
 use tls::codec::Writer;
-use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, Role, Version};
+use tls::{Alert, ExtensionType, HandshakeType, LEGACY_VERSION, RecordLimit, Role, Version};
 
 use crate::client_hello::{ClientHello, Share};
 use crate::key_agreement::KeyAgreement;
@@ -98,9 +98,10 @@ impl State {
             Self::ExtensionsWritten(state) => state.next(input, config),
             Self::RequestWritten(state) => state.next(input),
             Self::OwnFlight(flight, plan) => {
-                let after = |(), plan| {
+                let after = |(), plan: Box<Plan>| {
+                    let limit = plan.record_limit.unwrap_or(RecordLimit::NONE);
                     let state = Self::ApplicationKeys(ApplicationKeys(plan));
-                    Ok((state, Segment::Derive(Stage::Application)))
+                    Ok((state, Segment::Derive(Stage::Application, limit)))
                 };
                 flight.next(input)?.then(plan, Self::OwnFlight, after)
             }
@@ -186,9 +187,13 @@ impl HelloWritten {
     fn next(self, input: Input<'_>) -> Transition<State> {
         input.done()?;
         let Self(plan) = self;
+        let (stage, limit) = (
+            Stage::Handshake,
+            plan.record_limit.unwrap_or(RecordLimit::NONE),
+        );
         let (keys, segment) = match plan.compatibility_sent {
-            true => KeyAgreement::derive(Stage::Handshake),
-            false => KeyAgreement::with(Segment::WriteChangeCipherSpec, Stage::Handshake),
+            true => KeyAgreement::derive(stage, limit),
+            false => KeyAgreement::with(Segment::WriteChangeCipherSpec, stage, limit),
         };
         Ok((State::Keys(keys, plan), segment))
     }
@@ -207,6 +212,12 @@ fn write_extensions(plan: Box<Plan>) -> Transition<State> {
             w.extension(ExtensionType::ALPN).nested(0, |w| {
                 w.len16(1 + name.len()).vec8(name);
             });
+        }
+        // RFC 8449 §4: an answer.
+        if plan.record_limit.is_some() {
+            w.extension(ExtensionType::RECORD_SIZE_LIMIT)
+                .u16(2)
+                .u16(RecordLimit::own(Version::Tls13));
         }
     });
     let template = writer.finish().ok_or(INTERNAL)?;
@@ -320,7 +331,7 @@ mod tests {
     use super::*;
 
     /// The body of EncryptedExtensions for a client that asked for a name.
-    fn extensions(resumed: Option<u16>) -> Vec<u8> {
+    fn extensions(resumed: Option<u16>, record_limit: Option<RecordLimit>) -> Vec<u8> {
         let plan = Plan {
             suite: CipherSuite::Aes128GcmSha256,
             group: Group::X25519,
@@ -334,6 +345,7 @@ mod tests {
             resumed,
             gives_tickets: false,
             staples: false,
+            record_limit,
         };
         match write_extensions(Box::new(plan)) {
             Ok((_, Segment::Write(template))) => template.message[4..].to_vec(),
@@ -343,7 +355,17 @@ mod tests {
 
     #[test]
     fn a_server_name_is_acknowledged_in_a_full_handshake_alone() {
-        assert_eq!(extensions(None), [0, 4, 0, 0, 0, 0]);
-        assert_eq!(extensions(Some(0)), [0, 0]);
+        assert_eq!(extensions(None, None), [0, 4, 0, 0, 0, 0]);
+        assert_eq!(extensions(Some(0), None), [0, 0]);
+    }
+
+    #[test]
+    fn a_client_that_says_how_long_its_records_may_be_is_told_the_same_of_ours() {
+        let limit = RecordLimit::of_peer(64, Version::Tls13).ok();
+        let answer = [0, 28, 0, 2, 0x40, 1];
+        let resumed = extensions(Some(0), limit);
+        assert_eq!(resumed, [&[0, 6][..], &answer].concat());
+        let full = extensions(None, limit);
+        assert_eq!(full, [&[0, 10, 0, 0, 0, 0][..], &answer].concat());
     }
 }

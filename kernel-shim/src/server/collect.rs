@@ -25,10 +25,8 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
 
     pub(super) fn collect_any(&mut self, client: u16) -> Answer {
         let handshakes = &mut self.handshakes;
-        let found = self.over.iter().position(|name| {
-            let handshake = handshakes.find(*name);
-            handshake.is_some_and(|handshake| handshake.client == client)
-        });
+        let is_own = |name: &Name| handshakes.find(*name).is_some_and(|h| h.client == client);
+        let found = self.over.iter().position(is_own);
         let Some(name) = found.and_then(|at| self.over.remove(at)) else {
             return Answer::NothingCompleted;
         };
@@ -104,9 +102,8 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     /// The handshake, if it is this client's and it has not collected the result.
     pub(super) fn own(&mut self, client: u16, name: Name) -> Outcome<&mut Handshake> {
         let handshake = self.handshakes.find(name);
-        handshake
-            .filter(|handshake| handshake.client == client && !handshake.is_collected)
-            .ok_or(HandshakeError::Request(RequestError::Unknown))
+        let own = handshake.filter(|own| own.client == client && !own.is_collected);
+        own.ok_or(HandshakeError::Request(RequestError::Unknown))
     }
 }
 

@@ -42,10 +42,9 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         let Some(handshake) = self.handshakes.find(name) else {
             return;
         };
-        let (client, session) = (handshake.client, handshake.session);
+        let (client, session, started) = (handshake.client, handshake.session, handshake.started);
         // All wake-ups since the start but this one.
         let shim_wakeups = self.wakeups - handshake.wakeups - 1;
-        let started = handshake.started;
         let to_record = net::Request::Move {
             connection: handshake.connection,
             client,

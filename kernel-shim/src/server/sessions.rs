@@ -5,7 +5,7 @@ use ipc::channel::Doorbell;
 use ipc::clock::Clock;
 use ipc::control::{Answer, HandshakeError, PolicyError, Request, RequestError};
 use ipc::handshake::Forget;
-use ipc::record;
+use ipc::record::{self, RecordError};
 use ipc::transport::Transport;
 
 use super::{Outcome, Server, Windows};
@@ -17,24 +17,32 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
     pub(super) fn answer_session(&mut self, name: Name, request: &Request) -> Outcome<Answer> {
         let unknown = HandshakeError::Request(RequestError::Unknown);
         self.sessions.find(name).ok_or(unknown)?;
-        match request {
-            Request::PeerCertificate { offset } => {
-                let request = record::Request::Certificate {
-                    slot: name.slot,
-                    generation: name.generation,
-                    offset: *offset,
-                };
-                match self.ports.record.call(&request) {
-                    Ok(Ok(record::Answer::Certificate(part))) => Ok(Answer::Certificate(part)),
-                    // The peer has closed the session; the application will.
-                    _ => Err(unknown),
-                }
-            }
+        let Name { slot, generation } = name;
+        let asked = match request {
+            Request::PeerCertificate { offset } => record::Request::Certificate {
+                slot,
+                generation,
+                offset: *offset,
+            },
+            Request::Export(what) => record::Request::Export {
+                slot,
+                generation,
+                what: what.clone(),
+            },
             Request::CloseSession => {
                 self.close_session(name);
-                Ok(Answer::Done)
+                return Ok(Answer::Done);
             }
-            _ => Err(HandshakeError::Policy(PolicyError::Client)),
+            _ => return Err(HandshakeError::Policy(PolicyError::Client)),
+        };
+        match self.ports.record.call(&asked) {
+            Ok(Ok(record::Answer::Certificate(part))) => Ok(Answer::Certificate(part)),
+            Ok(Ok(record::Answer::Exported(part))) => Ok(Answer::Exported(part)),
+            Ok(Err(RecordError::Reserved | RecordError::TooLong)) => {
+                Err(HandshakeError::Request(RequestError::Unsupported))
+            }
+            // The peer has closed the session; the application will.
+            _ => Err(unknown),
         }
     }
 

@@ -38,8 +38,7 @@ impl<T: Transport, R: Transport, O: Doorbell, A: Doorbell, W: Windows, C: Clock>
         let part = self.part(client)?;
         let handshake = self.handshakes.next(part);
         let name = handshake.ok_or(full(Resource::Handshakes))?;
-        let session = self.sessions.next(part);
-        let session = session.ok_or(full(Resource::Sessions))?;
+        let session = self.sessions.next(part).ok_or(full(Resource::Sessions))?;
         let connection = request.connection;
         let to_offload = net::Request::Move {
             connection,

@@ -11,12 +11,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use rustls::crypto::ActiveKeyExchange;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
     MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage, Tls12AeadAlgorithm,
     Tls13AeadAlgorithm, UnsupportedOperationError,
 };
 use rustls::crypto::ring as provider;
+use rustls::crypto::tls12::Prf;
 use rustls::{
     CipherSuiteCommon, ConnectionTrafficSecrets, Error, KeyLog, SupportedCipherSuite,
     Tls12CipherSuite, Tls13CipherSuite,
@@ -24,13 +26,18 @@ use rustls::{
 use spin::Mutex;
 use tls::protection::Key;
 use tls::schedule13::{HashSecret, TrafficSecrets};
-use tls::{Alert, CipherSuite, ContentType, Secret, TrafficKey, Version};
+use tls::{Alert, CipherSuite, ContentType, Exporter, Secret, TrafficKey, Version};
 
 use super::flight_check::FlightCheck;
 
 /// NSS key log format: the first application traffic secrets of TLS 1.3.
 const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
 const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
+/// Its exporter master secret.
+const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
+/// RFC 5246 §6.3: what a master secret is expanded by, with the server's random and the
+/// client's.
+const KEY_EXPANSION: &[u8] = b"key expansion";
 
 /// RFC 5116 §5.1: bytes of the nonce of every AEAD here.
 const NONCE: usize = 12;
@@ -44,6 +51,7 @@ pub(crate) struct Caught {
     rx_next: Option<u64>,
     client: Option<HashSecret>,
     server: Option<HashSecret>,
+    exporter: Option<Exporter>,
     alert: Option<Alert>,
     violation: Option<Alert>,
 }
@@ -62,6 +70,7 @@ impl Caught {
         replace(&mut self.rx_next, &mut later.rx_next);
         replace(&mut self.client, &mut later.client);
         replace(&mut self.server, &mut later.server);
+        replace(&mut self.exporter, &mut later.exporter);
         replace(&mut self.alert, &mut later.alert);
         replace(&mut self.violation, &mut later.violation);
     }
@@ -120,6 +129,11 @@ impl Caught {
     /// TLS 1.3: the application traffic secrets.
     pub(crate) fn secrets(&mut self, suite: CipherSuite) -> Option<TrafficSecrets> {
         TrafficSecrets::new(suite, self.client.take()?, self.server.take()?)
+    }
+
+    /// What keying material for other protocols comes from.
+    pub(crate) const fn exporter(&mut self) -> Option<Exporter> {
+        self.exporter.take()
     }
 }
 
@@ -187,10 +201,13 @@ fn wrapped(suite: SupportedCipherSuite, caught: &Net) -> SupportedCipherSuite {
             })))
         }
         SupportedCipherSuite::Tls12(of) => {
-            let inner = of.aead_alg;
+            let (inner, prf) = (of.aead_alg, of.prf_provider);
             SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
                 common: common(&of.common),
-                prf_provider: of.prf_provider,
+                prf_provider: Box::leak(Box::new(MasterPrf {
+                    inner: prf,
+                    caught: caught.clone(),
+                })),
                 kx: of.kx,
                 sign: of.sign,
                 aead_alg: Box::leak(Box::new(Aead { inner, caught })),
@@ -206,24 +223,56 @@ impl KeyLog for Secrets {
         let Ok(secret) = HashSecret::from_slice(secret) else {
             return;
         };
-        let secret = Some(secret);
         let mut caught = self.0.lock();
         let caught = caught.get_or_insert_default();
         match label {
-            CLIENT_SECRET => caught.client = secret,
-            SERVER_SECRET => caught.server = secret,
+            CLIENT_SECRET => caught.client = Some(secret),
+            SERVER_SECRET => caught.server = Some(secret),
+            EXPORTER_SECRET => caught.exporter = Some(Exporter::tls13(secret)),
             _ => {}
         }
     }
 
     fn will_log(&self, label: &str) -> bool {
-        [CLIENT_SECRET, SERVER_SECRET].contains(&label)
+        [CLIENT_SECRET, SERVER_SECRET, EXPORTER_SECRET].contains(&label)
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secrets")
+    }
+}
+
+/// A PRF by which the master secret of TLS 1.2 is captured, with both randoms (RFC 5705 §4).
+struct MasterPrf {
+    inner: &'static dyn Prf,
+    caught: Net,
+}
+
+impl Prf for MasterPrf {
+    fn for_key_exchange(
+        &self,
+        output: &mut [u8; 48],
+        exchange: Box<dyn ActiveKeyExchange>,
+        peer: &[u8],
+        label: &[u8],
+        seed: &[u8],
+    ) -> Result<(), Error> {
+        self.inner
+            .for_key_exchange(output, exchange, peer, label, seed)
+    }
+
+    fn for_secret(&self, output: &mut [u8], secret: &[u8], label: &[u8], seed: &[u8]) {
+        if label == KEY_EXPANSION
+            && let Ok(secret) = HashSecret::from_slice(secret)
+            && let Some((server, client)) = seed.split_first_chunk()
+            && let Some((client, [])) = client.split_first_chunk()
+        {
+            let exporter = Exporter::tls12(secret, *client, *server);
+            self.caught.lock().get_or_insert_default().exporter = Some(exporter);
+        }
+        self.inner.for_secret(output, secret, label, seed);
     }
 }
 

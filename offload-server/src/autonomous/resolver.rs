@@ -22,8 +22,8 @@ use crate::keyring::Keyring;
 use crate::time::Time;
 
 /// Chooses among the rings of a request by the name that the client asks for
-/// (RFC 6066 §3) and the signatures that it can check; the first ring is the
-/// default.
+/// (RFC 6066 §3), the authorities that it names (RFC 8446 §4.2.4) and the signatures that it
+/// can check; the first ring is the default.
 pub(crate) struct Resolver {
     keyrings: Vec<Arc<Keyring>>,
     /// The last choice; rustls does not tell it.
@@ -84,13 +84,20 @@ impl ResolvesServerCert for Resolver {
             let rings = self.keyrings.iter().enumerate();
             rings.filter(|(_, ring)| ring.can_sign(hello.signature_schemes()) && has_curve(ring))
         };
-        let named = || {
-            let name = ServerName::try_from(hello.server_name()?).ok()?;
-            usable().find(|(_, ring)| ring.is_valid_for(&name))
+        let name = hello.server_name();
+        let name = name.and_then(|name| ServerName::try_from(name).ok());
+        let authorities = hello.certificate_authorities().unwrap_or_default();
+        // The name comes before the authorities.
+        let rank = |(_, ring): &(usize, &Arc<Keyring>)| {
+            let is_named = name.as_ref().is_some_and(|name| ring.is_valid_for(name));
+            let names = authorities.iter().map(|name| name.as_ref());
+            let is_issued = !authorities.is_empty() && ring.is_issued_by(names);
+            (is_named, is_issued)
         };
         let (place, ring) = match self.keyrings.len() {
             1 => usable().next(),
-            _ => named().or_else(|| usable().next()),
+            // The first of those that fit best.
+            _ => usable().rev().max_by_key(rank),
         }
         // Then rustls has the right alert to give.
         .or_else(|| Some((0, self.keyrings.first()?)))?;

@@ -33,6 +33,10 @@ use crate::session_cache::{MAX_CHAIN, MAX_TICKET, Places, SessionCache};
 use crate::ticket_keys::{ROTATION, TicketKeys};
 use crate::time::Time;
 
+/// The most that a ticket carries, in bytes: a client's chain with a certificate as long as is
+/// kept, and others. A client says it again in its hello, which is to be no trouble for anybody.
+const MAX_PLAIN: usize = 6 * 1024;
+
 impl TicketKeys {
     /// Tickets for sessions that were requested with these parameters: a request with
     /// other parameters may not resume them. A client without a certificate could
@@ -90,7 +94,7 @@ impl ProducesTickets for Ticketer {
         // Without one, the client was just accepted as anonymous.
         let full = self.current.facts().full;
         let full = full.unwrap_or_else(|| FullHandshake::new(now, &[]));
-        if !full.can_be_resumed(now) {
+        if !full.can_be_resumed(now) || plain.len() > MAX_PLAIN {
             return None;
         }
         let plain = Zeroizing::new([&full.to_bytes()[..], plain].concat());

@@ -70,7 +70,10 @@ impl Directed {
             Segment::Agree { share } => self.agree(share)?,
             Segment::Encapsulate { group, share } => self.encapsulate(*group, *share)?,
             Segment::Decapsulate { group, share } => self.decapsulate(*group, *share)?,
-            Segment::Derive(stage) => self.derive(*stage)?,
+            Segment::Derive(stage, limit) => {
+                self.derive(*stage)?;
+                self.outbound.limit_records(*limit);
+            }
             Segment::DecodeCertificate => {
                 let version = self.version().ok_or(Fault::INTERNAL)?;
                 let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;

@@ -8,7 +8,7 @@ use rustls::crypto::SharedSecret;
 use tls::protection::Key;
 use tls::schedule12::Master;
 use tls::schedule13::{Schedule, TrafficSecrets};
-use tls::{Role, Secret, Version};
+use tls::{Exporter, Role, Secret, Version};
 
 use super::{Directed, Fault};
 
@@ -29,6 +29,7 @@ pub(super) enum Keys {
     Application {
         traffic: TrafficSecrets,
         application: TrafficSecrets,
+        exporter: Box<Exporter>,
         master: Schedule,
     },
     /// TLS 1.2.
@@ -61,6 +62,7 @@ impl Directed {
                 let master = schedule.into_master().ok_or(Fault::INTERNAL)?;
                 let application = master.application_traffic(suite, hash);
                 let application = application.ok_or(Fault::INTERNAL)?;
+                let exporter = master.exporter(hash).ok_or(Fault::INTERNAL)?;
                 // Each side uses the server's at once: it has said all it has to
                 // say in the handshake, and the client has not.
                 let server = self.protection(&application, Role::Server)?;
@@ -71,6 +73,7 @@ impl Directed {
                 Keys::Application {
                     traffic,
                     application,
+                    exporter: Box::new(exporter),
                     master,
                 }
             }
@@ -102,13 +105,18 @@ impl Directed {
             .ok_or(Fault::INTERNAL)
     }
 
+    /// The client's random, and the server's.
+    pub(super) const fn randoms(&self) -> (&[u8; 32], &[u8; 32]) {
+        match self.role {
+            Role::Client => (&self.own_random, &self.peer_random),
+            Role::Server => (&self.peer_random, &self.own_random),
+        }
+    }
+
     /// The key block of TLS 1.2.
     fn expand(&mut self, master: &Master) -> Result<(), Fault> {
         let suite = self.suite().ok_or(Fault::INTERNAL)?;
-        let (client, server) = match self.role {
-            Role::Client => (&self.own_random, &self.peer_random),
-            Role::Server => (&self.peer_random, &self.own_random),
-        };
+        let (client, server) = self.randoms();
         let (client, server) = master
             .keys(client, server, self.role)
             .ok_or(Fault::INTERNAL)?;

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use ipc::channel::{Channel, Doorbell, SlotIndex};
 use tls::protection::Key;
-use tls::record::{HEADER, Header, MAX_PLAINTEXT};
-use tls::{Alert, ContentType, Role};
+use tls::record::{HEADER, Header};
+use tls::{Alert, ContentType, RecordLimit, Role};
 
 use super::Fault;
 use crate::output::Output;
@@ -22,6 +22,8 @@ pub(super) struct Outbound {
     protection: Option<Key>,
     /// Handshake messages that are in no record yet.
     flight: Vec<u8>,
+    /// Of protected records.
+    limit: RecordLimit,
     /// A client's first record is still to come.
     is_first_hello_due: bool,
 }
@@ -32,6 +34,7 @@ impl Outbound {
             output,
             protection: None,
             flight: Vec::new(),
+            limit: RecordLimit::NONE,
             is_first_hello_due: matches!(role, Role::Client),
         }
     }
@@ -46,6 +49,16 @@ impl Outbound {
         self.end_flight()?;
         self.protection = Some(protection);
         Ok(())
+    }
+
+    /// Protected records carry no more from here on.
+    pub(super) const fn limit_records(&mut self, limit: RecordLimit) {
+        self.limit = limit;
+    }
+
+    /// What a protected record carries at most.
+    pub(super) const fn record_limit(&self) -> RecordLimit {
+        self.limit
     }
 
     /// ChangeCipherSpec; it is never protected in a first handshake.
@@ -99,7 +112,12 @@ impl Outbound {
     /// Puts the flight into records.
     pub(super) fn end_flight(&mut self) -> Result<(), Fault> {
         let flight = core::mem::take(&mut self.flight);
-        for fragment in flight.chunks(MAX_PLAINTEXT) {
+        // RFC 8449 §4: a limit is for protected records.
+        let limit = match self.protection {
+            Some(_) => self.limit,
+            None => RecordLimit::NONE,
+        };
+        for fragment in flight.chunks(limit.plaintext()) {
             self.record(ContentType::Handshake, fragment)?;
         }
         Ok(())

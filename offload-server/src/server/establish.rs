@@ -53,6 +53,8 @@ impl<P: Platform> Server<'_, P> {
         let Finished {
             role,
             keys: (tx, rx),
+            record_limit,
+            exporter,
             mut established,
             ..
         } = finished;
@@ -68,6 +70,8 @@ impl<P: Platform> Server<'_, P> {
             suite,
             tx,
             rx,
+            record_limit,
+            exporter,
         };
         self.hand_over(session, &install, &finished.certificate)?;
         if let Some(secrets) = finished.secrets {

@@ -5,7 +5,7 @@ use ipc::bounded::Bytes;
 use ipc::control::Established;
 use ipc::handshake::Completion;
 use ipc::segment::{Binder, Fill, Hole, Place, Segment, Stage, Ticket, Verdict};
-use tls::{CipherSuite, Group, Version};
+use tls::{CipherSuite, Group, RecordLimit, Version};
 
 use super::script::{SLOT, Script, hole, session_id_of, share_of};
 use super::tickets::hand_over;
@@ -165,7 +165,7 @@ impl Script {
             peer_random: hello[2..34].try_into().unwrap(),
         });
         self.done(Segment::Resume { binder: None });
-        self.done(Segment::Derive(Stage::Master));
+        self.done(Segment::Derive(Stage::Master, RecordLimit::NONE));
         self.ended12(server);
     }
 
@@ -188,7 +188,7 @@ impl Script {
         self.certificate13();
         self.signature13();
         self.finished();
-        self.done(Segment::Derive(Stage::Application));
+        self.done(Segment::Derive(Stage::Application, RecordLimit::NONE));
         assert_eq!(self.read(client).0, 20);
         self.done(Segment::ValidateMac);
         self.done(Segment::PrepareTicket { server_name: None });
@@ -212,7 +212,7 @@ impl Script {
     pub fn resumes13(&mut self, client: &mut World) {
         let hello = self.opens_ticket13(client);
         self.resumed_hello13(&hello, 0x1301, Some(0));
-        self.done(Segment::Derive(Stage::Handshake));
+        self.done(Segment::Derive(Stage::Handshake, RecordLimit::NONE));
     }
 
     /// ClientHello of TLS 1.3, whatever is in it.
@@ -315,7 +315,7 @@ impl Script {
         self.done(Segment::Resume { binder: None });
         assert_eq!(hello[34], 32);
         self.server_hello_of12(&hello[35..67], suite);
-        self.done(Segment::Derive(Stage::Master));
+        self.done(Segment::Derive(Stage::Master, RecordLimit::NONE));
     }
 
     /// ServerHello of TLS 1.2 that resumes a session which nobody has.

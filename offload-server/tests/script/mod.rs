@@ -7,7 +7,7 @@ use ipc::control::{HandshakeError, PeerError};
 use ipc::handshake::Completion;
 use ipc::keystore::KeyKind;
 use ipc::segment::{Fill, Hole, MAX_PART, Segment, Stage, Template, Verdict};
-use tls::{Alert, CipherSuite, Group, Role};
+use tls::{Alert, CipherSuite, Group, RecordLimit, Role};
 
 use super::world::{World, parameters};
 
@@ -22,6 +22,8 @@ pub struct Script {
     role: Role,
     /// What the server said and the client did not read yet.
     pub inbox: Vec<u8>,
+    /// All that it said while something of it was waited for.
+    pub heard: Vec<u8>,
 }
 
 impl Script {
@@ -39,6 +41,7 @@ impl Script {
             world: World::new(&[("me", name, KeyKind::EcdsaP256)]),
             role,
             inbox: Vec::new(),
+            heard: Vec::new(),
         };
         script.begin();
         script
@@ -115,6 +118,7 @@ impl Script {
             let inbox = std::mem::take(&mut self.inbox);
             let said = self.world.exchange(SLOT, &inbox);
             self.inbox = server.exchange(SLOT, &said);
+            self.heard.extend_from_slice(&self.inbox);
         }
         panic!("the server says nothing");
     }
@@ -177,13 +181,13 @@ impl Script {
         self.done(Segment::Agree {
             share: Bytes::from_slice(&hello[share]).unwrap(),
         });
-        self.done(Segment::Derive(Stage::Handshake));
+        self.done(Segment::Derive(Stage::Handshake, RecordLimit::NONE));
         let mut kinds = Vec::new();
         while kinds.last() != Some(&20) {
             kinds.push(self.read(server).0);
         }
         self.done(Segment::ValidateMac);
-        self.done(Segment::Derive(Stage::Application));
+        self.done(Segment::Derive(Stage::Application, RecordLimit::NONE));
         kinds
     }
 
@@ -218,7 +222,7 @@ impl Script {
         self.done(Segment::Agree {
             share: Bytes::from_slice(share_of(&hello)).unwrap(),
         });
-        self.done(Segment::Derive(Stage::Handshake));
+        self.done(Segment::Derive(Stage::Handshake, RecordLimit::NONE));
     }
 
     // ---- TLS 1.2 ----
@@ -227,10 +231,7 @@ impl Script {
     pub fn server_hello12(&mut self, client: &mut World) {
         let (kind, hello) = self.read(client);
         assert_eq!(kind, 1);
-        self.done(Segment::Negotiate {
-            suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
-            peer_random: hello[2..34].try_into().unwrap(),
-        });
+        self.negotiate12(&hello);
         let body = [3, 3, 0, 0xc0, 0x2b, 0, 0, 9, 0, 23, 0, 0, 0xff, 1, 0, 1, 0];
         let random = hole(6, 0, Fill::Random { downgraded: false });
         self.write(2, &body, &[random]);
@@ -255,7 +256,7 @@ impl Script {
         self.done(Segment::Agree {
             share: Bytes::from_slice(&exchange[1..]).unwrap(),
         });
-        self.done(Segment::Derive(Stage::Master));
+        self.done(Segment::Derive(Stage::Master, RecordLimit::NONE));
         let changed = self.wait(Segment::ReceiveChangeCipherSpec, client);
         assert_eq!(changed, Ok(Verdict::Done));
         assert_eq!(self.read(client).0, 20);
@@ -273,10 +274,20 @@ impl Script {
     pub fn negotiated12(&mut self, server: &mut World) -> Vec<u8> {
         let (kind, hello) = self.read(server);
         assert_eq!(kind, 2);
+        self.negotiate12(&hello);
+        self.flight12(server)
+    }
+
+    /// Decides on the suite, with the random of the peer's hello.
+    pub fn negotiate12(&mut self, hello: &[u8]) {
         self.done(Segment::Negotiate {
             suite: CipherSuite::EcdheEcdsaAes128GcmSha256,
             peer_random: hello[2..34].try_into().unwrap(),
         });
+    }
+
+    /// The server's flight after its hello; returns its public key.
+    pub fn flight12(&mut self, server: &mut World) -> Vec<u8> {
         let mut share = Vec::new();
         loop {
             match self.read(server) {
@@ -294,7 +305,7 @@ impl Script {
         self.done(Segment::Agree {
             share: Bytes::from_slice(share).unwrap(),
         });
-        self.done(Segment::Derive(Stage::Master));
+        self.done(Segment::Derive(Stage::Master, RecordLimit::NONE));
     }
 }
 

@@ -6,8 +6,10 @@
 use ipc::bounded::Blob;
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::queue::Full;
-use ipc::record::PostHandshake;
-use tls::Alert;
+use ipc::record::{PostHandshake, RecordError};
+use ipc::stats;
+use tls::protection::Key;
+use tls::{Alert, ContentType, TrafficKey};
 
 use super::{Server, live};
 use crate::messages::{Next, SMALL};
@@ -92,6 +94,45 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         if let PostHandshake::Message { message, .. } = asked {
             session.messages.drop_first(message.len());
             self.note_kept(slot);
+        }
+        Ok(())
+    }
+
+    /// The answer to a question: new keys.
+    pub(super) fn rekey(
+        &mut self,
+        slot: SlotIndex,
+        message: &[u8],
+        tx: Option<TrafficKey>,
+        rx: Option<TrafficKey>,
+    ) -> Result<(), RecordError> {
+        let session = self.answered(slot)?;
+        let new = |key: Option<TrafficKey>| {
+            key.map(|key| Key::new(session.suite, &key).map_err(|_| RecordError::BadKey))
+                .transpose()
+        };
+        let (tx, rx) = (new(tx)?, new(rx)?);
+        // RFC 8446 §4.6.3: nothing may follow close_notify, not even this.
+        let tells = !message.is_empty() && !session.sent_close;
+        let sent = match tells {
+            true => session.send_urgent(ContentType::Handshake, message),
+            false => Ok(()),
+        };
+        if let Some(key) = tx {
+            session.tx = key;
+        }
+        let has_rx = rx.is_some();
+        if let Some(key) = rx {
+            session.rx = key;
+        }
+        // A key that comes after close_notify seals nothing, and no peer is told of it.
+        if tells || has_rx {
+            self.stats.add(stats::record::REKEYS, 1);
+        }
+        match sent {
+            Ok(()) => self.pump(slot),
+            // The peer can't know of the new key.
+            Err(alert) => self.fail(slot, alert),
         }
         Ok(())
     }

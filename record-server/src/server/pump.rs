@@ -3,7 +3,7 @@
 use ipc::channel::{Doorbell, Joined, SlotBytes, SlotIndex, Status};
 use ipc::ring::Misbehaved;
 use ipc::stats;
-use tls::record::{HEADER, Incoming, MAX_PLAINTEXT};
+use tls::record::{HEADER, Incoming};
 use tls::{Aead, Alert, ContentType, Version};
 
 use super::{Server, Slot, live};
@@ -250,7 +250,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             let Some(session) = live(&mut self.places, slot) else {
                 return Ok(false);
             };
-            let form = session.form;
+            let (form, limit) = (session.form, session.record_limit.plaintext());
             let room = self.net.writable(slot).map_err(broken)?;
             // Rather wait than send crumbs: half a ring at least, if there is
             // as much to send, and something to wait for.
@@ -260,7 +260,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
             if most < wanted && self.net.unread(slot).map_err(broken)? > 0 {
                 return Ok(false);
             }
-            let length = unsent.min(most).min(MAX_PLAINTEXT);
+            let length = unsent.min(most).min(limit);
             let at = form.plaintext_at();
             let text = self.record.get_mut(at..at + length).unwrap_or_default();
             let length = self.app.read(slot, text).map_err(broken)?;

@@ -18,7 +18,7 @@ use ipc::stats;
 use ipc::transport::{MAX_MESSAGE, Protocol, decode};
 use record_server::{Limits, Ports, Server};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use tls::{CipherSuite, Role, Secret, TrafficKey};
+use tls::{CipherSuite, Exporter, RecordLimit, Role, Secret, TrafficKey};
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
@@ -49,6 +49,10 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     /// Bytes of the heap that are the server's.
     pub(crate) before: usize,
+}
+
+fn exporter() -> Exporter {
+    Exporter::tls13(Secret::from_slice(&[3; 32]).unwrap())
 }
 
 fn key() -> TrafficKey {
@@ -101,6 +105,8 @@ impl World {
                 suite,
                 tx: key(),
                 rx: key(),
+                record_limit: RecordLimit::NONE,
+                exporter: exporter(),
             };
             assert_eq!(world.call(slot, &install), Ok(Answer::Done));
             world.app.follow(slot);

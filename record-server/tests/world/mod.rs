@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     reason = "a test"
 )]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::io::Read;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore, ServerConfig,
     SupportedCipherSuite,
 };
-use tls::{CipherSuite, Role, Secret, TrafficKey};
+use tls::{CipherSuite, Exporter, RecordLimit, Role, Secret, TrafficKey};
 
 pub(crate) const SLOT: u16 = 1;
 pub(crate) const SESSION: Badge = Badge::Session {
@@ -139,11 +140,26 @@ pub(crate) fn advance(server: &mut UnbufferedServerConnection, bytes: &mut Vec<u
     }
 }
 
+/// What keying material of the session comes from.
+pub(crate) fn exporter() -> Exporter {
+    Exporter::tls13(Secret::from_slice(&[3; 32]).unwrap())
+}
+
 impl World {
     pub(crate) fn new(
         suite: SupportedCipherSuite,
         fragment: Option<usize>,
         limits: Limits,
+    ) -> Self {
+        Self::limited(suite, fragment, limits, RecordLimit::NONE)
+    }
+
+    /// The same for a peer that takes no longer records.
+    pub(crate) fn limited(
+        suite: SupportedCipherSuite,
+        fragment: Option<usize>,
+        limits: Limits,
+        record_limit: RecordLimit,
     ) -> Self {
         let (client, server) = handshake(suite, fragment);
         let (secrets, kernel) = server.dangerous_into_kernel_connection().unwrap();
@@ -165,6 +181,8 @@ impl World {
             suite: CipherSuite::from_number(number).unwrap(),
             tx: traffic(secrets.tx),
             rx: traffic(secrets.rx),
+            record_limit,
+            exporter: exporter(),
         };
         net.open(SLOT);
         net.notify(SLOT);

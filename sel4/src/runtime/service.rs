@@ -65,7 +65,11 @@ impl Service {
     /// Answers the last call and waits for the next, in one system call.
     /// `answer` has at most [`MAX_MESSAGE`] bytes.
     pub fn reply_and_wait(&self, answer: &[u8], request: &mut [u8; MAX_MESSAGE]) -> Wake {
-        let info = put_bytes(answer);
+        self.send_and_wait(put_bytes(answer), request)
+    }
+
+    #[inline(always)]
+    fn send_and_wait(&self, info: MessageInfo, request: &mut [u8; MAX_MESSAGE]) -> Wake {
         let sent = info.length();
         note_progress();
         note_answered();
@@ -85,6 +89,22 @@ impl Service {
             Some(answer) => self.reply_and_wait(answer, request),
             None => self.wait(request),
         }
+    }
+
+    /// As [`Service::next`]. The `answer` is cleared as soon as it is where the kernel takes
+    /// it from.
+    #[inline(always)]
+    pub fn next_clearing(
+        &self,
+        answer: Option<&mut [u8]>,
+        request: &mut [u8; MAX_MESSAGE],
+    ) -> Wake {
+        let Some(answer) = answer else {
+            return self.wait(request);
+        };
+        let info = put_bytes(answer);
+        answer.fill(0);
+        self.send_and_wait(info, request)
     }
 
     /// Answers the last call, to go on with something else.

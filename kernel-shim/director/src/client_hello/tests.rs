@@ -26,6 +26,7 @@ fn good() -> Vec<Vec<u8>> {
         extension(13, &[0, 4, 4, 3, 8, 4]),
         extension(16, &[0, 3, 2, b'h', b'2']),
         extension(23, &[]),
+        extension(28, &[0x40, 1]),
         extension(43, &[4, 3, 4, 3, 3]),
         extension(51, &share),
         extension(0xff01, &[0]),
@@ -53,9 +54,11 @@ fn a_client_hello_tells_what_this_server_knows_of_it() {
     assert!(hello.offers_tls13 && hello.offers_tls12);
     assert_eq!(hello.server_name.as_deref(), Some("name"));
     assert_eq!(hello.groups.as_deref(), Some(&[Group::X25519][..]));
-    assert_eq!(hello.schemes.map(|schemes| schemes.len()), Some(2));
+    assert_eq!(hello.schemes.as_ref().map(|schemes| schemes.len()), Some(2));
     assert_eq!(hello.alpn, Alpn::Common(0));
     assert!(hello.has_extended_master_secret && hello.has_secure_renegotiation);
+    let limit = hello.record_limit(Version::Tls13);
+    assert_eq!(limit, Some(RecordLimit::NONE));
     let key = hello.shares.unwrap()[0].key;
     let key = usize::from(key.offset)..usize::from(key.offset + key.length);
     assert_eq!(body[key], [9; 32]);
@@ -306,7 +309,7 @@ fn an_ocsp_response_is_for_clients_that_ask_for_one_and_of_the_ring_that_is_show
         extensions.extend(request.map(|content| extension(5, content)));
         let hello = parse(&hello(&extensions)).ok().unwrap();
         config
-            .plan(Version::Tls12, &hello, &[])
+            .plan(Version::Tls12, &hello, &Default::default())
             .ok()
             .unwrap()
             .staples
@@ -345,7 +348,7 @@ fn a_certificate_of_tls_1_2_is_on_a_curve_that_the_client_offers() {
         let mut extensions = extensions.clone();
         extensions[1] = extension(10, groups);
         let hello = parse(&hello(&extensions)).ok().unwrap();
-        let plan = config.plan(version, &hello, &[]);
+        let plan = config.plan(version, &hello, &Default::default());
         plan.ok().map(|plan| plan.ring)
     };
     let both = [0, 4, 0, 0x17, 0, 0x18];
@@ -364,4 +367,24 @@ fn a_client_without_tls_1_3_may_offer_its_tickets_in_any_form() {
     extensions.push(extension(41, &[1, 2, 3]));
     let hello = parse(&hello(&extensions)).ok().unwrap();
     assert!(hello.offers_tls12 && !hello.offers_tls13 && hello.tickets.is_empty());
+}
+
+#[test]
+fn records_that_are_shorter_than_64_bytes_can_not_be_asked_for() {
+    let with = |content: &[u8]| {
+        let mut extensions = good();
+        extensions[6] = extension(28, content);
+        hello(&extensions)
+    };
+    assert_eq!(alert(&with(&[0, 63])), Some(Alert::ILLEGAL_PARAMETER));
+    assert_eq!(alert(&with(&[64])), Some(Alert::DECODE_ERROR));
+    assert_eq!(alert(&with(&[0, 64, 0])), Some(Alert::DECODE_ERROR));
+    let least = parse(&with(&[0, 64])).ok().unwrap();
+    let of = |version| least.record_limit(version).map(RecordLimit::plaintext);
+    assert_eq!(
+        (of(Version::Tls13), of(Version::Tls12)),
+        (Some(63), Some(64))
+    );
+    // RFC 8449 §4: more than the protocol allows may be said.
+    assert_eq!(alert(&with(&[0xff, 0xff])), None);
 }

@@ -110,6 +110,7 @@ impl Wanted {
             && hello.session_id == plan.session_id
             && hello.suites.contains(&plan.suite)
             && hello.server_name == plan.server_name
+            && hello.record_limit(Version::Tls13) == plan.record_limit
             && hello.offers_tls13
             && hello.only_null_compression;
         let share = match shares {

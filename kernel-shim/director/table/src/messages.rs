@@ -42,6 +42,7 @@ struct Hello<'a> {
     suite: CipherSuite,
     has_name: bool,
     asks_for_ocsp: bool,
+    names_issuer: bool,
     has_share: bool,
     /// TLS 1.2: empty where one would be taken.
     ticket: Option<&'a [u8]>,
@@ -66,6 +67,10 @@ impl Hello<'_> {
         if self.asks_for_ocsp {
             let request = [&[OCSP][..], &vector(2, &[]), &vector(2, &[])].concat();
             extensions.push(extension(ExtensionType::STATUS_REQUEST, &request));
+        }
+        if self.names_issuer {
+            let names = vector(2, &vector(2, b"name"));
+            extensions.push(extension(ExtensionType::CERTIFICATE_AUTHORITIES, &names));
         }
         if self.is_tls13 {
             let version = Version::Tls13.number().to_be_bytes();
@@ -109,7 +114,8 @@ impl Hello<'_> {
 }
 
 /// Hellos of either version: with and without a name and a request for an OCSP response, a
-/// session identifier, a share, a ticket, and anything better than static RSA.
+/// session identifier and the issuers that are wanted, a share, a ticket, and anything better
+/// than static RSA.
 fn hellos() -> Vec<Message> {
     let mut hellos = Vec::new();
     for has_name in [false, true] {
@@ -122,6 +128,7 @@ fn hellos() -> Vec<Message> {
                         suite: CipherSuite::Aes128GcmSha256,
                         has_name,
                         asks_for_ocsp: has_name,
+                        names_issuer: !session_id.is_empty(),
                         has_share,
                         ticket,
                     });
@@ -139,6 +146,7 @@ fn hellos() -> Vec<Message> {
                     suite,
                     has_name,
                     asks_for_ocsp: has_name,
+                    names_issuer: false,
                     has_share: false,
                     ticket,
                 });

@@ -124,7 +124,7 @@ pub(crate) fn output(segment: &Segment) -> String {
     let name = segment.facts().name;
     match segment {
         Segment::Write(template) => format!("{name} {}", written(template)),
-        Segment::Derive(stage) => format!("{name} {}", format!("{stage:?}").to_lowercase()),
+        Segment::Derive(stage, _) => format!("{name} {}", format!("{stage:?}").to_lowercase()),
         Segment::Abort {
             alert: Some(alert), ..
         } => format!("{name} {}", self::alert(*alert)),
