@@ -67,6 +67,13 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
+    /// Whether it does all that `other` does: sign in each of its roles, and decrypt.
+    pub(crate) fn does_all_of(&self, other: &Self) -> bool {
+        let signs = self.key.is_some() || other.key.is_none();
+        let decrypts = self.decryption.is_some() || other.decryption.is_none();
+        signs && decrypts && other.roles.iter().all(|role| self.roles.contains(role))
+    }
+
     /// Takes a ring over. The DER of its key is zeroized.
     pub(crate) fn new(ring: provision::Keyring, random: &SystemRandom) -> Result<Self, ()> {
         let kind = ring.key.as_ref().map(|key| key.kind);

@@ -40,6 +40,9 @@ pub enum RotationError {
     Label,
     /// A ring's private key is none of its kind.
     BadKey,
+    /// A ring of it signs in fewer roles than the one in use, or does not decrypt: what names
+    /// the ring would fail.
+    Less,
 }
 
 impl fmt::Display for RotationError {
@@ -60,6 +63,10 @@ impl fmt::Display for RotationError {
                 f.write_str("it has a label that no ring of the image has, or one twice")
             }
             Self::BadKey => f.write_str("a private key in it can't be used"),
+            Self::Less => f.write_str(
+                "a ring in it has no key, or is used for less than the one in use; make it from \
+                 the whole configuration",
+            ),
         }
     }
 }

@@ -153,6 +153,10 @@ impl<'a> Server<'a> {
                 return Err(RotationError::Label);
             }
             let ring = Keyring::new(ring, &self.random).map_err(|()| RotationError::BadKey)?;
+            let current = self.places.get(place).map(|place| &place.current);
+            if !current.is_some_and(|current| ring.does_all_of(current)) {
+                return Err(RotationError::Less);
+            }
             new.push((place, ring));
         }
         for (place, ring) in new {

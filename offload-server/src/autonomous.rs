@@ -29,8 +29,10 @@ use ipc::clock::Instant;
 use ipc::control::{Cause, Established, HandshakeError, Parameters, PeerError, Resource};
 use ipc::net::TcpPosition;
 use ipc::ring::Misbehaved;
+use ipc::tls::PeerAuthentication;
 use rustls::HandshakeKind;
 use rustls::ProtocolVersion::TLSv1_2;
+use tls::hello_scan::HelloScan;
 use tls::record::{HEADER, Header, Incoming, MAX_RECORD};
 use tls::{Alert, CipherSuite, ContentType, RecordLimit, Role, Version};
 
@@ -61,6 +63,10 @@ pub(crate) struct Autonomous {
     /// Records that rustls could not finish with yet: parts of one message.
     incoming: Vec<u8>,
     output: Output,
+    /// rustls keeps all messages, ours too, until the peer has signed them.
+    keeps_messages: bool,
+    /// How far the first ClientHello has come.
+    hello: HelloScan,
     announced: Announced,
     /// TCP sequence number of the next byte in the ring, and of the first.
     rx_next: u32,
@@ -118,6 +124,8 @@ impl Autonomous {
             catch,
             incoming: Vec::new(),
             output: Output::new(position.tx_next, parameters.segment_size),
+            keeps_messages: parameters.peer_authentication != PeerAuthentication::None,
+            hello: HelloScan::default(),
             announced: Announced::default(),
             rx_next: position.rx_next,
             rx_start: position.rx_next,
@@ -301,11 +309,15 @@ impl Autonomous {
         self.has_heard && (self.caught.has_keys() || is_tls12())
     }
 
-    /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
-    /// it has not taken from us.
+    /// Bytes held on behalf of the peer, at most: all that was taken from it, what it has
+    /// not taken from us, and our messages where they are kept.
     pub(crate) fn held(&self) -> usize {
         let taken = self.rx_next.wrapping_sub(self.rx_start);
-        taken as usize + self.output.waiting()
+        let ours = match self.keeps_messages {
+            true => self.output.written(),
+            false => self.output.waiting(),
+        };
+        taken as usize + ours
     }
 
     /// Sends what there is room for.

@@ -238,10 +238,11 @@ impl Directed {
             && (has_keys || self.version() == Some(Version::Tls12))
     }
 
-    /// Bytes held on behalf of the peer, at most: all that was taken from it, and what
-    /// it has not taken from us.
+    /// Bytes held on behalf of the peer, at most: all that was taken from it, what it has
+    /// not taken from us, and our messages where they are kept.
     pub(crate) fn held(&self) -> usize {
-        self.inbound.taken() as usize + self.outbound.waiting()
+        let ours = self.transcript.kept() + self.outbound.waiting();
+        self.inbound.taken() as usize + ours
     }
 
     /// Whether the segment under way takes what the peer sends.

@@ -6,13 +6,17 @@ use ipc::channel::{Channel, Doorbell, SlotIndex};
 use ipc::net::{MAX_SEGMENT, SegmentHeader};
 use ipc::ring::Misbehaved;
 
+/// Bytes of a buffer that is kept when all has gone.
+const KEPT: usize = 256;
+
 /// What rustls wrote and the ring did not take yet.
 pub(crate) struct Output {
     pending: Vec<u8>,
     /// Bytes of `pending` that have gone already.
     sent: usize,
-    /// TCP sequence number of the next byte.
+    /// TCP sequence number of the next byte, and of the first.
     next: u32,
+    first: u32,
     segment_size: u16,
 }
 
@@ -22,6 +26,7 @@ impl Output {
             pending: Vec::new(),
             sent: 0,
             next,
+            first: next,
             segment_size,
         }
     }
@@ -34,6 +39,12 @@ impl Output {
     /// Bytes kept until all of them have gone.
     pub(crate) fn waiting(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Bytes so far, gone or not.
+    pub(crate) fn written(&self) -> usize {
+        let gone = self.next.wrapping_sub(self.first) as usize;
+        gone + self.pending.len() - self.sent
     }
 
     /// TCP sequence number of the next byte.
@@ -76,8 +87,12 @@ impl Output {
             let rest = self.pending.get(self.sent..).unwrap_or_default();
             let segment = rest.get(..most).unwrap_or(rest);
             let Some(length) = u16::try_from(segment.len()).ok().filter(|n| *n > 0) else {
-                self.pending.clear();
                 self.sent = 0;
+                match self.pending.capacity() > KEPT {
+                    // Others may wait as long for their peer, and by the hundred.
+                    true => self.pending = Vec::new(),
+                    false => self.pending.clear(),
+                }
                 channel.set_idle(slot, true);
                 return Ok(());
             };

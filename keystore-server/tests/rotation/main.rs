@@ -233,6 +233,16 @@ fn c06_an_update_that_is_old_altered_or_not_the_signers_changes_nothing() {
     let unknown = sealed("mail", 3, &pem, Some(&kek));
     assert_eq!(refused(&unknown), RotationError::Label);
 
+    // What names the ring would fail with it.
+    let mut less = rings("web", &second);
+    less.0[0].roles.clear();
+    let mut none = rings("web", &second);
+    none.0[0].key = None;
+    for rings in [less, none] {
+        let update = update(&rings, 3, pem.as_bytes(), Some(&kek)).unwrap();
+        assert_eq!(refused(&update), RotationError::Less);
+    }
+
     let mut take = |bytes: &[u8]| store.rotate(&frame(bytes), || key_file(Some(&kek)));
     assert_eq!(take(&good), Ok(3));
     assert_eq!(take(&good), Err(RotationError::Older(3)));

@@ -1,12 +1,15 @@
 //! What of a ClientHello rustls answers with handshake_failure, or not at all, and the RFCs
-//! and other servers with an alert of its own. Looked at before rustls is, where the message
-//! lies in one record; else rustls' alert stands.
+//! and other servers with an alert of its own. Looked at before rustls is. A second hello is,
+//! where it lies in one record; else rustls' alert stands.
+
+use alloc::vec;
+use alloc::vec::Vec;
 
 use ipc::control::Cause;
 use tls::client_hello::{ClientHello, FALLBACK_SCSV};
 use tls::codec::{DecodeError, MESSAGE_HEADER, Reader};
 use tls::names::UNCOMPRESSED;
-use tls::record::HEADER;
+use tls::record::{HEADER, Header};
 use tls::{Alert, ContentType, ExtensionType, HandshakeType, Version};
 
 /// The alert that is due, and for the report what it does not tell.
@@ -21,6 +24,21 @@ pub(crate) fn look(record: &[u8], versions: &[Version]) -> Result<Option<Version
     // What can't be decoded is rustls' to refuse.
     let looked = hello_in(record).map(|body| check(body, versions));
     looked.and_then(Result::ok).transpose()
+}
+
+/// The handshake records at the start of `records` as one, however long that is. Whoever is
+/// on the way may cut a hello into several: nothing protects that.
+pub(crate) fn joined(records: &[u8]) -> Vec<u8> {
+    let mut joined = vec![ContentType::Handshake.number(), 3, 1, 0, 0];
+    let mut rest = records;
+    while let Some((header, _)) = Header::split_from(rest)
+        && header.content_type() == Some(ContentType::Handshake)
+        && let Some(record) = rest.get(HEADER..header.record_length())
+    {
+        joined.extend_from_slice(record);
+        rest = rest.get(header.record_length()..).unwrap_or_default();
+    }
+    joined
 }
 
 fn hello_in(record: &[u8]) -> Option<&[u8]> {
@@ -162,6 +180,24 @@ mod tests {
         assert_eq!(refusal(&fallback, &[Version::Tls12]), None);
         let older = hello([3, 2], [0x56, 0], &[GROUPS]);
         assert_eq!(refusal(&older, &[Version::Tls12]), alert);
+    }
+
+    #[test]
+    fn a_hello_is_looked_at_in_however_many_records_it_comes() {
+        assert_eq!(joined(&[21, 3, 3, 0, 2, 1, 0]).len(), HEADER);
+        let fallback = hello([3, 3], [0x56, 0], &[GROUPS]);
+        for size in [1, 7, 100] {
+            let mut records = Vec::new();
+            for part in fallback[HEADER..].chunks(size) {
+                records.extend([22, 3, 1, 0, part.len() as u8]);
+                records.extend_from_slice(part);
+            }
+            let whole = joined(&records);
+            assert_eq!(whole[HEADER..], fallback[HEADER..]);
+            let alert = Some(Alert::INAPPROPRIATE_FALLBACK);
+            assert_eq!(refusal(&whole, &BOTH), alert, "{size}");
+            assert!(joined(&records[..records.len() - 1]).len() < whole.len());
+        }
     }
 
     #[test]

@@ -32,7 +32,12 @@ impl Autonomous {
         if self.role() != Role::Server || self.caught.has_keys() {
             return None;
         }
-        match hello_check::look(&self.incoming, &self.versions) {
+        // One that comes in several records is looked at when it is whole.
+        let was_heard = self.has_heard;
+        let is_first = !was_heard && self.hello.is_settled(&self.incoming);
+        let joined = is_first.then(|| hello_check::joined(&self.incoming));
+        let hello = joined.as_ref().unwrap_or(&self.incoming);
+        match hello_check::look(hello, &self.versions) {
             Ok(version) => {
                 self.engine.facts.version = self.engine.facts.version.or(version);
                 None

@@ -57,7 +57,7 @@ impl Directed {
                 self.inbound.must_be_empty()?;
                 self.absorb();
                 let message = self.complete(template, context)?;
-                self.transcript.add(&message);
+                self.transcript.add_ours(&message);
                 self.outbound.message(&message);
             }
             Segment::WriteChangeCipherSpec => {
@@ -142,8 +142,9 @@ impl Directed {
             SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
         };
         // RFC 5246 §7.4.8: a client signs the messages, not their hash.
-        self.transcript
-            .start(hash, suite.version() == Version::Tls12);
+        let is_signed = self.role == Role::Client || self.asks_peer;
+        let keep = suite.version() == Version::Tls12 && is_signed;
+        self.transcript.start(hash, keep);
         self.inbound.version = Some(suite.version());
         // RFC 8446 §4.1.2: a second ClientHello offers none.
         if self.role == Role::Server

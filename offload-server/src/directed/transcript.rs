@@ -11,6 +11,8 @@ pub(super) struct Transcript {
     /// The messages, until the hash is known; and after it as long as a
     /// signature over all of them may have to be made or checked (TLS 1.2).
     messages: Option<Vec<u8>>,
+    /// Bytes of them that are ours.
+    ours: usize,
     running: Option<(&'static dyn Hash, Box<dyn Context>)>,
 }
 
@@ -18,8 +20,23 @@ impl Transcript {
     pub(super) const fn new() -> Self {
         Self {
             messages: Some(Vec::new()),
+            ours: 0,
             running: None,
         }
+    }
+
+    /// Bytes of messages of ours that are kept.
+    pub(super) const fn kept(&self) -> usize {
+        match self.messages {
+            Some(_) => self.ours,
+            None => 0,
+        }
+    }
+
+    /// Adds a message of ours.
+    pub(super) fn add_ours(&mut self, message: &[u8]) {
+        self.ours += message.len();
+        self.add(message);
     }
 
     pub(super) fn add(&mut self, message: &[u8]) {
