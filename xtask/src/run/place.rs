@@ -172,6 +172,7 @@ mod tests {
         let folder = workspace::scratch("sockets").unwrap();
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("gateway.toml");
+        let _ = fs::remove_file(&file);
         fs::write(&file, "precious").unwrap();
         let refused = refuse_answered("--qmp", &file).unwrap_err();
         assert!(
