@@ -7,6 +7,8 @@
     reason = "not every test needs all"
 )]
 
+mod agreed;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -16,8 +18,8 @@ use ipc::channel::local::{LocalDoorbell, pair};
 use ipc::channel::{Doorbell, SlotIndex};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{
-    Answer, Control, Established, HandshakeError, HandshakeId, HandshakeRequest, Parameters,
-    PeerError, PeerIdentity, Request, Standing,
+    Answer, Control, HandshakeError, HandshakeId, HandshakeRequest, Parameters, PeerError, Request,
+    Standing,
 };
 use ipc::director::{Order, OrderInbox};
 use ipc::handshake::{Completion, CompletionQueue, Directive, Forget, ForgetInbox};
@@ -29,7 +31,9 @@ use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::{Client, MAX_MESSAGE, Protocol, Transport, TransportError, decode, dispatch};
 use kernel_shim::{Application, Ports, Rights, Server, Windows};
-use tls::{CipherSuite, Role, Version};
+use tls::{Role, Version};
+
+pub use agreed::established;
 
 pub type Shared<T> = Rc<RefCell<T>>;
 
@@ -468,32 +472,6 @@ pub fn request(mode: Mode) -> HandshakeRequest {
         deadline: Instant::from_millis(10_000),
         group: 0,
         standing: Standing::New,
-    }
-}
-
-pub fn established(tcp: TcpPosition) -> Established {
-    Established {
-        version: Version::Tls13,
-        suite: CipherSuite::Aes128GcmSha256,
-        group: None,
-        sequence: (0, 0),
-        key_check: None,
-        keys: None,
-        peer: Some(PeerIdentity {
-            fingerprint: [5; 32],
-            certificate_len: 1000,
-            subject: Text::from_text("CN=client").unwrap(),
-            common_name: Text::from_text("client").unwrap(),
-            names: Text::default(),
-        }),
-        alpn: None,
-        server_name: None,
-        keyring: Text::from_text("web").unwrap(),
-        resumed: false,
-        peer_scheme: None,
-        tcp,
-        first_byte: Instant::from_millis(101),
-        installed: Instant::from_millis(102),
     }
 }
 
