@@ -1,9 +1,12 @@
 //! The keys that seal tickets: each for an hour at most, and opening until two hours after
-//! it was made; a bit for each ticket tells whether it was used (RFC 8446 §8.1). Whoever
-//! takes many tickets ends nobody's: when a key has sealed as many as it has bits for
-//! before its quarter of an hour is over, no more are given until then.
+//! it was made; a bit for each ticket tells whether it was used (RFC 8446 §8.1). A key that
+//! has sealed as many as it has bits for is replaced at once, and of [`KEYS`] the oldest
+//! goes. So there is a ticket for everybody, always: whoever takes tickets as fast as this
+//! component can give them makes all of them good for a shorter time, and for none shorter
+//! than it takes to seal seven keys' full.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,15 +22,15 @@ use crate::time::{Moment, Time};
 /// Seconds for which a key seals; it opens for as long again.
 pub(crate) const ROTATION: u32 = ipc::segment::TICKET_LIFETIME;
 /// Tickets that one key seals at most: so many bits are kept for it.
-const MOST: u32 = 1 << 16;
-/// The last of them are for handshakes that were told that they will give tickets: two of
-/// each of 256.
-const RESERVE: u32 = 512;
-/// Seconds between two keys at least.
-const PAUSE: u32 = ROTATION / 4;
-/// Keys whose tickets are not too old, at most.
-pub(crate) const KEYS: usize = (2 * ROTATION).div_ceil(PAUSE) as usize;
-/// Bytes of one: a bit for each ticket.
+const MOST: u32 = 1 << 18;
+/// Keys whose tickets may be opened, at most.
+pub(crate) const KEYS: usize = 8;
+/// The tickets that were sealed last, so many of them at least, are good whatever others
+/// take: 1,835,008. At 300 full handshakes a second with two tickets each, they are those of
+/// 50 minutes.
+#[cfg(test)]
+const LATEST: u32 = (KEYS as u32 - 1) * MOST;
+/// Bytes of one key: a bit for each ticket.
 pub(crate) const KEY: usize = MOST as usize / 8;
 /// Tells keys apart on the wire.
 const KEY_NAME: usize = 8;
@@ -42,7 +45,7 @@ pub(crate) struct TicketKeys {
 }
 
 /// The newest is the last.
-struct Keys(Vec<Key>);
+struct Keys(VecDeque<Key>);
 
 struct Key {
     name: [u8; KEY_NAME],
@@ -59,7 +62,7 @@ impl TicketKeys {
         Arc::new(Self {
             random: SystemRandom::new(),
             time,
-            keys: Mutex::new(Keys(Vec::with_capacity(KEYS))),
+            keys: Mutex::new(Keys(VecDeque::with_capacity(KEYS))),
         })
     }
 
@@ -82,38 +85,17 @@ impl TicketKeys {
         })
     }
 
-    /// Whether a handshake may say that it will give tickets: [`TicketKeys::seal_promised`]
-    /// has them.
-    pub(crate) fn may_promise(&self) -> bool {
-        let now = self.now().uptime;
-        let keys = self.keys.lock();
-        let newest = keys.0.last();
-        newest.is_none_or(|key| key.may_seal(now, MOST - RESERVE) || key.may_be_replaced(now))
-    }
-
-    /// A ticket that carries `plain`, and opens for `context` alone; `None` when there were
-    /// too many.
+    /// A ticket that carries `plain`, and opens for `context` alone; `None` without random
+    /// numbers.
     pub(crate) fn seal(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        self.seal_one_of(MOST - RESERVE, context, plain)
-    }
-
-    /// The same for a handshake that has said that it gives one.
-    pub(crate) fn seal_promised(&self, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        self.seal_one_of(MOST, context, plain)
-    }
-
-    fn seal_one_of(&self, most: u32, context: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let now = self.now().uptime;
         let mut keys = self.keys.lock();
         keys.expire(now);
-        let newest = keys.0.last();
-        if newest.is_none_or(|key| !key.may_seal(now, most)) {
-            if newest.is_some_and(|key| !key.may_be_replaced(now)) {
-                return None;
-            }
-            keys.0.push(self.make(now)?);
+        if keys.0.back().is_none_or(|key| !key.may_seal(now)) {
+            let key = self.make(now)?;
+            keys.push(key);
         }
-        let key = keys.0.last_mut()?;
+        let key = keys.0.back_mut()?;
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).ok()?;
         let mut ticket = Vec::with_capacity(KEY_NAME + NONCE_LEN + NUMBER + plain.len() + 16);
@@ -167,15 +149,19 @@ impl Keys {
             (key.made..end).contains(&now)
         });
     }
+
+    /// The newest, in place of the oldest if there are [`KEYS`].
+    fn push(&mut self, key: Key) {
+        if self.0.len() >= KEYS {
+            self.0.pop_front();
+        }
+        self.0.push_back(key);
+    }
 }
 
 impl Key {
-    fn may_seal(&self, now: u64, most: u32) -> bool {
-        now < self.made + u64::from(ROTATION) && self.issued < most
-    }
-
-    fn may_be_replaced(&self, now: u64) -> bool {
-        now >= self.made + u64::from(PAUSE)
+    fn may_seal(&self, now: u64) -> bool {
+        now < self.made + u64::from(ROTATION) && self.issued < MOST
     }
 
     /// `None` when the ticket was used before.
@@ -264,61 +250,42 @@ pub(crate) mod tests {
         assert_eq!(keys.open(b"web", &second).unwrap(), b"3");
     }
 
-    #[test]
-    fn a_key_that_has_sealed_as_many_as_can_be_told_apart_is_replaced() {
-        let (keys, time) = keys();
-        let first = keys.seal(b"web", b"1").unwrap();
-        time.0.fetch_add(u64::from(PAUSE), Ordering::Relaxed);
-        keys.keys.lock().0.last_mut().unwrap().issued = MOST;
-        let second = keys.seal(b"web", b"2").unwrap();
-        assert_ne!(first[..KEY_NAME], second[..KEY_NAME]);
-        assert!(keys.open(b"web", &first).is_some());
-        assert!(keys.open(b"web", &second).is_some());
-    }
-
-    #[test]
-    fn a_ticket_that_was_promised_is_there_when_others_have_taken_all() {
-        let (keys, time) = keys();
-        assert!(keys.may_promise());
-        keys.seal(b"web", b"1").unwrap();
-        keys.keys.lock().0.last_mut().unwrap().issued = MOST - RESERVE - 1;
-        assert!(keys.may_promise());
-        keys.seal(b"web", b"2").unwrap();
-        // Others take the rest.
-        assert_eq!(keys.seal(b"web", b"3"), None);
-        assert!(!keys.may_promise());
-        for _ in 0..RESERVE {
-            assert!(keys.seal_promised(b"web", b"4").is_some());
+    /// Tickets that others take; their nonces and tags are what takes long.
+    fn flood(keys: &TicketKeys, mut count: u32) {
+        while count > 0 {
+            assert!(keys.seal(b"web", b"flood").is_some());
+            let mut all = keys.keys.lock();
+            let key = all.0.back_mut().unwrap();
+            let more = (count - 1).min(MOST - key.issued);
+            key.issued += more;
+            count -= 1 + more;
         }
-        assert_eq!(keys.seal_promised(b"web", b"5"), None);
-        time.0.fetch_add(u64::from(PAUSE), Ordering::Relaxed);
-        assert!(keys.may_promise());
-        assert!(keys.seal_promised(b"web", b"6").is_some());
     }
 
     #[test]
-    fn who_takes_all_tickets_ends_nobody_s() {
-        let (keys, time) = keys();
-        // One in each minute of somebody who comes back just in time, beside a flood.
-        let mut kept = Vec::new();
-        let minutes = 4 * u64::from(ROTATION) / 60;
-        for minute in 0..minutes {
-            kept.extend(keys.seal(b"web", b"honest").map(|ticket| (minute, ticket)));
-            if let Some(key) = keys.keys.lock().0.last_mut() {
-                key.issued = MOST;
-            }
-            assert_eq!(keys.seal(b"web", b"flood"), None);
+    fn who_takes_tickets_as_fast_as_they_are_given_leaves_one_for_everybody() {
+        let (keys, _) = keys();
+        for _ in 0..3 * KEYS {
+            let own = keys.seal(b"web", b"honest").unwrap();
+            flood(&keys, LATEST - 1);
+            assert_eq!(keys.open(b"web", &own).unwrap(), b"honest");
+            assert_eq!(keys.open(b"web", &own), None, "once");
             assert!(keys.keys.lock().0.len() <= KEYS);
-            time.0.fetch_add(60, Ordering::Relaxed);
-            let (due, rest): (Vec<_>, Vec<_>) = kept
-                .into_iter()
-                .partition(|(made, _)| minute + 1 - made == u64::from(ROTATION) / 60);
-            for (made, ticket) in due {
-                assert!(keys.open(b"web", &ticket).is_some(), "{made}");
-            }
-            kept = rest;
         }
-        // And tickets are given again each quarter of an hour.
-        assert!(kept.len() >= 3, "{}", kept.len());
+    }
+
+    #[test]
+    fn a_ticket_is_good_until_all_keys_are_full() {
+        let (keys, _) = keys();
+        flood(&keys, MOST - 1);
+        let last = keys.seal(b"web", b"of the first key").unwrap();
+        flood(&keys, LATEST);
+        assert!(keys.open(b"web", &last).is_some());
+        let next = keys.seal(b"web", b"of the second").unwrap();
+        assert!(keys.open(b"web", &next).is_some());
+        let (other, _) = self::keys();
+        let first = other.seal(b"web", b"1").unwrap();
+        flood(&other, LATEST + MOST);
+        assert_eq!(other.open(b"web", &first), None);
     }
 }

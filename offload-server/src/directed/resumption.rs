@@ -177,8 +177,7 @@ impl Directed {
         self.absorb();
         let version = self.version().ok_or(Fault::INTERNAL)?;
         let now = context.moment();
-        let can_be_resumed =
-            self.full.is_some_and(|full| full.can_be_resumed(now)) && self.resumption.may_promise();
+        let can_be_resumed = self.full.is_some_and(|full| full.can_be_resumed(now));
         if !can_be_resumed || self.certificate().is_some_and(|peer| !fits(peer)) {
             return Ok(Verdict::Ticket(None));
         }

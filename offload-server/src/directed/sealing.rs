@@ -80,20 +80,12 @@ impl Resumption {
         Some(sha.finish())
     }
 
-    /// Whether there can be a new ticket.
-    pub(super) fn may_promise(&self) -> bool {
-        match self {
-            Self::Server { keys, .. } => keys.may_promise(),
-            _ => true,
-        }
-    }
-
-    /// A new ticket, where it was promised.
+    /// A new ticket.
     pub(super) fn seal(&self, context: &Digest, earlier: &Earlier) -> Option<Vec<u8>> {
         let Self::Server { keys, .. } = self else {
             return None;
         };
-        keys.seal_promised(context.as_ref(), &earlier.to_plain()?)
+        keys.seal(context.as_ref(), &earlier.to_plain()?)
     }
 
     /// Opens a ticket, once, if its session can still be resumed.
