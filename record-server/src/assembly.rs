@@ -3,10 +3,9 @@
 //! A ring whose blocks are lent may hold less than a record (`ipc::channel::Pool`). As long
 //! as the pool has some, it holds a whole one. When it has none, the record is put together
 //! here, in one of a few buffers that all sessions share. Who waits for a buffer gets one
-//! when a record is whole; for each that waits a session ends whose record is not whole
-//! after [`PATIENCE`], so that nobody waits for a peer that never sends the rest of its
-//! record. For who comes to wait, one ends already when nothing of its record has come for
-//! [`STALL`]: the one for which that is longest. Whose record is whole keeps the buffer for
+//! when a record is whole. For each that waits a session ends of whose record nothing has
+//! come for [`STALL`], or which is not whole after [`PATIENCE`], so that nobody waits for a
+//! peer that never sends the rest of its record. Whose record is whole keeps the buffer for
 //! the next ones, [`IN_A_ROW`] at the most: it does not stand in line for each.
 
 use alloc::boxed::Box;
@@ -25,8 +24,7 @@ pub(crate) const BUFFERS: usize = 64;
 /// line of 64 kbit/s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long nothing of one may come when another session comes to wait: a long round trip, or
-/// the time after which TCP sends a lost segment again.
+/// How long nothing of one may come while another session waits: a long round trip.
 pub(crate) const STALL: Duration = Duration::from_millis(400);
 
 /// Records that one session puts together before it stands in line again: 128 KiB.
@@ -85,13 +83,18 @@ struct Holder {
     slot: SlotIndex,
     /// When it ends if another waits.
     until: Instant,
-    /// When it does for one that came to wait, if nothing comes.
+    /// When it does if nothing comes.
     stalls: Instant,
     /// Records that it had it for.
     records: u8,
 }
 
 impl Holder {
+    /// When it ends, if another waits and nothing comes.
+    fn ends(&self) -> Instant {
+        self.until.min(self.stalls)
+    }
+
     /// A record begins.
     fn begin(&mut self, now: Instant) {
         self.records += 1;
@@ -105,10 +108,6 @@ pub(crate) struct Assemblies {
     holders: VecDeque<Holder>,
     /// In the order in which they came.
     waiting: VecDeque<SlotIndex>,
-    /// So many of them came and did not ask for anybody's buffer yet.
-    came: usize,
-    /// So many buffers came free for the last that came.
-    cleared: usize,
     is_last_next: bool,
 }
 
@@ -117,8 +116,6 @@ impl Assemblies {
         Self {
             holders: VecDeque::with_capacity(BUFFERS),
             waiting: VecDeque::with_capacity(slots),
-            came: 0,
-            cleared: 0,
             is_last_next: false,
         }
     }
@@ -141,7 +138,6 @@ impl Assemblies {
         if self.free() == 0 || has_had_its_turn {
             if !self.waiting.contains(&slot) {
                 self.waiting.push_back(slot);
-                self.came += 1;
             }
             return false;
         }
@@ -187,8 +183,6 @@ impl Assemblies {
     /// `slot` neither holds a buffer nor waits for one any more.
     pub(crate) fn leave(&mut self, slot: SlotIndex) {
         self.waiting.retain(|waiting| *waiting != slot);
-        self.came = self.came.min(self.waiting.len());
-        self.cleared = self.cleared.min(self.waiting.len());
         self.holders.retain(|holder| holder.slot != slot);
     }
 
@@ -206,10 +200,6 @@ impl Assemblies {
         if !self.has_next() {
             return None;
         }
-        if self.cleared > 0 {
-            self.cleared -= 1;
-            return self.waiting.pop_back();
-        }
         self.is_last_next = !self.is_last_next;
         match self.is_last_next {
             true => self.waiting.pop_back(),
@@ -224,50 +214,35 @@ impl Assemblies {
         now: Instant,
         has_more: impl Fn(SlotIndex) -> bool,
     ) -> Option<SlotIndex> {
-        while self.came > 0 {
-            let stalled = self.first(|holder| holder.stalls);
-            let stalled = stalled.filter(|(_, stalls)| *stalls <= now);
-            if let Some((slot, _)) = stalled
-                && has_more(slot)
-            {
+        loop {
+            let holder = self.late()?;
+            let slot = holder.slot;
+            if holder.ends() > now {
+                return None;
+            }
+            if holder.until > now && has_more(slot) {
                 self.note_bytes(slot, now);
                 continue;
             }
-            self.came -= 1;
-            if let Some((slot, _)) = stalled {
-                self.leave(slot);
-                self.cleared += 1;
-                return Some(slot);
-            }
+            self.leave(slot);
+            return Some(slot);
         }
-        let (slot, _) = self.late().filter(|(_, until)| *until <= now)?;
-        self.leave(slot);
-        Some(slot)
     }
 
     /// Whether [`Assemblies::evict`] has something to do.
     pub(crate) fn has_overdue(&self, now: Instant) -> bool {
-        self.came > 0 || self.late().is_some_and(|(_, until)| until <= now)
+        self.deadline() <= now
     }
 
-    /// When the oldest is to end.
+    /// When the next is to end.
     pub(crate) fn deadline(&self) -> Instant {
-        self.late().map_or(Instant::NEVER, |(_, until)| until)
+        self.late().map_or(Instant::NEVER, |holder| holder.ends())
     }
 
-    /// The one that is to end first whatever comes, and when.
-    fn late(&self) -> Option<(SlotIndex, Instant)> {
-        self.first(|holder| holder.until)
-    }
-
-    /// The first to end by `when`, if somebody waits for it.
-    fn first(&self, when: fn(&Holder) -> Instant) -> Option<(SlotIndex, Instant)> {
-        let ends = self
-            .holders
-            .iter()
-            .map(|holder| (holder.slot, when(holder)));
-        let first = ends.min_by_key(|(_, when)| *when);
-        first.filter(|_| self.waiting.len() > self.free())
+    /// The first to end, if somebody waits for its buffer.
+    fn late(&self) -> Option<Holder> {
+        let first = self.holders.iter().min_by_key(|holder| holder.ends());
+        first.copied().filter(|_| self.waiting.len() > self.free())
     }
 }
 
@@ -289,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_gets_what_comes_free_and_the_oldest_is_overdue() {
+    fn one_that_stalls_ends_for_each_that_waits_and_no_more() {
         let mut all = full();
         let at = Instant::from_millis;
         assert_eq!(all.deadline(), Instant::NEVER);
@@ -297,59 +272,93 @@ mod tests {
         assert!(!all.take(500, at(150)));
         assert!(!all.take(501, at(150)));
         assert!(!all.take(500, at(150)), "it waits once");
-        assert!(all.has_overdue(at(150)), "they ask");
-        assert_eq!(evict(&mut all, at(150)), None, "all of them go on");
-        assert!(!all.has_overdue(at(1999)));
+        assert_eq!(all.deadline(), at(400));
+        assert!(!all.has_overdue(at(399)));
+        assert_eq!(evict(&mut all, at(399)), None, "all of them go on");
         assert_eq!(all.next(), None);
-        assert_eq!(all.deadline(), at(2000));
-        assert_eq!(evict(&mut all, at(1999)), None);
-        assert!(all.has_overdue(at(2000)));
-        // As many end as wait.
-        assert_eq!(evict(&mut all, at(9000)), Some(0));
+        assert!(all.has_overdue(at(400)));
+        assert_eq!(evict(&mut all, at(400)), Some(0));
+        assert_eq!(evict(&mut all, at(400)), None, "the next is not late");
         assert_eq!(evict(&mut all, at(9000)), Some(1));
         assert_eq!(evict(&mut all, at(9000)), None);
+        // Who came last and who came first, in turn.
         assert_eq!(all.next(), Some(501));
-        assert!(all.take(501, at(2000)));
+        assert!(all.take(501, at(410)));
         // One that needs none any more is in nobody's way.
         assert!(all.has_next());
         assert_eq!(all.next(), Some(500));
         assert!(!all.has_next());
-        assert!(all.take(502, at(2000)));
-        assert!(!all.take(503, at(2000)));
+        assert!(all.take(502, at(410)));
+        assert!(!all.take(503, at(410)));
         all.leave(503);
         assert_eq!(evict(&mut all, at(9000)), None);
     }
 
     #[test]
-    fn who_comes_has_the_buffer_of_the_one_that_stalls_longest() {
+    fn whose_record_goes_on_ends_after_two_seconds() {
         let mut all = full();
         let at = Instant::from_millis;
-        // Some wait already, and have asked.
-        for slot in [400, 401] {
-            assert!(!all.take(slot, at(100)));
+        assert!(!all.take(500, at(100)));
+        for now in (300..2000).step_by(300) {
+            (0..64).for_each(|slot| all.note_bytes(slot, at(now)));
+            assert_eq!(evict(&mut all, at(now)), None);
         }
-        assert_eq!(evict(&mut all, at(100)), None);
+        (0..64).for_each(|slot| all.note_bytes(slot, at(1999)));
+        assert_eq!(all.deadline(), at(2000));
+        // More of it is there, which decides nothing any more.
+        assert_eq!(all.evict(at(2000), |_| true), Some(0));
+        assert_eq!(all.evict(at(2000), |_| true), None);
+    }
+
+    #[test]
+    fn more_that_was_not_taken_yet_is_no_stall() {
+        let mut all = full();
+        let at = Instant::from_millis;
         (0..60).for_each(|slot| all.note_bytes(slot, at(400)));
         assert!(!all.take(500, at(470)));
         assert!(!all.take(501, at(470)));
-        // More has come of one, and was not taken yet.
         assert_eq!(all.evict(at(470), |slot| slot == 60), Some(61));
         assert_eq!(evict(&mut all, at(470)), Some(62));
         assert_eq!(evict(&mut all, at(470)), None, "one for each");
-        assert_eq!(all.next(), Some(501));
-        assert!(all.take(501, at(470)));
-        assert_eq!(all.next(), Some(500));
-        assert!(all.take(500, at(470)));
+        assert!(all.next().is_some() && all.next().is_some());
         assert_eq!(all.next(), None);
-        // What goes on has its time, and a whole one waits for its reader.
+        assert!(all.take(500, at(470)) && all.take(501, at(470)));
+        // A whole one waits for its reader.
         (0..64).for_each(|slot| all.note_progress(slot, at(480)));
-        all.note_bytes(500, at(880));
-        assert!(!all.take(502, at(880)));
-        assert_eq!(evict(&mut all, at(880)), Some(501));
-        assert_eq!(all.next(), Some(502));
-        assert!(all.take(502, at(880)));
-        assert!(!all.take(503, at(880)));
-        assert_eq!(evict(&mut all, at(880)), None);
+        all.note_bytes(500, at(480));
+        assert!(!all.take(502, at(500)));
+        assert_eq!(evict(&mut all, at(869)), None);
+        assert_eq!(evict(&mut all, at(870)), Some(501));
+    }
+
+    #[test]
+    fn a_crowd_of_halves_is_gone_as_fast_as_it_can_stall_and_a_client_waits_for_few() {
+        let mut all = Assemblies::new(2000);
+        let at = Instant::from_millis;
+        let mut served = None;
+        // 1,400 come at once, and a client after them; whoever has a buffer stalls.
+        (0..1400).for_each(|slot| {
+            all.take(slot, at(0));
+        });
+        assert!(!all.take(1999, at(1)));
+        let mut ended = 0;
+        for now in (10..).step_by(10) {
+            while evict(&mut all, at(now)).is_some() {
+                ended += 1;
+            }
+            while let Some(slot) = all.next() {
+                if slot == 1999 {
+                    served = served.or(Some(now));
+                    continue;
+                }
+                assert!(all.take(slot, at(now)));
+            }
+            if all.waiting.is_empty() {
+                assert_eq!((ended, served), (1336, Some(400)));
+                assert!((8_000..10_000).contains(&now), "{now}");
+                break;
+            }
+        }
     }
 
     #[test]
@@ -375,8 +384,10 @@ mod tests {
         }
         // Whose record is whole keeps its buffer for no longer than one that stalls.
         all.note_whole(500, at(300));
-        assert!(!all.take(501, at(699)));
-        assert_eq!(evict(&mut all, at(700)), Some(0));
-        all.note_bytes(1, at(700));
+        (0..64).for_each(|slot| all.note_bytes(slot, at(290)));
+        all.note_bytes(500, at(400));
+        all.note_whole(500, at(200));
+        assert!(!all.take(501, at(599)));
+        assert_eq!(evict(&mut all, at(600)), Some(500));
     }
 }
