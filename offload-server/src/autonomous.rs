@@ -13,6 +13,8 @@ mod engine;
 mod flight_check;
 mod hello_check;
 mod last_word;
+mod lists;
+mod messages;
 mod profile;
 mod resolver;
 mod tickets;
@@ -45,6 +47,7 @@ use crate::output::Output;
 use announced::Announced;
 use caught::{Catch, Caught};
 use engine::{Engine, Outcome};
+use lists::ENTRY_CHARGE;
 pub(crate) use profile::Profiles;
 use resolver::Choice;
 pub(crate) use tickets::{AfterHandshake, Remembered};
@@ -68,6 +71,8 @@ pub(crate) struct Autonomous {
     /// How far the first ClientHello has come.
     hello: HelloScan,
     announced: Announced,
+    /// The alert for a list that is too long.
+    too_long: Option<Alert>,
     /// TCP sequence number of the next byte in the ring, and of the first.
     rx_next: u32,
     rx_start: u32,
@@ -127,6 +132,7 @@ impl Autonomous {
             keeps_messages: parameters.peer_authentication != PeerAuthentication::None,
             hello: HelloScan::default(),
             announced: Announced::default(),
+            too_long: None,
             rx_next: position.rx_next,
             rx_start: position.rx_next,
             records: 0,
@@ -211,7 +217,7 @@ impl Autonomous {
                 );
                 continue;
             }
-            if let Some((alert, cause)) = self.refused_hello() {
+            if let Some((alert, cause)) = self.refused_list().or_else(|| self.refused_hello()) {
                 self.cause = cause;
                 self.end_with(alert, HandshakeError::Peer(PeerError::AlertSent(alert)));
                 continue;
@@ -309,15 +315,17 @@ impl Autonomous {
         self.has_heard && (self.caught.has_keys() || is_tls12())
     }
 
-    /// Bytes held on behalf of the peer, at most: all that was taken from it, what it has
-    /// not taken from us, and our messages where they are kept.
+    /// Bytes held on behalf of the peer, at most: all that was taken from it, with what the
+    /// entries of its lists take beside, what it has not taken from us, and our messages where
+    /// they are kept.
     pub(crate) fn held(&self) -> usize {
         let taken = self.rx_next.wrapping_sub(self.rx_start);
         let ours = match self.keeps_messages {
             true => self.output.written(),
             false => self.output.waiting(),
         };
-        taken as usize + ours
+        let entries = self.announced.entries() + self.caught.entries();
+        taken as usize + entries as usize * ENTRY_CHARGE + ours
     }
 
     /// Sends what there is room for.
@@ -383,12 +391,10 @@ impl Autonomous {
         self.incoming.resize(start + length, 0);
         let record = self.incoming.get_mut(start..).unwrap_or_default();
         incoming.take(&mut bytes, record)?;
-        if self.role() == Role::Client {
-            let record = self.incoming.get(start..).unwrap_or_default();
-            self.announced.look_at(record);
-            self.engine.facts.ticket = self.announced.ticket();
-            self.engine.facts.accepted = self.announced.accepted();
-        }
+        let record = self.incoming.get(start..).unwrap_or_default();
+        self.too_long = self.announced.look_at(record).err();
+        self.engine.facts.ticket = self.announced.ticket();
+        self.engine.facts.accepted = self.announced.accepted();
         Ok(Taken::Bytes(u32::try_from(length).unwrap_or(0)))
     }
 

@@ -13,16 +13,11 @@ use crate::autonomous::{AfterHandshake, Autonomous, Remembered};
 use crate::by_request::KEPT;
 use crate::directed::{Directed, Kept, Tickets};
 use crate::in_progress::InProgress;
-use crate::loans::{GUARANTEED, POOL};
+use crate::loans::{COPIES, GUARANTEED, POOL};
 use crate::session::{self, TAKERS};
 use crate::session_cache::{MAX_CHAIN, MAX_TICKET, PLACES};
 use crate::ticket_keys::{KEY, KEYS};
 use crate::work::WorkQueue;
-
-/// Copies of each byte that a peer makes a handshake hold: as received, until its message
-/// is whole; then as a part of the transcript (TLS 1.2 with a client's certificate), and
-/// decoded. The handshake that is being processed holds a third copy.
-const COPIES: usize = 2;
 
 /// What a handshake holds beside that. rustls' state and `ring`'s keys behind it are in
 /// private types: measured, and held against this by `tests/crowd.rs`.

@@ -21,6 +21,11 @@ use ipc::clock::Instant;
 use ipc::control::Standing;
 use ipc::handshake::Origin;
 
+/// Copies of each byte that a peer makes a handshake hold: as received, until its message
+/// is whole; then as a part of the transcript (TLS 1.2 with a client's certificate), and
+/// decoded. The handshake that is being processed holds a third copy.
+pub(crate) const COPIES: usize = 2;
+
 /// Bytes that each handshake may hold: a hello with a post-quantum share, and a chain
 /// of two certificates.
 pub(crate) const GUARANTEED: usize = 4 * 1024;

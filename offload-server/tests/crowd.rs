@@ -104,13 +104,18 @@ fn clients_whose_chains_are_never_proved_in_every_slot_stay_within_the_budget() 
     let _alone = ALONE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    for mode in [Mode::Autonomous, Mode::Directed] {
+    // As long as each mode accepts one to be, of few certificates and of many.
+    for (mode, certificates) in [
+        (Mode::Autonomous, 9),
+        (Mode::Autonomous, 63),
+        (Mode::Directed, 9),
+        (Mode::Directed, 63),
+    ] {
         for version in [Version::Tls13, Version::Tls12] {
             let before = heap::used();
             let mut world = world(mode);
             let channels = heap::used() - before;
-            // As long as each mode accepts one to be.
-            let chain = vec![CertificateDer::from(vec![7; 60_000 / 9]); 9];
+            let chain = vec![CertificateDer::from(vec![7; 60_000 / certificates]); certificates];
             let config = with_certificates(&world, version, &chain);
             let mut asked = parameters(&["web"]);
             asked.peer_authentication = PeerAuthentication::Require;
@@ -154,6 +159,43 @@ fn clients_whose_chains_are_never_proved_in_every_slot_stay_within_the_budget() 
     }
 }
 
+#[test]
+fn chains_of_thousands_of_certificates_in_every_slot_are_refused_before_they_are_decoded() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    for mode in [Mode::Autonomous, Mode::Directed] {
+        for version in [Version::Tls13, Version::Tls12] {
+            let before = heap::used();
+            let mut world = world(mode);
+            let channels = heap::used() - before;
+            let chain = vec![CertificateDer::from(vec![7; 1]); 10_000];
+            let config = with_certificates(&world, version, &chain);
+            let mut asked = parameters(&["web"]);
+            asked.peer_authentication = PeerAuthentication::Require;
+            let others = heap::used() - before - channels;
+            heap::peak();
+            for slot in 0..HANDSHAKES {
+                world.start_as(slot, Role::Server, asked.clone());
+                let flight = flight(&mut world, slot, &config);
+                let parts = flight.chunks(2000);
+                parts.for_each(|part| drop(world.exchange(slot, part)));
+            }
+            let peak = heap::peak() - before - channels - others;
+            let most = ipc::budget::total(&budget(HANDSHAKES, SESSIONS, 2));
+            println!("{mode:?} {version:?}: peak {peak} of {most}");
+            let mut ended = 0;
+            while let Some((slot, error)) = failed(&mut world) {
+                let refused = HandshakeError::Peer(PeerError::AlertSent(Alert::DECODE_ERROR));
+                assert_eq!(error, refused, "{mode:?} {version:?} {slot}");
+                ended += 1;
+            }
+            assert_eq!(ended, HANDSHAKES, "{mode:?} {version:?}");
+            assert!(peak <= most, "{mode:?} {version:?}: {peak} of {most}");
+        }
+    }
+}
+
 /// Sessions of TLS 1.3 as client, with tickets from as many servers as configurations
 /// are kept for.
 #[test]
@@ -161,11 +203,16 @@ fn sessions_that_take_tickets_stay_within_the_budget() {
     let _alone = ALONE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    // A chain as long as tickets are taken with.
+    // A chain as long as tickets are taken with, and one of as many certificates as there may be.
+    sessions_that_take_tickets(|leaf| vec![vec![7; 4096 - leaf - 200]]);
+    sessions_that_take_tickets(|_| vec![vec![7]; 63]);
+}
+
+fn sessions_that_take_tickets(more: impl Fn(usize) -> Vec<Vec<u8>>) {
     let issuer = world::authority();
     let mut ring = world::keyring(RINGS[0], &issuer, issuer.der(), None);
     let leaf = ring.chain[0].len();
-    ring.chain.push(vec![7; 4096 - leaf]);
+    ring.chain.extend(more(leaf));
     let mut server = World::with_keyrings(vec![ring], issuer, HANDSHAKES, SESSIONS);
     let mut client = world(Mode::Autonomous);
     let mut held = 0;

@@ -1,16 +1,17 @@
-//! What a server of TLS 1.2 says in the clear, and rustls does not tell: how long its ticket
-//! is (RFC 5077 §3.3), and which kinds of certificates it takes (RFC 5246 §7.4.4).
+//! What a peer says in the clear, and rustls does not tell: how long a server's ticket of TLS
+//! 1.2 is (RFC 5077 §3.3), which kinds of certificates it takes (RFC 5246 §7.4.4), and how many
+//! entries lists have.
 
 use ipc::keystore::KeyKind;
-use tls::codec::MESSAGE_HEADER;
 use tls::names::{ECDSA_SIGN, RSA_SIGN};
 use tls::record::HEADER;
-use tls::{ContentType, HandshakeType};
+use tls::{Alert, ContentType, HandshakeType};
+
+use super::lists::Lists;
+use super::messages::{Messages, Part};
 
 const ALERT: u8 = ContentType::Alert.number();
 const HANDSHAKE: u8 = ContentType::Handshake.number();
-const NEW_SESSION_TICKET: u8 = HandshakeType::NEW_SESSION_TICKET.0;
-const CERTIFICATE_REQUEST: u8 = HandshakeType::CERTIFICATE_REQUEST.0;
 
 /// What a CertificateRequest of TLS 1.2 says of keys: with which a client may sign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +33,9 @@ impl Accepted {
 /// What was seen of the messages so far.
 #[derive(Default)]
 pub(crate) struct Announced {
-    header: [u8; MESSAGE_HEADER],
-    /// Bytes of the header that are there.
-    have: usize,
-    /// Bytes of the message that are to come.
-    left: usize,
+    messages: Messages,
+    lists: Lists,
+    kind: Option<HandshakeType>,
     /// ChangeCipherSpec arrived: what follows is encrypted. rustls takes none before the
     /// ticket that ServerHello promised.
     is_over: bool,
@@ -49,46 +48,49 @@ pub(crate) struct Announced {
 
 impl Announced {
     /// Looks at the next record, with its header.
-    pub(crate) fn look_at(&mut self, record: &[u8]) {
+    ///
+    /// # Errors
+    /// The alert that is due for a list that is too long.
+    pub(crate) fn look_at(&mut self, record: &[u8]) -> Result<(), Alert> {
+        let payload = record.get(HEADER..).unwrap_or_default();
         match record.first() {
-            Some(&HANDSHAKE) if !self.is_over => {}
+            Some(&HANDSHAKE) if self.is_over => return self.lists.look_at(payload),
+            Some(&HANDSHAKE) => {}
             // A warning tells nothing, and the flight goes on after it.
-            Some(&ALERT) => return,
+            Some(&ALERT) => return Ok(()),
             _ => {
                 self.is_over = true;
-                return;
+                self.lists.change();
+                return Ok(());
             }
         }
-        let mut rest = record.get(HEADER..).unwrap_or_default();
-        while let Some((byte, behind)) = rest.split_first() {
-            if self.left > 0 {
-                let part = rest.len().min(self.left);
-                self.left -= part;
-                let (body, behind) = rest.split_at_checked(part).unwrap_or_default();
-                if self.header.first() == Some(&CERTIFICATE_REQUEST) {
-                    self.read_types(body);
-                }
-                rest = behind;
-                continue;
-            }
-            if let Some(place) = self.header.get_mut(self.have) {
-                *place = *byte;
-            }
-            self.have += 1;
-            rest = behind;
-            if self.have == MESSAGE_HEADER {
-                let [kind, a, b, c] = self.header;
-                self.have = 0;
-                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
-                match kind {
-                    NEW_SESSION_TICKET => self.ticket = self.ticket.max(self.left),
-                    CERTIFICATE_REQUEST => {
-                        (self.accepted, self.types) = (Some(Accepted::default()), None);
+        let mut rest = payload;
+        while let Some(part) = self.messages.next(&mut rest) {
+            match part {
+                Part::Begins(kind, length) => {
+                    self.kind = Some(kind);
+                    match kind {
+                        HandshakeType::NEW_SESSION_TICKET => {
+                            self.ticket = self.ticket.max(length);
+                        }
+                        HandshakeType::CERTIFICATE_REQUEST => {
+                            (self.accepted, self.types) = (Some(Accepted::default()), None);
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
+                Part::Body(part) if self.kind == Some(HandshakeType::CERTIFICATE_REQUEST) => {
+                    self.read_types(part);
+                }
+                Part::Body(_) | Part::Ends(_) => {}
             }
         }
+        self.lists.look_at(payload)
+    }
+
+    /// Entries of the lists of all messages.
+    pub(crate) const fn entries(&self) -> u32 {
+        self.lists.entries()
     }
 
     /// A part of a CertificateRequest: its types come first.
@@ -123,6 +125,8 @@ mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
+    use tls::codec::MESSAGE_HEADER;
+
     use super::*;
 
     fn message(kind: u8, length: usize) -> Vec<u8> {
@@ -136,7 +140,7 @@ mod tests {
         let mut seen = Announced::default();
         for part in messages.chunks(size) {
             let [high, low] = (part.len() as u16).to_be_bytes();
-            seen.look_at(&[&[kind, 3, 3, high, low], part].concat());
+            let _ = seen.look_at(&[&[kind, 3, 3, high, low], part].concat());
         }
         seen.ticket()
     }
@@ -173,7 +177,7 @@ mod tests {
                 let mut seen = Announced::default();
                 for part in flight.chunks(size) {
                     let [high, low] = (part.len() as u16).to_be_bytes();
-                    seen.look_at(&[&[HANDSHAKE, 3, 3, high, low], part].concat());
+                    let _ = seen.look_at(&[&[HANDSHAKE, 3, 3, high, low], part].concat());
                 }
                 assert_eq!(seen.accepted(), Some(Accepted { rsa, ecdsa }), "{size}");
             }
@@ -184,13 +188,13 @@ mod tests {
     #[test]
     fn what_is_encrypted_announces_nothing() {
         let mut seen = Announced::default();
-        seen.look_at(&[20, 3, 3, 0, 1, 1]);
-        seen.look_at(&[22, 3, 3, 0, 4, 4, 0, 99, 0]);
+        let _ = seen.look_at(&[20, 3, 3, 0, 1, 1]);
+        let _ = seen.look_at(&[22, 3, 3, 0, 4, 4, 0, 99, 0]);
         assert_eq!(seen.ticket(), 0);
         assert_eq!(ticket_in(&message(4, 50), 100, 23), 0);
         let mut seen = Announced::default();
-        seen.look_at(&[21, 3, 3, 0, 2, 1, 90]);
-        seen.look_at(&[22, 3, 3, 0, 4, 4, 0, 99, 0]);
+        let _ = seen.look_at(&[21, 3, 3, 0, 2, 1, 90]);
+        let _ = seen.look_at(&[22, 3, 3, 0, 4, 4, 0, 99, 0]);
         assert_eq!(seen.ticket(), 99 << 8, "after a warning");
     }
 }

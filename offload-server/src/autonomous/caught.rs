@@ -54,6 +54,7 @@ pub(crate) struct Caught {
     exporter: Option<Exporter>,
     alert: Option<Alert>,
     violation: Option<Alert>,
+    entries: Option<u32>,
 }
 
 impl Caught {
@@ -73,6 +74,7 @@ impl Caught {
         replace(&mut self.exporter, &mut later.exporter);
         replace(&mut self.alert, &mut later.alert);
         replace(&mut self.violation, &mut later.violation);
+        replace(&mut self.entries, &mut later.entries);
     }
 
     /// Whether any are in use.
@@ -101,6 +103,11 @@ impl Caught {
     /// The alert that is due for what was opened, and rustls did not get.
     pub(crate) const fn violation(&self) -> Option<Alert> {
         self.violation
+    }
+
+    /// Entries of the lists of what was opened.
+    pub(crate) fn entries(&self) -> u32 {
+        self.entries.unwrap_or_default()
     }
 
     /// A record with a fatal alert, as the peer can read it now. The keys are used up.
@@ -410,11 +417,16 @@ impl MessageDecrypter for Counting<Box<dyn MessageDecrypter>> {
         let message = self.cipher.decrypt(message, sequence)?;
         if message.typ == rustls::ContentType::Handshake
             && let Some(check) = &mut self.check
-            && let Err(alert) = check.look_at(message.payload)
         {
-            self.caught.lock().get_or_insert_default().violation = Some(alert);
-            // Of which rustls tells the peer nothing.
-            return Err(Error::General(String::new()));
+            let checked = check.look_at(message.payload);
+            let mut caught = self.caught.lock();
+            let of = caught.get_or_insert_default();
+            of.entries = Some(check.entries());
+            if let Err(alert) = checked {
+                of.violation = Some(alert);
+                // Of which rustls tells the peer nothing.
+                return Err(Error::General(String::new()));
+            }
         }
         Ok(message)
     }

@@ -26,7 +26,7 @@ pub(crate) struct Facts {
     /// When this session's peer was authenticated: in this handshake, or in the one that
     /// it resumes.
     pub(crate) full: Option<FullHandshake>,
-    /// Bytes of the chain that the peer showed.
+    /// Bytes on the heap of the chain that the peer showed.
     pub(crate) chain: usize,
     /// TLS 1.2, client: bytes of the longest NewSessionTicket that came.
     pub(crate) ticket: usize,

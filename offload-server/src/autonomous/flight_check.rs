@@ -3,8 +3,10 @@
 //! without what has to be in it, bytes after Finished. Seen as records are opened, whatever
 //! messages they cut.
 
-use tls::codec::MESSAGE_HEADER;
 use tls::{Alert, ExtensionType, HandshakeType};
+
+use super::lists::Lists;
+use super::messages::{Messages, Part};
 
 /// RFC 6066 §8. rustls asks a server for it, and no client.
 const STATUS_REQUEST: u16 = 5;
@@ -13,16 +15,23 @@ const STATUS_REQUEST: u16 = 5;
 const SHORTEST_AUTHORITIES: u32 = 5;
 
 /// Follows the messages of one key.
-#[derive(Default)]
 pub(crate) struct FlightCheck {
-    header: [u8; MESSAGE_HEADER],
-    /// Bytes of `header` that came.
-    have: usize,
-    /// Bytes of the message that are to come.
-    left: usize,
+    messages: Messages,
+    lists: Lists,
     /// EncryptedExtensions came: the peer is a server.
     is_of_server: bool,
     body: Body,
+}
+
+impl Default for FlightCheck {
+    fn default() -> Self {
+        Self {
+            messages: Messages::default(),
+            lists: Lists::protected(),
+            is_of_server: false,
+            body: Body::default(),
+        }
+    }
 }
 
 impl FlightCheck {
@@ -30,46 +39,34 @@ impl FlightCheck {
     ///
     /// # Errors
     /// The alert that is due.
-    pub(crate) fn look_at(&mut self, mut rest: &[u8]) -> Result<(), Alert> {
-        while let Some((byte, after)) = rest.split_first() {
-            if self.left > 0 {
-                let part = rest.len().min(self.left);
-                let (part, after) = rest.split_at_checked(part).unwrap_or_default();
-                self.left -= part.len();
-                self.body.walk(part, self.is_of_server)?;
-                rest = after;
-            } else {
-                if let Some(place) = self.header.get_mut(self.have) {
-                    *place = *byte;
+    pub(crate) fn look_at(&mut self, record: &[u8]) -> Result<(), Alert> {
+        let mut rest = record;
+        while let Some(part) = self.messages.next(&mut rest) {
+            match part {
+                Part::Begins(kind, _) => {
+                    self.is_of_server |= kind == HandshakeType::ENCRYPTED_EXTENSIONS;
+                    self.body = Body::of(kind);
                 }
-                self.have += 1;
-                rest = after;
-                if self.have < MESSAGE_HEADER {
-                    continue;
-                }
-                let [kind, a, b, c] = self.header;
-                self.have = 0;
-                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
-                let kind = HandshakeType(kind);
-                self.is_of_server |= kind == HandshakeType::ENCRYPTED_EXTENSIONS;
-                self.body = Body::of(kind);
-            }
-            if self.left == 0 && self.have == 0 {
-                self.end(rest)?;
+                Part::Body(part) => self.body.walk(part, self.is_of_server)?,
+                Part::Ends(kind) => self.end(kind, rest)?,
             }
         }
-        Ok(())
+        self.lists.look_at(record)
+    }
+
+    /// Entries of the lists of all messages.
+    pub(crate) const fn entries(&self) -> u32 {
+        self.lists.entries()
     }
 
     /// A message is whole; `rest` is after it in the record.
-    fn end(&self, rest: &[u8]) -> Result<(), Alert> {
+    fn end(&self, kind: HandshakeType, rest: &[u8]) -> Result<(), Alert> {
         // RFC 8446 §4.3.2, §9.2.
         if self.body.lacks_schemes() {
             return Err(Alert::MISSING_EXTENSION);
         }
         // RFC 8446 §5.1: a message before a change of keys ends its record.
-        let [kind, ..] = self.header;
-        match HandshakeType(kind) == HandshakeType::FINISHED && !rest.is_empty() {
+        match kind == HandshakeType::FINISHED && !rest.is_empty() {
             true => Err(Alert::UNEXPECTED_MESSAGE),
             false => Ok(()),
         }

@@ -46,6 +46,11 @@ impl Autonomous {
         }
     }
 
+    /// A list of what came in the clear is longer than any may be.
+    pub(super) fn refused_list(&mut self) -> Option<Refused> {
+        self.too_long.take().map(|alert| (alert, None))
+    }
+
     /// Refuses a handshake record without protection, once the peer's keys are in use
     /// (RFC 8446 §5); rustls would try to open it.
     pub(super) fn is_out_of_place(&mut self, header: Header) -> bool {

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use ipc::budget::block;
 use ipc::control::HandshakeError;
 use ipc::tls::Schemes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -61,7 +62,8 @@ impl Notes {
         let chain: Vec<_> = core::iter::once(first).chain(rest).cloned().collect();
         let full = FullHandshake::new(self.time.now(), &chain).no_longer_than(until);
         self.current.set_full(Some(full));
-        let bytes = chain.iter().map(|certificate| certificate.len());
+        let place = size_of::<CertificateDer<'_>>();
+        let bytes = chain.iter().map(|entry| place + block(entry.len()));
         self.current.set_chain(bytes.sum());
     }
 }
