@@ -12,6 +12,7 @@ pub use turn::Turn;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -118,6 +119,8 @@ pub struct Server<'a, P: Platform> {
     loans: Loans,
     /// Sessions of this turn, which the shim is told of at its end.
     established: Vec<Completion>,
+    /// The generation whose completion was sent last, by handshake slot.
+    completed: Vec<Option<u16>>,
     /// What is to be done on them.
     work: WorkQueue,
     /// Handshakes begun so far: tells which is the oldest.
@@ -170,6 +173,7 @@ impl<'a, P: Platform> Server<'a, P> {
             stats: ports.stats,
             loans: Loans::new(slots),
             established: Vec::new(),
+            completed: vec![None; usize::from(slots)],
             work: WorkQueue::new(),
             begun: 0,
             earliest: Instant::NEVER,
@@ -189,6 +193,7 @@ impl<'a, P: Platform> Server<'a, P> {
             self.tell_rings();
             self.autonomous.clear();
             self.directed.clear();
+            self.sessions.drop_takers();
         }
     }
 
@@ -214,10 +219,10 @@ impl<'a, P: Platform> Server<'a, P> {
             return;
         };
         match directive {
+            // No window has another: the shim does not know this component's size.
+            Directive::Start(start) if !self.sessions.has_slot(start.session) => {}
             Directive::Start(start) => self.start(start),
-            Directive::Cancel { slot, generation } => {
-                self.give_up(slot, Some(generation), HandshakeError::Cancelled);
-            }
+            Directive::Cancel { slot, generation } => self.cancel(slot, generation),
             Directive::Displace {
                 slot,
                 generation,
@@ -306,6 +311,15 @@ impl<'a, P: Platform> Server<'a, P> {
     }
 
     fn complete(&mut self, completion: &Completion) {
+        let (Completion::Established {
+            slot, generation, ..
+        }
+        | Completion::Failed {
+            slot, generation, ..
+        }) = completion;
+        if let Some(last) = self.completed.get_mut(usize::from(*slot)) {
+            *last = Some(*generation);
+        }
         // Its mailbox has room for the completion of one handshake. A shim that has not
         // taken that of the slot's last handshake gets none of this one.
         self.shim.send(completion).ok();
@@ -315,6 +329,9 @@ impl<'a, P: Platform> Server<'a, P> {
         use ipc::record::PostHandshake::{Message, RekeyDue};
         self.stats.add(stats::offload::POST_HANDSHAKE, 1);
         let (Message { slot, .. } | RekeyDue { slot, .. }) = asked;
+        if !self.sessions.has_slot(*slot) {
+            return;
+        }
         let request = self.sessions.answer(asked, self.clock.now());
         // A session that ended meanwhile refuses: nothing to do.
         let _ = (self.install)(*slot).call(&request);

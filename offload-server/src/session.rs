@@ -64,6 +64,21 @@ impl Sessions {
         }
     }
 
+    /// Whether the record layer has such a slot.
+    pub(crate) fn has_slot(&self, slot: SlotIndex) -> bool {
+        usize::from(slot) < self.table.len()
+    }
+
+    /// No session takes tickets any more: what they would be kept for is replaced, and what
+    /// takes them has the key rings of before.
+    pub(crate) fn drop_takers(&mut self) {
+        for (slot, generation) in core::mem::take(&mut self.takers) {
+            if let Some(session) = self.find(slot, generation) {
+                session.tickets = None;
+            }
+        }
+    }
+
     /// Keeps the secrets of a session; a session of the same slot is over.
     pub(crate) fn keep(
         &mut self,

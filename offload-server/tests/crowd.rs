@@ -277,6 +277,45 @@ fn sessions_that_take_tickets(more: impl Fn(usize) -> Vec<Vec<u8>>) {
     assert!(held > 0 && held as usize <= most, "{held} of {most}");
 }
 
+/// One session of a client of each generation of its key rings, kept for good.
+#[test]
+fn key_rings_that_were_replaced_are_not_kept_by_sessions_of_before() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let issuer = world::authority();
+    let ring = world::keyring(RINGS[0], &issuer, issuer.der(), None);
+    let mut server = World::with_keyrings(vec![ring], issuer, HANDSHAKES, SESSIONS);
+    let mut client = world(Mode::Autonomous);
+    let large = |client: &World| {
+        let mut ring = world::keyring(RINGS[0], &client.issuer, client.issuer.der(), None);
+        ring.chain.push(vec![7; 16 * 1024]);
+        ring
+    };
+    let mut held = Vec::new();
+    for slot in 0..12 {
+        let new = large(&client);
+        client.update(u64::from(slot) + 1, vec![new]);
+        let mut asked = parameters(&["web"]);
+        server.start_as(0, Role::Server, asked.clone());
+        asked.resumption = true;
+        asked.server_name = Some(Text::from_text("localhost").unwrap());
+        client.start_session(0, slot, Role::Client, asked);
+        let (mut said, mut theirs) = (Vec::new(), None);
+        for _ in 0..5 {
+            let heard = client.exchange(0, &said);
+            theirs = theirs.or_else(|| client.completion());
+            said = server.exchange(0, &heard);
+        }
+        server.completion();
+        established(theirs.unwrap());
+        client.installed.borrow_mut().clear();
+        held.push(heap::used());
+    }
+    let grown = held[11].saturating_sub(held[3]);
+    assert!(grown < 16 * 1024, "{grown} in eight updates: {held:?}");
+}
+
 #[test]
 fn a_hundred_hellos_of_4_kb_whose_last_bytes_come_together_are_all_dealt_with() {
     let _alone = ALONE

@@ -411,6 +411,41 @@ fn r09_a_cancelled_handshake_completes_once_as_cancelled() {
 }
 
 #[test]
+fn r09_a_cancelled_handshake_whose_start_was_lost_is_told_to_be_over_once() {
+    let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
+    world.start(0, parameters(&["web"]));
+    let mut over = Vec::new();
+    for (slot, generation) in [(1, 5), (1, 5), (0, 9)] {
+        let directive = Directive::Cancel { slot, generation };
+        world.shim.send(&directive).unwrap();
+        world.run();
+        while let Some(completion) = world.completion() {
+            assert_eq!(failure(completion), HandshakeError::Cancelled);
+            over.push((slot, generation));
+        }
+    }
+    // The one in the slot goes on.
+    assert_eq!(over, [(1, 5), (0, 9)]);
+    let mut client = Client::new(&world, &ClientOptions::default());
+    established(complete(&mut world, 0, &mut client));
+}
+
+#[test]
+fn what_is_said_of_a_slot_that_there_is_not_costs_nobody_anything() {
+    let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
+    for slot in [4, u16::MAX] {
+        let generation = 9;
+        let asked = PostHandshake::RekeyDue { slot, generation };
+        world.record.send(&asked).unwrap();
+        world.run();
+    }
+    world.start_session(0, u16::MAX, Role::Server, parameters(&["web"]));
+    world.start(1, parameters(&["web"]));
+    let mut client = Client::new(&world, &ClientOptions::default());
+    established(complete(&mut world, 1, &mut client));
+}
+
+#[test]
 fn r33_a_key_update_is_answered_with_new_keys() {
     for (value, expects_tx) in [(0, false), (1, true)] {
         let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);

@@ -5,6 +5,7 @@ use core::time::Duration;
 use ipc::channel::SlotIndex;
 use ipc::clock::{Clock, Instant};
 use ipc::control::{HandshakeError, PeerError, Resource};
+use ipc::handshake::Completion;
 use tls::{Alert, Role};
 
 use super::{GRACE, Platform, Server};
@@ -38,6 +39,22 @@ impl<P: Platform> Server<'_, P> {
             handshake.progress.say_last(&mut self.net, slot, alert);
         }
         self.fail(slot, found, error);
+    }
+
+    /// Ends a handshake that the shim has cancelled. One that never began here was asked for
+    /// while this component started again: the shim waits for its completion.
+    pub(super) fn cancel(&mut self, slot: SlotIndex, generation: u16) {
+        let is_here = |handshake: &Handshake| handshake.entry.generation == generation;
+        if self.in_progress.get(slot).is_some_and(is_here) {
+            self.give_up(slot, Some(generation), HandshakeError::Cancelled);
+        } else if self.completed.get(usize::from(slot)) != Some(&Some(generation)) {
+            self.complete(&Completion::Failed {
+                slot,
+                generation,
+                error: HandshakeError::Cancelled,
+                cause: None,
+            });
+        }
     }
 
     /// Makes room in the name of the handshake in `slot`.

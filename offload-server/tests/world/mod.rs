@@ -223,6 +223,7 @@ impl World {
             record: Queue::new(record_side),
             keystore: Client::new(Direct(store.clone())),
             install: Box::new(move |slot| {
+                assert!(slot < sessions, "no such slot of a window");
                 Client::new(Install {
                     slot,
                     installed: for_install.clone(),
