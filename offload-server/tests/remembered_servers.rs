@@ -72,7 +72,7 @@ struct Case {
 
 impl Case {
     fn new(mode: Mode, length: usize, left: usize) -> Self {
-        let world = World::sized(&RINGS, 4, 4);
+        let world = World::sized(&RINGS, 4, 8);
         let world = match mode {
             Mode::Autonomous => world,
             Mode::Directed => world.with_director(&RINGS, 4, Vec::new()),

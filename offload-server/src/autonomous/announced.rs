@@ -88,9 +88,9 @@ impl Announced {
         self.lists.look_at(payload)
     }
 
-    /// Entries of the lists of all messages.
+    /// Entries of lists that are kept.
     pub(crate) const fn entries(&self) -> u32 {
-        self.lists.entries()
+        self.lists.kept()
     }
 
     /// A part of a CertificateRequest: its types come first.

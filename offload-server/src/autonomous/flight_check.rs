@@ -54,9 +54,9 @@ impl FlightCheck {
         self.lists.look_at(record)
     }
 
-    /// Entries of the lists of all messages.
+    /// Entries of lists that are kept.
     pub(crate) const fn entries(&self) -> u32 {
-        self.lists.entries()
+        self.lists.kept()
     }
 
     /// A message is whole; `rest` is after it in the record.

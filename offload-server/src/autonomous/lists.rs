@@ -24,10 +24,9 @@ const ENTRY: usize = size_of::<CertificateDer<'_>>() + block(1);
 /// Bytes that its peer is charged for it: each byte is counted as [`COPIES`].
 pub(crate) const ENTRY_CHARGE: usize = ENTRY.div_ceil(COPIES);
 
-/// RFC 6066 §3, §8; RFC 7301 §3.1.
+/// RFC 6066 §3, §8.
 const SERVER_NAME: u16 = 0;
 const STATUS_REQUEST: u16 = 5;
-const ALPN: u16 = 16;
 /// Bytes of the least entry in what is not looked into.
 const LEAST: u32 = 2;
 /// The same in a message that has no list of any length.
@@ -52,8 +51,8 @@ pub(crate) struct Lists {
     messages: Messages,
     walk: Walk,
     most: u16,
-    /// Of the messages before.
-    before: u32,
+    /// Entries of chains and requests for one before, which are kept.
+    kept: u32,
 }
 
 impl Lists {
@@ -71,9 +70,10 @@ impl Lists {
         self.messages = Messages::default();
     }
 
-    /// Entries of all messages so far.
-    pub(crate) const fn entries(&self) -> u32 {
-        self.before + self.walk.entries
+    /// Entries of chains, and of requests for one, so far: they are kept. Those of a hello are
+    /// dropped with it.
+    pub(crate) const fn kept(&self) -> u32 {
+        self.kept + self.walk.kept()
     }
 
     /// Looks at what one record holds of messages.
@@ -84,7 +84,7 @@ impl Lists {
         while let Some(part) = self.messages.next(&mut rest) {
             match part {
                 Part::Begins(kind, length) => {
-                    self.before += self.walk.entries;
+                    self.kept += self.walk.kept();
                     self.walk = Walk::of(kind, self.form, length);
                     self.most = match kind {
                         HandshakeType::CERTIFICATE => MOST_CERTIFICATES,
@@ -166,6 +166,8 @@ const AUTHORITIES: &[Op] = &[Op::List(2, entry(0, 2, 0))];
 const REQUEST: &[Op] = &[Op::Vector(1), Op::Vector(2), Op::List(2, entry(0, 2, 0))];
 /// RFC 8446 §4.3.2.
 const PROTECTED_REQUEST: &[Op] = &[Op::Vector(1), Op::Extensions];
+/// RFC 7301 §3.1.
+const PROTOCOLS: &[Op] = &[Op::List(2, entry(0, 1, 0))];
 /// RFC 8446 §4.2.8.
 const KEY_SHARES: &[Op] = &[Op::List(2, entry(2, 2, 0))];
 /// RFC 8446 §4.2.11: identities, binders.
@@ -203,6 +205,7 @@ struct Walk {
     wanted: u8,
     skipped: u32,
     entries: u32,
+    is_kept: bool,
 }
 
 impl Walk {
@@ -220,13 +223,25 @@ impl Walk {
             HandshakeType::ENCRYPTED_EXTENSIONS,
         ];
         let is_answer = form != Form::Changed && answers.contains(&kind);
+        let kept = [
+            HandshakeType::CERTIFICATE,
+            HandshakeType::CERTIFICATE_REQUEST,
+        ];
         Self {
             ops,
+            is_kept: kept.contains(&kind),
             entries: match is_answer {
                 true => u32::try_from(length).unwrap_or(u32::MAX) / LEAST_OF_SERVER,
                 false => 0,
             },
             ..Self::default()
+        }
+    }
+
+    const fn kept(&self) -> u32 {
+        match self.is_kept {
+            true => self.entries,
+            false => 0,
         }
     }
 
@@ -325,6 +340,7 @@ impl Walk {
                 let (kind, length) = ((value >> 16) as u16, value & 0xffff);
                 self.extensions = self.extensions.saturating_sub(4 + length);
                 self.inner = match ExtensionType(kind) {
+                    ExtensionType::ALPN => PROTOCOLS,
                     ExtensionType::KEY_SHARE => KEY_SHARES,
                     ExtensionType::PRE_SHARED_KEY => PRE_SHARED_KEYS,
                     ExtensionType::CERTIFICATE_AUTHORITIES => AUTHORITIES,
@@ -334,7 +350,7 @@ impl Walk {
                     self.skipped = length;
                 }
                 // Real ones have a few, and are short.
-                if matches!(kind, SERVER_NAME | STATUS_REQUEST | ALPN) {
+                if matches!(kind, SERVER_NAME | STATUS_REQUEST) {
                     self.entries += length / LEAST;
                 }
             }
@@ -392,7 +408,7 @@ mod tests {
             };
             let mut parts = messages.chunks(size);
             parts.try_for_each(|part| lists.look_at(part))?;
-            Ok(lists.entries())
+            Ok(lists.kept + lists.walk.entries)
         };
         let whole = of(usize::MAX);
         for size in [1, 2, 3, 5, 7, 64, 300] {
