@@ -51,8 +51,11 @@ impl GuestId {
     }
 }
 
-/// What backends' handshakes are counted to: no guest has this number.
-pub(crate) const NO_GROUP: u32 = u32::MAX;
+/// What handshakes with the backends of a listener are counted to: no guest has this number.
+pub(crate) fn group_of_backends(listener: usize) -> u32 {
+    let listener = u32::try_from(listener).unwrap_or_default();
+    u32::from(u16::MAX) + 1 + listener
+}
 
 /// What the two ends of a guest's relay take up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,17 @@
 //! [`GUARANTEED`] of them. More is lent out of a pool of [`POOL`] bytes, up to [`MOST`]
 //! for one handshake. When the pool is empty, a loan of the client with the most of it
 //! (whoever asks counted with what is asked for) is called in: of a peer with the worst
-//! standing (ADR 0152), and of those the oldest. Before more is taken from a peer, it waits
-//! until there is room for it: its equals' loans are called in when they are [`LEAST`] old.
+//! standing (ADR 0152), of those of the group with the most, and of those the oldest. Before
+//! more is taken from a peer, it waits until there is room for it: loans are called in when
+//! they are so old as [`Loans::age`] has it. No standing keeps a loan for good: who was here
+//! before has it for longer, and a group that has less than another need not wait for that.
 //! An honest peer with a long hello or chain needs one for some round trips, a hostile one
 //! keeps it as long as it can, and gets the next no sooner than others theirs.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 use core::time::Duration;
 
 use ipc::channel::SlotIndex;
@@ -37,6 +39,10 @@ pub(crate) const MOST: usize = 96 * 1024;
 /// How long a loan is left to a peer, whatever its equals ask for: what is asked for is there
 /// already, and the rest of a flight takes less on most links.
 pub(crate) const LEAST: Duration = Duration::from_millis(500);
+/// The same where others are to go first: for what is on its way already.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The same of a peer that was here before, whatever newcomers ask for.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A handshake holds more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ struct Loan {
     number: u64,
     began: Instant,
     whose: Whose,
+    /// Where the sum of its group is.
+    group: usize,
 }
 
 /// Whose handshake it is.
@@ -57,6 +65,8 @@ struct Loan {
 pub(crate) struct Whose {
     /// The client of the shim.
     pub(crate) client: u16,
+    /// Of that client, what its peer belongs to: an address, a backend.
+    pub(crate) group: u32,
     /// Its peer's.
     pub(crate) standing: Standing,
 }
@@ -65,6 +75,7 @@ impl Whose {
     pub(crate) const fn of(origin: &Origin) -> Self {
         Self {
             client: origin.client,
+            group: origin.group,
             standing: origin.standing,
         }
     }
@@ -77,6 +88,8 @@ pub(crate) struct Loans {
     total: usize,
     /// Bytes of each client that has borrowed some.
     by_client: Vec<(u16, usize)>,
+    /// Bytes of each group that has; as many places as slots.
+    by_group: Vec<(Whose, usize)>,
     /// Counts loans.
     begun: u64,
     /// Slots whose loans were called in.
@@ -89,6 +102,7 @@ impl Loans {
             lent: vec![Loan::default(); usize::from(slots)],
             total: 0,
             by_client: Vec::new(),
+            by_group: vec![(Whose::default(), 0); usize::from(slots)],
             begun: 0,
             called_in: VecDeque::new(),
         }
@@ -115,7 +129,11 @@ impl Loans {
         }
         self.lend(slot, whose, held, now);
         while self.total > POOL {
-            let Some(oldest) = self.next_to_call_in(|_| false) else {
+            // It may be its own.
+            let given_up = self
+                .next_to_call_in(|other| other != slot && self.gives_way(other, slot, now))
+                .or_else(|| self.next_to_call_in(|_| true));
+            let Some(oldest) = given_up else {
                 return Err(TooMuch);
             };
             self.give_back(oldest);
@@ -147,8 +165,10 @@ impl Loans {
         let mut next = Vec::new();
         let mut total = self.total;
         while total > POOL {
-            let found = self.next_to_call_in(|other| other == slot || next.contains(&other));
-            let Some(found) = found.filter(|found| self.gives_way(*found, whose, now)) else {
+            let found = self.next_to_call_in(|other| {
+                other != slot && !next.contains(&other) && self.gives_way(other, slot, now)
+            });
+            let Some(found) = found else {
                 self.set(slot, own);
                 return false;
             };
@@ -179,22 +199,48 @@ impl Loans {
         bytes == 0 || own.is_some_and(|own| bytes <= own.bytes)
     }
 
-    /// Whether the loan of `slot` is called in for another of `whose` that could wait.
-    fn gives_way(&self, slot: SlotIndex, whose: Whose, now: Instant) -> bool {
-        let loan = self.lent.get(usize::from(slot));
-        loan.is_some_and(|loan| {
-            let is_old = now >= loan.began + LEAST;
-            let standing = loan.whose.standing;
-            loan.whose.client != whose.client
-                || standing > whose.standing
-                || (standing == whose.standing && is_old)
-        })
+    /// Whether the loan of `slot` is called in for that of `other`, which could wait.
+    fn gives_way(&self, slot: SlotIndex, other: SlotIndex, now: Instant) -> bool {
+        let of = |slot: SlotIndex| self.lent.get(usize::from(slot)).copied();
+        let (Some(loan), Some(other)) = (of(slot), of(other)) else {
+            return false;
+        };
+        loan.whose.client != other.whose.client || now >= loan.began + self.age(&loan, &other)
     }
 
-    /// When a loan is [`LEAST`] old that was younger at `now`.
+    /// How old a loan must be to be called in for another of the same client.
+    fn age(&self, loan: &Loan, other: &Loan) -> Duration {
+        let (has, asks) = (self.of_group(loan), self.of_group(other));
+        match loan.whose.standing.cmp(&other.whose.standing) {
+            // What others ask for beyond what they have is no more than what these have.
+            _ if has > asks => SHORTEST,
+            Ordering::Greater if asks == other.bytes => SHORTEST,
+            Ordering::Greater | Ordering::Equal => LEAST,
+            Ordering::Less => LONGEST,
+        }
+    }
+
+    /// Bytes of all loans of its group.
+    fn of_group(&self, loan: &Loan) -> usize {
+        self.by_group.get(loan.group).map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// The place of this group's sum: one that is in use, or one that is free.
+    fn place_of_group(&self, whose: Whose) -> usize {
+        let is_same = |of: &Whose| (of.client, of.group) == (whose.client, whose.group);
+        let mut all = self.by_group.iter();
+        let found = all.position(|(of, bytes)| *bytes > 0 && is_same(of));
+        let is_free = |(_, bytes): &(Whose, usize)| *bytes == 0;
+        // There are no more groups than loans.
+        let free = || self.by_group.iter().position(is_free);
+        found.or_else(free).unwrap_or_default()
+    }
+
+    /// When the next loan is old enough for some other, after `now`.
     pub(crate) fn next_due(&self, now: Instant) -> Instant {
         let loans = self.lent.iter().filter(|loan| loan.bytes > 0);
-        let due = loans.map(|loan| loan.began + LEAST);
+        let ages = [SHORTEST, LEAST, LONGEST];
+        let due = loans.flat_map(|loan| ages.map(|age| loan.began + age));
         due.filter(|due| *due > now).min().unwrap_or(Instant::NEVER)
     }
 
@@ -215,6 +261,7 @@ impl Loans {
                 number,
                 began,
                 whose,
+                group: 0,
             },
         );
     }
@@ -232,30 +279,46 @@ impl Loans {
         self.called_in.pop_front()
     }
 
-    /// Of the client that has borrowed most, and of those with the worst standing, the
-    /// slot with the oldest loan, but for those that are `spared`.
-    fn next_to_call_in(&self, spared: impl Fn(SlotIndex) -> bool) -> Option<SlotIndex> {
+    /// Of the client that has borrowed most, of those with the worst standing, and of those of
+    /// the group with the most, the slot with the oldest loan that is `meant`.
+    fn next_to_call_in(&self, meant: impl Fn(SlotIndex) -> bool) -> Option<SlotIndex> {
         let (greatest, _) = self.by_client.iter().max_by_key(|(_, bytes)| *bytes)?;
         let own = (0..).zip(&self.lent);
         let own = own.filter(|(_, loan)| loan.whose.client == *greatest && loan.bytes > 0);
-        let own = own.filter(|(slot, _)| !spared(*slot));
-        let next = own.min_by_key(|(_, loan)| (Reverse(loan.whose.standing), loan.number));
+        let own = own.filter(|(slot, _)| meant(*slot));
+        let next = own.min_by_key(|(_, loan)| {
+            let group = self.of_group(loan);
+            (Reverse(loan.whose.standing), Reverse(group), loan.number)
+        });
         next.map(|(slot, _)| slot)
     }
 
-    fn set(&mut self, slot: SlotIndex, loan: Loan) {
+    fn set(&mut self, slot: SlotIndex, mut loan: Loan) {
         let Some(place) = self.lent.get_mut(usize::from(slot)) else {
             return;
         };
-        let before = core::mem::replace(place, loan);
+        let before = core::mem::take(place);
         self.total -= before.bytes;
-        self.total += loan.bytes;
+        if let Some((_, bytes)) = self.by_group.get_mut(before.group) {
+            *bytes -= before.bytes;
+        }
         if let Some((_, bytes)) = self
             .by_client
             .iter_mut()
             .find(|of| of.0 == before.whose.client)
         {
             *bytes -= before.bytes;
+        }
+        if loan.bytes > 0 {
+            loan.group = self.place_of_group(loan.whose);
+            if let Some((whose, bytes)) = self.by_group.get_mut(loan.group) {
+                *whose = loan.whose;
+                *bytes += loan.bytes;
+            }
+        }
+        self.total += loan.bytes;
+        if let Some(place) = self.lent.get_mut(usize::from(slot)) {
+            *place = loan;
         }
         match self
             .by_client
@@ -280,7 +343,15 @@ mod tests {
     const AT: Instant = Instant::from_millis(1000);
 
     const fn whose(client: u16, standing: Standing) -> Whose {
-        Whose { client, standing }
+        of_group(client, 0, standing)
+    }
+
+    const fn of_group(client: u16, group: u32, standing: Standing) -> Whose {
+        Whose {
+            client,
+            group,
+            standing,
+        }
     }
 
     #[test]
@@ -328,6 +399,8 @@ mod tests {
                 );
                 let sum: usize = loans.lent.iter().map(|loan| loan.bytes).sum();
                 assert_eq!(sum, loans.total);
+                let sum: usize = loans.by_group.iter().map(|(_, bytes)| bytes).sum();
+                assert_eq!(sum, loans.total);
                 assert!(loans.total <= POOL);
             }
             while let Some(slot) = loans.next_called_in() {
@@ -369,39 +442,90 @@ mod tests {
         // All of them together have all.
         let held = GUARANTEED + POOL / usize::from(ALL);
         let later = AT + Duration::from_millis(1);
+        let new = |slot: u16| of_group(1, slot.into(), Standing::New);
         let mut loans = Loans::new(SLOTS);
         for slot in 0..ALL {
             let at = if slot == 0 { AT } else { later };
-            assert!(loans.reserve(slot, CLIENT, held, at));
+            assert!(loans.reserve(slot, new(slot), held, at));
         }
-        assert!(!loans.reserve(ALL, CLIENT, held, later));
+        assert!(!loans.reserve(ALL, new(ALL), held, later));
         assert_eq!(loans.next_called_in(), None);
-        assert_eq!(loans.next_due(later), AT + LEAST);
+        assert_eq!(loans.next_due(later), AT + SHORTEST);
+        assert_eq!(loans.next_due(later + SHORTEST), AT + LEAST);
         // It is not charged, and has what all have.
-        assert!(loans.reserve(ALL, CLIENT, GUARANTEED, later));
-        assert!(loans.reserve(ALL, CLIENT, held, AT + LEAST));
+        assert!(loans.reserve(ALL, new(ALL), GUARANTEED, later));
+        assert!(loans.reserve(ALL, new(ALL), held, AT + LEAST));
         assert_eq!(loans.next_called_in(), Some(0));
-        assert!(!loans.reserve(0, CLIENT, held, AT + LEAST));
+        assert!(!loans.reserve(0, new(0), held, AT + LEAST));
         // One that grows does not wait for its own loan, which is the oldest now.
-        assert!(!loans.reserve(1, CLIENT, held + 1, AT + LEAST));
-        assert!(loans.reserve(1, CLIENT, held + 1, later + LEAST));
+        assert!(!loans.reserve(1, new(1), held + 1, AT + LEAST));
+        assert!(loans.reserve(1, new(1), held + 1, later + LEAST));
         assert_eq!(loans.next_called_in(), Some(2));
         loans.give_back(1);
-        assert!(loans.reserve(1, CLIENT, 2 * held - GUARANTEED, later + LEAST));
-        // One whose standing is worse waits however old their loans are.
-        let penalized = whose(1, Standing::Penalized);
-        assert!(!loans.reserve(20, penalized, held, later + 9 * LEAST));
-        // One whose standing is better does not wait, nor another client.
-        let known = whose(1, Standing::Known);
-        assert!(loans.reserve(21, known, held, AT));
-        assert_eq!(loans.next_called_in(), Some(3));
+        assert!(loans.reserve(1, new(1), 2 * held - GUARANTEED, later + LEAST));
+        assert_eq!(loans.next_called_in(), None);
+        // Another client does not wait.
         assert!(loans.reserve(22, OTHER, held, AT));
-        assert_eq!(loans.next_called_in(), Some(4));
+        assert!(loans.next_called_in().is_some());
         // What is given back is there at once.
         loans.give_back(5);
-        assert!(loans.reserve(20, penalized, held, AT));
+        assert!(loans.reserve(20, new(20), held, AT));
         assert_eq!(loans.next_called_in(), None);
         assert!(loans.total <= POOL);
+    }
+
+    /// How old the loans of eight others are when one of `asks` has as much as each of them.
+    fn waits(holds: Standing, asks: Standing, bytes: usize) -> Duration {
+        const ALL: u16 = 8;
+        let held = GUARANTEED + POOL / usize::from(ALL);
+        let steps = (0..).map(|step| Duration::from_millis(50 * step));
+        steps
+            .take(100)
+            .find(|age| {
+                let mut loans = Loans::new(SLOTS);
+                for slot in 0..ALL {
+                    assert!(loans.reserve(slot, of_group(1, slot.into(), holds), held, AT));
+                }
+                loans.reserve(ALL, of_group(1, 99, asks), bytes, AT + *age)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn no_standing_keeps_a_loan_for_good() {
+        use Standing::{Known, New, Penalized};
+        let all = GUARANTEED + POOL / 8;
+        for standing in [Known, New, Penalized] {
+            assert_eq!(waits(standing, standing, all), LEAST);
+        }
+        for (better, worse) in [(Known, New), (Known, Penalized), (New, Penalized)] {
+            assert_eq!(waits(worse, better, all), SHORTEST);
+            assert_eq!(waits(better, worse, all), LONGEST);
+            // Who asks for less than each of them has need not wait for that.
+            assert_eq!(waits(better, worse, all - 1), SHORTEST);
+        }
+    }
+
+    #[test]
+    fn who_has_most_of_it_gives_way_to_who_has_less_whatever_its_standing() {
+        let hog = |group| of_group(1, group, Standing::Known);
+        let mut loans = Loans::new(SLOTS);
+        // Four loans of one address, as long as they may be; a small one of another.
+        for slot in 0..4 {
+            assert_eq!(loans.charge(slot, hog(7), MOST, AT), Ok(()));
+        }
+        assert_eq!(loans.charge(4, hog(8), 2 * GUARANTEED, AT), Ok(()));
+        let new = of_group(1, 9, Standing::New);
+        let wanted = GUARANTEED + POOL / 8;
+        assert!(!loans.reserve(5, new, wanted, AT));
+        assert!(loans.reserve(5, new, wanted, AT + SHORTEST));
+        assert_eq!(loans.next_called_in(), Some(0));
+        // Nor does it lose that to the same address, before it has had its time.
+        assert!(!loans.reserve(6, hog(7), MOST, AT + SHORTEST + SHORTEST));
+        assert_eq!(loans.next_called_in(), None);
+        // One that goes beyond what is guaranteed by what is said to it does not go itself.
+        assert_eq!(loans.charge(7, new, MOST, AT + SHORTEST), Ok(()));
+        assert_eq!(loans.next_called_in(), Some(1));
     }
 
     #[test]

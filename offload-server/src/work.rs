@@ -64,6 +64,8 @@ pub(crate) struct WorkQueue {
     in_a_row: u32,
     /// Of those behind, the last in every second turn of theirs.
     takes_last: bool,
+    /// The next that has memory is the one that has waited longest.
+    takes_oldest: bool,
 }
 
 impl WorkQueue {
@@ -77,6 +79,7 @@ impl WorkQueue {
             set_aside: VecDeque::new(),
             in_a_row: 0,
             takes_last: false,
+            takes_oldest: false,
         }
     }
 
@@ -119,10 +122,17 @@ impl WorkQueue {
         self.set_aside.push_back((class, work));
     }
 
-    /// The handshake whose work has waited longest for memory, of the most important.
-    pub(crate) fn first_set_aside(&self) -> Option<SlotIndex> {
-        let first = self.set_aside.iter().min_by_key(|(class, _)| *class)?;
-        Some(first.1.slot())
+    /// The handshakes whose turn it is to have memory: the one that has waited longest of the
+    /// most important, and the one that has waited longest of all. They take turns: who is
+    /// important does not keep others out for good.
+    pub(crate) fn next_set_aside(&self) -> [Option<SlotIndex>; 2] {
+        let important = self.set_aside.iter().min_by_key(|(class, _)| *class);
+        let oldest = self.set_aside.front();
+        let slot = |one: Option<&(Class, Work)>| one.map(|(_, work)| work.slot());
+        match self.takes_oldest {
+            false => [slot(important), slot(oldest)],
+            true => [slot(oldest), slot(important)],
+        }
     }
 
     /// Whether one of this class, or of a better one, waits for memory.
@@ -132,6 +142,7 @@ impl WorkQueue {
 
     /// All work of this handshake waits for its turn again.
     pub(crate) fn take_up(&mut self, slot: SlotIndex) {
+        self.takes_oldest = !self.takes_oldest;
         let mut kept = VecDeque::new();
         for (class, work) in core::mem::take(&mut self.set_aside) {
             match work.slot() == slot {
@@ -179,24 +190,26 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_aside_is_taken_up_in_order_of_importance() {
+    fn what_was_set_aside_is_taken_up_in_order_of_importance_and_of_time_in_turn() {
         let mut work = WorkQueue::new();
-        for (class, slot) in [(Class::Third, 1), (Class::Second, 2), (Class::Second, 3)] {
-            work.set_aside(class, Work::Look(slot));
+        work.set_aside(Class::Third, Work::Look(1));
+        for slot in 2..6 {
+            work.set_aside(Class::Second, Work::Look(slot));
         }
         work.set_aside(Class::Second, Work::Look(2));
         assert!(work.is_empty());
         let waited_for = Class::ALL.map(|class| work.is_waited_for(class));
         assert_eq!(waited_for, [false, true, true]);
         let mut order = Vec::new();
-        while let Some(slot) = work.first_set_aside() {
+        while let [Some(slot), other] = work.next_set_aside() {
+            assert!(other.is_some());
             work.take_up(slot);
             order.extend(core::iter::from_fn(|| next(&mut work)));
         }
-        assert_eq!(order, [2, 2, 3, 1]);
+        assert_eq!(order, [2, 2, 1, 3, 4, 5]);
         work.set_aside(Class::First, Work::Look(4));
         work.forget(4);
-        assert_eq!(work.first_set_aside(), None);
+        assert_eq!(work.next_set_aside(), [None, None]);
     }
 
     #[test]

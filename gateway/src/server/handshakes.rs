@@ -11,7 +11,7 @@ use ipc::control::{
 use ipc::provision::{Backend, Tls, Upstream};
 
 use super::{Arrived, GRACE, Platform, Purpose, QUANTUM, Secure, Server, milliseconds};
-use crate::guests::{NO_GROUP, Place, Places};
+use crate::guests::{Place, Places, group_of_backends};
 use crate::handshakes::Progress;
 use crate::relay::{End, Facts, Far, RelayId};
 use crate::report::Why;
@@ -219,8 +219,13 @@ impl<P: Platform> Server<'_, P> {
                 (connection, guest.group(), standing)
             }
             // A client was admitted for it.
-            Purpose::Backend(Secure { connection, .. }) => {
-                (connection, NO_GROUP, control::Standing::Known)
+            Purpose::Backend(Secure {
+                connection,
+                listener,
+                ..
+            }) => {
+                let group = group_of_backends(listener);
+                (connection, group, control::Standing::Known)
             }
         };
         let tls = self.tls(purpose)?;

@@ -78,13 +78,18 @@ impl<P: Platform> Server<'_, P> {
     /// Goes on with those for which there is memory now, and looks again when the next loan
     /// can be called in.
     pub(super) fn take_up(&mut self) {
-        while let Some(slot) = self.work.first_set_aside() {
-            // One time for both: what is too young now is due later.
+        loop {
+            // One time for all: what is too young now is due later.
             let now = self.clock.now();
-            if !self.may_read(slot, now) {
-                self.earliest = self.earliest.min(self.loans.next_due(now));
+            let mut next = self.work.next_set_aside().into_iter().flatten().peekable();
+            if next.peek().is_none() {
                 break;
             }
+            // The second does not wait for the first, which may need more, or older loans.
+            let Some(slot) = next.find(|slot| self.may_read(*slot, now)) else {
+                self.earliest = self.earliest.min(self.loans.next_due(now));
+                break;
+            };
             self.work.take_up(slot);
             if let Some(Handshake { entry, .. }) = self.in_progress.get_mut(slot) {
                 entry.is_set_aside = false;
