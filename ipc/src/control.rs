@@ -302,7 +302,11 @@ impl transport::Protocol for Control {
         Err(HandshakeError::Request(RequestError::Malformed))
     }
     fn is_secret(reply: &Self::Reply) -> bool {
-        matches!(reply, Ok(Answer::Exported(_)))
+        match reply {
+            Ok(Answer::Exported(_)) => true,
+            Ok(Answer::Established(_, result)) => result.established.keys.is_some(),
+            _ => false,
+        }
     }
 }
 

@@ -14,15 +14,18 @@ mod client;
 mod world;
 
 use client::{Client, ClientOptions, complete, established, failure};
-use ipc::bounded::{Blob, List};
+use ipc::bounded::{Blob, List, SecretBlob};
 use ipc::channel::Status;
 use ipc::clock::Instant;
-use ipc::control::{HandshakeError, PeerError, RequestError};
+use ipc::control::{
+    Answer, Control, HandshakeError, HandshakeId, PeerError, RequestError, SessionId, SessionResult,
+};
 use ipc::handshake::{Completion, Directive, Origin, Start};
 use ipc::keystore::KeyKind;
 use ipc::record::{PostHandshake, Request};
 use ipc::stats;
 use ipc::tls::{Mode, PeerAuthentication};
+use ipc::transport::Protocol;
 use rustls::crypto::ring as provider;
 use tls::{Alert, CipherSuite, Group, Role, Version};
 use world::{POSITION, World, parameters, version_of};
@@ -428,6 +431,32 @@ fn r09_a_cancelled_handshake_whose_start_was_lost_is_told_to_be_over_once() {
     assert_eq!(over, [(1, 5), (0, 9)]);
     let mut client = Client::new(&world, &ClientOptions::default());
     established(complete(&mut world, 0, &mut client));
+}
+
+#[test]
+fn r10_an_answer_that_brings_keys_is_told_to_be_secret() {
+    let mut world = World::new(&[("web", "localhost", KeyKind::EcdsaP256)]);
+    for expose_keys in [false, true] {
+        let mut asked = parameters(&["web"]);
+        asked.expose_keys = expose_keys;
+        world.start(0, asked);
+        let mut client = Client::new(&world, &ClientOptions::default());
+        let result = SessionResult {
+            session: SessionId(1),
+            slot: 0,
+            established: Box::new(established(complete(&mut world, 0, &mut client))),
+            shim_wakeups: 0,
+            tcp: POSITION,
+            started: Instant::default(),
+            completed: Instant::default(),
+        };
+        let answer = Answer::Established(HandshakeId::new(0, 1), result);
+        assert_eq!(Control::is_secret(&Ok(answer)), expose_keys);
+    }
+    assert!(!Control::is_secret(&Ok(Answer::Done)));
+    assert!(Control::is_secret(&Ok(Answer::Exported(
+        SecretBlob::from_slice(&[7]).unwrap()
+    ))));
 }
 
 #[test]
