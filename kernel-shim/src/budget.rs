@@ -8,12 +8,13 @@ use ipc::control::Established;
 use ipc::mailbox::MAX_LETTER;
 
 use crate::server::{HANDSHAKE_PLACE, SESSION_PLACE};
+use crate::table::Name;
 
 /// A handshake and its result.
 const HANDSHAKE: usize = HANDSHAKE_PLACE + block(size_of::<Established>());
 
-/// Mailboxes' buffers, a message being decoded, and the names of a table's places.
-const FIXED: usize = 5 * block(MAX_LETTER) + 2 * block(4 * 1024) + 32 * 1024;
+/// Mailboxes' buffers, a message being decoded, and the lists of what is looked at one by one.
+const FIXED: usize = 5 * block(MAX_LETTER) + 2 * block(4 * 1024) + 8 * 1024;
 
 /// For so many slots.
 pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 3] {
@@ -22,11 +23,15 @@ pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 3] {
     }
     let order = size_of::<(SlotIndex, u16)>() + 2 * size_of::<SlotIndex>() + 8;
     [
-        line("handshakes", handshakes as usize, HANDSHAKE + order),
+        line(
+            "handshakes",
+            handshakes as usize,
+            HANDSHAKE + order + size_of::<Name>(),
+        ),
         line(
             "sessions",
             sessions as usize,
-            SESSION_PLACE + 2 * size_of::<SlotIndex>() + 8,
+            SESSION_PLACE + 2 * size_of::<SlotIndex>() + 8 + size_of::<Name>(),
         ),
         line("fixed", 1, FIXED),
     ]

@@ -107,9 +107,11 @@ impl<T> Table<T> {
         })
     }
 
-    /// The names of all values.
+    /// The names of all values: the budget has room for one of each place.
     pub(crate) fn names(&self) -> Vec<Name> {
-        self.values().map(|(name, _)| name).collect()
+        let mut names = Vec::with_capacity(self.values().count());
+        names.extend(self.values().map(|(name, _)| name));
+        names
     }
 
     /// The name of a value that `is_meant`.
