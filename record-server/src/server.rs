@@ -103,6 +103,8 @@ pub struct Server<'a, N, A, O> {
     holders: Holders,
     /// The sessions whose rings have no room for their records.
     assemblies: Assemblies,
+    /// When to look for questions without an answer.
+    answers_due: Instant,
     sessions: u64,
     /// The last turn left events.
     has_events: bool,
@@ -135,6 +137,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             asking: VecDeque::with_capacity(slots),
             holders: Holders::new(),
             assemblies: Assemblies::new(slots),
+            answers_due: Instant::NEVER,
             sessions: 0,
             has_events: false,
             now: Instant::default(),
@@ -158,6 +161,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
         // The offload component rings for room once until this is taken.
         self.offload.note_room();
         self.send_questions();
+        self.fail_unanswered();
         // What has come and was not looked at is no reason to end anybody.
         while let Some(slot) = {
             let has_more = |slot| self.net.readable(slot).is_ok_and(|bytes| bytes > 0);
@@ -233,7 +237,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
 
     /// When [`Server::run`] has something to do though nothing has happened.
     pub fn next_deadline(&self) -> Instant {
-        self.assemblies.deadline()
+        self.assemblies.deadline().min(self.answers_due)
     }
 
     /// Whether there is more to do than one turn took.
@@ -402,7 +406,7 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
     /// The session in `slot`, which had asked and now has its answer.
     fn answered(&mut self, slot: SlotIndex) -> Result<&mut Session, RecordError> {
         match &mut self.place(slot)?.state {
-            Slot::Live(session) if session.asking == Asking::Asked => {
+            Slot::Live(session) if session.asking.is_asked() => {
                 session.asking = Asking::No;
                 Ok(session)
             }

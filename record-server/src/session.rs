@@ -55,6 +55,15 @@ pub(crate) enum Asking {
     Queued(Question),
     /// It was asked, and has not answered.
     Asked,
+    /// Nor has it for a while.
+    Late,
+}
+
+impl Asking {
+    /// Whether an answer is due.
+    pub(crate) const fn is_asked(self) -> bool {
+        matches!(self, Self::Asked | Self::Late)
+    }
 }
 
 /// What a session has to ask for.

@@ -11,10 +11,12 @@
 mod world;
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use ipc::badge::Badge;
 use ipc::bounded::Bytes;
 use ipc::channel::Status;
+use ipc::clock::Instant;
 use ipc::record::{PostHandshake, RecordError, Request};
 use ipc::stats;
 use record_server::Limits;
@@ -429,6 +431,35 @@ fn c05_sessions_outlive_the_offload_component_unless_they_wait_for_it() {
         let error = world.settle().unwrap_err();
         assert!(error.to_string().contains("InternalError"), "{error}");
         assert!(world.offload.receive().is_none(), "it asks for nothing");
+    }
+}
+
+#[test]
+fn a_question_whose_answer_was_lost_ends_its_session() {
+    for is_answered in [false, true] {
+        let mut world = World::new(tls13(), None, Limits::default());
+        world.client.refresh_traffic_keys().unwrap();
+        world.settle().unwrap();
+        let asked = world.now;
+        assert_eq!(
+            world.server.next_deadline(),
+            asked + Duration::from_secs(30)
+        );
+        if is_answered {
+            let proceed = Request::Proceed { generation: 3 };
+            assert_eq!(world.call(SESSION, &proceed), Ok(()));
+        }
+        let mut ended = None;
+        while world.server.next_deadline() != Instant::NEVER {
+            assert!(ended.is_none(), "there is nothing to wait for");
+            world.now = world.server.next_deadline();
+            world.run();
+            if world.app.peer_status(SLOT).has(Status::RESET) {
+                ended = Some(world.now - asked);
+            }
+        }
+        let expected = (!is_answered).then_some(Duration::from_secs(60));
+        assert_eq!(ended, expected);
     }
 }
 

@@ -3,8 +3,11 @@
 //! All sessions share one queue. A session has one question outstanding, and waits in
 //! line for room with it: no session's question fails because others asked much.
 
+use core::time::Duration;
+
 use ipc::bounded::Blob;
 use ipc::channel::{Doorbell, SlotIndex};
+use ipc::clock::Instant;
 use ipc::queue::Full;
 use ipc::record::{PostHandshake, RecordError};
 use ipc::stats;
@@ -14,6 +17,10 @@ use tls::{Alert, ContentType, TrafficKey};
 use super::{Server, live};
 use crate::messages::{Next, SMALL};
 use crate::session::{Asking, Question};
+
+/// How long an answer may take: as long as the network stack waits for a peer. Each is there
+/// in milliseconds, unless the offload component starts again.
+const ANSWER: Duration = Duration::from_secs(30);
 
 impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
     /// Deals with the messages that the session in `slot` has: asks about the first
@@ -91,6 +98,7 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
         };
         self.offload.send(&asked)?;
         session.asking = Asking::Asked;
+        self.answers_due = self.answers_due.min(self.now + ANSWER);
         if let PostHandshake::Message { message, .. } = asked {
             session.messages.drop_first(message.len());
             self.note_kept(slot);
@@ -154,8 +162,29 @@ impl<N: Doorbell, A: Doorbell, O: Doorbell> Server<'_, N, A, O> {
     /// The offload component has restarted: outstanding questions get no answer.
     pub(super) fn fail_waiting(&mut self) {
         for slot in 0..self.net.slots() {
-            if live(&mut self.places, slot).is_some_and(|s| s.asking == Asking::Asked) {
+            if live(&mut self.places, slot).is_some_and(|s| s.asking.is_asked()) {
                 self.fail(slot, Alert::INTERNAL_ERROR);
+            }
+        }
+    }
+
+    /// Ends sessions whose question has had no answer for [`ANSWER`] to twice as long: it was
+    /// lost, and they read nothing until then.
+    pub(super) fn fail_unanswered(&mut self) {
+        if self.answers_due > self.now {
+            return;
+        }
+        self.answers_due = Instant::NEVER;
+        for slot in 0..self.net.slots() {
+            match live(&mut self.places, slot) {
+                Some(session) if session.asking == Asking::Late => {
+                    self.fail(slot, Alert::INTERNAL_ERROR);
+                }
+                Some(session) if session.asking == Asking::Asked => {
+                    session.asking = Asking::Late;
+                    self.answers_due = self.now + ANSWER;
+                }
+                _ => {}
             }
         }
     }
