@@ -5,8 +5,10 @@
 //! here, in one of a few buffers that all sessions share. Who waits for a buffer gets one
 //! when a record is whole. For each that waits a session ends of whose record nothing has
 //! come for [`STALL`], or which is not whole after [`PATIENCE`], so that nobody waits for a
-//! peer that never sends the rest of its record. Whose record is whole keeps the buffer for
-//! the next ones, [`IN_A_ROW`] at the most: it does not stand in line for each.
+//! peer that never sends the rest of its record. [`RESERVE`] of those that stall are left for
+//! who comes next, so that a crowd that waits is no reason for others to. Whose record is whole
+//! keeps the buffer for the next ones, [`IN_A_ROW`] at the most: it does not stand in line for
+//! each.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -26,6 +28,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long nothing of one may come while another session waits: a long round trip.
 pub(crate) const STALL: Duration = Duration::from_millis(400);
+
+/// So many that stall end for who comes to wait alone.
+const RESERVE: usize = BUFFERS / 4;
 
 /// Records that one session puts together before it stands in line again: 128 KiB.
 const IN_A_ROW: u8 = 8;
@@ -83,18 +88,13 @@ struct Holder {
     slot: SlotIndex,
     /// When it ends if another waits.
     until: Instant,
-    /// When it does if nothing comes.
+    /// When it may be if nothing comes.
     stalls: Instant,
     /// Records that it had it for.
     records: u8,
 }
 
 impl Holder {
-    /// When it ends, if another waits and nothing comes.
-    fn ends(&self) -> Instant {
-        self.until.min(self.stalls)
-    }
-
     /// A record begins.
     fn begin(&mut self, now: Instant) {
         self.records += 1;
@@ -108,6 +108,10 @@ pub(crate) struct Assemblies {
     holders: VecDeque<Holder>,
     /// In the order in which they came.
     waiting: VecDeque<SlotIndex>,
+    /// So many of them came and did not ask for anybody's buffer yet.
+    came: usize,
+    /// So many buffers came free for the last that came.
+    cleared: usize,
     is_last_next: bool,
 }
 
@@ -116,6 +120,8 @@ impl Assemblies {
         Self {
             holders: VecDeque::with_capacity(BUFFERS),
             waiting: VecDeque::with_capacity(slots),
+            came: 0,
+            cleared: 0,
             is_last_next: false,
         }
     }
@@ -138,6 +144,7 @@ impl Assemblies {
         if self.free() == 0 || has_had_its_turn {
             if !self.waiting.contains(&slot) {
                 self.waiting.push_back(slot);
+                self.came += 1;
             }
             return false;
         }
@@ -183,6 +190,8 @@ impl Assemblies {
     /// `slot` neither holds a buffer nor waits for one any more.
     pub(crate) fn leave(&mut self, slot: SlotIndex) {
         self.waiting.retain(|waiting| *waiting != slot);
+        self.came = self.came.min(self.waiting.len());
+        self.cleared = self.cleared.min(self.waiting.len());
         self.holders.retain(|holder| holder.slot != slot);
     }
 
@@ -200,6 +209,10 @@ impl Assemblies {
         if !self.has_next() {
             return None;
         }
+        if self.cleared > 0 {
+            self.cleared -= 1;
+            return self.waiting.pop_back();
+        }
         self.is_last_next = !self.is_last_next;
         match self.is_last_next {
             true => self.waiting.pop_back(),
@@ -214,35 +227,71 @@ impl Assemblies {
         now: Instant,
         has_more: impl Fn(SlotIndex) -> bool,
     ) -> Option<SlotIndex> {
-        loop {
-            let holder = self.late()?;
-            let slot = holder.slot;
-            if holder.ends() > now {
-                return None;
+        while self.came > 0 {
+            let stalled = self.first(|holder| holder.stalls);
+            let stalled = stalled.filter(|(_, stalls)| *stalls <= now);
+            if let Some((slot, _)) = stalled
+                && has_more(slot)
+            {
+                self.note_bytes(slot, now);
+                continue;
             }
-            if holder.until > now && has_more(slot) {
+            self.came -= 1;
+            if let Some((slot, _)) = stalled {
+                self.leave(slot);
+                self.cleared += 1;
+                return Some(slot);
+            }
+        }
+        while self.crowd_ends() <= now {
+            let (slot, _) = self.first(|holder| holder.stalls)?;
+            if has_more(slot) {
                 self.note_bytes(slot, now);
                 continue;
             }
             self.leave(slot);
             return Some(slot);
         }
+        let (slot, _) = self.late().filter(|(_, until)| *until <= now)?;
+        self.leave(slot);
+        Some(slot)
     }
 
     /// Whether [`Assemblies::evict`] has something to do.
     pub(crate) fn has_overdue(&self, now: Instant) -> bool {
-        self.deadline() <= now
+        self.came > 0 || self.deadline() <= now
     }
 
     /// When the next is to end.
     pub(crate) fn deadline(&self) -> Instant {
-        self.late().map_or(Instant::NEVER, |holder| holder.ends())
+        let late = self.late().map_or(Instant::NEVER, |(_, until)| until);
+        late.min(self.crowd_ends())
     }
 
-    /// The first to end, if somebody waits for its buffer.
-    fn late(&self) -> Option<Holder> {
-        let first = self.holders.iter().min_by_key(|holder| holder.ends());
-        first.copied().filter(|_| self.waiting.len() > self.free())
+    /// When more than [`RESERVE`] stall, while somebody waits.
+    fn crowd_ends(&self) -> Instant {
+        if self.waiting.len() <= self.free() {
+            return Instant::NEVER;
+        }
+        let mut all = [Instant::NEVER; BUFFERS];
+        let stalls = self.holders.iter().map(|holder| holder.stalls);
+        all.iter_mut().zip(stalls).for_each(|(to, from)| *to = from);
+        *all.select_nth_unstable(RESERVE).1
+    }
+
+    /// The one that is to end first whatever comes, and when.
+    fn late(&self) -> Option<(SlotIndex, Instant)> {
+        self.first(|holder| holder.until)
+    }
+
+    /// The first to end by `when`, if somebody waits for it.
+    fn first(&self, when: fn(&Holder) -> Instant) -> Option<(SlotIndex, Instant)> {
+        let ends = self
+            .holders
+            .iter()
+            .map(|holder| (holder.slot, when(holder)));
+        let first = ends.min_by_key(|(_, when)| *when);
+        first.filter(|_| self.waiting.len() > self.free())
     }
 }
 
@@ -264,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_stalls_ends_for_each_that_waits_and_no_more() {
+    fn one_that_stalls_ends_for_each_that_comes_and_for_a_crowd_all_but_a_reserve() {
         let mut all = full();
         let at = Instant::from_millis;
         assert_eq!(all.deadline(), Instant::NEVER);
@@ -272,25 +321,34 @@ mod tests {
         assert!(!all.take(500, at(150)));
         assert!(!all.take(501, at(150)));
         assert!(!all.take(500, at(150)), "it waits once");
-        assert_eq!(all.deadline(), at(400));
-        assert!(!all.has_overdue(at(399)));
-        assert_eq!(evict(&mut all, at(399)), None, "all of them go on");
+        assert!(all.has_overdue(at(150)), "they ask");
+        assert_eq!(evict(&mut all, at(150)), None, "all of them go on");
         assert_eq!(all.next(), None);
-        assert!(all.has_overdue(at(400)));
-        assert_eq!(evict(&mut all, at(400)), Some(0));
-        assert_eq!(evict(&mut all, at(400)), None, "the next is not late");
-        assert_eq!(evict(&mut all, at(9000)), Some(1));
-        assert_eq!(evict(&mut all, at(9000)), None);
+        // The first sixteen that stall are for who comes.
+        assert_eq!(all.deadline(), at(400 + RESERVE as u64));
+        assert!(!all.has_overdue(at(415)));
+        assert!(!all.take(502, at(415)));
+        assert!(all.has_overdue(at(415)));
+        assert_eq!(evict(&mut all, at(415)), Some(0));
+        assert_eq!(evict(&mut all, at(415)), None, "one for each");
+        assert_eq!(all.next(), Some(502), "who came has it");
+        assert!(all.take(502, at(415)));
+        // Those that waited before have the next.
+        assert_eq!(evict(&mut all, at(416)), None);
+        assert_eq!(evict(&mut all, at(417)), Some(1));
+        assert_eq!(evict(&mut all, at(417)), None);
+        assert_eq!(evict(&mut all, at(9000)), Some(2));
+        assert_eq!(evict(&mut all, at(9000)), None, "as many as wait");
         // Who came last and who came first, in turn.
         assert_eq!(all.next(), Some(501));
-        assert!(all.take(501, at(410)));
+        assert!(all.take(501, at(420)));
         // One that needs none any more is in nobody's way.
         assert!(all.has_next());
         assert_eq!(all.next(), Some(500));
         assert!(!all.has_next());
-        assert!(all.take(502, at(410)));
-        assert!(!all.take(503, at(410)));
-        all.leave(503);
+        assert!(all.take(503, at(420)));
+        assert!(!all.take(504, at(420)));
+        all.leave(504);
         assert_eq!(evict(&mut all, at(9000)), None);
     }
 
@@ -326,9 +384,12 @@ mod tests {
         // A whole one waits for its reader.
         (0..64).for_each(|slot| all.note_progress(slot, at(480)));
         all.note_bytes(500, at(480));
-        assert!(!all.take(502, at(500)));
-        assert_eq!(evict(&mut all, at(869)), None);
-        assert_eq!(evict(&mut all, at(870)), Some(501));
+        all.note_progress(501, at(480));
+        assert!(!all.take(502, at(879)));
+        assert_eq!(evict(&mut all, at(879)), None);
+        assert!(!all.take(503, at(880)));
+        assert_eq!(evict(&mut all, at(880)), Some(500));
+        assert_eq!(evict(&mut all, at(880)), None);
     }
 
     #[test]
@@ -336,13 +397,15 @@ mod tests {
         let mut all = Assemblies::new(2000);
         let at = Instant::from_millis;
         let mut served = None;
-        // 1,400 come at once, and a client after them; whoever has a buffer stalls.
+        // 1,400 come at once, and whoever has a buffer stalls. A client comes amid that.
         (0..1400).for_each(|slot| {
             all.take(slot, at(0));
         });
-        assert!(!all.take(1999, at(1)));
         let mut ended = 0;
         for now in (10..).step_by(10) {
+            if now == 1_010 {
+                assert!(!all.take(1999, at(now)));
+            }
             while evict(&mut all, at(now)).is_some() {
                 ended += 1;
             }
@@ -354,8 +417,8 @@ mod tests {
                 assert!(all.take(slot, at(now)));
             }
             if all.waiting.is_empty() {
-                assert_eq!((ended, served), (1336, Some(400)));
-                assert!((8_000..10_000).contains(&now), "{now}");
+                assert_eq!((ended, served), (1336, Some(1_010)));
+                assert!((8_000..13_000).contains(&now), "{now}");
                 break;
             }
         }
@@ -385,9 +448,8 @@ mod tests {
         // Whose record is whole keeps its buffer for no longer than one that stalls.
         all.note_whole(500, at(300));
         (0..64).for_each(|slot| all.note_bytes(slot, at(290)));
-        all.note_bytes(500, at(400));
         all.note_whole(500, at(200));
-        assert!(!all.take(501, at(599)));
+        assert!(!all.take(501, at(600)));
         assert_eq!(evict(&mut all, at(600)), Some(500));
     }
 }
