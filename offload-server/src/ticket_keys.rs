@@ -22,12 +22,12 @@ use crate::time::{Moment, Time};
 /// Seconds for which a key seals; it opens for as long again.
 pub(crate) const ROTATION: u32 = ipc::segment::TICKET_LIFETIME;
 /// Tickets that one key seals at most: so many bits are kept for it.
-const MOST: u32 = 1 << 18;
+const MOST: u32 = 1 << 17;
 /// Keys whose tickets may be opened, at most.
 pub(crate) const KEYS: usize = 8;
 /// The tickets that were sealed last, so many of them at least, are good whatever others
-/// take: 1,835,008. At 300 full handshakes a second with two tickets each, they are those of
-/// 50 minutes.
+/// take: 917,504. At 300 full handshakes a second with two tickets each, they are those of
+/// 25 minutes.
 #[cfg(test)]
 const LATEST: u32 = (KEYS as u32 - 1) * MOST;
 /// Bytes of one key: a bit for each ticket.

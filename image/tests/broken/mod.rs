@@ -347,8 +347,8 @@ pub(crate) const TABLE: &[(Fault, &str, &str)] = &[
     ),
     (
         Change(
-            "priority = 160\nstack = \"256K\"\nheap = { session = 456, fixed = \"8576K\" }\nserves = false",
-            "priority = 161\nstack = \"256K\"\nheap = { session = 456, fixed = \"8576K\" }\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
+            "priority = 160\nstack = \"256K\"\nheap = { session = 456, fixed = \"8416K\" }\nserves = false",
+            "priority = 161\nstack = \"256K\"\nheap = { session = 456, fixed = \"8416K\" }\nserves = true\n[[call]]\nfrom = \"gateway\"\nto = \"offload-server\"\nbadge = 1",
         ),
         "nobody calls the offload component",
         "gateway calls offload-server",

@@ -45,6 +45,7 @@ pub(crate) fn systems(whole: &Description) -> Vec<Description> {
             priority: 10,
             serves: false,
             heap: 4096,
+            stack: 4096,
             restarts: Vec::new(),
             ..last
         });
