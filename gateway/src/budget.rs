@@ -76,7 +76,7 @@ pub const PAGE: usize = MAX_BODY + BLOCK;
 /// How many are.
 pub const PAGES: usize = MAX_PAGES;
 
-pub use crate::handshakes::{most_with_backends, most_with_one};
+pub use crate::handshakes::most_with_backends;
 
 /// Listeners and rules that a configuration may have: more do not fit into what the
 /// builder hands over.

@@ -13,10 +13,10 @@ pub const fn most_with_backends(handshakes: u16) -> u16 {
     handshakes / 2
 }
 
-/// Of so many handshakes at once, those with the backend of one listener: one that says
-/// nothing leaves the other half to others.
-pub const fn most_with_one(handshakes: u16) -> u16 {
-    most_with_backends(handshakes) / 2
+/// Of so many with backends, those that listeners which have some leave to listeners that
+/// have none, one for each of these at the most.
+const fn most_reserved(with_backends: u16) -> u16 {
+    with_backends / 4
 }
 
 /// A handshake in progress.
@@ -27,6 +27,14 @@ pub(crate) struct Progress {
     pub(crate) cancel_at: Instant,
 }
 
+/// Handshakes with the backend of one listener.
+#[derive(Clone, Copy, Default)]
+struct OfListener {
+    in_progress: u16,
+    /// Which of all with backends began last there; zero for none.
+    last: u64,
+}
+
 /// Handshakes in progress, by the number that the shim gave.
 pub(crate) struct Handshakes {
     /// Apart from the rest: looked through for each result.
@@ -34,9 +42,13 @@ pub(crate) struct Handshakes {
     rest: Vec<Progress>,
     /// As many as the shim has room for.
     most: u16,
-    /// How many of them are with backends, and with the backend of each listener.
+    /// How many of them are with backends, how many ever were, and those with the backend of
+    /// each listener.
     with_backends: u16,
-    with_one: Vec<u16>,
+    begun: u64,
+    with_one: Vec<OfListener>,
+    /// Listeners whose backend has TLS and no handshake in progress.
+    without: u16,
 }
 
 impl Handshakes {
@@ -44,14 +56,17 @@ impl Handshakes {
     pub(crate) const PLACE: usize = size_of::<u32>() + size_of::<Progress>();
 
     /// Bytes for one listener.
-    pub(crate) const LISTENER: usize = size_of::<u16>();
+    pub(crate) const LISTENER: usize = size_of::<OfListener>();
 
-    /// At most so many at once, for so many listeners.
-    pub(crate) fn new(most: u16, listeners: usize) -> Self {
+    /// At most so many at once, for so many listeners, of which so many have a backend with
+    /// TLS.
+    pub(crate) fn new(most: u16, listeners: usize, with_tls: usize) -> Self {
         Self {
             most,
             with_backends: 0,
-            with_one: vec![0; listeners],
+            begun: 0,
+            with_one: vec![OfListener::default(); listeners],
+            without: u16::try_from(with_tls).unwrap_or(u16::MAX),
             numbers: Vec::with_capacity(usize::from(most)),
             rest: Vec::with_capacity(usize::from(most)),
         }
@@ -65,31 +80,45 @@ impl Handshakes {
         self.numbers.len() >= usize::from(self.most)
     }
 
-    /// Whether there may be one more with the backend of this listener.
+    /// Whether there may be one more with the backend of this listener: it may have as many
+    /// as are still free (a dynamic threshold, as in `ipc::channel`'s pools), so that one
+    /// gets half of them, two a third each. Some are not free but for a listener that has
+    /// none: thresholds alone are full when a few grow one after another.
     pub(crate) fn may_secure(&self, listener: usize) -> bool {
-        let with_one = self.with_one.get(listener).copied();
-        self.with_backends < most_with_backends(self.most)
-            && with_one.is_some_and(|one| one < most_with_one(self.most))
+        let most = most_with_backends(self.most);
+        let free = most.saturating_sub(self.with_backends);
+        match self.with_one.get(listener) {
+            None => false,
+            Some(OfListener { in_progress: 0, .. }) => free > 0,
+            Some(one) => {
+                one.in_progress < free.saturating_sub(self.without.min(most_reserved(most)))
+            }
+        }
+    }
+
+    /// Whose turn it is of listeners that may have one more: the one with the fewest, and
+    /// of those the one whose turn was longest ago.
+    pub(crate) fn turn(&self, listener: usize) -> Option<(u16, u64)> {
+        let one = self.with_one.get(listener)?;
+        self.may_secure(listener)
+            .then_some((one.in_progress, one.last))
     }
 
     /// Notes one; there must be room.
     pub(crate) fn insert(&mut self, number: u32, progress: Progress) {
-        if !self.is_full() {
-            if let Some((all, one)) = self.with(&progress.purpose) {
-                (*all, *one) = (*all + 1, *one + 1);
-            }
-            self.numbers.push(number);
-            self.rest.push(progress);
+        if self.is_full() {
+            return;
         }
-    }
-
-    /// The counts that are concerned.
-    fn with(&mut self, purpose: &Purpose) -> Option<(&mut u16, &mut u16)> {
-        let Purpose::Backend(secure) = purpose else {
-            return None;
-        };
-        let one = self.with_one.get_mut(secure.listener)?;
-        Some((&mut self.with_backends, one))
+        if let Purpose::Backend(secure) = &progress.purpose
+            && let Some(one) = self.with_one.get_mut(secure.listener)
+        {
+            self.without -= u16::from(one.in_progress == 0).min(self.without);
+            self.with_backends += 1;
+            self.begun += 1;
+            (one.in_progress, one.last) = (one.in_progress + 1, self.begun);
+        }
+        self.numbers.push(number);
+        self.rest.push(progress);
     }
 
     /// It is over.
@@ -97,8 +126,12 @@ impl Handshakes {
         let place = self.numbers.iter().position(|found| *found == number)?;
         self.numbers.swap_remove(place);
         let purpose = self.rest.swap_remove(place).purpose;
-        if let Some((all, one)) = self.with(&purpose) {
-            (*all, *one) = (*all - 1, *one - 1);
+        if let Purpose::Backend(secure) = &purpose
+            && let Some(one) = self.with_one.get_mut(secure.listener)
+        {
+            one.in_progress -= 1;
+            self.with_backends -= 1;
+            self.without += u16::from(one.in_progress == 0);
         }
         Some(purpose)
     }

@@ -20,7 +20,7 @@ use ipc::channel::{Channel, Doorbell, Event, SlotIndex, untaken};
 use ipc::clock::{Clock, Instant};
 use ipc::control::{self, Control};
 use ipc::net::{self, Address, ConnectionId, Net};
-use ipc::provision::{self, Listener};
+use ipc::provision::{self, Backend, Listener};
 use ipc::stats;
 use ipc::transport::{Client, Transport};
 
@@ -166,7 +166,7 @@ pub(crate) struct Secure {
     /// Whose backend it is.
     pub(crate) listener: usize,
     connection: ConnectionId,
-    /// When it was open.
+    /// When it was open, then when its handshake began.
     at: Instant,
 }
 
@@ -188,6 +188,14 @@ fn ready(listener: &Listener) -> net::Ready {
     match patience.max() {
         Some(within) => net::Ready::ClientHello { within },
         None => net::Ready::Established,
+    }
+}
+
+/// Whether its backend is reached by TLS.
+const fn has_secure_backend(listener: &Listener) -> bool {
+    match &listener.backend {
+        Backend::Connect(upstream) => upstream.tls.is_some(),
+        Backend::Status => false,
     }
 }
 
@@ -229,6 +237,8 @@ impl<'a, P: Platform> Server<'a, P> {
         }
         let sessions = usize::from(ports.plain.slots());
         let connections = usize::from(ports.backend.slots());
+        let with_tls = config.listeners.iter().filter(|l| has_secure_backend(l));
+        let with_tls = with_tls.count();
         // Each has its client in a slot of its own.
         let relays = sessions + connections;
         Self {
@@ -237,7 +247,7 @@ impl<'a, P: Platform> Server<'a, P> {
                 relays + usize::from(ports.handshakes) + Waiting::MOST,
                 ports.key,
             ),
-            handshakes: Handshakes::new(ports.handshakes, config.listeners.len()),
+            handshakes: Handshakes::new(ports.handshakes, config.listeners.len(), with_tls),
             waiting: Waiting::new(relays, config.listeners.len()),
             long: 0,
             relays: Table::new(relays),

@@ -92,6 +92,17 @@ impl Waiting {
         &self.backends
     }
 
+    /// Whose turn it is of the listeners that may have one more, and so have a rank: the
+    /// one with the lowest, and of its own the one that has waited longest.
+    pub(crate) fn next_backend<R: Ord>(&self, rank: impl Fn(usize) -> Option<R>) -> Option<Secure> {
+        let of = self.backends_of.iter().enumerate();
+        let waiting = of.filter(|(_, count)| **count > 0);
+        let ranks = waiting.filter_map(|(listener, _)| Some((rank(listener)?, listener)));
+        let (_, listener) = ranks.min()?;
+        let mut backends = self.backends.iter();
+        backends.find(|one| one.listener == listener).copied()
+    }
+
     /// How many wait of the listeners for which this holds.
     pub(crate) fn backends_of(&self, is_meant: impl Fn(usize) -> bool) -> usize {
         let of = self.backends_of.iter().enumerate();

@@ -7,8 +7,9 @@
 mod world;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use gateway::budget::{most_with_backends, most_with_one};
+use gateway::budget::most_with_backends;
 use ipc::control::{HandshakeError, PeerError};
 use ipc::net::{Address, ConnectionId};
 use ipc::provision::{Backend, Limits, Listener};
@@ -22,9 +23,8 @@ const BOTH: u16 = 5;
 const PLAIN: u16 = 6;
 /// More clients than there are sessions, or connections.
 const MANY: u16 = 1600;
-/// Plaintext in, TLS out, to backends of their own.
-const OTHER: u16 = 7;
-const THIRD: u16 = 8;
+/// The first of many listeners with plaintext in, TLS out.
+const TENANT: u16 = 100;
 
 /// The usual listeners, and some more.
 fn world() -> World {
@@ -44,15 +44,7 @@ fn world() -> World {
         tls: None,
         ..named(PLAIN, &forward)
     };
-    let others = [OTHER, THIRD].map(|port| {
-        let mut other = named(port, &sending);
-        if let Backend::Connect(upstream) = &mut other.backend {
-            upstream.address = Address(([10, 9, 9, 8], port).into());
-        }
-        other
-    });
     all.extend([both, plain]);
-    all.extend(others);
     World::new(all)
 }
 
@@ -137,53 +129,153 @@ fn one_address_can_not_have_all_connections_by_those_with_backends() {
     assert_served(&mut world, address(1));
 }
 
+/// So many listeners with plaintext in and TLS out, each to a backend of its own.
+fn sending(count: u16) -> World {
+    let sending = listeners().into_iter().find(|l| l.port == SENDING).unwrap();
+    let mut all = listeners();
+    all.retain(|listener| listener.port == FORWARD);
+    all.extend((0..count).map(|number| {
+        let mut one = Listener {
+            name: format!("tenant-{number}"),
+            port: TENANT + number,
+            ..sending.clone()
+        };
+        if let Backend::Connect(upstream) = &mut one.backend {
+            upstream.address = Address(([10, 9, 9, 8], TENANT + number).into());
+        }
+        one
+    }));
+    World::new(all)
+}
+
+/// The handshake with a backend that a client of this listener brings; `None` while it
+/// waits.
+fn come(world: &mut World, port: u16, number: u16) -> Option<ConnectionId> {
+    let before = to_backends(world);
+    world.arrive(port, address(number));
+    world.settle();
+    let after = to_backends(world);
+    let mut new = after.iter().filter(|one| !before.contains(one));
+    let found = new.next().copied();
+    assert_eq!(
+        new.next(),
+        None,
+        "port {port} number {number} of {}: {found:?}",
+        after.len()
+    );
+    found
+}
+
 #[test]
-fn a_backend_that_says_nothing_keeps_neither_clients_nor_other_backends_out() {
-    let mut world = world();
+fn backends_that_say_nothing_keep_neither_clients_nor_other_backends_out() {
+    for silent in [1, 2, 10, 28] {
+        let mut world = sending(silent + 1);
+        let most = usize::from(most_with_backends(world.sizes.handshakes));
+        // One listener after another, each with many clients: the first has half.
+        let each = 600 / silent;
+        for listener in 0..silent {
+            for number in 0..each.min(250) {
+                world.arrive(TENANT + listener, address(listener * each + number));
+                world.settle();
+            }
+        }
+        let in_progress = to_backends(&world).len();
+        assert!(in_progress < most, "{silent}: {in_progress} of {most}");
+        assert!(in_progress > most / 2 - 2, "{silent}: {in_progress}");
+        assert_served(&mut world, address(2000));
+        // Who comes last is served at once, and again.
+        for number in 0..20 {
+            let honest = come(&mut world, TENANT + silent, 3000 + number);
+            let honest = honest.unwrap_or_else(|| panic!("{silent}: {number} waits"));
+            let slot = world.shim.borrow_mut().establish(honest).unwrap();
+            world.settle();
+            assert!(world.has_session(slot));
+        }
+        assert_eq!(world.shim.borrow().asked, 0, "nobody gives way");
+    }
+}
+
+#[test]
+fn of_backends_that_wait_the_listener_with_the_fewest_in_progress_is_next() {
+    // As many listeners as there can be: more than there are handshakes with backends.
+    let silent = 127;
+    let mut world = sending(silent + 1);
+    let most = usize::from(most_with_backends(world.sizes.handshakes));
+    for number in 0..5 {
+        for listener in 0..silent {
+            world.arrive(TENANT + listener, address(number * silent + listener));
+            world.settle();
+        }
+    }
+    let in_progress = to_backends(&world);
+    assert_eq!(in_progress.len(), most);
+    assert_served(&mut world, address(2000));
+    // It waits as every other whose listener has none does, and for no other: those that
+    // have one are behind it, however long they wait.
+    world.pass(7000);
+    assert_eq!(come(&mut world, TENANT + silent, 3000), None);
+    let timeout = HandshakeError::Peer(PeerError::Deadline);
+    let without = usize::from(silent) - most;
+    for (number, gone) in in_progress.iter().take(without + 1).enumerate() {
+        let before = to_backends(&world);
+        world.shim.borrow_mut().fail(*gone, timeout);
+        world.settle();
+        let after = to_backends(&world);
+        assert_eq!(before.len(), after.len());
+        let new = *after.iter().find(|one| !before.contains(one)).unwrap();
+        // Its time begins with it.
+        let deadline = world.shim.borrow_mut().deadline(new);
+        assert_eq!(deadline, Some(world.now() + Duration::from_secs(10)));
+        if number == without {
+            let slot = world.shim.borrow_mut().establish(new).unwrap();
+            world.settle();
+            assert!(world.has_session(slot));
+            let log = world.log.borrow();
+            let last = log.last().unwrap();
+            assert!(last.starts_with("handshake ok tenant-127 "), "{last}");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_has_none_goes_before_one_whose_clients_came_earlier() {
+    let mut world = sending(3);
     for number in 0..250 {
-        world.arrive(SENDING, address(number));
+        world.arrive(TENANT, address(number));
         world.settle();
     }
     let first = to_backends(&world);
-    assert_eq!(
-        first.len(),
-        usize::from(most_with_one(world.sizes.handshakes))
-    );
-    assert_served(&mut world, address(2000));
-    assert_eq!(world.shim.borrow().asked, 0, "nobody gives way");
-    // Another backend is reached at once.
-    world.arrive(OTHER, address(2001));
-    world.settle();
-    let all = to_backends(&world);
-    let new: Vec<_> = all.iter().filter(|one| !first.contains(one)).collect();
-    assert_eq!(new.len(), 1);
-    assert!(world.shim.borrow_mut().establish(*new[0]).is_some());
-    world.settle();
-    // That one says nothing either: half of all is left to clients, also when a third
-    // backend is wanted.
-    let come = |world: &mut World, port, number| {
-        world.arrive(port, address(number));
+    assert_eq!(first.len(), 55, "half, but for the two that have none");
+    // The table is full of clients' handshakes that are not to be had back.
+    world.shim.borrow_mut().is_deaf = true;
+    for number in 0..world.sizes.handshakes {
+        world.arrive(FORWARD, address(1000 + number));
         world.settle();
-    };
-    (3000..3060).for_each(|number| come(&mut world, OTHER, number));
-    (4000..4010).for_each(|number| come(&mut world, THIRD, number));
-    let before = to_backends(&world);
-    assert_eq!(
-        before.len(),
-        usize::from(most_with_backends(world.sizes.handshakes))
-    );
-    assert_served(&mut world, address(5000));
-    // One ends: the next of its backend begins, whoever waits before that.
-    let closed = HandshakeError::Peer(PeerError::Closed);
-    let others = before.iter().find(|one| !first.contains(one)).unwrap();
-    for gone in [first[0], *others] {
-        let before = to_backends(&world);
-        world.shim.borrow_mut().fail(gone, closed);
-        world.settle();
-        let after = to_backends(&world);
-        let new = after.iter().filter(|one| !before.contains(one));
-        assert_eq!((after.len(), new.count()), (before.len(), 1));
     }
+    let closed = HandshakeError::Peer(PeerError::Closed);
+    let full = world.shim.borrow().in_progress();
+    assert_eq!(full, usize::from(world.sizes.handshakes));
+    for number in 0..10 {
+        assert_eq!(come(&mut world, TENANT + 1, 2000 + number), None);
+    }
+    assert_eq!(come(&mut world, TENANT + 2, 3000), None);
+    // One place after another: to the one that has none, in the order of arrival, then to
+    // the one with fewer.
+    for gone in &first[..4] {
+        world.shim.borrow_mut().fail(*gone, closed);
+        world.settle();
+    }
+    let begun: Vec<_> = to_backends(&world);
+    let begun = begun.iter().filter(|one| !first.contains(one));
+    let begun: Vec<_> = begun.copied().collect();
+    assert_eq!(begun.len(), 4);
+    for one in begun {
+        assert!(world.shim.borrow_mut().establish(one).is_some());
+    }
+    world.settle();
+    let log = world.log.borrow();
+    let of = |name: &str| log.iter().filter(|line| line.contains(name)).count();
+    assert_eq!((of(" tenant-1 "), of(" tenant-2 ")), (3, 1), "{log:#?}");
 }
 
 #[test]
@@ -195,7 +287,7 @@ fn a_shorter_table_of_handshakes_lowers_what_backends_may_have_of_it() {
         world.arrive(SENDING, address(number));
         world.settle();
     }
-    let most = usize::from(sizes.handshakes / 4);
+    let most = usize::from(most_with_backends(sizes.handshakes) / 2);
     assert_eq!(to_backends(&world).len(), most);
     assert_served(&mut world, address(2000));
     assert_eq!(world.shim.borrow().asked, 0, "nobody gives way");

@@ -36,9 +36,9 @@ impl<P: Platform> Server<'_, P> {
             }
             Purpose::Backend(secure) => {
                 if !self.may_secure(secure) {
-                    self.waiting.add_backend(secure);
-                } else if !self.try_start(purpose) {
-                    self.waiting.add_backend(secure);
+                    self.wait_for_backend(secure);
+                } else if self.backends_able() > 0 || !self.try_start(purpose) {
+                    self.wait_for_backend(secure);
                     self.make_way(None);
                 }
             }
@@ -120,6 +120,12 @@ impl<P: Platform> Server<'_, P> {
         }
     }
 
+    /// A backend waits for its turn.
+    fn wait_for_backend(&mut self, secure: Secure) {
+        self.watch(self.handshake_ends(Purpose::Backend(secure)));
+        self.waiting.add_backend(secure);
+    }
+
     /// Asks the shim to evict the oldest handshake whose client sent nothing, once for
     /// each that waits.
     fn make_way(&mut self, group: Option<u32>) {
@@ -152,20 +158,14 @@ impl<P: Platform> Server<'_, P> {
     }
 
     /// Starts some of those that wait, as many as there is room for: backends that may have
-    /// one more first, then clients, those with a long ClientHello last. Of the addresses with the best standing,
-    /// the one with the fewest handshakes in progress is next: many clients of one address
-    /// wait for each other.
+    /// one more first, then clients, those with a long ClientHello last. Of the listeners
+    /// whose backends wait, the one with the fewest handshakes in progress is next; of the
+    /// addresses with the best standing likewise: many clients of one listener, or one
+    /// address, wait for each other.
     pub(super) fn start_waiting(&mut self) {
         let mut left = QUANTUM;
         self.is_starting = false;
-        loop {
-            if self.backends_able() == 0 {
-                break;
-            }
-            let mut waiting = self.waiting.backends().iter();
-            let Some(secure) = waiting.find(|one| self.may_secure(**one)).copied() else {
-                break;
-            };
+        while let Some(secure) = self.next_backend() {
             if left == 0 {
                 self.is_starting = true;
                 return;
@@ -206,6 +206,14 @@ impl<P: Platform> Server<'_, P> {
                 }
             }
         }
+    }
+
+    /// Whose turn it is of the backends that wait; its time begins when its handshake does.
+    fn next_backend(&self) -> Option<Secure> {
+        let turn = |listener| self.handshakes.turn(listener);
+        let secure = self.waiting.next_backend(turn)?;
+        let at = self.now;
+        Some(Secure { at, ..secure })
     }
 
     /// What the configuration says of this handshake; `None` when its relay is

@@ -103,6 +103,12 @@ impl Shim {
         found.map(|(_, handshake)| handshake.request.standing)
     }
 
+    /// When the handshake of a connection must be over.
+    pub(crate) fn deadline(&mut self, connection: ConnectionId) -> Option<Instant> {
+        let found = self.of(connection);
+        found.map(|(_, handshake)| handshake.request.deadline)
+    }
+
     /// The peer shows a whole ClientHello.
     pub(crate) fn speak(&mut self, connection: ConnectionId) -> bool {
         let found = self.of(connection);
