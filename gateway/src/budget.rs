@@ -14,6 +14,7 @@ use ipc::channel::Pool;
 use ipc::provision::{Listener, Prefix, Rule};
 use ipc::tls::Protocol;
 
+use crate::backends::Backends;
 use crate::forward::CHUNK;
 use crate::guests::Guests;
 use crate::handshakes::Handshakes;
@@ -63,6 +64,7 @@ pub const LISTENER: usize = size_of::<Listener>()
     + TurnedAway::PLACE
     + LogRate::PLACE
     + Handshakes::LISTENER
+    + Backends::PLACE
     + Waiting::OF_LISTENER
     + MAX_NAME
     + BLOCK;

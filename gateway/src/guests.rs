@@ -101,6 +101,15 @@ pub(crate) struct Guests {
     order: Vec<u16>,
     /// By prefix, those without a connection, too.
     standings: Standings,
+    /// What all of them have together.
+    taken: Taken,
+}
+
+/// Places that all guests have together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) sessions: usize,
+    pub(crate) connections: usize,
 }
 
 impl Guests {
@@ -124,6 +133,7 @@ impl Guests {
             free: (0..count).rev().collect(),
             order: Vec::with_capacity(usize::from(count)),
             standings: Standings::new(key),
+            taken: Taken::default(),
         }
     }
 
@@ -245,6 +255,10 @@ impl Guests {
         match held.filter(|held| **held < limit) {
             Some(held) => {
                 *held += 1;
+                match place {
+                    Place::Session => self.taken.sessions += 1,
+                    Place::Connection => self.taken.connections += 1,
+                }
                 true
             }
             None => false,
@@ -257,7 +271,15 @@ impl Guests {
             let held = &mut guest.places;
             held.sessions = held.sessions.saturating_sub(back.sessions);
             held.connections = held.connections.saturating_sub(back.connections);
+            let taken = &mut self.taken;
+            taken.sessions = taken.sessions.saturating_sub(back.sessions.into());
+            taken.connections = taken.connections.saturating_sub(back.connections.into());
         }
+    }
+
+    /// What all of them have together.
+    pub(crate) const fn taken(&self) -> Taken {
+        self.taken
     }
 
     /// How many addresses have a connection.

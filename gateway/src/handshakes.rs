@@ -76,6 +76,11 @@ impl Handshakes {
         self.numbers.len()
     }
 
+    /// Those with clients.
+    pub(crate) fn with_clients(&self) -> usize {
+        self.numbers.len() - usize::from(self.with_backends)
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.numbers.len() >= usize::from(self.most)
     }

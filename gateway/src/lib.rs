@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+mod backends;
 pub mod budget;
 mod forward;
 mod guests;

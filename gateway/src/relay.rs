@@ -92,6 +92,8 @@ pub(crate) struct Relay {
     pub(crate) has_spoken: bool,
     /// It waits for its next turn.
     pub(crate) is_due: bool,
+    /// It is counted as one that waits for its backend.
+    pub(crate) is_opening: bool,
     /// The rule that was the client's.
     pub(crate) rule: Option<usize>,
     /// Bytes from the client, and to it.

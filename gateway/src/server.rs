@@ -24,6 +24,7 @@ use ipc::provision::{self, Backend, Listener};
 use ipc::stats;
 use ipc::transport::{Client, Transport};
 
+use crate::backends::Backends;
 use crate::forward::CHUNK;
 use crate::guests::{GuestId, Guests};
 use crate::handshakes::Handshakes;
@@ -105,6 +106,7 @@ pub struct Server<'a, P: Platform> {
     now: Instant,
     guests: Guests,
     handshakes: Handshakes,
+    backends: Backends,
     waiting: Waiting,
     /// Handshakes in progress with a long ClientHello.
     long: usize,
@@ -248,6 +250,7 @@ impl<'a, P: Platform> Server<'a, P> {
                 ports.key,
             ),
             handshakes: Handshakes::new(ports.handshakes, config.listeners.len(), with_tls),
+            backends: Backends::new(config.listeners.len()),
             waiting: Waiting::new(relays, config.listeners.len()),
             long: 0,
             relays: Table::new(relays),

@@ -31,10 +31,12 @@ pub(crate) enum Reason {
     Ended,
     /// Its hello was incomplete at its deadline.
     Late,
+    /// Too many wait for its listener's backend, or that has not answered.
+    Backend,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Connections,
         Self::Sessions,
         Self::Waiting,
@@ -42,6 +44,7 @@ impl Reason {
         Self::Room,
         Self::Ended,
         Self::Late,
+        Self::Backend,
     ];
 
     /// One word.
@@ -54,6 +57,7 @@ impl Reason {
             Self::Room => "room",
             Self::Ended => "ended",
             Self::Late => "late",
+            Self::Backend => "backend",
         }
     }
 
@@ -67,6 +71,7 @@ impl Reason {
             Self::Room => stats::gateway::AWAY_ROOM,
             Self::Ended => stats::gateway::AWAY_ENDED,
             Self::Late => stats::gateway::AWAY_LATE,
+            Self::Backend => stats::gateway::AWAY_BACKEND,
         }
     }
 }

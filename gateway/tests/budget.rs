@@ -89,10 +89,13 @@ fn the_worst_peer_in_every_place_stays_within_the_budget_and_leaves_nothing() {
     // It was whole: no rule is its own.
     assert_eq!(world.net.borrow().state(talker), State::Released);
     assert!(used().0 <= before);
-    // Every slot of the network stack's channel.
-    for number in 0..world.sizes.connections {
-        world.arrive(SENDING, address(2000 + number));
-        world.settle();
+    // Every slot of the network stack's channel: by those that wait for a backend as far as
+    // they may, then by those whose rule depends on what they will say.
+    for port in [SENDING, RULES] {
+        for number in 0..world.sizes.connections {
+            world.arrive(port, address(6000 + 2000 * port + number));
+            world.settle();
+        }
     }
     // Every handshake, and those that wait, each from an address of its own.
     for number in 0..1000 {

@@ -14,6 +14,8 @@ use ipc::stats::gateway as counters;
 use world::net::State;
 use world::{FORWARD, RULES, SENDING, STATUS, World, address, assert_served, listeners, same};
 
+/// Plaintext in, plaintext out.
+const PLAIN: u16 = 5;
 /// Quiet connections, more than any table holds.
 const FLOOD: u16 = 1000;
 
@@ -311,8 +313,12 @@ fn backends_go_first_and_never_give_way() {
 
 #[test]
 fn a_full_channel_of_plaintext_has_room_for_who_speaks() {
-    for port in [SENDING, RULES] {
-        let mut world = shipped();
+    for port in [PLAIN, RULES] {
+        let mut all = listeners();
+        let mut plain = all.iter().find(|l| l.port == FORWARD).unwrap().clone();
+        (plain.port, plain.tls) = (PLAIN, None);
+        all.push(plain);
+        let mut world = World::new(all);
         for number in 0..world.sizes.connections {
             world.arrive(port, address(number));
             world.settle();

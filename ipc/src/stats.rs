@@ -397,6 +397,8 @@ counters! {
         AWAY_ENDED = 17 "turned_away_total" "reason=\"ended\"";
         /// Connections of clients turned away, by reason.
         AWAY_LATE = 18 "turned_away_total" "reason=\"late\"";
+        /// Connections of clients turned away, by reason.
+        AWAY_BACKEND = 19 "turned_away_total" "reason=\"backend\"";
         /// Bytes of a domain's heap, used or not.
         HEAP_LIMIT = 62 "heap_limit_bytes";
         /// Times that a domain was restarted.

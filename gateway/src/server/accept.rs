@@ -4,9 +4,10 @@ use ipc::channel::SlotIndex;
 use ipc::clock::Instant;
 use ipc::control::{HandshakeError, PolicyError};
 use ipc::net::{self, Address, ConnectionId, NetError, Readiness};
-use ipc::provision::Limits;
+use ipc::provision::{Backend, Limits};
 
 use super::{Arrived, Platform, Purpose, QUANTUM, Server, Use, milliseconds};
+use crate::backends::Share;
 use crate::relay::{End, RelayId};
 use crate::report::{Ending, Side, Why};
 use crate::rules::{self, Verdict};
@@ -100,11 +101,38 @@ impl<P: Platform> Server<'_, P> {
             self.report_without_hello(arrived, reason);
             return self.dismiss(arrived);
         }
+        if !self.has_room_at_backend(place) {
+            return self.dismiss_for(arrived, Reason::Backend);
+        }
         match verdict {
             Verdict::Listen if !has_tls => self.begin_peek(arrived),
             _ if has_tls || has_rules => self.start(Purpose::Client(arrived)),
             _ => self.attach(arrived),
         }
+    }
+
+    /// Whether one more client may wait for the backend of this listener.
+    fn has_room_at_backend(&self, place: usize) -> bool {
+        let Some(listener) = self.listeners.get(place) else {
+            return false;
+        };
+        let Backend::Connect(upstream) = &listener.backend else {
+            return true;
+        };
+        let is_secure = listener.tls.is_some() || !listener.rules.is_empty();
+        let taken = self.guests.taken();
+        let sessions = taken.sessions + self.handshakes.with_clients();
+        let shares = [
+            Share {
+                each: usize::from(is_secure) + usize::from(upstream.tls.is_some()),
+                free: self.sessions.len().saturating_sub(sessions),
+            },
+            Share {
+                each: usize::from(!is_secure) + 1,
+                free: self.connections.len().saturating_sub(taken.connections),
+            },
+        ];
+        self.backends.admits(place, shares, self.now)
     }
 
     /// A client that has no relay goes.

@@ -431,6 +431,9 @@ impl<P: Platform> Server<'_, P> {
         self.ports.plain.follow(slot);
         let end = End::Session(slot);
         self.set_use(end, Some(relay));
+        if let Some(relay) = self.relays.get_mut(relay) {
+            self.backends.end(relay.listener, &mut relay.is_opening);
+        }
         self.note_progress(relay);
         self.set_far(
             relay,

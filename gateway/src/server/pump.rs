@@ -37,12 +37,13 @@ impl<P: Platform> Server<'_, P> {
                 .wires()
                 .peer_status(End::Connection { connection, slot });
             if status.has(Status::ESTABLISHED) {
+                self.backends.answered(relay.listener);
                 self.relays.put(id, relay);
                 return self.secure(id, connection, slot);
             }
             if status.has(Status::RESET) {
                 self.relays.put(id, relay);
-                return self.backend_failed(id, Why::Refused);
+                return self.backend_failed(id, unreached(status));
             }
         }
         let next = match &relay.far {
@@ -91,13 +92,20 @@ impl<P: Platform> Server<'_, P> {
         // Before the bytes, as in `splice`.
         let (of_near, of_far) = (wires.peer_status(near), wires.peer_status(far));
         if of_far.has(Status::RESET) && !*is_established && !of_far.has(Status::ESTABLISHED) {
-            stats.add(stats::gateway::BACKEND_FAILED, 1);
-            let (by, why) = (Side::Backend, Why::Refused);
+            let (by, why) = (Side::Backend, unreached(of_far));
             relay.ending.get_or_insert(Ending { by, why });
+            // Once.
+            if relay.is_opening {
+                stats.add(stats::gateway::BACKEND_FAILED, 1);
+                self.backends.failed(relay.listener, why, self.now);
+                self.backends.end(relay.listener, &mut relay.is_opening);
+            }
         }
         if !*is_established && of_far.has(Status::ESTABLISHED) {
             *is_established = true;
             relay.until = Instant::NEVER;
+            self.backends.answered(relay.listener);
+            self.backends.end(relay.listener, &mut relay.is_opening);
         }
         let mut has_more = false;
         if relay.up == Flow::Open {
@@ -151,5 +159,14 @@ impl<P: Platform> Server<'_, P> {
             self.watch(relay.until);
         }
         Ok(Next::Waits)
+    }
+}
+
+/// Why there is no connection to a backend: the network stack tells of the deadline before
+/// it cuts a connection off that was not answered by then.
+const fn unreached(status: Status) -> Why {
+    match status.has(Status::DEADLINE) {
+        true => Why::Unanswered,
+        false => Why::Refused,
     }
 }

@@ -65,6 +65,7 @@ impl<P: Platform> Server<'_, P> {
             down: Flow::Open,
             has_spoken: false,
             is_due: false,
+            is_opening: false,
             rule: arrived.rule,
             bytes: (0, 0),
             first: None,
@@ -82,6 +83,7 @@ impl<P: Platform> Server<'_, P> {
         self.secured += usize::from(is_session);
         self.count_sessions();
         self.set_use(near, Some(id));
+        self.wait_for_answer(id);
         let (far, until) = match self.reach(arrived, agreed, id) {
             Ok(found) => found,
             Err(why) => return self.backend_failed(id, why),
@@ -156,6 +158,16 @@ impl<P: Platform> Server<'_, P> {
         Ok((far, deadline + GRACE))
     }
 
+    /// A relay waits for its backend, if it has one.
+    fn wait_for_answer(&mut self, id: RelayId) {
+        if let Some(relay) = self.relays.get_mut(id)
+            && let Some(listener) = self.listeners.get(relay.listener)
+            && matches!(listener.backend, Backend::Connect(_))
+        {
+            self.backends.begin(relay.listener, &mut relay.is_opening);
+        }
+    }
+
     /// One more place for a relay, if its client may have it.
     fn take_place(&mut self, relay: RelayId, place: Place) -> bool {
         let Some(listener) = self.relays.get(relay).map(|relay| relay.listener) else {
@@ -181,6 +193,9 @@ impl<P: Platform> Server<'_, P> {
 
     /// The backend can't be had: the client is cut off.
     pub(super) fn backend_failed(&mut self, id: RelayId, why: Why) {
+        if let Some(relay) = self.relays.get(id) {
+            self.backends.failed(relay.listener, why, self.now);
+        }
         let by = match why {
             Why::Refused | Why::Unanswered | Why::Handshake => {
                 self.ports.stats.add(stats::gateway::BACKEND_FAILED, 1);
@@ -200,12 +215,13 @@ impl<P: Platform> Server<'_, P> {
     }
 
     /// Ends a relay that was taken out of the table.
-    pub(super) fn end(&mut self, id: RelayId, relay: Relay) {
+    pub(super) fn end(&mut self, id: RelayId, mut relay: Relay) {
         self.relays.free(id);
         // Nothing of it is left where it would take up room.
         if relay.is_due {
             self.due.retain(|due| *due != id);
         }
+        self.backends.end(relay.listener, &mut relay.is_opening);
         self.secured -= usize::from(relay.facts.is_some());
         self.report_end(&relay);
         self.let_go(Some(id), relay);

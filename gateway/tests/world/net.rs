@@ -1,6 +1,6 @@
 //! The network stack, as the test plays it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use ipc::channel::{Event, Status};
@@ -38,6 +38,8 @@ pub(crate) struct Net {
     next: u64,
     /// What connections to backends come to at once.
     pub(crate) answers: bool,
+    /// Backends that never answer, by their port.
+    pub(crate) silent: BTreeSet<u16>,
     /// There are none to backends.
     pub(crate) refuses: bool,
 }
@@ -54,6 +56,7 @@ impl Net {
             gave_way: VecDeque::new(),
             next: 1,
             answers: true,
+            silent: BTreeSet::new(),
             refuses: false,
         }
     }
@@ -101,6 +104,22 @@ impl Net {
         let is_held =
             |state: &&State| matches!(state, State::Accepted | State::Attached(_) | State::Moved);
         self.connections.values().filter(is_held).count()
+    }
+
+    /// A connection that was asked for is not answered in time.
+    pub(crate) fn time_out(&mut self, connection: ConnectionId) {
+        let slot = self.slot(connection).unwrap();
+        self.side.set_status(slot, Status::DEADLINE);
+        self.side.notify(slot);
+        self.side.set_status(slot, Status::RESET);
+        self.side.notify(slot);
+    }
+
+    /// A connection that was asked for is there.
+    pub(crate) fn answer(&mut self, connection: ConnectionId) {
+        let slot = self.slot(connection).unwrap();
+        self.side.set_status(slot, Status::ESTABLISHED);
+        self.side.notify(slot);
     }
 
     pub(crate) fn free_slots(&self) -> usize {
@@ -156,13 +175,14 @@ impl Net {
                 None => Answer::NothingWaits,
             }),
             Request::Connect { .. } if self.refuses => Err(NetError::Closed),
-            Request::Connect { .. } => {
+            Request::Connect { to, .. } => {
+                let answers = self.answers && !self.silent.contains(&to.port());
                 let connection = self.name(State::Waits);
                 let answer = self.attach(connection);
                 match answer {
                     Ok(Answer::Connecting { slot, .. }) => {
                         self.opened.push(connection);
-                        if self.answers {
+                        if answers {
                             self.side.set_status(slot, Status::ESTABLISHED);
                             self.side.notify(slot);
                         }
