@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use init::supervisor::{Supervisor, Verdict};
-use init::timekeeper::Event;
+use init::timekeeper::{Event, Timekeeper};
 use init::watchdog::{self, Found, Heartbeat, Patience, Place, Watchdog};
 use init::{Plan, console, log_quota};
 use ipc::boot::{LogRing, start};
@@ -90,6 +90,9 @@ fn group(plan: &Plan, number: usize) -> Vec<usize> {
     group.sort_by_key(|number| core::cmp::Reverse(priority(number)));
     group
 }
+
+/// A way to follow the real-time clock: the counter, then the second.
+type Follow = fn(&mut Timekeeper, u64, u64) -> (bool, Option<Event>);
 
 /// What the monitor decides by.
 struct Watch {
@@ -201,25 +204,28 @@ impl Watch {
         self.set_ticker()
     }
 
-    /// Whatever was drawn or agreed on is there a second time, in another machine.
+    /// Whatever was drawn or agreed on is there a second time, in another machine, and as
+    /// much later as its clock says: no domain starts with the time of the snapshot.
     fn begin_anew(&mut self) -> Result<(), Error> {
         log!("init: the machine goes on from a snapshot: every domain starts anew");
+        let clock = self.set_clock(Timekeeper::resume);
         let now = self.now_ms();
         let parked = self.supervisor.all_anew(now);
         for domain in parked.iter().filter_map(|n| self.built.domains.get(*n)) {
             domain.start_anew(start::PARKED)?;
         }
-        self.set_ticker()
+        self.set_ticker()?;
+        clock
     }
 
-    /// Makes the clocks follow the real-time clock, which has begun a second.
-    fn keep_time(&mut self) -> Result<(), Error> {
+    /// Has the clocks follow what the real-time clock says, in one of the timekeeper's ways.
+    fn set_clock(&mut self, follow: Follow) -> Result<(), Error> {
         let Some(seconds) = self.built.ticker.unix_seconds()? else {
             return Ok(());
         };
         // Read last: whatever comes in between makes the second late, not early.
         let now = SystemClock::ticks();
-        let (is_changed, event) = self.built.timekeeper.second(now, seconds);
+        let (is_changed, event) = follow(&mut self.built.timekeeper, now, seconds);
         if is_changed {
             self.built.clock.publish(self.built.timekeeper.scale());
             terminal::keep_time(self.built.timekeeper.scale());
@@ -249,7 +255,7 @@ impl Watch {
     fn tick(&mut self) -> Result<(), Error> {
         let reasons = self.built.ticker.acknowledge()?;
         if reasons.second {
-            self.keep_time()?;
+            self.set_clock(Timekeeper::second)?;
         }
         let tsc_hz = self.built.tsc_hz;
         // Seconds are told of always, ticks where they are needed.

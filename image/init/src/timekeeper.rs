@@ -6,7 +6,9 @@
 //! window the wall clock is made to run faster or slower until it agrees (as NTP does,
 //! by 500 ppm at most: RFC 5905 §11.3), and the rate of the monotonic clock is trimmed
 //! by what is left again and again. A step is made forward only, and only when the
-//! machine stood still or its clock was set.
+//! machine stood still or its clock was set: then two readings in a row say so, and
+//! nothing is gained by a window. Until it is made, certificates and tickets are judged by
+//! a time that is over.
 
 use ipc::clock::Timescale;
 
@@ -21,6 +23,9 @@ const MAX_TRIM: i64 = 200_000;
 const SET: i64 = 100_000_000;
 /// A clock that is further behind than this steps forward.
 const BEHIND: i64 = 2 * SECOND as i64;
+/// Two readings of a clock that is behind agree when they differ by less: then the
+/// real-time clock was not misread, and no interrupt of an earlier time came late.
+const AGREE: u64 = SECOND;
 
 /// What a person may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Timekeeper {
     /// ahead.
     least: i64,
     seconds: u32,
+    /// The error of the last reading, if it was further behind than [`BEHIND`].
+    late: Option<i64>,
     has_begun: bool,
     is_ahead: bool,
 }
@@ -68,6 +75,7 @@ impl Timekeeper {
             trim: 0,
             least: i64::MAX,
             seconds: 0,
+            late: None,
             has_begun: false,
             is_ahead: false,
         }
@@ -81,15 +89,22 @@ impl Timekeeper {
     /// The real-time clock has begun another second, `unix_seconds`, before the counter
     /// was at `ticks`. Whether [`Timekeeper::scale`] has changed, and why.
     pub fn second(&mut self, ticks: u64, unix_seconds: u64) -> (bool, Option<Event>) {
-        let now = i128::from(self.scale.wall_at(ticks));
-        let error = now - i128::from(unix_seconds) * i128::from(SECOND);
-        let bounds = i128::from(i64::MIN / 4)..=i128::from(i64::MAX / 4);
-        let error = error.clamp(*bounds.start(), *bounds.end()) as i64;
+        let error = self.error(ticks, unix_seconds);
         if !self.has_begun {
             // At the start only the second was known, not how much of it was over.
             self.has_begun = true;
             return (self.step(ticks, error), None);
         }
+        if error < -BEHIND {
+            return match self.late.replace(error) {
+                // What came later than it should have makes it look less late.
+                Some(before) if before.abs_diff(error) < AGREE => {
+                    self.set_forward(ticks, error.min(before))
+                }
+                _ => (false, None),
+            };
+        }
+        self.late = None;
         self.least = self.least.min(error);
         self.seconds += 1;
         if self.seconds < WINDOW {
@@ -97,10 +112,6 @@ impl Timekeeper {
         }
         let error = self.least;
         (self.least, self.seconds) = (i64::MAX, 0);
-        if error < -BEHIND {
-            let behind = error.unsigned_abs() / 1_000_000;
-            return (self.step(ticks, error), Some(Event::Stepped(behind)));
-        }
         let wanted = -error / i64::from(WINDOW);
         if error.abs() < SET {
             self.trim = (self.trim + wanted / 8).clamp(-MAX_TRIM, MAX_TRIM);
@@ -113,6 +124,34 @@ impl Timekeeper {
         let ahead = error.unsigned_abs() / 1_000_000;
         let tells = self.is_ahead && !was_ahead;
         (true, tells.then_some(Event::Ahead(ahead)))
+    }
+
+    /// The machine goes on from a snapshot, and the real-time clock says `unix_seconds`
+    /// while the counter is at `ticks`: the wall clock is not behind that from now on, and
+    /// how much of the second is over is made up for as at the start. As
+    /// [`Timekeeper::second`] returns.
+    pub fn resume(&mut self, ticks: u64, unix_seconds: u64) -> (bool, Option<Event>) {
+        self.has_begun = false;
+        let error = self.error(ticks, unix_seconds);
+        match error < 0 {
+            true => self.set_forward(ticks, error),
+            false => (false, None),
+        }
+    }
+
+    /// How far the wall clock is ahead of a second, in nanoseconds.
+    fn error(&self, ticks: u64, unix_seconds: u64) -> i64 {
+        let now = i128::from(self.scale.wall_at(ticks));
+        let error = now - i128::from(unix_seconds) * i128::from(SECOND);
+        let bounds = i128::from(i64::MIN / 4)..=i128::from(i64::MAX / 4);
+        error.clamp(*bounds.start(), *bounds.end()) as i64
+    }
+
+    /// Steps, and says so; another window begins.
+    fn set_forward(&mut self, ticks: u64, error: i64) -> (bool, Option<Event>) {
+        (self.least, self.seconds, self.late) = (i64::MAX, 0, None);
+        let behind = error.unsigned_abs() / 1_000_000;
+        (self.step(ticks, error), Some(Event::Stepped(behind)))
     }
 
     /// Sets the wall clock forward by an error below zero.
@@ -266,6 +305,67 @@ mod tests {
             "{event:?}"
         );
         assert!(machine.error().abs() < 1000);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_steps_at_the_second_reading_that_says_so() {
+        for behind in [3, 100, 86_400, 400 * 86_400] {
+            let mut machine = Machine::new(TRUE_HZ);
+            machine.run(64 + behind as u64 % 16, late);
+            machine.set = behind;
+            assert_eq!(machine.run(1, |_| 300_000_000), None, "one may be misread");
+            let event = machine.run(1, |_| 700_000_000);
+            let ms = behind as u64 * 1000;
+            assert!(
+                matches!(event, Some(Event::Stepped(stepped)) if stepped.abs_diff(ms) < 400),
+                "{behind}: {event:?}"
+            );
+            // By the reading that was less late, and no further than the truth.
+            let error = machine.error();
+            assert!((-340_000..5_000).contains(&error), "{behind}: {error}");
+            assert_eq!(machine.run(3600, late), None);
+            assert!(machine.error().abs() < 5_000);
+        }
+    }
+
+    #[test]
+    fn one_reading_that_is_wrong_and_two_that_do_not_agree_are_no_reason_to_step() {
+        let mut machine = Machine::new(TRUE_HZ);
+        machine.run(64, |_| 0);
+        for set in [5, 0, 50, 0, 5, 50, 5, 50, 500, 0] {
+            machine.set = set;
+            assert_eq!(machine.run(1, |_| 0), None);
+        }
+        assert_eq!(machine.run(64, |_| 0), None);
+        assert!(machine.error().abs() < 1000, "{}", machine.error());
+    }
+
+    #[test]
+    fn what_goes_on_from_a_snapshot_has_the_time_at_once_and_the_rest_of_the_second_soon() {
+        let mut machine = Machine::new(TRUE_HZ);
+        machine.run(64, late);
+        machine.set = 86_400;
+        // In the middle of a second.
+        machine.now += 400_000_000;
+        let unix = START + machine.now / SECOND + 86_400;
+        let before = machine.keeper.scale().monotonic_at(machine.now);
+        let (is_changed, event) = machine.keeper.resume(machine.now, unix);
+        assert!(is_changed);
+        assert!(
+            matches!(event, Some(Event::Stepped(86_399_000..=86_401_000))),
+            "{event:?}"
+        );
+        let scale = machine.keeper.scale();
+        assert_eq!(scale.wall_at(machine.now), unix * SECOND);
+        assert_eq!(scale.monotonic_at(machine.now), before);
+        machine.last = *scale;
+        machine.run(1, |_| 0);
+        assert_eq!(machine.error(), 0);
+        // A clock that is not behind is left as it is.
+        let (now, unix) = (machine.now, START + machine.now / SECOND);
+        let before = machine.keeper.scale().wall_at(now);
+        assert_eq!(machine.keeper.resume(now, unix), (false, None));
+        assert_eq!(machine.keeper.scale().wall_at(now), before);
     }
 
     #[test]
