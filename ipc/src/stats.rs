@@ -73,6 +73,11 @@ impl Counter {
         }
     }
 
+    /// The same of this domain.
+    pub const fn of(self, domain: &'static str) -> Self {
+        Self { domain, ..self }
+    }
+
     /// What it counts, a sentence.
     pub fn help(&self) -> &'static str {
         self.help.trim_start()
@@ -158,17 +163,36 @@ impl Page {
     }
 }
 
-/// The counter that the runtime of every domain keeps, whatever its program: how often it
-/// was restarted.
-pub const RESTARTS: Counter = Counter::nameless(COUNTERS - 1);
-/// The same of its heap's size.
-pub const HEAP_LIMIT: Counter = Counter::nameless(COUNTERS - 2);
+/// Bytes in use on the heap of any domain.
+pub const HEAP: Counter = Counter {
+    domain: "",
+    place: 15,
+    name: "heap_bytes",
+    labels: "",
+    help: "Bytes in use on a domain's heap.",
+};
+/// The size of its heap, which the runtime of every domain tells, whatever its program.
+pub const HEAP_LIMIT: Counter = Counter {
+    domain: "",
+    place: COUNTERS - 2,
+    name: "heap_limit_bytes",
+    labels: "",
+    help: "Bytes of a domain's heap, used or not.",
+};
+/// How often it was restarted, which the runtime counts as well.
+pub const RESTARTS: Counter = Counter {
+    domain: "",
+    place: COUNTERS - 1,
+    name: "restarts_total",
+    labels: "",
+    help: "Times that a domain was restarted.",
+};
 
-/// The counters of the domain of that name: one of another program has only those of
-/// every domain.
+/// The counters of the domain of that name: those of every domain, and its own if it is named
+/// in `counters!`.
 pub fn of(domain: &str) -> &'static [Counter] {
     let own = ALL.iter().find(|(name, _)| *name == domain);
-    own.map_or(&[], |(_, counters)| counters)
+    own.map_or(&[HEAP, HEAP_LIMIT, RESTARTS], |(_, counters)| counters)
 }
 
 /// The first line of several is that of the family.
@@ -186,8 +210,14 @@ macro_rules! counters {
                 labels: concat!($($labels)?),
                 help: concat!($($help),+),
             };)*
+            /// Bytes in use on its heap.
+            pub const HEAP: Counter = super::HEAP.of($domain);
+            /// The size of its heap.
+            pub const HEAP_LIMIT: Counter = super::HEAP_LIMIT.of($domain);
+            /// How often it was restarted.
+            pub const RESTARTS: Counter = super::RESTARTS.of($domain);
             /// Every counter of this domain.
-            pub const ALL: &[Counter] = &[$($constant),*];
+            pub const ALL: &[Counter] = &[$($constant,)* HEAP, HEAP_LIMIT, RESTARTS];
         })*
         /// Each domain's counters.
         const ALL: &[(&str, &[Counter])] = &[$(($domain, $module::ALL)),*];
@@ -227,8 +257,6 @@ counters! {
         EVICTED = 13 "connections_dropped_total" "reason=\"evicted\"";
         /// Frames that are nothing that this system takes.
         DROPPED = 14 "frames_dropped_total";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
         /// Segments that were not the next one, or that a connection did not take (RFC 5961).
         GUARDED = 16 "segments_rejected_total" "reason=\"blind\"";
         /// Times that a path was found to be narrow.
@@ -241,10 +269,6 @@ counters! {
         RESET_EARLY = 20 "connections_dropped_total" "reason=\"reset\"";
         /// SYNs left without an answer, whose clients retry, by reason.
         DEFERRED = 21 "syns_unanswered_total" "reason=\"released\"";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
     /// The offload component's counters.
     offload "offload-server" {
@@ -264,12 +288,6 @@ counters! {
         CRLS_OVERDUE = 6 "key_rings_crl_overdue";
         /// Key rings whose OCSP response is out of date.
         OCSP_OVERDUE = 7 "key_rings_ocsp_overdue";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
     /// The key store's counters.
     keystore "keystore-server" {
@@ -287,12 +305,6 @@ counters! {
         ROTATIONS_REFUSED = 5 "rotations_total" "result=\"refused\"";
         /// Version of the last update of key rings, also before a restart.
         VERSION = 6 "rotation_version";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
     /// The record layer's counters.
     record "record-server" {
@@ -314,12 +326,6 @@ counters! {
         ALERTS = 7 "fatal_alerts_total";
         /// Keys changed after the handshake.
         REKEYS = 8 "key_updates_total";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
     /// The kernel shim's counters.
     shim "kernel-shim" {
@@ -335,12 +341,6 @@ counters! {
         IN_PROGRESS = 4 "handshakes_in_progress";
         /// Sessions open.
         SESSIONS = 5 "sessions";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
     /// The director's counters.
     director "director" {
@@ -350,12 +350,6 @@ counters! {
         SEGMENTS = 1 "segments_sent_total";
         /// Segments of directed handshakes that the policy refused.
         REFUSED = 2 "segments_refused_total";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
     /// The gateway's counters.
     gateway "gateway" {
@@ -389,8 +383,6 @@ counters! {
         OVERDUE = 13 "handshakes_overdue_total";
         /// Requests to the status page that were answered with Retry-After.
         PAGES_BUSY = 14 "pages_busy_total";
-        /// Bytes in use on a domain's heap.
-        HEAP = 15 "heap_bytes";
         /// Client addresses, or prefixes, that have a connection.
         ADDRESSES = 16 "client_addresses";
         /// Connections of clients turned away, by reason.
@@ -399,10 +391,6 @@ counters! {
         AWAY_LATE = 18 "turned_away_total" "reason=\"late\"";
         /// Connections of clients turned away, by reason.
         AWAY_BACKEND = 19 "turned_away_total" "reason=\"backend\"";
-        /// Bytes of a domain's heap, used or not.
-        HEAP_LIMIT = 62 "heap_limit_bytes";
-        /// Times that a domain was restarted.
-        RESTARTS = 63 "restarts_total";
     }
 }
 
@@ -423,10 +411,16 @@ mod tests {
             );
             assert!(places.iter().all(|place| *place < COUNTERS), "{domain}");
             assert!(counters.iter().all(|c| c.domain == *domain));
-            let restarts = counters.iter().find(|c| c.name == "restarts_total");
-            assert_eq!(restarts.map(|c| c.place), Some(RESTARTS.place));
-            let heap = counters.iter().find(|c| c.name == "heap_limit_bytes");
-            assert_eq!(heap.map(|c| c.place), Some(HEAP_LIMIT.place));
+        }
+    }
+
+    #[test]
+    fn a_domain_that_is_not_named_has_the_counters_of_every_domain() {
+        let places = |counters: &[Counter]| counters.iter().map(|c| c.place).collect::<Vec<_>>();
+        let others = places(of("hello"));
+        assert_eq!(others, [HEAP.place, HEAP_LIMIT.place, RESTARTS.place]);
+        for (domain, _) in ALL {
+            assert!(places(of(domain)).ends_with(&others), "{domain}");
         }
     }
 

@@ -73,7 +73,7 @@ pub(crate) fn policy(workspace: &Path, arguments: &PolicyArguments) -> Result<()
             description.sessions
         ));
     }
-    print(budget::page(&budgets));
+    print(budget::page(&budgets, &description));
     let broken = report.broken().count();
     if broken > 0 {
         bail!("the policy is broken: {broken} of {}", report.judged.len());

@@ -74,6 +74,8 @@ pub enum Rule {
     NeverWritableAndExecutable,
     /// Every call that the description allows has a `[[badge]]`.
     EveryBadgeIsDeclared,
+    /// Both sides of every channel have a `[[sees]]`.
+    EveryChannelIsDeclared,
     /// Every way to hand out capabilities has a `[[grant]]`.
     EveryGrantIsDeclared,
 }

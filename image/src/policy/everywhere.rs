@@ -3,6 +3,7 @@
 use init::Capability;
 
 use super::assertion::{Kind, Policy, Rule};
+use super::named::matches;
 use super::report::Breaks;
 use super::system::{Memory, System, capabilities, is_interrupt};
 use crate::description::MappingRights;
@@ -19,6 +20,7 @@ pub(super) fn everywhere(rule: Rule, policy: &Policy, system: &System<'_>) -> Br
         Rule::DevicesReachTheirDrivers => devices_reach_their_drivers(system),
         Rule::NeverWritableAndExecutable => never_writable_and_executable(system),
         Rule::EveryBadgeIsDeclared => every_badge_is_declared(policy, system),
+        Rule::EveryChannelIsDeclared => every_channel_is_declared(policy, system),
         Rule::EveryGrantIsDeclared => every_grant_is_declared(policy, system),
     }
 }
@@ -181,6 +183,29 @@ fn every_badge_is_declared(policy: &Policy, system: &System<'_>) -> Breaks {
             format!(
                 "{} calls {} with badge {:#x}",
                 call.from, call.to, call.badge
+            )
+        })
+        .collect()
+}
+
+/// An assertion says who may write each side of a channel.
+fn every_channel_is_declared(policy: &Policy, system: &System<'_>) -> Breaks {
+    let is_declared = |memory: &str| {
+        let patterns = policy.sees.iter().filter_map(|sees| sees.region.as_ref());
+        patterns.into_iter().any(|pattern| matches(pattern, memory))
+    };
+    let channels = system.description.channels.iter();
+    channels
+        .filter(|channel| {
+            let sides = channel.between.iter();
+            let mut memory = sides.map(|side| format!("{}: {side}", channel.name));
+            !memory.all(|memory| is_declared(&memory))
+        })
+        .map(|channel| {
+            format!(
+                "channel {}: {}",
+                channel.name,
+                channel.between.join(" and ")
             )
         })
         .collect()

@@ -22,7 +22,7 @@ fn strangers<'a>(system: &System<'_>, names: impl IntoIterator<Item = &'a String
 }
 
 /// `pattern` may end in `*`.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => pattern == name,
