@@ -66,7 +66,12 @@ impl FullHandshake {
         };
         age < MAX_AGE.as_secs()
             && now.unix >= self.at.unix
-            && now.unix.max(self.at.unix.saturating_add(age)) < self.not_after
+            && self.is_valid_at(now.unix.max(self.at.unix.saturating_add(age)))
+    }
+
+    /// Whether the peer's certificates are valid at this moment, in seconds since 1970.
+    pub(crate) const fn is_valid_at(&self, unix: u64) -> bool {
+        unix < self.not_after
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::SIZE] {
