@@ -433,7 +433,7 @@ impl System {
             return Ok(());
         };
         match stream.write_all(&outgoing) {
-            // The peer is gone; reading says so too, behind what it said last.
+            // The peer is gone; reading says so too, after what it said last.
             Err(error) if is_gone(error.kind()) => Ok(()),
             done => Ok(done?),
         }

@@ -28,8 +28,8 @@ pub(crate) struct Wire {
     has_ended: bool,
     /// What a HelloRetryRequest is found by, in what came and in what goes.
     hellos: [Hellos; 2],
-    /// Sequence numbers of the next byte: given to the owner, and taken from it.
-    given: u32,
+    /// Sequence numbers of the next byte: delivered to the owner, and taken from it.
+    delivered: u32,
     sent: u32,
 }
 
@@ -43,7 +43,7 @@ impl Wire {
             outgoing: Vec::new(),
             has_ended: false,
             hellos: Default::default(),
-            given: 0,
+            delivered: 0,
             sent: 0,
         }
     }
@@ -79,12 +79,12 @@ impl Wire {
             }
         };
         self.incoming.drain(..written);
-        self.given = self.given.wrapping_add(length(written));
+        self.delivered = self.delivered.wrapping_add(length(written));
         self.tell_end();
         written > 0 || self.outgoing.len() > before
     }
 
-    /// The peer's end stands behind its last byte.
+    /// The peer's end stands after its last byte.
     fn tell_end(&mut self) {
         if !self.has_ended || !self.incoming.is_empty() {
             return;
@@ -147,7 +147,7 @@ impl Wire {
             Some(expected) if expected != self.sent => Err(NetError::WrongSequence),
             _ => Ok(TcpPosition {
                 tx_next: self.sent,
-                rx_next: self.given,
+                rx_next: self.delivered,
             }),
         }
     }
@@ -161,7 +161,7 @@ impl Wire {
         let mut unread = vec![0; self.handshake.unread(slot).unwrap_or(0)];
         let count = self.handshake.take_back(slot, 0, &mut unread).unwrap_or(0);
         unread.truncate(count);
-        self.given = self.given.wrapping_sub(length(count));
+        self.delivered = self.delivered.wrapping_sub(length(count));
         self.handshake.close(slot);
         self.incoming.splice(..0, unread);
     }

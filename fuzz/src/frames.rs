@@ -24,7 +24,7 @@ const AS_IT_IS: u8 = 1;
 /// Set in the first byte: the stack asks for its address by DHCP.
 const DHCP: u8 = 0x80;
 
-/// Frames, each behind a byte that says whether its checksums are made right,
+/// Frames, each after a byte that says whether its checksums are made right,
 /// and how many seconds pass before it.
 pub fn frames(data: &[u8]) {
     thread_local! {
@@ -119,7 +119,7 @@ fn correct_ipv4(packet: &mut [u8]) -> Option<Payload<'_>> {
     Some((protocol, from, to, payload))
 }
 
-/// With the ICMPv6 message behind one hop-by-hop header, too.
+/// With the ICMPv6 message after one hop-by-hop header, too.
 fn correct_ipv6(packet: &mut [u8]) -> Option<Payload<'_>> {
     let ip = Ipv6Packet::new_checked(packet).ok()?;
     let (from, to) = (ip.src_addr().into(), ip.dst_addr().into());

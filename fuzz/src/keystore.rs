@@ -1,4 +1,4 @@
-//! The key store, before and behind its start.
+//! The key store, before and after its start.
 
 use std::cell::RefCell;
 
@@ -41,7 +41,7 @@ pub fn keyrings(data: &[u8]) {
     });
 }
 
-/// Bytes on the line for updates, and behind them the same bytes as the signer
+/// Bytes on the line for updates, and after them the same bytes as the signer
 /// of the image signs them.
 fn update(data: &[u8]) {
     let signer = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");

@@ -395,8 +395,8 @@ impl Seeds {
         question.resize(28, 0);
         let question = icmpv6(router, all, &question);
         let alert = [58, 0, 5, 2, 0, 0, 1, 0];
-        let behind = [&alert[..], &question].concat();
-        add("groups", 0, &ipv6(router, all, 0, 1, &behind));
+        let more = [&alert[..], &question].concat();
+        add("groups", 0, &ipv6(router, all, 0, 1, &more));
         let header = [58, 0, 1, 4, 0, 0, 0, 0];
         let hidden = [&header[..], &advertisement(1800, &prefix(129, network))].concat();
         add("hidden", 6, &ipv6(router, all, 0, 255, &hidden));

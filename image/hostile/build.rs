@@ -55,15 +55,15 @@ fn held(layout: &Layout, domain: &DomainLayout) -> String {
         writable.push((map.address, region.map_or(0, |region| region.bytes)));
     }
     let mut regions = domain.maps.iter();
-    let card = regions.find(|map| {
+    let nic = regions.find(|map| {
         let region = layout.regions.get(usize::from(map.region));
         region.is_some_and(|region| region.source == Source::Snapshot)
     });
-    let card = card.map(|map| map.address);
+    let nic = nic.map(|map| map.address);
     let (name, tools) = (&domain.name, domain.tools.len());
     format!(
         "Held {{ name: {name:?}, slots: &{held:?}, calls: &{calls:?}, signals: &{signals:?}, \
          ports: &{ports:?}, \
-         windows: &{windows:?}, tools: {tools}, writable: &{writable:?}, card: {card:?} }},\n"
+         windows: &{windows:?}, tools: {tools}, writable: &{writable:?}, nic: {nic:?} }},\n"
     )
 }

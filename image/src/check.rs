@@ -317,7 +317,7 @@ fn restarts(description: &Description, domains: &Domains<'_>) -> Result<()> {
             for further in &other.restarts {
                 ensure!(
                     domain.restarts.contains(further),
-                    "{whose}: {further} is started anew with {name} and is missing here"
+                    "{whose}: {further} is restarted with {name} and is missing here"
                 );
             }
         }

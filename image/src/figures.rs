@@ -107,10 +107,10 @@ fn unsafe_uses(source: &str) -> usize {
         .filter(|line| !line.starts_with("//"))
         .flat_map(|line| line.match_indices("unsafe ").map(move |(at, _)| (line, at)))
         .filter(|(line, at)| {
-            let behind = line.get(at + "unsafe ".len()..).unwrap_or_default();
+            let rest = line.get(at + "unsafe ".len()..).unwrap_or_default();
             ["{", "fn ", "impl", "extern"]
                 .iter()
-                .any(|word| behind.starts_with(word))
+                .any(|word| rest.starts_with(word))
         })
         .count()
 }

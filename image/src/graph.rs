@@ -92,7 +92,7 @@ pub fn svg(description: &Checked) -> String {
         let lane = BOX_RIGHT + MARGIN + lane * LANE;
         text += &line(link, lane, BOX_RIGHT, &mut places, |place| &mut place.right);
     }
-    text += &card(description, &places);
+    text += &nic(description, &places);
     text += &legend(height - LEGEND + 36);
     text + "</svg>\n"
 }
@@ -277,7 +277,7 @@ fn domain_box(place: &Place<'_>) -> String {
 }
 
 /// The NIC and the timer, with their driver.
-fn card(description: &Description, places: &[Place<'_>]) -> String {
+fn nic(description: &Description, places: &[Place<'_>]) -> String {
     let device = description.devices.first();
     let Some(driver) = device.and_then(|d| row(places, &d.domain)) else {
         return String::new();
@@ -287,8 +287,8 @@ fn card(description: &Description, places: &[Place<'_>]) -> String {
     };
     let x = BOX_RIGHT - 134;
     format!(
-        "<path class=\"wire\" d=\"M{} {}V{}\"/><rect class=\"card\" x=\"{x}\" y=\"8\" width=\"120\" height=\"26\" rx=\"4\"/>\
-         <text class=\"small\" x=\"{}\" y=\"25\" text-anchor=\"middle\">card, timer, DMA</text>\n",
+        "<path class=\"wire\" d=\"M{} {}V{}\"/><rect class=\"nic\" x=\"{x}\" y=\"8\" width=\"120\" height=\"26\" rx=\"4\"/>\
+         <text class=\"small\" x=\"{}\" y=\"25\" text-anchor=\"middle\">NIC, timer, DMA</text>\n",
         x + 60,
         34,
         place.top,
@@ -335,14 +335,14 @@ fn head(width: usize, height: usize) -> String {
          <style>\
          rect{{stroke-width:1.5}}path{{fill:none;stroke-width:1.6}}\
          .keys{{fill:#fbe3e4;stroke:#b3261e}}.sessions{{fill:#fdf0d5;stroke:#9a6700}}\
-         .control{{fill:#e6f4ea;stroke:#2e7d32}}.outside{{fill:#e3eefc;stroke:#1a5fb4}}.card{{fill:none;stroke:#1a5fb4;stroke-dasharray:4 3}}\
+         .control{{fill:#e6f4ea;stroke:#2e7d32}}.outside{{fill:#e3eefc;stroke:#1a5fb4}}.nic{{fill:none;stroke:#1a5fb4;stroke-dasharray:4 3}}\
          .ring{{stroke:#1a73b7}}.call{{stroke:#b3261e}}.grant{{stroke:#b3261e;stroke-dasharray:5 4}}.wire{{stroke:#1a5fb4}}\
          .tip{{fill:#b3261e;stroke:none}}.ground{{fill:#fff;stroke:none}}\
          text{{font:13px system-ui,sans-serif;fill:#1b2530}}.name{{font-size:15px;font-weight:600}}.small{{font-size:12px}}\
          @media(prefers-color-scheme:dark){{text{{fill:#e8edf2}}\
          .keys{{fill:#4a1d1f;stroke:#ff8a80}}.sessions{{fill:#4a3710;stroke:#f2c14e}}\
          .control{{fill:#173a22;stroke:#81c995}}.outside{{fill:#13304f;stroke:#8ab4f8}}\
-         .card,.wire{{stroke:#8ab4f8}}.ring{{stroke:#7cc4f5}}.call,.grant{{stroke:#ff8a80}}.tip{{fill:#ff8a80}}.ground{{fill:#12161b}}}}\
+         .nic,.wire{{stroke:#8ab4f8}}.ring{{stroke:#7cc4f5}}.call,.grant{{stroke:#ff8a80}}.tip{{fill:#ff8a80}}.ground{{fill:#12161b}}}}\
          </style>\n\
          <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n\
          <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n"

@@ -65,8 +65,8 @@ pub fn cargo(workspace: &Path, prefix: &Path, system: &System<'_>, subcommand: &
 
 /// Where cargo keeps the sources of packages.
 fn cargo_home() -> Option<PathBuf> {
-    let given = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))
+    let set = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    set.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))
 }
 
 fn names(purposes: &[Purpose]) -> Vec<&'static str> {
@@ -183,7 +183,7 @@ fn check(path: &Path, bytes: &[u8]) -> Result<()> {
                 && !line.starts_with("sysenter")
                 && !line.starts_with("int ")
                 || before.starts_with("mov") && before.ends_with("%rsp,%r14"),
-            "makes a system call outside the seL4 binding, behind \"{before}\""
+            "makes a system call outside the seL4 binding, after \"{before}\""
         );
         before = line;
     }

@@ -68,15 +68,15 @@ const STACK: (&str, &str) = (
 /// When `SEL4_PREFIX` names no install, a tool is missing, or the build fails;
 /// the error carries the end of the build's output.
 pub fn prefix(workspace: &Path, configuration: Configuration) -> Result<PathBuf> {
-    if let Some(given) = std::env::var_os("SEL4_PREFIX") {
-        let given = PathBuf::from(given);
-        if !given.join("bin/kernel.elf").is_file() {
+    if let Some(prefix) = std::env::var_os("SEL4_PREFIX") {
+        let prefix = PathBuf::from(prefix);
+        if !prefix.join("bin/kernel.elf").is_file() {
             bail!(
                 "SEL4_PREFIX={}: no bin/kernel.elf there; name a seL4 install, or unset it for the embedded kernel",
-                given.display()
+                prefix.display()
             );
         }
-        return Ok(given);
+        return Ok(prefix);
     }
     let prefix = default_prefix(workspace, configuration);
     let stamp = stamp(configuration)?;

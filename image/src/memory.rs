@@ -11,21 +11,18 @@ use crate::elf::Program;
 /// the root task's image; a test compares it with each boot.
 const KERNEL: u64 = 11 << 19;
 
-/// MiB of memory for the root task's program with `behind`, the plan and its pages, after
+/// MiB of memory for the root task's program with `after`, the plan and its pages, after
 /// it.
 ///
 /// # Errors
 /// The program is none, or there is no plan.
-pub(crate) fn needed_mib(root: &Program<'_>, behind: &[u8]) -> Result<u32> {
-    let (place, _) = init::read_header(behind).context("no plan")?;
-    let plan = behind
-        .get(place)
-        .and_then(init::decode)
-        .context("no plan")?;
+pub(crate) fn needed_mib(root: &Program<'_>, after: &[u8]) -> Result<u32> {
+    let (place, _) = init::read_header(after).context("no plan")?;
+    let plan = after.get(place).and_then(init::decode).context("no plan")?;
     let starts = root.segments.iter().map(|segment| segment.address);
     let start = starts.min().unwrap_or_default();
     let end = root.symbol("_end")?.next_multiple_of(PAGE);
-    let image = end.saturating_sub(start) + behind.len() as u64;
+    let image = end.saturating_sub(start) + after.len() as u64;
     let bytes = KERNEL + image + init::memory::needed(&plan);
     Ok(u32::try_from(bytes.div_ceil(1 << 20))?)
 }

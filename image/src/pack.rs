@@ -124,13 +124,13 @@ pub fn build(options: &Options) -> Result<Image> {
         features: &options.features,
     })?;
     fs::create_dir_all(&options.out)?;
-    let behind = plan::make(&layout, &programs, &provisions)?;
+    let plan = plan::make(&layout, &programs, &provisions)?;
     // Both have private keys in them: nobody else can look at them while they are made.
     let making = Private::make(options.out.join("making"))?;
     let root = making.0.join("root.elf");
-    fs::write(&root, root_image(&programs, &behind)?)?;
+    fs::write(&root, root_image(&programs, &plan)?)?;
     let file = programs.get(ROOT).context("no root task")?;
-    let memory_mib = memory::needed_mib(&Program::parse(file)?, &behind)?;
+    let memory_mib = memory::needed_mib(&Program::parse(file)?, &plan)?;
     let kernel = options.out.join("kernel.elf");
     write_kernel(&prefix, &kernel)?;
     let disc = options
@@ -211,11 +211,11 @@ pub fn write_kernel(prefix: &Path, kernel: &Path) -> Result<()> {
 ///
 /// # Errors
 /// There is no root task among the programs, or it is none.
-pub fn root_image(programs: &BTreeMap<String, Vec<u8>>, behind: &[u8]) -> Result<Vec<u8>> {
+pub fn root_image(programs: &BTreeMap<String, Vec<u8>>, after: &[u8]) -> Result<Vec<u8>> {
     let file = programs.get(ROOT).context("no root task")?;
     let program = Program::parse(file)?;
     let address = program.symbol("_end")?.next_multiple_of(PAGE);
-    Ok(write_with_segment(&program, behind, address))
+    Ok(write_with_segment(&program, after, address))
 }
 
 fn make_disc(out: &Path, kernel: &Path, root: &Path) -> Result<PathBuf> {

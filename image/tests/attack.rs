@@ -245,14 +245,14 @@ fn boot(domain: &str, restart: Restart, iommu: bool, out: &Path) -> Guest {
     let taken = description.domains.iter_mut().find(|d| d.name == domain);
     taken.unwrap().package = Some("hostile".to_string());
     description.restart = restart;
-    let behind = plan::make(
+    let plan = plan::make(
         &layout(&checked(description).unwrap()),
         programs,
         provisions,
     )
     .unwrap();
     let root = out.join("root.elf");
-    fs::write(&root, pack::root_image(programs, &behind).unwrap()).unwrap();
+    fs::write(&root, pack::root_image(programs, &plan).unwrap()).unwrap();
     let boot = Boot::Files {
         kernel: kernel.clone(),
         root,
@@ -313,7 +313,7 @@ fn check(expected: &Expected) {
 }
 
 #[test]
-fn c05_a_domain_that_always_ends_is_left_alone_behind_its_limit() {
+fn c05_a_domain_that_always_fails_stays_parked_after_its_limit() {
     let out = workspace().join("target/test-images/hostile-again");
     fs::create_dir_all(&out).unwrap();
     let restart = Restart {
@@ -324,14 +324,14 @@ fn c05_a_domain_that_always_ends_is_left_alone_behind_its_limit() {
     };
     let mut guest = boot("gateway", restart, true, &out);
     let end = guest.wait_line(PATIENCE, |line| {
-        line == "init: gateway ended too often and is left alone"
+        line == "init: gateway failed too often and stays parked"
     });
     std::thread::sleep(Duration::from_secs(3));
     let log = qemu::log::read(guest.log_file()).unwrap();
     guest.stop();
     assert!(end.is_ok(), "{log}");
     let count = |wanted: &str| log.lines().filter(|line| *line == wanted).count();
-    assert_eq!(count("init: gateway starts anew"), 3, "{log}");
+    assert_eq!(count("init: gateway is restarted"), 3, "{log}");
     let attacks = log.matches("fault: gateway: exception 13").count();
     assert_eq!(attacks, 4, "{log}");
     assert!(!log.contains("offload-server: panic"), "{log}");
@@ -405,11 +405,11 @@ struct Misuse {
 fn misuse(iommu: bool) -> Misuse {
     /// The gateway of the emulated network, which answers.
     const ANSWERS: &[u8] = &[0x52, 0x55, 10, 0, 2, 2];
-    const LEFT: &str = "netstack-server: hostile: the card reports an answer at 0x";
+    const LEFT: &str = "netstack-server: hostile: the NIC reports an answer at 0x";
     let name = if iommu { "confined" } else { "unconfined" };
     let out = workspace()
         .join("target/test-images")
-        .join(format!("hostile-card-{name}"));
+        .join(format!("hostile-nic-{name}"));
     fs::create_dir_all(&out).unwrap();
     let mut guest = boot("netstack-server", Restart::default(), iommu, &out);
     let found = guest.wait_line(PATIENCE, |line| line.starts_with(LEFT));
@@ -417,7 +417,7 @@ fn misuse(iommu: bool) -> Misuse {
     assert!(found.is_ok(), "{log}");
     let target = log.lines().find_map(|line| line.strip_prefix(LEFT));
     let target = usize::from_str_radix(target.unwrap(), 16).unwrap();
-    let sent = "netstack-server: hostile: the card sent 32512 foreign pages";
+    let sent = "netstack-server: hostile: the NIC sent 32512 foreign pages";
     assert!(log.lines().any(|line| line == sent), "{log}");
     let dump = out.join("memory");
     guest
@@ -447,7 +447,7 @@ fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 }
 
 #[test]
-fn c06_a_hostile_driver_reaches_no_foreign_memory_with_its_card() {
+fn c06_a_hostile_driver_reaches_no_foreign_memory_with_its_nic() {
     let Misuse {
         key_rings_left,
         foreign_memory_changed,
@@ -461,7 +461,7 @@ fn c06_a_hostile_driver_reaches_no_foreign_memory_with_its_card() {
 
 /// The same attack, where nothing stops it: the test above can fail.
 #[test]
-fn without_an_iommu_a_hostile_driver_reaches_all_memory_with_its_card() {
+fn without_an_iommu_a_hostile_driver_reaches_all_memory_with_its_nic() {
     let found = misuse(false);
     assert!(found.key_rings_left);
     assert!(found.foreign_memory_changed);

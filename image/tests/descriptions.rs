@@ -146,7 +146,7 @@ fn an_application_that_is_not_whole_is_refused() {
         (
             "restarts = [\"director\", \"offload-server\", \"gateway\"]",
             "restarts = [\"director\", \"offload-server\"]",
-            "it is not started anew with kernel-shim, which holds its sessions",
+            "it is not restarted with kernel-shim, which holds its sessions",
         ),
     ];
     for (from, to, reason) in table {
@@ -394,7 +394,7 @@ fn every_rule_refuses_the_description_that_breaks_it() {
                  [[domain]]\nname = \"c\"\npriority = 97\nstack = \"4K\"\nheap = \"4K\"\n\
                  serves = false",
             ),
-            "domain a: restarts: c is started anew with b and is missing here",
+            "domain a: restarts: c is restarted with b and is missing here",
         ),
         (
             error_of(&format!("rekey_after = 63\n{GOOD}")),

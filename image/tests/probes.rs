@@ -113,7 +113,7 @@ fn c06_the_kernel_holds_what_the_description_lists_and_nothing_else() {
 }
 
 /// Boots the probes under a root task that builds one thing too many.
-fn spoiled(feature: &str, told: &str) {
+fn injected(feature: &str, told: &str) {
     let features = vec![format!("init/{feature}")];
     let (image, folder) = build_with(
         feature,
@@ -135,30 +135,30 @@ fn spoiled(feature: &str, told: &str) {
 
 #[test]
 fn c06_a_capability_that_nobody_declared_stops_the_boot() {
-    spoiled(
-        "spoil-slot",
+    injected(
+        "inject-slot",
         "policy: netstack-server: slot 77 is undeclared",
     );
 }
 
 #[test]
 fn c06_a_badge_that_is_another_one_stops_the_boot() {
-    spoiled(
-        "spoil-badge",
+    injected(
+        "inject-badge",
         "policy: netstack-server: slot 3 is not as declared",
     );
 }
 
 #[test]
 fn c06_a_signal_with_another_badge_stops_the_boot_whatever_was_signalled_before() {
-    spoiled("spoil-bell", "policy: manager: slot 8 is not as declared");
+    injected("inject-bell", "policy: manager: slot 8 is not as declared");
 }
 
 #[test]
 fn c06_signals_that_are_there_already_do_not_stop_the_boot() {
-    let features = vec!["init/spoil-signal".to_string()];
+    let features = vec!["init/inject-signal".to_string()];
     let (image, folder) = build_with(
-        "spoil-signal",
+        "inject-signal",
         "image/probe/system.toml",
         Provisions::new(),
         features,
@@ -175,57 +175,54 @@ fn c06_signals_that_are_there_already_do_not_stop_the_boot() {
 
 #[test]
 fn c06_a_page_that_nobody_declared_stops_the_boot() {
-    spoiled(
-        "spoil-page",
+    injected(
+        "inject-page",
         "policy: netstack-server: its pages are not as declared",
     );
 }
 
 #[test]
-fn c06_the_card_reaches_its_own_pages_and_no_other_device_any() {
+fn c06_the_nic_reaches_its_own_pages_and_no_other_device_any() {
     assert!(
-        has("policy: the network card reaches 16 pages as declared, other devices none"),
+        has("policy: the NIC reaches 16 pages as declared, other devices none"),
         "{:#?}",
         log()
     );
 }
 
 #[test]
-fn c06_a_page_of_the_card_that_is_another_one_stops_the_boot() {
-    spoiled("spoil-card", "policy: the network card does not reach 0x");
+fn c06_a_page_of_the_nic_that_is_another_one_stops_the_boot() {
+    injected("inject-nic", "policy: the NIC does not reach 0x");
 }
 
 #[test]
-fn c06_a_page_more_that_the_card_reaches_stops_the_boot() {
-    spoiled(
-        "spoil-card-more",
-        "policy: the network card reaches memory at 0x",
-    );
+fn c06_a_page_more_that_the_nic_reaches_stops_the_boot() {
+    injected("inject-nic-more", "policy: the NIC reaches memory at 0x");
 }
 
 #[test]
 fn c06_a_page_that_another_device_reaches_stops_the_boot() {
-    spoiled("spoil-bus", "policy: device 0x48 reaches memory");
+    injected("inject-bus", "policy: device 0x48 reaches memory");
 }
 
 #[test]
 fn c06_a_page_more_that_the_console_reaches_stops_the_boot() {
-    spoiled("spoil-console", "policy: the console reaches memory at 0x");
+    injected("inject-console", "policy: the console reaches memory at 0x");
 }
 
 #[test]
 fn c06_memory_that_the_source_of_entropy_still_reaches_stops_the_boot() {
-    spoiled("spoil-entropy", "policy: device 0x10 reaches memory");
+    injected("inject-entropy", "policy: device 0x10 reaches memory");
 }
 
 #[test]
 fn c06_a_seed_that_another_domain_sees_too_stops_the_boot() {
-    spoiled("spoil-seed", "policy: memory at 0x");
+    injected("inject-seed", "policy: memory at 0x");
 }
 
 #[test]
 fn c06_memory_that_the_root_task_keeps_stops_the_boot() {
-    spoiled("spoil-monitor", "policy: the monitor holds slot ");
+    injected("inject-monitor", "policy: the monitor holds slot ");
 }
 
 #[test]
@@ -260,9 +257,9 @@ fn a_domain_that_never_stops_talking_is_not_listened_to() {
 }
 
 #[test]
-fn the_card_and_the_timer_interrupt_their_driver() {
+fn the_nic_and_the_timer_interrupt_their_driver() {
     for line in [
-        "netstack-server: ok the card interrupts",
+        "netstack-server: ok the NIC interrupts",
         "netstack-server: ok the timer interrupts",
     ] {
         assert!(has(line), "no line \"{line}\" in {:#?}", log());
@@ -270,7 +267,7 @@ fn the_card_and_the_timer_interrupt_their_driver() {
 }
 
 #[test]
-fn a_domain_that_waits_although_it_owes_an_answer_is_started_anew() {
+fn a_domain_that_waits_although_it_owes_an_answer_is_restarted() {
     let (image, folder) = build("owes", "image/tests/owes.toml", Provisions::new());
     let guest = machine(image, &folder).start(PATIENCE).unwrap();
     let found = |domain| format!("fault: {domain}: it waits, and a call is not answered");
@@ -281,7 +278,7 @@ fn a_domain_that_waits_although_it_owes_an_answer_is_started_anew() {
         "asks: ok who waited is refused".to_string(),
         found("owes"),
         found("asks"),
-        "init: asks starts anew".to_string(),
+        "init: asks is restarted".to_string(),
         "asks: ok an answer comes".to_string(),
     ];
     let deadline = Instant::now() + PATIENCE;

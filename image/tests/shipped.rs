@@ -152,7 +152,7 @@ fn c03_the_shim_alone_hands_out_capabilities_of_sessions() {
 }
 
 #[test]
-fn c05_keys_card_and_memory_of_the_card_are_in_one_domain_each() {
+fn c05_keys_nic_and_memory_of_the_nic_are_in_one_domain_each() {
     let description = shipped();
     let holders = |name: &str| -> Vec<String> {
         let region = description.regions.iter().find(|r| r.name == name);
@@ -199,5 +199,5 @@ fn the_picture_in_docs_is_that_of_the_shipped_description() {
         std::fs::write(&path, &drawn).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap();
-    assert!(kept == drawn, "draw it anew: HANDOFF_WRITE_PICTURE=1");
+    assert!(kept == drawn, "draw it again: HANDOFF_WRITE_PICTURE=1");
 }

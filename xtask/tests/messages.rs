@@ -179,7 +179,7 @@ fn what_bad_configurations_are_told_is_in_the_table() {
         let text = fs::read_to_string(&path).unwrap();
         for line in text.lines().filter(|line| line.starts_with("tests/bad/")) {
             let reason = line.splitn(3, ':').nth(2).unwrap().trim();
-            // What is said of a ring's certificate stands behind the ring's name.
+            // What is said of a ring's certificate stands after the ring's name.
             let of_ring = reason.strip_prefix("key ring \"");
             let of_ring = of_ring.and_then(|rest| Some(rest.split_once("\": ")?.1));
             let known = [Some(reason), of_ring].into_iter().flatten();

@@ -51,7 +51,7 @@ impl Said {
         said
     }
 
-    /// Verdicts of a handshake as server; bytes behind the last message, so
+    /// Verdicts of a handshake as server; bytes after the last message, so
     /// that it is not given up there.
     pub(super) fn shim_server(
         &self,

@@ -7,9 +7,9 @@
 extern crate alloc;
 
 mod capabilities;
-mod card;
 mod memory;
 mod messages;
+mod nic;
 mod random;
 
 use core::arch::asm;
@@ -32,7 +32,7 @@ struct Held {
     /// Address and bytes of regions.
     writable: &'static [(u64, u64)],
     /// Where the NIC is described.
-    card: Option<u64>,
+    nic: Option<u64>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/held.rs"));
@@ -50,8 +50,8 @@ fn main() -> ! {
     };
     log!("hostile: begins");
     capabilities::try_all(held);
-    if let Some(snapshot) = held.card {
-        card::attack(snapshot);
+    if let Some(snapshot) = held.nic {
+        nic::attack(snapshot);
     }
     messages::try_all(held);
     let mut random = random::Random::new(0x7a1e_57a1);

@@ -6,13 +6,13 @@ mod cspace;
 mod devices;
 mod entropy;
 mod give_up;
+mod inject;
 mod machine;
 mod mapping;
 mod own_device;
 mod pages;
 mod proof;
 mod regions;
-mod spoil;
 mod time;
 mod watch;
 
@@ -27,7 +27,7 @@ use ipc::clock::ClockPage;
 use sel4::cap::{CNode, Cache, IOPort, Notification, ObjectKind, Tcb};
 use sel4::{BootInfo, Cap, Error, generation, init_slot};
 
-use crate::hardware::{INTERVAL_TIMER_PORTS, NetworkCard, stop_interval_timer};
+use crate::hardware::{INTERVAL_TIMER_PORTS, Nic, stop_interval_timer};
 use crate::machine::Generation;
 use crate::resources::{Page, Resources, granule};
 use crate::space::Space;
@@ -129,7 +129,7 @@ struct Work<'a> {
     tables: Vec<u64>,
     /// Pages, by the region's number.
     regions: Vec<Vec<Page>>,
-    card: Option<NetworkCard>,
+    nic: Option<Nic>,
     /// The buses that there are.
     buses: Vec<u8>,
     /// The NIC's address space, where there is an IOMMU.
@@ -173,7 +173,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
         spaces: Vec::new(),
         tables: Vec::new(),
         regions: Vec::new(),
-        card: None,
+        nic: None,
         buses: Vec::new(),
         confinement: None,
         registers: Vec::new(),
@@ -221,7 +221,7 @@ pub(crate) fn build(boot: &BootInfo, plan: &Plan, image: Image) -> Result<Built,
     }
     let gauge = work.make_gauge()?;
     let capabilities = work.capabilities;
-    work.spoil(fault)?;
+    work.inject(fault)?;
     work.prove(fault, log)?;
     // Not before the proof: what an interrupt signals would look like what it sends.
     work.connect_interrupts()?;

@@ -43,7 +43,7 @@ const MAX_BAR: u64 = 64 * 1024;
 
 /// The NIC's place on the bus, and how its interrupt arrives.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NetworkCard {
+pub(crate) struct Nic {
     pub(crate) place: Place,
     /// The I/O APIC pin; level-triggered.
     pub(crate) pin: u64,
@@ -129,7 +129,7 @@ impl Pci {
 
     /// Looks for a NIC of any kind: its place, and its vendor and device as the first
     /// register has them.
-    pub(crate) fn find_other_card(&self) -> Result<Option<(Place, u32)>, Error> {
+    pub(crate) fn find_other_nic(&self) -> Result<Option<(Place, u32)>, Error> {
         self.search(&mut Bridges::default(), |place, _| {
             // The upper byte is the class (PCI 3.0 §D).
             Ok(self.read(place, CLASS)? >> 24 == CLASS_NETWORK)
@@ -147,7 +147,7 @@ impl Pci {
     }
 
     /// Looks for the NIC.
-    pub(crate) fn find_card(&self) -> Result<Option<NetworkCard>, Error> {
+    pub(crate) fn find_nic(&self) -> Result<Option<Nic>, Error> {
         let mut bridges = Bridges::default();
         let Some(place) = self.find(&mut bridges, DEVICE_NET)? else {
             return Ok(None);
@@ -160,7 +160,7 @@ impl Pci {
         let inta_is_one = (line >> 8) as u8;
         let (device, inta_is_zero) = bridges.interrupt(place, inta_is_one.saturating_sub(1));
         let q35 = self.read(Place::new(0, 0, 0), 0)? == HOST_BRIDGE_Q35;
-        Ok(Some(NetworkCard {
+        Ok(Some(Nic {
             place,
             // Q35 routes slots 0–24 to pins 20–23; the older machine to the pin
             // that the firmware wrote down.

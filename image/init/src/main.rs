@@ -109,7 +109,7 @@ fn read_plan(boot: &BootInfo) -> (Plan, Image) {
     let found = init::read_header(bytes)
         .and_then(|(place, skipped)| Some((init::decode(bytes.get(place)?)?, skipped as u64)));
     let Some((decoded, skipped)) = found else {
-        log!("init: no plan behind the program");
+        log!("init: no plan after the program");
         panic!("no plan")
     };
     let image = Image {

@@ -196,23 +196,23 @@ impl Watch {
         if let Some(domain) = self.built.domains.get(number)
             && is_left
         {
-            log!("init: {} ended too often and is left alone", domain.name);
+            log!("init: {} failed too often and stays parked", domain.name);
         }
         for domain in parked.iter().filter_map(|n| self.built.domains.get(*n)) {
-            domain.start_anew(start::PARKED)?;
+            domain.restart(start::PARKED)?;
         }
         self.set_ticker()
     }
 
     /// Whatever was drawn or agreed on is there a second time, in another machine, and as
     /// much later as its clock says: no domain starts with the time of the snapshot.
-    fn begin_anew(&mut self) -> Result<(), Error> {
-        log!("init: the machine goes on from a snapshot: every domain starts anew");
+    fn restart_all(&mut self) -> Result<(), Error> {
+        log!("init: the machine goes on from a snapshot: every domain is restarted");
         let clock = self.set_clock(Timekeeper::resume);
         let now = self.now_ms();
-        let parked = self.supervisor.all_anew(now);
+        let parked = self.supervisor.restart_all(now);
         for domain in parked.iter().filter_map(|n| self.built.domains.get(*n)) {
-            domain.start_anew(start::PARKED)?;
+            domain.restart(start::PARKED)?;
         }
         self.set_ticker()?;
         clock
@@ -268,15 +268,15 @@ impl Watch {
         }
         let generation = self.built.generation.as_mut();
         if generation.is_some_and(Generation::is_new) {
-            self.begin_anew()?;
+            self.restart_all()?;
         }
         self.wake_due();
         self.look()?;
         let now = self.now_ms();
         for number in self.supervisor.due(now) {
             if let Some(domain) = self.built.domains.get(number) {
-                log!("init: {} starts anew", domain.name);
-                domain.start_anew(start::AGAIN)?;
+                log!("init: {} is restarted", domain.name);
+                domain.restart(start::AGAIN)?;
             }
         }
         self.set_ticker()
@@ -289,7 +289,7 @@ impl Watched {
     }
 
     /// Stops it and lets it run from its start.
-    fn start_anew(&self, why: u64) -> Result<(), Error> {
+    fn restart(&self, why: u64) -> Result<(), Error> {
         self.tcb.suspend()?;
         let (entry, stack) = self.start;
         self.tcb.write_start(entry, stack, why)?;

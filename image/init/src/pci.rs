@@ -107,11 +107,11 @@ mod tests {
         let mut bridges = Bridges::default();
         bridges.add(Place::new(0, 5, 1), 1);
         bridges.add(Place::new(1, 2, 0), 2);
-        let card = Place::new(2, 3, 0);
-        let above: Vec<_> = bridges.above(card).collect();
+        let nic = Place::new(2, 3, 0);
+        let above: Vec<_> = bridges.above(nic).collect();
         assert_eq!(above, [Place::new(1, 2, 0), Place::new(0, 5, 1)]);
         // INTA of device 3 is INTD of the bridge at 2, and that INTB of the one at 5.
-        assert_eq!(bridges.interrupt(card, 0), (5, 1));
+        assert_eq!(bridges.interrupt(nic, 0), (5, 1));
         assert_eq!(bridges.interrupt(Place::new(0, 7, 0), 1), (7, 1));
     }
 

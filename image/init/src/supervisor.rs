@@ -134,7 +134,7 @@ impl Supervisor {
 
     /// All domains have to restart, without a fault of theirs; returns those to park. A
     /// domain that stays parked, or would not be restarted, stays as it is.
-    pub fn all_anew(&mut self, now: u64) -> Vec<usize> {
+    pub fn restart_all(&mut self, now: u64) -> Vec<usize> {
         let Restart {
             limit, delay_ms, ..
         } = self.restart;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_is_started_anew_when_its_delay_is_over() {
+    fn a_domain_that_terminates_is_restarted_when_its_delay_is_over() {
         let mut supervisor = supervisor();
         assert_eq!(supervisor.ended(2, 100), Verdict::Park(vec![2]));
         assert!(!supervisor.is_running(2));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_doubles_and_behind_the_limit_there_is_no_start() {
+    fn the_delay_doubles_and_after_the_limit_there_is_no_start() {
         let mut supervisor = supervisor();
         let mut now = 0;
         for delay in [10, 20, 40] {
@@ -263,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn all_start_anew_without_a_fault_and_it_does_not_count() {
+    fn all_are_restarted_without_a_fault_and_it_does_not_count() {
         let mut supervisor = supervisor();
         for round in 0..10 {
             let now = round * 100;
-            assert_eq!(supervisor.all_anew(now), vec![0, 1, 2]);
+            assert_eq!(supervisor.restart_all(now), vec![0, 1, 2]);
             assert_eq!(supervisor.due(now + 9), vec![]);
             assert_eq!(supervisor.due(now + 10), vec![0, 1, 2]);
         }
         assert_eq!(supervisor.ended(2, 2000), Verdict::Park(vec![2]));
         // A domain that waits for its start keeps waiting.
-        assert_eq!(supervisor.all_anew(2005), vec![0, 1]);
+        assert_eq!(supervisor.restart_all(2005), vec![0, 1]);
         assert_eq!(supervisor.due(2010), vec![2]);
         let groups = vec![vec![0]].into_iter();
         let mut supervisor = Supervisor::new(Restart::default(), groups);
-        assert_eq!(supervisor.all_anew(0), vec![]);
+        assert_eq!(supervisor.restart_all(0), vec![]);
         assert!(supervisor.is_running(0));
     }
 

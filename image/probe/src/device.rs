@@ -1,6 +1,6 @@
 //! The NIC and the timer, as far as the platform hands them over.
 
-use crate::card;
+use crate::nic;
 use ipc::boot::{DEVICE_MAGIC, DeviceSnapshot, interrupt, place, slot};
 use sel4::cap::IrqHandler;
 use sel4::log;
@@ -19,7 +19,7 @@ pub(crate) fn run() {
     // SAFETY: the root task has filled that page and mapped it there, for good.
     let snapshot = unsafe { &*page };
     log!(
-        "card {} vendor {:02x?}",
+        "NIC {} vendor {:02x?}",
         if snapshot.magic == DEVICE_MAGIC {
             "found"
         } else {
@@ -44,7 +44,7 @@ pub(crate) fn run() {
     // SAFETY: the description gives this domain the NIC's handler first.
     let handler = unsafe { IrqHandler::from_bits(slot::cptr(slot::FIRST)) };
     // SAFETY: the root task has mapped what the snapshot names.
-    unsafe { card::run(snapshot, &handler) };
+    unsafe { nic::run(snapshot, &handler) };
     // SAFETY: the description gives this domain the timer's handler second.
     let handler = unsafe { IrqHandler::from_bits(slot::cptr(slot::FIRST + 1)) };
     timer(

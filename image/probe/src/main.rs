@@ -4,11 +4,11 @@
 
 extern crate alloc;
 
-mod card;
 mod debt;
 mod device;
 mod forbidden;
 mod manager;
+mod nic;
 mod permitted;
 
 sel4::entry!(main);

@@ -171,7 +171,7 @@ fn check_one(description: &Description, application: &Application) -> Result<()>
         let server = domains.find(|domain| domain.name == *server);
         ensure!(
             !is_restarted || server.is_some_and(|server| server.restarts.contains(name)),
-            "it is not started anew with {}, which holds its sessions",
+            "it is not restarted with {}, which holds its sessions",
             server.map_or("", |server| &server.name)
         );
     }

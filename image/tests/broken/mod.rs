@@ -99,7 +99,7 @@ pub(crate) const TABLE: &[(Fault, &str, &str)] = &[
             "name = \"nic\"\ndomain = \"netstack-server\"",
             "name = \"nic\"\ndomain = \"record-server\"",
         ),
-        "interrupts of card and timer belong to netstack-server alone",
+        "interrupts of NIC and timer belong to netstack-server alone",
         "record-server has NicInterrupt",
     ),
     (
@@ -139,7 +139,7 @@ pub(crate) const TABLE: &[(Fault, &str, &str)] = &[
             "reaches = [\"dma\"]\n\n[[region]]\nname = \"dma\"",
             "reaches = [\"pages\"]\n\n[[region]]\nname = \"pages\"",
         ),
-        "the network card reaches the memory that it shares with netstack-server, and no other",
+        "the NIC reaches the memory that it shares with netstack-server, and no other",
         "nic reaches region pages",
     ),
     (

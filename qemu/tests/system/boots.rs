@@ -56,7 +56,7 @@ fn boots(name: &str, count: u32) -> Vec<String> {
     for number in 1..=count {
         let booted = machine.boot(PATIENCE);
         let log = qemu::log::read(file).unwrap();
-        let told = |line: &str| line.starts_with("fault: ") || line.contains("starts anew");
+        let told = |line: &str| line.starts_with("fault: ") || line.contains("is restarted");
         let complaint = match booted {
             Err(error) => Some(format!("{error:#}")),
             Ok(_) => log.lines().find(|line| told(line)).map(str::to_string),

@@ -84,7 +84,7 @@ fn a_nic_behind_bridges_is_found_confined_and_interrupts() {
     let site = prepared.boot().unwrap();
     arrives_unchanged_each_way(&site, 1 << 20);
     let start = qemu::log::Cursor::default();
-    let confined = |line: &str| line.contains("the network card reaches ");
+    let confined = |line: &str| line.contains("the NIC reaches ");
     let line = site.guest.log().find(start, PATIENCE, confined).unwrap();
     assert!(
         line.contains("pages as declared, other devices none"),

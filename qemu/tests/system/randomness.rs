@@ -175,7 +175,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
     fs::remove_file(state).unwrap();
     guest.wait_line(PATIENCE, is_told).unwrap();
     for name in shipped::domains() {
-        let starts = format!("init: {name} starts anew");
+        let starts = format!("init: {name} is restarted");
         guest.wait_line(PATIENCE, |line| line == starts).unwrap();
     }
     guest.wait_ready(PATIENCE).unwrap();
@@ -190,7 +190,7 @@ fn c06_a_state_that_is_resumed_twice_does_not_give_the_same_random_numbers_twice
 }
 
 /// The end of what the monitor says of a machine that is another one.
-const OTHER_MACHINE: &str = "goes on from a snapshot: every domain starts anew";
+const OTHER_MACHINE: &str = "goes on from a snapshot: every domain is restarted";
 
 /// A ticket of this system, in a file.
 fn take_ticket(site: &Site, name: &str) -> PathBuf {

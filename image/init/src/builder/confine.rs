@@ -47,15 +47,15 @@ impl Work<'_> {
     /// Confines the NIC to the regions that the plan calls its own, at their
     /// physical addresses. `levels` is what the kernel says of its IOMMU.
     pub(super) fn confine(&mut self, levels: Option<u32>) -> Result<(), Error> {
-        let (Some(card), Some(levels)) = (self.card, levels) else {
+        let (Some(nic), Some(levels)) = (self.nic, levels) else {
             return Ok(());
         };
-        let slot = self.make_io_space(card.place.requester())?;
+        let slot = self.make_io_space(nic.place.requester())?;
         // SAFETY: made just now.
         let space: IOSpace = unsafe { Cap::from_bits(slot) };
         let mut tables = Vec::new();
         let mut pages = Vec::new();
-        for page in self.shared_with_card() {
+        for page in self.shared_with_nic() {
             let address = page.address()?;
             self.ensure_io_tables(&space, levels, address, &mut tables)?;
             let copy = self.resources.copy(page.slot(), Rights::READ_WRITE)?;
@@ -88,7 +88,7 @@ impl Work<'_> {
     }
 
     /// The pages of the regions that the NIC reaches.
-    fn shared_with_card(&self) -> Vec<Page> {
+    fn shared_with_nic(&self) -> Vec<Page> {
         let regions = self.plan.regions.iter().zip(&self.regions);
         regions
             .filter(|(region, _)| region.content == Content::Dma)
@@ -132,8 +132,8 @@ impl Work<'_> {
     /// right page if that page's capability frees it.
     pub(super) fn prove_confinement(&mut self) -> Result<usize, Error> {
         let Some(confinement) = self.confinement.take() else {
-            if self.card.is_some() {
-                log!("policy: no IOMMU: the network card reaches all memory");
+            if self.nic.is_some() {
+                log!("policy: no IOMMU: the NIC reaches all memory");
             }
             return Ok(0);
         };
@@ -143,12 +143,12 @@ impl Work<'_> {
         // SAFETY: made by `confine`.
         let space: IOSpace = unsafe { Cap::from_bits(confinement.space) };
         let end = self.resources.memory_end();
-        let mut wrong = compare("network card", &probe, &space, &confinement.pages, end)?;
+        let mut wrong = compare("NIC", &probe, &space, &confinement.pages, end)?;
         wrong += self.prove_console(&probe, end)?;
         wrong += self.prove_others_reach_nothing(&probe, end)?;
         let count = confinement.pages.len();
         if wrong == 0 {
-            log!("policy: the network card reaches {count} pages as declared, other devices none");
+            log!("policy: the NIC reaches {count} pages as declared, other devices none");
         }
         Ok(wrong)
     }
@@ -167,10 +167,10 @@ impl Work<'_> {
     /// only one could be the firmware's, are asked at its start.
     fn prove_others_reach_nothing(&mut self, probe: &Granule, end: u64) -> Result<usize, Error> {
         let asked = self.asked.map(Place::requester);
-        let card = self.card.map(|card| card.place.requester());
+        let nic = self.nic.map(|nic| nic.place.requester());
         let console = self.transmits.as_ref();
         let console = console.map(|(place, _)| place.requester());
-        let own = [card, console];
+        let own = [nic, console];
         let slot = self.resources.take_slots(1)?;
         let mut wrong = 0;
         // The kernel lets nobody map anything for number zero, the host bridge.

@@ -192,10 +192,10 @@ impl Work<'_> {
             Capability::PortInterrupt { pin } => {
                 Some(edge(pin.into(), PORT_VECTOR, interrupt::PORT))
             }
-            Capability::NicInterrupt => self.card.map(|card| Source {
-                pin: card.pin,
+            Capability::NicInterrupt => self.nic.map(|nic| Source {
+                pin: nic.pin,
                 level: true,
-                active_low: card.active_low,
+                active_low: nic.active_low,
                 vector: NIC_VECTOR,
                 bit: interrupt::NIC,
             }),

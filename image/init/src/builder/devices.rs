@@ -60,17 +60,17 @@ impl Work<'_> {
         let pci = Pci::new(ports);
         // SAFETY: all-zero bytes are a valid snapshot: it is numbers only.
         let mut snapshot: DeviceSnapshot = unsafe { core::mem::zeroed() };
-        let Some(card) = pci.find_card()? else {
-            return Err(match pci.find_other_card()? {
+        let Some(nic) = pci.find_nic()? else {
+            return Err(match pci.find_other_nic()? {
                 Some((place, identifier)) => Unfit::Nic { place, identifier },
                 None => Unfit::NoNic,
             }
             .into());
         };
-        self.card = Some(card);
+        self.nic = Some(nic);
         self.buses = pci.buses()?;
         snapshot.magic = DEVICE_MAGIC;
-        pci.describe(card.place, &mut snapshot)?;
+        pci.describe(nic.place, &mut snapshot)?;
         self.resources.slot(port_slot).delete()?;
         let mut address = device.address;
         snapshot.timer_address = address;

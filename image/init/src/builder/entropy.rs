@@ -60,10 +60,10 @@ impl Work<'_> {
         };
         let opened = self.open_own(boot, &mut source)?;
         // On the heap, so that no copy remains.
-        let mut given = Zeroizing::new(vec![0; ASKED]);
+        let mut received = Zeroizing::new(vec![0; ASKED]);
         let deadline = SystemClock::ticks() + PATIENCE * boot.tsc_hz();
         // SAFETY: registers and memory were mapped above, for this call.
-        let asked = unsafe { ask(opened.snapshot, deadline, &mut given) };
+        let asked = unsafe { ask(opened.snapshot, deadline, &mut received) };
         self.switch_off(source.place)?;
         self.asked = Some(source.place);
         if let Some(space) = opened.space {
@@ -84,10 +84,10 @@ impl Work<'_> {
             self.resources.unmapped_last();
         }
         asked.map_err(Refusal::Entropy)?;
-        if !getrandom::is_sound(&given) {
+        if !getrandom::is_sound(&received) {
             return Err(Refusal::Entropy("fails its health tests"));
         }
-        getrandom::add(&given).map_err(Refusal::Random)?;
+        getrandom::add(&received).map_err(Refusal::Random)?;
         log!("init: random numbers: {ASKED} bytes of virtio-rng, sound");
         Ok(())
     }
@@ -159,16 +159,16 @@ fn fill(
             core::hint::spin_loop();
         }
         // SAFETY: the buffer of `add`.
-        let given = unsafe { queue.pop_used(token, &[], &mut [&mut *part]) };
-        let given = given.map_err(|_| "answers what was not asked")? as usize;
-        if given == 0 {
+        let written = unsafe { queue.pop_used(token, &[], &mut [&mut *part]) };
+        let written = written.map_err(|_| "answers what was not asked")? as usize;
+        if written == 0 {
             return Err("gives nothing");
         }
-        let (to, behind) = rest
-            .split_at_mut_checked(given)
+        let (to, after) = rest
+            .split_at_mut_checked(written)
             .ok_or("gives more than was asked for")?;
-        to.copy_from_slice(part.get(..given).unwrap_or_default());
-        rest = behind;
+        to.copy_from_slice(part.get(..written).unwrap_or_default());
+        rest = after;
     }
     Ok(())
 }

@@ -161,7 +161,7 @@ impl Work<'_> {
                     Expected::Sends { object, badge }
                 }
                 Capability::Window { table } => Expected::Table(table),
-                Capability::NicInterrupt if self.card.is_none() => continue,
+                Capability::NicInterrupt if self.nic.is_none() => continue,
                 Capability::NicInterrupt
                 | Capability::TimerInterrupt
                 | Capability::PortInterrupt { .. } => Expected::Interrupt,

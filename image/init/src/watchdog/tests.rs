@@ -25,7 +25,7 @@ struct Domain {
     wants: bool,
     heartbeat: Heartbeat,
     /// Slices that it got.
-    given: u64,
+    processor_time: u64,
     work: Option<Work>,
 }
 
@@ -51,7 +51,7 @@ impl World {
                 progress: 7,
                 ..Heartbeat::default()
             },
-            given: 0,
+            processor_time: 0,
             work: None,
         });
         Self {
@@ -103,9 +103,9 @@ impl World {
         for domain in &mut self.domains {
             // What wakes a domain: time, here.
             if let Some(mut work) = domain.work.take() {
-                let before = domain.given;
+                let before = domain.processor_time;
                 work(domain, now);
-                assert_eq!(domain.given, before);
+                assert_eq!(domain.processor_time, before);
                 domain.work = Some(work);
             }
         }
@@ -127,7 +127,7 @@ impl World {
         }
         if let Some(next) = next {
             self.last = next;
-            self.domains[next].given += 1;
+            self.domains[next].processor_time += 1;
         }
     }
 }
@@ -139,16 +139,16 @@ fn busy(period: u64, length: u64, piece: u64) -> impl FnMut(&mut Domain, u64) {
     let mut done = 0;
     move |domain, now| {
         if now.is_multiple_of(period) {
-            due = domain.given + length;
+            due = domain.processor_time + length;
         }
-        if domain.given >= done + piece {
-            done = domain.given;
+        if domain.processor_time >= done + piece {
+            done = domain.processor_time;
             domain.heartbeat.progress += 1;
         }
-        if domain.given >= due && domain.wants {
+        if domain.processor_time >= due && domain.wants {
             domain.heartbeat.progress += 1;
         }
-        domain.wants = domain.given < due;
+        domain.wants = domain.processor_time < due;
     }
 }
 
@@ -181,7 +181,10 @@ fn who_hangs_is_found_at_each_level_and_nobody_else() {
             let mut world = World::new(host).with(number, hangs(100));
             let (found, at) = world.run(60 * SECOND).unwrap();
             assert_eq!(found, Found::Hangs(number));
-            assert!(world.domains[number].given >= SECOND, "too early: {at}");
+            assert!(
+                world.domains[number].processor_time >= SECOND,
+                "too early: {at}"
+            );
             assert!(at < most * SECOND, "{number}: {at}");
         }
     }
@@ -234,7 +237,7 @@ fn who_hangs_below_a_busy_domain_is_found_when_it_had_its_slices() {
         .with(GATEWAY, hangs(100));
     let (found, _) = world.run(60 * SECOND).unwrap();
     assert_eq!(found, Found::Hangs(GATEWAY));
-    assert!(world.domains[GATEWAY].given >= SECOND);
+    assert!(world.domains[GATEWAY].processor_time >= SECOND);
 }
 
 #[test]
@@ -243,7 +246,7 @@ fn who_hangs_while_the_gauge_is_beside_a_lower_domain_is_found() {
         .with(GATEWAY, hangs(100))
         .with(SHIM, hangs(700));
     let (found, _) = world.run(60 * SECOND).unwrap();
-    assert!(world.domains[GATEWAY].given > 0);
+    assert!(world.domains[GATEWAY].processor_time > 0);
     assert_eq!(found, Found::Hangs(SHIM));
 }
 
@@ -263,7 +266,10 @@ fn who_hangs_beside_another_of_its_priority_is_found_and_not_that_one() {
                 .with(other, work());
             let (found, at) = world.run(60 * SECOND).unwrap();
             assert_eq!(found, Found::Hangs(hanging));
-            assert!(world.domains[hanging].given >= SECOND, "too early: {at}");
+            assert!(
+                world.domains[hanging].processor_time >= SECOND,
+                "too early: {at}"
+            );
             assert!(at < 4 * SECOND, "{hanging}: {at}");
         }
     }

@@ -64,9 +64,9 @@ impl<'a> Breaker<'a> {
         let broken = Instant::now();
         self.mend()?;
         found.with_context(|| format!("{domain} did not end\n{}", log.tail(20)))?;
-        let again = format!("init: {domain} starts anew");
+        let again = format!("init: {domain} is restarted");
         log.find(start, PATIENCE, |line| line == again)
-            .with_context(|| format!("{domain} did not start anew\n{}", log.tail(20)))?;
+            .with_context(|| format!("{domain} was not restarted\n{}", log.tail(20)))?;
         Ok(broken.elapsed())
     }
 

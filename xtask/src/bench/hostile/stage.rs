@@ -174,7 +174,7 @@ fn processor(guest: &Guest) -> Result<u64> {
 }
 
 fn count_restarts(log: &str) -> usize {
-    let is_restart = |line: &&str| line.starts_with("init: ") && line.ends_with(" starts anew");
+    let is_restart = |line: &&str| line.starts_with("init: ") && line.ends_with(" is restarted");
     log.lines().map(str::trim_end).filter(is_restart).count()
 }
 
@@ -282,8 +282,8 @@ mod tests {
 
     #[test]
     fn each_domain_that_is_restarted_counts() {
-        let log = "init: gateway starts anew\r\ngateway: x starts anew\ninit: ready\n\
-                   init: offload-server starts anew\n";
+        let log = "init: gateway is restarted\r\ngateway: x is restarted\ninit: ready\n\
+                   init: offload-server is restarted\n";
         assert_eq!(count_restarts(log), 2);
     }
 }

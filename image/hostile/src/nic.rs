@@ -56,27 +56,27 @@ const FEATURES: u32 = 0b11;
 pub(crate) fn attack(snapshot: u64) {
     // SAFETY: the root task has filled that page and mapped it for good.
     let snapshot = unsafe { &*(snapshot as *const DeviceSnapshot) };
-    let Some(card) = Card::find(snapshot) else {
-        log!("hostile: no card");
+    let Some(nic) = Nic::find(snapshot) else {
+        log!("hostile: no NIC");
         return;
     };
-    if !card.start() {
-        log!("hostile: the card does not start");
+    if !nic.start() {
+        log!("hostile: the NIC does not start");
         return;
     }
-    let sent = card.send_memory();
-    log!("hostile: the card sent {sent} foreign pages");
+    let sent = nic.send_memory();
+    log!("hostile: the NIC sent {sent} foreign pages");
     let target = snapshot.dma_physical + snapshot.dma_bytes;
-    let answered = card.receive_to(target);
+    let answered = nic.receive_to(target);
     log!(
-        "hostile: the card reports {} at {target:#x}",
+        "hostile: the NIC reports {} at {target:#x}",
         if answered { "an answer" } else { "nothing" }
     );
-    card.reset();
+    nic.reset();
 }
 
 /// The NIC, and what of its memory is in use.
-struct Card<'a> {
+struct Nic<'a> {
     snapshot: &'a DeviceSnapshot,
     /// Address of its common configuration.
     common: u64,
@@ -84,7 +84,7 @@ struct Card<'a> {
     notify: (u64, u64),
 }
 
-impl<'a> Card<'a> {
+impl<'a> Nic<'a> {
     fn find(snapshot: &'a DeviceSnapshot) -> Option<Self> {
         if snapshot.magic != DEVICE_MAGIC {
             return None;

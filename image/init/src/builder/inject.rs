@@ -26,15 +26,15 @@ const NOWHERE: u64 = 0x3000_0000;
 
 impl Work<'_> {
     /// Builds the differences that this program's features ask for.
-    pub(super) fn spoil(&mut self, fault: u64) -> Result<(), Error> {
-        if cfg!(feature = "spoil-slot") {
+    pub(super) fn inject(&mut self, fault: u64) -> Result<(), Error> {
+        if cfg!(feature = "inject-slot") {
             // A second capability, which its holder must not have.
             let source = self.resources.slot(fault);
             let cspace = lookup(&self.cspaces, 0)?;
             let target = cspace.slot(SLOT, 64 - slot::LOW_BITS);
             target.mint(&source, Rights::CALL, MintData::Badge(1))?;
         }
-        if cfg!(feature = "spoil-badge") {
+        if cfg!(feature = "inject-badge") {
             // The right capability with another's badge.
             let source = self.resources.slot(fault);
             let cspace = lookup(&self.cspaces, 0)?;
@@ -46,7 +46,7 @@ impl Work<'_> {
                 MintData::Badge(super::FAULT_BADGE | 1),
             )?;
         }
-        if cfg!(feature = "spoil-bell") {
+        if cfg!(feature = "inject-bell") {
             // The right notification with another's badge, while a signal with the
             // right one is there already.
             let (number, target, domain, badge) = self.first_signal()?;
@@ -57,12 +57,12 @@ impl Work<'_> {
             target.mint(&source, Rights::WRITE, MintData::Badge(STRAY))?;
             self.signal(domain, badge)?;
         }
-        if cfg!(feature = "spoil-signal") {
+        if cfg!(feature = "inject-signal") {
             for number in 0..self.notifications.len() {
                 self.signal(number as u16, STRAY)?;
             }
         }
-        if cfg!(feature = "spoil-page") {
+        if cfg!(feature = "inject-page") {
             // One more page in an address space.
             let space = *lookup(&self.spaces, 0)?;
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
@@ -70,28 +70,28 @@ impl Work<'_> {
             let mut space = unsafe { Space::of(space) };
             space.map(&mut self.resources, page, NOWHERE, true, Cache::WriteBack)?;
         }
-        if cfg!(feature = "spoil-card") {
+        if cfg!(feature = "inject-nic") {
             // A page of this task in the place of one that the NIC shares.
             let page = self.resources.make_kept(ObjectKind::Granule)?;
-            self.give_to_card(page)?;
+            self.give_to_nic(page)?;
         }
-        if cfg!(feature = "spoil-card-more") {
+        if cfg!(feature = "inject-nic-more") {
             // One more page that the NIC reaches.
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
             self.open_to(None, page, page.address()?)?;
         }
-        if cfg!(feature = "spoil-bus") {
+        if cfg!(feature = "inject-bus") {
             // A page that another device reaches.
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
             self.open_to(Some(OTHER_DEVICE), page, 0)?;
         }
-        if cfg!(feature = "spoil-entropy") {
+        if cfg!(feature = "inject-entropy") {
             // A page that the source of entropy still reaches, far from the start.
             let source = self.asked.ok_or(Error::InvalidArgument)?;
             let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
             self.open_to(Some(source.requester()), page, FAR)?;
         }
-        if cfg!(feature = "spoil-console") {
+        if cfg!(feature = "inject-console") {
             // One more page that the console reaches, under a table that is there.
             let page = self.resources.make_kept(ObjectKind::Granule)?;
             let (_, own) = self.transmits.as_ref().ok_or(Error::InvalidArgument)?;
@@ -101,7 +101,7 @@ impl Work<'_> {
             // SAFETY: made just now.
             unsafe { granule(page) }.frame_map_io(&space, address ^ BESIDE, Rights::READ_WRITE)?;
         }
-        if cfg!(feature = "spoil-monitor") {
+        if cfg!(feature = "inject-monitor") {
             // Memory that this task keeps for itself.
             self.resources.make(ObjectKind::Granule)?;
         }
@@ -135,7 +135,7 @@ impl Work<'_> {
 
     /// The page for a domain's seed: this one, or that of another domain.
     pub(super) fn spoil_seed(&mut self, page: Page) -> Result<Page, Error> {
-        if cfg!(feature = "spoil-seed") {
+        if cfg!(feature = "inject-seed") {
             let ledger = self.resources.ledger().iter();
             let mut seeds = ledger.filter(|mapping| mapping.address() == place::SEED);
             if let Some(other) = seeds.next().map(|mapping| mapping.page().slot()) {
@@ -148,7 +148,7 @@ impl Work<'_> {
     }
 
     /// Puts `page` where the NIC's first page was.
-    fn give_to_card(&mut self, page: u64) -> Result<(), Error> {
+    fn give_to_nic(&mut self, page: u64) -> Result<(), Error> {
         let confinement = self.confinement.as_ref().ok_or(Error::InvalidArgument)?;
         let (slot, address) = *confinement.pages.first().ok_or(Error::RangeError)?;
         // SAFETY: made by `confine`.

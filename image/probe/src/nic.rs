@@ -24,16 +24,16 @@ pub(crate) unsafe fn run(snapshot: &'static DeviceSnapshot, handler: &IrqHandler
         Ok(transport) => transport,
         Err(error) => return log!("FAILED no transport: {error}"),
     };
-    let mut card = match VirtIONetRaw::<Memory, _, QUEUE>::new(transport) {
-        Ok(card) => card,
-        Err(error) => return log!("FAILED no card: {error:?}"),
+    let mut nic = match VirtIONetRaw::<Memory, _, QUEUE>::new(transport) {
+        Ok(nic) => nic,
+        Err(error) => return log!("FAILED no NIC: {error:?}"),
     };
     let Some(buffer) = device::take(BUFFER) else {
         return log!("FAILED no memory for a frame");
     };
     // SAFETY: the memory was taken just now, for this alone.
     let buffer = unsafe { core::slice::from_raw_parts_mut(buffer.as_ptr(), BUFFER) };
-    let header = card.fill_buffer_header(buffer).unwrap_or(0);
+    let header = nic.fill_buffer_header(buffer).unwrap_or(0);
     let frame = buffer.get_mut(..header + FRAME).unwrap_or_default();
     // Broadcast, so that nobody has to know an address.
     frame
@@ -41,15 +41,15 @@ pub(crate) unsafe fn run(snapshot: &'static DeviceSnapshot, handler: &IrqHandler
         .skip(header)
         .take(6)
         .for_each(|byte| *byte = 0xff);
-    card.enable_interrupts();
+    nic.enable_interrupts();
     // SAFETY: the buffer lives on and is not touched until it is complete.
-    let sent = unsafe { card.transmit_begin(frame) };
+    let sent = unsafe { nic.transmit_begin(frame) };
     let bits = wait_signals();
-    card.ack_interrupt();
-    let good = sent.is_ok() && bits & 1 << interrupt::NIC != 0 && card.poll_transmit().is_some();
+    nic.ack_interrupt();
+    let good = sent.is_ok() && bits & 1 << interrupt::NIC != 0 && nic.poll_transmit().is_some();
     let again = handler.ack().is_ok();
     log!(
-        "{} the card interrupts",
+        "{} the NIC interrupts",
         if good && again { "ok" } else { "FAILED" }
     );
 }
