@@ -1,7 +1,7 @@
 //! A thousand handshakes that fail, spread over every kind, both roles and both
 //! modes: what the system holds afterwards is what it held before.
 //!
-//! Each kind fails a thousand times in `offload-server/tests/failures.rs`.
+//! Each kind fails a thousand times in `offload-server/tests/handshakes/failures.rs`.
 
 use std::env;
 use std::fmt::Debug;
