@@ -316,7 +316,7 @@ mod tests {
         let mut b: Boxes<_> = Mailbox::new(b);
         assert_eq!(b.receive(), Some(Ok((3, 1))));
         a.send(&(3, 2)).unwrap();
-        let mut b: Boxes<_> = Mailbox::new(b.into_channel().start_anew());
+        let mut b: Boxes<_> = Mailbox::new(b.into_channel().restart());
         assert_eq!(b.receive(), None);
         a.send(&(3, 3)).unwrap();
         assert_eq!(b.receive(), Some(Ok((3, 3))));

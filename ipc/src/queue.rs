@@ -200,7 +200,7 @@ mod tests {
             let (a, b) = pair(1, ring, ring, Silent, Count(&rung));
             let mut a: Queue<u32, u16, _> = Queue::new(a);
             let mut b: Queue<u16, u32, _> = Queue::new(b);
-            // Each time anew: it takes note in between.
+            // Again each time: it takes note in between.
             for _ in 0..3 {
                 a.note_room();
                 a.send(&7).unwrap();

@@ -348,7 +348,7 @@ fn a_cancel_is_passed_on_for_ones_own_handshake_only() {
 }
 
 #[test]
-fn a_client_that_begins_anew_has_no_handshake_and_no_session() {
+fn a_client_that_is_restarted_has_no_handshake_and_no_session() {
     let mut world = World::sized(4, 3, 1, &[Mode::Autonomous]);
     let (done, pending) = (start(&mut world), start(&mut world));
     let (slot, generation, session) = directive(&mut world);
@@ -388,7 +388,7 @@ fn a_client_that_begins_anew_has_no_handshake_and_no_session() {
 }
 
 #[test]
-fn handshakes_of_an_offload_component_that_starts_anew_fail() {
+fn handshakes_of_an_offload_component_that_is_restarted_fail() {
     let mut world = World::sized(4, 3, 1, &[Mode::Autonomous]);
     let (done, pending) = (start(&mut world), start(&mut world));
     // It completed the first before it terminated, and never saw the second.
@@ -399,7 +399,7 @@ fn handshakes_of_an_offload_component_that_starts_anew_fail() {
         established: Box::new(established(POSITION)),
     };
     world.offload.send(&completion).unwrap();
-    let mut world = world.start_offload_anew();
+    let mut world = world.restart_offload();
     world.shim.run();
     assert!(
         world

@@ -6,12 +6,12 @@
 //! buffer.
 
 mod announced;
-mod caught;
 mod current;
 mod due_alert;
 mod engine;
 mod flight_check;
 mod hello_check;
+mod key_capture;
 mod last_word;
 mod lists;
 mod messages;
@@ -45,8 +45,8 @@ use crate::identity::Peer;
 use crate::loans::TooMuch;
 use crate::output::Output;
 use announced::Announced;
-use caught::{Catch, Caught};
 use engine::{Engine, Outcome};
+use key_capture::{CapturedKeys, KeyCapture};
 use lists::ENTRY_CHARGE;
 pub(crate) use profile::Profiles;
 use resolver::Choice;
@@ -59,10 +59,10 @@ const RECORDS_A_LOOK: u16 = 32;
 pub(crate) struct Autonomous {
     first_byte: Option<Instant>,
     choice: Option<Box<Choice>>,
-    caught: Caught,
+    captured: CapturedKeys,
     engine: Engine,
     versions: List<Version, 2>,
-    catch: Arc<Catch>,
+    capture: Arc<KeyCapture>,
     /// Records that rustls could not finish with yet: parts of one message.
     incoming: Vec<u8>,
     output: Output,
@@ -116,17 +116,17 @@ enum Taken {
 impl Autonomous {
     fn new(
         engine: Engine,
-        catch: Arc<Catch>,
+        capture: Arc<KeyCapture>,
         position: TcpPosition,
         parameters: &Parameters,
     ) -> Box<Self> {
         let mut handshake = Box::new(Self {
             first_byte: None,
             choice: None,
-            caught: Caught::default(),
+            captured: CapturedKeys::default(),
             engine,
             versions: parameters.versions.clone(),
-            catch,
+            capture,
             incoming: Vec::new(),
             output: Output::new(position.tx_next, parameters.segment_size),
             keeps_messages: parameters.peer_authentication != PeerAuthentication::None,
@@ -246,7 +246,7 @@ impl Autonomous {
             .negotiated_cipher_suite()
             .and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())))
             .ok_or(INTERNAL)?;
-        let keys = self.caught.keys().ok_or(INTERNAL)?;
+        let keys = self.captured.keys().ok_or(INTERNAL)?;
         let peer = Peer::of(agreed.peer_certificates());
         let established = Box::new(Established {
             version: suite.version(),
@@ -275,14 +275,14 @@ impl Autonomous {
         let role = self.role();
         let (secrets, tickets) = match suite.version() {
             Version::Tls13 => {
-                let secrets = self.caught.secrets(suite).ok_or(INTERNAL)?;
+                let secrets = self.captured.secrets(suite).ok_or(INTERNAL)?;
                 (Some(secrets), self.engine.into_tickets())
             }
             Version::Tls12 => (None, None),
         };
         Ok(Finished {
             role,
-            exporter: self.caught.exporter().ok_or(INTERNAL)?,
+            exporter: self.captured.exporter().ok_or(INTERNAL)?,
             // rustls does not know record_size_limit, and says none.
             record_limit: RecordLimit::NONE,
             keys,
@@ -312,7 +312,7 @@ impl Autonomous {
     /// to it has done so to more than a HelloRetryRequest.
     pub(crate) fn has_sent_flight(&self) -> bool {
         let is_tls12 = || self.engine.state().protocol_version() == Some(TLSv1_2);
-        self.has_heard && (self.caught.has_keys() || is_tls12())
+        self.has_heard && (self.captured.has_keys() || is_tls12())
     }
 
     /// Bytes held on behalf of the peer, at most: all that was taken from it, with what the
@@ -324,7 +324,7 @@ impl Autonomous {
             true => self.output.written(),
             false => self.output.waiting(),
         };
-        let entries = self.announced.entries() + self.caught.entries();
+        let entries = self.announced.entries() + self.captured.entries();
         taken as usize + entries as usize * ENTRY_CHARGE + ours
     }
 
@@ -422,13 +422,13 @@ impl Autonomous {
         let mut facts = mem::take(&mut self.engine.facts);
         current.with(&mut facts, || self.advance_engine());
         self.engine.facts = facts;
-        if let Some(mut caught) = self.catch.take() {
-            self.caught.update(&mut caught);
+        if let Some(mut captured) = self.capture.take() {
+            self.captured.update(&mut captured);
         }
         if let Some(choice) = self.engine.take_choice() {
             self.choice = Some(choice);
         }
-        if let Some(violation) = self.caught.violation() {
+        if let Some(violation) = self.captured.violation() {
             self.due = Some(violation);
             self.failure = Some(HandshakeError::Peer(PeerError::AlertSent(violation)));
             self.cause = None;

@@ -11,7 +11,7 @@ use tls::record::MAX_RECORD;
 
 use crate::autonomous::{AfterHandshake, Autonomous, Remembered};
 use crate::by_request::KEPT;
-use crate::directed::{Directed, Kept, Tickets};
+use crate::directed::{Directed, TicketCache, Tickets};
 use crate::in_progress::InProgress;
 use crate::loans::{COPIES, GUARANTEED, POOL};
 use crate::session::{self, TAKERS};
@@ -44,8 +44,10 @@ const TAKER: usize =
 
 /// What a request asks for, as a configuration of rustls, and as one of directed mode,
 /// and a client's lists of sessions for both.
-const PROFILE: usize =
-    2 * block(size_of::<Parameters>()) + block(Remembered::LIST) + block(Kept::LIST) + IN_USE;
+const PROFILE: usize = 2 * block(size_of::<Parameters>())
+    + block(Remembered::LIST)
+    + block(TicketCache::LIST)
+    + IN_USE;
 
 /// A configuration that is not kept any more, and that a handshake in progress still
 /// uses. The verifiers in it are the rings'.

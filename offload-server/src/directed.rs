@@ -8,7 +8,6 @@
 mod act;
 mod begin;
 mod check;
-mod earlier;
 mod fault;
 mod fill;
 mod finish;
@@ -18,6 +17,7 @@ mod keys;
 mod outbound;
 mod peer;
 mod received;
+mod resumable_session;
 mod resumption;
 mod ring_of;
 mod rsa;
@@ -53,15 +53,15 @@ use crate::output::Output;
 use crate::signer::Sign;
 use crate::time::Moment;
 pub(crate) use begin::Resumptions;
-use earlier::Earlier;
 use fault::Fault;
 use inbound::{Found, Inbound, TooLong};
 use key_share::KeyShare;
 use keys::Keys;
 use outbound::Outbound;
 use peer::Peer;
-use received::Given;
-pub(crate) use received::{Kept, Tickets};
+use received::ReceivedTicket;
+pub(crate) use received::{TicketCache, Tickets};
+use resumable_session::ResumableSession;
 use resumption::Prepared;
 use sealing::Resumption;
 use transcript::Transcript;
@@ -146,11 +146,11 @@ pub(crate) struct Directed {
     is_peer_finished: bool,
     resumption: Resumption,
     /// The session that is to be resumed.
-    earlier: Option<Earlier>,
+    resumable: Option<ResumableSession>,
     /// Client: the ticket that was offered, or a new one.
-    given: Option<Given>,
+    ticket: Option<ReceivedTicket>,
     /// TLS 1.2: it is a new one.
-    is_given: bool,
+    is_new_ticket: bool,
     /// TLS 1.3: the schedule with the resumed session's secret.
     early: Option<Schedule>,
     is_resumed: bool,
@@ -194,9 +194,9 @@ impl Directed {
             is_encrypted_to_peer: false,
             is_peer_finished: false,
             resumption,
-            earlier: None,
-            given: None,
-            is_given: false,
+            resumable: None,
+            ticket: None,
+            is_new_ticket: false,
             early: None,
             is_resumed: false,
             prepared: None,

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_important_goes_first_and_what_is_behind_it_has_a_part() {
+    fn the_important_goes_first_and_what_waits_after_it_has_a_part() {
         let mut work = WorkQueue::new();
         (0..4).for_each(|slot| work.push(Class::Third, Work::Look(20 + slot)));
         (0..4).for_each(|slot| work.push(Class::Second, Work::Look(10 + slot)));

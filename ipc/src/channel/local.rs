@@ -47,7 +47,7 @@ pub type LocalChannel<D> = Channel<LocalDoorbell<D>>;
 
 impl<D: Doorbell> LocalChannel<D> {
     /// This side ends, and another begins on the same memory.
-    pub fn start_anew(self) -> Self {
+    pub fn restart(self) -> Self {
         let layout = Layout {
             mine: self.memory.mine,
             theirs: self.memory.theirs,

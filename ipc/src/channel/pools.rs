@@ -226,7 +226,7 @@ fn a_writer_that_names_a_block_that_is_none_is_found_out() {
 fn after_a_restart_nobody_reads_what_was_written_to_others() {
     let (mut a, mut b) = lending(2, 4);
     a.write(0, &[1; 1500]).unwrap();
-    let mut a = a.start_anew();
+    let mut a = a.restart();
     // The other side has not looked, and still has the slot of before.
     a.open(1);
     b.follow(1);

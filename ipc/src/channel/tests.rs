@@ -204,10 +204,10 @@ fn a_side_that_restarts_has_left_its_slots_with_a_reset() {
         // Opened, and not followed yet.
         a.open(2);
         let mut survivor = if opener {
-            drop(a.start_anew());
+            drop(a.restart());
             b
         } else {
-            drop(b.start_anew());
+            drop(b.restart());
             a
         };
         assert!(survivor.peer_is_new());
@@ -230,9 +230,9 @@ fn a_slot_that_was_left_is_opened_again_by_either_epoch() {
         a.write(0, b"old").unwrap();
         b.write(0, b"old").unwrap();
         if opener {
-            a = a.start_anew();
+            a = a.restart();
         } else {
-            b = b.start_anew();
+            b = b.restart();
         }
         a.open(0);
         assert!(b.is_opened(0));
@@ -259,7 +259,7 @@ fn events_of_a_previous_epoch_are_taken_or_dropped_and_wake_for_new_ones() {
         b.write(slot, b"y").unwrap();
     }
     assert_eq!((wake_a.0.get(), wake_b.0.get()), (0, 0));
-    let mut b = b.start_anew();
+    let mut b = b.restart();
     assert_eq!(b.next_event(), None, "they were meant for another");
     assert_eq!(wake_a.0.get(), 1, "for its slots, and for what was posted");
     // Each slot has one event outstanding, as ever: the queue can't overflow.

@@ -386,9 +386,9 @@ impl World {
     }
 
     /// The offload component ends and restarts, on the same memory.
-    pub fn start_offload_anew(self) -> Self {
+    pub fn restart_offload(self) -> Self {
         Self {
-            offload: Mailbox::new(self.offload.into_channel().start_anew()),
+            offload: Mailbox::new(self.offload.into_channel().restart()),
             ..self
         }
     }
@@ -396,7 +396,7 @@ impl World {
     /// The director ends and restarts, on the same memory.
     pub fn restart_director(self) -> Self {
         Self {
-            director: Mailbox::new(self.director.into_channel().start_anew()),
+            director: Mailbox::new(self.director.into_channel().restart()),
             ..self
         }
     }

@@ -21,7 +21,7 @@ impl Autonomous {
     pub(super) fn say(&mut self, alert: Alert) {
         let suite = self.engine.state().negotiated_cipher_suite();
         let suite = suite.and_then(|suite| CipherSuite::from_number(u16::from(suite.suite())));
-        if let Some(record) = self.caught.last_record(suite, alert) {
+        if let Some(record) = self.captured.last_record(suite, alert) {
             self.output.buffer().extend_from_slice(&record);
             self.alert = Some(alert);
         }
@@ -29,7 +29,7 @@ impl Autonomous {
 
     /// What is to be told to a client for the hello that has come, before rustls sees it.
     pub(super) fn refused_hello(&mut self) -> Option<Refused> {
-        if self.role() != Role::Server || self.caught.has_keys() {
+        if self.role() != Role::Server || self.captured.has_keys() {
             return None;
         }
         // One that comes in several records is looked at when it is whole.
@@ -56,7 +56,7 @@ impl Autonomous {
     pub(super) fn is_out_of_place(&mut self, header: Header) -> bool {
         let is_handshake = header.content_type() == Some(ContentType::Handshake);
         let is_tls13 = || self.engine.state().protocol_version() == Some(TLSv1_3);
-        if !(is_handshake && self.caught.opens() && is_tls13()) {
+        if !(is_handshake && self.captured.opens() && is_tls13()) {
             return false;
         }
         let alert = Alert::UNEXPECTED_MESSAGE;
@@ -122,7 +122,7 @@ impl Autonomous {
         let Some(HandshakeError::Peer(PeerError::AlertSent(due))) = self.failure else {
             return;
         };
-        self.alert = self.alert.or(self.caught.alert());
+        self.alert = self.alert.or(self.captured.alert());
         if self.alert.is_none() {
             let alert = self.due.unwrap_or(match due {
                 // RFC 8446 §4.4.2.4: a server without a certificate.

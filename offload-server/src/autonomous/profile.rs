@@ -17,9 +17,9 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use tls::{CipherSuite, Group, Role, Version};
 
 use super::Autonomous;
-use super::caught::Catch;
 use super::current::{Current, Facts};
 use super::engine::{Connection, Engine};
+use super::key_capture::KeyCapture;
 use super::resolver::{Choice, OwnCertificate, Resolver};
 use super::tickets::Remembered;
 use super::verifier::{ClientVerifier, Notes, ServerVerifier};
@@ -34,7 +34,7 @@ const TICKETS: usize = 2;
 /// Configurations by what was asked for, the latest used first.
 pub(crate) struct Profiles {
     current: Arc<Current>,
-    catch: Arc<Catch>,
+    capture: Arc<KeyCapture>,
     kept: ByRequest<Profile>,
 }
 
@@ -58,7 +58,7 @@ impl Profiles {
     pub(crate) fn new() -> Self {
         Self {
             current: Arc::default(),
-            catch: Arc::new(Catch::new()),
+            capture: Arc::new(KeyCapture::new()),
             kept: ByRequest::new(KEPT),
         }
     }
@@ -78,10 +78,10 @@ impl Profiles {
         credentials: &mut Credentials,
     ) -> Result<Box<Autonomous>, HandshakeError> {
         let engine = self.engine(Asked::by(start), credentials)?;
-        let catch = self.catch.clone();
+        let capture = self.capture.clone();
         Ok(Autonomous::new(
             engine,
-            catch,
+            capture,
             start.position,
             &start.parameters,
         ))
@@ -167,7 +167,7 @@ impl Profiles {
             .and_then(|name| ServerName::try_from(&**name).ok())
             .ok_or(HandshakeError::Request(RequestError::NoServerName))?
             .to_owned();
-        let provider = Arc::new(provider(parameters, None, &self.catch)?);
+        let provider = Arc::new(provider(parameters, None, &self.capture)?);
         let versions = versions(parameters);
         let verifier = ServerVerifier::new(
             &rings,
@@ -184,7 +184,7 @@ impl Profiles {
         let mut config = builder.with_client_cert_resolver(own.clone());
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.require_ems = true;
-        config.key_log = self.catch.key_log();
+        config.key_log = self.capture.key_log();
         // For the tickets that come after the handshake.
         config.enable_secret_extraction = true;
         config.resumption = match parameters.resumption {
@@ -209,7 +209,7 @@ impl Profiles {
     ) -> Result<Profile, HandshakeError> {
         let parameters = asked.parameters;
         let rings = credentials.rings(parameters)?;
-        let provider = Arc::new(provider(parameters, Some(&rings), &self.catch)?);
+        let provider = Arc::new(provider(parameters, Some(&rings), &self.capture)?);
         let versions = versions(parameters);
         let builder =
             ServerConfig::builder_with_details(provider.clone(), credentials.time().clone())
@@ -230,7 +230,7 @@ impl Profiles {
         config.alpn_protocols = parameters.alpn.iter().map(|name| name.to_vec()).collect();
         config.ignore_client_order = true;
         config.require_ems = true;
-        config.key_log = self.catch.key_log();
+        config.key_log = self.capture.key_log();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         if parameters.resumption
@@ -256,7 +256,7 @@ fn versions(parameters: &Parameters) -> Vec<&'static SupportedProtocolVersion> {
 fn provider(
     parameters: &Parameters,
     rings: Option<&[Arc<Keyring>]>,
-    catch: &Catch,
+    capture: &KeyCapture,
 ) -> Result<CryptoProvider, HandshakeError> {
     let wanted: &[CipherSuite] = match &parameters.suites[..] {
         [] => &CipherSuite::ALL,
@@ -266,7 +266,7 @@ fn provider(
         .iter()
         .filter(|suite| parameters.versions.contains(&suite.version()))
         .filter(|suite| rings.is_none_or(|rings| rings.iter().any(|ring| fits(**suite, ring.kind))))
-        .filter_map(|suite| catch.suite(*suite))
+        .filter_map(|suite| capture.suite(*suite))
         .collect();
     // Each version asked for needs a suite, or it could never be agreed on.
     let has_suite = |version: &Version| {

@@ -134,7 +134,7 @@ impl Directed {
 
     fn negotiate(&mut self, suite: CipherSuite, peer_random: &[u8; 32]) -> Result<(), Fault> {
         let supported = convert::primitives(suite).ok_or(Fault::INTERNAL)?;
-        if self.suite.is_some_and(|earlier| earlier != suite) {
+        if self.suite.is_some_and(|known| known != suite) {
             return Err(Fault::INTERNAL);
         }
         let hash = match supported {

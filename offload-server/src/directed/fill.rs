@@ -73,10 +73,10 @@ impl Directed {
             }
             Fill::EncryptedPreMaster => self.encrypt(out)?,
             Fill::Ticket => {
-                out.bytes(&self.given()?.ticket);
+                out.bytes(&self.ticket()?.ticket);
             }
             Fill::TicketAge => {
-                let age = self.given()?.obfuscated_age(context.now);
+                let age = self.ticket()?.obfuscated_age(context.now);
                 out.bytes(&age.to_be_bytes());
             }
             Fill::Binders => self.write_binders(out)?,

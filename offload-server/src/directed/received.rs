@@ -10,7 +10,7 @@ use tls::codec::Reader;
 use tls::schedule13::ResumptionSecret;
 use tls::{Alert, CipherSuite, ExtensionType};
 
-use super::earlier::Earlier;
+use super::resumable_session::ResumableSession;
 use crate::full_handshake::FullHandshake;
 use crate::session::TakeTickets;
 use crate::session_cache::{Places, SessionCache};
@@ -20,10 +20,10 @@ use crate::time::Moment;
 const LONGEST: u32 = 7 * 24 * 3600;
 
 /// Tickets that servers gave for one request, the latest at the end.
-pub(crate) struct Kept(Mutex<SessionCache<(Given, Earlier)>>);
+pub(crate) struct TicketCache(Mutex<SessionCache<(ReceivedTicket, ResumableSession)>>);
 
 /// A ticket as a server gave it.
-pub(super) struct Given {
+pub(super) struct ReceivedTicket {
     pub(super) ticket: Vec<u8>,
     /// TLS 1.3: what obfuscates its age.
     age_add: u32,
@@ -32,7 +32,7 @@ pub(super) struct Given {
     lifetime: u32,
 }
 
-impl Given {
+impl ReceivedTicket {
     fn is_good(&self, now: Instant) -> bool {
         self.age_ms(now) < u64::from(self.lifetime) * 1000
     }
@@ -55,7 +55,7 @@ impl Given {
         let lifetime = body.u32()?;
         let ticket = body.vec16()?.rest();
         body.end()?;
-        let given = Self {
+        let received = Self {
             ticket: ticket.to_vec(),
             age_add: 0,
             at: now,
@@ -65,34 +65,40 @@ impl Given {
                 lifetime => lifetime.min(LONGEST),
             },
         };
-        Ok((fits && !ticket.is_empty()).then_some(given))
+        Ok((fits && !ticket.is_empty()).then_some(received))
     }
 }
 
-impl Kept {
+impl TicketCache {
     /// Bytes of the list in it.
-    pub(crate) const LIST: usize = SessionCache::<(Given, Earlier)>::LIST;
+    pub(crate) const LIST: usize = SessionCache::<(ReceivedTicket, ResumableSession)>::LIST;
 
     pub(super) fn new(places: Arc<Places>) -> Self {
         Self(Mutex::new(SessionCache::new(places)))
     }
 
-    fn keep(&self, given: Given, earlier: Earlier) {
-        self.0.lock().push((given, earlier));
+    fn keep(&self, received: ReceivedTicket, resumable: ResumableSession) {
+        self.0.lock().push((received, resumable));
     }
 
     /// The latest that is still good: no other handshake offers it until this one has
     /// ended (RFC 8446 §C.4).
-    pub(super) fn take(&self, now: Instant, moment: Moment) -> Option<(Given, Earlier)> {
+    pub(super) fn take(
+        &self,
+        now: Instant,
+        moment: Moment,
+    ) -> Option<(ReceivedTicket, ResumableSession)> {
         let mut kept = self.0.lock();
-        kept.retain(|(given, earlier)| given.is_good(now) && earlier.full().can_be_resumed(moment));
+        kept.retain(|(received, resumable)| {
+            received.is_good(now) && resumable.full().can_be_resumed(moment)
+        });
         kept.take(|_| true)
     }
 
     /// Keeps what a session of TLS 1.2 is resumed with.
-    pub(super) fn keep12(&self, given: Given, earlier: Option<Earlier>) {
-        if let Some(earlier) = earlier {
-            self.keep(given, earlier);
+    pub(super) fn keep12(&self, received: ReceivedTicket, resumable: Option<ResumableSession>) {
+        if let Some(resumable) = resumable {
+            self.keep(received, resumable);
         }
     }
 }
@@ -103,7 +109,7 @@ pub(crate) struct Tickets {
     pub(super) secret: ResumptionSecret,
     pub(super) peer: Option<CertificateDer<'static>>,
     pub(super) full: FullHandshake,
-    pub(super) kept: Arc<Kept>,
+    pub(super) kept: Arc<TicketCache>,
 }
 
 impl TakeTickets for Tickets {
@@ -128,7 +134,7 @@ impl TakeTickets for Tickets {
                 }
             }
         }
-        let given = Given {
+        let received = ReceivedTicket {
             ticket: ticket.to_vec(),
             age_add,
             at: now,
@@ -136,9 +142,10 @@ impl TakeTickets for Tickets {
         };
         let key = self.secret.pre_shared_key(nonce);
         let key = key.ok_or(Alert::INTERNAL_ERROR)?;
-        let earlier = Earlier::new(self.suite, key.expose(), self.peer.as_ref(), self.full);
-        if let Some(earlier) = earlier {
-            self.kept.keep(given, earlier);
+        let resumable =
+            ResumableSession::new(self.suite, key.expose(), self.peer.as_ref(), self.full);
+        if let Some(resumable) = resumable {
+            self.kept.keep(received, resumable);
         }
         Ok(())
     }
@@ -149,67 +156,76 @@ mod tests {
     use ring::digest::SHA256;
 
     use super::*;
-    use crate::directed::earlier::tests::{NOW, earlier, now};
+    use crate::directed::resumable_session::tests::{NOW, now, resumable};
 
     #[test]
     fn r33_a_ticket_is_used_once_and_not_when_it_is_old() {
-        let kept = Kept::new(Arc::default());
+        let kept = TicketCache::new(Arc::default());
         let at = Instant::from_millis;
         let body = |lifetime: u32| {
             let [a, b, c, d] = lifetime.to_be_bytes();
             [a, b, c, d, 0, 2, 9, 9]
         };
         for lifetime in [10, 20] {
-            let given = Given::parse12(&body(lifetime), at(0)).unwrap();
-            kept.keep12(given.unwrap(), earlier(5));
+            let received = ReceivedTicket::parse12(&body(lifetime), at(0)).unwrap();
+            kept.keep12(received.unwrap(), resumable(5));
         }
-        let (given, _) = kept.take(at(10_000), NOW).unwrap();
-        assert_eq!((given.lifetime, given.age_ms(at(10_000))), (20, 10_000));
+        let (received, _) = kept.take(at(10_000), NOW).unwrap();
+        assert_eq!(
+            (received.lifetime, received.age_ms(at(10_000))),
+            (20, 10_000)
+        );
         assert!(kept.take(at(10_000), NOW).is_none());
         // RFC 8446 §4.6.1.
-        let given = Given::parse12(&body(u32::MAX), at(0)).unwrap().unwrap();
-        assert_eq!(given.lifetime, LONGEST);
+        let received = ReceivedTicket::parse12(&body(u32::MAX), at(0))
+            .unwrap()
+            .unwrap();
+        assert_eq!(received.lifetime, LONGEST);
     }
 
     #[test]
     fn as_many_tickets_are_kept_as_there_is_room_for() {
-        let kept = Kept::new(Arc::default());
+        let kept = TicketCache::new(Arc::default());
         let now = Instant::from_millis(0);
         for number in 0..20 {
-            let given = Given::parse12(&[0, 0, 0, 9, 0, 1, number], now).unwrap();
-            kept.keep12(given.unwrap(), earlier(5));
+            let received = ReceivedTicket::parse12(&[0, 0, 0, 9, 0, 1, number], now).unwrap();
+            kept.keep12(received.unwrap(), resumable(5));
         }
         let taken = core::iter::from_fn(|| kept.take(now, NOW));
-        let numbers: Vec<u8> = taken.map(|(given, _)| given.ticket[0]).collect();
+        let numbers: Vec<u8> = taken.map(|(received, _)| received.ticket[0]).collect();
         assert_eq!(numbers, [19, 18, 17, 16]);
     }
 
     #[test]
     fn r33_an_age_is_obfuscated() {
-        let mut given = Given::parse12(&[0, 0, 0, 9, 0, 1, 0], Instant::from_millis(500))
-            .unwrap()
-            .unwrap();
-        given.age_add = u32::MAX - 10;
-        assert_eq!(given.obfuscated_age(Instant::from_millis(1500)), 989);
+        let mut received =
+            ReceivedTicket::parse12(&[0, 0, 0, 9, 0, 1, 0], Instant::from_millis(500))
+                .unwrap()
+                .unwrap();
+        received.age_add = u32::MAX - 10;
+        assert_eq!(received.obfuscated_age(Instant::from_millis(1500)), 989);
     }
 
     #[test]
     fn a_ticket_that_can_not_be_parsed_is_a_decode_error() {
         let now = Instant::from_millis(0);
-        assert!(matches!(Given::parse12(&[0, 0, 0, 9, 0, 0], now), Ok(None)));
+        assert!(matches!(
+            ReceivedTicket::parse12(&[0, 0, 0, 9, 0, 0], now),
+            Ok(None)
+        ));
         for body in [
             &[][..],
             &[0, 0, 0, 9],
             &[0, 0, 0, 9, 0, 2, 1],
             &[0, 0, 0, 9, 0, 1, 1, 1],
         ] {
-            let wrong = Given::parse12(body, now);
+            let wrong = ReceivedTicket::parse12(body, now);
             assert!(matches!(wrong, Err(Alert::DECODE_ERROR)), "{body:?}");
         }
     }
 
     #[test]
-    fn r33_tickets_behind_a_handshake_are_kept_or_refused() {
+    fn r33_tickets_after_a_handshake_are_kept_or_refused() {
         let suite = CipherSuite::Aes128GcmSha256;
         let hash = ring::digest::digest(&SHA256, b"");
         let schedule = tls::schedule13::Schedule::new(suite.hash());
@@ -218,20 +234,20 @@ mod tests {
             secret: schedule.resumption(hash.as_ref()).unwrap(),
             peer: None,
             full: now(),
-            kept: Arc::new(Kept::new(Arc::default())),
+            kept: Arc::new(TicketCache::new(Arc::default())),
         };
         let now = Instant::from_millis(0);
         let good = [
             0, 0, 0, 9, 1, 2, 3, 4, 1, 0, 0, 2, 8, 8, 0, 8, 0, 42, 0, 4, 0, 0, 0, 7,
         ];
         assert_eq!(tickets.take(&good, now), Ok(()));
-        let (given, earlier) = tickets.kept.take(now, NOW).unwrap();
+        let (received, resumable) = tickets.kept.take(now, NOW).unwrap();
         assert_eq!(
-            (&given.ticket[..], given.age_add),
+            (&received.ticket[..], received.age_add),
             (&[8, 8][..], 0x0102_0304)
         );
         let key = tickets.secret.pre_shared_key(&[0]).unwrap();
-        assert_eq!(earlier.secret(), key.expose());
+        assert_eq!(resumable.secret(), key.expose());
         for length in 0..good.len() {
             let cut = tickets.take(&good[..length], now);
             assert_eq!(cut, Err(Alert::DECODE_ERROR), "{length}");

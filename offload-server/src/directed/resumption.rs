@@ -15,9 +15,9 @@ use tls::schedule12::Master;
 use tls::schedule13::{ResumptionSecret, Schedule};
 use tls::{Alert, CipherSuite, Role, Version};
 
-use super::earlier::{Earlier, fits};
 use super::peer::Peer;
-use super::received::{Given, Kept, Tickets};
+use super::received::{ReceivedTicket, TicketCache, Tickets};
+use super::resumable_session::{ResumableSession, fits};
 use super::{Context, Directed, Fault, Keys};
 use crate::convert;
 
@@ -43,16 +43,16 @@ impl Directed {
             .resumption
             .kept()
             .and_then(|kept| kept.take(context.now, context.moment()));
-        let Some((given, earlier)) = taken else {
+        let Some((received, resumable)) = taken else {
             return Ok(Verdict::Ticket(None));
         };
         let ticket = Ticket {
-            suite: earlier.suite,
-            length: u16::try_from(given.ticket.len()).map_err(|_| Fault::INTERNAL)?,
+            suite: resumable.suite,
+            length: u16::try_from(received.ticket.len()).map_err(|_| Fault::INTERNAL)?,
             session_id: random()?,
         };
-        self.earlier = Some(earlier);
-        self.given = Some(given);
+        self.resumable = Some(resumable);
+        self.ticket = Some(received);
         Ok(Verdict::Ticket(Some(ticket)))
     }
 
@@ -67,33 +67,34 @@ impl Directed {
         let now = context.moment();
         let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
         let ticket = part(message.body(), place)?;
-        let earlier = self
+        let resumable = self
             .ticket_context(version, server_name)
             .and_then(|context| self.resumption.open(&context, ticket, now))
-            .filter(|earlier| earlier.suite.version() == version);
-        let answer = earlier.as_ref().map(|earlier| Ticket {
-            suite: earlier.suite,
+            .filter(|resumable| resumable.suite.version() == version);
+        let answer = resumable.as_ref().map(|resumable| Ticket {
+            suite: resumable.suite,
             length: place.length,
             session_id: [0; 32],
         });
-        self.earlier = earlier;
+        self.resumable = resumable;
         Ok(Verdict::Ticket(answer))
     }
 
     /// Takes the secret and the peer of the resumed session.
     pub(super) fn resume(&mut self, binder: Option<&Binder>) -> Result<(), Fault> {
-        let earlier = self.earlier.take().ok_or(Fault::INTERNAL)?;
+        let resumable = self.resumable.take().ok_or(Fault::INTERNAL)?;
         let suite = self.suite().ok_or(Fault::INTERNAL)?;
         match suite.version() {
             Version::Tls13 => {
                 // RFC 8446 §4.2.11: the pre-shared key goes with a hash.
-                if earlier.suite.version() != Version::Tls13 || earlier.suite.hash() != suite.hash()
+                if resumable.suite.version() != Version::Tls13
+                    || resumable.suite.hash() != suite.hash()
                 {
                     return Err(Fault::INTERNAL);
                 }
                 let hash = hash_of(suite)?;
                 let schedule =
-                    Schedule::with_pre_shared_key(earlier.suite.hash(), earlier.secret());
+                    Schedule::with_pre_shared_key(resumable.suite.hash(), resumable.secret());
                 match (self.role, binder) {
                     (Role::Server, Some(binder)) => self.check(&schedule, hash, binder)?,
                     (Role::Client, None) => {}
@@ -102,15 +103,15 @@ impl Directed {
                 self.early = Some(schedule);
             }
             Version::Tls12 => {
-                if earlier.suite != suite {
+                if resumable.suite != suite {
                     return Err(Fault::INTERNAL);
                 }
-                let master = Master::resumed(suite, earlier.secret());
+                let master = Master::resumed(suite, resumable.secret());
                 self.keys = Keys::Master(master.ok_or(Fault::INTERNAL)?);
             }
         }
-        self.full = Some(earlier.full());
-        self.peer = match earlier.into_peer() {
+        self.full = Some(resumable.full());
+        self.peer = match resumable.into_peer() {
             Some(certificate) => Peer::Proved(vec![certificate]),
             None => Peer::Unknown,
         };
@@ -144,13 +145,13 @@ impl Directed {
 
     /// Client: ends its hello with the binder of the session offered.
     pub(super) fn write_binders(&self, hello: &mut Message) -> Result<(), Fault> {
-        let earlier = self.earlier.as_ref().ok_or(Fault::INTERNAL)?;
-        let hash = hash_of(earlier.suite)?;
+        let resumable = self.resumable.as_ref().ok_or(Fault::INTERNAL)?;
+        let hash = hash_of(resumable.suite)?;
         let length = u8::try_from(hash.output_len()).map_err(|_| Fault::INTERNAL)?;
         // What is bound has the lengths of the whole.
         let whole = hello.length() + BINDERS_HEADER + usize::from(length);
         hello.set_length(1, 3, whole.saturating_sub(MESSAGE_HEADER));
-        let schedule = Schedule::with_pre_shared_key(earlier.suite.hash(), earlier.secret());
+        let schedule = Schedule::with_pre_shared_key(resumable.suite.hash(), resumable.secret());
         let transcript = self.transcript.hash_with(hash, hello.written());
         let binder = schedule
             .binder(transcript.as_ref())
@@ -162,8 +163,8 @@ impl Directed {
     }
 
     /// Client: the ticket of the session offered.
-    pub(super) fn given(&self) -> Result<&Given, Fault> {
-        self.given.as_ref().ok_or(Fault::INTERNAL)
+    pub(super) fn ticket(&self) -> Result<&ReceivedTicket, Fault> {
+        self.ticket.as_ref().ok_or(Fault::INTERNAL)
     }
 
     // ---- being resumed ----
@@ -211,18 +212,22 @@ impl Directed {
         let full = self.full.ok_or(Fault::INTERNAL)?;
         let suite = self.suite().ok_or(Fault::INTERNAL)?;
         let peer = self.certificate();
-        let (context, earlier) = match (&self.prepared, &self.keys) {
+        let (context, resumable) = match (&self.prepared, &self.keys) {
             (Some(Prepared::Server(context, secret)), _) => {
                 let key = secret.pre_shared_key(&[nonce]).ok_or(Fault::INTERNAL)?;
-                (context, Earlier::new(suite, key.expose(), peer, full))
+                (
+                    context,
+                    ResumableSession::new(suite, key.expose(), peer, full),
+                )
             }
-            (Some(Prepared::Master(context)), Keys::Master(master)) => {
-                (context, Earlier::new(suite, master.expose(), peer, full))
-            }
+            (Some(Prepared::Master(context)), Keys::Master(master)) => (
+                context,
+                ResumableSession::new(suite, master.expose(), peer, full),
+            ),
             (None, Keys::Master(_)) => return Ok(()),
             _ => return Err(Fault::INTERNAL),
         };
-        let ticket = earlier.and_then(|earlier| self.resumption.seal(context, &earlier));
+        let ticket = resumable.and_then(|resumable| self.resumption.seal(context, &resumable));
         out.bytes(&ticket.ok_or(Fault::INTERNAL)?);
         Ok(())
     }
@@ -230,11 +235,12 @@ impl Directed {
     /// TLS 1.2, client: takes the ticket of the message received last.
     pub(super) fn keep_ticket(&mut self, context: &Context<'_>) -> Result<(), Fault> {
         let message = self.message.as_ref().ok_or(Fault::INTERNAL)?;
-        let given = Given::parse12(message.body(), context.now).map_err(Fault::Refused)?;
+        let received =
+            ReceivedTicket::parse12(message.body(), context.now).map_err(Fault::Refused)?;
         // Without a new one the old one stays good.
-        if given.is_some() {
-            self.given = given;
-            self.is_given = true;
+        if received.is_some() {
+            self.ticket = received;
+            self.is_new_ticket = true;
         }
         Ok(())
     }
@@ -242,16 +248,16 @@ impl Directed {
     /// The handshake is finished: TLS 1.2, client: keeps the ticket that the
     /// session has, new or old; TLS 1.3, client: what takes those to come.
     pub(super) fn remember(&mut self) -> Option<Tickets> {
-        let kept: Arc<Kept> = self.resumption.kept()?.clone();
+        let kept: Arc<TicketCache> = self.resumption.kept()?.clone();
         let suite = self.suite()?;
         let peer = self.certificate().cloned();
         let full = self.full?;
         if let Keys::Master(master) = &self.keys {
-            let is_good = self.is_given || self.is_resumed;
-            if let Some(given) = self.given.take().filter(|_| is_good) {
+            let is_good = self.is_new_ticket || self.is_resumed;
+            if let Some(received) = self.ticket.take().filter(|_| is_good) {
                 kept.keep12(
-                    given,
-                    Earlier::new(suite, master.expose(), peer.as_ref(), full),
+                    received,
+                    ResumableSession::new(suite, master.expose(), peer.as_ref(), full),
                 );
             }
             return None;

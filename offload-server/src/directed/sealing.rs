@@ -14,8 +14,8 @@ use ring::digest::{Context as Sha, Digest, SHA256};
 use tls::Version;
 use zeroize::Zeroizing;
 
-use super::earlier::Earlier;
-use super::received::Kept;
+use super::received::TicketCache;
+use super::resumable_session::ResumableSession;
 use crate::session_cache::Places;
 use crate::ticket_keys::TicketKeys;
 use crate::time::Moment;
@@ -35,13 +35,13 @@ pub(crate) enum Resumption {
         request: Digest,
     },
     /// As client: by tickets that servers gave.
-    Client(Arc<Kept>),
+    Client(Arc<TicketCache>),
 }
 
 impl Resumption {
     /// Of a client: with what servers give.
     pub(crate) fn client(places: &Arc<Places>) -> Self {
-        Self::Client(Arc::new(Kept::new(places.clone())))
+        Self::Client(Arc::new(TicketCache::new(places.clone())))
     }
 
     /// Of a server: with tickets under these keys.
@@ -81,23 +81,29 @@ impl Resumption {
     }
 
     /// A new ticket.
-    pub(super) fn seal(&self, context: &Digest, earlier: &Earlier) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, context: &Digest, resumable: &ResumableSession) -> Option<Vec<u8>> {
         let Self::Server { keys, .. } = self else {
             return None;
         };
-        keys.seal(context.as_ref(), &earlier.to_plain()?)
+        keys.seal(context.as_ref(), &resumable.to_plain()?)
     }
 
     /// Opens a ticket, once, if its session can still be resumed.
-    pub(super) fn open(&self, context: &Digest, ticket: &[u8], now: Moment) -> Option<Earlier> {
+    pub(super) fn open(
+        &self,
+        context: &Digest,
+        ticket: &[u8],
+        now: Moment,
+    ) -> Option<ResumableSession> {
         let Self::Server { keys, .. } = self else {
             return None;
         };
         let plain = Zeroizing::new(keys.open(context.as_ref(), ticket)?);
-        Earlier::from_plain(&plain).filter(|earlier| earlier.full().can_be_resumed(now))
+        ResumableSession::from_plain(&plain)
+            .filter(|resumable| resumable.full().can_be_resumed(now))
     }
 
-    pub(super) fn kept(&self) -> Option<&Arc<Kept>> {
+    pub(super) fn kept(&self) -> Option<&Arc<TicketCache>> {
         match self {
             Self::Client(kept) => Some(kept),
             _ => None,
@@ -114,7 +120,7 @@ mod tests {
     use tls::CipherSuite;
 
     use super::*;
-    use crate::directed::earlier::tests::{NOW, earlier};
+    use crate::directed::resumable_session::tests::{NOW, resumable};
     use crate::time::Time;
 
     #[derive(Debug)]
@@ -157,7 +163,7 @@ mod tests {
         let resumption = server();
         let context = |version, ring, name| resumption.context(version, ring, name).unwrap();
         let own = context(Version::Tls13, 0, Some("web.test"));
-        let ticket = resumption.seal(&own, &earlier(500).unwrap()).unwrap();
+        let ticket = resumption.seal(&own, &resumable(500).unwrap()).unwrap();
         for other in [
             context(Version::Tls12, 0, Some("web.test")),
             context(Version::Tls13, 1, Some("web.test")),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::chains::{flight, records, with_certificates};
 use crate::client::{Client, ClientOptions, complete, established};
 
+use crate::shipped::{HANDSHAKES, RINGS, SESSIONS, endless, failed, world};
+use crate::world::{World, parameters, set_passed};
 use ipc::bounded::{Blob, Text};
 use ipc::channel::local::{Silent, pair};
 use ipc::control::{HandshakeError, PeerError, Resource};
@@ -14,9 +16,7 @@ use ipc::record::PostHandshake;
 use ipc::tls::{Mode, PeerAuthentication};
 use offload_server::budget;
 use rustls::pki_types::CertificateDer;
-use crate::shipped::{HANDSHAKES, RINGS, SESSIONS, endless, failed, world};
 use tls::{Alert, Role, Version};
-use crate::world::{World, parameters, set_passed};
 
 /// One test at a time: the heap is counted for all.
 static ALONE: Mutex<()> = Mutex::new(());

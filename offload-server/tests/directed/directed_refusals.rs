@@ -321,7 +321,7 @@ fn a_certificate_that_does_not_go_with_the_suite_is_refused() {
 }
 
 #[test]
-fn a_message_of_the_next_flight_behind_a_hello_is_refused() {
+fn a_message_of_the_next_flight_after_a_hello_is_refused() {
     for version in [0x0303, 0x0304] {
         let mut server = server(NONE);
         let mut script = Script::new();

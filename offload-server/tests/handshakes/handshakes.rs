@@ -1,6 +1,7 @@
 //! The offload component against rustls as client, without a kernel.
 
 use crate::client::{Client, ClientOptions, complete, established, failure};
+use crate::world::{POSITION, World, parameters, version_of};
 use ipc::bounded::{Blob, List, SecretBlob};
 use ipc::channel::Status;
 use ipc::clock::Instant;
@@ -15,7 +16,6 @@ use ipc::tls::{Mode, PeerAuthentication};
 use ipc::transport::Protocol;
 use rustls::crypto::ring as provider;
 use tls::{Alert, CipherSuite, Group, Role, Version};
-use crate::world::{POSITION, World, parameters, version_of};
 
 const KINDS: [KeyKind; 4] = [
     KeyKind::EcdsaP256,
@@ -206,16 +206,16 @@ fn r32_bytes_after_finished_stay_in_the_ring() {
         handshake_bytes += rest.len();
         // TLS 1.2 clients may not send before the server's Finished; any bytes take their
         // place here.
-        let behind = match client.is_done() {
+        let after = match client.is_done() {
             true => client.encrypt(b"early bird"),
             false => vec![23, 3, 3, 0, 40, 1, 2, 3],
         };
-        rest.extend_from_slice(&behind);
+        rest.extend_from_slice(&after);
         world.exchange(0, &rest);
         let established = established(world.completion().unwrap());
         let mut left = vec![0; 1000];
         let count = world.net.take_back(0, 0, &mut left).unwrap();
-        assert_eq!(left[..count], behind);
+        assert_eq!(left[..count], after);
         let consumed = u32::try_from(handshake_bytes).unwrap();
         let expected = POSITION.rx_next.wrapping_add(consumed);
         assert_eq!(established.tcp.rx_next, expected);

@@ -204,7 +204,7 @@ impl World {
     /// The offload component ends and restarts, on the same memory.
     pub(crate) fn restart_offload(self) -> Self {
         Self {
-            offload: Queue::new(self.offload.into_channel().start_anew()),
+            offload: Queue::new(self.offload.into_channel().restart()),
             ..self
         }
     }

@@ -44,7 +44,7 @@ const NONCE: usize = 12;
 
 /// The latest keys and secrets of one handshake.
 #[derive(Default)]
-pub(crate) struct Caught {
+pub(crate) struct CapturedKeys {
     tx: Option<(Secret<32>, Secret<NONCE>)>,
     rx: Option<(Secret<32>, Secret<NONCE>)>,
     tx_next: Option<u64>,
@@ -57,7 +57,7 @@ pub(crate) struct Caught {
     entries: Option<u32>,
 }
 
-impl Caught {
+impl CapturedKeys {
     /// Later keys replace the present ones.
     pub(crate) fn update(&mut self, later: &mut Self) {
         fn replace<T>(old: &mut Option<T>, new: &mut Option<T>) {
@@ -150,25 +150,25 @@ fn traffic_key((key, iv): (Secret<32>, Secret<NONCE>), sequence: u64) -> Traffic
 
 /// Where captured keys are kept. They are passed on in place, in memory that the heap
 /// clears when it is freed: moving a value would leave its bytes.
-type Net = Arc<Mutex<Option<Box<Caught>>>>;
+type Shared = Arc<Mutex<Option<Box<CapturedKeys>>>>;
 
 /// Suites whose keys are captured. One handshake works at a time, and the captured keys
 /// are taken after each step of it.
-pub(crate) struct Catch {
-    caught: Net,
+pub(crate) struct KeyCapture {
+    captured: Shared,
     suites: Vec<SupportedCipherSuite>,
 }
 
-impl Catch {
+impl KeyCapture {
     /// Makes the suites. rustls wants them for ever, so they are never freed:
     /// call it once for a server.
     pub(crate) fn new() -> Self {
-        let caught: Net = Arc::default();
+        let captured: Shared = Arc::default();
         let suites = provider::ALL_CIPHER_SUITES
             .iter()
-            .map(|suite| wrapped(*suite, &caught))
+            .map(|suite| wrapped(*suite, &captured))
             .collect();
-        Self { caught, suites }
+        Self { captured, suites }
     }
 
     /// rustls' suite for `suite`.
@@ -179,16 +179,16 @@ impl Catch {
 
     /// A key log for rustls that keeps the traffic secrets here.
     pub(crate) fn key_log(&self) -> Arc<dyn KeyLog> {
-        Arc::new(Secrets(self.caught.clone()))
+        Arc::new(Secrets(self.captured.clone()))
     }
 
     /// What was captured since the last call.
-    pub(crate) fn take(&self) -> Option<Box<Caught>> {
-        self.caught.lock().take()
+    pub(crate) fn take(&self) -> Option<Box<CapturedKeys>> {
+        self.captured.lock().take()
     }
 }
 
-fn wrapped(suite: SupportedCipherSuite, caught: &Net) -> SupportedCipherSuite {
+fn wrapped(suite: SupportedCipherSuite, captured: &Shared) -> SupportedCipherSuite {
     fn common(of: &CipherSuiteCommon) -> CipherSuiteCommon {
         CipherSuiteCommon {
             suite: of.suite,
@@ -196,14 +196,14 @@ fn wrapped(suite: SupportedCipherSuite, caught: &Net) -> SupportedCipherSuite {
             confidentiality_limit: of.confidentiality_limit,
         }
     }
-    let caught = caught.clone();
+    let captured = captured.clone();
     match suite {
         SupportedCipherSuite::Tls13(of) => {
             let inner = of.aead_alg;
             SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
                 common: common(&of.common),
                 hkdf_provider: of.hkdf_provider,
-                aead_alg: Box::leak(Box::new(Aead { inner, caught })),
+                aead_alg: Box::leak(Box::new(Aead { inner, captured })),
                 quic: None,
             })))
         }
@@ -213,29 +213,29 @@ fn wrapped(suite: SupportedCipherSuite, caught: &Net) -> SupportedCipherSuite {
                 common: common(&of.common),
                 prf_provider: Box::leak(Box::new(MasterPrf {
                     inner: prf,
-                    caught: caught.clone(),
+                    captured: captured.clone(),
                 })),
                 kx: of.kx,
                 sign: of.sign,
-                aead_alg: Box::leak(Box::new(Aead { inner, caught })),
+                aead_alg: Box::leak(Box::new(Aead { inner, captured })),
             })))
         }
     }
 }
 
-struct Secrets(Net);
+struct Secrets(Shared);
 
 impl KeyLog for Secrets {
     fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
         let Ok(secret) = HashSecret::from_slice(secret) else {
             return;
         };
-        let mut caught = self.0.lock();
-        let caught = caught.get_or_insert_default();
+        let mut captured = self.0.lock();
+        let captured = captured.get_or_insert_default();
         match label {
-            CLIENT_SECRET => caught.client = Some(secret),
-            SERVER_SECRET => caught.server = Some(secret),
-            EXPORTER_SECRET => caught.exporter = Some(Exporter::tls13(secret)),
+            CLIENT_SECRET => captured.client = Some(secret),
+            SERVER_SECRET => captured.server = Some(secret),
+            EXPORTER_SECRET => captured.exporter = Some(Exporter::tls13(secret)),
             _ => {}
         }
     }
@@ -254,7 +254,7 @@ impl fmt::Debug for Secrets {
 /// A PRF by which the master secret of TLS 1.2 is captured, with both randoms (RFC 5705 §4).
 struct MasterPrf {
     inner: &'static dyn Prf,
-    caught: Net,
+    captured: Shared,
 }
 
 impl Prf for MasterPrf {
@@ -277,7 +277,7 @@ impl Prf for MasterPrf {
             && let Some((client, [])) = client.split_first_chunk()
         {
             let exporter = Exporter::tls12(secret, *client, *server);
-            self.caught.lock().get_or_insert_default().exporter = Some(exporter);
+            self.captured.lock().get_or_insert_default().exporter = Some(exporter);
         }
         self.inner.for_secret(output, secret, label, seed);
     }
@@ -286,28 +286,28 @@ impl Prf for MasterPrf {
 /// An AEAD whose keys are captured.
 struct Aead<T: ?Sized + 'static> {
     inner: &'static T,
-    caught: Net,
+    captured: Shared,
 }
 
 impl<T: ?Sized> Aead<T> {
     fn catch_tx(&self, key: &AeadKey, iv: [&[u8]; 2]) {
-        let mut caught = self.caught.lock();
-        let caught = caught.get_or_insert_default();
-        caught.tx = copy(key, iv);
-        caught.tx_next = Some(0);
+        let mut captured = self.captured.lock();
+        let captured = captured.get_or_insert_default();
+        captured.tx = copy(key, iv);
+        captured.tx_next = Some(0);
     }
 
     fn catch_rx(&self, key: &AeadKey, iv: [&[u8]; 2]) {
-        let mut caught = self.caught.lock();
-        let caught = caught.get_or_insert_default();
-        caught.rx = copy(key, iv);
-        caught.rx_next = Some(0);
+        let mut captured = self.captured.lock();
+        let captured = captured.get_or_insert_default();
+        captured.rx = copy(key, iv);
+        captured.rx_next = Some(0);
     }
 
     fn counting<C>(&self, cipher: C) -> Box<Counting<C>> {
         Box::new(Counting {
             cipher,
-            caught: self.caught.clone(),
+            captured: self.captured.clone(),
             check: None,
         })
     }
@@ -379,7 +379,7 @@ impl Tls12AeadAlgorithm for Aead<dyn Tls12AeadAlgorithm> {
 /// Counts the records of a key.
 struct Counting<C> {
     cipher: C,
-    caught: Net,
+    captured: Shared,
     /// TLS 1.3, of what comes in.
     check: Option<FlightCheck>,
 }
@@ -390,13 +390,13 @@ impl MessageEncrypter for Counting<Box<dyn MessageEncrypter>> {
         message: OutboundPlainMessage<'_>,
         sequence: u64,
     ) -> Result<OutboundOpaqueMessage, Error> {
-        let mut caught = self.caught.lock();
-        let of = caught.get_or_insert_default();
+        let mut captured = self.captured.lock();
+        let of = captured.get_or_insert_default();
         of.tx_next = sequence.checked_add(1);
         if message.typ == rustls::ContentType::Alert {
             of.alert = message.payload.to_vec().get(1).copied().map(Alert);
         }
-        drop(caught);
+        drop(captured);
         self.cipher.encrypt(message, sequence)
     }
 
@@ -411,16 +411,16 @@ impl MessageDecrypter for Counting<Box<dyn MessageDecrypter>> {
         message: InboundOpaqueMessage<'a>,
         sequence: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        let mut caught = self.caught.lock();
-        caught.get_or_insert_default().rx_next = sequence.checked_add(1);
-        drop(caught);
+        let mut captured = self.captured.lock();
+        captured.get_or_insert_default().rx_next = sequence.checked_add(1);
+        drop(captured);
         let message = self.cipher.decrypt(message, sequence)?;
         if message.typ == rustls::ContentType::Handshake
             && let Some(check) = &mut self.check
         {
             let checked = check.look_at(message.payload);
-            let mut caught = self.caught.lock();
-            let of = caught.get_or_insert_default();
+            let mut captured = self.captured.lock();
+            let of = captured.get_or_insert_default();
             of.entries = Some(check.entries());
             if let Err(alert) = checked {
                 of.violation = Some(alert);

@@ -17,7 +17,7 @@ const MAX_SECRET: usize = 48;
 const MAX_CERTIFICATE: usize = crate::session_cache::MAX_CHAIN;
 
 /// What a session is resumed with.
-pub(super) struct Earlier {
+pub(super) struct ResumableSession {
     pub(super) suite: CipherSuite,
     /// TLS 1.3: the pre-shared key. TLS 1.2: the master secret.
     secret: Box<Secret<MAX_SECRET>>,
@@ -27,7 +27,7 @@ pub(super) struct Earlier {
     full: FullHandshake,
 }
 
-impl Earlier {
+impl ResumableSession {
     /// `None` when the secret is too long to be one, or the certificate too
     /// long to be in a ticket.
     pub(super) fn new(
@@ -100,9 +100,9 @@ pub(super) mod tests {
         FullHandshake::new(NOW, &[])
     }
 
-    pub(in crate::directed) fn earlier(certificate: usize) -> Option<Earlier> {
+    pub(in crate::directed) fn resumable(certificate: usize) -> Option<ResumableSession> {
         let certificate = CertificateDer::from(vec![3; certificate]);
-        Earlier::new(
+        ResumableSession::new(
             CipherSuite::Aes128GcmSha256,
             &[7; 32],
             Some(&certificate),
@@ -112,7 +112,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_certificate_that_is_too_long_is_in_no_ticket() {
-        assert!(earlier(MAX_CERTIFICATE).is_some());
-        assert!(earlier(MAX_CERTIFICATE + 1).is_none());
+        assert!(resumable(MAX_CERTIFICATE).is_some());
+        assert!(resumable(MAX_CERTIFICATE + 1).is_none());
     }
 }
