@@ -165,7 +165,7 @@ fn an_application_that_is_not_whole_is_refused() {
     );
     let second = |text: &str| {
         text.replace("\"gateway\"", "\"second\"")
-            .replace("badge = 1", "badge = 2")
+            .replace("badge = 1", "badge = 77")
             .replace("\"sessions\"", "\"second-sessions\"")
             .replace("\"plaintext\"", "\"second-plaintext\"")
             .replace("\"backend\"", "\"second-backend\"")

@@ -356,7 +356,7 @@ pub(crate) const TABLE: &[(Fault, &str, &str)] = &[
     (
         Change(
             "badge = 1\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 1",
-            "badge = 2\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 2",
+            "badge = 77\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 77",
         ),
         "gateway alone holds badge 0x8000001 of netstack-server: listen, accept, connect and attach within the ports and addresses of client 1",
         "gateway does not hold it",
@@ -388,7 +388,7 @@ pub(crate) const TABLE: &[(Fault, &str, &str)] = &[
     (
         Change(
             "badge = 1\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 1",
-            "badge = 2\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 2",
+            "badge = 77\n\n[[call]]\nfrom = \"gateway\"\nto = \"netstack-server\"\nbadge = 77",
         ),
         "gateway alone holds badge 0x8000001 of kernel-shim: start, collect and cancel handshakes with the key rings, roles and modes that its rights name",
         "gateway does not hold it",
