@@ -105,7 +105,7 @@ impl Work<'_> {
         let mut seed = Zeroizing::new([0; getrandom::SEED_BYTES]);
         getrandom::getrandom(seed.as_mut_slice()).map_err(Refusal::Random)?;
         let page = Page::Small(self.resources.make_kept(ObjectKind::Granule)?);
-        let page = self.spoil_seed(page)?;
+        let page = self.inject_seed(page)?;
         // SAFETY: a seed is plain bytes and fits a page.
         unsafe { self.fill_page(page, &*seed)? };
         let resources = &mut self.resources;

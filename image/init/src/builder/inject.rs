@@ -134,7 +134,7 @@ impl Work<'_> {
     }
 
     /// The page for a domain's seed: this one, or that of another domain.
-    pub(super) fn spoil_seed(&mut self, page: Page) -> Result<Page, Error> {
+    pub(super) fn inject_seed(&mut self, page: Page) -> Result<Page, Error> {
         if cfg!(feature = "inject-seed") {
             let ledger = self.resources.ledger().iter();
             let mut seeds = ledger.filter(|mapping| mapping.address() == place::SEED);
