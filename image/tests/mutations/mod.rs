@@ -49,6 +49,11 @@ pub(crate) fn systems(whole: &Description) -> Vec<Description> {
             restarts: Vec::new(),
             ..last
         });
+        // The others make room: a system that fits no machine is not judged.
+        system
+            .domains
+            .iter_mut()
+            .for_each(|other| other.heap = 4096);
         system.domains.extend(stranger);
     });
     for (place, known) in whole.channels.iter().enumerate() {
