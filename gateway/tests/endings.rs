@@ -5,6 +5,7 @@
 mod world;
 
 use ipc::channel::Status;
+use ipc::control::Standing;
 use ipc::provision::LogWords;
 
 use world::{FORWARD, SENDING, STATUS, World, address, listeners};
@@ -184,6 +185,22 @@ fn an_end_that_came_after_the_first_half_was_closed_is_told_as_what_it_was() {
         .iter()
         .filter(|line| line.starts_with("backend failed "));
     assert_eq!(failed.count(), 1);
+}
+
+#[test]
+fn a_session_that_gave_way_is_told_so_and_its_address_goes_after_others() {
+    let mut world = World::logging(listeners(), LogWords::default());
+    for (number, (listener, name)) in (1..).zip([(FORWARD, "at-2"), (STATUS, "at-1")]) {
+        let slot = world.session(listener, address(number));
+        world.plain.borrow_mut().set_status(slot, Status::DEADLINE);
+        world.reset(slot);
+        world.pass(11_000);
+        assert_last(&world, (name, number.into()), " by=gateway why=displaced");
+        let again = world.arrive(FORWARD, address(number));
+        world.settle();
+        let standing = world.shim.borrow_mut().standing(again);
+        assert_eq!(standing, Some(Standing::Penalized));
+    }
 }
 
 #[test]

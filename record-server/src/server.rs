@@ -11,7 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ipc::badge::Badge;
-use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex, untaken};
+use ipc::channel::{Channel, Doorbell, Event, Joined, SlotIndex, Status, untaken};
 use ipc::clock::Instant;
 use ipc::record::{Answer, PostHandshakeQueue, Record, RecordError, Request};
 use ipc::stats;
@@ -170,7 +170,11 @@ impl<'a, N: Doorbell, A: Doorbell, O: Doorbell> Server<'a, N, A, O> {
             match live(&mut self.places, slot) {
                 // Its last record is whole, and no other has begun.
                 Some(session) if session.assembly.is_none() => session.has_buffer = false,
-                _ => self.fail(slot, Alert::INTERNAL_ERROR),
+                _ => {
+                    // It was not cut off by its peer.
+                    self.app.set_status(slot, Status::DEADLINE);
+                    self.fail(slot, Alert::INTERNAL_ERROR);
+                }
             }
         }
         // Before those that come.

@@ -111,6 +111,13 @@ fn peers_that_never_end_their_record_make_room_for_those_that_do() {
     let ended = (0..honest).filter(|slot| !world.is_alive(*slot)).count();
     // Those that held what it and the others waited for.
     assert!((1..=64).contains(&ended), "{ended}");
+    let is_told = |slot: &u16| {
+        world
+            .app
+            .peer_status(*slot)
+            .has(Status::RESET | Status::DEADLINE)
+    };
+    assert_eq!((0..SLOTS).filter(is_told).count(), ended);
     assert!(world.is_alive(honest));
 }
 

@@ -46,6 +46,11 @@ impl<P: Platform> Server<'_, P> {
                 return self.backend_failed(id, unreached(status));
             }
         }
+        if relay.ending.is_none() && is_displaced(self.wires().peer_status(relay.near)) {
+            relay.note_ending(Side::Gateway, Why::Displaced);
+            // Others go first when it comes again.
+            self.guests.note_failure(relay.guest, self.now);
+        }
         let next = match &relay.far {
             Far::Open { .. } => self.pump_backend(&mut relay).unwrap_or_else(|Misbehaved| {
                 relay.note_ending(Side::Gateway, Why::Misbehaved);
@@ -106,6 +111,12 @@ impl<P: Platform> Server<'_, P> {
             relay.until = Instant::NEVER;
             self.backends.answered(relay.listener);
             self.backends.end(relay.listener, &mut relay.is_opening);
+        }
+        if *is_established && is_displaced(of_far) {
+            relay.ending.get_or_insert(Ending {
+                by: Side::Gateway,
+                why: Why::Displaced,
+            });
         }
         let mut has_more = false;
         if relay.up == Flow::Open {
@@ -169,4 +180,10 @@ const fn unreached(status: Status) -> Why {
         true => Why::Unanswered,
         false => Why::Refused,
     }
+}
+
+/// Whether the record layer has ended a session for others: the rest of its record did not
+/// come, and they wait for the memory that it holds.
+const fn is_displaced(status: Status) -> bool {
+    status.has(Status::RESET | Status::DEADLINE)
 }

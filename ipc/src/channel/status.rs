@@ -13,7 +13,8 @@ impl Status {
     pub const RESET: u16 = 4;
     /// A connection that was asked for is there.
     pub const ESTABLISHED: u16 = 8;
-    /// The deadline has passed.
+    /// The deadline has passed. Of a session that the record layer has cut off: it had its time,
+    /// and others wait for what it holds.
     pub const DEADLINE: u16 = 16;
     /// The other side broke a rule of this protocol (a segment that was not
     /// the next one, an index that can't be).
