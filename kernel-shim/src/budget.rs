@@ -8,7 +8,6 @@ use ipc::control::Established;
 use ipc::mailbox::MAX_LETTER;
 
 use crate::server::{HANDSHAKE_PLACE, SESSION_PLACE};
-use crate::table::Name;
 
 /// A handshake and its result.
 const HANDSHAKE: usize = HANDSHAKE_PLACE + block(size_of::<Established>());
@@ -21,18 +20,12 @@ pub const fn budget(handshakes: u16, sessions: u16) -> [Line; 3] {
     const fn line(what: &'static str, count: usize, bytes: usize) -> Line {
         Line { what, count, bytes }
     }
-    let order = size_of::<(SlotIndex, u16)>() + 2 * size_of::<SlotIndex>() + 8;
+    // Each place with its name, in the lists of all of a table, too.
+    let names = 4 * size_of::<SlotIndex>() + 8;
+    let handshake = HANDSHAKE + size_of::<(SlotIndex, u16)>() + names;
     [
-        line(
-            "handshakes",
-            handshakes as usize,
-            HANDSHAKE + order + size_of::<Name>(),
-        ),
-        line(
-            "sessions",
-            sessions as usize,
-            SESSION_PLACE + 2 * size_of::<SlotIndex>() + 8 + size_of::<Name>(),
-        ),
+        line("handshakes", handshakes as usize, handshake),
+        line("sessions", sessions as usize, SESSION_PLACE + names),
         line("fixed", 1, FIXED),
     ]
 }
