@@ -195,7 +195,7 @@ fn a_session_that_gave_way_is_told_so_and_its_address_goes_after_others() {
         world.plain.borrow_mut().set_status(slot, Status::DEADLINE);
         world.reset(slot);
         world.pass(11_000);
-        assert_last(&world, (name, number.into()), " by=gateway why=displaced");
+        assert_last(&world, (name, number), " by=gateway why=displaced");
         let again = world.arrive(FORWARD, address(number));
         world.settle();
         let standing = world.shim.borrow_mut().standing(again);
