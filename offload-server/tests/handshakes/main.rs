@@ -28,6 +28,7 @@ mod handshakes;
 mod hybrid_groups;
 mod long_certificates;
 mod long_chains;
+mod other_domains;
 mod our_turn;
 mod precedence;
 mod remembered_servers;
